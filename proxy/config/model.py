@@ -1,0 +1,281 @@
+"""The configuration as typed, immutable values: what a file means, whatever it looked like.
+
+Every default of the reference stands here or in the policy it belongs to, and nowhere else.
+Durations are seconds, sizes bytes, shares 0 to 1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from proxy.policies.bulkhead import BulkheadConfig
+from proxy.policies.circuit_breaker import CircuitBreakerConfig
+from proxy.policies.deadline import TimeoutsConfig
+from proxy.policies.fallback import FallbackConfig
+from proxy.policies.retry import RetryConfig
+
+KIB = 1024
+
+
+class Listener(Enum):
+    """The two doors: the service's own calls go out, its callers' come in."""
+
+    OUTBOUND = "outbound"
+    INBOUND = "inbound"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something listens: an IP address or name, and a port (0: any free one)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerTls:
+    cert: str
+    key: str
+    client_ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerConfig:
+    address: Address
+    tls: ListenerTls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenersConfig:
+    outbound: ListenerConfig = ListenerConfig(Address("127.0.0.1", 7070))
+    inbound: ListenerConfig = ListenerConfig(Address("0.0.0.0", 7071))
+
+
+class RemoteAccess(Enum):
+    """What other machines may ask of the admin address."""
+
+    HEALTH = "health"
+    METRICS = "metrics"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminConfig:
+    address: Address = Address("0.0.0.0", 7072)
+    remote: frozenset[RemoteAccess] = frozenset({RemoteAccess.HEALTH, RemoteAccess.METRICS})
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """Of each listener. `body_bytes` 0: no limit."""
+
+    connections: int = 20000
+    header_bytes: int = 64 * KIB
+    url_bytes: int = 16 * KIB
+    headers: int = 128
+    header_timeout: float = 10.0
+    idle_timeout: float = 75.0
+    body_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DrainConfig:
+    delay: float = 5.0
+    timeout: float = 25.0
+
+
+class LogFormat(Enum):
+    JSON = "json"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLogConfig:
+    """`ratio` is the share of untroubled exchanges that is logged; `errors`: troubled ones are.
+
+    none: (0, False); errors: (0, True); all: (1, True); a ratio: (ratio, True).
+    """
+
+    ratio: float = 0.0
+    errors: bool = True
+    format: LogFormat = LogFormat.JSON
+
+
+class Propagation(Enum):
+    TRACECONTEXT = "tracecontext"
+    BAGGAGE = "baggage"
+    B3 = "b3"
+    B3MULTI = "b3multi"
+
+
+class TraceExporter(Enum):
+    NONE = "none"
+    OTLP = "otlp"
+    CONSOLE = "console"
+
+
+@dataclass(frozen=True, slots=True)
+class TracingConfig:
+    propagate: tuple[Propagation, ...] = (Propagation.TRACECONTEXT, Propagation.BAGGAGE)
+    sample: float = 0.0
+    exporter: TraceExporter = TraceExporter.NONE
+
+
+class LoadBalancing(Enum):
+    LEAST_REQUEST = "least_request"
+    ROUND_ROBIN = "round_robin"
+    RANDOM = "random"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """`scheme://host:port` as written, the scheme's port filled in."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionsConfig:
+    """To one endpoint. `max_requests` 0: no limit."""
+
+    max: int = 1024
+    idle_timeout: float = 4.0
+    max_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamConfig:
+    name: str
+    endpoints: tuple[EndpointConfig, ...]
+    load_balancing: LoadBalancing = LoadBalancing.LEAST_REQUEST
+    dns_refresh: float = 5.0
+    connections: ConnectionsConfig = ConnectionsConfig()
+    tls: UpstreamTls | None = None
+
+
+APP_UPSTREAM = UpstreamConfig("app", (EndpointConfig("http", "127.0.0.1", 8080),))
+"""Where the inbound listener sends what no route claims, unless the file says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """A bundle with nothing left open: default, named policy and route are merged in it."""
+
+    timeouts: TimeoutsConfig = TimeoutsConfig()
+    retry: RetryConfig = RetryConfig()
+    circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
+    bulkhead: BulkheadConfig = BulkheadConfig()
+    fallback: FallbackConfig | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ValueMatch:
+    """How a header or query value must be: `exact`, a `regex` over the whole, or only present."""
+
+    exact: str | None = None
+    regex: str | None = None
+    present: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MatchConfig:
+    """All that is given must hold; an empty one takes everything.
+
+    `hosts` are lower case, ``*.suffix`` allowed; at most one of prefix, path and regex is set;
+    header names are lower case.
+    """
+
+    hosts: tuple[str, ...] = ()
+    prefix: str | None = None
+    path: str | None = None
+    regex: str | None = None
+    methods: frozenset[str] = frozenset()
+    headers: tuple[tuple[str, ValueMatch], ...] = ()
+    query: tuple[tuple[str, ValueMatch], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteConfig:
+    """`prefix` replaces the matched prefix (the whole path for `path` and `regex`)."""
+
+    prefix: str | None = None
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderRules:
+    """Names to remove (lower case) and fields to set, on requests or on responses."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    remove: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteConfig:
+    """`upstream` None (outbound alone): the authority that the caller asked for.
+
+    `policy` is the name of its bundle, `policies` what came of merging it.
+    """
+
+    name: str
+    listener: Listener = Listener.OUTBOUND
+    match: MatchConfig = MatchConfig()
+    upstream: str | None = None
+    policy: str = "default"
+    policies: PolicyConfig = PolicyConfig()
+    rewrite: RewriteConfig = RewriteConfig()
+    request_headers: HeaderRules = HeaderRules()
+    response_headers: HeaderRules = HeaderRules()
+
+
+@dataclass(frozen=True, slots=True)
+class EgressConfig:
+    """Authorities that routes without an upstream may reach: host, *.suffix, host:port, *:443."""
+
+    allow: tuple[str, ...] = ("*",)
+    connect_ports: frozenset[int] = frozenset({443})
+
+
+DEFAULT_OUTBOUND = "default-outbound"
+DEFAULT_INBOUND = "default-inbound"
+"""Names of the routes that take what no written route claims; reserved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole valid file. `upstreams` always has ``app``, `policies` always ``default``."""
+
+    service: str
+    listeners: ListenersConfig = ListenersConfig()
+    admin: AdminConfig = AdminConfig()
+    limits: LimitsConfig = LimitsConfig()
+    drain: DrainConfig = DrainConfig()
+    access_log: AccessLogConfig = AccessLogConfig()
+    tracing: TracingConfig = TracingConfig()
+    upstreams: Mapping[str, UpstreamConfig] = field(
+        default_factory=lambda: {APP_UPSTREAM.name: APP_UPSTREAM}
+    )
+    policies: Mapping[str, PolicyConfig] = field(
+        default_factory=lambda: {"default": PolicyConfig()}
+    )
+    routes: tuple[RouteConfig, ...] = ()
+    egress: EgressConfig = EgressConfig()

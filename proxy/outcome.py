@@ -1,0 +1,95 @@
+"""What became of an attempt, in the words that every policy shares.
+
+Classification happens once, here: the same `Outcome` feeds circuit breaker, retry, fallback,
+metrics and log, so they can never disagree about what a failure is.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Verdict(Enum):
+    """What a policy is told when a permit comes back.
+
+    IGNORED says nothing about the upstream (client gone, drain, a local refusal): the permit
+    returns and nothing is recorded.
+    """
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    IGNORED = "ignored"
+
+
+class Condition(Enum):
+    """A failure of an attempt that left no usable response."""
+
+    CONNECT_FAILURE = "connect-failure"  # nothing of this request was sent: any method may repeat
+    RESET = "reset"  # lost after that, before the response's head was whole; malformed included
+    TIMEOUT = "timeout"  # the attempt's deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one attempt: a status of the upstream, or the condition that took its place."""
+
+    status: int = 0
+    condition: Condition | None = None
+
+
+_STATUS_GROUPS = {"gateway-error": (502, 503, 504), "5xx": tuple(range(500, 600))}
+
+
+class OutcomeSet:
+    """A set of outcomes as users write it: conditions, ``gateway-error``, ``5xx``, 429, 500-503.
+
+    `label` gives back the word of the user's list that matched, for metrics and logs.
+    """
+
+    __slots__ = ("_conditions", "_statuses", "terms")
+
+    def __init__(self, terms: Iterable[str]) -> None:
+        """Raise ValueError, naming the term, for a word that is no condition, status or range."""
+        self.terms = tuple(str(term) for term in terms)
+        self._conditions: dict[Condition, str] = {}
+        self._statuses: dict[int, str] = {}
+        for term in self.terms:
+            self._add(term)
+
+    def _add(self, term: str) -> None:
+        for condition in Condition:
+            if condition.value == term:
+                self._conditions.setdefault(condition, term)
+                return
+        for status in _STATUS_GROUPS.get(term) or parse_statuses(term):
+            self._statuses.setdefault(status, term)
+
+    def label(self, outcome: Outcome) -> str | None:
+        """The term that covers this outcome, or None."""
+        if outcome.condition is not None:
+            return self._conditions.get(outcome.condition)
+        return self._statuses.get(outcome.status)
+
+    def __contains__(self, outcome: Outcome) -> bool:
+        return self.label(outcome) is not None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OutcomeSet) and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        return hash(self.terms)
+
+    def __repr__(self) -> str:
+        return f"OutcomeSet({list(self.terms)!r})"
+
+
+def parse_statuses(term: str) -> range:
+    """The statuses of ``503`` or ``500-503``. Raises ValueError for anything else."""
+    first, dash, last = term.partition("-")
+    bounds = [first, last] if dash else [first, first]
+    if not all(part.isascii() and part.isdigit() and len(part) == 3 for part in bounds):
+        raise ValueError(f"{term!r} is neither a condition, a status nor a range of statuses")
+    low, high = int(bounds[0]), int(bounds[1])
+    if not 200 <= low <= high <= 599:
+        raise ValueError(f"{term!r}: statuses lie between 200 and 599, the lower one first")
+    return range(low, high + 1)
