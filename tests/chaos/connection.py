@@ -1,0 +1,273 @@
+"""One connection of the chaos upstream: reads requests by hand, answers as the script says."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from chaos.record import Seen
+from chaos.script import Ending, Fault, Framing, Step, pattern
+
+if TYPE_CHECKING:
+    from chaos.upstream import ChaosUpstream
+
+BUFFERED = 256 * 1024
+"""Bytes that are read ahead of what was asked for, so that a slow reader exerts pressure."""
+
+
+class Lost(Exception):
+    """The other side closed the connection, or this one was told to."""
+
+
+class ChaosConnection:
+    """Reads ahead in a task of its own, so that the loss of the peer is noticed at any time."""
+
+    def __init__(
+        self,
+        owner: "ChaosUpstream",
+        number: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.owner = owner
+        self.number = number
+        self.task: asyncio.Task[None] | None = None
+        self.busy = False
+        self._reader = reader
+        self._writer = writer
+        self._buffer = bytearray()
+        self._eof = False
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._current: Seen | None = None
+
+    async def run(self) -> None:
+        if self.owner.greeting is not None:
+            self._close(rst=self.owner.greeting == "rst")
+            return
+        pump = asyncio.ensure_future(self._pump())
+        try:
+            while await self._exchange():
+                pass
+        except (Lost, ConnectionError):
+            pass
+        finally:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
+
+    async def finish(self) -> None:
+        if self._current is not None:
+            self._current.lost.set()
+        self._writer.close()
+        with contextlib.suppress(ConnectionError, OSError):
+            await self._writer.wait_closed()
+
+    # --- reading ------------------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        try:
+            while data := await self._reader.read(64 * 1024):
+                self._buffer += data
+                self._news.set()
+                while len(self._buffer) > BUFFERED:
+                    self._room.clear()
+                    await self._room.wait()
+        except (ConnectionError, OSError):
+            pass  # an end like any other
+        self._eof = True
+        self._news.set()
+        if self._current is not None:
+            self._current.lost.set()
+            self.owner.changed()
+
+    async def _more(self) -> None:
+        """Wait for bytes. Raises Lost when none will come."""
+        if self._eof:
+            raise Lost
+        self._news.clear()
+        self._room.set()
+        await self._news.wait()
+
+    async def _pause(self, seconds: float | None) -> None:
+        """Let time pass (None: for ever), unless the peer leaves first: Lost."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._eof:
+                    self._news.clear()
+                    await self._news.wait()
+            raise Lost
+        except TimeoutError:
+            return
+
+    async def _until(self, mark: bytes) -> bytes:
+        while (place := self._buffer.find(mark)) < 0:
+            await self._more()
+        end = place + len(mark)
+        taken = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return taken
+
+    async def _take(self, size: int, seen: Seen) -> None:
+        while size:
+            if not self._buffer:
+                await self._more()
+                continue
+            piece = bytes(self._buffer[:size])
+            del self._buffer[: len(piece)]
+            size -= len(piece)
+            seen.add(piece)
+            self._room.set()
+
+    async def _read_head(self) -> Seen:
+        head = await self._until(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        method, target, version = lines[0].split(" ")
+        fields = [line.partition(":") for line in lines[1:-2]]
+        headers = [(name, value.strip()) for name, _, value in fields]
+        return Seen(self.number, method, target, version, headers, head)
+
+    async def _read_body(self, seen: Seen) -> None:
+        if (seen.header("transfer-encoding") or "").lower() == "chunked":
+            seen.chunked = True
+            while size := int((await self._until(b"\r\n")).split(b";")[0], 16):
+                await self._take(size, seen)
+                await self._until(b"\r\n")
+            while (line := await self._until(b"\r\n")) != b"\r\n":
+                name, _, value = line.decode("latin-1").partition(":")
+                seen.trailers.append((name, value.strip()))
+        else:
+            await self._take(int(seen.header("content-length") or 0), seen)
+        seen.complete.set()
+        self.owner.changed()
+
+    # --- answering ----------------------------------------------------------------------------
+
+    async def _exchange(self) -> bool:
+        """One request and its answer; whether another may follow."""
+        self.busy = False
+        seen = await self._read_head()
+        self.busy = True
+        self._current = seen
+        step = self.owner.record(seen)
+        if step.fault is Fault.RESET_BEFORE_BODY:
+            return self._close(rst="rst" in step.flags)
+        if step.read_delay:
+            await self._pause_reading(step.read_delay)
+        if "continue" in step.flags:
+            await self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if "early" not in step.flags:
+            await self._read_body(seen)
+        if step.delay:
+            await self._pause(step.delay)
+        keep = await self._answer(seen, step)
+        seen.answered.set()
+        self.owner.changed()
+        self._current = None
+        return keep
+
+    async def _pause_reading(self, seconds: float) -> None:
+        """Unlike `_pause` this one lets the peer's bytes lie where they are."""
+        await asyncio.sleep(seconds)
+
+    async def _answer(self, seen: Seen, step: Step) -> bool:
+        rst = "rst" in step.flags
+        match step.fault:
+            case Fault.RESET_BEFORE_HEAD:
+                return self._close(rst=rst)
+            case Fault.RESET_IN_HEAD:
+                await self._send(b"HTTP/1.1 200 OK\r\nContent-Le")
+                return self._close(rst=rst)
+            case Fault.MALFORMED:
+                await self._send(b"HTTP/1.1 TWO HUNDRED\r\nnonsense\r\n\r\n")
+                return self._close(rst=rst)
+            case Fault.HANG:
+                await self._pause(None)
+            case Fault.HANG_IN_HEAD:
+                await self._send(b"HTTP/1.1 200 OK\r\nContent-Le")
+                await self._pause(None)
+        if "upgrade" in step.flags:
+            return await self._tunnel(seen)
+        for status in step.interim:
+            await self._send(b"HTTP/1.1 %d Wait\r\nLink: </a.css>; rel=preload\r\n\r\n" % status)
+        for _ in range(2 if "twice" in step.flags else 1):
+            await self._respond(seen, step)
+        return await self._after(step)
+
+    async def _after(self, step: Step) -> bool:
+        if step.ending is not Ending.KEEP or step.framing is Framing.UNTIL_CLOSE:
+            return self._close(rst="rst" in step.flags)
+        if step.idle_close is not None:
+            await self._pause(step.idle_close)
+            return self._close(rst="rst" in step.flags)
+        return True
+
+    async def _respond(self, seen: Seen, step: Step) -> None:
+        body = bytes(seen.body) if "echo" in step.flags else b"ok"
+        if step.size is not None:
+            body = pattern(step.size)
+        bodiless = step.status in (204, 304)
+        fields = list(step.headers)
+        if step.ending is Ending.CLOSE:
+            fields.append(("Connection", "close"))
+        if step.framing is Framing.CHUNKED:
+            fields.append(("Transfer-Encoding", "chunked"))
+        elif step.framing is Framing.LENGTH and step.status != 204:
+            fields.append(("Content-Length", str(len(body))))
+        version = "1.0" if "http10" in step.flags else "1.1"
+        lines = [f"HTTP/{version} {step.status} Chaos", *(f"{k}: {v}" for k, v in fields)]
+        await self._send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        if seen.method != "HEAD" and not bodiless:
+            await self._send_body(body, step)
+
+    async def _send_body(self, body: bytes, step: Step) -> None:
+        sent = 0
+        stop = step.truncate if step.truncate is not None else step.stall
+        size = max(1, -(-len(body) // step.pieces))
+        if stop is not None:
+            size = min(size, max(stop, 1))
+        for start in range(0, len(body), size):
+            if stop is not None and sent >= stop:
+                break
+            if start and step.interval:
+                await self._pause(step.interval)
+            piece = body[start : start + size]
+            sent += len(piece)
+            chunked = step.framing is Framing.CHUNKED
+            await self._send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+        if step.truncate is not None:
+            self._close(rst="rst" in step.flags)
+            raise Lost
+        if step.stall is not None:
+            await self._pause(None)
+        if step.framing is Framing.CHUNKED:
+            trailers = "".join(f"{name}: {value}\r\n" for name, value in step.trailers)
+            await self._send(b"0\r\n" + trailers.encode("latin-1") + b"\r\n")
+
+    async def _tunnel(self, seen: Seen) -> bool:
+        kind = seen.header("upgrade") or "echo"
+        head = f"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: {kind}\r\n\r\n"
+        await self._send(head.encode("latin-1"))
+        while True:
+            if self._buffer:
+                data = bytes(self._buffer)
+                self._buffer.clear()
+                await self._send(data)
+            await self._more()
+
+    async def _send(self, data: bytes) -> None:
+        view = memoryview(data)
+        for start in range(0, len(data), 256 * 1024):
+            self._writer.write(view[start : start + 256 * 1024])
+            await self._writer.drain()
+
+    def _close(self, *, rst: bool = False) -> bool:
+        """End the connection after what was sent; False for the caller to hand on."""
+        if rst:
+            raw = self._writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.close()
+        return False

@@ -1,0 +1,74 @@
+"""Fixtures of the tests that run the real command over real sockets."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chaos.upstream import ChaosUpstream
+from integration.ports import free_port
+from integration.running_proxy import RunningProxy, Settings
+
+StartProxy = Callable[..., RunningProxy]
+StartChaos = Callable[..., ChaosUpstream]
+
+
+@pytest.fixture(scope="session")
+def shared_chaos() -> Iterator[ChaosUpstream]:
+    """One chaos upstream for all tests that tell their requests apart by id or path."""
+    upstream = ChaosUpstream(free_port()).start()
+    yield upstream
+    upstream.stop()
+
+
+@pytest.fixture
+def start_chaos() -> Iterator[StartChaos]:
+    """Start chaos upstreams of the test's own: ``start_chaos(script="503", host=...)``."""
+    started: list[ChaosUpstream] = []
+
+    def start(**options: Any) -> ChaosUpstream:
+        host = options.get("host", "127.0.0.1")
+        started.append(ChaosUpstream(free_port(host), **options).start())
+        return started[-1]
+
+    yield start
+    for upstream in started:
+        upstream.stop()
+
+
+@pytest.fixture
+def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
+    """Start proxies of the test's own: ``start_proxy({...settings...})``."""
+    started: list[RunningProxy] = []
+
+    def start(settings: Settings | None = None, **environment: str) -> RunningProxy:
+        directory = tmp_path / f"proxy{len(started)}"
+        directory.mkdir()
+        started.append(RunningProxy(directory, settings or {}, **environment))
+        return started[-1]
+
+    yield start
+    for proxy in started:
+        proxy.stop()
+
+
+@pytest.fixture(scope="module")
+def module_proxy(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[Settings], RunningProxy]]:
+    """For a module's own ``proxy`` fixture: ``return module_proxy({...settings...})``."""
+    started: list[RunningProxy] = []
+
+    def start(settings: Settings) -> RunningProxy:
+        started.append(RunningProxy(tmp_path_factory.mktemp("proxy"), settings))
+        return started[-1]
+
+    yield start
+    for proxy in started:
+        proxy.stop()
+
+
+@pytest.fixture
+def refusing_port() -> int:
+    """A port on which nobody listens."""
+    return free_port()

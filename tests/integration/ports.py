@@ -1,0 +1,22 @@
+"""Ports that nobody else takes: below the range from which the kernel picks for connections."""
+
+import itertools
+import os
+import socket
+
+FIRST, LAST = 10000, 32000
+
+_next = itertools.count(os.getpid() * 37)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that can be bound now, and that this process hands out only once."""
+    for number in _next:
+        port = FIRST + number % (LAST - FIRST)
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("unreachable: the counter has no end")
