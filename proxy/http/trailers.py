@@ -1,0 +1,64 @@
+"""One line of a trailer section (RFC 9110 section 6.5): checked, or left out where it may not be.
+
+A field that frames, routes, authenticates or describes a message means nothing once the body has
+gone, and would be harmful to a receiver that merges trailers into its head. Section 6.5.1 forbids
+a sender to generate such fields and lets a recipient ignore them: they are dropped, not refused.
+"""
+
+import re
+
+_FIELD = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[\x21-\x7e\x80-\xff]"
+    rb"(?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[ \t]*"
+)
+
+FORBIDDEN = frozenset(
+    name.encode()
+    for group in (
+        # framing and the connection
+        "content-length transfer-encoding trailer te upgrade",
+        "connection keep-alive proxy-connection",
+        # routing, and who the caller is
+        "host via forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port",
+        "x-real-ip max-forwards",
+        # controls and conditions of a request
+        "cache-control pragma expect range if-match if-none-match if-modified-since",
+        "if-unmodified-since if-range",
+        # authentication and state
+        "authorization www-authenticate authentication-info cookie set-cookie",
+        "proxy-authenticate proxy-authorization proxy-authentication-info",
+        # control data of a response
+        "age date expires location retry-after vary warning",
+        # how to read the content
+        "content-encoding content-type content-range",
+    )
+    for name in group.split()
+)
+"""Lower-case names that are never passed on from a trailer section."""
+
+
+def parse_trailer(line: bytes) -> tuple[bytes, bytes] | None:
+    """Name as received and value without the white space round it; None for a forbidden field.
+
+    `line` comes without its CRLF. Raises ValueError, saying what is wrong with it.
+    """
+    field = _FIELD.fullmatch(line)
+    if field is None:
+        raise ValueError(_fault(line))
+    name, value = field.group(1, 2)
+    return None if name.lower() in FORBIDDEN else (name, value)
+
+
+def _fault(line: bytes) -> str:
+    if line[:1] in (b" ", b"\t"):
+        return "line folding in the trailer section"
+    name, colon, _ = line.partition(b":")
+    if not colon:
+        return "trailer field without a colon"
+    if not name:
+        return "trailer field without a name"
+    if name[-1:] in (b" ", b"\t"):
+        return "white space before the colon of a trailer field"
+    if b"\r" in line:
+        return "bare CR in the trailer section"
+    return "forbidden character in a trailer field"
