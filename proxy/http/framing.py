@@ -1,0 +1,58 @@
+"""Message framing (RFC 9112 section 6): where a body ends, found without looking inside it.
+
+Every decoder has the one method ``scan(data) -> (piece, rest)``: `piece` is what to pass on, and
+`rest` is None while the body goes on, or the bytes behind its end. A body with a length is
+counted, one of chunks is parsed by `proxy.http.chunked`, and one that ends with the connection
+has no end that its bytes could tell.
+"""
+
+from typing import Protocol
+
+from proxy.http.chunked import ChunkedDecoder
+
+
+class BodyDecoder(Protocol):
+    """Finds the end of one body. `payload_bytes` counts what it carried so far."""
+
+    payload_bytes: int
+
+    def scan(self, data: bytes) -> tuple[bytes, bytes | None]: ...
+
+
+class LengthDecoder:
+    """A body of `length` bytes, as its Content-Length said (section 6.2)."""
+
+    __slots__ = ("_left", "payload_bytes")
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.payload_bytes = 0
+
+    def scan(self, data: bytes) -> tuple[bytes, bytes | None]:
+        size = len(data)
+        if size < self._left:
+            self._left -= size
+            self.payload_bytes += size
+            return data, None
+        end = self._left
+        self._left = 0
+        self.payload_bytes += end
+        if size == end:
+            return data, b""
+        return data[:end], data[end:]
+
+
+class CloseDecoder:
+    """A response body that lasts until the connection closes (section 6.3, rule 8)."""
+
+    __slots__ = ("payload_bytes",)
+
+    def __init__(self) -> None:
+        self.payload_bytes = 0
+
+    def scan(self, data: bytes) -> tuple[bytes, bytes | None]:
+        self.payload_bytes += len(data)
+        return data, None
+
+
+__all__ = ["BodyDecoder", "ChunkedDecoder", "CloseDecoder", "LengthDecoder"]

@@ -1,0 +1,374 @@
+"""A client's connection: finds requests in its bytes and has them carried, one after the other.
+
+    HEAD ──whole head──> EXCHANGE ──finish──> HEAD        (pipelined requests wait their turn)
+      └──refused──> LINGER <──finish, not to be kept──┘
+                      └──> closed
+
+In EXCHANGE the exchange owns the alarm; in the other states the connection does. LINGER: the
+answer is out, what the client still sends is read and dropped for a moment, because closing a
+socket with unread bytes resets it and may destroy the answer on its way (RFC 9112 section 9.6).
+"""
+
+import asyncio
+import socket
+import struct
+from enum import Enum
+from time import monotonic
+from typing import Protocol, cast
+
+from proxy.config.model import LimitsConfig, Listener
+from proxy.errors import (
+    BadRequest,
+    BodyTooLarge,
+    ConnectionsFull,
+    HeadersTooLarge,
+    HeaderTimeout,
+    ProxyError,
+    UrlTooLong,
+)
+from proxy.http.chunked import ChunkError
+from proxy.http.framing import BodyDecoder
+from proxy.http.request import HEAD_END, RequestHead, RequestParser, early_fault
+from proxy.wire.alarm import Alarm
+from proxy.wire.flow import FlowControl
+
+LINGER_SECONDS = 1.0
+_PIPELINE_BYTES = 64 * 1024
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class RequestHandler(Protocol):
+    """What the exchange hears from its client's connection, until it calls `finish`."""
+
+    def on_body(self, piece: bytes) -> None: ...
+
+    def on_body_end(self) -> None: ...
+
+    def on_body_error(self, error: ProxyError) -> None: ...
+
+    def on_client_gone(self) -> None: ...
+
+    def on_client_writable(self, writable: bool) -> None: ...
+
+    def on_alarm(self) -> None: ...
+
+
+class Gate(Protocol):
+    """What stands behind a listener: carries requests, answers what is no request."""
+
+    listener: Listener
+    limits: LimitsConfig
+    parser: RequestParser
+    connections: set["Downstream"]
+    closing: bool
+
+    def begin(self, downstream: "Downstream", head: RequestHead, piece: bytes) -> None:
+        """Start an exchange: sets `downstream.handler`, or finishes at once.
+
+        `piece` is the body that came with the head; `downstream.receiving` tells if more follows.
+        """
+
+    def refuse(self, downstream: "Downstream", error: ProxyError) -> None:
+        """Send the answer to something that never became a request."""
+
+
+class State(Enum):
+    HEAD = "head"
+    EXCHANGE = "exchange"
+    LINGER = "linger"
+    CLOSED = "closed"
+
+
+class Downstream(asyncio.Protocol):
+    """One client connection of a listener.
+
+    `requests` counts heads read. `handler` is the exchange under way, None between two.
+    `receiving`: the end of the request's body has not come yet.
+    """
+
+    __slots__ = (
+        "_advancing",
+        "_buffer",
+        "_decoder",
+        "_flow",
+        "_gate",
+        "_head_started",
+        "_state",
+        "_transport",
+        "alarm",
+        "client",
+        "handler",
+        "receiving",
+        "requests",
+    )
+
+    alarm: Alarm
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._state = State.HEAD
+        self._buffer = b""
+        self._decoder: BodyDecoder | None = None
+        self._advancing = False
+        self._head_started = False
+        self.handler: RequestHandler | None = None
+        self.client = ""
+        self.receiving = False
+        self.requests = 0
+
+    # --- what the exchange does ---------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Between two requests, with nothing of another one received."""
+        return self._state is State.HEAD and not self._buffer
+
+    @property
+    def request_bytes(self) -> int:
+        """Body bytes of the request so far, framing left out."""
+        return self._decoder.payload_bytes if self._decoder is not None else 0
+
+    @property
+    def write_paused(self) -> bool:
+        return self._flow.write_paused
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        self._flow.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._flow.resume_reading()
+
+    def finish(self, *, keep_alive: bool) -> None:
+        """The exchange is over and its answer written: read on, or close."""
+        self.handler = None
+        if self._state is State.CLOSED:
+            return
+        if keep_alive and not self.receiving and not self._transport.is_closing():
+            self._state = State.HEAD
+            self._next()
+        else:
+            self._linger()
+
+    def cut(self, *, reset: bool = False) -> None:
+        """Close without an end to what was begun, so that nothing looks whole that is not.
+
+        `reset`: the response is one whose end is the connection's, so closing properly would
+        be its end: reset the connection instead.
+        """
+        self.handler = None
+        if reset:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    def close_idle(self) -> None:
+        """Close if no request is under way."""
+        if self.idle:
+            self._transport.close()
+
+    # --- what the event loop does -------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._flow = FlowControl(self._transport)
+        self.alarm = Alarm(asyncio.get_running_loop(), self._on_alarm)
+        peer = transport.get_extra_info("peername")
+        self.client = peer[0] if peer else ""
+        gate = self._gate
+        gate.connections.add(self)
+        if len(gate.connections) > gate.limits.connections:
+            self._refuse_connection()
+        else:
+            self.alarm.set(monotonic() + gate.limits.header_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        state = self._state
+        if state is State.HEAD:
+            self._buffer = self._buffer + data if self._buffer else data
+            self._advance()
+        elif state is State.EXCHANGE:
+            if self.receiving:
+                self._on_body(data)
+            else:
+                self._buffer += data
+                if len(self._buffer) > _PIPELINE_BYTES:
+                    self._flow.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client sends no more. In the middle of an exchange that counts as gone."""
+        if self._state is State.HEAD and self._buffer:
+            self._refuse(BadRequest("The connection ended in the middle of a request's head."))
+            return True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._state = State.CLOSED
+        self.alarm.close()
+        self._gate.connections.discard(self)
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler.on_client_gone()
+
+    def pause_writing(self) -> None:
+        self._flow.write_paused = True
+        if self.handler is not None:
+            self.handler.on_client_writable(False)
+
+    def resume_writing(self) -> None:
+        self._flow.write_paused = False
+        if self.handler is not None:
+            self.handler.on_client_writable(True)
+
+    def _on_alarm(self) -> None:
+        if self._state is State.EXCHANGE:
+            if self.handler is not None:
+                self.handler.on_alarm()
+        elif self._state is State.LINGER:
+            self._transport.abort()
+        elif self._buffer or self.requests == 0:
+            seconds = self._gate.limits.header_timeout
+            self._refuse(HeaderTimeout(f"No whole request head came within {seconds:g} s."))
+        else:
+            self._transport.close()
+
+    # --- requests -----------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Begin the request at the front of the buffer; more than one, if they end at once."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._buffer and self._state is State.HEAD and self._begin():
+                pass
+        finally:
+            self._advancing = False
+
+    def _begin(self) -> bool:
+        """Whether a whole head was there."""
+        data = self._buffer
+        end = data.find(HEAD_END)
+        if end < 0 or data[:1] == b"\r":
+            return self._await_head(data)
+        end += len(HEAD_END)
+        self._buffer = data[end:]
+        try:
+            if end > self._gate.limits.header_bytes:
+                raise _too_large(data, self._gate.limits)
+            head = self._gate.parser.parse(data[:end])
+            self._decoder = head.body_decoder()
+            piece = b"" if self._decoder is None else self._first_piece(head)
+        except ProxyError as error:
+            self._refuse(error)
+            return False
+        self._head_started = False
+        self._state = State.EXCHANGE
+        self.requests += 1
+        self._gate.begin(self, head, piece)
+        return True
+
+    def _first_piece(self, head: RequestHead) -> bytes:
+        """The body that came with the head, so that both can go on as one write."""
+        limit = self._gate.limits.body_bytes
+        if limit and head.length > limit:
+            raise _body_too_large(limit)
+        self.receiving = True
+        data, self._buffer = self._buffer, b""
+        return self._scan(data) if data else b""
+
+    def _scan(self, data: bytes) -> bytes:
+        """The body's part of `data`; what is behind the body's end stays in the buffer."""
+        decoder = cast(BodyDecoder, self._decoder)
+        try:
+            piece, rest = decoder.scan(data)
+        except ChunkError as error:
+            raise BadRequest(f"The request's chunked body is malformed: {error}.") from None
+        limit = self._gate.limits.body_bytes
+        if limit and decoder.payload_bytes > limit:
+            raise _body_too_large(limit)
+        if rest is not None:
+            self.receiving = False
+            self._buffer = rest
+        return piece
+
+    def _await_head(self, data: bytes) -> bool:
+        """Empty lines before a request are passed over (RFC 9112 section 2.2)."""
+        if data[:2] in (b"\r\n", b"\r"):
+            self._buffer = data[2:] if data != b"\r" else data
+            return bool(self._buffer) and data != b"\r"
+        limits = self._gate.limits
+        fault = _too_large(data, limits) if len(data) > limits.header_bytes else early_fault(data)
+        if fault is None and data.find(b"\r\n") < 0 and len(data) > limits.url_bytes + 32:
+            fault = _too_large(data, limits)
+        if fault is not None:
+            self._refuse(fault)
+        elif not self._head_started:
+            self._head_started = True
+            if self.requests:  # a first request's time began with the accept
+                self.alarm.set(monotonic() + limits.header_timeout)
+        return False
+
+    def _on_body(self, data: bytes) -> None:
+        handler = self.handler
+        if handler is None:
+            return
+        try:
+            piece = self._scan(data)
+        except ProxyError as error:
+            handler.on_body_error(error)
+            return
+        if piece:
+            handler.on_body(piece)
+        if not self.receiving and self.handler is handler:
+            handler.on_body_end()
+
+    def _next(self) -> None:
+        """Wait for another request, or begin the one that was pipelined."""
+        if self._gate.closing and not self._buffer:
+            self._transport.close()
+            return
+        self.alarm.set(monotonic() + self._gate.limits.idle_timeout)
+        if self._buffer:
+            self._flow.resume_reading()
+            self._advance()
+
+    # --- endings ------------------------------------------------------------------------------
+
+    def _refuse(self, error: ProxyError) -> None:
+        self._state = State.EXCHANGE
+        self.receiving = False
+        self._buffer = b""
+        self._gate.refuse(self, error)
+        self._linger()
+
+    def _refuse_connection(self) -> None:
+        limit = self._gate.limits.connections
+        self._refuse(ConnectionsFull(f"The listener has its {limit} connections (limits)."))
+
+    def _linger(self) -> None:
+        self._state = State.LINGER
+        self.receiving = False
+        self._buffer = b""
+        if self._transport.is_closing():
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._flow.resume_reading()
+        self.alarm.set(monotonic() + LINGER_SECONDS)
+
+
+def _body_too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request's body is larger than {limit} bytes (limits.body_bytes).")
+
+
+def _too_large(data: bytes, limits: LimitsConfig) -> ProxyError:
+    """Whether it is the URL alone that is too long, or the head."""
+    line = data[: limits.url_bytes + 32].partition(b"\r\n")
+    if not line[1]:
+        return UrlTooLong(f"The URL is longer than {limits.url_bytes} bytes.")
+    return HeadersTooLarge(f"The request's head is larger than {limits.header_bytes} bytes.")

@@ -1,0 +1,267 @@
+"""A connection to an endpoint: sends one request at a time and finds its response in the bytes.
+
+    IDLE ──begin──> HEAD ──final head──> BODY ──end──> IDLE (or closed)
+             1xx ──> HEAD
+
+While IDLE nothing may arrive: bytes or an end of the connection make it unusable at once, so that
+the pool never hands out a connection that is known to be dead.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Protocol, cast
+
+from proxy.errors import ProxyError, UpstreamMalformed, UpstreamReset, UpstreamTruncated
+from proxy.http.chunked import ChunkError
+from proxy.http.framing import BodyDecoder, CloseDecoder
+from proxy.http.request import HEAD_END
+from proxy.http.response import ResponseHead, parse_response_head
+from proxy.wire.flow import FlowControl
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a response. Above it the upstream is taken for broken (Envoy's default is 60 KiB)."""
+
+
+class ResponseHandler(Protocol):
+    """What an attempt hears from its connection. After `on_end` or `on_lost`: nothing more."""
+
+    def on_informational(self, head: ResponseHead) -> None: ...
+
+    def on_head(self, head: ResponseHead, piece: bytes, ended: bool) -> None:
+        """The final head, with the body that came with it."""
+
+    def on_piece(self, piece: bytes) -> None: ...
+
+    def on_end(self) -> None: ...
+
+    def on_lost(self, error: ProxyError) -> None: ...
+
+    def on_upstream_writable(self, writable: bool) -> None: ...
+
+
+class State(Enum):
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+    CLOSED = "closed"
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection. `on_closed` is called exactly once, whenever and however it is lost."""
+
+    __slots__ = (
+        "_buffer",
+        "_decoder",
+        "_flow",
+        "_handler",
+        "_method",
+        "_on_closed",
+        "_payload_only",
+        "_reusable",
+        "_state",
+        "_transport",
+        "endpoint",
+        "exchanges",
+        "idle_since",
+    )
+
+    def __init__(self, on_closed: Callable[["UpstreamConnection"], None]) -> None:
+        self._on_closed = on_closed
+        self._state = State.IDLE
+        self._handler: ResponseHandler | None = None
+        self._decoder: BodyDecoder | None = None
+        self._buffer = b""
+        self._method = ""
+        self._payload_only = False
+        self._reusable = True
+        self.exchanges = 0
+        self.idle_since = 0.0
+        self.endpoint: Any = None
+
+    # --- what the exchange does ---------------------------------------------------------------
+
+    @property
+    def usable(self) -> bool:
+        """Open, with no exchange on it, and nothing unexpected seen."""
+        return self._state is State.IDLE and self._reusable and not self._transport.is_closing()
+
+    @property
+    def payload_bytes(self) -> int:
+        """Body bytes of the response so far, framing left out."""
+        return self._decoder.payload_bytes if self._decoder is not None else 0
+
+    def begin(self, handler: ResponseHandler, method: str, data: bytes, *, payload: bool) -> None:
+        """Send a request's head, and what body there is so far, as one write.
+
+        `payload`: hand chunked bodies on without their framing (for HTTP/1.0 clients).
+        """
+        self._handler = handler
+        self._method = method
+        self._payload_only = payload
+        self._state = State.HEAD
+        self._decoder = None
+        self.exchanges += 1
+        self._transport.write(data)
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    @property
+    def write_paused(self) -> bool:
+        return self._flow.write_paused
+
+    def pause_reading(self) -> None:
+        self._flow.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._flow.resume_reading()
+
+    def detach(self) -> None:
+        """The exchange has lost interest: it hears nothing more."""
+        self._handler = None
+
+    def close(self) -> None:
+        self._reusable = False
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, unsent bytes discarded."""
+        self._reusable = False
+        self._handler = None
+        self._transport.abort()
+
+    # --- what the event loop does -------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._flow = FlowControl(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._state is State.BODY:
+            self._on_body(data)
+        elif self._state is State.HEAD:
+            self._on_head_bytes(data)
+        elif self._state is State.IDLE:
+            self.close()  # nobody asked: a second answer, or bytes behind a response's end
+
+    def eof_received(self) -> None:
+        self._reusable = False
+        self._on_loss(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._reusable = False
+        self._on_loss(exc)
+        self._state = State.CLOSED
+        self._on_closed(self)
+
+    def pause_writing(self) -> None:
+        self._flow.write_paused = True
+        if self._handler is not None:
+            self._handler.on_upstream_writable(False)
+
+    def resume_writing(self) -> None:
+        self._flow.write_paused = False
+        if self._handler is not None:
+            self._handler.on_upstream_writable(True)
+
+    # --- responses ----------------------------------------------------------------------------
+
+    def _on_head_bytes(self, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        while True:
+            end = data.find(HEAD_END) + len(HEAD_END)
+            if end < len(HEAD_END):
+                self._keep_partial(data)
+                return
+            try:
+                head = parse_response_head(data[:end])
+            except UpstreamMalformed as error:
+                self._fail(error)
+                return
+            data = data[end:]
+            if head.status >= 200 or head.status == 101:
+                self._on_final_head(head, data)
+                return
+            if self._handler is not None:
+                self._handler.on_informational(head)
+            if not data:
+                return
+
+    def _keep_partial(self, data: bytes) -> None:
+        if len(data) > MAX_HEAD_BYTES:
+            self._fail(UpstreamMalformed("The upstream's response head is too large."))
+            return
+        self._buffer = data
+
+    def _on_final_head(self, head: ResponseHead, data: bytes) -> None:
+        handler = self._handler
+        self._reusable = head.keep_alive
+        self._decoder = decoder = head.body_decoder(self._method, payload=self._payload_only)
+        piece: bytes = b""
+        rest: bytes | None = data
+        if head.status == 101:
+            # It was not asked for: Upgrade is never forwarded.
+            self._fail(UpstreamMalformed("The upstream switched protocols unasked."))
+            return
+        if decoder is not None:
+            try:
+                piece, rest = decoder.scan(data) if data else (b"", None)
+            except ChunkError as error:
+                self._fail(UpstreamMalformed(f"The upstream's chunked body is malformed: {error}."))
+                return
+        self._state = State.BODY if rest is None else State.IDLE
+        if rest is not None:
+            self._handler = None
+            if rest:
+                self.close()
+        if handler is not None:
+            handler.on_head(head, piece, rest is not None)
+
+    def _on_body(self, data: bytes) -> None:
+        decoder = cast(BodyDecoder, self._decoder)
+        try:
+            piece, rest = decoder.scan(data)
+        except ChunkError as error:
+            self._fail(UpstreamTruncated(f"The upstream's chunked body is malformed: {error}."))
+            return
+        handler = self._handler
+        if piece and handler is not None:
+            handler.on_piece(piece)
+        if rest is None:
+            return
+        self._state = State.IDLE
+        if rest:
+            self.close()
+        handler = self._handler
+        self._handler = None
+        if handler is not None:
+            handler.on_end()
+
+    # --- losses -------------------------------------------------------------------------------
+
+    def _on_loss(self, exc: Exception | None) -> None:
+        """The connection ended or broke; what that means depends on how far the response was."""
+        state = self._state
+        if state is State.HEAD:
+            started = " in the middle of its response head" if self._buffer else ""
+            how = "reset" if exc is not None else "closed"
+            self._fail(UpstreamReset(f"The upstream {how} the connection{started}."))
+        elif state is State.BODY:
+            if isinstance(self._decoder, CloseDecoder) and exc is None:
+                self._state = State.IDLE
+                handler, self._handler = self._handler, None
+                if handler is not None:
+                    handler.on_end()
+            else:
+                self._fail(UpstreamTruncated("The upstream closed before its response's end."))
+
+    def _fail(self, error: ProxyError) -> None:
+        self._state = State.IDLE
+        handler, self._handler = self._handler, None
+        self._reusable = False
+        self._transport.abort()
+        if handler is not None:
+            handler.on_lost(error)
