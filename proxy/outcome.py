@@ -64,6 +64,11 @@ class OutcomeSet:
         for status in _STATUS_GROUPS.get(term) or parse_statuses(term):
             self._statuses.setdefault(status, term)
 
+    @property
+    def statuses(self) -> frozenset[int]:
+        """Every status that some term covers."""
+        return frozenset(self._statuses)
+
     def label(self, outcome: Outcome) -> str | None:
         """The term that covers this outcome, or None."""
         if outcome.condition is not None:

@@ -1,7 +1,13 @@
-"""Backoff: how long to wait before another attempt."""
+"""Backoff: how long to wait before another attempt.
+
+The base grows as min(max, initial * multiplier^(retry - 1)): it is capped first and jittered
+after, so that late clients spread over the whole range below the cap instead of meeting at it.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
+
+from proxy.clock import Random
 
 
 class JitterKind(Enum):
@@ -28,3 +34,43 @@ class BackoffConfig:
     multiplier: float = 2.0
     max: float = 1.0
     jitter: Jitter = Jitter()
+
+
+class Backoff:
+    """Draws the waits of one configuration; it keeps no state between draws."""
+
+    __slots__ = ("_initial", "_jitter", "_max", "_multiplier", "_random")
+
+    def __init__(self, config: BackoffConfig, random: Random) -> None:
+        self._initial = config.initial
+        self._multiplier = float(config.multiplier)
+        self._max = config.max
+        self._jitter = config.jitter
+        self._random = random
+
+    def delay(self, retry: int, previous: float = 0.0) -> float:
+        """Seconds to wait before retry number `retry` (1: before the second attempt).
+
+        `previous` is the wait before the attempt that just failed, 0 when there was none; only
+        decorrelated jitter asks for it.
+        """
+        kind = self._jitter.kind
+        if kind is JitterKind.DECORRELATED:
+            low = self._initial
+            return min(self._max, low + self._random() * (3 * max(previous, low) - low))
+        base = self._base(retry)
+        if kind is JitterKind.FULL:
+            return base * self._random()
+        if kind is JitterKind.EQUAL:
+            return base / 2 + base / 2 * self._random()
+        if kind is JitterKind.RATIO:
+            return base * (1 + self._jitter.ratio * (2 * self._random() - 1))
+        return base
+
+    def _base(self, retry: int) -> float:
+        if not self._initial:
+            return 0.0
+        try:
+            return min(self._max, self._initial * self._multiplier ** (retry - 1))
+        except OverflowError:
+            return self._max

@@ -1,4 +1,12 @@
-"""Retry budget: how many retries a stretch of traffic may cause."""
+"""Retry budget: how many retries a stretch of traffic may cause.
+
+    window = 16 buckets          oldest ............................ current
+    retries are counted in    [ -16 | -15 | -14 | ...        | -1 |  0 ]
+    requests are counted in         [ -15 | -14 | ...        | -1 |  0 ]
+
+Bucket -16 lies partly outside the window. Retries in it still count and requests in it no longer
+do, so the buckets never allow what an exact sliding window would refuse.
+"""
 
 from dataclasses import dataclass
 
@@ -10,3 +18,85 @@ class BudgetConfig:
     ratio: float = 0.2
     min_per_second: float = 3.0
     window: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSnapshot:
+    """The window as it counts now. `allowed` and `remaining` are whole retries."""
+
+    requests: int
+    retries: int
+    allowed: int
+    remaining: int
+
+
+_BUCKETS = 16  # a power of two: dividing the window by it is exact
+_SLOTS = _BUCKETS + 1
+_ROUNDING = 1e-9  # 0.29 * 100 is a little less than 29
+
+
+class RetryBudget:
+    """One budget of one upstream and policy.
+
+    `record_request` is called once for every exchange, `try_spend` when a retry enters its wait.
+    """
+
+    __slots__ = (
+        "_current",
+        "_ratio",
+        "_request_slots",
+        "_requests",
+        "_reserve",
+        "_retries",
+        "_retry_slots",
+        "_width",
+    )
+
+    def __init__(self, config: BudgetConfig) -> None:
+        self._ratio = config.ratio
+        self._reserve = config.min_per_second * config.window + _ROUNDING
+        self._width = config.window / _BUCKETS
+        self._request_slots = [0] * _SLOTS
+        self._retry_slots = [0] * _SLOTS
+        self._requests = 0
+        self._retries = 0
+        self._current = 0
+
+    def record_request(self, now: float) -> None:
+        """Count one exchange, whatever becomes of it."""
+        bucket = int(now / self._width)
+        if bucket > self._current:
+            self._advance(bucket)
+        self._request_slots[self._current % _SLOTS] += 1
+        self._requests += 1
+
+    def try_spend(self, now: float) -> bool:
+        """Charge one retry and return True, or False (and charge nothing) when none is left."""
+        self._expire(now)
+        if self._retries + 1 > self._reserve + self._ratio * self._requests:
+            return False
+        self._retry_slots[self._current % _SLOTS] += 1
+        self._retries += 1
+        return True
+
+    def snapshot(self, now: float) -> BudgetSnapshot:
+        self._expire(now)
+        allowed = int(self._reserve + self._ratio * self._requests)
+        remaining = max(0, allowed - self._retries)
+        return BudgetSnapshot(self._requests, self._retries, allowed, remaining)
+
+    def _expire(self, now: float) -> None:
+        bucket = int(now / self._width)
+        if bucket > self._current:
+            self._advance(bucket)
+
+    def _advance(self, bucket: int) -> None:
+        """Make `bucket` the current one; a jump costs at most one round of the ring."""
+        for current in range(max(self._current + 1, bucket - _SLOTS + 1), bucket + 1):
+            slot = current % _SLOTS  # holds bucket current - 17 until now
+            self._retries -= self._retry_slots[slot]
+            self._retry_slots[slot] = 0
+            self._request_slots[slot] = 0  # left the sum one step ago, see below
+            self._requests -= self._request_slots[(current + 1) % _SLOTS]
+            self._request_slots[(current + 1) % _SLOTS] = 0
+        self._current = bucket

@@ -1,78 +1,386 @@
-"""Circuit breaker: stop asking an upstream that is failing, and find out when it is well again."""
+"""Circuit breaker: stop asking an upstream that is failing, and find out when it is well again.
 
+              rate >= threshold                 deadline reached, next request
+    CLOSED ───────────────────────▶ OPEN ─────────────────────────────────▶ HALF_OPEN
+       ▲                              ▲       a probe failed, or too many did    │
+       │                              └──────────────────────────────────────────┤
+       └─────────────────────────────────────────────────────────────────────────┘
+                                  the probes went well
+
+    FORCED_OPEN and DISABLED are orders from outside; they stay until another order.
+
+Rules, those of Resilience4j but for the last three:
+- Rates are checked at every recorded outcome, a success too, once the minimum of calls is there.
+- OPEN keeps the window that led there, for reporting. Every other state begins with an empty
+  one, and counts its own refusals.
+- The wait of consecutive openings grows; only CLOSED forgets how many there were.
+- A permit belongs to the state that gave it: what comes back from an earlier one is dropped.
+- A probe that is not returned within `max_wait` is given up and counts as failed, as of the moment
+  at which its time was up; nothing needs a timer, whoever looks first finds out.
+- An IGNORED verdict gives the permit back and leaves no other trace.
+
+Slow probes: with a failure rate for half-open, the rate of slow probes decides beside it. Without
+one, a slow probe alone reopens nothing; when all `calls` probes are back without a failure, a
+share of slow ones at or above `slow_call.rate` opens again, else the breaker closes.
+
+Modes: OBSERVE records and reports but never leaves CLOSED by itself; OFF starts DISABLED. Orders
+by hand hold in every mode, and `reset` returns to the state that the mode starts in.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from math import ceil
+from typing import TypeAlias
 
-from proxy.outcome import OutcomeSet
+from proxy.outcome import Verdict
+from proxy.policies.circuit_breaker_config import (
+    BreakerCounts,
+    BreakerMode,
+    BreakerScope,
+    CircuitBreakerConfig,
+    HalfOpenConfig,
+    OpenForConfig,
+    SlowCallConfig,
+    WindowConfig,
+    WindowType,
+)
+from proxy.policies.window import CountWindow, TimeWindow, Window
 
-
-class BreakerMode(Enum):
-    ENFORCE = "enforce"
-    OBSERVE = "observe"
-    OFF = "off"
-
-
-class BreakerCounts(Enum):
-    ATTEMPTS = "attempts"
-    REQUESTS = "requests"
-
-
-class BreakerScope(Enum):
-    ROUTE = "route"
-    UPSTREAM = "upstream"
-    ENDPOINT = "endpoint"
-
-
-class WindowType(Enum):
-    COUNT = "count"
-    TIME = "time"
-
-
-@dataclass(frozen=True, slots=True)
-class WindowConfig:
-    """`size`: outcomes for COUNT, whole seconds for TIME; at least 1."""
-
-    type: WindowType = WindowType.COUNT
-    size: int = 100
-
-
-@dataclass(frozen=True, slots=True)
-class SlowCallConfig:
-    """A call longer than `duration` seconds is slow; `rate` is a share of 0 to 1."""
-
-    duration: float = 60.0
-    rate: float = 1.0
+__all__ = [
+    "BreakerCounts",
+    "BreakerMode",
+    "BreakerScope",
+    "BreakerSnapshot",
+    "BreakerState",
+    "CircuitBreaker",
+    "CircuitBreakerConfig",
+    "CircuitPermit",
+    "CircuitRefusal",
+    "HalfOpenConfig",
+    "OpenForConfig",
+    "SlowCallConfig",
+    "TransitionListener",
+    "WindowConfig",
+    "WindowType",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenForConfig:
-    """Seconds; each consecutive opening waits `multiplier` times longer, up to `max`."""
+class BreakerState(Enum):
+    """The values are the words of the admin API and of the metrics."""
 
-    initial: float = 30.0
-    multiplier: float = 1.0
-    max: float = 300.0
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    FORCED_OPEN = "forced_open"
+    DISABLED = "disabled"
 
 
-@dataclass(frozen=True, slots=True)
-class HalfOpenConfig:
-    """`calls` probes at once; `failure_rate` None: the first failed probe opens again."""
+class CircuitPermit:
+    """Leave to make a call; comes back through `settle`. `generation` counts the states.
 
-    calls: int = 3
-    max_wait: float = 30.0
-    failure_rate: float | None = None
+    All calls of a CLOSED or DISABLED state share one permit, each probe of HALF_OPEN has its own.
+    """
+
+    __slots__ = ("generation",)
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
 
 
 @dataclass(frozen=True, slots=True)
-class CircuitBreakerConfig:
-    """Rates are shares of 0 to 1."""
+class CircuitRefusal:
+    """`retry_after`: whole seconds until the next probe, at least 1."""
 
-    mode: BreakerMode = BreakerMode.ENFORCE
-    window: WindowConfig = WindowConfig()
-    minimum_calls: int = 20
-    failure_rate: float = 0.5
-    slow_call: SlowCallConfig = SlowCallConfig()
-    failures: OutcomeSet = OutcomeSet(("connect-failure", "reset", "timeout", "5xx"))
-    open_for: OpenForConfig = OpenForConfig()
-    half_open: HalfOpenConfig = HalfOpenConfig()
-    counts: BreakerCounts = BreakerCounts.ATTEMPTS
-    scope: BreakerScope = BreakerScope.ROUTE
+    retry_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerSnapshot:
+    """The breaker as it is now.
+
+    Rates in percent, -1.0 below the minimum of calls. `next_probe_in` seconds, None while no probe
+    is to come. `not_permitted` counts refusals since the present state began (those of half-open
+    go on when it opens again), `opened_count` every opening.
+    """
+
+    name: str
+    state: BreakerState
+    mode: BreakerMode
+    failure_rate: float
+    slow_call_rate: float
+    calls: int
+    failures: int
+    slow_calls: int
+    slow_failures: int
+    total_duration: float
+    not_permitted: int
+    next_probe_in: float | None
+    opened_count: int
+
+
+TransitionListener: TypeAlias = Callable[
+    ["CircuitBreaker", BreakerState, BreakerState, float], None
+]
+"""Called with the breaker, the state it left, the one it is in, and when (monotonic)."""
+
+
+class CircuitBreaker:
+    """One breaker. `transitions` counts, for each state, how often it was entered."""
+
+    __slots__ = (
+        "_generation",
+        "_minimum",
+        "_not_permitted",
+        "_open_until",
+        "_openings",
+        "_permit",
+        "_probes",
+        "_slow_after",
+        "_state",
+        "_window",
+        "config",
+        "name",
+        "on_transition",
+        "transitions",
+    )
+
+    def __init__(self, name: str, config: CircuitBreakerConfig) -> None:
+        self.name = name
+        self.config = config
+        self.on_transition: TransitionListener | None = None
+        self.transitions = dict.fromkeys(BreakerState, 0)
+        self._slow_after = config.slow_call.duration
+        self._state = _first_state(config.mode)
+        self._generation = 0
+        self._not_permitted = 0
+        self._openings = 0  # consecutive ones
+        self._open_until = 0.0
+        self._probes: dict[CircuitPermit, float] = {}  # out there, and since when; oldest first
+        self._permit: CircuitPermit | None = CircuitPermit(0)  # the shared one, if there is one
+        self._window, self._minimum = self._empty_window()
+
+    # --- the way of a call ------------------------------------------------------------------
+
+    def admit(self, now: float) -> CircuitPermit | CircuitRefusal:
+        """Ask to make a call. A permit comes back through `settle`, whatever became of the call."""
+        permit = self._permit
+        if permit is not None:
+            return permit
+        return self._admit_probe(now)
+
+    def settle(self, permit: CircuitPermit, verdict: Verdict, duration: float, now: float) -> None:
+        """Give a permit back, exactly once. `duration`: seconds to the response's head."""
+        if permit is not self._permit:
+            if self._probes:
+                self._settle_probe(permit, verdict, duration, now)
+            return
+        if verdict is Verdict.IGNORED or self._state is BreakerState.DISABLED:
+            return
+        window = self._window
+        window.record(verdict is Verdict.FAILURE, duration > self._slow_after, duration, now)
+        if (window.failures or window.slow_calls) and window.calls >= self._minimum:
+            self._check_closed(now)
+
+    def allows_retry(self, now: float) -> bool:
+        """Whether another attempt makes sense; a breaker that merely tries again says no."""
+        self._give_up_probes(now)
+        return self._permit is not None
+
+    # --- what others see --------------------------------------------------------------------
+
+    def state(self, now: float) -> BreakerState:
+        """OPEN stays OPEN after its deadline until a request comes."""
+        self._give_up_probes(now)
+        return self._state
+
+    def snapshot(self, now: float) -> BreakerSnapshot:
+        self._give_up_probes(now)
+        window = self._window
+        window.expire(now)
+        known = window.calls >= self._minimum and window.calls > 0
+        return BreakerSnapshot(
+            name=self.name,
+            state=self._state,
+            mode=self.config.mode,
+            failure_rate=100.0 * window.failures / window.calls if known else -1.0,
+            slow_call_rate=100.0 * window.slow_calls / window.calls if known else -1.0,
+            calls=window.calls,
+            failures=window.failures,
+            slow_calls=window.slow_calls,
+            slow_failures=window.slow_failures,
+            total_duration=window.total_duration(),
+            not_permitted=self._not_permitted,
+            next_probe_in=self._next_probe_in(now),
+            opened_count=self.transitions[BreakerState.OPEN],
+        )
+
+    # --- orders by hand ---------------------------------------------------------------------
+
+    def force_open(self, now: float) -> None:
+        """Refuse everything until another order."""
+        self._give_up_probes(now)
+        self._enter(BreakerState.FORCED_OPEN, now)
+
+    def disable(self, now: float) -> None:
+        """Admit everything and record nothing until another order."""
+        self._give_up_probes(now)
+        self._enter(BreakerState.DISABLED, now)
+
+    def reset(self, now: float) -> None:
+        """Start again: closed (in mode OFF disabled), empty window, no openings remembered."""
+        self._give_up_probes(now)
+        self._enter(_first_state(self.config.mode), now)
+
+    def transition_to_open(self, now: float, wait: float | None = None) -> None:
+        """Open for `wait` seconds, None: as long as the configuration says.
+
+        Raises ValueError where the mode does not enforce: such a breaker never opens.
+        """
+        self._require_enforced()
+        self._give_up_probes(now)
+        self._open(now, wait)
+
+    def transition_to_half_open(self, now: float) -> None:
+        """Let probes through at once.
+
+        Raises ValueError for a closed breaker, which has nothing to find out, and where the mode
+        does not enforce.
+        """
+        self._require_enforced()
+        self._give_up_probes(now)
+        if self._state is BreakerState.CLOSED:
+            raise ValueError(f"circuit breaker {self.name} is closed: there is nothing to probe")
+        self._enter(BreakerState.HALF_OPEN, now)
+
+    def _require_enforced(self) -> None:
+        if self.config.mode is not BreakerMode.ENFORCE:
+            raise ValueError(f"circuit breaker {self.name} is in mode {self.config.mode.value}")
+
+    # --- closed -----------------------------------------------------------------------------
+
+    def _check_closed(self, now: float) -> None:
+        if self.config.mode is not BreakerMode.ENFORCE:
+            return
+        window = self._window
+        if (
+            window.failures / window.calls >= self.config.failure_rate
+            or window.slow_calls / window.calls >= self.config.slow_call.rate
+        ):
+            self._open(now)
+
+    # --- open and half-open -----------------------------------------------------------------
+
+    def _admit_probe(self, now: float) -> CircuitPermit | CircuitRefusal:
+        self._give_up_probes(now)
+        if self._state is BreakerState.OPEN and now >= self._open_until:
+            self._enter(BreakerState.HALF_OPEN, now)
+        if self._state is BreakerState.HALF_OPEN and self._has_room():
+            probe = CircuitPermit(self._generation)
+            self._probes[probe] = now
+            return probe
+        self._not_permitted += 1
+        return CircuitRefusal(self._retry_after(now))
+
+    def _has_room(self) -> bool:
+        """A place for another probe: those out there and those recorded never exceed `calls`."""
+        return len(self._probes) + self._window.calls < self.config.half_open.calls
+
+    def _settle_probe(
+        self, probe: CircuitPermit, verdict: Verdict, duration: float, now: float
+    ) -> None:
+        self._give_up_probes(now)
+        if self._probes.pop(probe, None) is None:
+            return  # of an earlier state, or given up
+        if verdict is not Verdict.IGNORED:
+            self._record_probe(verdict is Verdict.FAILURE, duration, now)
+
+    def _give_up_probes(self, now: float) -> None:
+        """Count as failed, at the moment their time was up, the probes that never came back."""
+        while self._probes:
+            probe, since = next(iter(self._probes.items()))
+            due = since + self.config.half_open.max_wait
+            if now < due:
+                return
+            del self._probes[probe]
+            self._record_probe(True, self.config.half_open.max_wait, due)
+
+    def _record_probe(self, failure: bool, duration: float, now: float) -> None:
+        window = self._window
+        window.record(failure, duration > self._slow_after, duration, now)
+        threshold = self.config.half_open.failure_rate
+        if threshold is None:
+            failed = failure
+            decided = failed or window.calls >= self.config.half_open.calls
+        else:
+            failed = window.failures / window.calls >= threshold
+            decided = window.calls >= self._minimum
+        if not decided:
+            return
+        if failed or window.slow_calls / window.calls >= self.config.slow_call.rate:
+            self._open(now)
+        else:
+            self._enter(BreakerState.CLOSED, now)
+
+    def _open(self, now: float, wait: float | None = None) -> None:
+        self._openings += 1
+        self._open_until = now + (self._open_for() if wait is None else wait)
+        self._enter(BreakerState.OPEN, now)
+
+    def _open_for(self) -> float:
+        config = self.config.open_for
+        try:
+            return min(
+                config.max, config.initial * float(config.multiplier) ** (self._openings - 1)
+            )
+        except OverflowError:
+            return config.max
+
+    def _next_probe_in(self, now: float) -> float | None:
+        if self._state is BreakerState.OPEN:
+            return max(0.0, self._open_until - now)
+        if self._state is BreakerState.HALF_OPEN and self._has_room():
+            return 0.0
+        return None
+
+    def _retry_after(self, now: float) -> int:
+        if self._state is BreakerState.OPEN:
+            return max(1, ceil(self._open_until - now))
+        if self._state is BreakerState.HALF_OPEN:
+            return 1  # as soon as one of the probes is back
+        return max(1, ceil(self.config.open_for.initial))  # nobody knows; as good as any
+
+    # --- every change of state --------------------------------------------------------------
+
+    def _enter(self, state: BreakerState, now: float) -> None:
+        """The one place where the state changes. Entering the present state again is silent."""
+        left, self._state = self._state, state
+        self._generation += 1
+        self._probes.clear()
+        shared = state in (BreakerState.CLOSED, BreakerState.DISABLED)
+        self._permit = CircuitPermit(self._generation) if shared else None
+        if state is BreakerState.CLOSED:
+            self._openings = 0
+        if state is not BreakerState.OPEN:
+            self._not_permitted = 0
+            self._window, self._minimum = self._empty_window()
+        if left is state:
+            return
+        self.transitions[state] += 1
+        if self.on_transition is not None:
+            self.on_transition(self, left, state, now)
+
+    def _empty_window(self) -> tuple[Window, int]:
+        """A window for the present state, and how many calls make its rates known."""
+        config = self.config
+        if self._state is BreakerState.HALF_OPEN:
+            calls = config.half_open.calls
+            return CountWindow(calls), min(config.minimum_calls, calls)
+        size = config.window.size
+        if config.window.type is WindowType.TIME:
+            return TimeWindow(size), config.minimum_calls
+        return CountWindow(size), min(config.minimum_calls, size)
+
+
+def _first_state(mode: BreakerMode) -> BreakerState:
+    return BreakerState.DISABLED if mode is BreakerMode.OFF else BreakerState.CLOSED

@@ -1,10 +1,20 @@
-"""Retry: whether another attempt may be made, and when."""
+"""Retry: whether another attempt may be made, and when.
+
+The questions are asked in this order, and the first no is the reason that is counted:
+
+    condition in `on` → attempts left → repeatable → body still whole → breaker closed
+        → Retry-After short enough → deadline → budget
+
+The budget comes last because asking it spends: only a retry that really happens is charged.
+"""
 
 from dataclasses import dataclass
+from enum import Enum
 
-from proxy.outcome import OutcomeSet
-from proxy.policies.backoff import BackoffConfig
-from proxy.policies.budget import BudgetConfig
+from proxy.clock import Random
+from proxy.outcome import Condition, Outcome, OutcomeSet
+from proxy.policies.backoff import Backoff, BackoffConfig
+from proxy.policies.budget import BudgetConfig, RetryBudget
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
@@ -32,3 +42,109 @@ class RetryConfig:
     retry_after: float = 5.0
     budget: BudgetConfig = BudgetConfig()
     body_limit: int = 64 * 1024
+
+
+class StopReason(Enum):
+    """Why no other attempt is made; the values are label values of a metric.
+
+    CONDITION is the ordinary end, a success included; every other one is a retry refused.
+    """
+
+    CONDITION = "condition"
+    ATTEMPTS = "attempts"
+    NOT_REPEATABLE = "not-repeatable"
+    BODY = "body"
+    CIRCUIT_OPEN = "circuit-open"
+    RETRY_AFTER = "retry-after"
+    DEADLINE = "deadline"
+    BUDGET = "budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Wait `delay` seconds, then make another attempt; `condition` is the term that matched."""
+
+    delay: float
+    condition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """What came of this attempt is final."""
+
+    why: StopReason
+
+
+_STOPS = {why: Stop(why) for why in StopReason}
+_STOP_CONDITION = _STOPS[StopReason.CONDITION]
+_RETRY_AFTER_STATUSES = (429, 503)
+
+
+class RetryPolicy:
+    """Decides for one configuration; what it decides about is handed in whole each time."""
+
+    __slots__ = ("_any", "_attempts", "_backoff", "_keyed", "_names", "_on", "_retry_after")
+
+    def __init__(self, config: RetryConfig, random: Random) -> None:
+        self._attempts = config.attempts
+        self._on = config.on
+        self._any = config.methods.any
+        self._names = config.methods.names
+        self._keyed = config.methods.keyed
+        self._retry_after = config.retry_after
+        self._backoff = Backoff(config.backoff, random)
+
+    def repeatable(self, method: str, keyed: bool) -> bool:
+        """Whether a request may be sent again after something of it was sent.
+
+        `keyed`: it carries an Idempotency-Key or X-Idempotency-Key.
+        """
+        return self._any or method in self._names or (keyed and self._keyed)
+
+    def decide(
+        self,
+        *,
+        attempt: int,
+        outcome: Outcome,
+        repeatable: bool,
+        body_whole: bool,
+        breaker_closed: bool,
+        time_left: float,
+        previous_delay: float,
+        retry_after: float | None,
+        budget: RetryBudget,
+        now: float,
+    ) -> Retry | Stop:
+        """What follows `attempt` (1: the first). The budget is charged when this says Retry.
+
+        `repeatable` as `repeatable()` said; `body_whole`: all of the request's body that was read
+        is still here; `time_left`: seconds of the request's deadline; `previous_delay`: the wait
+        before this attempt, 0 for the first; `retry_after`: seconds the response asked for.
+        """
+        condition = self._on.label(outcome)
+        if condition is None:
+            return _STOP_CONDITION
+        if attempt >= self._attempts:
+            return _STOPS[StopReason.ATTEMPTS]
+        # Nothing was sent when the connection failed: any method may go again.
+        if not repeatable and outcome.condition is not Condition.CONNECT_FAILURE:
+            return _STOPS[StopReason.NOT_REPEATABLE]
+        if not body_whole:
+            return _STOPS[StopReason.BODY]
+        if not breaker_closed:
+            return _STOPS[StopReason.CIRCUIT_OPEN]
+        asked = self._asked_wait(outcome, retry_after)
+        if asked > self._retry_after:
+            return _STOPS[StopReason.RETRY_AFTER]
+        delay = max(self._backoff.delay(attempt, previous_delay), asked)
+        if delay >= time_left:
+            return _STOPS[StopReason.DEADLINE]
+        if not budget.try_spend(now):
+            return _STOPS[StopReason.BUDGET]
+        return Retry(delay, condition)
+
+    def _asked_wait(self, outcome: Outcome, retry_after: float | None) -> float:
+        """The upstream's wish in seconds, 0 where none is taken notice of."""
+        if retry_after is None or not self._retry_after:
+            return 0.0
+        return retry_after if outcome.status in _RETRY_AFTER_STATUSES else 0.0

@@ -1,0 +1,81 @@
+"""The settings of a circuit breaker; `proxy.policies.circuit_breaker` is what they are for."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from proxy.outcome import OutcomeSet
+
+
+class BreakerMode(Enum):
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+    OFF = "off"
+
+
+class BreakerCounts(Enum):
+    ATTEMPTS = "attempts"
+    REQUESTS = "requests"
+
+
+class BreakerScope(Enum):
+    ROUTE = "route"
+    UPSTREAM = "upstream"
+    ENDPOINT = "endpoint"
+
+
+class WindowType(Enum):
+    COUNT = "count"
+    TIME = "time"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowConfig:
+    """`size`: outcomes for COUNT, whole seconds for TIME; at least 1."""
+
+    type: WindowType = WindowType.COUNT
+    size: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SlowCallConfig:
+    """A call longer than `duration` seconds is slow; `rate` is a share of 0 to 1."""
+
+    duration: float = 60.0
+    rate: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenForConfig:
+    """Seconds; each consecutive opening waits `multiplier` times longer, up to `max`."""
+
+    initial: float = 30.0
+    multiplier: float = 1.0
+    max: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class HalfOpenConfig:
+    """`calls` probes at once; `failure_rate` None: the first failed probe opens again.
+
+    `max_wait` seconds, above 0; inf never gives a probe up.
+    """
+
+    calls: int = 3
+    max_wait: float = 30.0
+    failure_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitBreakerConfig:
+    """Rates are shares above 0 and up to 1."""
+
+    mode: BreakerMode = BreakerMode.ENFORCE
+    window: WindowConfig = WindowConfig()
+    minimum_calls: int = 20
+    failure_rate: float = 0.5
+    slow_call: SlowCallConfig = SlowCallConfig()
+    failures: OutcomeSet = OutcomeSet(("connect-failure", "reset", "timeout", "5xx"))
+    open_for: OpenForConfig = OpenForConfig()
+    half_open: HalfOpenConfig = HalfOpenConfig()
+    counts: BreakerCounts = BreakerCounts.ATTEMPTS
+    scope: BreakerScope = BreakerScope.ROUTE
