@@ -1,0 +1,143 @@
+"""Answers that the proxy makes itself, as bytes: problem body, Proxy-Status, response head."""
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from proxy.errors import ProxyError
+
+PROBLEM_TYPE = b"application/problem+json"
+TYPE_PREFIX = "urn:resilience-proxy:problem:"
+"""Before a reason: a problem's `type`. A name, not an address: it is never looked up."""
+
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+_TOKEN_START = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz*")
+_TOKEN = _TOKEN_START | frozenset("0123456789!#$%&'+-.^_`|~:/")
+
+
+def problem_body(
+    *,
+    error: ProxyError,
+    route: str | None,
+    upstream: str | None,
+    attempts: Sequence[Mapping[str, Any]],
+    request_id: str,
+    trace_id: str,
+) -> bytes:
+    """An application/problem+json document (RFC 9457). `attempts`: what JSON can hold.
+
+    All members are always there; `route` and `upstream` are null where none was found yet.
+    """
+    document = {
+        "type": TYPE_PREFIX + error.reason,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "reason": error.reason,
+        "route": route,
+        "upstream": upstream,
+        "attempts": attempts,
+        "request_id": request_id,
+        "trace_id": trace_id,
+    }
+    # What was not valid text when it came must not cost the answer.
+    return _encode_json(document).encode(errors="replace")
+
+
+class ProxyStatus:
+    """Values of Proxy-Status (RFC 9209) in the name of one service.
+
+    The service is the intermediary's identity: a token where it can be one, else a string
+    (RFC 9651 sections 3.3.3 and 3.3.4). `attempts` and `fallback` are parameters of our own.
+    """
+
+    __slots__ = ("_failures", "service")
+
+    def __init__(self, service: str) -> None:
+        self.service = _item(service)
+        # Made once each: by reason and error type, which an instance may refine.
+        self._failures: dict[tuple[str, str], bytes] = {}
+
+    def value(
+        self,
+        *,
+        error: ProxyError | None = None,
+        attempts: int = 1,
+        fallback: bool = False,
+        received_status: int | None = None,
+    ) -> bytes:
+        """The field's value; b"" where there is nothing to say and the field stays away.
+
+        `error`: why the proxy made the answer. `attempts`: told of an upstream's response that
+        took more than one. `fallback`: the answer is a fallback, `received_status` the upstream's
+        that it replaced.
+        """
+        if error is not None:
+            value = self._failure(error)
+        elif attempts > 1:
+            value = self.service + b"; attempts=%d" % attempts
+        elif fallback:
+            value = self.service
+        else:
+            return b""
+        if received_status is not None:
+            value += b"; received-status=%d" % received_status
+        return value + b"; fallback" if fallback else value
+
+    def _failure(self, error: ProxyError) -> bytes:
+        key = (error.reason, error.proxy_error)
+        value = self._failures.get(key)
+        if value is None:
+            text = f'; error={error.proxy_error}; details="{error.reason}"'
+            value = self._failures[key] = self.service + text.encode("ascii")
+        return value
+
+
+def _item(name: str) -> bytes:
+    """`name` as a token if it is one, else as a string, with ? for what a string cannot hold."""
+    if name[:1] in _TOKEN_START and _TOKEN.issuperset(name):
+        return name.encode("ascii")
+    held = "".join(character if " " <= character <= "~" else "?" for character in name)
+    escaped = held.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'.encode("ascii")
+
+
+_STATUS_LINES = {status: f"HTTP/1.1 {status} ".encode() + b"\r\n" for status in range(100, 600)} | {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+
+
+def status_line(status: int) -> bytes:
+    """The status line with its CRLF; the reason phrase is empty where there is no usual one.
+
+    Raises KeyError for what is no status (RFC 9110 section 15: 100 to 599).
+    """
+    return _STATUS_LINES[status]
+
+
+def answer_head(
+    status: int,
+    fields: Sequence[tuple[bytes, bytes]],
+    body_length: int,
+    *,
+    close: bool,
+    date: bytes | None,
+) -> bytes:
+    """A response's head, the empty line included.
+
+    `body_length` is what a GET would be answered with, so for HEAD as well; 1xx, 204 and 304 go
+    without Content-Length (RFC 9110 section 8.6). `fields` must not frame the message, and their
+    names and values must be valid already. `date` is the Date field's value.
+    """
+    lines = [_STATUS_LINES[status]]
+    lines += [b"%b: %b\r\n" % field for field in fields]
+    if status >= 200 and status not in (204, 304):
+        lines.append(b"Content-Length: %d\r\n" % body_length)
+    if date is not None:
+        lines.append(b"Date: " + date + b"\r\n")
+    if close:
+        lines.append(b"Connection: close\r\n")
+    lines.append(b"\r\n")
+    return b"".join(lines)

@@ -1,0 +1,208 @@
+"""Trace headers: a caller's trace is continued, or a new one begun.
+
+    extract(fields) ──▶ TraceContext ──▶ inject(context, span id) ──▶ header lines
+
+A valid context keeps its trace id, decision and tracestate and gets a new parent id; an invalid
+one is replaced. The order of the formats is precedence when reading; all of them are written.
+Fields of a format that is not configured are none of our business: they pass untouched, and so
+does baggage always, for a proxy has nothing to add to it.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+from proxy.clock import Random
+from proxy.http.b3 import (
+    B3Context,
+    Sampling,
+    format_b3,
+    format_b3_multi,
+    parse_b3,
+    parse_b3_multi,
+)
+from proxy.http.w3c import SAMPLED, combine_tracestate, parse_traceparent
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+
+class Format(Enum):
+    """The words of ``tracing.propagate``."""
+
+    TRACECONTEXT = "tracecontext"
+    BAGGAGE = "baggage"
+    B3 = "b3"
+    B3MULTI = "b3multi"
+
+
+_NAMES: dict[Format, tuple[bytes, ...]] = {
+    Format.TRACECONTEXT: (b"traceparent", b"tracestate"),
+    Format.BAGGAGE: (),
+    Format.B3: (b"b3",),
+    Format.B3MULTI: (
+        b"x-b3-traceid",
+        b"x-b3-spanid",
+        b"x-b3-parentspanid",
+        b"x-b3-sampled",
+        b"x-b3-flags",
+    ),
+}
+
+
+class TraceContext:
+    """The trace one request belongs to.
+
+    `trace_id` is 32 lower-case hex digits; `parent_id` the caller's span (16 digits), None in a
+    trace that begins here (`own`). `flags` are traceparent's, `sampled` is their lowest bit,
+    `sampling` the decision in full. `tracestate` is one field's value, b"" for none.
+    """
+
+    __slots__ = ("flags", "own", "parent_id", "sampled", "sampling", "trace_id", "tracestate")
+
+    def __init__(
+        self,
+        trace_id: str,
+        parent_id: str | None,
+        flags: int,
+        sampling: Sampling,
+        tracestate: bytes = b"",
+    ) -> None:
+        self.trace_id = trace_id
+        self.parent_id = parent_id
+        self.flags = flags
+        self.sampled = flags & SAMPLED == SAMPLED
+        self.sampling = sampling
+        self.tracestate = tracestate
+        self.own = parent_id is None
+
+
+class Propagator:
+    """Reads and writes the trace headers of one configuration; immutable."""
+
+    __slots__ = ("_formats", "_random", "_random_bits", "_sample", "_tracecontext", "names")
+
+    def __init__(
+        self,
+        formats: Sequence[str] = ("tracecontext", "baggage"),
+        sample: float = 0.0,
+        *,
+        random_bits: Callable[[int], int],
+        random: Random,
+    ) -> None:
+        """`sample`: share of new traces to sample. `random_bits(n)` draws n random bits.
+
+        Raises ValueError for a format that is none. `names` are the lower-case names of the
+        fields that `extract` reads and `inject` writes anew.
+        """
+        self._formats = tuple(Format(word) for word in formats if word != Format.BAGGAGE.value)
+        self._tracecontext = Format.TRACECONTEXT in self._formats
+        self._sample = sample
+        self._random_bits = random_bits
+        self._random = random
+        self.names = frozenset(name for form in self._formats for name in _NAMES[form])
+
+    def extract(self, fields: Fields) -> TraceContext:
+        """The context of a request: `fields` are those in `names`, lower-case name and value."""
+        if not fields:
+            return self._begin(Sampling.DEFER)
+        alone = Sampling.DEFER  # a decision that came without a trace
+        for form in self._formats:
+            if form is Format.TRACECONTEXT:
+                context = _read_tracecontext(fields)
+                if context is not None:
+                    return context
+                continue
+            b3 = _read_b3(fields, form)
+            if b3 is None:
+                continue
+            if b3.trace_id is not None:
+                return self._continue_b3(b3.trace_id, b3, fields)
+            if alone is Sampling.DEFER:
+                alone = b3.sampling
+        return self._begin(alone)
+
+    def inject(self, context: TraceContext, span_id: str, parent_id: str | None = None) -> bytes:
+        """The header lines, each with its CRLF, for a request sent by span `span_id`.
+
+        `parent_id`: that span's parent, where it is not the caller's own span; only B3 tells it.
+        """
+        lines = b""
+        for form in self._formats:
+            if form is Format.TRACECONTEXT:
+                lines += (
+                    "traceparent: 00-" + context.trace_id + "-" + span_id + _FLAGS[context.flags]
+                ).encode()
+                if context.tracestate:
+                    lines += b"tracestate: " + context.tracestate + b"\r\n"
+                continue
+            write = format_b3 if form is Format.B3 else format_b3_multi
+            parent = parent_id or context.parent_id
+            lines += write(context.trace_id, span_id, parent, context.sampling).encode()
+        return lines
+
+    def new_span_id(self) -> str:
+        """16 lower-case hex digits, never all zero."""
+        return f"{self._random_bits(64) or 1:016x}"
+
+    def _begin(self, sampling: Sampling) -> TraceContext:
+        # The random flag of level 2 stays unset: there are parsers that follow level 1 to the
+        # letter and refuse a traceparent with any flag but sampled.
+        sampling = self._decide(sampling)
+        trace_id = f"{self._random_bits(128) or 1:032x}"
+        return TraceContext(trace_id, None, _sampled_flag(sampling), sampling)
+
+    def _decide(self, sampling: Sampling) -> Sampling:
+        """Take a decision that was left open. With `sample` 0 it stays open for the next.
+
+        The next to see it may report spans when this proxy does not; B3 can say so.
+        """
+        if sampling is not Sampling.DEFER or self._sample <= 0:
+            return sampling
+        if self._sample >= 1 or self._random() < self._sample:
+            return Sampling.ACCEPT
+        return Sampling.DENY
+
+    def _continue_b3(self, trace_id: str, b3: B3Context, fields: Fields) -> TraceContext:
+        sampling = self._decide(b3.sampling)
+        flags = _sampled_flag(sampling)
+        context = TraceContext(trace_id, b3.span_id, flags, sampling)
+        if self._tracecontext:
+            # A caller that writes both formats means one trace: its tracestate stays with it.
+            other = _read_tracecontext(fields)
+            if other is not None and other.trace_id == context.trace_id:
+                context.tracestate = other.tracestate
+        return context
+
+
+_FLAGS = tuple(f"-{flags:02x}\r\n" for flags in range(256))
+
+
+def _sampled_flag(sampling: Sampling) -> int:
+    return SAMPLED if sampling in (Sampling.ACCEPT, Sampling.DEBUG) else 0
+
+
+def _read_tracecontext(fields: Fields) -> TraceContext | None:
+    parents = [value for name, value in fields if name == b"traceparent"]
+    if len(parents) != 1:
+        return None
+    parsed = parse_traceparent(parents[0])
+    if parsed is None:
+        return None
+    trace_id, parent_id, flags = parsed
+    states = [value for name, value in fields if name == b"tracestate"]
+    return TraceContext(
+        trace_id,
+        parent_id,
+        flags,
+        Sampling.ACCEPT if flags & SAMPLED else Sampling.DENY,
+        combine_tracestate(states) if states else b"",
+    )
+
+
+def _read_b3(fields: Fields, form: Format) -> B3Context | None:
+    first: dict[bytes, bytes] = {}  # B3: the first of several values wins
+    for name, value in fields:
+        first.setdefault(name, value.strip(b" \t"))
+    if form is Format.B3MULTI:
+        return parse_b3_multi(first)
+    single = first.get(b"b3")
+    return None if single is None else parse_b3(single)

@@ -1,0 +1,79 @@
+"""The text of traceparent and tracestate (W3C Trace Context, level 1, and what level 2 adds).
+
+Only version 00 is written. Of its flags two are known: sampled (level 1) and random trace id
+(level 2); the others must go on as zero, so they are masked out when read.
+"""
+
+import re
+from collections.abc import Sequence
+
+SAMPLED = 0x01
+RANDOM_TRACE_ID = 0x02
+
+MAX_MEMBERS = 32
+
+_LOWER_HEX = b"0123456789abcdef"
+_NO_TRACE = b"0" * 32
+_NO_SPAN = b"0" * 16
+_DASH = ord("-")
+_LENGTH = 55  # of version 00; the shortest that any later version may be
+
+# Level 1's key grammar, and level 2's keys that begin with a digit.
+_MEMBER = re.compile(
+    rb"([a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}|[a-z0-9][a-z0-9_\-*/]{0,255})"
+    rb"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+)
+
+
+def is_trace_id(value: bytes) -> bool:
+    """32 lower-case hex digits, not all zero."""
+    return len(value) == 32 and not value.strip(_LOWER_HEX) and value != _NO_TRACE
+
+
+def is_span_id(value: bytes) -> bool:
+    """16 lower-case hex digits, not all zero."""
+    return len(value) == 16 and not value.strip(_LOWER_HEX) and value != _NO_SPAN
+
+
+def parse_traceparent(value: bytes) -> tuple[str, str, int] | None:
+    """Trace id, parent id and flags; None where the trace has to be restarted.
+
+    A later version is read by its first 55 characters, and of its flags only the sampled bit
+    (section 'Versioning of traceparent').
+    """
+    value = value.strip(b" \t")
+    if len(value) < _LENGTH or not value[2] == value[35] == value[52] == _DASH:
+        return None
+    version, trace_id, parent_id, flags = value[:2], value[3:35], value[36:52], value[53:55]
+    if version == b"00":
+        known = SAMPLED | RANDOM_TRACE_ID
+        if len(value) != _LENGTH:
+            return None
+    else:
+        known = SAMPLED
+        if version.strip(_LOWER_HEX) or version == b"ff":
+            return None
+        if len(value) > _LENGTH and value[_LENGTH] != _DASH:
+            return None
+    if flags.strip(_LOWER_HEX) or not is_trace_id(trace_id) or not is_span_id(parent_id):
+        return None
+    return trace_id.decode(), parent_id.decode(), int(flags, 16) & known
+
+
+def combine_tracestate(values: Sequence[bytes]) -> bytes:
+    """Several fields as one, members unchanged and in order; b"" if any of them is malformed.
+
+    Empty members are allowed and not counted. A key that comes twice is malformed: each entry is
+    the last position of one tracing system.
+    """
+    combined = b",".join([value for value in values if value.strip(b" \t,")])
+    keys: set[bytes] = set()
+    for member in combined.split(b","):
+        member = member.strip(b" \t")
+        if not member:
+            continue
+        match = _MEMBER.fullmatch(member)
+        if match is None or match[1] in keys:
+            return b""
+        keys.add(match[1])
+    return combined if len(keys) <= MAX_MEMBERS else b""

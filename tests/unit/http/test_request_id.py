@@ -1,0 +1,31 @@
+"""Request ids: kept when safe, made as version 4 UUIDs."""
+
+import uuid
+
+import pytest
+
+from proxy.http.request_id import new_request_id, valid_request_id
+
+
+@pytest.mark.parametrize("value", [b"a", b"!~", b"x" * 128, b'6f1c-"quoted";<>'])
+def test_visible_ascii_is_kept(value: bytes) -> None:
+    assert valid_request_id(value)
+
+
+@pytest.mark.parametrize("value", [b"", b"x" * 129, b"a b", b"a\tb", b"a\x7f", b"\xc3\xa9", b"\0"])
+def test_anything_else_is_not(value: bytes) -> None:
+    assert not valid_request_id(value)
+
+
+@pytest.mark.parametrize("bits", [0, 2**128 - 1, 0x0123456789ABCDEF0123456789ABCDEF])
+def test_new_ids_are_uuids_of_version_4(bits: int) -> None:
+    asked: list[int] = []
+
+    def random_bits(count: int) -> int:
+        asked.append(count)
+        return bits
+
+    text = new_request_id(random_bits)
+    assert asked == [128]
+    assert text == str(uuid.UUID(int=bits, version=4))
+    assert valid_request_id(text.encode())
