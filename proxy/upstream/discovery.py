@@ -1,0 +1,200 @@
+"""The addresses of one upstream's endpoints, kept fresh while somebody uses them.
+
+    unknown ──first look-up──► known ──every dns_refresh, while in use──► known
+                                  └──unused for 5 periods──► known, paused ──use──► known
+
+A use after a pause gets the addresses known so far at once, and starts a look-up. A look-up that
+fails leaves them as they are; without any, it is the answer of all who wait.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from proxy.config.model import EndpointConfig
+from proxy.errors import ConnectError, ConnectTimeout, DnsFailure
+from proxy.upstream.connection import Scheduler, Ticket
+from proxy.upstream.resolver import Addresses, OnLookedUp, literal
+
+PAUSE_AFTER = 5
+"""Periods without a use after which the look-ups pause."""
+
+
+class LookUpTimeout(ConnectTimeout):
+    """A connect timeout that passed before there was an address to connect to."""
+
+    proxy_error = "dns_timeout"
+
+
+class LooksUp(Protocol):
+    """`Resolver`, as this file needs it."""
+
+    def look_up(self, host: str, on_done: OnLookedUp) -> None:
+        """Look a name up; `on_done` hears exactly once, from the loop."""
+
+
+class _Wait:
+    """An exchange's wait for the first address: a `Ticket`."""
+
+    __slots__ = ("_discovery", "on_done", "timeout", "timer")
+
+    def __init__(
+        self,
+        discovery: "Discovery",
+        on_done: Callable[[ConnectError | None], None],
+        timeout: float,
+    ) -> None:
+        self._discovery = discovery
+        self.on_done = on_done
+        self.timeout = timeout
+        self.timer: Ticket | None = None
+
+    def cancel(self) -> None:
+        self._discovery.end_wait(self)
+
+
+class Discovery:
+    """`on_change` is called whenever `addresses` changed, after the change."""
+
+    def __init__(
+        self,
+        endpoints: tuple[EndpointConfig, ...],
+        refresh: float,
+        resolver: LooksUp,
+        loop: Scheduler,
+        on_change: Callable[[], None],
+    ) -> None:
+        """`refresh` in seconds; 0: a name is looked up until that succeeds, and then no more."""
+        self.addresses: dict[str, Addresses] = {}
+        self._refresh = refresh
+        self._resolver = resolver
+        self._loop = loop
+        self._on_change = on_change
+        self._names: list[str] = []
+        self._flying: set[str] = set()
+        self._errors: dict[str, DnsFailure] = {}
+        self._waits: dict[_Wait, None] = {}
+        self._timer: Ticket | None = None
+        self._periods_unused = 0
+        self._closed = False
+        for endpoint in endpoints:
+            address = literal(endpoint.host)
+            if address is not None:
+                self.addresses[endpoint.host] = (address,)
+            elif endpoint.host not in self._names:
+                self._names.append(endpoint.host)
+
+    @property
+    def static(self) -> bool:
+        """All endpoints are literal addresses: there is nothing to look up, ever."""
+        return not self._names
+
+    @property
+    def waiting(self) -> int:
+        """Exchanges that wait for the first address."""
+        return len(self._waits)
+
+    def note_use(self) -> None:
+        """Keep the look-ups going, or start them again after a pause."""
+        self._periods_unused = 0
+        if self._timer is None and not self._closed:
+            self._wake()
+
+    def resolve(self, on_done: Callable[[ConnectError | None], None], timeout: float) -> Ticket:
+        """Wait for the first address, `timeout` seconds at most.
+
+        `on_done` is called from the loop, unless the ticket was cancelled before: with None as
+        soon as there is an address, or with what went wrong.
+        """
+        wait = _Wait(self, on_done, timeout)
+        self._waits[wait] = None
+        if self.addresses:
+            wait.timer = self._loop.call_soon(self._answer, wait, None)
+            return wait
+        wait.timer = self._loop.call_later(max(timeout, 0.0), self._time_out, wait)
+        self.note_use()
+        self._look_up_all()
+        return wait
+
+    def end_wait(self, wait: _Wait) -> bool:
+        """Forget a wait; False where it was over already."""
+        if wait not in self._waits:
+            return False
+        del self._waits[wait]
+        if wait.timer is not None:
+            wait.timer.cancel()
+        return True
+
+    def close(self) -> None:
+        """No look-up for refreshing any more. Who waits for a first address still gets it."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- look-ups ---------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if self._refresh > 0:
+            self._timer = self._loop.call_later(self._refresh, self._tick)
+            self._look_up_all()
+        else:
+            self._look_up_missing()
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._periods_unused += 1
+        if self._periods_unused > PAUSE_AFTER:
+            return
+        self._timer = self._loop.call_later(self._refresh, self._tick)
+        self._look_up_all()
+
+    def _look_up_missing(self) -> None:
+        for name in self._names:
+            if name not in self.addresses:
+                self._look_up(name)
+
+    def _look_up_all(self) -> None:
+        for name in self._names:
+            self._look_up(name)
+
+    def _look_up(self, name: str) -> None:
+        if name not in self._flying:
+            self._flying.add(name)
+            self._resolver.look_up(name, partial(self._looked_up, name))
+
+    def _looked_up(self, name: str, result: Addresses | DnsFailure) -> None:
+        self._flying.discard(name)
+        if isinstance(result, DnsFailure):
+            self._errors[name] = result
+        else:
+            self._errors.pop(name, None)
+            known = self.addresses.get(name)
+            if known is None or set(known) != set(result):
+                self.addresses[name] = result
+                self._on_change()
+        if self.addresses:
+            self._answer_all(None)
+        elif not self._flying:
+            self._answer_all(self._first_error())
+
+    def _first_error(self) -> DnsFailure:
+        return next(self._errors[name] for name in self._names if name in self._errors)
+
+    def _answer_all(self, answer: ConnectError | None) -> None:
+        for wait in tuple(self._waits):
+            self._answer(wait, answer)
+
+    def _answer(self, wait: _Wait, answer: ConnectError | None) -> None:
+        if self.end_wait(wait):
+            wait.on_done(answer)
+
+    def _time_out(self, wait: _Wait) -> None:
+        names = ", ".join(self._names)
+        self._answer(
+            wait,
+            LookUpTimeout(
+                f"The look-up of {names} took longer than {wait.timeout:.3g}s: "
+                "check that this machine's DNS servers answer."
+            ),
+        )

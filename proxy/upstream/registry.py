@@ -1,0 +1,129 @@
+"""All upstreams of the proxy: the configured ones, and those that callers name."""
+
+import asyncio
+import random as chance
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+
+from proxy.clock import Random
+from proxy.config.model import EndpointConfig, UpstreamConfig
+from proxy.upstream.connection import ConnectionFactory
+from proxy.upstream.connector import Connector
+from proxy.upstream.resolver import Lookup, Resolver, system_lookup
+from proxy.upstream.tasks import Tasks
+from proxy.upstream.tls import TlsContexts
+from proxy.upstream.upstream import Upstream
+
+MAX_AUTHORITIES = 1000
+"""Upstreams named by callers that are kept; more only while all of them are in use."""
+
+
+class Upstreams:
+    """Owns every upstream, and the tasks that work for them."""
+
+    def __init__(
+        self,
+        configured: Mapping[str, UpstreamConfig],
+        factory: ConnectionFactory,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        lookup: Lookup = system_lookup,
+        random: Random = chance.random,
+        max_authorities: int = MAX_AUTHORITIES,
+    ) -> None:
+        """`loop`: the running one, where it is not given."""
+        self._loop = loop if loop is not None else asyncio.get_running_loop()
+        self._factory = factory
+        self._random = random
+        self._max_authorities = max_authorities
+        self._tasks = Tasks(self._loop)
+        self._resolver = Resolver(self._tasks, lookup)
+        self._contexts = TlsContexts()
+        self._by_name = {name: self._build(config) for name, config in configured.items()}
+        # The least recently asked for comes first.
+        self._by_authority: OrderedDict[tuple[str, str, int], Upstream] = OrderedDict()
+
+    def __getitem__(self, name: str) -> Upstream:
+        """A configured upstream. KeyError: there is none of that name."""
+        return self._by_name[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[Upstream]:
+        """All of them, the configured ones first."""
+        yield from tuple(self._by_name.values())
+        yield from tuple(self._by_authority.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name) + len(self._by_authority)
+
+    def for_authority(self, scheme: str, host: str, port: int) -> Upstream:
+        """The upstream for an authority that a caller named, with the defaults of every setting.
+
+        Any scheme but ``https`` means plain TCP; a scheme of its own keeps tunnels apart. The one
+        returned may be pushed out later, and then goes on serving who holds it.
+        """
+        host = host.lower()
+        if host.startswith("["):
+            host = host[1:-1]
+        key = (scheme, host, port)
+        upstream = self._by_authority.get(key)
+        if upstream is not None:
+            self._by_authority.move_to_end(key)
+            return upstream
+        if len(self._by_authority) >= self._max_authorities:
+            self._evict()
+        name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        upstream = self._build(UpstreamConfig(name, (EndpointConfig(scheme, host, port),)))
+        self._by_authority[key] = upstream
+        return upstream
+
+    def reconfigure(self, configured: Mapping[str, UpstreamConfig]) -> None:
+        """Take over a new configuration: an upstream whose settings did not change stays.
+
+        The others are closed, and finish what they have begun.
+        """
+        before = self._by_name
+        self._by_name = {
+            name: before[name]
+            if name in before and before[name].config == config
+            else self._build(config)
+            for name, config in configured.items()
+        }
+        for name, upstream in before.items():
+            if self._by_name.get(name) is not upstream:
+                upstream.close()
+
+    def close(self) -> None:
+        """Close what is idle, and give up every look-up and connect; busy connections finish.
+
+        Who waits for a look-up or a connect hears that it was given up.
+        """
+        for upstream in self:
+            upstream.close()
+        self._tasks.close()
+
+    async def wait_closed(self) -> None:
+        """Return when the tasks that `close` cancelled have ended."""
+        await self._tasks.wait_closed()
+
+    def _evict(self) -> None:
+        """Make room for one more: close those least recently asked for that are not in use."""
+        surplus = len(self._by_authority) - self._max_authorities + 1
+        for key, upstream in tuple(self._by_authority.items()):
+            if surplus <= 0:
+                return
+            if not upstream.in_use:
+                del self._by_authority[key]
+                upstream.close()
+                surplus -= 1
+
+    def _build(self, config: UpstreamConfig) -> Upstream:
+        return Upstream(
+            config,
+            resolver=self._resolver,
+            connector=Connector(self._factory, config.tls, self._contexts, self._tasks),
+            loop=self._loop,
+            random=self._random,
+        )

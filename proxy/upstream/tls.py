@@ -1,0 +1,115 @@
+"""TLS towards upstreams: the context of an upstream, and what its failures mean.
+
+At least TLS 1.2; ALPN offers HTTP/1.1 alone; certificates are verified unless told otherwise.
+"""
+
+import ssl
+
+from proxy.config.model import UpstreamTls
+from proxy.errors import TlsFailure
+
+ALPN = ["http/1.1"]
+
+# X509_V_ERR_* of OpenSSL's <openssl/x509_vfy.h>, as SSLCertVerificationError.verify_code.
+_NOT_YET_VALID = 9
+_EXPIRED = 10
+_UNKNOWN_CA = frozenset({2, 18, 19, 20, 21, 27})
+_WRONG_NAME = frozenset({62, 64})
+
+# SSLError.reason where the other side's first bytes were no TLS record.
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+
+
+class CertificateFailure(TlsFailure):
+    """The upstream's certificate was refused (RFC 9209 section 2.3.13)."""
+
+    proxy_error = "tls_certificate_error"
+
+
+def client_context(tls: UpstreamTls | None) -> ssl.SSLContext:
+    """The context for one upstream's settings. Reads files: TlsFailure names a bad one."""
+    tls = tls or UpstreamTls()
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+    except (OSError, ValueError) as error:
+        raise TlsFailure(f"The CA file {tls.ca} cannot be used: {_reason(error)}.") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(ALPN)
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.cert is not None:
+        try:
+            # A password callback that fails: without one OpenSSL asks on the terminal.
+            context.load_cert_chain(tls.cert, tls.key, _no_password)
+        except (OSError, ValueError) as error:
+            raise TlsFailure(
+                f"The client certificate {tls.cert} with the key {tls.key or tls.cert} "
+                f"cannot be used: {_reason(error)}."
+            ) from error
+    return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted, and keys with a password are not supported")
+
+
+class TlsContexts:
+    """Contexts, built when first needed, one for each set of settings; failures are not kept."""
+
+    def __init__(self) -> None:
+        self._built: dict[UpstreamTls | None, ssl.SSLContext] = {}
+
+    def get(self, tls: UpstreamTls | None) -> ssl.SSLContext:
+        """Raises TlsFailure where a file cannot be used; the next call tries again."""
+        context = self._built.get(tls)
+        if context is None:
+            context = self._built[tls] = client_context(tls)
+        return context
+
+
+def tls_failure(error: OSError, where: str, server_name: str) -> TlsFailure:
+    """The failure for an error of a handshake with `where`, expected to be `server_name`."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CertificateFailure(_certificate_detail(error, where, server_name))
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        return TlsFailure(
+            f"{where} does not speak TLS on this port: check the port, or use http:// for it."
+        )
+    if isinstance(error, ssl.SSLError):
+        return TlsFailure(
+            f"The TLS handshake with {where} failed ({_reason(error)}): compare the protocol "
+            "versions of both sides, and see whether it asks for a client certificate."
+        )
+    return TlsFailure(
+        f"{where} closed the connection during the TLS handshake: see whether it speaks TLS on "
+        f"this port, knows the name {server_name}, and asks for a client certificate."
+    )
+
+
+def _certificate_detail(error: ssl.SSLCertVerificationError, where: str, server_name: str) -> str:
+    code = error.verify_code
+    if code == _EXPIRED:
+        return f"The certificate of {where} has expired: renew it, or check this machine's clock."
+    if code == _NOT_YET_VALID:
+        return f"The certificate of {where} is not valid yet: check the clocks of both sides."
+    if code in _WRONG_NAME:
+        return (
+            f"The certificate of {where} is not for {server_name}: "
+            "set tls.server_name to a name that it has."
+        )
+    if code in _UNKNOWN_CA:
+        return (
+            f"The certificate of {where} comes from a CA that is not trusted here "
+            f"({error.verify_message}): set tls.ca to that CA's certificate."
+        )
+    return f"The certificate of {where} was refused: {error.verify_message}."
+
+
+def _reason(error: Exception) -> str:
+    """OpenSSL's reason code in lower case words, else the system's sentence."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return str(error.reason).replace("_", " ").lower()
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)

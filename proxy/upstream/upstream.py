@@ -1,0 +1,145 @@
+"""One upstream: its endpoints, whichever addresses their names have just now, and their pools."""
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from proxy.clock import Random
+from proxy.config.model import UpstreamConfig
+from proxy.errors import ConnectError
+from proxy.upstream.balancing import Admit, balancer
+from proxy.upstream.connection import Connects, Scheduler, Ticket
+from proxy.upstream.discovery import Discovery, LooksUp
+from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.pool import Pool
+
+_Key = tuple[str, str, int, str]
+
+
+class ConnectionCounts(NamedTuple):
+    """Connections of an upstream by state, and the exchanges that wait for one."""
+
+    active: int
+    idle: int
+    connecting: int
+    waiting: int
+
+
+class Upstream:
+    """How an exchange uses it, each step a plain call:
+
+    `ready`, else `resolve` and wait for the callback; then `pick` an endpoint; then
+    ``endpoint.pool.take()``, else ``endpoint.pool.request(…)`` and wait for the callback; and
+    ``endpoint.pool.give_back(…)`` at the end. A closed upstream still serves who holds on to it:
+    connections are opened for it, and none is kept.
+    """
+
+    def __init__(
+        self,
+        config: UpstreamConfig,
+        *,
+        resolver: LooksUp,
+        connector: Connects,
+        loop: Scheduler,
+        random: Random,
+    ) -> None:
+        self.config = config
+        self.name = config.name
+        self.endpoints: list[Endpoint] = []
+        self._connector = connector
+        self._loop = loop
+        self._balancer = balancer(config.load_balancing, random)
+        self._leaving: list[Endpoint] = []
+        self._closed = False
+        self._discovery = Discovery(
+            config.endpoints, config.dns_refresh, resolver, loop, self._renew
+        )
+        self._static = self._discovery.static
+        self._renew()
+
+    @property
+    def ready(self) -> bool:
+        """Some address is known: `pick` may be called."""
+        return bool(self.endpoints)
+
+    @property
+    def in_use(self) -> bool:
+        """Some exchange has, or waits for, an address or a connection."""
+        self._forget_finished()
+        return self._discovery.waiting > 0 or any(
+            endpoint.active for endpoint in (*self.endpoints, *self._leaving)
+        )
+
+    def resolve(self, on_done: Callable[[ConnectError | None], None], timeout: float) -> Ticket:
+        """Look the names up for the first time, `timeout` seconds at most.
+
+        `on_done` is called exactly once, from the loop, unless the ticket was cancelled before:
+        with None, and then the upstream is `ready`, or with what went wrong.
+        """
+        return self._discovery.resolve(on_done, timeout)
+
+    def pick(self, exclude: Collection[Endpoint], admit: Admit | None) -> Endpoint | None:
+        """The endpoint for the next attempt, None where `admit` lets none pass.
+
+        See `balancing` for the order of preference. Also keeps the addresses fresh.
+        """
+        if not self._static:
+            self._discovery.note_use()
+        endpoints = self.endpoints
+        if len(endpoints) == 1:
+            only = endpoints[0]
+            return only if admit is None or admit(only) else None
+        return self._balancer.pick(endpoints, exclude, admit, self._loop.time())
+
+    def connections(self) -> ConnectionCounts:
+        """Totals over all endpoints, those that vanished and still have some included."""
+        self._forget_finished()
+        pools = [endpoint.pool for endpoint in (*self.endpoints, *self._leaving)]
+        idle = sum(pool.idle for pool in pools)
+        return ConnectionCounts(
+            active=sum(pool.open for pool in pools) - idle,
+            idle=idle,
+            connecting=sum(pool.connecting for pool in pools),
+            waiting=sum(pool.waiting for pool in pools),
+        )
+
+    def close(self) -> None:
+        """Close idle connections, now and from now on, and stop looking names up."""
+        self._closed = True
+        self._discovery.close()
+        for endpoint in self.endpoints:
+            endpoint.pool.close()
+
+    def _renew(self) -> None:
+        """Bring `endpoints` in line with the addresses: survivors first, in their old order."""
+        wanted: dict[_Key, None] = {}
+        for configured in self.config.endpoints:
+            for ip in self._discovery.addresses.get(configured.host, ()):
+                host = configured.host.strip("[]")
+                wanted[(configured.scheme, host, configured.port, ip)] = None
+        staying = []
+        for endpoint in self.endpoints:
+            key = (endpoint.scheme, endpoint.host, endpoint.port, endpoint.ip)
+            if key in wanted:
+                del wanted[key]
+                staying.append(endpoint)
+            else:
+                endpoint.removed = True
+                endpoint.pool.close()
+                self._leaving.append(endpoint)
+        self.endpoints = staying + [self._endpoint(*key) for key in wanted]
+        self._forget_finished()
+
+    def _endpoint(self, scheme: str, host: str, port: int, ip: str) -> Endpoint:
+        endpoint = Endpoint(scheme, host, port, ip)
+        endpoint.pool = Pool(endpoint, self.config.connections, self._connector, self._loop)
+        if self._closed:
+            endpoint.pool.close()
+        return endpoint
+
+    def _forget_finished(self) -> None:
+        if self._leaving:
+            self._leaving = [
+                endpoint
+                for endpoint in self._leaving
+                if endpoint.pool.open or endpoint.pool.connecting or endpoint.pool.waiting
+            ]

@@ -1,0 +1,211 @@
+"""A loop turned by hand, and scripted connections, connects and look-ups."""
+
+import heapq
+import itertools
+from types import SimpleNamespace
+
+import pytest
+
+from proxy.config.model import ConnectionsConfig
+from proxy.errors import ConnectRefused
+from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.pool import Pool
+
+
+class Handle:
+    def __init__(self, callback, args):
+        self.callback, self.args = callback, args
+        self.cancelled = False
+
+    def cancel(self):
+        self.cancelled = True
+
+    def run(self):
+        if not self.cancelled:
+            self.callback(*self.args)
+
+
+class HandLoop:
+    """A `Scheduler` whose time passes when told, and whose turns are taken one by one."""
+
+    def __init__(self):
+        self.now = 100.0
+        self._ready = []
+        self._later = []
+        self._count = itertools.count()
+
+    def time(self):
+        return self.now
+
+    def call_soon(self, callback, *args):
+        handle = Handle(callback, args)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(self, delay, callback, *args):
+        handle = Handle(callback, args)
+        heapq.heappush(self._later, (self.now + delay, next(self._count), handle))
+        return handle
+
+    def turn(self):
+        """Run what is ready now, not what becomes ready by it."""
+        ready, self._ready = self._ready, []
+        for handle in ready:
+            handle.run()
+        return bool(ready)
+
+    def run(self):
+        while self.turn():
+            pass
+
+    def advance(self, seconds):
+        """Let time pass, each timer at its own moment."""
+        end = self.now + seconds
+        self.run()
+        while self._later and self._later[0][0] <= end:
+            when, _, handle = heapq.heappop(self._later)
+            self.now = max(self.now, when)
+            handle.run()
+            self.run()
+        self.now = end
+
+    @property
+    def timers(self):
+        return [entry for entry in self._later if not entry[2].cancelled]
+
+
+class ScriptedConnection:
+    """A `PooledConnection`; its closing is heard of in the loop's next turn, as a transport's."""
+
+    def __init__(self, loop, on_closed):
+        self._loop, self._on_closed = loop, on_closed
+        self.endpoint = None
+        self.idle_since = 0.0
+        self.exchanges = 0
+        self.open = True
+        self.end_seen = False
+        self.ended_by = None
+
+    @property
+    def usable(self):
+        return self.open and not self.end_seen
+
+    def close(self):
+        self._end("close")
+
+    def abort(self):
+        self._end("abort")
+
+    def lose(self):
+        """The other side is gone: heard of at once, for it comes from the loop."""
+        if self.open:
+            self.open = False
+            self.ended_by = "peer"
+            self._on_closed(self)
+
+    def _end(self, how):
+        if self.open:
+            self.open = False
+            self.ended_by = how
+            self._loop.call_soon(self._on_closed, self)
+
+
+class ScriptedConnector:
+    """A `Connects` that waits to be told how each connect ends."""
+
+    def __init__(self, loop):
+        self._loop = loop
+        self.pending = []
+        self.timeouts = []
+        self.made = []
+
+    def connect(self, endpoint, timeout, on_closed, on_done):
+        self.timeouts.append(timeout)
+        self.pending.append((endpoint, on_closed, on_done))
+
+    def succeed(self, index=0):
+        _, on_closed, on_done = self.pending.pop(index)
+        connection = ScriptedConnection(self._loop, on_closed)
+        self.made.append(connection)
+        on_done(connection)
+        return connection
+
+    def fail(self, index=0, error=None):
+        *_, on_done = self.pending.pop(index)
+        on_done(error or ConnectRefused("10.0.0.1:80 refused the connection."))
+
+
+class ScriptedResolver:
+    """A `LooksUp` that waits to be told the answers."""
+
+    def __init__(self):
+        self.pending = []
+        self.count = 0
+
+    def look_up(self, host, on_done):
+        self.count += 1
+        self.pending.append((host, on_done))
+
+    def answer(self, result, host=None):
+        index = next(i for i, (name, _) in enumerate(self.pending) if host in (None, name))
+        self.pending.pop(index)[1](result)
+
+
+class Answers(list):
+    """A callback that keeps what it was called with."""
+
+    def __call__(self, answer):
+        self.append(answer)
+
+
+class PoolBench:
+    """A pool with everything around it in hand."""
+
+    def __init__(self, **config):
+        self.loop = HandLoop()
+        self.connector = ScriptedConnector(self.loop)
+        self.endpoint = Endpoint("http", "inventory", 80, "10.0.0.1")
+        self.pool = Pool(self.endpoint, ConnectionsConfig(**config), self.connector, self.loop)
+        self.endpoint.pool = self.pool
+
+    def ask(self, timeout=1.0):
+        """Request a connection; the answers and the ticket."""
+        answers = Answers()
+        return answers, self.pool.request(answers, timeout)
+
+    def connection(self):
+        """A new connection, in the caller's hands."""
+        answers, _ = self.ask()
+        self.connector.succeed()
+        self.loop.run()
+        return answers[0]
+
+    def idle(self, count):
+        """So many idle connections, the last one the most recently used."""
+        held = [self.connection() for _ in range(count)]
+        for connection in held:
+            self.pool.give_back(connection, reusable=True)
+        return held
+
+    @property
+    def counts(self):
+        return (self.pool.open, self.pool.idle, self.pool.connecting, self.pool.waiting)
+
+
+@pytest.fixture(scope="session")
+def scripted():
+    """The classes of this file."""
+    return SimpleNamespace(
+        HandLoop=HandLoop,
+        Connection=ScriptedConnection,
+        Connector=ScriptedConnector,
+        Resolver=ScriptedResolver,
+        Answers=Answers,
+        PoolBench=PoolBench,
+    )
+
+
+@pytest.fixture
+def bench(scripted):
+    """Makes a bench; keywords are those of ConnectionsConfig."""
+    return scripted.PoolBench

@@ -1,0 +1,326 @@
+"""The pool's bookkeeping; cancellation has its own file."""
+
+import pytest
+
+from proxy.errors import ConnectFailed, ConnectRefused, ConnectTimeout
+
+
+def test_nothing_to_take_at_first(bench):
+    assert bench().pool.take() is None
+
+
+def test_a_request_starts_a_connect_and_is_answered_from_the_loop(bench):
+    b = bench()
+    answers, _ = b.ask(timeout=0.7)
+    assert b.counts == (0, 0, 1, 1)
+    assert b.connector.timeouts == [0.7]
+    connection = b.connector.succeed()
+    assert answers == []
+    b.loop.run()
+    assert answers == [connection]
+    assert connection.endpoint is b.endpoint
+    assert b.counts == (1, 0, 0, 0)
+
+
+def test_the_most_recently_used_connection_is_taken_first(bench):
+    b = bench()
+    first, second = b.idle(2)
+    assert b.pool.take() is second
+    assert b.pool.take() is first
+    assert b.pool.take() is None
+
+
+def test_active_counts_who_has_or_awaits_a_connection(bench):
+    b = bench(max=1)
+    held = b.connection()
+    assert b.endpoint.active == 1
+    _, ticket = b.ask()
+    assert b.endpoint.active == 2
+    ticket.cancel()
+    b.pool.give_back(held, reusable=True)
+    assert b.endpoint.active == 0
+    b.pool.take()
+    assert b.endpoint.active == 1
+
+
+def test_giving_back_twice_changes_nothing(bench):
+    b = bench()
+    held = b.connection()
+    b.pool.give_back(held, reusable=True)
+    b.pool.give_back(held, reusable=True)
+    assert b.counts == (1, 1, 0, 0)
+    assert b.endpoint.active == 0
+
+
+def test_what_is_not_reusable_is_aborted(bench):
+    b = bench()
+    held = b.connection()
+    b.pool.give_back(held, reusable=False)
+    b.loop.run()
+    assert held.ended_by == "abort"
+    assert b.counts == (0, 0, 0, 0)
+
+
+def test_a_connection_that_saw_its_end_is_not_kept(bench):
+    b = bench()
+    held = b.connection()
+    held.end_seen = True
+    b.pool.give_back(held, reusable=True)
+    assert not held.open
+    assert b.pool.open == 0
+
+
+def test_max_requests_closes_a_connection_after_its_last_exchange(bench):
+    b = bench(max_requests=2)
+    held = b.connection()
+    held.exchanges = 1
+    b.pool.give_back(held, reusable=True)
+    assert b.pool.take() is held
+    held.exchanges = 2
+    b.pool.give_back(held, reusable=True)
+    assert held.ended_by == "close"
+    assert b.pool.take() is None
+
+
+def test_at_max_exchanges_wait_in_order(bench):
+    b = bench(max=1)
+    held = b.connection()
+    first, _ = b.ask()
+    second, _ = b.ask()
+    assert b.counts == (1, 0, 0, 2)
+    b.pool.give_back(held, reusable=True)
+    b.loop.run()
+    assert (first, second) == ([held], [])
+    b.pool.give_back(held, reusable=True)
+    b.loop.run()
+    assert second == [held]
+
+
+def test_a_waiter_at_max_gets_a_connect_of_its_own_when_there_is_room(bench):
+    b = bench(max=1)
+    held = b.connection()
+    answers, _ = b.ask(timeout=0.3)
+    b.pool.give_back(held, reusable=False)
+    assert b.counts == (0, 0, 1, 1)
+    assert b.connector.timeouts[-1] == 0.3
+    new = b.connector.succeed()
+    b.loop.run()
+    assert answers == [new]
+
+
+def test_a_busy_connection_that_is_lost_makes_room(bench):
+    b = bench(max=1)
+    held = b.connection()
+    b.ask()
+    held.lose()
+    assert b.counts == (0, 0, 1, 1)
+    b.pool.give_back(held, reusable=False)
+    assert b.endpoint.active == 1
+
+
+def test_a_connection_given_back_serves_who_waits_for_a_connect(bench):
+    b = bench()
+    held = b.connection()
+    answers, _ = b.ask()
+    b.pool.give_back(held, reusable=True)
+    b.loop.run()
+    assert answers == [held]
+    new = b.connector.succeed()
+    assert b.counts == (2, 1, 0, 0)
+    assert b.pool.take() is new
+
+
+def test_a_failed_connect_that_nobody_waits_for_is_nobodys_answer(bench):
+    b = bench()
+    held = b.connection()
+    first, _ = b.ask()
+    b.pool.give_back(held, reusable=True)
+    b.loop.run()
+    second, _ = b.ask()
+    assert b.pool.connecting == 2
+    b.connector.fail(0)
+    b.loop.run()
+    assert first == [held]
+    assert second == []
+    assert b.counts == (1, 0, 1, 1)
+
+
+def test_a_failed_connect_answers_the_waiter_it_was_begun_for(bench):
+    b = bench()
+    patient, _ = b.ask(timeout=5)
+    hasty, _ = b.ask(timeout=0.1)
+    error = ConnectTimeout("10.0.0.1:80 did not answer.")
+    b.connector.fail(1, error)
+    b.loop.run()
+    assert hasty == [error]
+    assert patient == []
+    b.connector.succeed()
+    b.loop.run()
+    assert len(patient) == 1
+
+
+def test_the_first_in_line_takes_anothers_connection_and_leaves_its_own_connect(bench):
+    b = bench()
+    first, _ = b.ask()
+    second, _ = b.ask()
+    connection = b.connector.succeed(1)
+    b.loop.run()
+    assert (first, second) == ([connection], [])
+    b.connector.fail(0)
+    b.loop.run()
+    assert len(second) == 1
+    assert isinstance(second[0], ConnectRefused)
+
+
+def test_every_waiter_at_max_is_answered_when_all_connects_fail(bench):
+    b = bench(max=2)
+    asked = [b.ask()[0] for _ in range(5)]
+    while b.connector.pending:
+        assert b.pool.connecting <= 2
+        b.connector.fail()
+        b.loop.run()
+    assert [type(answers[0]) for answers in asked] == [ConnectRefused] * 5
+    assert b.counts == (0, 0, 0, 0)
+    assert b.endpoint.active == 0
+
+
+def test_a_connection_that_dies_on_its_way_to_a_waiter_is_replaced(bench):
+    b = bench(max=1)
+    held = b.connection()
+    held.exchanges = 1
+    first, _ = b.ask()
+    second, _ = b.ask()
+    b.pool.give_back(held, reusable=True)
+    held.lose()
+    b.loop.run()
+    assert (first, second) == ([], [])
+    new = b.connector.succeed()
+    b.loop.run()
+    assert (first, second) == ([new], [])
+
+
+@pytest.mark.parametrize("how", ["lost", "end seen"])
+def test_a_new_connection_that_dies_on_its_way_fails_the_connect(bench, how):
+    b = bench()
+    answers, _ = b.ask()
+    connection = b.connector.succeed()
+    if how == "lost":
+        connection.lose()
+    else:
+        connection.end_seen = True
+    b.loop.run()
+    assert isinstance(answers[0], ConnectFailed)
+    assert "closed it at once" in answers[0].detail
+    assert not connection.open
+    assert b.counts == (0, 0, 0, 0)
+    assert b.endpoint.active == 0
+
+
+def test_an_idle_connection_that_is_lost_leaves_the_pool(bench):
+    b = bench()
+    first, second = b.idle(2)
+    second.lose()
+    assert b.counts == (1, 1, 0, 0)
+    assert b.pool.take() is first
+
+
+def test_take_passes_over_a_dead_connection_and_closes_it(bench):
+    b = bench()
+    first, second = b.idle(2)
+    second.end_seen = True
+    assert b.pool.take() is first
+    assert not second.open
+    b.loop.run()
+    assert b.counts == (1, 0, 0, 0)
+
+
+def test_idle_connections_are_closed_after_idle_timeout(bench):
+    b = bench(idle_timeout=4.0)
+    (first,) = b.idle(1)
+    b.loop.advance(3.9)
+    assert first.open
+    b.loop.advance(0.2)
+    assert first.ended_by == "close"
+    assert b.counts == (0, 0, 0, 0)
+    assert b.loop.timers == []
+
+
+def test_one_timer_serves_all_idle_connections(bench):
+    b = bench(idle_timeout=4.0)
+    first, second = b.idle(2)
+    assert b.pool.take() is second
+    b.loop.advance(3.0)
+    b.pool.give_back(second, reusable=True)
+    assert len(b.loop.timers) == 1
+    b.loop.advance(1.5)
+    assert (first.open, second.open) == (False, True)
+    assert len(b.loop.timers) == 1
+    b.loop.advance(3.0)
+    assert not second.open
+
+
+def test_take_never_gives_an_expired_connection(bench):
+    b = bench(idle_timeout=4.0)
+    (first,) = b.idle(1)
+    b.loop.now += 4.0  # the timer is late
+    assert b.pool.take() is None
+    assert not first.open
+
+
+def test_idle_timeout_zero_keeps_nothing(bench):
+    b = bench(idle_timeout=0.0)
+    (first,) = b.idle(1)
+    assert b.pool.take() is None
+    b.loop.advance(0.1)
+    assert not first.open
+
+
+def test_close_ends_idle_connections_and_lets_busy_ones_finish(bench):
+    b = bench()
+    held = b.connection()
+    (idle,) = b.idle(1)
+    b.pool.close()
+    assert idle.ended_by == "close"
+    assert held.open
+    b.pool.give_back(held, reusable=True)
+    assert held.ended_by == "close"
+    assert b.counts == (0, 0, 0, 0)
+    assert b.loop.timers == []
+
+
+def test_a_closed_pool_still_serves_who_asks(bench):
+    b = bench(max=1)
+    held = b.connection()
+    waiting, _ = b.ask()
+    b.pool.close()
+    b.pool.give_back(held, reusable=True)
+    b.loop.run()
+    assert waiting == [held]
+    late, _ = b.ask()
+    b.pool.give_back(held, reusable=False)
+    new = b.connector.succeed()
+    b.loop.run()
+    assert late == [new]
+
+
+def test_a_connect_that_ends_after_close_unwanted_is_closed(bench):
+    b = bench()
+    _, ticket = b.ask()
+    ticket.cancel()
+    b.pool.close()
+    connection = b.connector.succeed()
+    assert connection.ended_by == "close"
+    assert b.pool.open == 0
+
+
+def test_failed_connects_make_the_endpoint_avoided_until_one_succeeds(bench):
+    b = bench()
+    b.ask()
+    b.ask()
+    b.ask()
+    b.connector.fail()
+    assert b.endpoint.avoid_until == b.loop.now + 1
+    b.connector.fail()
+    assert b.endpoint.avoid_until == b.loop.now + 1
+    b.connector.succeed()
+    assert b.endpoint.avoid_until == 0
