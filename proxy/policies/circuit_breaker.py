@@ -189,6 +189,11 @@ class CircuitBreaker:
 
     # --- what others see --------------------------------------------------------------------
 
+    @property
+    def generation(self) -> int:
+        """How often the state has been entered anew; a permit of another generation is stale."""
+        return self._generation
+
     def state(self, now: float) -> BreakerState:
         """OPEN stays OPEN after its deadline until a request comes."""
         self._give_up_probes(now)

@@ -24,12 +24,13 @@ class Deadline:
     it on by the time that stood still.
     """
 
-    __slots__ = ("_paused_at", "at")
+    __slots__ = ("_paused_at", "at", "stood_still")
 
     def __init__(self, now: float, seconds: float) -> None:
         """`seconds` 0: no deadline."""
         self.at = now + seconds if seconds else inf
         self._paused_at: float | None = None
+        self.stood_still = 0.0  # seconds, pauses that have ended
 
     @classmethod
     def within(cls, outer: Self, now: float, seconds: float) -> Self:
@@ -58,6 +59,7 @@ class Deadline:
         """Let it run again; without a pause nothing happens."""
         if self._paused_at is not None:
             self.at += now - self._paused_at
+            self.stood_still += now - self._paused_at
             self._paused_at = None
 
     def shorten(self, now: float, seconds: float) -> None:

@@ -1,0 +1,143 @@
+"""Imports point downwards, and the floors without sockets know neither time nor chance."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import proxy
+
+ROOT = Path(proxy.__file__).parent
+
+FLOORS = {
+    "clock": 0,
+    "errors": 0,
+    "outcome": 0,
+    "units": 0,
+    "policies": 1,
+    "http": 1,
+    "config": 2,
+    "routing": 2,
+    "wire": 3,
+    "upstream": 4,
+    "exchange": 5,
+    "telemetry": 6,
+    "admin": 7,
+    "kubernetes": 7,
+    "cli": 8,
+    "__main__": 8,
+    "app": 8,
+    "lifecycle": 8,
+    "demo": 8,
+}
+TOP = 8
+# Neighbours that may be imported; on the lowest floor and on the top one all may.
+NEIGHBOURS = {("routing", "config")}
+# Stands beside the floors: it reads configuration and nothing else.
+HIGHEST_FOR = {"kubernetes": 2}
+
+PURE_UP_TO = 2
+IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched", "uvloop"}
+
+
+def unit_of(module: str) -> str:
+    """``proxy.http.head`` → ``http``; the package itself has no unit."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
+    """Every module named by an import anywhere in a file, those inside functions included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                parts = parts[: len(parts) - node.level + is_package]
+                base = ".".join([*parts, base] if base else parts)
+            if base == "proxy":  # from proxy import errors
+                yield from (f"proxy.{alias.name}" for alias in node.names)
+            else:
+                yield base
+
+
+def problem(module: str, imported: str) -> str | None:
+    """Why this import may not be, or None."""
+    unit, other = unit_of(module), imported.split(".")[0]
+    if unit and unit not in FLOORS:
+        return f"{module}: no floor; say in FLOORS where it stands"
+    if other != "proxy":
+        impure = FLOORS.get(unit, 0) <= PURE_UP_TO and other in IMPURE
+        return f"{module} imports {other}: floors 0 to 2 are pure" if impure else None
+    other = unit_of(imported)
+    if other in ("", "__version__") or other == unit:
+        return None
+    if other not in FLOORS:
+        return f"{module} imports {imported}, which has no floor"
+    if not unit:
+        return f"{module} imports {imported}: the package itself imports nothing"
+    floor, below = FLOORS[unit], FLOORS[other]
+    if below == floor and floor not in (0, TOP) and (unit, other) not in NEIGHBOURS:
+        return f"{module} imports {imported}: neighbours stay apart"
+    if below > HIGHEST_FOR.get(unit, floor):
+        return f"{module} (floor {floor}) imports {imported} (floor {below})"
+    return None
+
+
+def module_name(file: Path) -> str:
+    parts = ("proxy", *file.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_imports_point_downwards() -> None:
+    files = sorted(ROOT.rglob("*.py"))
+    assert len(files) > 20
+    found = []
+    for file in files:
+        module = module_name(file)
+        tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+        named = ["", *imports(tree, module, file.name == "__init__.py")]
+        found += [complaint for name in named if (complaint := problem(module, name))]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("proxy.policies.retry", "from proxy.config.model import Config"),
+        ("proxy.policies.retry", "from proxy.http import framing"),
+        ("proxy.http.head", "def f():\n    from proxy import wire"),
+        ("proxy.config.load", "from proxy.routing.table import Table"),
+        ("proxy.config.load", "from ..routing import table"),
+        ("proxy.http.head", "import time"),
+        ("proxy.routing.table", "from random import random"),
+        ("proxy.outcome", "import asyncio.events"),
+        ("proxy.telemetry.log", "import proxy.admin"),
+        ("proxy.wire.socket", "import proxy.mystery"),
+        ("proxy.mystery", "import os"),
+        ("proxy", "from proxy import errors"),
+        ("proxy.kubernetes.inject", "from proxy.wire import downstream"),
+        ("proxy.admin.page", "from proxy.kubernetes import inject"),
+    ],
+)
+def test_what_is_found(module: str, line: str) -> None:
+    named = imports(ast.parse(line), module, False)
+    assert any(problem(module, name) for name in named)
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("proxy.routing.table", "from proxy.config.model import Config"),
+        ("proxy.errors", "from proxy.outcome import Condition"),
+        ("proxy.policies.retry", "from .budget import RetryBudget"),
+        ("proxy.wire.downstream", "import asyncio\nimport time"),
+        ("proxy.telemetry.metrics", "from proxy import __version__"),
+        ("proxy.cli", "from proxy.app import run\nfrom proxy.demo import show"),
+    ],
+)
+def test_what_is_allowed(module: str, line: str) -> None:
+    named = imports(ast.parse(line), module, False)
+    assert not [name for name in named if problem(module, name)]
