@@ -1,0 +1,116 @@
+"""The proxy's configuration for the demonstration.
+
+It is ``config/examples/order-service.yaml`` on loopback and with shorter durations; a test holds
+the two together: at full tempo every policy is the same.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from proxy.demo.scene import Dependency, Tempo
+from proxy.units import format_duration
+
+REQUEST_TIMEOUTS = {Dependency.INVENTORY: 4.0, Dependency.PAYMENT: 8.0, Dependency.SHIPPING: 3.0}
+"""Seconds of ``timeouts.request``, before scaling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the proxy listens on 127.0.0.1."""
+
+    outbound: int
+    inbound: int
+    admin: int
+
+
+def request_timeouts(tempo: Tempo) -> dict[Dependency, float]:
+    """Seconds that each call may take in a run of this tempo."""
+    return {dependency: full * tempo.waits for dependency, full in REQUEST_TIMEOUTS.items()}
+
+
+def render(tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, int]) -> str:
+    """The file's text. `endpoints` are the dependencies' ports on 127.0.0.1."""
+    loopback = "127.0.0.1:{}".format
+    document = {
+        "service": "orders",
+        "listeners": {
+            "outbound": {"address": loopback(ports.outbound)},
+            "inbound": {"address": loopback(ports.inbound)},
+        },
+        "admin": {"address": loopback(ports.admin)},
+        "access_log": {"requests": "none"},
+        "tracing": {"exporter": "none"},
+        # When the curtain falls every order has its answer: there is nothing to wait for.
+        "drain": {"delay": "0s", "timeout": "500ms"},
+        "upstreams": {
+            dependency.value: {"endpoints": ["http://" + loopback(port)]}
+            for dependency, port in endpoints.items()
+        },
+        "policies": {"default": _default_policy(tempo)},
+        "routes": [_route(dependency, tempo) for dependency in Dependency],
+    }
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _default_policy(tempo: Tempo) -> dict[str, Any]:
+    wait = _scaled(tempo.waits)
+    return {
+        "timeouts": {"connect": wait(0.5)},
+        "retry": {
+            "attempts": 3,
+            "methods": "idempotent",
+            "backoff": {"multiplier": 2, "max": wait(5), "jitter": "20%"},
+        },
+        "circuit_breaker": {
+            "window": {"type": "count", "size": 10},
+            "minimum_calls": 5,
+            "failure_rate": "60%",
+            "slow_call": {"duration": wait(1), "rate": "80%"},
+            "open_for": {"initial": _scaled(tempo.open_for)(30)},
+            "half_open": {"calls": 3, "max_wait": _scaled(tempo.open_for)(30)},
+        },
+    }
+
+
+def _route(dependency: Dependency, tempo: Tempo) -> dict[str, Any]:
+    wait = _scaled(tempo.waits)
+    own: dict[Dependency, dict[str, Any]] = {
+        Dependency.INVENTORY: {
+            "timeouts": {"attempt": wait(0.7)},
+            "retry": {"backoff": {"initial": wait(0.5)}},
+            "circuit_breaker": {"slow_call": {"duration": wait(0.5)}},
+        },
+        Dependency.PAYMENT: {
+            "timeouts": {"attempt": wait(1.4)},
+            "retry": {"backoff": {"initial": wait(1)}},
+            "circuit_breaker": {"failure_rate": "50%"},
+        },
+        Dependency.SHIPPING: {
+            "timeouts": {"attempt": wait(1)},
+            "retry": {"attempts": 2, "backoff": {"initial": wait(0.5)}},
+            "circuit_breaker": {"slow_call": {"duration": wait(0.8)}},
+            "fallback": {
+                "when": ["timeout", "circuit-open"],
+                "response": {
+                    "status": 200,
+                    "json": {"status": "DEFERRED", "trackingNumber": None},
+                },
+            },
+        },
+    }
+    route = own[dependency]
+    route["timeouts"]["request"] = wait(REQUEST_TIMEOUTS[dependency])
+    return {
+        "name": dependency.value,
+        "match": {"path": dependency.path, "methods": ["POST"]},
+        "upstream": dependency.value,
+        **route,
+    }
+
+
+def _scaled(share: float) -> Callable[[float], str]:
+    """From seconds to a share of them, as the configuration writes it, in whole microseconds."""
+    return lambda seconds: format_duration(round(seconds * share, 6))

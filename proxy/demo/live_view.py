@@ -1,0 +1,184 @@
+"""The picture in a terminal, redrawn several times a second; made for 80 columns and more."""
+
+from dataclasses import dataclass
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from proxy.demo.narration import narrate
+from proxy.demo.observation import CLOSED, HALF_OPEN, OPEN, BreakerStatus
+from proxy.demo.orders import Fate, World
+from proxy.demo.scene import Dependency
+from proxy.demo.show import Show
+
+_STATE_STYLES = {CLOSED: "green", OPEN: "bold red", HALF_OPEN: "bold yellow"}
+_FATE_STYLES = {
+    Fate.UNDER_WAY: "dim",
+    Fate.OK: "green",
+    Fate.RETRIED: "bold cyan",
+    Fate.DEFERRED: "yellow",
+    Fate.FAILED: "bold red",
+}
+_LABELS = {World.WITH: "with the proxy", World.WITHOUT: "without"}
+_TICKER_MARGIN = 18  # columns that the ticker leaves for its label
+_EVENTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """What is drawn where the terminal has no Unicode, and where it has."""
+
+    fates: dict[Fate, str]
+    state: str
+    full: str
+    empty: str
+
+
+_UNICODE = Symbols(
+    {
+        Fate.UNDER_WAY: "·",
+        Fate.OK: "•",
+        Fate.RETRIED: "↻",
+        Fate.DEFERRED: "◐",
+        Fate.FAILED: "✗",
+    },
+    state="●",
+    full="█",
+    empty="░",
+)
+_ASCII = Symbols(
+    {
+        Fate.UNDER_WAY: ".",
+        Fate.OK: "o",
+        Fate.RETRIED: "r",
+        Fate.DEFERRED: "d",
+        Fate.FAILED: "X",
+    },
+    state="*",
+    full="#",
+    empty=".",
+)
+
+
+def symbols_for(console: Console) -> Symbols:
+    return _UNICODE if console.encoding.lower().startswith("utf") else _ASCII
+
+
+def picture(show: Show, width: int, symbols: Symbols) -> RenderableType:
+    """All of it, as it is now, for a terminal of `width` columns."""
+    parts = [
+        _progress(show, width, symbols),
+        # Two lines always, so that what stands below does not jump.
+        Text(_two_lines(narrate(show), width - 2), style="italic"),
+        Text(),
+        _dependencies(show, symbols),
+        Text(),
+        *(_ticker(show, world, width, symbols) for world in World),
+        _legend(symbols),
+        Text(),
+        *_events(show),
+    ]
+    return Padding(Group(*parts), (1, 1, 0, 1))
+
+
+def _two_lines(sentence: str, width: int) -> str:
+    return sentence if len(sentence) > width else sentence + "\n"
+
+
+def _progress(show: Show, width: int, symbols: Symbols) -> Text:
+    duration = show.scene.tempo.duration
+    now = min(show.now(), duration)
+    head = f"resilience-proxy demo  {now:4.1f} of {duration:g} s  "
+    room = max(10, width - len(head) - 3)
+    done = round(room * now / duration)
+    return Text.assemble(
+        (head, "bold"), ("━" * done if symbols is _UNICODE else "=" * done, "cyan")
+    )
+
+
+def _dependencies(show: Show, symbols: Symbols) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("dependency", min_width=10, no_wrap=True)
+    table.add_column("trouble", min_width=13, no_wrap=True)
+    table.add_column("breaker", min_width=12, no_wrap=True)
+    table.add_column("failures", min_width=13, no_wrap=True)
+    table.add_column("retries", justify="right")
+    table.add_column("saved", justify="right")
+    table.add_column("deferred", justify="right")
+    observer = show.observer
+    for dependency in Dependency:
+        name = dependency.value
+        trouble = show.trouble(dependency)
+        status = show.breaker(dependency)
+        table.add_row(
+            Text(name, style="bold"),
+            Text(trouble, style="green" if trouble == "well" else "bold red"),
+            _state(status, symbols),
+            _failure_rate(status, symbols),
+            str(observer.retries[name]),
+            str(observer.refused[name]),
+            str(observer.fallbacks[name]),
+        )
+    return table
+
+
+def _state(status: BreakerStatus, symbols: Symbols) -> Text:
+    text = f"{symbols.state} {status.state.replace('_', '-')}"
+    if status.state == OPEN and status.next_probe is not None:
+        text += f" {status.next_probe:.1f}s"
+    return Text(text, style=_STATE_STYLES.get(status.state, "magenta"))
+
+
+def _failure_rate(status: BreakerStatus, symbols: Symbols) -> Text:
+    if status.failure_rate < 0:
+        return Text(symbols.empty * 8 + "    -", style="dim")
+    full = min(8, round(status.failure_rate / 100 * 8))
+    return Text.assemble(
+        (symbols.full * full, "red"),
+        (symbols.empty * (8 - full), "dim"),
+        f" {status.failure_rate:3.0f}%",
+    )
+
+
+def _ticker(show: Show, world: World, width: int, symbols: Symbols) -> RenderableType:
+    """The latest orders, the newest on the right, and below them what became of all so far."""
+    orders = show.orders[world]
+    latest = orders[-max(10, width - _TICKER_MARGIN - 2) :]
+    line = Text(f"{_LABELS[world]:<{_TICKER_MARGIN - 2}}", style="bold", no_wrap=True)
+    for order in latest:
+        line.append(symbols.fates[order.fate], style=_FATE_STYLES[order.fate])
+    counts = {fate: show.count(world, fate) for fate in Fate}
+    good = sum(count for fate, count in counts.items() if fate.good)
+    below = Text(" " * (_TICKER_MARGIN - 2), no_wrap=True)
+    below.append(f"{good} ok", style="green")
+    if world is World.WITH:
+        below.append(f" ({counts[Fate.RETRIED]} by a retry", style="cyan")
+        below.append(f", {counts[Fate.DEFERRED]} deferred)", style="yellow")
+    below.append(f", {counts[Fate.FAILED]} failed", style="red")
+    if world is World.WITH:
+        below.append(f", {show.observer.in_flight} in flight", style="dim")
+    return Group(line, below)
+
+
+def _legend(symbols: Symbols) -> Text:
+    legend = Text(style="dim")
+    for fate in (Fate.OK, Fate.RETRIED, Fate.DEFERRED, Fate.FAILED, Fate.UNDER_WAY):
+        legend.append(symbols.fates[fate], style=_FATE_STYLES[fate])
+        legend.append(f" {fate.value}   ")
+    return legend
+
+
+def _events(show: Show) -> list[Text]:
+    """The latest transitions; always as many lines, so that the picture keeps its height."""
+    latest = show.observer.transitions[-_EVENTS:]
+    lines = [
+        Text.assemble(
+            (f"{t.at:5.1f} s  ", "dim"),
+            f"{t.breaker}'s breaker is ",
+            (t.state.replace("_", "-"), _STATE_STYLES.get(t.state, "")),
+        )
+        for t in latest
+    ]
+    return lines + [Text()] * (_EVENTS - len(lines))

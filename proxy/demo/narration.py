@@ -1,0 +1,81 @@
+"""One sentence about what happens now, told from what is seen: trouble, breaker, last orders."""
+
+from proxy.demo.observation import CLOSED, HALF_OPEN, OPEN
+from proxy.demo.orders import Fate
+from proxy.demo.scene import Dependency, Trouble
+from proxy.demo.show import Show
+
+
+def headline(show: Show) -> str:
+    """What is going on, without numbers that change all the time."""
+    return _tell(show)[0]
+
+
+def narrate(show: Show) -> str:
+    """The headline and, where there is one, the number of the moment."""
+    return " ".join(part for part in _tell(show) if part)
+
+
+def _tell(show: Show) -> tuple[str, str]:
+    now = show.now()
+    for dependency in Dependency:
+        act = show.scene.act(dependency, now)
+        state = show.breaker(dependency).state
+        if act is not None:
+            return _in_trouble(show, dependency, act.trouble, state)
+        if state != CLOSED:
+            return _recovering(show, dependency, state)
+    return "All is well: every order is reserved, paid and shipped.", ""
+
+
+def _in_trouble(
+    show: Show, dependency: Dependency, trouble: Trouble, state: str
+) -> tuple[str, str]:
+    name = dependency.value
+    if state == HALF_OPEN:
+        return f"{name}: the breaker is half-open, three probes decide.", ""
+    if state == OPEN:
+        return _shielded(show, dependency, trouble)
+    match trouble:
+        case Trouble.UNAVAILABLE:
+            return (
+                f"{name} answers 503 in short bursts: the proxy waits a little and asks again.",
+                "",
+            )
+        case Trouble.LOSES_ANSWERS:
+            return (
+                f"{name} charges and then loses its answers: the proxy asks again with the same "
+                "idempotency key, so nobody pays twice.",
+                "",
+            )
+        case Trouble.DOWN:
+            return f"{name} refuses connections: the proxy tries again, and counts.", ""
+        case _:
+            return (
+                f"{name} answers too late: after two attempts the fallback DEFERRED takes the "
+                "answer's place, and the order stands.",
+                "",
+            )
+
+
+def _shielded(show: Show, dependency: Dependency, trouble: Trouble) -> tuple[str, str]:
+    name = dependency.value
+    fate = Fate.DEFERRED if dependency is Dependency.SHIPPING else Fate.FAILED
+    order = show.last(fate, dependency)
+    took = f" in {order.step_seconds * 1000:.0f} ms" if order is not None else ""
+    if fate is Fate.DEFERRED:
+        head = f"{name} is {trouble.value}: its breaker opened, orders are deferred at once."
+        return head, f"The last one{took}." if took else ""
+    head = (
+        f"{name} is {trouble.value}: its breaker opened, orders fail at once and it is left alone."
+    )
+    return head, f"The last one failed{took}." if took else ""
+
+
+def _recovering(show: Show, dependency: Dependency, state: str) -> tuple[str, str]:
+    name = dependency.value
+    if state == HALF_OPEN:
+        return f"{name}: the breaker is half-open, three probes decide.", ""
+    probe = show.breaker(dependency).next_probe
+    head = f"{name} is well again, which its breaker finds out by its next probe"
+    return f"{head}.", f"That is in {probe:.1f} s." if probe is not None else ""

@@ -1,0 +1,172 @@
+"""What the proxy says about itself: its admin API, asked several times a second.
+
+Nothing here knows the scene. Breakers, retries and fallbacks are what the running proxy reports,
+and a state too short to be seen between two looks is known from the counters of transitions.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+from prometheus_client.parser import text_string_to_metric_families
+
+CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
+
+_LOOK = ClientTimeout(total=1)
+_INTERVAL = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStatus:
+    """As ``/circuit-breakers`` shows it. `failure_rate` in percent, -1 while unknown."""
+
+    state: str = CLOSED
+    failure_rate: float = -1.0
+    not_permitted: int = 0
+    next_probe: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A breaker entered `state` at about `at`, seconds since the curtain rose."""
+
+    at: float
+    breaker: str
+    state: str
+
+
+_NEXT = {CLOSED: (OPEN,), OPEN: (HALF_OPEN,), HALF_OPEN: (OPEN, CLOSED)}
+
+
+def states_entered(before: str, entered: Mapping[str, int], after: str) -> list[str]:
+    """The states between two looks, in order; `entered` says how often each was entered.
+
+    Where a half-open breaker may have gone both ways, it opened again first if it was half-open
+    once more afterwards. Without counts the shortest way that ends in `after` is taken.
+    """
+    left = Counter(entered)
+    path: list[str] = []
+    state = before
+    while True:
+        ways = [way for way in _NEXT.get(state, ()) if left[way] > 0]
+        if not ways:
+            break
+        state = ways[-1] if len(ways) > 1 and not left[HALF_OPEN] else ways[0]
+        left[state] -= 1
+        path.append(state)
+    return path if state == after else path + _shortest(state, after)
+
+
+def _shortest(before: str, after: str) -> list[str]:
+    if after in _NEXT.get(before, ()):
+        return [after]
+    for between in _NEXT.get(before, ()):
+        if after in _NEXT.get(between, ()):
+            return [between, after]
+    return [after]
+
+
+class Observer:
+    """Looks at the proxy and remembers; the totals never fall.
+
+    `breakers`, `retries`, `refused` (calls that a breaker did not let through) and `fallbacks`
+    are by route. `in_flight` counts the exchanges of the outbound listener.
+    """
+
+    __slots__ = (
+        "_admin",
+        "_entered",
+        "_now",
+        "_session",
+        "breakers",
+        "fallbacks",
+        "in_flight",
+        "refused",
+        "retries",
+        "transitions",
+    )
+
+    def __init__(self, session: ClientSession, admin: str, now: Callable[[], float]) -> None:
+        self.breakers: dict[str, BreakerStatus] = {}
+        self.retries: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.fallbacks: Counter[str] = Counter()
+        self.in_flight = 0
+        self.transitions: list[Transition] = []
+        self._session = session
+        self._admin = admin
+        self._now = now
+        self._entered: Counter[tuple[str, str]] = Counter()
+
+    async def watch(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_INTERVAL)
+
+    async def look(self) -> None:
+        """One look; one that fails changes nothing and is made good by the next."""
+        try:
+            breakers = await self._json("/circuit-breakers")
+            in_flight = await self._json("/in-flight")
+            metrics = await self._text("/metrics")
+        except (ClientError, TimeoutError, ValueError):
+            return
+        self.in_flight = int(in_flight["outbound"])
+        self._take_breakers(breakers["circuit_breakers"], self._take_metrics(metrics))
+
+    def _take_metrics(self, text: str) -> Counter[tuple[str, str]]:
+        """Keep the totals; return how often each breaker has entered each state."""
+        retries: Counter[str] = Counter()
+        fallbacks: Counter[str] = Counter()
+        entered: Counter[tuple[str, str]] = Counter()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                count = int(sample.value)
+                match sample.name:
+                    case "proxy_retries_total":
+                        retries[sample.labels["route"]] += count
+                    case "proxy_fallbacks_total":
+                        fallbacks[sample.labels["route"]] += count
+                    case "proxy_circuit_breaker_transitions_total":
+                        entered[sample.labels["name"], sample.labels["to"]] += count
+        self.retries, self.fallbacks = retries, fallbacks
+        return entered
+
+    def _take_breakers(
+        self, reported: list[dict[str, Any]], entered: Counter[tuple[str, str]]
+    ) -> None:
+        at = self._now()
+        for fields in reported:
+            name = fields["name"]
+            now = BreakerStatus(
+                fields["state"],
+                float(fields["failure_rate"]),
+                int(fields["not_permitted"]),
+                fields["next_probe_in_s"],
+            )
+            then = self.breakers.get(name, BreakerStatus())
+            counts = {s: entered[name, s] - self._entered[name, s] for s in _NEXT}
+            for state in states_entered(then.state, counts, now.state):
+                self.transitions.append(Transition(at, name, state))
+            # The number starts again with some transitions: what was counted stays counted.
+            self.refused[name] += (
+                now.not_permitted - then.not_permitted
+                if now.not_permitted >= then.not_permitted
+                else now.not_permitted
+            )
+            self.breakers[name] = now
+        self._entered = entered
+
+    async def _json(self, path: str) -> Any:
+        async with self._session.get(self._admin + path, timeout=_LOOK) as response:
+            response.raise_for_status()
+            return await response.json()
+
+    async def _text(self, path: str) -> str:
+        async with self._session.get(self._admin + path, timeout=_LOOK) as response:
+            response.raise_for_status()
+            return await response.text()

@@ -1,0 +1,169 @@
+"""Orders, and the order service that sees each through: reserve, then pay, then ship.
+
+The service is as plain as most are: one call after the other, the same idempotency key on each,
+and the first failure fails the order. It runs twice, and the twins differ in one thing alone,
+the address they call: the proxy's, or the dependencies' own.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
+
+from proxy.demo.scene import Dependency
+
+
+class World(Enum):
+    """The twins; the value begins their orders' idempotency keys."""
+
+    WITH = "with"
+    WITHOUT = "without"
+
+
+class Fate(Enum):
+    """What became of an order."""
+
+    UNDER_WAY = "under way"
+    OK = "ok"
+    RETRIED = "ok after a retry"
+    DEFERRED = "shipping deferred"
+    FAILED = "failed"
+
+    @property
+    def good(self) -> bool:
+        return self in (Fate.OK, Fate.RETRIED, Fate.DEFERRED)
+
+
+@dataclass(slots=True)
+class Order:
+    """`seconds` from placing to its fate; `step` is the call it is at or ended with.
+
+    `why` says what failed it, `step_seconds` how long the last call took.
+    """
+
+    world: World
+    number: int
+    fate: Fate = Fate.UNDER_WAY
+    seconds: float = 0.0
+    step: Dependency = Dependency.INVENTORY
+    step_seconds: float = 0.0
+    why: str = ""
+
+    @property
+    def key(self) -> str:
+        return order_key(self.world, self.number)
+
+
+def order_key(world: World, number: int) -> str:
+    """The idempotency key. The twins' orders are different orders."""
+    return f"{world.value}-{number}"
+
+
+class CallFailed(Exception):
+    """A call that did not end with a 2xx status; the text says how it ended."""
+
+
+class OrderService:
+    """Sees orders through against `urls`, each call within its timeout (seconds)."""
+
+    __slots__ = ("_session", "_timeouts", "_urls")
+
+    def __init__(
+        self,
+        session: ClientSession,
+        urls: Mapping[Dependency, str],
+        timeouts: Mapping[Dependency, float],
+    ) -> None:
+        self._session = session
+        self._urls = {d: url.rstrip("/") + d.path for d, url in urls.items()}
+        self._timeouts = {d: ClientTimeout(total=seconds) for d, seconds in timeouts.items()}
+
+    async def place(self, order: Order) -> None:
+        """Never raises but when cancelled: what goes wrong is the order's fate."""
+        begun = time.monotonic()
+        fate = Fate.OK
+        try:
+            for order.step in Dependency:
+                called = time.monotonic()
+                try:
+                    outcome = await self._call(order)
+                finally:
+                    order.step_seconds = time.monotonic() - called
+                if outcome is Fate.DEFERRED or fate is Fate.OK:
+                    fate = outcome
+            order.fate = fate
+        except CallFailed as failure:
+            order.fate, order.why = Fate.FAILED, str(failure)
+        finally:
+            order.seconds = time.monotonic() - begun
+
+    async def _call(self, order: Order) -> Fate:
+        body = {"order": order.number, "step": order.step.value}
+        headers = {"X-Idempotency-Key": order.key}
+        timeout = self._timeouts[order.step]
+        try:
+            async with self._session.post(
+                self._urls[order.step], json=body, headers=headers, timeout=timeout
+            ) as response:
+                return _fate_of(response, await response.read())
+        except TimeoutError as error:
+            raise CallFailed("timeout") from error
+        except ClientError as error:
+            raise CallFailed("connection lost or refused") from error
+
+
+def _fate_of(response: ClientResponse, body: bytes) -> Fate:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    fields = document if isinstance(document, dict) else {}
+    if not response.ok:
+        raise CallFailed(str(fields.get("reason") or response.status))
+    if fields.get("status") == "DEFERRED":
+        return Fate.DEFERRED
+    again = _ATTEMPTS.search(response.headers.get("Proxy-Status", ""))
+    return Fate.RETRIED if again and int(again[1]) > 1 else Fate.OK
+
+
+_ATTEMPTS = re.compile(r"\battempts=(\d+)")
+
+
+class OrderStream:
+    """The same orders for both twins at the same times, one every `interval` seconds."""
+
+    __slots__ = ("_interval", "_services", "_tasks", "orders")
+
+    def __init__(self, services: Mapping[World, OrderService], interval: float) -> None:
+        self.orders: dict[World, list[Order]] = {world: [] for world in services}
+        self._services = services
+        self._interval = interval
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, seconds: float) -> None:
+        """Place orders for so long; late ones are placed at once, so that none is left out."""
+        begun = time.monotonic()
+        for number in range(round(seconds / self._interval)):
+            await asyncio.sleep(begun + number * self._interval - time.monotonic())
+            for world, service in self._services.items():
+                order = Order(world, number)
+                self.orders[world].append(order)
+                task = asyncio.create_task(service.place(order))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def settle(self, patience: float) -> None:
+        """Wait `patience` seconds for the orders under way, then give up on them.
+
+        Those stay under way for ever.
+        """
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=patience)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)

@@ -1,0 +1,157 @@
+"""The end of the demonstration: the same orders with and without the proxy, side by side."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from proxy.demo.observation import Observer, Transition
+from proxy.demo.orders import Fate, Order, World
+from proxy.demo.scene import Dependency
+from proxy.demo.show import Show
+
+
+def percentile(values: Iterable[float], share: float) -> float | None:
+    """The smallest value that at least `share` (0 to 1) of them do not exceed; None of none."""
+    ordered = sorted(values)
+    if not ordered:
+        return None
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of one twin's orders; those still under way are left out.
+
+    `stranded` orders were charged and failed afterwards: somebody has to pay the money back.
+    `charged_twice` counts orders with more than one charge. Percentiles are seconds, None
+    without orders.
+    """
+
+    placed: int
+    ok: int
+    retried: int
+    deferred: int
+    failed: int
+    stranded: int
+    charged_twice: int
+    p50: float | None
+    p99: float | None
+
+    @property
+    def succeeded(self) -> int:
+        return self.ok + self.retried + self.deferred
+
+    @property
+    def success_share(self) -> float:
+        return self.succeeded / self.placed if self.placed else 0.0
+
+
+def summarize(orders: Sequence[Order], charges: Mapping[str, int]) -> Summary:
+    """`charges` counts the charges that payment made, by idempotency key."""
+    ended = [order for order in orders if order.fate is not Fate.UNDER_WAY]
+    by_fate = {fate: [o for o in ended if o.fate is fate] for fate in Fate}
+    seconds = [order.seconds for order in ended]
+    return Summary(
+        placed=len(ended),
+        ok=len(by_fate[Fate.OK]),
+        retried=len(by_fate[Fate.RETRIED]),
+        deferred=len(by_fate[Fate.DEFERRED]),
+        failed=len(by_fate[Fate.FAILED]),
+        stranded=sum(charges.get(order.key, 0) > 0 for order in by_fate[Fate.FAILED]),
+        charged_twice=sum(charges.get(order.key, 0) > 1 for order in ended),
+        p50=percentile(seconds, 0.50),
+        p99=percentile(seconds, 0.99),
+    )
+
+
+def print_report(console: Console, show: Show, timeouts: Mapping[Dependency, float]) -> None:
+    """The table, what the proxy did, and where to go from here."""
+    payment = show.servers[Dependency.PAYMENT].ledger
+    sums = {world: summarize(show.orders[world], payment.work) for world in World}
+    limits = ", ".join(f"{d.value} {_seconds(timeouts[d])}" for d in Dependency)
+    console.print()
+    console.print(comparison(sums[World.WITH], sums[World.WITHOUT], show.observer))
+    console.print(
+        Text(
+            "Both saw the same orders and the same trouble at the same moments. Without the proxy "
+            f"a call has a plain client timeout ({limits}: the proxy's own deadlines).",
+            style="dim",
+        )
+    )
+    console.print()
+    console.print(what_the_proxy_did(show.observer, payment.repeats))
+    console.print()
+    console.print("README.md tells how to put it before your own service; this starts it:")
+    console.print("  resilience-proxy run", style="bold", highlight=False)
+
+
+def comparison(with_proxy: Summary, without: Summary, observer: Observer) -> Table:
+    """The table of with and without; what only the proxy does has a dash on the other side."""
+    table = Table(title="What the proxy saved", title_style="bold", title_justify="left")
+    table.add_column("")
+    table.add_column("with the proxy", justify="right", style="bold")
+    table.add_column("without", justify="right")
+
+    def row(name: str, field: str, style: str = "") -> None:
+        cells = [str(getattr(side, field)) for side in (with_proxy, without)]
+        table.add_row(name, *cells, style=style)
+
+    row("orders placed", "placed")
+    row("orders succeeded", "succeeded", "green")
+    row("  of these after a retry", "retried")
+    row("  of these with shipping deferred", "deferred")
+    row("orders failed", "failed", "red")
+    row("  of these charged all the same", "stranded")
+    row("orders charged twice", "charged_twice")
+    shares = [f"{side.success_share:.1%}" for side in (with_proxy, without)]
+    table.add_row("success", *shares, style="green")
+    table.add_row("latency, median", _seconds(with_proxy.p50), _seconds(without.p50))
+    table.add_row("latency, 99th percentile", _seconds(with_proxy.p99), _seconds(without.p99))
+    table.add_section()
+    for name, count in (
+        ("retries made", observer.retries.total()),
+        ("fallbacks served", observer.fallbacks.total()),
+        ("calls saved by open breakers", observer.refused.total()),
+        ("breaker transitions", len(observer.transitions)),
+    ):
+        table.add_row(name, str(count), "-")
+    return table
+
+
+def what_the_proxy_did(observer: Observer, repeats: int) -> RenderableType:
+    """Every transition of a breaker with its time, and what came of repeating payments.
+
+    `repeats` is how many repeated payments were recognised by their idempotency key.
+    """
+    return Group(*_timelines(observer.transitions), Text(_repeats(repeats)))
+
+
+def _repeats(repeats: int) -> str:
+    if not repeats:
+        return "No payment was asked for a second time after it was made."
+    return (
+        f"Payment knew {repeats} repeated request{'s' if repeats > 1 else ''} by the idempotency "
+        "key and charged nothing again."
+    )
+
+
+def _timelines(transitions: Sequence[Transition]) -> list[Text]:
+    if not transitions:
+        return [Text("No breaker changed its state.")]
+    lines = [Text("Breakers (seconds into the run)")]
+    for name in sorted({t.breaker for t in transitions}):
+        steps = [
+            f"{t.state.replace('_', '-')} {t.at:.1f}" for t in transitions if t.breaker == name
+        ]
+        lines.append(Text(f"  {name}: " + ", ".join(steps)))
+    return lines
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"

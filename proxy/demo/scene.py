@@ -1,0 +1,135 @@
+"""The script of the demonstration: which dependency is in which trouble, and when.
+
+    0 %        10 %           31 %   36 %   44 %  45 %  55 %      63 %      81 %        100 %
+    ├── well ──┼─ inventory ──┼─ well ┼─ payment ──┼─ payment ┼─ well ┼─ shipping ┼─ well ──┤
+               bursts of 503           answers lost  down              slow
+
+Everything is a share of the run's duration, so that a run of 8 s tells the same story as one of
+five minutes. Times are seconds since the curtain rose.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Dependency(Enum):
+    """Whom an order asks, in this order."""
+
+    INVENTORY = "inventory"
+    PAYMENT = "payment"
+    SHIPPING = "shipping"
+
+    @property
+    def path(self) -> str:
+        return _PATHS[self]
+
+
+_PATHS = {
+    Dependency.INVENTORY: "/api/inventory/deduct",
+    Dependency.PAYMENT: "/api/payments/process",
+    Dependency.SHIPPING: "/api/shipping/create",
+}
+
+
+class Trouble(Enum):
+    """What is wrong with a dependency; the value is what the audience reads."""
+
+    NONE = "well"
+    UNAVAILABLE = "bursts of 503"
+    LOSES_ANSWERS = "answers lost"  # the work is done, then the connection breaks
+    DOWN = "down"  # nobody listens: connections are refused
+    SLOW = "slow"
+
+
+MINIMUM_DURATION = 5.0
+"""Seconds; in less than that no breaker could open and close again."""
+
+_REAL_TIME = 300.0  # a run this long keeps the breakers open for as long as the example does
+_REAL_WAITS = 150.0  # and from this length on timeouts and backoff are those of the example
+_SHORTEST_WAITS = 0.2  # below this share a busy machine would be mistaken for a slow dependency
+
+
+@dataclass(frozen=True, slots=True)
+class Tempo:
+    """How far the durations of the example are scaled down for a run of `duration` seconds.
+
+    `waits` is the share for timeouts, backoff and slow calls, `open_for` the one for the time
+    that a breaker stays open. Orders come the faster the shorter the waits are, so that a burst
+    of trouble always meets about as many of them.
+    """
+
+    duration: float
+
+    @property
+    def waits(self) -> float:
+        return min(1.0, max(_SHORTEST_WAITS, self.duration / _REAL_WAITS))
+
+    @property
+    def open_for(self) -> float:
+        return min(1.0, self.duration / _REAL_TIME)
+
+    @property
+    def order_interval(self) -> float:
+        """Seconds from one order to the next."""
+        return self.waits / 2.4
+
+    @property
+    def slowness(self) -> float:
+        """Seconds that a slow dependency takes: longer than anybody waits."""
+        return 3.5 * self.waits
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One dependency's trouble from `start` to `end`; with `every`, in bursts of `burst`."""
+
+    dependency: Dependency
+    trouble: Trouble
+    start: float
+    end: float
+    burst: float = 0.0
+    every: float = 0.0
+
+    def on(self, now: float) -> bool:
+        """Whether the act is playing, also between two of its bursts."""
+        return self.start <= now < self.end
+
+    def strikes(self, now: float) -> bool:
+        """Whether a request that comes now meets the trouble."""
+        return self.on(now) and (not self.every or (now - self.start) % self.every < self.burst)
+
+
+class Scene:
+    """The acts of a run, in order."""
+
+    __slots__ = ("acts", "tempo")
+
+    def __init__(self, duration: float) -> None:
+        self.tempo = Tempo(duration)
+        waits = self.tempo.waits
+
+        def act(dependency: Dependency, trouble: Trouble, start: float, end: float) -> Act:
+            return Act(dependency, trouble, start * duration, end * duration)
+
+        def bursts(
+            dependency: Dependency, trouble: Trouble, start: float, end: float, every: float
+        ) -> Act:
+            # Shorter than the waits of two retries together: what meets it can be repeated.
+            burst, gap = 0.75 * waits, every * waits
+            return Act(dependency, trouble, start * duration, end * duration, burst, gap)
+
+        self.acts = (
+            bursts(Dependency.INVENTORY, Trouble.UNAVAILABLE, 0.10, 0.31, every=4.5),
+            bursts(Dependency.PAYMENT, Trouble.LOSES_ANSWERS, 0.36, 0.44, every=6.0),
+            act(Dependency.PAYMENT, Trouble.DOWN, 0.45, 0.545),
+            act(Dependency.SHIPPING, Trouble.SLOW, 0.63, 0.81),
+        )
+
+    def act(self, dependency: Dependency, now: float) -> Act | None:
+        """The act that this dependency is in, bursts and the gaps between them alike."""
+        return next((a for a in self.acts if a.dependency is dependency and a.on(now)), None)
+
+    def trouble(self, dependency: Dependency, now: float) -> Trouble:
+        """What a request that reaches the dependency now meets."""
+        act = self.act(dependency, now)
+        return act.trouble if act is not None and act.strikes(now) else Trouble.NONE

@@ -1,0 +1,43 @@
+"""All that the audience may look at: the scene, both order streams, the dependencies, the proxy.
+
+The views read it and change nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from proxy.demo.dependencies import DependencyServer
+from proxy.demo.observation import OPEN, BreakerStatus, Observer
+from proxy.demo.orders import Fate, Order, World
+from proxy.demo.scene import Dependency, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """`now` gives the seconds since the curtain rose."""
+
+    scene: Scene
+    now: Callable[[], float]
+    orders: Mapping[World, list[Order]]
+    servers: Mapping[Dependency, DependencyServer]
+    observer: Observer
+
+    def breaker(self, dependency: Dependency) -> BreakerStatus:
+        """Breakers have their routes' names, and the routes those of the dependencies."""
+        return self.observer.breakers.get(dependency.value, BreakerStatus())
+
+    def trouble(self, dependency: Dependency) -> str:
+        """The trouble that a dependency is in, in a word or two."""
+        act = self.scene.act(dependency, self.now())
+        return act.trouble.value if act is not None else "well"
+
+    def count(self, world: World, fate: Fate) -> int:
+        return sum(order.fate is fate for order in self.orders[world])
+
+    def last(self, fate: Fate, step: Dependency) -> Order | None:
+        """The latest order with the proxy that ended so at this step."""
+        ended = (o for o in reversed(self.orders[World.WITH]) if o.fate is fate)
+        return next((o for o in ended if o.step is step), None)
+
+    def open_breakers(self) -> list[Dependency]:
+        return [d for d in Dependency if self.breaker(d).state == OPEN]

@@ -1,0 +1,215 @@
+"""The stage: builds everything, plays the scene, tears everything down, tells what it was."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import ClientSession, TCPConnector
+from rich.console import Console
+from rich.live import Live
+
+from proxy.demo import configuration
+from proxy.demo.dependencies import DependencyServer
+from proxy.demo.live_view import picture, symbols_for
+from proxy.demo.observation import Observer
+from proxy.demo.orders import OrderService, OrderStream, World
+from proxy.demo.plain_view import PlainView
+from proxy.demo.ports import LOOPBACK, ReservedPort
+from proxy.demo.proxy_process import ProxyDied, RunningProxy, running_proxy
+from proxy.demo.report import print_report
+from proxy.demo.scene import MINIMUM_DURATION, Dependency, Scene
+from proxy.demo.show import Show
+
+_FRAMES_PER_SECOND = 8
+_LAST_ORDERS = 1.5  # seconds that the orders still under way have when the curtain falls
+_HASTE = 0.3  # and that they have when somebody wants to leave
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def play(duration: float) -> int:
+    """The whole demonstration in this terminal; see `proxy.demo.run`."""
+    if duration < MINIMUM_DURATION:
+        print(f"the demo needs at least {MINIMUM_DURATION:g} s to show anything", file=sys.stderr)
+        return 2
+    console = Console()
+    try:
+        return asyncio.run(_play(console, duration))
+    except ProxyDied as death:
+        print(death, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Nobody reads any more, as with `| head`. What is still buffered must not be tried again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, asyncio.CancelledError):  # before the start, or twice
+        return 0
+
+
+async def _play(console: Console, duration: float) -> int:
+    scene = Scene(duration)
+    with _asked_to_end() as end:
+        async with _staged(scene) as staged:
+            await _perform(staged, _viewer(console, staged.show), end)
+    show = staged.show
+    if any(show.orders.values()):
+        print_report(console, show, configuration.request_timeouts(scene.tempo))
+    return 0
+
+
+@contextmanager
+def _asked_to_end() -> Iterator[asyncio.Event]:
+    """An event that Ctrl-C and the like set, so that the end is as orderly as any other.
+
+    The second of them does not wait for order: it cancels the current task.
+    """
+    end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def ask() -> None:
+        if end.is_set() and task is not None:
+            task.cancel()
+        end.set()
+
+    for number in _ENDINGS:
+        loop.add_signal_handler(number, ask)
+    try:
+        yield end
+    finally:
+        for number in _ENDINGS:
+            loop.remove_signal_handler(number)
+
+
+class _Curtain:
+    """The clock of the scene: 0 until it rises, seconds since then afterwards."""
+
+    __slots__ = ("_rose",)
+
+    def __init__(self) -> None:
+        self._rose: float | None = None
+
+    def rise(self) -> None:
+        self._rose = time.monotonic()
+
+    def now(self) -> float:
+        return 0.0 if self._rose is None else time.monotonic() - self._rose
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """What is set up: all that is to be seen, the orders to come, the child, the clock."""
+
+    show: Show
+    stream: OrderStream
+    child: RunningProxy
+    curtain: _Curtain
+
+
+@asynccontextmanager
+async def _staged(scene: Scene) -> AsyncIterator[_Staged]:
+    """Dependencies, the proxy and both order services; gone when it is left."""
+    curtain = _Curtain()
+    async with AsyncExitStack() as stack:
+        servers = {d: DependencyServer(d, scene, curtain.now) for d in Dependency}
+        for server in servers.values():
+            stack.push_async_callback(server.shut_down)
+            await server.open()
+        reserved = [ReservedPort() for _ in range(3)]
+        for port in reserved:
+            stack.callback(port.release)
+        ports = configuration.Ports(*(port.number for port in reserved))
+        admin = f"http://{LOOPBACK}:{ports.admin}"
+        asking = await stack.enter_async_context(ClientSession())
+        text = configuration.render(scene.tempo, ports, {d: s.port for d, s in servers.items()})
+        child = await stack.enter_async_context(running_proxy(text, admin, asking))
+        stream = OrderStream(
+            {
+                World.WITH: await _through_the_proxy(stack, scene, ports),
+                World.WITHOUT: await _directly(stack, scene, servers),
+            },
+            scene.tempo.order_interval,
+        )
+        observer = Observer(asking, admin, curtain.now)
+        show = Show(scene, curtain.now, stream.orders, servers, observer)
+        yield _Staged(show, stream, child, curtain)
+
+
+async def _through_the_proxy(
+    stack: AsyncExitStack, scene: Scene, ports: configuration.Ports
+) -> OrderService:
+    """The proxy keeps the deadlines; the client's own are only there for a proxy that hangs."""
+    session = await stack.enter_async_context(_session())
+    urls = dict.fromkeys(Dependency, f"http://{LOOPBACK}:{ports.outbound}")
+    timeouts = configuration.request_timeouts(scene.tempo)
+    return OrderService(session, urls, {d: 2 * seconds for d, seconds in timeouts.items()})
+
+
+async def _directly(
+    stack: AsyncExitStack, scene: Scene, servers: Mapping[Dependency, DependencyServer]
+) -> OrderService:
+    session = await stack.enter_async_context(_session())
+    urls = {d: f"http://{LOOPBACK}:{server.port}" for d, server in servers.items()}
+    return OrderService(session, urls, configuration.request_timeouts(scene.tempo))
+
+
+def _session() -> ClientSession:
+    return ClientSession(connector=TCPConnector(limit=0))
+
+
+async def _perform(staged: _Staged, viewer: Coroutine[Any, Any, None], end: asyncio.Event) -> None:
+    """Play until the last order has its fate or somebody asks to end.
+
+    Raises what any of the players raises, ProxyDied for the proxy.
+    """
+    show, stream = staged.show, staged.stream
+    staged.curtain.rise()
+    players = [
+        asyncio.create_task(player)
+        for player in (
+            *(server.follow_scene() for server in show.servers.values()),
+            show.observer.watch(),
+            staged.child.died(),
+            viewer,
+        )
+    ]
+    orders = asyncio.create_task(stream.run(show.scene.tempo.duration))
+    ending = asyncio.create_task(end.wait())
+    everybody = {*players, orders, ending}
+    try:
+        done, _ = await asyncio.wait(everybody, return_when=asyncio.FIRST_COMPLETED)
+        for player in done:
+            player.result()
+        orders.cancel()
+        await stream.settle(_HASTE if end.is_set() else _LAST_ORDERS)
+        await show.observer.look()
+    finally:
+        for player in everybody:
+            player.cancel()
+        await asyncio.gather(*everybody, return_exceptions=True)
+        await stream.settle(0)
+
+
+def _viewer(console: Console, show: Show) -> Coroutine[Any, Any, None]:
+    live = console.is_terminal and not console.is_dumb_terminal
+    return _show_live(console, show) if live else _show_plain(console, show)
+
+
+async def _show_live(console: Console, show: Show) -> None:
+    symbols = symbols_for(console)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            live.update(picture(show, console.width, symbols), refresh=True)
+            await asyncio.sleep(1 / _FRAMES_PER_SECOND)
+
+
+async def _show_plain(console: Console, show: Show) -> None:
+    view = PlainView(console, show)
+    while True:
+        view.update()
+        await asyncio.sleep(1 / _FRAMES_PER_SECOND)
