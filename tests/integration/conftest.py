@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from chaos.upstream import ChaosUpstream
 from integration.ports import free_port
-from integration.running_proxy import RunningProxy, Settings
+from integration.running_proxy import RunningProxy
+from integration.settings import Settings
 
 StartProxy = Callable[..., RunningProxy]
 StartChaos = Callable[..., ChaosUpstream]

@@ -16,21 +16,10 @@ from typing import Any
 import yaml
 from integration.ports import free_port
 from integration.raw_client import RawClient, Response
+from integration.settings import Settings, merged
 from prometheus_client.parser import text_string_to_metric_families
 
-Settings = dict[str, Any]
-
 READY_WITHIN = 15.0
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Settings:
-    """`over` laid over `base`, mapping by mapping."""
-    result = dict(base)
-    for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
-            value = merged(result[key], value)
-        result[key] = value
-    return result
 
 
 class RunningProxy:
@@ -44,6 +33,7 @@ class RunningProxy:
         self.directory = directory
         self.outbound, self.inbound, self.admin = free_port(), free_port(), free_port()
         self.config = merged(self._base(), settings)
+        self.admin = int(self.config["admin"]["address"].rpartition(":")[2])
         self.file = directory / "proxy.yaml"
         self.write()
         self._stdout, self._stderr = directory / "stdout", directory / "stderr"

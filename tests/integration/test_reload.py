@@ -1,0 +1,128 @@
+"""Reloading the file: all or nothing, and nothing in flight notices. Contract, section 7."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from chaos.upstream import ChaosUpstream
+from integration.ports import free_port
+from integration.raw_client import request_bytes
+from integration.running_proxy import RunningProxy, eventually
+from integration.settings import ONCE, breaker, route
+
+
+@pytest.fixture
+def proxy(start_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream) -> RunningProxy:
+    return start_proxy(
+        {
+            "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},
+            "routes": [route("r", retry=ONCE, circuit_breaker=breaker(calls=2, open_for="30s"))],
+        }
+    )
+
+
+def _reloads(proxy: RunningProxy, result: str) -> float:
+    return proxy.metric("proxy_config_reloads_total", result=result)
+
+
+def _add_route(proxy: RunningProxy, name: str) -> None:
+    proxy.config["routes"].append(route(name))
+    proxy.write()
+
+
+def _served(proxy: RunningProxy, name: str) -> bool:
+    return proxy.logged(proxy.call("GET", f"/{name}", {"Host": "127.0.0.1:1"}).id)["route"] == name
+
+
+@pytest.mark.parametrize("how", ["POST", "SIGHUP", "watched"])
+def test_a_new_route_is_served(proxy: RunningProxy, how: str) -> None:
+    assert not _served(proxy, "fresh")
+    _add_route(proxy, "fresh")
+    if how == "POST":
+        assert proxy.ask("POST", "/reload")[0] == 200
+    elif how == "SIGHUP":
+        proxy.signal(signal.SIGHUP)
+    eventually(lambda: _served(proxy, "fresh"), timeout=8)
+
+
+def test_a_file_with_a_problem_changes_nothing(proxy: RunningProxy) -> None:
+    proxy.config["routes"].append({"name": "broken", "upstream": "nowhere"})
+    proxy.write()
+    assert proxy.ask("POST", "/reload")[0] >= 400
+    eventually(lambda: _reloads(proxy, "rejected") >= 1)
+    assert proxy.call("GET", "/r").status == 200
+    assert "nowhere" in proxy.errors + proxy.output
+    assert "rejected" in str(proxy.state("/status")["config"])
+    proxy.config["routes"].pop()
+    _add_route(proxy, "mended")
+    assert proxy.ask("POST", "/reload")[0] == 200
+    assert _served(proxy, "mended")
+
+
+def test_state_whose_settings_did_not_change_is_kept(proxy: RunningProxy) -> None:
+    for _ in range(2):
+        proxy.call("GET", "/r", chaos="500")
+    assert proxy.breaker("r")["state"] == "open"
+    _add_route(proxy, "another")
+    assert proxy.ask("POST", "/reload")[0] == 200
+    assert proxy.breaker("r")["state"] == "open"
+    assert proxy.call("GET", "/r").why == "circuit-open"
+
+
+def test_state_whose_settings_changed_begins_anew(proxy: RunningProxy) -> None:
+    for _ in range(2):
+        proxy.call("GET", "/r", chaos="500")
+    proxy.config["routes"][0]["circuit_breaker"] = breaker(calls=3, open_for="30s")
+    proxy.write()
+    assert proxy.ask("POST", "/reload")[0] == 200
+    assert proxy.call("GET", "/r").status == 200
+
+
+def test_what_is_in_flight_and_what_is_connected_goes_on(
+    proxy: RunningProxy, shared_chaos: ChaosUpstream
+) -> None:
+    with proxy.client() as client, proxy.client() as idle:
+        idle.request("GET", "/r")
+        client.send(request_bytes("GET", "/r", chaos="size=40 pieces=4 interval=0.1"))
+        assert client.read_head().status == 200
+        proxy.config["routes"] = [route("else")]
+        proxy.write()
+        assert proxy.ask("POST", "/reload")[0] == 200
+        assert len(client.read_some(40)) == 40
+        assert idle.request("GET", "/else").status == 200
+        assert client.request("GET", "/else").status == 200
+
+
+def test_a_changed_listener_address_is_refused(proxy: RunningProxy) -> None:
+    proxy.config["listeners"]["outbound"]["address"] = f"127.0.0.1:{free_port()}"
+    proxy.write()
+    status, body = proxy.ask("POST", "/reload")
+    assert status >= 400
+    assert "listener" in body
+    assert proxy.call("GET", "/r").status == 200
+
+
+def test_reloading_under_load_loses_nothing(proxy: RunningProxy) -> None:
+    stop = threading.Event()
+    statuses: list[int] = []
+
+    def load() -> None:
+        with proxy.client() as client:
+            while not stop.is_set():
+                statuses.append(client.request("GET", "/r", body=b"x" * 100).status)
+
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(5):
+        _add_route(proxy, f"n{number}")
+        assert proxy.ask("POST", "/reload")[0] == 200
+        time.sleep(0.05)
+    stop.set()
+    for thread in threads:
+        thread.join(5)
+    assert len(statuses) > 50
+    assert set(statuses) == {200}
+    assert _reloads(proxy, "ok") + _reloads(proxy, "applied") + _reloads(proxy, "accepted") >= 5
