@@ -1,0 +1,44 @@
+"""Fallback: what its list of words stands for."""
+
+import pytest
+
+from proxy.policies.fallback import FALLBACK_GROUPS, FALLBACK_REASONS, FallbackConfig, expand
+
+
+@pytest.mark.parametrize(
+    ("terms", "reasons", "statuses"),
+    [
+        (["circuit-open", "bulkhead-full"], {"circuit-open", "bulkhead-full"}, set()),
+        (["timeout"], {"attempt-timeout", "request-timeout", "connect-timeout"}, set()),
+        (["reset"], {"upstream-reset", "upstream-malformed"}, set()),
+        (["attempt-timeout", 404], {"attempt-timeout"}, {404}),
+        (["gateway-error"], set(), {502, 503, 504}),
+        (["500-502"], set(), {500, 501, 502}),
+        (["5xx"], set(), set(range(500, 600))),
+        ([], set(), set()),
+    ],
+)
+def test_what_words_stand_for(terms: list[str], reasons: set[str], statuses: set[int]) -> None:
+    assert expand(terms) == (reasons, statuses)
+
+
+@pytest.mark.parametrize(
+    "term", ["bad-request", "draining", "internal", "client-gone", "Timeout", "", "700", "upstream"]
+)
+def test_other_words_are_refused_by_name(term: str) -> None:
+    with pytest.raises(ValueError, match=repr(term)):
+        expand([term])
+
+
+def test_groups_are_made_of_known_reasons() -> None:
+    for reasons in FALLBACK_GROUPS.values():
+        assert reasons <= FALLBACK_REASONS
+
+
+def test_coverage() -> None:
+    reasons, statuses = expand(["timeout", "503"])
+    config = FallbackConfig(("timeout", "503"), reasons, statuses, upstream="backup")
+    assert config.covers_reason("request-timeout")
+    assert not config.covers_reason("circuit-open")
+    assert config.covers_status(503)
+    assert not config.covers_status(500)
