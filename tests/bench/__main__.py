@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .check import WrongAnswer
-from .loads import LOADS, QUICK_LOADS, Load, LoadFailed
+from .generator import LoadFailed
+from .loads import LOADS, QUICK_LOADS, Load
 from .machine import machine, versions
 from .measure import Durations, Sample, measure
 from .peers import PEERS, Peer

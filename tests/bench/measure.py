@@ -2,19 +2,14 @@
 
 import threading
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from .check import wait_until_right
-from .loads import Burst, Load, at_fixed_rate, saturate
-from .peers import Peer, Site
-from .process import Process, free_port
-from .upstream import start_nginx, start_sink
+from .bed import bed
+from .generator import FIXED_RATE_CONNECTIONS
+from .loads import Load
+from .peers import Peer
+from .process import Process
 
-PEER_CORE = 0
-LOAD_CORE = 1
 SAMPLE_MEMORY_EVERY = 0.25
 
 
@@ -52,66 +47,18 @@ class Sample:
 
 def measure(peer: Peer, load: Load, connections: int, durations: Durations) -> Sample:
     """Raises WrongAnswer or LoadFailed where there is nothing to measure."""
-    with TemporaryDirectory(prefix="proxy-bench-") as name, ExitStack() as running:
-        directory = Path(name)
-        start_upstream = start_sink if load.sink else start_nginx
-        upstream, upstream_port = start_upstream(directory, LOAD_CORE)
-        running.enter_context(upstream)
-        wait_until_right(load, upstream_port, upstream)
-        port, process = upstream_port, None
-        if peer.command is not None:
-            port = free_port()
-            process = start_peer(peer, Site(directory, port, upstream_port))
-            running.enter_context(process)
-            wait_until_right(load, port, process)
-        return _measured(peer, load, connections, durations, port, process, directory)
-
-
-def start_peer(peer: Peer, site: Site) -> Process:
-    """The peer's process, on its core; not yet listening. `peer.command` must not be None."""
-    if peer.command is None:
-        raise ValueError(f"{peer.name} has no process")
-    return Process(
-        peer.name,
-        peer.command(site),
-        core=PEER_CORE,
-        log=site.directory / "peer.log",
-        env=peer.env,
-    )
-
-
-def _measured(
-    peer: Peer,
-    load: Load,
-    connections: int,
-    durations: Durations,
-    port: int,
-    process: Process | None,
-    directory: Path,
-) -> Sample:
-    idle_kib = process.resident_kib() if process else None
-
-    def burst(seconds: float) -> Burst:
-        return saturate(
-            load,
-            port,
-            connections=connections,
-            seconds=seconds,
-            core=LOAD_CORE,
-            directory=directory,
-        )
-
-    burst(durations.warm_up)
-    with MemoryWatch(process) as memory:
-        cpu_before, started = process.cpu_microseconds() if process else 0, time.monotonic()
-        saturated = burst(durations.saturation)
-        elapsed = time.monotonic() - started
-        cpu = process.cpu_microseconds() - cpu_before if process else 0
-    fixed = None
-    if load.fixed_rate:
-        fixed = at_fixed_rate(
-            load, port, seconds=durations.fixed_rate, core=LOAD_CORE, directory=directory
-        )
+    with bed(peer, load) as ready:
+        generator, process = ready.generator, ready.process
+        idle_kib = process.resident_kib() if process else None
+        generator.saturate(connections, durations.warm_up)
+        with MemoryWatch(process) as memory:
+            cpu_before, started = process.cpu_microseconds() if process else 0, time.monotonic()
+            saturated = generator.saturate(connections, durations.saturation)
+            elapsed = time.monotonic() - started
+            cpu = process.cpu_microseconds() - cpu_before if process else 0
+        fixed = None
+        if load.fixed_rate and connections == FIXED_RATE_CONNECTIONS:
+            fixed = generator.at_fixed_rate(durations.fixed_rate)
     return Sample(
         peer=peer.name,
         load=load.name,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
-from .loads import FIXED_RATE
+from .generator import FIXED_RATE
 from .measure import Durations
 from .peers import REFERENCE
 from .summary import Row, Run, summarise

@@ -65,7 +65,7 @@ class Client:
         self._writer: asyncio.StreamWriter | None = None
 
     async def run(self, until: float, first: int) -> None:
-        """Requests, `pause` seconds apart, until the loop's time `until`; the mix from `first` on."""
+        """Requests, `pause` apart, up to the loop's time `until`; the mix begins at `first`."""
         clock = asyncio.get_running_loop().time
         for kind in itertools.islice(itertools.cycle(_TURN), first % len(_TURN), None):
             if clock() >= until:

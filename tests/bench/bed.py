@@ -1,0 +1,45 @@
+"""The test bed: an upstream, one peer in front of it on its own core, and a load generator."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .check import wait_until_right
+from .generator import LoadGenerator
+from .loads import Load
+from .peers import Peer, Site
+from .process import Process, free_port
+from .upstream import start_nginx, start_sink
+
+PEER_CORE = 0
+LOAD_CORE = 1
+
+
+@dataclass(frozen=True)
+class Bed:
+    """`process` is the peer's; None where clients go straight upstream."""
+
+    generator: LoadGenerator
+    process: Process | None
+
+
+@contextmanager
+def bed(peer: Peer, load: Load) -> Iterator[Bed]:
+    """Everything runs and answers `load` right; raises WrongAnswer where that cannot be had."""
+    with TemporaryDirectory(prefix="proxy-bench-") as name, ExitStack() as running:
+        directory = Path(name)
+        start_upstream = start_sink if load.sink else start_nginx
+        upstream, port = start_upstream(directory, LOAD_CORE)
+        running.enter_context(upstream)
+        wait_until_right(load, port, upstream)
+        process = None
+        if peer.command is not None:
+            site = Site(directory, free_port(), port)
+            argv, log = peer.command(site), directory / "peer.log"
+            process = Process(peer.name, argv, core=PEER_CORE, log=log, env=peer.env)
+            running.enter_context(process)
+            wait_until_right(load, site.port, process)
+            port = site.port
+        yield Bed(LoadGenerator(load, port, LOAD_CORE, directory), process)
