@@ -1,0 +1,7 @@
+"""Routing: which route takes a request, and what may be reached without one."""
+
+from proxy.routing.egress import EgressRules
+from proxy.routing.head import Head
+from proxy.routing.table import Route, RouteTable
+
+__all__ = ["EgressRules", "Head", "Route", "RouteTable"]

@@ -1,0 +1,236 @@
+"""What single keys cannot show: clashes between sections, and settings that have no effect."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from proxy.config.model import Address, Config, Listener, PolicyConfig, RouteConfig
+from proxy.config.problems import Mark, Path, Problems, format_path
+from proxy.config.reachability import covers
+from proxy.policies.backoff import BackoffConfig, JitterKind
+from proxy.policies.circuit_breaker import BreakerCounts, SlowCallConfig, WindowType
+from proxy.units import format_duration
+
+_WILDCARDS = frozenset({"0.0.0.0", "::"})
+Given = Mapping[Path, Mark]
+
+
+def check_addresses(config: Config, given: Given, problems: Problems) -> None:
+    """Two listeners at one address are an error, at the later one that the file gives."""
+    places: list[tuple[Path, Address]] = [
+        (("listeners", "outbound", "address"), config.listeners.outbound.address),
+        (("listeners", "inbound", "address"), config.listeners.inbound.address),
+        (("admin", "address"), config.admin.address),
+    ]
+    for index, (path, address) in enumerate(places):
+        for other_path, other in places[:index]:
+            if not _clash(address, other):
+                continue
+            if path in given:
+                _report_clash(path, other_path, other, given, problems)
+            else:
+                _report_clash(other_path, path, address, given, problems)
+
+
+def _report_clash(
+    path: Path, taken_path: Path, taken: Address, given: Given, problems: Problems
+) -> None:
+    mark = given.get(path, Mark(1, 1))
+    problems.error(mark, path, f"clashes with {format_path(taken_path)}, which is {taken}")
+
+
+def _clash(first: Address, second: Address) -> bool:
+    if first.port != second.port or first.port == 0:
+        return False
+    hosts = {"127.0.0.1" if host == "localhost" else host for host in (first.host, second.host)}
+    return len(hosts) == 1 or bool(hosts & _WILDCARDS)
+
+
+def warn(config: Config, given: Given, problems: Problems) -> None:
+    """Warn of whatever is valid and yet cannot be meant."""
+    for name, policies in config.policies.items():
+        _warn_policy(_Layer(("policies", name), policies, given), problems)
+    for index, route in enumerate(config.routes):
+        _warn_policy(_Layer(("routes", index), route.policies, given), problems)
+        _warn_unreachable(config.routes[:index], route, ("routes", index), given, problems)
+    _warn_unused(config, given, problems)
+    _warn_loops(config, given, problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A policy or a route: what it has in effect, and which of that it gives itself."""
+
+    prefix: Path
+    policies: PolicyConfig
+    given: Given
+
+    def gives(self, key: str) -> bool:
+        return (*self.prefix, *key.split(".")) in self.given
+
+    def warn(self, key: str, message: str, problems: Problems) -> None:
+        path = (*self.prefix, *key.split("."))
+        problems.warning(self.given[path], path, message)
+
+
+def _attempt_beyond_request(p: PolicyConfig) -> str | None:
+    attempt, request = p.timeouts.attempt, p.timeouts.request
+    if attempt <= request:
+        return None
+    return (
+        f"attempt is {format_duration(attempt)} and request {format_duration(request)}: "
+        "one attempt can use up all the time"
+    )
+
+
+def _connect_beyond_attempt(p: PolicyConfig) -> str | None:
+    connect, attempt = p.timeouts.connect, p.timeouts.attempt
+    if connect <= attempt:
+        return None
+    return (
+        f"connect is {format_duration(connect)} and attempt {format_duration(attempt)}: "
+        "the attempt ends before the connect timeout"
+    )
+
+
+def _duration_below_request(p: PolicyConfig) -> str | None:
+    most, request = p.timeouts.max_duration, p.timeouts.request
+    if not most or most >= request:
+        return None
+    return (
+        f"max_duration is {format_duration(most)} and request {format_duration(request)}: "
+        "max_duration ends it first"
+    )
+
+
+def _waits_beyond_request(p: PolicyConfig) -> str | None:
+    waited = 0.0
+    for retry in range(1, min(p.retry.attempts, 100)):
+        waited += _shortest_wait(p.retry.backoff, retry)
+        if waited >= p.timeouts.request:
+            return (
+                f"the waits alone use up request ({format_duration(p.timeouts.request)}): "
+                f"attempt {retry + 1} can never be made"
+            )
+    return None
+
+
+def _shortest_wait(backoff: BackoffConfig, retry: int) -> float:
+    wait = min(backoff.max, backoff.initial * min(backoff.multiplier ** min(retry - 1, 64), 1e9))
+    match backoff.jitter.kind:
+        case JitterKind.FULL:
+            return 0.0
+        case JitterKind.EQUAL:
+            return wait / 2
+        case JitterKind.RATIO:
+            return wait * (1 - backoff.jitter.ratio)
+        case JitterKind.DECORRELATED:
+            return min(backoff.max, backoff.initial)
+        case JitterKind.NONE:
+            return wait
+
+
+def _never_slow(p: PolicyConfig) -> str | None:
+    slow, attempt = p.circuit_breaker.slow_call.duration, p.timeouts.attempt
+    if slow == SlowCallConfig().duration:  # the default's way to say that nothing is slow
+        return None
+    if p.circuit_breaker.counts is not BreakerCounts.ATTEMPTS or slow < attempt:
+        return None
+    return f"no attempt lasts that long: timeouts.attempt is {format_duration(attempt)}"
+
+
+def _minimum_beyond_window(p: PolicyConfig) -> str | None:
+    window, minimum = p.circuit_breaker.window, p.circuit_breaker.minimum_calls
+    if window.type is not WindowType.COUNT or minimum <= window.size:
+        return None
+    return f"has the effect of {window.size}: the window holds no more calls"
+
+
+def _nobody_queues(p: PolicyConfig) -> str | None:
+    queue, wait = p.bulkhead.max_queue, p.bulkhead.queue_timeout
+    if bool(queue) == bool(wait):
+        return None
+    return "has no effect: " + ("max_queue is 0" if wait else "queue_timeout is 0s")
+
+
+# The keys that make a rule worth a word, if the layer gives one of them itself; the first that
+# it gives is the place of the warning.
+_RULES: tuple[tuple[tuple[str, ...], Callable[[PolicyConfig], str | None]], ...] = (
+    (("timeouts.attempt", "timeouts.request"), _attempt_beyond_request),
+    (("timeouts.connect", "timeouts.attempt"), _connect_beyond_attempt),
+    (("timeouts.max_duration",), _duration_below_request),
+    (
+        ("retry.backoff.initial", "retry.backoff.jitter", "retry.backoff.multiplier",
+         "retry.backoff.max", "retry.attempts", "timeouts.request"),
+        _waits_beyond_request,
+    ),
+    (("circuit_breaker.slow_call.duration",), _never_slow),
+    (("circuit_breaker.minimum_calls",), _minimum_beyond_window),
+    (("bulkhead.max_queue", "bulkhead.queue_timeout"), _nobody_queues),
+)  # fmt: skip
+
+
+def _warn_policy(layer: _Layer, problems: Problems) -> None:
+    for keys, rule in _RULES:
+        key = next(filter(layer.gives, keys), None)
+        message = rule(layer.policies) if key else None
+        if key and message:
+            layer.warn(key, message, problems)
+    if layer.gives("retry.attempts") and layer.policies.retry.attempts == 1:
+        others = {path[-1] for path in layer.given if path[:-1] == (*layer.prefix, "retry")}
+        if others - {"attempts"}:
+            layer.warn("retry.attempts", "nothing is retried: the other keys have no effect",
+                       problems)  # fmt: skip
+
+
+def _warn_unreachable(
+    earlier: tuple[RouteConfig, ...],
+    route: RouteConfig,
+    path: Path,
+    given: Given,
+    problems: Problems,
+) -> None:
+    for other in earlier:
+        if other.listener is route.listener and covers(other.match, route.match):
+            mark = given.get((*path, "name"), Mark(1, 1))
+            problems.warning(
+                mark, path, f"can never match: {other.name!r} before it takes all of its requests"
+            )
+            return
+
+
+def _warn_unused(config: Config, given: Given, problems: Problems) -> None:
+    bundles = [*config.policies.values(), *(route.policies for route in config.routes)]
+    used = {route.upstream for route in config.routes} | {"app"}
+    used |= {bundle.fallback.upstream for bundle in bundles if bundle.fallback}
+    for name in config.upstreams:
+        if name not in used:
+            _warn_named("upstreams", name, given, problems)
+    policies = {route.policy for route in config.routes} | {"default"}
+    for name in config.policies:
+        if name not in policies:
+            _warn_named("policies", name, given, problems)
+
+
+def _warn_named(section: str, name: str, given: Given, problems: Problems) -> None:
+    marks = [mark for path, mark in given.items() if path[:2] == (section, name)]
+    problems.warning(min(marks, default=given[(section,)]), (section, name), "no route uses it")
+
+
+def _warn_loops(config: Config, given: Given, problems: Problems) -> None:
+    """An upstream that is this proxy itself."""
+    own = list(_own_addresses(config))
+    for name, upstream in config.upstreams.items():
+        for endpoint in upstream.endpoints:
+            for label, address in own:
+                if _clash(Address(endpoint.host, endpoint.port), address) and (
+                    endpoint.host in ("localhost", "127.0.0.1", "::1")
+                ):
+                    path = ("upstreams", name, "endpoints")
+                    mark = given.get(path, Mark(1, 1))
+                    problems.warning(mark, path, f"{endpoint} is this proxy's own {label} address")
+
+
+def _own_addresses(config: Config) -> Iterator[tuple[str, Address]]:
+    yield Listener.OUTBOUND.value, config.listeners.outbound.address
+    yield Listener.INBOUND.value, config.listeners.inbound.address
+    yield "admin", config.admin.address

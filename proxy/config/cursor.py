@@ -1,0 +1,124 @@
+"""A place in the file that is being read: the node, how one gets to it, and where to complain."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from proxy.config.document import Mapping as MappingNode
+from proxy.config.document import Node, Scalar, Sequence, is_null, merged_entries
+from proxy.config.environment import substitute
+from proxy.config.model import APP_UPSTREAM, PolicyConfig
+from proxy.config.problems import Mark, Path, Problems
+from proxy.config.suggestions import did_you_mean
+
+
+class Reported(Exception):
+    """A value cannot be used, and the problem has been reported."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What is shared while one file is read.
+
+    `sections` tells of a key the one section in which it stands, for hints.
+    `given`: every key that the file has, with the place of its value, for `Sources`.
+    `upstreams` and `policies` are what routes and fallbacks may name; they are there before
+    the first name is looked up, since the keys of the root are read in that order.
+    """
+
+    problems: Problems
+    environ: Mapping[str, str]
+    sections: Mapping[str, str] = field(default_factory=dict)
+    given: dict[Path, Mark] = field(default_factory=dict)
+    upstreams: Collection[str] = (APP_UPSTREAM.name,)
+    policies: dict[str, PolicyConfig] = field(default_factory=lambda: {"default": PolicyConfig()})
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """One node and its path. `error` reports and returns what the caller raises, or lets be."""
+
+    reading: Reading
+    node: Node
+    path: Path = ()
+
+    @property
+    def mark(self) -> Mark:
+        return self.node.mark
+
+    def error(self, message: str) -> Reported:
+        self.reading.problems.error(self.mark, self.path, message)
+        return Reported(message)
+
+    def warning(self, message: str) -> None:
+        self.reading.problems.warning(self.mark, self.path, message)
+
+    def text(self) -> tuple[str, bool] | None:
+        """A scalar's text, the environment put in, and whether it was written in quotes.
+
+        Where a ``${...}`` was replaced, quotes mean nothing: YAML demands them inside braces.
+        None for a mapping or a list. Raises Reported for a reference that cannot be resolved.
+        """
+        if not isinstance(self.node, Scalar):
+            return None
+        try:
+            text = substitute(self.node.text, self.reading.environ)
+        except ValueError as error:
+            raise self.error(str(error)) from None
+        return text, self.node.quoted and text == self.node.text
+
+    def absent(self) -> bool:
+        """Whether nothing is written here (``key:``, ``~`` or ``null``): as if the key were not."""
+        if not isinstance(self.node, Scalar):
+            return False
+        found = self.text()
+        return found is not None and is_null(Scalar(self.mark, found[0], self.node.quoted))
+
+    def items(self) -> Iterator["Cursor"] | None:
+        """The items of a list, None for anything else."""
+        if not isinstance(self.node, Sequence):
+            return None
+        return (
+            Cursor(self.reading, item, (*self.path, index))
+            for index, item in enumerate(self.node.items)
+        )
+
+    def members(self) -> dict[str, tuple[Mark, "Cursor"]] | None:
+        """The values of a mapping and the places of their keys, None for anything else."""
+        if not isinstance(self.node, MappingNode):
+            return None
+        return {
+            key: (mark, Cursor(self.reading, node, (*self.path, key)))
+            for key, (mark, node) in merged_entries(self.node).items()
+        }
+
+    def child(self, key: str) -> "Cursor":
+        """The value at a key, or this place itself where there is none."""
+        return (self.members() or {}).get(key, (self.mark, self))[1]
+
+    def entries(self, known: Collection[str]) -> dict[str, "Cursor"]:
+        """The known keys that are given; each unknown one is reported.
+
+        Raises Reported for anything but a mapping.
+        """
+        if self.absent():
+            return {}
+        members = self.members()
+        if members is None:
+            raise self.error(f"must be a mapping with keys such as '{next(iter(known))}'")
+        entries = {}
+        for key, (mark, cursor) in members.items():
+            if key not in known:
+                self._report_unknown(key, mark, known)
+                continue
+            try:
+                if not cursor.absent():
+                    entries[key] = cursor
+            except Reported:
+                continue
+        return entries
+
+    def _report_unknown(self, key: str, mark: Mark, known: Collection[str]) -> None:
+        hint = did_you_mean(key, known)
+        if not hint and key in self.reading.sections:
+            hint = f"; it belongs in '{self.reading.sections[key]}'"
+        self.reading.problems.error(mark, (*self.path, key), f"unknown key{hint}")

@@ -1,0 +1,244 @@
+"""A YAML file as a tree of texts with their places: nothing is resolved, nothing is constructed.
+
+YAML 1.1 reads ``on`` as true, ``1:30`` as ninety and ``010`` as eight. None of that happens here:
+a scalar is the text that was written, and the key that it stands at decides what it means.
+Keys are texts as well, so ``retry.on`` is just that.
+
+Anchors and aliases work, and so does ``<<`` (a mapping, or a list of them, whose entries count
+where the mapping has none of its own). Tags, several documents in one file, keys that are not
+plain text, duplicate keys, and aliases that contain themselves or expand beyond all measure are
+problems. The tree is built from the parser's events without recursion, so that no nesting can
+exhaust the stack; beyond `MAX_DEPTH` it is a problem.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeAlias
+
+from proxy.config.problems import Mark, Path, Problems
+
+MAX_DEPTH = 64
+MAX_NODES = 100_000
+"""All that aliases stand for counted: far beyond any real file, and quick to walk."""
+
+
+# `size` counts a node and all below it, aliases expanded; `depth` the levels, likewise.
+
+
+@dataclass(slots=True, eq=False)
+class Scalar:
+    mark: Mark
+    text: str
+    quoted: bool
+    size: int = 1
+    depth: int = 1
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    mark: Mark
+    items: list["Node"] = field(default_factory=list)
+    size: int = 1
+    depth: int = 1
+
+
+@dataclass(slots=True, eq=False)
+class Mapping:
+    """`entries` are unique by their key's text; `merged` are the sources of ``<<``."""
+
+    mark: Mark
+    entries: dict[str, tuple[Mark, "Node"]] = field(default_factory=dict)
+    merged: list["Mapping"] = field(default_factory=list)
+    size: int = 1
+    depth: int = 1
+
+
+Node: TypeAlias = Scalar | Sequence | Mapping
+
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+
+
+def is_null(node: Node) -> bool:
+    """Whether this is YAML's way to write nothing."""
+    return isinstance(node, Scalar) and not node.quoted and node.text in _NULLS
+
+
+class Unreadable(Exception):
+    """The text has no tree; the problem has been reported."""
+
+
+def parse(text: str, problems: Problems) -> Mapping:
+    """The root mapping of a file (an empty one for an empty file). Raises Unreadable."""
+    root = _Builder(text, problems).build()
+    if root is None or is_null(root):
+        return Mapping(Mark(1, 1))
+    if not isinstance(root, Mapping):
+        problems.error(root.mark, (), "the file must be a mapping of keys such as 'routes:'")
+        raise Unreadable
+    return root
+
+
+@dataclass(slots=True, eq=False)
+class _Frame:
+    """A collection that is being read, where it stands, and the key whose value comes next."""
+
+    node: Mapping | Sequence
+    path: Path
+    key: Scalar | None = None
+
+    def next_path(self) -> Path:
+        if isinstance(self.node, Sequence):
+            return (*self.path, len(self.node.items))
+        return (*self.path, self.key.text) if self.key else self.path
+
+
+class _Builder:
+    """Puts one document together from the parser's events."""
+
+    def __init__(self, text: str, problems: Problems) -> None:
+        self._text = text
+        self._problems = problems
+        self._anchors: dict[str, Node] = {}
+        self._open: list[_Frame] = []
+        self._root: Node | None = None
+
+    def build(self) -> Node | None:
+        import yaml  # not at the top: who wants the typed model alone should not pay for it
+
+        try:
+            # The parser in Python, not libyaml's: a file takes milliseconds, and places and
+            # messages are the same on every platform.
+            loader = yaml.SafeLoader(self._text)
+        except yaml.reader.ReaderError as error:
+            place = place_of(self._text, error.position)
+            self._fail(
+                place, f"the character U+{ord(self._text[error.position]):04X} cannot stand in YAML"
+            )
+        try:
+            while loader.check_event():
+                self._take(loader.get_event())  # type: ignore[no-untyped-call]  # not in its stubs
+        except yaml.MarkedYAMLError as error:
+            place = _place(error.problem_mark or error.context_mark)
+            self._fail(place, _syntax_message(str(error.problem), self._text, place))
+        except (ValueError, OverflowError, IndexError) as error:
+            # What PyYAML does with the escape \\UFFFFFFFF and with absurd %YAML versions.
+            self._fail(_place(loader.get_mark()), f"not valid YAML: {error}")
+        finally:
+            loader.dispose()
+        return self._root
+
+    def _fail(self, mark: Mark, message: str) -> NoReturn:
+        self._problems.error(mark, (), message)
+        raise Unreadable
+
+    def _take(self, event: Any) -> None:
+        mark = _place(event.start_mark)
+        match type(event).__name__:
+            case "DocumentStartEvent" if self._root is not None:
+                self._fail(mark, "a second document begins here; a file has only one")
+            case "ScalarEvent":
+                node = Scalar(mark, event.value, event.style is not None)
+                self._announce(node, event)
+                self._finish(node, mark)
+            case "AliasEvent":
+                self._finish(self._resolve(event.anchor, mark), mark)
+            case "MappingStartEvent":
+                self._begin(Mapping(mark), event)
+            case "SequenceStartEvent":
+                self._begin(Sequence(mark), event)
+            case "MappingEndEvent" | "SequenceEndEvent":
+                closed = self._open.pop().node
+                self._finish(closed, closed.mark)
+
+    def _begin(self, node: Mapping | Sequence, event: Any) -> None:
+        self._announce(node, event)
+        frame = self._open[-1] if self._open else None
+        if frame and isinstance(frame.node, Mapping) and frame.key is None:
+            self._fail(node.mark, "a key must be plain text")
+        if len(self._open) >= MAX_DEPTH:
+            self._fail(node.mark, f"nested more than {MAX_DEPTH} levels deep")
+        self._open.append(_Frame(node, frame.next_path() if frame else ()))
+
+    def _announce(self, node: Node, event: Any) -> None:
+        """Remember the anchor, refuse the tag."""
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        if event.tag is not None:
+            path = self._open[-1].next_path() if self._open else ()
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            self._problems.error(node.mark, path, f"YAML tags are not allowed: {tag}")
+
+    def _resolve(self, anchor: str, mark: Mark) -> Node:
+        node = self._anchors.get(anchor)
+        if node is None:
+            self._fail(mark, f"*{anchor} stands for nothing: there is no &{anchor} before it")
+        if any(node is frame.node for frame in self._open):
+            self._fail(mark, f"*{anchor} contains itself")
+        if len(self._open) + node.depth > MAX_DEPTH:
+            self._fail(mark, f"*{anchor} makes this nested more than {MAX_DEPTH} levels deep")
+        if node.size + sum(frame.node.size for frame in self._open) > MAX_NODES:
+            self._fail(mark, f"aliases blow this file up to more than {MAX_NODES} values")
+        return node
+
+    def _finish(self, node: Node, mark: Mark) -> None:
+        """Hang a node that is complete into the collection around it."""
+        if not self._open:
+            self._root = node
+            return
+        frame = self._open[-1]
+        parent = frame.node
+        parent.size += node.size
+        parent.depth = max(parent.depth, node.depth + 1)
+        if isinstance(parent, Sequence):
+            parent.items.append(node)
+        elif frame.key is None:
+            if not isinstance(node, Scalar):
+                self._fail(mark, "a key must be plain text")
+            frame.key = Scalar(mark, node.text, node.quoted)
+        else:
+            self._enter(parent, frame.key, node, frame.next_path())
+            frame.key = None
+
+    def _enter(self, parent: Mapping, key: Scalar, node: Node, path: Path) -> None:
+        if key.text == "<<" and not key.quoted:
+            for source in node.items if isinstance(node, Sequence) else [node]:
+                if isinstance(source, Mapping):
+                    parent.merged.append(source)
+                else:
+                    self._problems.error(key.mark, path, "<< takes a mapping, or a list of them")
+        elif key.text in parent.entries:
+            first = parent.entries[key.text][0]
+            self._problems.error(key.mark, path, f"duplicate key; line {first.line} has it too")
+        else:
+            parent.entries[key.text] = (key.mark, node)
+
+
+def merged_entries(mapping: Mapping) -> dict[str, tuple[Mark, Node]]:
+    """The mapping's own entries, then what ``<<`` adds to them; the earlier source wins."""
+    entries = dict(mapping.entries)
+    for source in mapping.merged:
+        for key, entry in merged_entries(source).items():
+            entries.setdefault(key, entry)
+    return entries
+
+
+def place_of(text: str, index: int) -> Mark:
+    """Line and column of the character at `index`."""
+    before = text[:index]
+    return Mark(before.count("\n") + 1, index - before.rfind("\n"))
+
+
+def _place(mark: Any) -> Mark:
+    return Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
+
+
+def _syntax_message(problem: str, text: str, place: Mark) -> str:
+    """PyYAML's words, and a hint at the mistakes that are made most."""
+    line = (text.splitlines() or [""])[min(place.line, len(text.splitlines())) - 1]
+    if "\t" in problem or "\\t" in problem:
+        return "not valid YAML: a tab cannot indent; use spaces"
+    hint = ""
+    if "${" in line:
+        hint = "; inside { } and [ ] a value with ${...} needs quotes"
+    elif problem.startswith("mapping values are not allowed"):
+        hint = "; is the indentation right, or does a value with a colon need quotes?"
+    return f"not valid YAML: {problem}{hint}"

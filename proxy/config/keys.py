@@ -1,0 +1,121 @@
+"""The keys of the file's root, and what else is drawn from the one description of all keys."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from proxy.config.kinds import JsonSchema, Kind, Text
+from proxy.config.model import Config
+from proxy.config.names import check_service
+from proxy.config.policy_keys import POLICY
+from proxy.config.record import Field, Optional, Record
+from proxy.config.route_keys import ROUTE, Policies, Routes
+from proxy.config.server_keys import (
+    ACCESS_LOG,
+    ADMIN,
+    DRAIN,
+    EGRESS,
+    LIMITS,
+    LISTENERS,
+    TRACING,
+    UPSTREAM,
+    Upstreams,
+)
+
+# In this order: routes name policies, and both name upstreams.
+CONFIG = Record(
+    Config,
+    {
+        "service": Field(
+            Text("a name", check_service),
+            "This service's name in traces, metrics and Proxy-Status; $OTEL_SERVICE_NAME, else "
+            "the host's name, if left out.",
+        ),
+        "listeners": Field(LISTENERS, "Where the proxy listens."),
+        "admin": Field(ADMIN, "Health, metrics, status and the page."),
+        "limits": Field(LIMITS, "What one listener takes."),
+        "drain": Field(DRAIN, "How the proxy goes away."),
+        "access_log": Field(ACCESS_LOG, "One line for a request, on standard output."),
+        "tracing": Field(TRACING, "Trace headers and spans."),
+        "upstreams": Field(Upstreams(), "Named groups of endpoints."),
+        "policies": Field(
+            Policies(),
+            "Named bundles. default applies to every route that names no other; keys that a "
+            "bundle leaves out come from default.",
+        ),
+        "routes": Field(Routes(), "In this order, the first match takes the request."),
+        "egress": Field(EGRESS, "What may be reached without an upstream."),
+    },
+)
+
+
+@cache
+def sections() -> Mapping[str, str]:
+    """For each key that stands in one section alone, that section."""
+    places = list(_places(CONFIG, ""))
+    for name, record in (("routes[]", ROUTE), ("upstreams", UPSTREAM), ("", POLICY)):
+        places.extend(_places(record, name))
+    count = Counter(key for key, _ in places)
+    return {key: section for key, section in places if section and count[key] == 1}
+
+
+def _places(record: Record[Any], section: str) -> Iterator[tuple[str, str]]:
+    for key, field in record.keys.items():
+        yield key, section
+        below = _record_of(field.kind)
+        if below is not None:
+            yield from _places(below, f"{section}.{key}" if section else key)
+
+
+def _record_of(kind: Kind[Any]) -> Record[Any] | None:
+    inner = kind.kind if isinstance(kind, Optional) else kind
+    return inner if isinstance(inner, Record) else None
+
+
+def default_service(environ: Mapping[str, str]) -> str:
+    """``OTEL_SERVICE_NAME``, else the host's name; what no name may hold becomes an underscore."""
+    name = environ.get("OTEL_SERVICE_NAME") or os.uname().nodename or "resilience-proxy"
+    return "".join(c if " " <= c <= "~" and c not in '"\\' else "_" for c in name)[:128]
+
+
+def effective(config: Config, *, reveal: bool = False) -> dict[str, Any]:
+    """The whole configuration as plain data in the file's spelling, every default filled in.
+
+    The values of header and query fields that the file sets or asks for may be credentials: they
+    are replaced unless `reveal`.
+    """
+    return CONFIG.dump(config, reveal)
+
+
+def json_schema() -> JsonSchema:
+    """JSON Schema (draft 2020-12) of the file, for editors.
+
+    It describes one key at a time: what depends on several, or on names, `check` alone sees.
+    """
+    definitions: dict[str, JsonSchema] = {
+        "environment": {
+            "description": "Taken from the environment: ${NAME} or ${NAME:-default}.",
+            "type": "string",
+            "pattern": r"\$\{",
+        }
+    }
+    for record in (CONFIG, ROUTE, UPSTREAM, POLICY):
+        _define(record, definitions)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Resilience Proxy",
+        **CONFIG.object_schema(),
+        "type": ["object", "null"],
+        "$defs": definitions,
+    }
+
+
+def _define(record: Record[Any], definitions: dict[str, JsonSchema]) -> None:
+    if record.definition:
+        definitions[record.definition] = record.object_schema()
+    for field in record.keys.values():
+        below = _record_of(field.kind)
+        if below is not None:
+            _define(below, definitions)

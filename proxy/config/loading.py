@@ -1,0 +1,84 @@
+"""From a file to a `Config`, or to all of its problems at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path as FilePath
+
+from proxy.config.checks import check_addresses, warn
+from proxy.config.cursor import Cursor, Reading, Reported
+from proxy.config.document import Unreadable, parse, place_of
+from proxy.config.keys import CONFIG, default_service, sections
+from proxy.config.model import Config
+from proxy.config.problems import ConfigError, Mark, Problem, Problems
+from proxy.config.sources import Sources
+
+MAX_FILE_BYTES = 4 * 1024 * 1024
+EMBEDDED = "default.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration. `filename` is as it was given, None for the embedded default."""
+
+    config: Config
+    warnings: tuple[Problem, ...]
+    sources: Sources
+    filename: str | None
+
+
+def load(path: FilePath | None, environ: Mapping[str, str]) -> Loaded:
+    """Read a file; None is the embedded default. Raises ConfigError with every problem."""
+    if path is None:
+        text = resources.files("proxy.config").joinpath(EMBEDDED).read_text("utf-8")
+        return _load(text, EMBEDDED, environ, embedded=True)
+    problems = Problems(str(path))
+    try:
+        return load_text(_read(path, problems), str(path), environ)
+    except Unreadable:
+        raise ConfigError(problems.sorted()) from None
+
+
+def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Loaded:
+    """Read a text as if it stood in `filename`. Raises ConfigError with every problem."""
+    return _load(text, filename, environ, embedded=False)
+
+
+def _read(path: FilePath, problems: Problems) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        problems.error(Mark(1, 1), (), f"cannot be read: {reason}")
+        raise Unreadable from None
+    if len(content) > MAX_FILE_BYTES:
+        problems.error(Mark(1, 1), (), f"is larger than {MAX_FILE_BYTES // 2**20}MiB")
+        raise Unreadable
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8")
+        byte = content[error.start]
+        problems.error(place_of(before, len(before)), (), f"not UTF-8: the byte 0x{byte:02x}")
+        raise Unreadable from None
+
+
+def _load(text: str, filename: str, environ: Mapping[str, str], *, embedded: bool) -> Loaded:
+    problems = Problems(filename)
+    try:
+        root = parse(text, problems)
+    except Unreadable:
+        raise ConfigError(problems.sorted()) from None
+    reading = Reading(problems, environ, sections())
+    at = Cursor(reading, root)
+    try:
+        config = CONFIG.fill(at.entries(CONFIG.keys), at, None, service=default_service(environ))
+    except Reported:
+        raise ConfigError(problems.sorted()) from None
+    if not problems.any_below("listeners", "admin"):
+        check_addresses(config, reading.given, problems)
+    problems.raise_errors()
+    warn(config, reading.given, problems)
+    sources = Sources(None if embedded else filename, reading.given, config)
+    return Loaded(config, problems.sorted(), sources, None if embedded else filename)

@@ -1,0 +1,167 @@
+"""Kinds that stand in policies alone: outcomes, methods, jitter, the breaker's window."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from proxy.config.cursor import Cursor
+from proxy.config.kinds import (
+    ENVIRONMENT,
+    Duration,
+    Integer,
+    JsonSchema,
+    Kind,
+    Leaf,
+    Ratio,
+    words_schema,
+)
+from proxy.config.names import METHOD
+from proxy.config.problems import Path
+from proxy.config.record import Given, ListOf, Record, Values
+from proxy.config.suggestions import did_you_mean
+from proxy.outcome import Condition, OutcomeSet
+from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
+from proxy.policies.circuit_breaker import OpenForConfig, WindowConfig, WindowType
+from proxy.policies.retry import RetryMethods
+from proxy.units import format_duration, format_ratio, parse_duration, parse_ratio
+
+OUTCOMES = [*(condition.value for condition in Condition), "gateway-error", "5xx"]
+STATUS: JsonSchema = {"type": "integer", "minimum": 200, "maximum": 599}
+
+
+class Outcome(Leaf[str]):
+    """A condition, a status or a range of statuses, as `OutcomeSet` reads it."""
+
+    wants = "a condition such as timeout, a status or a range of statuses"
+
+    def parse(self, text: str) -> str:
+        try:
+            OutcomeSet((text,))
+        except ValueError as error:
+            raise ValueError(f"{error}{did_you_mean(text, OUTCOMES)}") from None
+        return text
+
+    def schema(self) -> JsonSchema:
+        ranges = {"type": "string", "pattern": "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$"}
+        return {"anyOf": [{"enum": OUTCOMES}, STATUS, ranges, ENVIRONMENT]}
+
+
+class Outcomes(Kind[OutcomeSet]):
+    """A list of outcomes."""
+
+    _list = ListOf(Outcome(), "conditions and statuses")
+
+    def read(self, at: Cursor, base: OutcomeSet | None = None) -> OutcomeSet:
+        return OutcomeSet(self._list.read(at))
+
+    def dump(self, value: OutcomeSet, reveal: bool) -> list[Any]:
+        return [int(term) if term.isdigit() else term for term in value.terms]
+
+    def schema(self) -> JsonSchema:
+        return self._list.schema()
+
+
+class Methods(Kind[RetryMethods]):
+    """``idempotent``, ``any`` or a list, which counts as it stands: keys repeat nothing then."""
+
+    _list = ListOf(METHOD, "methods")
+
+    def read(self, at: Cursor, base: RetryMethods | None = None) -> RetryMethods:
+        found = at.text()
+        if found is None:
+            return RetryMethods(frozenset(self._list.read(at)), keyed=False)
+        if found[0] == "idempotent":
+            return RetryMethods()
+        if found[0] == "any":
+            return RetryMethods(any=True)
+        hint = did_you_mean(found[0], ("idempotent", "any"))
+        raise at.error(f"must be idempotent, any or a list of methods, not {found[0]!r}{hint}")
+
+    def dump(self, value: RetryMethods, reveal: bool) -> Any:
+        if value.any:
+            return "any"
+        return "idempotent" if value.keyed else sorted(value.names)
+
+    def schema(self) -> JsonSchema:
+        return {"anyOf": [{"enum": ["idempotent", "any"]}, self._list.schema(), ENVIRONMENT]}
+
+
+class JitterKindOrRatio(Leaf[Jitter]):
+    _words: ClassVar = [kind.value for kind in JitterKind if kind is not JitterKind.RATIO]
+    wants = "one of " + ", ".join(_words) + ", or a ratio such as 20%"
+
+    def parse(self, text: str) -> Jitter:
+        if text in self._words:
+            return Jitter(JitterKind(text))
+        if not text[:1].isdigit():
+            hint = did_you_mean(text, self._words)
+            raise ValueError(f"must be {self.wants}, not {text!r}{hint}")
+        return Jitter(JitterKind.RATIO, parse_ratio(text))
+
+    def dump(self, value: Jitter, reveal: bool) -> str:
+        ratio = value.kind is JitterKind.RATIO
+        return format_ratio(value.ratio) if ratio else value.kind.value
+
+    def schema(self) -> JsonSchema:
+        return {"anyOf": [words_schema(self._words), *Ratio().schema()["anyOf"]]}
+
+
+class WindowSize(Leaf[int]):
+    """Outcomes, or whole seconds: a pair of type and number, told apart by the unit."""
+
+    wants = "a number of calls such as 100, or whole seconds such as 60s"
+
+    def parse(self, text: str) -> Any:
+        if text.isascii() and text.isdigit():
+            return WindowType.COUNT, Integer(1).parse(text)
+        seconds = parse_duration(text)
+        if seconds < 1 or seconds != int(seconds):
+            raise ValueError(f"must be whole seconds, at least 1s, not {text}")
+        return WindowType.TIME, int(seconds)
+
+    def dump(self, value: Any, reveal: bool) -> Any:
+        return value
+
+    def schema(self) -> JsonSchema:
+        return {"anyOf": [{"type": "integer", "minimum": 1}, *Duration().schema()["anyOf"]]}
+
+
+class Window(Record[WindowConfig]):
+    """`type` and `size` must fit each other, whichever of them comes from where."""
+
+    def dump(self, value: WindowConfig, reveal: bool) -> dict[str, Any]:
+        return {str(path[0]): shown for path, shown in self.leaves(value)}
+
+    def leaves(self, value: WindowConfig, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+        timed = value.type is WindowType.TIME
+        yield (*path, "type"), value.type.value
+        yield (*path, "size"), format_duration(value.size) if timed else value.size
+
+
+def settle_window(values: Values, given: Given, at: Cursor) -> None:
+    """Take the size's number out of its pair, and see that it fits the type."""
+    window_type = values["type"]
+    if "size" not in given:
+        if "type" in given and window_type is not WindowConfig().type:
+            given["type"].error(f"a window of type {window_type.value} needs a 'size' as well")
+        return
+    size_type, size = values["size"]
+    values["size"] = size
+    if size_type is not window_type:
+        wants = "60s" if window_type is WindowType.TIME else "100"
+        given["size"].error(
+            f"the window's type is {window_type.value}: a size such as {wants} is needed"
+        )
+
+
+def check_max(value: BackoffConfig | OpenForConfig, given: Given, at: Cursor) -> None:
+    """`max` caps every wait. Below `initial` it is a mistake where both are written, and worth a
+    word where one of them comes from elsewhere."""
+    if value.max >= value.initial:
+        return
+    most, first = format_duration(value.max), format_duration(value.initial)
+    if "max" in given and "initial" in given:
+        given["max"].error(f"{most} is less than initial, which is {first}")
+    elif "max" in given or "initial" in given:
+        (given.get("max") or given["initial"]).warning(
+            f"max is {most} and initial {first}: every wait is {most}"
+        )

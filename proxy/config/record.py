@@ -1,0 +1,290 @@
+"""Kinds that hold others: records with fixed keys, lists, and mappings with keys of the user's."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from proxy.config.cursor import Cursor, Reported
+from proxy.config.kinds import JsonSchema, Kind, Leaf
+from proxy.config.problems import Path
+
+T = TypeVar("T")
+
+Given: TypeAlias = dict[str, Cursor]
+Values: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key. `attributes` of the record's class that its value fills: the key's own name if
+    none are given; with several, the value is a tuple. `doc` is a sentence for people."""
+
+    kind: Kind[Any]
+    doc: str
+    attributes: tuple[str, ...] = ()
+    required: bool = False
+
+
+class Record(Kind[T]):
+    """A mapping with fixed keys that becomes a `build(**attributes)`.
+
+    With a base, keys that are not given keep the base's values, deep: that is how default,
+    policy and route are merged. `settle` may look at what was given and change the attributes
+    before they are built, or report problems. `check` looks at the whole value. Both come only
+    after every key was read without an error.
+    `sparse`: keys at their default are not written back.
+    """
+
+    def __init__(
+        self,
+        build: Callable[..., T],
+        keys: Mapping[str, Field],
+        *,
+        settle: Callable[[Values, Given, Cursor], None] | None = None,
+        check: Callable[[T, Given, Cursor], None] | None = None,
+        sparse: bool = False,
+        definition: str | None = None,
+    ) -> None:
+        self.keys = {
+            key: field if field.attributes else Field(field.kind, field.doc, (key,), field.required)
+            for key, field in keys.items()
+        }
+        self.definition = definition
+        self._build = build
+        self._settle = settle
+        self._check = check
+        self._sparse = sparse
+        self._defaults = _defaults_of(build)
+
+    def read(self, at: Cursor, base: T | None = None) -> T:
+        return self.fill(at.entries(self.keys), at, base)
+
+    def fill(self, given: Given, at: Cursor, base: T | None = None, **fixed: Any) -> T:
+        """Build the value from the entries of a mapping; `fixed` are attributes without a key."""
+        values = dict(self._defaults) if base is None else self._values_of(base)
+        values |= fixed
+        whole = True
+        for key, field in self.keys.items():
+            if key in given:
+                whole &= self._take(given[key], field, values)
+            elif field.required and any(name not in values for name in field.attributes):
+                at.error(f"'{key}' is missing")
+                whole = False
+        if whole and self._settle:
+            self._settle(values, given, at)
+        try:
+            value = self._build(**values)
+        except (TypeError, ValueError) as error:
+            # A required key that is missing or unusable has been reported; a ValueError is an
+            # invariant of the value itself.
+            raise at.error(str(error)) if whole else Reported() from None
+        if whole and self._check:
+            self._check(value, given, at)
+        return value
+
+    def _take(self, at: Cursor, field: Field, values: Values) -> bool:
+        """Read one key's value into its attributes; whether it was usable."""
+        names = field.attributes
+        base = values.get(names[0]) if len(names) == 1 else None
+        try:
+            found = field.kind.read(at, base)
+        except Reported:
+            return False
+        at.reading.given[at.path] = at.mark
+        values.update(zip(names, (found,) if len(names) == 1 else found, strict=True))
+        return True
+
+    def _values_of(self, value: T) -> Values:
+        return {name: getattr(value, name) for name in _attribute_names(self._build)}
+
+    def _member(self, value: Any, field: Field) -> Any:
+        found = tuple(getattr(value, name) for name in field.attributes)
+        return found[0] if len(found) == 1 else found
+
+    def dump(self, value: T, reveal: bool) -> dict[str, Any]:
+        dumped = {}
+        for key, field in self.keys.items():
+            found = self._member(value, field)
+            if not (self._sparse and found == self._default(field)):
+                dumped[key] = dump_or_none(field.kind, found, reveal)
+        return dumped
+
+    def leaves(self, value: T, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+        """Every key that holds no record, and its value in the file's spelling."""
+        for key, field in self.keys.items():
+            found = self._member(value, field)
+            if isinstance(field.kind, Record):
+                yield from field.kind.leaves(found, (*path, key))
+            else:
+                yield (*path, key), dump_or_none(field.kind, found, True)
+
+    def _default(self, field: Field) -> Any:
+        found = tuple(self._defaults.get(name) for name in field.attributes)
+        return found[0] if len(found) == 1 else found
+
+    def schema(self) -> JsonSchema:
+        return {"$ref": f"#/$defs/{self.definition}"} if self.definition else self.object_schema()
+
+    def object_schema(self) -> JsonSchema:
+        """The schema itself, where `schema` may only point at it."""
+        properties = {key: self._property(field) for key, field in self.keys.items()}
+        required = [key for key, field in self.keys.items() if field.required]
+        return {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": properties,
+            **({"required": required} if required else {}),
+        }
+
+    def _property(self, field: Field) -> JsonSchema:
+        schema: JsonSchema = {"description": field.doc}
+        if all(name in self._defaults for name in field.attributes):
+            default = dump_or_none(field.kind, self._default(field), True)
+            if default is not None and not isinstance(field.kind, Record):
+                schema["default"] = default
+        shape = field.kind.schema()
+        return schema | (shape if field.required else or_null(shape))
+
+
+class Optional(Kind[T | None]):
+    """A kind, or the word ``none``, which also takes away what would be inherited."""
+
+    def __init__(self, kind: Kind[T]) -> None:
+        self.kind = kind
+
+    def read(self, at: Cursor, base: T | None = None) -> T | None:
+        found = at.text()
+        return None if found is not None and found[0] == "none" else self.kind.read(at, base)
+
+    def dump(self, value: T | None, reveal: bool) -> Any:
+        return "none" if value is None else self.kind.dump(value, reveal)
+
+    def schema(self) -> JsonSchema:
+        return {"anyOf": [{"const": "none"}, self.kind.schema()]}
+
+
+class ListOf(Kind[tuple[T, ...]]):
+    """A list, which replaces an inherited one. An item that stands there twice is a warning."""
+
+    def __init__(self, item: Kind[T], what: str, *, minimum: int = 0) -> None:
+        self._item = item
+        self._what = what
+        self._minimum = minimum
+
+    def read(self, at: Cursor, base: tuple[T, ...] | None = None) -> tuple[T, ...]:
+        cursors = at.items()
+        if cursors is None:
+            found = at.text()
+            hint = f": [{found[0]}]" if found and found[0].isprintable() and found[0] else ""
+            raise at.error(f"must be a list of {self._what}{hint}")
+        values: list[T] = []
+        whole = True
+        for cursor in cursors:
+            try:
+                value = self._item.read(cursor)
+            except Reported:
+                whole = False
+                continue
+            if value in values:
+                cursor.warning("stands in this list already")
+            values.append(value)
+        if whole and len(values) < self._minimum:
+            raise at.error(f"must name at least one of {self._what}")
+        if not whole:
+            raise Reported
+        return tuple(values)
+
+    def dump(self, value: tuple[T, ...], reveal: bool) -> list[Any]:
+        return [self._item.dump(item, reveal) for item in value]
+
+    def schema(self) -> JsonSchema:
+        bounds = {"minItems": self._minimum} if self._minimum else {}
+        return {"type": "array", "items": self._item.schema(), **bounds}
+
+
+class SetOf(Kind[frozenset[T]]):
+    """A list whose order means nothing."""
+
+    def __init__(self, item: Kind[T], what: str, *, minimum: int = 0) -> None:
+        self._list = ListOf(item, what, minimum=minimum)
+
+    def read(self, at: Cursor, base: frozenset[T] | None = None) -> frozenset[T]:
+        return frozenset(self._list.read(at))
+
+    def dump(self, value: frozenset[T], reveal: bool) -> list[Any]:
+        return sorted(self._list.dump(tuple(value), reveal))
+
+    def schema(self) -> JsonSchema:
+        return self._list.schema()
+
+
+class PairsOf(Kind[tuple[tuple[str, T], ...]]):
+    """A mapping whose keys the user chooses, in the file's order; `name` is what a key must be."""
+
+    def __init__(self, name: Leaf[str], value: Kind[T]) -> None:
+        self._name = name
+        self._value = value
+
+    def read(
+        self, at: Cursor, base: tuple[tuple[str, T], ...] | None = None
+    ) -> tuple[tuple[str, T], ...]:
+        pairs: dict[str, T] = {}
+        whole = True
+        for key, cursor in self.named(at):
+            try:
+                value = self._value.read(cursor)
+            except Reported:
+                whole = False
+                continue
+            if key in pairs:
+                cursor.error(f"'{key}' stands here already, in another spelling")
+            pairs[key] = value
+        if not whole:
+            raise Reported
+        return tuple(pairs.items())
+
+    def named(self, at: Cursor) -> Iterator[tuple[str, Cursor]]:
+        """The entries whose key is a usable name; each other one is reported at its key."""
+        if at.absent():
+            return
+        members = at.members()
+        if members is None:
+            raise at.error(f"must be a mapping, each key {self._name.wants}")
+        for key, (mark, cursor) in members.items():
+            try:
+                yield self._name.parse(key), cursor
+            except ValueError as error:
+                at.reading.problems.error(mark, cursor.path, str(error))
+
+    def dump(self, value: tuple[tuple[str, T], ...], reveal: bool) -> dict[str, Any]:
+        return {key: self._value.dump(item, reveal) for key, item in value}
+
+    def schema(self) -> JsonSchema:
+        return {"type": "object", "additionalProperties": or_null(self._value.schema())}
+
+
+def dump_or_none(kind: Kind[Any], value: Any, reveal: bool) -> Any:
+    """None stays None, but for a kind that has a word for it."""
+    return None if value is None and not isinstance(kind, Optional) else kind.dump(value, reveal)
+
+
+def or_null(schema: JsonSchema) -> JsonSchema:
+    """The schema, or nothing at all: a key without a value is as good as none."""
+    if "anyOf" in schema:
+        return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]}
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _attribute_names(build: Callable[..., Any]) -> list[str]:
+    return [f.name for f in fields(build)] if is_dataclass(build) else []
+
+
+def _defaults_of(build: Callable[..., Any]) -> Values:
+    """The defaults of a dataclass's attributes: what holds where neither file nor base speaks."""
+    defaults: Values = {}
+    for attribute in fields(build) if is_dataclass(build) else ():
+        if attribute.default is not MISSING:
+            defaults[attribute.name] = attribute.default
+        elif attribute.default_factory is not MISSING:
+            defaults[attribute.name] = attribute.default_factory()
+    return defaults

@@ -1,0 +1,274 @@
+"""The keys of routes, and of the policies that routes name."""
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from proxy.config.cursor import Cursor, Reported
+from proxy.config.kinds import Boolean, Choice, JsonSchema, Kind, Text
+from proxy.config.model import (
+    APP_UPSTREAM,
+    DEFAULT_INBOUND,
+    DEFAULT_OUTBOUND,
+    HeaderRules,
+    Listener,
+    MatchConfig,
+    PolicyConfig,
+    RewriteConfig,
+    RouteConfig,
+    ValueMatch,
+)
+from proxy.config.names import (
+    HEADER_NAME,
+    HOST_PATTERN,
+    METHOD,
+    NAME,
+    PATH,
+    PREFIX,
+    REGEX,
+    REMOVED_HEADER,
+    WRITTEN_HEADER,
+    PolicyName,
+    UpstreamName,
+    check_authority,
+    check_header_value,
+)
+from proxy.config.policy_keys import POLICY
+from proxy.config.record import Field, Given, ListOf, PairsOf, Record, SetOf, Values, or_null
+
+
+class ValueMatchKind(Kind[ValueMatch]):
+    """``gold``, ``{regex: "g.*"}`` or ``{present: true}`` (false: must not be there)."""
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+        self._regex = Text("a regular expression", REGEX.parse, secret=True)
+        self._present = Boolean()
+
+    def read(self, at: Cursor, base: ValueMatch | None = None) -> ValueMatch:
+        if at.members() is None:
+            return ValueMatch(exact=self._text.read(at))
+        given = at.entries(("regex", "present"))
+        if len(given) != 1:
+            raise at.error("must be a text, {regex: ...} or {present: true}")
+        if "regex" in given:
+            return ValueMatch(regex=self._regex.read(given["regex"]))
+        return ValueMatch(present=self._present.read(given["present"]))
+
+    def dump(self, value: ValueMatch, reveal: bool) -> Any:
+        if value.exact is not None:
+            return self._text.dump(value.exact, reveal)
+        if value.regex is not None:
+            return {"regex": self._regex.dump(value.regex, reveal)}
+        return {"present": value.present}
+
+    def schema(self) -> JsonSchema:
+        def one(key: str, kind: Kind[Any]) -> JsonSchema:
+            return {
+                "type": "object",
+                "additionalProperties": False,
+                "required": [key],
+                "properties": {key: kind.schema()},
+            }
+
+        return {
+            "anyOf": [self._text.schema(), one("regex", self._regex), one("present", self._present)]
+        }
+
+
+def _settle_match(values: Values, given: Given, at: Cursor) -> None:
+    paths = [key for key in ("prefix", "path", "regex") if key in given]
+    for key in paths[1:]:
+        given[key].error(f"give one of prefix, path and regex; '{paths[0]}' is given already")
+
+
+MATCH = Record(
+    MatchConfig,
+    {
+        "hosts": Field(
+            ListOf(HOST_PATTERN, "hosts such as inventory or *.shop.svc"),
+            "Host or the URL's authority, port left out; *.suffix covers all names below it.",
+        ),
+        "prefix": Field(PREFIX, "Whole segments: /api covers /api and /api/x, not /apix."),
+        "path": Field(PATH, "The exact path."),
+        "regex": Field(REGEX, "A regular expression that covers the whole path."),
+        "methods": Field(SetOf(METHOD, "methods such as GET"), "The request's method."),
+        "headers": Field(
+            PairsOf(
+                HEADER_NAME, ValueMatchKind(Text("a header value", check_header_value, secret=True))
+            ),
+            "Header fields that must be there: their value, {regex: ...} or {present: true}.",
+        ),
+        "query": Field(
+            PairsOf(
+                Text("a parameter's name"), ValueMatchKind(Text("a parameter's value", secret=True))
+            ),
+            "Query parameters, likewise; compared after decoding.",
+        ),
+    },
+    settle=_settle_match,
+    sparse=True,
+    definition="match",
+)
+
+REWRITE = Record(
+    RewriteConfig,
+    {
+        "prefix": Field(PREFIX, "Takes the place of the matched prefix, or of the whole path."),
+        "host": Field(Text("a host, with or without port", check_authority), "The Host to send."),
+    },
+    sparse=True,
+    definition="rewrite",
+)
+
+HEADER_RULES = Record(
+    HeaderRules,
+    {
+        "set": Field(
+            PairsOf(WRITTEN_HEADER, Text("a header value", check_header_value, secret=True)),
+            "Fields to set; one of that name that is there already is replaced.",
+        ),
+        "remove": Field(SetOf(REMOVED_HEADER, "header names"), "Fields to take away."),
+    },
+    sparse=True,
+    definition="header_rules",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Headers:
+    request: HeaderRules = HeaderRules()
+    response: HeaderRules = HeaderRules()
+
+
+class HeadersKind(Kind[tuple[HeaderRules, HeaderRules]]):
+    """``{request: ..., response: ...}``: one key that fills two attributes of a route."""
+
+    _record = Record(
+        _Headers,
+        {
+            "request": Field(HEADER_RULES, "On requests, before they go upstream."),
+            "response": Field(HEADER_RULES, "On responses, before they go to the client."),
+        },
+        sparse=True,
+    )
+
+    def read(self, at: Cursor, base: Any = None) -> tuple[HeaderRules, HeaderRules]:
+        headers = self._record.read(at)
+        return headers.request, headers.response
+
+    def dump(self, value: tuple[HeaderRules, HeaderRules], reveal: bool) -> dict[str, Any]:
+        return self._record.dump(_Headers(*value), reveal)
+
+    def schema(self) -> JsonSchema:
+        return self._record.schema()
+
+
+def check_route_name(text: str) -> str:
+    if text in (DEFAULT_OUTBOUND, DEFAULT_INBOUND):
+        raise ValueError(f"{text!r} is the name of the route that takes what no other claims")
+    return NAME.parse(text)
+
+
+ROUTE = Record(
+    RouteConfig,
+    {
+        "name": Field(
+            Text("a name", check_route_name), "Unique; label of metrics and traces.", required=True
+        ),
+        "listener": Field(Choice(Listener), "Which listener's requests it takes."),
+        "match": Field(MATCH, "All that is given must hold; an empty match takes everything."),
+        "upstream": Field(
+            UpstreamName(),
+            "Left out: the authority that the caller asked for (outbound), or app (inbound).",
+        ),
+        "policy": Field(PolicyName(), "The named policy that applies."),
+        "rewrite": Field(REWRITE, "What is changed about the request's address."),
+        "headers": Field(
+            HeadersKind(), "Headers to set and remove.", ("request_headers", "response_headers")
+        ),
+    },
+)
+
+
+class RouteKind(Kind[RouteConfig]):
+    """A route's own keys, and those of a policy beside them, over the policy that it names."""
+
+    keys = ROUTE.keys | POLICY.keys
+
+    def read(self, at: Cursor, base: RouteConfig | None = None) -> RouteConfig:
+        given = at.entries(self.keys)
+        policies = POLICY.fill(given, at, self._named_policy(given, at))
+        route = ROUTE.fill(given, at, None, policies=policies)
+        if route.upstream is None and route.listener is Listener.INBOUND:
+            return replace(route, upstream=APP_UPSTREAM.name)
+        return route
+
+    @staticmethod
+    def _named_policy(given: Given, at: Cursor) -> PolicyConfig:
+        """What the route builds upon; a name that does not exist is reported with its key."""
+        name = "default"
+        if "policy" in given:
+            with suppress(Reported):
+                name = PolicyName().read(given["policy"])
+        return at.reading.policies[name]
+
+    def dump(self, value: RouteConfig, reveal: bool) -> dict[str, Any]:
+        return ROUTE.dump(value, reveal) | POLICY.dump(value.policies, reveal)
+
+    def schema(self) -> JsonSchema:
+        route, policy = ROUTE.object_schema(), POLICY.object_schema()
+        return route | {"properties": route["properties"] | policy["properties"]}
+
+
+class Policies(Kind[dict[str, PolicyConfig]]):
+    """Policies by name: ``default`` over the built-in defaults, every other one over it."""
+
+    _pairs = PairsOf(NAME, POLICY)
+
+    def read(
+        self, at: Cursor, base: dict[str, PolicyConfig] | None = None
+    ) -> dict[str, PolicyConfig]:
+        named = dict(self._pairs.named(at))
+        policies = at.reading.policies
+        for name in sorted(named, key=lambda name: name != "default"):  # default first
+            try:
+                policies[name] = POLICY.read(named[name], policies["default"])
+            except Reported:
+                policies[name] = policies["default"]
+        return dict(policies)
+
+    def dump(self, value: dict[str, PolicyConfig], reveal: bool) -> dict[str, Any]:
+        return self._pairs.dump(tuple(value.items()), reveal)
+
+    def schema(self) -> JsonSchema:
+        return self._pairs.schema()
+
+
+class Routes(Kind[tuple[RouteConfig, ...]]):
+    """Routes in the file's order, each name once."""
+
+    _item = RouteKind()
+
+    def read(
+        self, at: Cursor, base: tuple[RouteConfig, ...] | None = None
+    ) -> tuple[RouteConfig, ...]:
+        cursors = at.items()
+        if cursors is None:
+            raise at.error("must be a list of routes, each beginning with '- name:'")
+        routes: dict[str, RouteConfig] = {}
+        for cursor in cursors:
+            try:
+                route = self._item.read(cursor)
+            except Reported:
+                continue
+            if route.name in routes:
+                cursor.child("name").error(f"another route is called {route.name!r} already")
+            routes[route.name] = route
+        return tuple(routes.values())
+
+    def dump(self, value: tuple[RouteConfig, ...], reveal: bool) -> list[Any]:
+        return [self._item.dump(route, reveal) for route in value]
+
+    def schema(self) -> JsonSchema:
+        return {"type": "array", "items": or_null(self._item.schema())}

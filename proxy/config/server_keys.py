@@ -1,0 +1,267 @@
+"""The keys of what is not a policy and not a route: listeners, admin, limits, logs, upstreams."""
+
+from typing import Any, ClassVar
+
+from proxy.config.cursor import Cursor, Reported
+from proxy.config.kinds import (
+    Boolean,
+    Choice,
+    Duration,
+    Integer,
+    JsonSchema,
+    Kind,
+    Leaf,
+    Ratio,
+    Size,
+    Text,
+)
+from proxy.config.model import (
+    APP_UPSTREAM,
+    AccessLogConfig,
+    AdminConfig,
+    ConnectionsConfig,
+    DrainConfig,
+    EgressConfig,
+    LimitsConfig,
+    ListenerConfig,
+    ListenersConfig,
+    ListenerTls,
+    LoadBalancing,
+    LogFormat,
+    Propagation,
+    RemoteAccess,
+    TraceExporter,
+    TracingConfig,
+    UpstreamConfig,
+    UpstreamTls,
+)
+from proxy.config.names import (
+    FILE,
+    NAME,
+    AddressKind,
+    EndpointKind,
+    check_egress_pattern,
+    check_host,
+)
+from proxy.config.record import Field, Given, ListOf, PairsOf, Record, SetOf
+from proxy.config.suggestions import did_you_mean
+from proxy.units import format_duration, format_ratio, parse_ratio
+
+
+def _check_upstream_tls(value: UpstreamTls, given: Given, at: Cursor) -> None:
+    if (value.cert is None) != (value.key is None):
+        missing = "key" if value.key is None else "cert"
+        at.error(f"'{missing}' is missing: a client certificate is 'cert' and 'key' together")
+
+
+def _check_drain(value: DrainConfig, given: Given, at: Cursor) -> None:
+    if value.delay >= value.timeout:
+        (given.get("delay") or given.get("timeout") or at).error(
+            f"delay ({format_duration(value.delay)}) must be less than timeout "
+            f"({format_duration(value.timeout)})"
+        )
+
+
+LISTENER_TLS = Record(
+    ListenerTls,
+    {
+        "cert": Field(FILE, "The certificate chain, PEM; watched and reloaded.", required=True),
+        "key": Field(FILE, "Its private key, PEM.", required=True),
+        "client_ca": Field(FILE, "CAs of the clients' certificates: makes it mutual TLS."),
+    },
+    definition="listener_tls",
+)
+
+
+def _listener(doc: str) -> Field:
+    keys = {
+        "address": Field(AddressKind(), "HOST:PORT to listen on; port 0: any free one."),
+        "tls": Field(LISTENER_TLS, "Serve TLS."),
+    }
+    return Field(Record(ListenerConfig, keys), doc)
+
+
+LISTENERS = Record(
+    ListenersConfig,
+    {
+        "outbound": _listener("The service's own calls leave through here."),
+        "inbound": _listener("The service's callers come in here."),
+    },
+)
+
+ADMIN = Record(
+    AdminConfig,
+    {
+        "address": Field(AddressKind(), "Health, metrics, status and the page."),
+        "remote": Field(
+            SetOf(Choice(RemoteAccess), "health, metrics and read"),
+            "What other machines may ask; read: everything that changes nothing.",
+        ),
+    },
+)
+
+LIMITS = Record(
+    LimitsConfig,
+    {
+        "connections": Field(Integer(1), "Open connections; more are answered 503 at once."),
+        "header_bytes": Field(Size(), "A request's head as a whole; more is 431."),
+        "url_bytes": Field(Size(), "The URL alone; more is 414."),
+        "headers": Field(Integer(1), "Header fields; more is 431."),
+        "header_timeout": Field(Duration(), "From a request's first byte to its head's end; 408."),
+        "idle_timeout": Field(Duration(), "A client connection between two requests."),
+        "body_bytes": Field(Size(zero=True), "A request's body; more is 413. 0: no limit."),
+    },
+)
+
+DRAIN = Record(
+    DrainConfig,
+    {
+        "delay": Field(Duration(zero=True), "Keep accepting that long after readiness went false."),
+        "timeout": Field(Duration(), "From the signal: what is still open then is cut."),
+    },
+    check=_check_drain,
+)
+
+
+class LoggedRequests(Leaf[Any]):
+    """none, errors, all or a ratio: a pair of the share and whether errors are logged."""
+
+    _words: ClassVar = {"none": (0.0, False), "errors": (0.0, True), "all": (1.0, True)}
+    wants = "none, errors, all or a ratio such as 10%"
+
+    def parse(self, text: str) -> Any:
+        if text in self._words:
+            return self._words[text]
+        if not text[:1].isdigit():
+            hint = did_you_mean(text, self._words)
+            raise ValueError(f"must be {self.wants}, not {text!r}{hint}")
+        return parse_ratio(text), True
+
+    def dump(self, value: Any, reveal: bool) -> str:
+        for word, meant in self._words.items():
+            if value == meant:
+                return word
+        return format_ratio(value[0])
+
+    def schema(self) -> JsonSchema:
+        return {"anyOf": [{"enum": list(self._words)}, *Ratio().schema()["anyOf"]]}
+
+
+ACCESS_LOG = Record(
+    AccessLogConfig,
+    {
+        "requests": Field(
+            LoggedRequests(),
+            "none; errors: answers made by the proxy, 5xx, and whatever took a second attempt; "
+            "all; or a ratio: that share of the rest, and every error.",
+            ("ratio", "errors"),
+        ),
+        "format": Field(Choice(LogFormat), "One JSON object a line, or text."),
+    },
+)
+
+TRACING = Record(
+    TracingConfig,
+    {
+        "propagate": Field(
+            ListOf(Choice(Propagation), "tracecontext, baggage, b3 and b3multi"),
+            "Formats of trace headers; the order is precedence when reading, all are written.",
+        ),
+        "sample": Field(Ratio(), "Share of new traces to sample; a caller's decision is kept."),
+        "exporter": Field(Choice(TraceExporter), "otlp: the OTEL_EXPORTER_OTLP_* variables apply."),
+    },
+)
+
+_UPSTREAM_KEYS = {
+    "endpoints": Field(
+        ListOf(EndpointKind(), "URLs such as http://inventory:8080", minimum=1),
+        "scheme://host[:port]; a name with several addresses is several endpoints.",
+        required=True,
+    ),
+    "load_balancing": Field(
+        Choice(LoadBalancing), "least_request: the less busy of two chosen at random."
+    ),
+    "dns_refresh": Field(Duration(), "How often names are looked up again."),
+    "connections": Field(
+        Record(
+            ConnectionsConfig,
+            {
+                "max": Field(Integer(1), "To one endpoint; beyond it exchanges wait for one."),
+                "idle_timeout": Field(
+                    Duration(zero=True), "Keep it below the servers' own, often 5s."
+                ),
+                "max_requests": Field(Integer(0), "On one connection; 0: no limit."),
+            },
+            definition="connections",
+        ),
+        "Connections to one endpoint.",
+    ),
+    "tls": Field(
+        Record(
+            UpstreamTls,
+            {
+                "ca": Field(FILE, "CAs of the endpoints' certificates; the system's if left out."),
+                "cert": Field(FILE, "A client certificate, PEM."),
+                "key": Field(FILE, "Its private key, PEM."),
+                "server_name": Field(
+                    Text("a host name", check_host), "Instead of the endpoint's host."
+                ),
+                "verify": Field(Boolean(), "false: take any certificate."),
+            },
+            check=_check_upstream_tls,
+            definition="upstream_tls",
+        ),
+        "For https endpoints.",
+    ),
+}
+
+
+def _check_upstream(value: UpstreamConfig, given: Given, at: Cursor) -> None:
+    if "tls" in given and not any(endpoint.scheme == "https" for endpoint in value.endpoints):
+        given["tls"].warning("has no effect: none of the endpoints is https")
+    elif value.tls is not None and not value.tls.verify:
+        given["tls"].warning("verify is false: any certificate is taken, whoever's it is")
+
+
+UPSTREAM = Record(UpstreamConfig, _UPSTREAM_KEYS, check=_check_upstream, definition="upstream")
+
+
+class Upstreams(Kind[dict[str, UpstreamConfig]]):
+    """Upstreams by name. ``app`` is among them even if it is not written."""
+
+    _pairs = PairsOf(NAME, UPSTREAM)
+
+    def read(
+        self, at: Cursor, base: dict[str, UpstreamConfig] | None = None
+    ) -> dict[str, UpstreamConfig]:
+        named = dict(self._pairs.named(at))
+        at.reading.upstreams = (*named, *({APP_UPSTREAM.name} - named.keys()))
+        upstreams = {}
+        for name, cursor in named.items():
+            try:
+                app = APP_UPSTREAM if name == APP_UPSTREAM.name else None
+                given = cursor.entries(UPSTREAM.keys)
+                upstreams[name] = UPSTREAM.fill(given, cursor, app, name=name)
+            except Reported:
+                continue
+        return {APP_UPSTREAM.name: APP_UPSTREAM} | upstreams
+
+    def dump(self, value: dict[str, UpstreamConfig], reveal: bool) -> dict[str, Any]:
+        return self._pairs.dump(tuple(value.items()), reveal)
+
+    def schema(self) -> JsonSchema:
+        return self._pairs.schema()
+
+
+EGRESS = Record(
+    EgressConfig,
+    {
+        "allow": Field(
+            ListOf(Text("host, *.suffix, host:port or *:443", check_egress_pattern), "authorities"),
+            "Authorities that routes without an upstream, and CONNECT, may reach.",
+        ),
+        "connect_ports": Field(
+            SetOf(Integer(1, 65535), "ports"), "CONNECT is refused to other ports."
+        ),
+    },
+)

@@ -1,0 +1,65 @@
+"""Where each value comes from: a line of the file, by way of a policy or route, or a default."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.config.model import Config, RouteConfig
+from proxy.config.policy_keys import POLICY
+from proxy.config.problems import Mark, Path, format_path
+
+BUILT_IN = "built-in default"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value of a policy: `value` in the file's spelling, `source` for people."""
+
+    key: str
+    value: Any
+    source: str
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.value, list) and not any(isinstance(v, dict) for v in self.value):
+            return f"[{', '.join(map(str, self.value))}]"
+        return self.value if isinstance(self.value, str) else json.dumps(self.value)
+
+
+class Sources:
+    """Of one loaded file; `filename` None is the embedded default, all of it built in."""
+
+    def __init__(self, filename: str | None, given: Mapping[Path, Mark], config: Config) -> None:
+        self._filename = filename
+        self._given = given
+        self._indices = {route.name: index for index, route in enumerate(config.routes)}
+
+    def of(self, path: Path) -> str:
+        """``file:line`` of the key at this path, or that it is a built-in default."""
+        mark = self._given.get(path)
+        return BUILT_IN if mark is None or not self._filename else f"{self._filename}:{mark.line}"
+
+    def route(self, route: RouteConfig) -> str:
+        """``file:line`` of the route itself."""
+        index = self._indices.get(route.name)
+        return BUILT_IN if index is None else self.of(("routes", index, "name"))
+
+    def settings(self, route: RouteConfig) -> list[Setting]:
+        """Every value of the policy that a route has in effect, in the reference's order."""
+        return [
+            Setting(format_path(path), value, self._source(route, path))
+            for path, value in POLICY.leaves(route.policies)
+        ]
+
+    def _source(self, route: RouteConfig, path: Path) -> str:
+        """The innermost layer that gives the key: the route, its policy, the default policy."""
+        layers: list[tuple[str, Path]] = []
+        if route.name in self._indices:
+            layers.append((f"route {route.name}", ("routes", self._indices[route.name])))
+        for name in dict.fromkeys((route.policy, "default")):
+            layers.append((f"policy {name}", ("policies", name)))
+        for label, prefix in layers:
+            if self._filename and (*prefix, *path) in self._given:
+                return f"{self.of((*prefix, *path))} ({label})"
+        return BUILT_IN

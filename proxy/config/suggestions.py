@@ -1,0 +1,122 @@
+"""What was probably meant by a word that does not exist."""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+# Words of Envoy, Istio, Linkerd, Dapr, Resilience4j, Polly and nginx for what is called otherwise
+# here, in lower case without separators. The first candidate that exists at the place is offered.
+_SYNONYMS = {
+    "attempttimeout": ("attempt",),
+    "backoffmultiplier": ("multiplier",),
+    "backoffpolicy": ("backoff",),
+    "baseejectiontime": ("open_for",),
+    "baseinterval": ("initial",),
+    "bind": ("address",),
+    "breaker": ("circuit_breaker",),
+    "budgetpercent": ("ratio",),
+    "bulkheads": ("bulkhead",),
+    "cacert": ("ca",),
+    "cafile": ("ca",),
+    "certificate": ("cert",),
+    "certfile": ("cert",),
+    "circuitbreakers": ("circuit_breaker",),
+    "clusters": ("upstreams",),
+    "cluster": ("upstream",),
+    "connectiontimeout": ("connect",),
+    "connecttimeout": ("connect",),
+    "consecutive5xx": ("failure_rate",),
+    "destination": ("upstream",),
+    "domains": ("hosts",),
+    "duration": ("size", "initial", "max_duration"),
+    "exponentialbackoffmultiplier": ("multiplier",),
+    "factor": ("multiplier",),
+    "failureratethreshold": ("failure_rate",),
+    "failurethreshold": ("failure_rate",),
+    "host": ("hosts", "address"),
+    "idletimeout": ("idle", "idle_timeout"),
+    "initialinterval": ("initial",),
+    "interval": ("initial", "window"),
+    "keyfile": ("key",),
+    "lbpolicy": ("load_balancing",),
+    "listen": ("address",),
+    "maxattempt": ("attempts",),
+    "maxattempts": ("attempts",),
+    "maxconcurrentcalls": ("max_concurrent",),
+    "maxconnections": ("max", "connections", "max_concurrent"),
+    "maxdelay": ("max",),
+    "maxejectiontime": ("max",),
+    "maxinterval": ("max",),
+    "maxparallelrequests": ("max_concurrent",),
+    "maxpendingrequests": ("max_queue",),
+    "maxrequests": ("max_concurrent",),
+    "maxrequestsperconnection": ("max_requests",),
+    "maxretries": ("attempts",),
+    "maxretry": ("attempts",),
+    "maxwaitduration": ("queue_timeout",),
+    "maxwaitdurationinhalfopenstate": ("max_wait",),
+    "minimumnumberofcalls": ("minimum_calls",),
+    "minimumthroughput": ("minimum_calls",),
+    "numretries": ("attempts",),
+    "path": ("prefix",),
+    "pathprefix": ("prefix",),
+    "permittednumberofcallsinhalfopenstate": ("half_open", "calls"),
+    "permittedcalls": ("calls",),
+    "pertrytimeout": ("attempt", "attempts"),
+    "port": ("address",),
+    "prefixrewrite": ("prefix", "rewrite"),
+    "proxies": ("upstreams",),
+    "regexp": ("regex",),
+    "requesttimeout": ("request",),
+    "retries": ("retry", "attempts"),
+    "retriablestatuscodes": ("on",),
+    "retrybudget": ("budget",),
+    "retryon": ("on",),
+    "retrypolicy": ("retry",),
+    "rule": ("match",),
+    "rules": ("routes",),
+    "servers": ("endpoints",),
+    "slidingwindow": ("window",),
+    "slidingwindowsize": ("window", "size"),
+    "slidingwindowtype": ("window", "type"),
+    "slowcalldurationthreshold": ("slow_call", "duration"),
+    "slowcallratethreshold": ("slow_call", "rate"),
+    "sni": ("server_name",),
+    "statuscode": ("status",),
+    "statuscodes": ("on",),
+    "targets": ("endpoints",),
+    "threshold": ("failure_rate", "rate"),
+    "timeout": ("timeouts", "request"),
+    "tries": ("attempts",),
+    "trialcalls": ("calls",),
+    "url": ("endpoints",),
+    "urls": ("endpoints",),
+    "verb": ("methods",),
+    "verbs": ("methods",),
+    "waitduration": ("initial",),
+    "waitdurationinopenstate": ("open_for", "initial"),
+}
+
+
+def meant(word: str, known: Iterable[str]) -> str | None:
+    """The known word that this one is a mistake for, or None."""
+    names = list(known)
+    folded = _fold(word)
+    for name in names:
+        if _fold(name) == folded:
+            return name
+    for name in _SYNONYMS.get(folded, ()):
+        if name in names:
+            return name
+    close = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'attempts'?``, or nothing."""
+    name = meant(word, known)
+    return f"; did you mean '{name}'?" if name else ""
+
+
+def _fold(word: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", word.lower())

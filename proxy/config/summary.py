@@ -1,0 +1,141 @@
+"""A valid file in a few lines, for whoever has just checked it."""
+
+from collections.abc import Iterable
+
+from proxy.config.loading import Loaded
+from proxy.config.model import (
+    APP_UPSTREAM,
+    DEFAULT_INBOUND,
+    DEFAULT_OUTBOUND,
+    Config,
+    Listener,
+    MatchConfig,
+    PolicyConfig,
+    RouteConfig,
+    UpstreamConfig,
+    ValueMatch,
+)
+from proxy.policies.circuit_breaker import BreakerMode, WindowType
+from proxy.units import format_duration, format_ratio
+
+
+def summary(loaded: Loaded) -> str:
+    """What listens where, and for every route what it takes, where to, and on which terms."""
+    config = loaded.config
+    counts = [
+        _count(len(config.routes), "route"),
+        _count(len(config.upstreams), "upstream"),
+        _count(len(config.policies), "policy", "policies"),
+    ]
+    if loaded.warnings:
+        counts.append(_count(len(loaded.warnings), "warning"))
+    lines = [f"{loaded.filename or 'embedded default'}: valid; {', '.join(counts)}"]
+    for listener in Listener:
+        lines += ["", f"{listener.value}  {_listener(config, listener)}"]
+        rows = [_row(route, config) for route in config.routes if route.listener is listener]
+        rows.append(_row(_default_route(config, listener), config))
+        lines += _columns(rows)
+    lines += ["", f"admin  {config.admin.address}"]
+    return "\n".join(lines)
+
+
+def describe_match(match: MatchConfig) -> str:
+    """``POST inventory /api/*, x-tenant: gold``; everything, for an empty match."""
+    where = " ".join(
+        filter(
+            None,
+            (
+                "|".join(sorted(match.methods)),
+                "|".join(match.hosts),
+                _path(match),
+            ),
+        )
+    )
+    values = [f"{name}: {_value(value)}" for name, value in match.headers]
+    values += [f"?{name}={_value(value)}" for name, value in match.query]
+    return ", ".join(filter(None, (where, *values))) or "everything"
+
+
+def describe_upstream(upstream: UpstreamConfig) -> str:
+    return f"{upstream.name} ({', '.join(map(str, upstream.endpoints))})"
+
+
+def describe_policy(policies: PolicyConfig) -> str:
+    """The numbers one asks for first."""
+    timeouts, retry, bulkhead = policies.timeouts, policies.retry, policies.bulkhead
+    parts = [
+        f"request {format_duration(timeouts.request)}",
+        f"attempt {format_duration(timeouts.attempt)}",
+        _count(retry.attempts, "attempt") if retry.attempts > 1 else "no retry",
+        _breaker(policies),
+        f"bulkhead {bulkhead.max_concurrent}"
+        + (f"+{bulkhead.max_queue} queued" if bulkhead.max_queue else ""),
+    ]
+    if policies.fallback:
+        to = f" to {policies.fallback.upstream}" if policies.fallback.upstream else ""
+        parts.append(f"fallback{to} on {', '.join(policies.fallback.terms)}")
+    return ", ".join(parts)
+
+
+def _breaker(policies: PolicyConfig) -> str:
+    breaker = policies.circuit_breaker
+    if breaker.mode is BreakerMode.OFF:
+        return "breaker off"
+    timed = breaker.window.type is WindowType.TIME
+    size = format_duration(breaker.window.size) if timed else str(breaker.window.size)
+    observe = " (observes)" if breaker.mode is BreakerMode.OBSERVE else ""
+    return f"breaker {format_ratio(breaker.failure_rate)} of {size}{observe}"
+
+
+def _listener(config: Config, listener: Listener) -> str:
+    of = config.listeners.outbound if listener is Listener.OUTBOUND else config.listeners.inbound
+    if of.tls is None:
+        return str(of.address)
+    return f"{of.address} ({'mutual TLS' if of.tls.client_ca else 'TLS'})"
+
+
+def _row(route: RouteConfig, config: Config) -> tuple[str, ...]:
+    target = "the authority asked for"
+    if route.upstream is not None:
+        target = describe_upstream(config.upstreams[route.upstream])
+    elif config.egress.allow != ("*",):
+        target += f", if egress allows it ({', '.join(config.egress.allow) or 'nothing'})"
+    takes = describe_match(route.match)
+    if route.name in (DEFAULT_OUTBOUND, DEFAULT_INBOUND):
+        takes = "everything else" if config.routes else takes
+    return route.name, takes, f"-> {target}", f"[{route.policy}] {describe_policy(route.policies)}"
+
+
+def _default_route(config: Config, listener: Listener) -> RouteConfig:
+    policies = config.policies["default"]
+    if listener is Listener.OUTBOUND:
+        return RouteConfig(DEFAULT_OUTBOUND, listener, policies=policies)
+    return RouteConfig(DEFAULT_INBOUND, listener, upstream=APP_UPSTREAM.name, policies=policies)
+
+
+def _columns(rows: list[tuple[str, ...]]) -> Iterable[str]:
+    """Name, match and target side by side, the policy on a line of its own."""
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for name, takes, target, policy in rows:
+        yield f"  {name:{widths[0]}}  {takes:{widths[1]}}  {target}"
+        yield f"  {'':{widths[0]}}  {policy}"
+
+
+def _path(match: MatchConfig) -> str:
+    if match.prefix is not None:
+        return match.prefix.rstrip("/") + "/*"
+    if match.regex is not None:
+        return f"~{match.regex}"
+    return match.path or ""
+
+
+def _value(match: ValueMatch) -> str:
+    if match.exact is not None:
+        return match.exact
+    if match.regex is not None:
+        return f"~{match.regex}"
+    return "present" if match.present else "absent"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,105 @@
+"""The table of routes: which one takes a request. Immutable; a reload makes a new one."""
+
+from collections.abc import Callable
+
+from proxy.config.model import (
+    APP_UPSTREAM,
+    DEFAULT_INBOUND,
+    DEFAULT_OUTBOUND,
+    Config,
+    Listener,
+    MatchConfig,
+    RouteConfig,
+)
+from proxy.routing.head import Head
+from proxy.routing.matchers import compile_match
+
+
+class Route:
+    """A route of the configuration, compiled.
+
+    Invariant: `matches(head)` holds exactly when `mismatch(head)` is None.
+    """
+
+    __slots__ = ("_matchers", "_rewrite", "config", "listener", "name")
+
+    def __init__(self, config: RouteConfig) -> None:
+        self.name = config.name
+        self.listener = config.listener
+        self.config = config
+        self._matchers = compile_match(config.match)
+        self._rewrite = _path_rewriter(config.match, config.rewrite.prefix)
+
+    def matches(self, head: Head) -> bool:
+        for matcher in self._matchers:  # noqa: SIM110  a generator for all() costs a frame a request
+            if not matcher.matches(head):
+                return False
+        return True
+
+    def mismatch(self, head: Head) -> str | None:
+        """Why this route does not take the request, None if it does."""
+        for matcher in self._matchers:
+            if not matcher.matches(head):
+                return matcher.why_not(head)
+        return None
+
+    def rewrite_path(self, path: str) -> str:
+        """The path to send for a path that this route has matched. ``*`` is left alone."""
+        return self._rewrite(path) if self._rewrite and path != "*" else path
+
+    def __repr__(self) -> str:
+        return f"Route({self.name!r})"
+
+
+class RouteTable:
+    """The routes in the file's order, then for each listener the one that takes the rest."""
+
+    __slots__ = ("_by_listener", "_defaults", "routes")
+
+    def __init__(self, config: Config) -> None:
+        self.routes = tuple(Route(route) for route in config.routes)
+        self._by_listener = {
+            listener: tuple(route for route in self.routes if route.listener is listener)
+            for listener in Listener
+        }
+        policies = config.policies["default"]
+        self._defaults = {
+            Listener.OUTBOUND: Route(
+                RouteConfig(DEFAULT_OUTBOUND, Listener.OUTBOUND, policies=policies)
+            ),
+            Listener.INBOUND: Route(
+                RouteConfig(
+                    DEFAULT_INBOUND,
+                    Listener.INBOUND,
+                    upstream=APP_UPSTREAM.name,
+                    policies=policies,
+                )
+            ),
+        }
+
+    def match(self, listener: Listener, head: Head) -> Route:
+        """The first route of the listener that matches, else its default one."""
+        for route in self._by_listener[listener]:
+            if route.matches(head):
+                return route
+        return self._defaults[listener]
+
+    def of(self, listener: Listener) -> tuple[Route, ...]:
+        """The routes of one listener in the order they are asked, the default one last."""
+        return (*self._by_listener[listener], self._defaults[listener])
+
+    def default(self, listener: Listener) -> Route:
+        """The route that takes what no written one claims."""
+        return self._defaults[listener]
+
+
+def _path_rewriter(match: MatchConfig, prefix: str | None) -> Callable[[str], str] | None:
+    """What puts `prefix` in the place of the matched prefix, or of the whole path where an exact
+    path or a regular expression matched. A route without any of them matches the prefix ``/``."""
+    if prefix is None:
+        return None
+    if match.path is not None or match.regex is not None:
+        return lambda path: prefix
+    length = len((match.prefix or "/").rstrip("/"))
+    front = prefix.rstrip("/")
+    return lambda path: front + path[length:] or "/"
