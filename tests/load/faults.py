@@ -91,6 +91,7 @@ def load_faults(directory: Path, plan: Plan) -> Outcome:
             *_lost(records),
             *_twice(records, upstream),
             *unsettled,
+            *_ended(proxy),
             *_idle_test(records, upstream, plan, retries),
         ],
         requests=len(records),
@@ -163,6 +164,12 @@ def _held(proxy: RunningProxy, files_before: int) -> list[str]:
         "open files more than before": max(0, proxy.open_files - files_before),
     }
     return [f"{what}: {count:g}" for what, count in counts.items() if count]
+
+
+def _ended(proxy: RunningProxy) -> list[str]:
+    """A drain with nothing to cut ends with 0; `RunningProxy.stop` looks for the rest."""
+    status = proxy.process.returncode
+    return [f"exit status {status}"] if status else []
 
 
 def _idle_test(
