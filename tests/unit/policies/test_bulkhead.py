@@ -1,0 +1,136 @@
+"""Bulkhead: permits, a first-come queue, and nothing lost between them."""
+
+import pytest
+
+from proxy.policies.bulkhead import (
+    Bulkhead,
+    BulkheadConfig,
+    BulkheadPermit,
+    BulkheadRefusal,
+    BulkheadWait,
+)
+
+
+def bulkhead(limit: int = 1, queue: int = 2, timeout: float = 5.0) -> Bulkhead:
+    return Bulkhead("b", BulkheadConfig(limit, queue, timeout))
+
+
+def permit(guard: Bulkhead) -> BulkheadPermit:
+    answer = guard.admit(0.0)
+    assert isinstance(answer, BulkheadPermit)
+    return answer
+
+
+def wait(guard: Bulkhead, now: float = 0.0) -> BulkheadWait:
+    answer = guard.admit(now)
+    assert isinstance(answer, BulkheadWait)
+    return answer
+
+
+def counts(guard: Bulkhead) -> tuple[int, int]:
+    return guard.in_use, guard.queued
+
+
+def test_as_many_as_the_limit_then_the_queue_then_refusal() -> None:
+    guard = bulkhead(limit=2, queue=1)
+    permit(guard)
+    permit(guard)
+    assert wait(guard, 7.0).deadline == 12.0
+    assert guard.admit(0.0) == BulkheadRefusal(limit=2, max_queue=1)
+    assert counts(guard) == (2, 1)
+    assert (guard.limit, guard.max_queue) == (2, 1)
+
+
+@pytest.mark.parametrize(("queue", "timeout"), [(0, 5.0), (2, 0.0)])
+def test_without_places_or_time_to_wait_there_is_no_queue(queue: int, timeout: float) -> None:
+    guard = bulkhead(queue=queue, timeout=timeout)
+    permit(guard)
+    assert isinstance(guard.admit(0.0), BulkheadRefusal)
+
+
+def test_release_serves_the_queue_in_order() -> None:
+    guard = bulkhead()
+    held, heard = permit(guard), []
+    first, second = wait(guard), wait(guard)
+    first.on_granted = lambda: heard.append("first")
+    second.on_granted = lambda: heard.append("second")
+    guard.release(held)
+    assert heard == ["first"]
+    assert second.permit is None
+    assert counts(guard) == (1, 1)
+    assert first.permit is not None
+    guard.release(first.permit)
+    assert heard == ["first", "second"]
+    assert counts(guard) == (1, 0)
+
+
+def test_a_permit_is_given_back_once() -> None:
+    guard = bulkhead(limit=2)
+    held = permit(guard)
+    permit(guard)
+    guard.release(held)
+    guard.release(held)
+    assert counts(guard) == (1, 0)
+
+
+def test_who_leaves_the_queue_is_passed_over() -> None:
+    guard = bulkhead()
+    held = permit(guard)
+    first, second = wait(guard), wait(guard)
+    guard.abandon(first)
+    guard.abandon(first)
+    assert counts(guard) == (1, 1)
+    guard.release(held)
+    assert first.permit is None
+    assert second.permit is not None
+
+
+def test_who_leaves_after_the_grant_hands_it_on() -> None:
+    guard = bulkhead()
+    held = permit(guard)
+    first, second = wait(guard), wait(guard)
+    guard.release(held)
+    guard.abandon(first)
+    guard.abandon(first)
+    assert second.permit is not None
+    assert counts(guard) == (1, 0)
+
+
+def test_who_leaves_within_the_grant_hands_it_on() -> None:
+    guard = bulkhead()
+    held = permit(guard)
+    first, second = wait(guard), wait(guard)
+    first.on_granted = lambda: guard.abandon(first)
+    guard.release(held)
+    assert second.permit is not None
+    assert counts(guard) == (1, 0)
+
+
+def test_a_place_in_the_queue_is_free_again() -> None:
+    guard = bulkhead(queue=1)
+    permit(guard)
+    guard.abandon(wait(guard))
+    wait(guard)
+
+
+def test_a_smaller_limit_drains() -> None:
+    guard = bulkhead(limit=3)
+    held = [permit(guard) for _ in range(3)]
+    guard.resize(BulkheadConfig(1, 2, 5.0))
+    waiting = wait(guard)
+    guard.release(held[0])
+    guard.release(held[1])
+    assert waiting.permit is None
+    assert counts(guard) == (1, 1)
+    guard.release(held[2])
+    assert waiting.permit is not None
+    assert counts(guard) == (1, 0)
+
+
+def test_a_larger_limit_serves_the_queue() -> None:
+    guard = bulkhead(queue=3)
+    permit(guard)
+    waiting = [wait(guard) for _ in range(3)]
+    guard.resize(BulkheadConfig(3, 0, 0.0))
+    assert [w.permit is not None for w in waiting] == [True, True, False]
+    assert counts(guard) == (3, 1)

@@ -1,0 +1,411 @@
+"""Circuit breaker: the state machine, at explicit times.
+
+`tests/oracle` holds it against Resilience4j's own numbers; here stands what is this project's.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from proxy.outcome import Verdict
+from proxy.policies.circuit_breaker import (
+    BreakerMode,
+    BreakerState,
+    CircuitBreaker,
+    CircuitBreakerConfig,
+    CircuitPermit,
+    CircuitRefusal,
+    HalfOpenConfig,
+    OpenForConfig,
+    SlowCallConfig,
+    WindowConfig,
+    WindowType,
+)
+
+CONFIG = CircuitBreakerConfig(
+    window=WindowConfig(WindowType.COUNT, 4),
+    minimum_calls=2,
+    slow_call=SlowCallConfig(duration=1.0, rate=1.0),
+    open_for=OpenForConfig(initial=10.0),
+    half_open=HalfOpenConfig(calls=2, max_wait=5.0),
+)
+RATED = replace(CONFIG, half_open=HalfOpenConfig(calls=4, max_wait=5.0, failure_rate=0.5))
+
+
+def permit(breaker: CircuitBreaker, now: float) -> CircuitPermit:
+    answer = breaker.admit(now)
+    assert isinstance(answer, CircuitPermit)
+    return answer
+
+
+def call(breaker: CircuitBreaker, verdict: Verdict, now: float, took: float = 0.1) -> None:
+    breaker.settle(permit(breaker, now), verdict, took, now)
+
+
+def opened(config: CircuitBreakerConfig = CONFIG, at: float = 0.0) -> CircuitBreaker:
+    breaker = CircuitBreaker("b", config)
+    for _ in range(2):
+        call(breaker, Verdict.FAILURE, at)
+    assert breaker.state(at) is BreakerState.OPEN
+    return breaker
+
+
+# --- closed ---------------------------------------------------------------------------------
+
+
+def test_below_the_minimum_the_rate_is_unknown() -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    call(breaker, Verdict.FAILURE, 0)
+    snapshot = breaker.snapshot(0)
+    assert (snapshot.state, snapshot.failure_rate) == (BreakerState.CLOSED, -1.0)
+    assert (snapshot.calls, snapshot.failures) == (1, 1)
+
+
+def test_a_success_can_open_it() -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    call(breaker, Verdict.FAILURE, 0)
+    call(breaker, Verdict.SUCCESS, 0)
+    assert breaker.state(0) is BreakerState.OPEN
+
+
+def test_the_minimum_is_no_more_than_a_count_window_holds() -> None:
+    breaker = CircuitBreaker("b", replace(CONFIG, minimum_calls=100))
+    for _ in range(4):
+        call(breaker, Verdict.FAILURE, 0)
+    assert breaker.state(0) is BreakerState.OPEN
+
+
+def test_the_minimum_of_a_time_window_holds_as_it_is() -> None:
+    window = WindowConfig(WindowType.TIME, 4)
+    breaker = CircuitBreaker("b", replace(CONFIG, minimum_calls=6, window=window))
+    for _ in range(5):
+        call(breaker, Verdict.FAILURE, 0)
+    assert breaker.state(0) is BreakerState.CLOSED
+    call(breaker, Verdict.FAILURE, 3.9)
+    assert breaker.state(4) is BreakerState.OPEN
+
+
+@pytest.mark.parametrize(("took", "state"), [(1.0, BreakerState.CLOSED), (1.1, BreakerState.OPEN)])
+def test_slow_is_strictly_longer(took: float, state: BreakerState) -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    for _ in range(2):
+        call(breaker, Verdict.SUCCESS, 0, took)
+    assert breaker.state(0) is state
+
+
+def test_calls_of_a_closed_breaker_share_a_permit() -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    assert permit(breaker, 0) is permit(breaker, 1)
+
+
+# --- open -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("now", "seconds"), [(0.0, 10), (0.1, 10), (8.9, 2), (9.0, 1), (9.99, 1)])
+def test_refusals_say_when_the_next_probe_is(now: float, seconds: int) -> None:
+    breaker = opened()
+    assert breaker.admit(now) == CircuitRefusal(retry_after=seconds)
+    assert breaker.snapshot(now).next_probe_in == pytest.approx(10 - now)
+    assert breaker.snapshot(now).not_permitted == 1
+
+
+def test_the_deadline_is_inclusive_and_waits_for_a_request() -> None:
+    breaker = opened()
+    assert breaker.state(10.0) is BreakerState.OPEN
+    assert breaker.snapshot(10.0).next_probe_in == 0
+    permit(breaker, 10.0)
+    assert breaker.state(10.0) is BreakerState.HALF_OPEN
+
+
+def test_open_keeps_the_window_and_half_open_begins_with_none() -> None:
+    breaker = opened()
+    assert breaker.snapshot(5).failure_rate == 100.0
+    permit(breaker, 10)
+    assert breaker.snapshot(10).calls == 0
+    assert breaker.snapshot(10).not_permitted == 0
+
+
+def test_consecutive_openings_wait_longer_up_to_the_maximum() -> None:
+    breaker = opened(replace(CONFIG, open_for=OpenForConfig(10.0, 2.0, 35.0)))
+    now, waits = 0.0, []
+    for _ in range(4):
+        wait = breaker.snapshot(now).next_probe_in
+        assert wait is not None
+        waits.append(wait)
+        now += wait
+        call(breaker, Verdict.FAILURE, now)
+    assert waits == [10, 20, 35, 35]
+    now += 35
+    for _ in range(2):
+        call(breaker, Verdict.SUCCESS, now)
+    assert breaker.state(now) is BreakerState.CLOSED
+    for _ in range(2):
+        call(breaker, Verdict.FAILURE, now)
+    assert breaker.snapshot(now).next_probe_in == 10
+    assert breaker.snapshot(now).opened_count == 6
+
+
+def test_thousands_of_openings_do_not_overflow() -> None:
+    breaker = CircuitBreaker("b", replace(CONFIG, open_for=OpenForConfig(1.0, 10.0, 60.0)))
+    for _ in range(2000):
+        breaker.transition_to_open(0)
+    assert breaker.snapshot(0).next_probe_in == 60.0
+
+
+# --- half-open ------------------------------------------------------------------------------
+
+
+def test_the_first_failed_probe_opens_again() -> None:
+    breaker = opened()
+    probes = [permit(breaker, 10), permit(breaker, 10)]
+    breaker.settle(probes[0], Verdict.FAILURE, 0.1, 11)
+    assert breaker.state(11) is BreakerState.OPEN
+    assert breaker.snapshot(11).next_probe_in == 10
+
+
+def test_as_many_successes_as_probes_close() -> None:
+    breaker = opened()
+    call(breaker, Verdict.SUCCESS, 10)
+    assert breaker.state(10) is BreakerState.HALF_OPEN
+    call(breaker, Verdict.SUCCESS, 10)
+    assert breaker.state(10) is BreakerState.CLOSED
+    assert breaker.snapshot(10).calls == 0
+
+
+def test_no_more_than_so_many_probes_at_once() -> None:
+    breaker = opened()
+    first = permit(breaker, 10)
+    permit(breaker, 10)
+    assert breaker.admit(10) == CircuitRefusal(retry_after=1)
+    assert breaker.snapshot(10).next_probe_in is None
+    breaker.settle(first, Verdict.SUCCESS, 0.1, 10)
+    # Two results are wanted, one is here and one on its way: a third probe decides nothing.
+    assert isinstance(breaker.admit(10), CircuitRefusal)
+    assert breaker.snapshot(10).not_permitted == 2
+
+
+@pytest.mark.parametrize(("failures", "state"), [(1, BreakerState.CLOSED), (2, BreakerState.OPEN)])
+def test_with_a_rate_so_many_results_decide(failures: int, state: BreakerState) -> None:
+    breaker = CircuitBreaker("b", replace(RATED, minimum_calls=4))
+    breaker.transition_to_open(0)
+    for index in range(4):
+        assert breaker.state(10) is not BreakerState.CLOSED
+        call(breaker, Verdict.FAILURE if index < failures else Verdict.SUCCESS, 10)
+    assert breaker.state(10) is state
+
+
+def test_slow_probes_alone_open_again() -> None:
+    breaker = opened()
+    for _ in range(2):
+        call(breaker, Verdict.SUCCESS, 10, took=2.0)
+    assert breaker.state(10) is BreakerState.OPEN
+
+
+def test_one_slow_probe_of_two_does_not() -> None:
+    breaker = opened()
+    call(breaker, Verdict.SUCCESS, 10, took=2.0)
+    call(breaker, Verdict.SUCCESS, 10)
+    assert breaker.state(10) is BreakerState.CLOSED
+
+
+# --- better (a): what comes from an earlier state is dropped --------------------------------
+
+
+def test_a_failure_from_before_is_no_probe() -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    stale = permit(breaker, 0)
+    for _ in range(2):
+        call(breaker, Verdict.FAILURE, 0)
+    breaker.settle(stale, Verdict.FAILURE, 0.1, 1)
+    assert breaker.snapshot(1).calls == 2
+    probe = permit(breaker, 10)
+    breaker.settle(stale, Verdict.FAILURE, 0.1, 10)
+    assert breaker.snapshot(10).calls == 0
+    breaker.settle(probe, Verdict.SUCCESS, 0.1, 10)
+    call(breaker, Verdict.SUCCESS, 10)
+    breaker.settle(stale, Verdict.FAILURE, 0.1, 11)
+    assert breaker.snapshot(11).calls == 0
+    assert stale.generation < probe.generation < breaker.generation
+
+
+def test_a_probe_of_an_earlier_half_open_is_dropped() -> None:
+    breaker = opened()
+    early = permit(breaker, 10)
+    call(breaker, Verdict.FAILURE, 10)
+    permit(breaker, 20)
+    breaker.settle(early, Verdict.SUCCESS, 0.1, 20)
+    assert breaker.snapshot(20).calls == 0
+
+
+def test_a_probe_counts_once() -> None:
+    breaker = opened()
+    probe = permit(breaker, 10)
+    for _ in range(3):
+        breaker.settle(probe, Verdict.SUCCESS, 0.1, 10)
+    assert breaker.state(10) is BreakerState.HALF_OPEN
+    assert breaker.snapshot(10).calls == 1
+
+
+# --- better (b): half-open never wedges ------------------------------------------------------
+
+
+def test_a_lost_probe_is_given_up_and_counts_as_failed() -> None:
+    breaker = opened()
+    lost = permit(breaker, 10)
+    assert breaker.state(14.9) is BreakerState.HALF_OPEN
+    assert breaker.state(15.0) is BreakerState.OPEN
+    breaker.settle(lost, Verdict.SUCCESS, 5.5, 15.5)
+    assert breaker.state(15.5) is BreakerState.OPEN
+    assert breaker.snapshot(15.5).next_probe_in == 9.5
+
+
+def test_it_opened_when_the_probe_was_due_not_when_somebody_looked() -> None:
+    breaker = opened()
+    times: list[tuple[BreakerState, float]] = []
+    breaker.on_transition = lambda _, left, entered, at: times.append((entered, at))
+    permit(breaker, 10)
+    # Due at 15, open until 25: this request comes after both and is the next probe.
+    permit(breaker, 25)
+    assert times == [
+        (BreakerState.HALF_OPEN, 10),
+        (BreakerState.OPEN, 15),
+        (BreakerState.HALF_OPEN, 25),
+    ]
+
+
+def test_lost_probes_are_results_where_a_rate_decides() -> None:
+    breaker = CircuitBreaker("b", replace(RATED, minimum_calls=4))
+    breaker.transition_to_open(0)
+    permit(breaker, 10)
+    for _ in range(2):
+        call(breaker, Verdict.SUCCESS, 11)
+    assert breaker.snapshot(15).failures == 1
+    assert breaker.state(15) is BreakerState.HALF_OPEN
+    call(breaker, Verdict.SUCCESS, 15)
+    assert breaker.state(15) is BreakerState.CLOSED
+
+
+# --- better (c): what says nothing is ignored -----------------------------------------------
+
+
+def test_an_ignored_outcome_leaves_no_trace() -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    for _ in range(5):
+        call(breaker, Verdict.IGNORED, 0)
+    assert breaker.snapshot(0).calls == 0
+
+
+def test_an_ignored_probe_gives_its_place_back_and_decides_nothing() -> None:
+    breaker = opened()
+    for _ in range(5):
+        call(breaker, Verdict.IGNORED, 10)
+    assert breaker.state(10) is BreakerState.HALF_OPEN
+    assert breaker.snapshot(10).calls == 0
+    assert breaker.snapshot(10).next_probe_in == 0
+
+
+# --- orders by hand, modes, and what others hear --------------------------------------------
+
+
+def test_forced_open_stays() -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    breaker.force_open(0)
+    assert breaker.admit(1e6) == CircuitRefusal(retry_after=10)
+    assert breaker.state(1e6) is BreakerState.FORCED_OPEN
+    assert breaker.snapshot(1e6).next_probe_in is None
+    assert not breaker.allows_retry(1e6)
+
+
+def test_disabled_admits_all_and_records_nothing() -> None:
+    breaker = opened()
+    breaker.disable(1)
+    for _ in range(5):
+        call(breaker, Verdict.FAILURE, 1)
+    snapshot = breaker.snapshot(1)
+    assert (snapshot.state, snapshot.calls) == (BreakerState.DISABLED, 0)
+    assert breaker.allows_retry(1)
+
+
+def test_reset_closes_with_an_empty_window() -> None:
+    breaker = opened()
+    breaker.reset(1)
+    snapshot = breaker.snapshot(1)
+    assert (snapshot.state, snapshot.calls, snapshot.failure_rate) == (BreakerState.CLOSED, 0, -1.0)
+    call(breaker, Verdict.SUCCESS, 1)
+    breaker.reset(2)
+    assert breaker.snapshot(2).calls == 0
+    assert breaker.transitions[BreakerState.CLOSED] == 1
+
+
+def test_transitions_are_told_and_counted() -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    heard: list[tuple[str, str, str, float]] = []
+    breaker.on_transition = lambda b, left, to, at: heard.append((b.name, left.value, to.value, at))
+    for _ in range(2):
+        call(breaker, Verdict.FAILURE, 3)
+    for _ in range(2):
+        call(breaker, Verdict.SUCCESS, 13)
+    assert heard == [
+        ("b", "closed", "open", 3),
+        ("b", "open", "half_open", 13),
+        ("b", "half_open", "closed", 13),
+    ]
+    assert {state.value: count for state, count in breaker.transitions.items()} == {
+        "closed": 1,
+        "open": 1,
+        "half_open": 1,
+        "forced_open": 0,
+        "disabled": 0,
+    }
+
+
+def test_retries_only_while_closed() -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    assert breaker.allows_retry(0)
+    breaker.transition_to_open(0)
+    assert not breaker.allows_retry(0)
+    assert not breaker.allows_retry(100)
+    permit(breaker, 100)
+    assert not breaker.allows_retry(100)
+
+
+def test_observe_reports_and_lets_everything_pass() -> None:
+    breaker = CircuitBreaker("b", replace(CONFIG, mode=BreakerMode.OBSERVE))
+    for _ in range(10):
+        call(breaker, Verdict.FAILURE, 0)
+    assert breaker.state(0) is BreakerState.CLOSED
+    assert breaker.snapshot(0).failure_rate == 100.0
+    assert breaker.allows_retry(0)
+    for order in (breaker.transition_to_open, breaker.transition_to_half_open):
+        with pytest.raises(ValueError, match="observe"):
+            order(0)
+    breaker.force_open(0)
+    assert isinstance(breaker.admit(0), CircuitRefusal)
+    breaker.reset(0)
+    assert breaker.state(0) is BreakerState.CLOSED
+
+
+def test_off_is_disabled_from_the_start() -> None:
+    breaker = CircuitBreaker("b", replace(CONFIG, mode=BreakerMode.OFF))
+    for _ in range(10):
+        call(breaker, Verdict.FAILURE, 0)
+    assert breaker.state(0) is BreakerState.DISABLED
+    assert breaker.snapshot(0).calls == 0
+    breaker.force_open(0)
+    breaker.reset(0)
+    assert breaker.state(0) is BreakerState.DISABLED
+
+
+def test_a_closed_breaker_does_not_probe() -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    with pytest.raises(ValueError, match="nothing to probe"):
+        breaker.transition_to_half_open(0)
+
+
+def test_an_order_for_the_present_state_is_silent() -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    stale = permit(breaker, 0)
+    breaker.reset(0)
+    assert breaker.transitions[BreakerState.CLOSED] == 0
+    breaker.settle(stale, Verdict.FAILURE, 0.1, 0)
+    assert breaker.snapshot(0).calls == 0

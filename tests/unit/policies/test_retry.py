@@ -1,0 +1,151 @@
+"""Retry: the questions, their order, and what is charged."""
+
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+import pytest
+
+from proxy.outcome import Condition, Outcome, OutcomeSet
+from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
+from proxy.policies.budget import BudgetConfig, RetryBudget
+from proxy.policies.retry import (
+    Retry,
+    RetryConfig,
+    RetryMethods,
+    RetryPolicy,
+    Stop,
+    StopReason,
+)
+
+CONFIG = RetryConfig(
+    attempts=3,
+    on=OutcomeSet(["connect-failure", "reset", "timeout", "gateway-error", "429"]),
+    backoff=BackoffConfig(1.0, 2.0, 10.0, Jitter(JitterKind.NONE)),
+    retry_after=5.0,
+)
+NO_BUDGET = BudgetConfig(ratio=0, min_per_second=0)
+REFUSED_BY_ALL: dict[str, Any] = {
+    "outcome": Outcome(404),
+    "attempt": 3,
+    "repeatable": False,
+    "body_whole": False,
+    "breaker_closed": False,
+    "retry_after": 6.0,
+    "time_left": 1.0,
+    "budget": RetryBudget(NO_BUDGET),
+}
+GOOD: dict[str, Any] = {
+    "outcome": Outcome(503),
+    "attempt": 1,
+    "repeatable": True,
+    "body_whole": True,
+    "breaker_closed": True,
+    "retry_after": None,
+    "time_left": inf,
+}
+
+
+def decide(config: RetryConfig = CONFIG, **changes: Any) -> Retry | Stop:
+    given = {**GOOD, "budget": RetryBudget(BudgetConfig()), "previous_delay": 0.0, "now": 0.0}
+    return RetryPolicy(config, lambda: 0.5).decide(**{**given, **changes})
+
+
+def test_a_retry_says_how_long_and_why() -> None:
+    assert decide() == Retry(1.0, "gateway-error")
+    assert decide(attempt=2) == Retry(2.0, "gateway-error")
+    assert decide(outcome=Outcome(condition=Condition.RESET)) == Retry(1.0, "reset")
+
+
+def test_the_questions_are_asked_in_order() -> None:
+    given = dict(REFUSED_BY_ALL)
+    order = []
+    for name in REFUSED_BY_ALL:
+        answer = decide(**given)
+        assert isinstance(answer, Stop)
+        order.append(answer.why.value)
+        given[name] = GOOD.get(name, RetryBudget(BudgetConfig()))
+    assert order == [
+        "condition",
+        "attempts",
+        "not-repeatable",
+        "body",
+        "circuit-open",
+        "retry-after",
+        "deadline",
+        "budget",
+    ]
+    assert order == [why.value for why in StopReason]
+    assert decide(**given) == Retry(1.0, "gateway-error")
+
+
+def test_nothing_was_sent_when_the_connection_failed() -> None:
+    failed = Outcome(condition=Condition.CONNECT_FAILURE)
+    assert decide(outcome=failed, repeatable=False) == Retry(1.0, "connect-failure")
+
+
+@pytest.mark.parametrize(
+    ("methods", "method", "keyed", "repeatable"),
+    [
+        (RetryMethods(), "GET", False, True),
+        (RetryMethods(), "POST", False, False),
+        (RetryMethods(), "POST", True, True),
+        (RetryMethods(), "PATCH", False, False),
+        (RetryMethods(), "get", False, False),
+        (RetryMethods(any=True), "POST", False, True),
+        (RetryMethods(frozenset({"POST"}), keyed=False), "POST", False, True),
+        (RetryMethods(frozenset({"POST"}), keyed=False), "PATCH", True, False),
+    ],
+)
+def test_repeatable(methods: RetryMethods, method: str, keyed: bool, repeatable: bool) -> None:
+    policy = RetryPolicy(replace(CONFIG, methods=methods), lambda: 0.5)
+    assert policy.repeatable(method, keyed) is repeatable
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "limit", "answer"),
+    [
+        (503, 3.0, 5.0, Retry(3.0, "gateway-error")),
+        (503, 0.5, 5.0, Retry(1.0, "gateway-error")),
+        (503, 5.0, 5.0, Retry(5.0, "gateway-error")),
+        (503, 5.1, 5.0, Stop(StopReason.RETRY_AFTER)),
+        (503, inf, 5.0, Stop(StopReason.RETRY_AFTER)),
+        (429, 3.0, 5.0, Retry(3.0, "429")),
+        (502, 99.0, 5.0, Retry(1.0, "gateway-error")),
+        (503, 99.0, 0.0, Retry(1.0, "gateway-error")),
+        (503, 0.0, 5.0, Retry(1.0, "gateway-error")),
+    ],
+)
+def test_retry_after(status: int, asked: float, limit: float, answer: Retry | Stop) -> None:
+    config = replace(CONFIG, retry_after=limit)
+    assert decide(config, outcome=Outcome(status), retry_after=asked) == answer
+
+
+@pytest.mark.parametrize(("left", "why"), [(1.0, StopReason.DEADLINE), (0.2, StopReason.DEADLINE)])
+def test_no_wait_that_cannot_end_in_time(left: float, why: StopReason) -> None:
+    assert decide(time_left=left) == Stop(why)
+    assert decide(time_left=1.01) == Retry(1.0, "gateway-error")
+
+
+def test_no_attempt_without_time_even_without_a_wait() -> None:
+    config = replace(CONFIG, backoff=BackoffConfig(initial=0.0))
+    assert decide(config, time_left=0.0) == Stop(StopReason.DEADLINE)
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED_BY_ALL if name != "budget"])
+def test_only_a_retry_that_happens_is_charged(name: str) -> None:
+    budget = RetryBudget(BudgetConfig())
+    assert isinstance(decide(budget=budget, **{name: REFUSED_BY_ALL[name]}), Stop)
+    assert budget.snapshot(0).retries == 0
+    assert isinstance(decide(budget=budget), Retry)
+    assert budget.snapshot(0).retries == 1
+
+
+def test_the_previous_wait_feeds_decorrelated_jitter() -> None:
+    backoff = BackoffConfig(1.0, 2.0, 100.0, Jitter(JitterKind.DECORRELATED))
+    config = replace(CONFIG, backoff=backoff)
+    assert decide(config, attempt=2, previous_delay=9.0) == Retry(14.0, "gateway-error")
+
+
+def test_one_attempt_is_no_retry() -> None:
+    assert decide(replace(CONFIG, attempts=1)) == Stop(StopReason.ATTEMPTS)
