@@ -123,9 +123,12 @@ class ScriptedConnector:
         self.timeouts.append(timeout)
         self.pending.append((endpoint, on_closed, on_done))
 
-    def succeed(self, index=0):
+    def succeed(self, index=0, dead=False):
+        """`dead`: the other side closed before anybody heard of the connection."""
         _, on_closed, on_done = self.pending.pop(index)
         connection = ScriptedConnection(self._loop, on_closed)
+        if dead:
+            connection.lose()
         self.made.append(connection)
         on_done(connection)
         return connection

@@ -199,6 +199,55 @@ def test_a_connection_that_dies_on_its_way_to_a_waiter_is_replaced(bench):
     assert (first, second) == ([new], [])
 
 
+def test_a_connection_that_was_dead_before_it_came_is_a_failed_connect(bench):
+    b = bench()
+    answers, _ = b.ask()
+    _, ticket = b.ask()
+    ticket.cancel()
+    b.connector.succeed(0, dead=True)
+    b.connector.succeed(0, dead=True)
+    b.loop.run()
+    assert isinstance(answers[0], ConnectFailed)
+    assert b.counts == (0, 0, 0, 0)
+    assert b.endpoint.avoid_until > b.loop.now
+
+
+def test_who_lost_its_connect_to_an_older_waiter_stands_before_younger_ones(bench):
+    b = bench(max=2)
+    held = b.connection()
+    held.exchanges = 1
+    asked = [b.ask()[0] for _ in range(3)]  # the first one connects
+    b.pool.give_back(held, reusable=True)  # on its way to the first one, whose connect goes on
+    held.lose()  # so the second one gets a connect, and the first one stands without
+    assert b.pool.connecting == 2
+    b.loop.run()
+    assert [len(answers) for answers in asked] == [0, 0, 0]
+    connection = b.connector.succeed(1)  # the second one's: it goes to the first
+    b.loop.run()
+    assert [len(answers) for answers in asked] == [1, 0, 0]
+    assert asked[0] == [connection]
+    b.connector.fail()  # nobody's: the room is the second one's, not the third's
+    b.connector.fail()
+    b.loop.run()
+    assert [len(answers) for answers in asked] == [1, 1, 0]
+
+
+def test_who_got_a_dead_connection_stands_first_in_the_queue_again(bench):
+    b = bench(max=1)
+    held = b.connection()
+    held.exchanges = 1
+    asked = [b.ask()[0] for _ in range(3)]
+    b.pool.give_back(held, reusable=True)
+    held.lose()  # the second one gets the room
+    b.loop.run()
+    order = []
+    while b.connector.pending:
+        b.connector.fail()
+        b.loop.run()
+        order.append([len(answers) for answers in asked])
+    assert order == [[0, 1, 0], [1, 1, 0], [1, 1, 1]]
+
+
 @pytest.mark.parametrize("how", ["lost", "end seen"])
 def test_a_new_connection_that_dies_on_its_way_fails_the_connect(bench, how):
     b = bench()
