@@ -49,13 +49,13 @@ def render(tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, int]) -> s
             dependency.value: {"endpoints": ["http://" + loopback(port)]}
             for dependency, port in endpoints.items()
         },
-        "policies": {"default": _default_policy(tempo)},
+        "policies": {"dependency": _policy(tempo)},
         "routes": [_route(dependency, tempo) for dependency in Dependency],
     }
     return yaml.safe_dump(document, sort_keys=False)
 
 
-def _default_policy(tempo: Tempo) -> dict[str, Any]:
+def _policy(tempo: Tempo) -> dict[str, Any]:
     wait = _scaled(tempo.waits)
     return {
         "timeouts": {"connect": wait(0.5)},
@@ -107,6 +107,7 @@ def _route(dependency: Dependency, tempo: Tempo) -> dict[str, Any]:
         "name": dependency.value,
         "match": {"path": dependency.path, "methods": ["POST"]},
         "upstream": dependency.value,
+        "policy": "dependency",
         **route,
     }
 

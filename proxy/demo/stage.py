@@ -1,13 +1,13 @@
 """The stage: builds everything, plays the scene, tears everything down, tells what it was."""
 
 import asyncio
-import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import Any
 
 from aiohttp import ClientSession, TCPConnector
@@ -37,16 +37,15 @@ def play(duration: float) -> int:
     if duration < MINIMUM_DURATION:
         print(f"the demo needs at least {MINIMUM_DURATION:g} s to show anything", file=sys.stderr)
         return 2
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Better a question mark than no demonstration, where the terminal has ASCII alone.
+        sys.stdout.reconfigure(errors="replace")
     console = Console()
     try:
         return asyncio.run(_play(console, duration))
     except ProxyDied as death:
         print(death, file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        # Nobody reads any more, as with `| head`. What is still buffered must not be tried again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (KeyboardInterrupt, asyncio.CancelledError):  # before the start, or twice
         return 0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Loaded, load, load_text
-from proxy.config.model import Config, PolicyConfig, RouteConfig
+from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig
 from proxy.demo.configuration import Ports, render, request_timeouts
 from proxy.demo.scene import Dependency, Tempo
 from proxy.policies.backoff import JitterKind
@@ -95,6 +95,17 @@ def test_shipping_alone_has_a_fallback(example: Loaded) -> None:
     assert fallback.response.status == 200
     assert fallback.response.body == b'{"status":"DEFERRED","trackingNumber":null}'
     assert ("content-type", "application/json") in fallback.response.headers
+
+
+def test_an_order_that_comes_in_has_time_for_its_calls_and_is_not_repeated(
+    example: Loaded,
+) -> None:
+    (inbound,) = [r for r in example.config.routes if r.listener is Listener.INBOUND]
+    calls = [_route(example.config, d).policies.timeouts.request for d in Dependency]
+    timeouts = inbound.policies.timeouts
+    assert min(timeouts.attempt, timeouts.request) > sum(calls)
+    assert inbound.policies.retry.attempts == 1
+    assert inbound.upstream == "app"
 
 
 def _longest(policies: PolicyConfig) -> float:

@@ -1,0 +1,243 @@
+"""The demonstration: its dependencies and order service on real sockets, and the whole command."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from proxy.demo.dependencies import DependencyServer
+from proxy.demo.orders import Fate, Order, OrderService, OrderStream, World
+from proxy.demo.scene import Dependency, Scene, Trouble
+
+TIMEOUTS = dict.fromkeys(Dependency, 0.3)
+
+
+class FixedScene(Scene):
+    """Each dependency in the trouble that the test sets, whatever the time."""
+
+    def __init__(self) -> None:
+        super().__init__(30)
+        self.troubles = dict.fromkeys(Dependency, Trouble.NONE)
+
+    def trouble(self, dependency: Dependency, now: float) -> Trouble:
+        return self.troubles[dependency]
+
+
+@asynccontextmanager
+async def _dependencies(scene: Scene) -> AsyncIterator[dict[Dependency, DependencyServer]]:
+    servers = {d: DependencyServer(d, scene, lambda: 0.0) for d in Dependency}
+    try:
+        for server in servers.values():
+            await server.open()
+        yield servers
+    finally:
+        for server in servers.values():
+            await server.shut_down()
+
+
+@pytest.fixture
+def scene() -> FixedScene:
+    return FixedScene()
+
+
+@pytest.fixture
+async def servers(scene: FixedScene) -> AsyncIterator[dict[Dependency, DependencyServer]]:
+    async with _dependencies(scene) as servers:
+        yield servers
+
+
+@pytest.fixture
+async def service(
+    servers: dict[Dependency, DependencyServer],
+) -> AsyncIterator[OrderService]:
+    urls = {d: f"http://127.0.0.1:{server.port}" for d, server in servers.items()}
+    async with ClientSession() as session:
+        yield OrderService(session, urls, TIMEOUTS)
+
+
+async def _place(service: OrderService, number: int = 1) -> Order:
+    order = Order(World.WITHOUT, number)
+    await service.place(order)
+    return order
+
+
+async def test_an_order_is_reserved_paid_and_shipped_under_one_key(
+    service: OrderService, servers: dict[Dependency, DependencyServer]
+) -> None:
+    order = await _place(service)
+    assert order.fate is Fate.OK
+    assert order.seconds >= order.step_seconds > 0
+    assert all(server.ledger.work == {order.key: 1} for server in servers.values())
+
+
+async def test_an_answer_of_503_fails_the_order_and_nothing_is_paid(
+    service: OrderService, servers: dict[Dependency, DependencyServer], scene: FixedScene
+) -> None:
+    scene.troubles[Dependency.INVENTORY] = Trouble.UNAVAILABLE
+    order = await _place(service)
+    assert (order.fate, order.step, order.why) == (Fate.FAILED, Dependency.INVENTORY, "503")
+    assert not servers[Dependency.INVENTORY].ledger.work
+    assert not servers[Dependency.PAYMENT].ledger.requests
+
+
+async def test_a_lost_answer_leaves_a_charge_that_a_repeat_does_not_double(
+    service: OrderService, servers: dict[Dependency, DependencyServer], scene: FixedScene
+) -> None:
+    scene.troubles[Dependency.PAYMENT] = Trouble.LOSES_ANSWERS
+    order = await _place(service)
+    assert (order.fate, order.step) == (Fate.FAILED, Dependency.PAYMENT)
+    assert servers[Dependency.PAYMENT].ledger.work == {order.key: 1}
+    scene.troubles[Dependency.PAYMENT] = Trouble.NONE
+    assert (await _place(service)).fate is Fate.OK
+    ledger = servers[Dependency.PAYMENT].ledger
+    assert (ledger.work, ledger.repeats) == ({order.key: 1}, 1)
+
+
+async def test_a_slow_dependency_runs_into_the_client_timeout(
+    service: OrderService, scene: FixedScene
+) -> None:
+    scene.troubles[Dependency.SHIPPING] = Trouble.SLOW
+    order = await _place(service)
+    assert (order.fate, order.step, order.why) == (Fate.FAILED, Dependency.SHIPPING, "timeout")
+    assert order.step_seconds == pytest.approx(0.3, abs=0.25)
+
+
+async def test_who_is_down_refuses_connections_and_comes_back_on_the_same_port(
+    service: OrderService, servers: dict[Dependency, DependencyServer], scene: FixedScene
+) -> None:
+    payment = servers[Dependency.PAYMENT]
+    port = payment.port
+    following = asyncio.create_task(payment.follow_scene())
+    try:
+        assert (await _place(service)).fate is Fate.OK
+        scene.troubles[Dependency.PAYMENT] = Trouble.DOWN
+        await _until(lambda: not payment.listening)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        assert (await _place(service, 2)).step is Dependency.PAYMENT
+        scene.troubles[Dependency.PAYMENT] = Trouble.NONE
+        await _until(lambda: payment.listening)
+        assert payment.port == port
+        assert (await _place(service, 3)).fate is Fate.OK
+    finally:
+        following.cancel()
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(3):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.005)
+
+
+async def test_both_twins_get_the_same_orders(service: OrderService) -> None:
+    stream = OrderStream(dict.fromkeys(World, service), 0.01)
+    await stream.run(0.1)
+    await stream.settle(2)
+    for world in World:
+        assert [order.number for order in stream.orders[world]] == list(range(10))
+        assert {order.fate for order in stream.orders[world]} == {Fate.OK}
+
+
+async def test_who_waits_too_long_stays_under_way(service: OrderService, scene: FixedScene) -> None:
+    scene.troubles[Dependency.INVENTORY] = Trouble.SLOW
+    stream = OrderStream({World.WITHOUT: service}, 0.02)
+    await stream.run(0.04)
+    await stream.settle(0)
+    assert [order.fate for order in stream.orders[World.WITHOUT]] == [Fate.UNDER_WAY] * 2
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def _start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "proxy", "demo", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"},
+    )
+
+
+def _row(out: str, name: str) -> list[float]:
+    (line,) = [line for line in out.splitlines() if f" {name} " in line and "│" in line]
+    cells = line.strip("│").split("│")[1:]
+    return [float(re.sub(r"[^\d.]", "", cell) or "nan") for cell in cells]
+
+
+def test_a_run_shows_every_state_and_ends_with_what_the_proxy_saved() -> None:
+    began = time.monotonic()
+    demo = _start("--duration", "8s")
+    try:
+        out, err = demo.communicate(timeout=40)
+    finally:
+        demo.kill()
+        demo.wait()
+    assert (demo.returncode, err) == (0, ""), out
+    # the start of two interpreters on a busy machine included
+    assert 8 <= time.monotonic() - began < 8 + 10
+    _check_table(out)
+    _check_breakers(out)
+    assert "\x1b" not in out, "this is no terminal"
+    assert re.search(r"^ +\d\.\d s  inventory answers 503", out, re.MULTILINE)
+    assert "resilience-proxy run" in out.splitlines()[-1]
+
+
+def _check_table(out: str) -> None:
+    placed, succeeded, failed = (
+        _row(out, f"orders {what}") for what in ("placed", "succeeded", "failed")
+    )
+    assert placed[0] >= 0.9 * 96, out
+    assert succeeded[0] > succeeded[1] + 5, out
+    for side in (0, 1):
+        assert succeeded[side] + failed[side] == placed[side]
+    assert _row(out, "orders charged twice") == [0, 0]
+    for name in (
+        "of these after a retry",
+        "of these with shipping deferred",
+        "retries made",
+        "calls saved by open breakers",
+    ):
+        assert _row(out, name)[0] >= 1, out
+
+
+def _check_breakers(out: str) -> None:
+    lines = {line.split(":")[0].strip(): line for line in out.splitlines()}
+    payment = re.findall(r"(open|half-open|closed) [\d.]+", lines["payment"])
+    assert payment[:2] == ["open", "half-open"], out
+    assert payment[-1] == "closed", out
+    assert lines["shipping"].startswith("  shipping: open "), out
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_leaving_early_ends_cleanly_with_what_there_was(number: signal.Signals) -> None:
+    demo = _start("--duration", "30s")
+    try:
+        assert demo.stdout is not None
+        first = demo.stdout.readline()
+        assert "All is well" in first
+        (child,) = _children(demo.pid)
+        while " ok" not in demo.stdout.readline():
+            pass
+        demo.send_signal(number)
+        out, err = demo.communicate(timeout=10)
+    finally:
+        demo.kill()
+        demo.wait()
+    assert (demo.returncode, err) == (0, "")
+    assert _row(out, "orders placed")[0] > 0
+    assert not Path(f"/proc/{child}").exists(), "the proxy is gone with it"
