@@ -7,6 +7,7 @@ that field the longest path prefix in `rules` decides. Everything that arrived i
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -22,9 +23,16 @@ class ChaosUpstream:
     `greeting` is what happens to a connection before anything is read: None, ``close`` or ``rst``.
     """
 
-    def __init__(self, port: int = 0, host: str = "127.0.0.1", script: str = "") -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        script: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.host = host
         self.port = port
+        self.tls = tls
         self.rules: dict[str, str] = {"/": script}
         self.greeting: str | None = None
         self.records: list[Seen] = []
@@ -37,7 +45,8 @@ class ChaosUpstream:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://{self.host}:{self.port}"
 
     @property
     def authority(self) -> str:
@@ -116,7 +125,9 @@ class ChaosUpstream:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((self.host, self.port))
         self.port = listener.getsockname()[1]
-        self._server = await asyncio.start_server(self._serve, sock=listener, backlog=1024)
+        self._server = await asyncio.start_server(
+            self._serve, sock=listener, backlog=1024, ssl=self.tls
+        )
 
     async def _unlisten(self) -> None:
         if self._server is not None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import time
 import uuid
@@ -96,7 +97,15 @@ def request_bytes(
 class RawClient:
     """One connection. Every wait ends after `timeout` seconds with TimeoutError."""
 
-    def __init__(self, port: int, timeout: float = 10.0, *, receive_buffer: int = 0) -> None:
+    def __init__(
+        self,
+        port: int,
+        timeout: float = 10.0,
+        *,
+        receive_buffer: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """With `tls`, the handshake is done too; its failure is raised as ssl.SSLError."""
         self._socket = socket.socket()
         if receive_buffer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -105,6 +114,8 @@ class RawClient:
         self._buffer = bytearray()
         try:
             self._socket.connect(("127.0.0.1", port))
+            if tls is not None:
+                self._socket = tls.wrap_socket(self._socket, server_hostname="127.0.0.1")
         except OSError:
             self._socket.close()
             raise
@@ -114,6 +125,12 @@ class RawClient:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    @property
+    def certificate(self) -> dict[str, Any]:
+        """The server's, as `ssl` decodes it."""
+        assert isinstance(self._socket, ssl.SSLSocket)
+        return dict(self._socket.getpeercert() or {})
 
     def close(self) -> None:
         self._socket.close()
