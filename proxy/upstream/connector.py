@@ -89,7 +89,7 @@ class Connector:
         return cast(PooledConnection, protocol)
 
     async def _open_tls(self, endpoint: Endpoint, on_closed: OnClosed) -> asyncio.Protocol:
-        context = self._contexts.get(self._tls)
+        context = await self._contexts.get(self._tls)
         server_name = (self._tls and self._tls.server_name) or endpoint.host.removesuffix(".")
         try:
             _, protocol = await self._tasks.loop.create_connection(

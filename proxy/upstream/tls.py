@@ -3,10 +3,13 @@
 At least TLS 1.2; ALPN offers HTTP/1.1 alone; certificates are verified unless told otherwise.
 """
 
+import asyncio
 import ssl
+from functools import partial
 
 from proxy.config.model import UpstreamTls
 from proxy.errors import TlsFailure
+from proxy.upstream.resolver import describe
 
 ALPN = ["http/1.1"]
 
@@ -55,24 +58,39 @@ def _no_password() -> str:
 
 
 class TlsContexts:
-    """Contexts, built when first needed, one for each set of settings; failures are not kept."""
+    """Contexts, built when first needed, one for each set of settings; failures are not kept.
+
+    Building one reads the system's CAs, tens of milliseconds: a thread does it.
+    """
 
     def __init__(self) -> None:
         self._built: dict[UpstreamTls | None, ssl.SSLContext] = {}
+        self._building: dict[UpstreamTls | None, asyncio.Future[ssl.SSLContext]] = {}
 
-    def get(self, tls: UpstreamTls | None) -> ssl.SSLContext:
+    async def get(self, tls: UpstreamTls | None) -> ssl.SSLContext:
         """Raises TlsFailure where a file cannot be used; the next call tries again."""
         context = self._built.get(tls)
-        if context is None:
-            context = self._built[tls] = client_context(tls)
-        return context
+        if context is not None:
+            return context
+        building = self._building.get(tls)
+        if building is None:
+            loop = asyncio.get_running_loop()
+            building = self._building[tls] = loop.run_in_executor(None, client_context, tls)
+            building.add_done_callback(partial(self._finish, tls))
+        # One who gives up waiting does not spoil it for the others.
+        return await asyncio.shield(building)
+
+    def _finish(self, tls: UpstreamTls | None, building: asyncio.Future[ssl.SSLContext]) -> None:
+        del self._building[tls]
+        if not building.cancelled() and building.exception() is None:
+            self._built[tls] = building.result()
 
 
 def tls_failure(error: OSError, where: str, server_name: str) -> TlsFailure:
     """The failure for an error of a handshake with `where`, expected to be `server_name`."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return CertificateFailure(_certificate_detail(error, where, server_name))
-    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+    if isinstance(error, ssl.SSLError) and _openssl_reason(error) in _NO_TLS:
         return TlsFailure(
             f"{where} does not speak TLS on this port: check the port, or use http:// for it."
         )
@@ -88,7 +106,8 @@ def tls_failure(error: OSError, where: str, server_name: str) -> TlsFailure:
 
 
 def _certificate_detail(error: ssl.SSLCertVerificationError, where: str, server_name: str) -> str:
-    code = error.verify_code
+    code = getattr(error, "verify_code", 0)
+    message = getattr(error, "verify_message", str(error))
     if code == _EXPIRED:
         return f"The certificate of {where} has expired: renew it, or check this machine's clock."
     if code == _NOT_YET_VALID:
@@ -101,15 +120,19 @@ def _certificate_detail(error: ssl.SSLCertVerificationError, where: str, server_
     if code in _UNKNOWN_CA:
         return (
             f"The certificate of {where} comes from a CA that is not trusted here "
-            f"({error.verify_message}): set tls.ca to that CA's certificate."
+            f"({message}): set tls.ca to that CA's certificate."
         )
-    return f"The certificate of {where} was refused: {error.verify_message}."
+    return f"The certificate of {where} was refused: {message}."
+
+
+def _openssl_reason(error: Exception) -> str | None:
+    """OpenSSL's reason code. Errors that Python's own code raises have no such attribute."""
+    return getattr(error, "reason", None)
 
 
 def _reason(error: Exception) -> str:
     """OpenSSL's reason code in lower case words, else the system's sentence."""
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return str(error.reason).replace("_", " ").lower()
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)
+    code = _openssl_reason(error) if isinstance(error, ssl.SSLError) else None
+    if code:
+        return code.replace("_", " ").lower()
+    return describe(error)
