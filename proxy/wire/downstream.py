@@ -93,6 +93,7 @@ class Downstream(asyncio.Protocol):
         "_flow",
         "_gate",
         "_head_started",
+        "_linger_until",
         "_state",
         "_transport",
         "alarm",
@@ -111,6 +112,7 @@ class Downstream(asyncio.Protocol):
         self._decoder: BodyDecoder | None = None
         self._advancing = False
         self._head_started = False
+        self._linger_until = 0.0
         self.handler: RequestHandler | None = None
         self.client = ""
         self.receiving = False
@@ -229,7 +231,7 @@ class Downstream(asyncio.Protocol):
             if self.handler is not None:
                 self.handler.on_alarm()
         elif self._state is State.LINGER:
-            self._transport.abort()
+            self._end_lingering()
         elif self._buffer or self.requests == 0:
             seconds = self._gate.limits.header_timeout
             self._refuse(HeaderTimeout(f"No whole request head came within {seconds:g} s."))
@@ -350,6 +352,14 @@ class Downstream(asyncio.Protocol):
         limit = self._gate.limits.connections
         self._refuse(ConnectionsFull(f"The listener has its {limit} connections (limits)."))
 
+    def _end_lingering(self) -> None:
+        """Time is up, unless a slow client is still being sent the answer's last bytes."""
+        now = monotonic()
+        if self._transport.get_write_buffer_size() and now < self._linger_until:
+            self.alarm.set(now + LINGER_SECONDS)
+        else:
+            self._transport.abort()
+
     def _linger(self) -> None:
         self._state = State.LINGER
         self.receiving = False
@@ -359,7 +369,9 @@ class Downstream(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._flow.resume_reading()
-        self.alarm.set(monotonic() + LINGER_SECONDS)
+        now = monotonic()
+        self._linger_until = now + self._gate.limits.idle_timeout
+        self.alarm.set(now + LINGER_SECONDS)
 
 
 def _body_too_large(limit: int) -> BodyTooLarge:

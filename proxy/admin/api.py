@@ -1,0 +1,176 @@
+"""The endpoints of the admin API, each a method; the documents are made in `views`."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from proxy.admin import views
+from proxy.admin.access import refusal
+from proxy.admin.controls import Controls
+from proxy.admin.problems import problem, problems
+from proxy.clock import Clock
+from proxy.config import effective
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.telemetry.observed import Gateway
+from proxy.units import UnitError, parse_duration
+
+MAX_WAIT = 60.0
+"""Seconds that one request may wait for the end of a drain."""
+
+_ORDERS: dict[str, Callable[[CircuitBreaker, float], None]] = {
+    "force-open": CircuitBreaker.force_open,
+    "disable": CircuitBreaker.disable,
+    "reset": CircuitBreaker.reset,
+}
+
+
+class AdminApi:
+    """Holds what the endpoints look at; it keeps nothing of its own."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        controls: Controls,
+        registry: CollectorRegistry,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._gateway = gateway
+        self._controls = controls
+        self._registry = registry
+        self._clock = clock
+
+    def application(self) -> web.Application:
+        app = web.Application(middlewares=[problems, self._access])
+        app.add_routes(self._routes())
+        return app
+
+    def _routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self.index),
+            web.get("/health/live", self.live),
+            web.get("/health/ready", self.ready),
+            web.get("/metrics", self.metrics),
+            web.get("/status", self.status),
+            web.get("/in-flight", self.in_flight),
+            web.get("/circuit-breakers", self.circuit_breakers),
+            web.get("/bulkheads", self.bulkheads),
+            web.get("/retries", self.retries),
+            web.get("/upstreams", self.upstreams),
+            web.get("/routes", self.routes),
+            web.get("/config", self.config),
+            web.post("/drain", self.drain),
+            # Names have colons, and may have slashes: the order is what follows the last one.
+            web.post("/circuit-breakers/{name:.+}/{order:[^/]+}", self.order),
+        ]
+
+    @web.middleware
+    async def _access(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        reason = refusal(request, self._gateway.config.admin.remote)
+        if reason is not None:
+            return problem(403, reason)
+        return await handler(request)
+
+    # --- reading ------------------------------------------------------------------------------
+
+    async def index(self, request: web.Request) -> web.Response:
+        lines = [f"{route.method:4} {route.path}" for route in self._routes()[1:-1]]
+        lines.append(f"POST /circuit-breakers/{{name}}/{{{'|'.join(_ORDERS)}}}")
+        return web.Response(text="\n".join(lines) + "\n")
+
+    async def live(self, request: web.Request) -> web.Response:
+        return _json({"status": "live"})
+
+    async def ready(self, request: web.Request) -> web.Response:
+        if self._controls.draining:
+            return _json({"status": "draining"}, 503)
+        if not self._controls.ready:
+            return _json({"status": "starting"}, 503)
+        return _json({"status": "ready"})
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        # The header whole: its parameters are more than a charset.
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+
+    async def status(self, request: web.Request) -> web.Response:
+        return _json(views.status(self._gateway, self._controls, self._clock()))
+
+    async def in_flight(self, request: web.Request) -> web.Response:
+        return _json(views.in_flight(self._gateway, self._clock()))
+
+    async def circuit_breakers(self, request: web.Request) -> web.Response:
+        return _json(views.circuit_breakers(self._gateway, self._clock()))
+
+    async def bulkheads(self, request: web.Request) -> web.Response:
+        return _json(views.bulkheads(self._gateway))
+
+    async def retries(self, request: web.Request) -> web.Response:
+        return _json(views.retries(self._gateway, self._clock()))
+
+    async def upstreams(self, request: web.Request) -> web.Response:
+        return _json(views.upstreams(self._gateway, self._clock()))
+
+    async def routes(self, request: web.Request) -> web.Response:
+        return _json(views.routes(self._gateway))
+
+    async def config(self, request: web.Request) -> web.Response:
+        return _json(effective(self._gateway.config))
+
+    # --- changing -----------------------------------------------------------------------------
+
+    async def drain(self, request: web.Request) -> web.Response:
+        """Begin the drain, or find it begun; with ``?wait=10s`` answer when it has ended.
+
+        200 when it has, 202 while it has not.
+        """
+        try:
+            wait = _wait_asked(request)
+        except UnitError as error:
+            return problem(400, f"wait: {error}")
+        self._controls.begin_drain()
+        drained = asyncio.ensure_future(self._controls.drained())
+        try:
+            await asyncio.wait({drained}, timeout=wait)
+        finally:
+            over = drained.done()
+            drained.cancel()
+        cut = drained.result() if over else self._controls.drain_cut
+        document = {
+            "status": "drained" if over else "draining",
+            "cut": cut,
+            "in_flight": views.in_flight_counts(self._gateway),
+        }
+        return _json(document, 200 if over else 202)
+
+    async def order(self, request: web.Request) -> web.Response:
+        """Force a breaker open, disable it, or reset it; the answer is the breaker as it is now."""
+        name, order = request.match_info["name"], request.match_info["order"]
+        entry = self._gateway.bindings.breakers.get(name)
+        if entry is None:
+            return problem(404, f"There is no circuit breaker {name!r}; see /circuit-breakers.")
+        give = _ORDERS.get(order)
+        if give is None:
+            return problem(404, f"{order!r} is no order; {', '.join(_ORDERS)} are.")
+        now = self._clock()
+        give(entry.breaker, now)
+        return _json(views.circuit_breaker(entry, now))
+
+
+def _json(document: views.Document, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status, text=json.dumps(document) + "\n", content_type="application/json"
+    )
+
+
+def _wait_asked(request: web.Request) -> float:
+    """Seconds; 0 where no wait is asked for, the longest for a bare ``?wait``. UnitError."""
+    text = request.query.get("wait")
+    if text is None:
+        return 0.0
+    return min(parse_duration(text), MAX_WAIT) if text else MAX_WAIT

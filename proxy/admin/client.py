@@ -1,0 +1,90 @@
+"""`drain`: ask a running proxy to drain, and wait until it has. The preStop hook.
+
+Only the standard library, so that it starts fast; and never through a proxy, for the pods that
+this runs in have HTTP_PROXY set to the very proxy that is to drain.
+"""
+
+import json
+import sys
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
+
+DRAINED, UNREACHABLE, CUT = 0, 1, 3
+"""Exit statuses."""
+
+_WAIT = 2
+"""Seconds that the proxy may hold one answer back: how often progress is shown, at least."""
+_TIMEOUT = 10.0
+"""Seconds after which a proxy that says nothing is given up."""
+
+
+def drain(url: str) -> int:
+    """Ask the admin address `url` (``http://127.0.0.1:7072``) to drain; the exit status.
+
+    0: drained, nothing lost; 3: some requests were cut; 1: no proxy answers there, or it refuses.
+    A proxy that was draining and then is gone has ended its drain: what it had cut by then counts.
+    """
+    opener = build_opener(ProxyHandler({}))
+    address = (url if "://" in url else f"http://{url}").rstrip("/") + "/drain"
+    answer: dict[str, Any] | None = None
+    shown = ""
+    while answer is None or answer["status"] != "drained":
+        query = "" if answer is None else f"?wait={_WAIT}s"
+        try:
+            answer = _ask(opener, address + query)
+        except HTTPError as error:
+            return _fail(f"{url} refuses to drain: {_detail(error)}")
+        except TimeoutError:
+            return _fail(f"{url} does not answer within {_TIMEOUT:g} s")
+        except (OSError, HTTPException) as error:
+            if answer is None:
+                return _fail(f"no proxy answers at {url}: {getattr(error, 'reason', error)}")
+            print("drain: the proxy has ended", flush=True)
+            break
+        except (ValueError, KeyError, TypeError):
+            return _fail(f"what answers at {url} is no resilience proxy")
+        shown = _show(answer, shown)
+    return CUT if answer["cut"] else DRAINED
+
+
+def _ask(opener: OpenerDirector, address: str) -> dict[str, Any]:
+    """One answer. OSError, HTTPException, ValueError, KeyError or TypeError: it is not one."""
+    with opener.open(Request(address, method="POST"), timeout=_TIMEOUT) as response:
+        document = json.load(response)
+    flying = document["in_flight"]
+    return {
+        "status": str(document["status"]),
+        "cut": int(document["cut"]),
+        "inbound": int(flying["inbound"]),
+        "outbound": int(flying["outbound"]),
+    }
+
+
+def _show(answer: dict[str, Any], shown: str) -> str:
+    """Print how far it is, unless that was the last line already."""
+    if answer["status"] == "drained":
+        line = (
+            f"drained: {answer['cut']} requests cut" if answer["cut"] else "drained: nothing lost"
+        )
+    else:
+        line = f"draining: {answer['inbound']} inbound, {answer['outbound']} outbound in flight"
+    if line != shown:
+        print(line, flush=True)
+    return line
+
+
+def _detail(error: HTTPError) -> str:
+    """What the problem document says, else the status."""
+    try:
+        return str(json.load(error)["detail"])
+    except (ValueError, KeyError, TypeError, OSError, HTTPException):
+        return f"status {error.code}"
+    finally:
+        error.close()
+
+
+def _fail(message: str) -> int:
+    print(f"drain: {message}", file=sys.stderr)
+    return UNREACHABLE

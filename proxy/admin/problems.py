@@ -1,0 +1,48 @@
+"""Every error of the admin API as a problem document (RFC 9457); no traceback ever leaves here."""
+
+import json
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from proxy.telemetry import events
+
+
+def problem(status: int, detail: str) -> web.Response:
+    """`type` about:blank: the status says it all, and `title` is its phrase (section 4.2.1)."""
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    return web.Response(
+        status=status, text=json.dumps(document) + "\n", content_type="application/problem+json"
+    )
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Outermost: whatever goes wrong further in ends here."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        response = problem(error.status, _detail(request, error))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+    except Exception as error:  # noqa: BLE001 - the last resort of the admin side
+        events.bug("an admin request failed", error, method=request.method, path=request.path)
+        response = problem(500, "A bug of the proxy; its log has the details.")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _detail(request: web.Request, error: web.HTTPException) -> str:
+    if isinstance(error, web.HTTPNotFound):
+        return "There is no such endpoint; GET / lists those that there are."
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = " or ".join(sorted(error.allowed_methods))
+        return f"{request.method} is not for this endpoint; {allowed} is."
+    return error.text or error.reason

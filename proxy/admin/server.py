@@ -1,0 +1,59 @@
+"""The admin API on its own address, in the same loop as the data plane."""
+
+import contextlib
+import logging
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from prometheus_client import CollectorRegistry
+
+from proxy.admin.api import AdminApi
+from proxy.admin.controls import Controls
+from proxy.config.model import Address
+from proxy.telemetry.observed import Gateway
+
+_GRACE = 1.0
+"""Seconds that requests under way are given when the server stops."""
+
+_log = logging.getLogger("proxy.admin")
+
+
+def _worth_logging(record: logging.LogRecord) -> bool:
+    """Not that somebody sent what is no HTTP: it got its 400, and a port scan is no event."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
+
+
+_log.addFilter(_worth_logging)
+
+
+class AdminServer:
+    """Started once, stopped once."""
+
+    def __init__(self, gateway: Gateway, controls: Controls, registry: CollectorRegistry) -> None:
+        self._application = AdminApi(gateway, controls, registry).application()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, address: Address) -> tuple[str, int]:
+        """Listen; the host and port that it is bound to. OSError: the address is not to be had."""
+        runner = web.AppRunner(
+            self._application,
+            access_log=None,
+            logger=_log,
+            handle_signals=False,
+            shutdown_timeout=_GRACE,
+        )
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(runner.cleanup)
+            await runner.setup()
+            await web.TCPSite(runner, address.host, address.port).start()
+            undo.pop_all()
+        self._runner = runner
+        host, port = runner.addresses[0][:2]
+        return host, port
+
+    async def stop(self) -> None:
+        """Close the listener, let requests under way end for a moment, close the rest."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()

@@ -1,0 +1,186 @@
+"""The running proxy: everything put together, served, and taken down again in order."""
+
+import asyncio
+import gc
+import logging
+import random
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import uvloop
+
+from proxy.admin.server import AdminServer
+from proxy.config.loading import Loaded
+from proxy.config.model import Address, Config, Listener
+from proxy.exchange.binding import Bindings
+from proxy.exchange.gateway import Gateway, ListenerGate
+from proxy.lifecycle import Lifecycle
+from proxy.routing.table import RouteTable
+from proxy.telemetry import events
+from proxy.telemetry.access_log import AccessLog
+from proxy.telemetry.line_writer import LineWriter
+from proxy.telemetry.metrics import registry_of
+from proxy.upstream.registry import Upstreams
+from proxy.wire.downstream import Downstream
+from proxy.wire.upstream import UpstreamConnection
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted; the kernel's own limit may be lower."""
+_FLUSH_SECONDS = 1.0
+_STDOUT, _STDERR = 1, 2
+
+_log = logging.getLogger("proxy.app")
+
+
+class CannotListen(Exception):
+    """An address of the configuration could not be bound; the text says which and why."""
+
+
+def run(loaded: Loaded, config_path: Path | None) -> int:
+    """Serve until told to end. The exit status: 0, 3 for a drain that cut, 1 for no address."""
+    _raise_file_limit(loaded.config)
+    log = LineWriter(_STDERR)
+    handler = events.install(log, loaded.config.access_log.format)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(loaded, log))
+    except CannotListen as error:
+        print(f"resilience-proxy: {error}", file=sys.stderr)
+        return 1
+    finally:
+        events.uninstall(handler)
+
+
+async def _serve(loaded: Loaded, log: LineWriter) -> int:
+    return await _Proxy(loaded, log).serve()
+
+
+class _Proxy:
+    """One process's worth of proxy; built within its event loop."""
+
+    def __init__(self, loaded: Loaded, log: LineWriter) -> None:
+        self._loaded = loaded
+        self._config = config = loaded.config
+        self._log = log
+        self._access = LineWriter(_STDOUT)
+        self._upstreams = Upstreams(config.upstreams, UpstreamConnection)
+        bindings = Bindings(config, self._upstreams, random.random, events.breaker_transition)
+        access_log = AccessLog(config.access_log, random.random, self._access)
+        self._gateway = Gateway(
+            config,
+            table=RouteTable(config),
+            upstreams=self._upstreams,
+            bindings=bindings,
+            random=random.random,
+            observers=[access_log.record],
+        )
+        self._lifecycle = Lifecycle(self._gateway, config.drain, loaded.filename)
+        registry = registry_of(self._gateway, self._lifecycle, (self._access, self._log))
+        self._admin = AdminServer(self._gateway, self._lifecycle, registry)
+        self._servers: list[asyncio.Server] = []
+
+    async def serve(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            name = signal.Signals(number).name
+            loop.add_signal_handler(number, self._lifecycle.on_signal, name)
+        try:
+            bound = await self._open()
+            self._announce(bound)
+            # What lives until the end is not looked at again by every collection.
+            gc.collect()
+            gc.freeze()
+            return await self._lifecycle.ended()
+        finally:
+            await self._close()
+
+    async def _open(self) -> Mapping[str, str]:
+        """Open all addresses; the admin one first, so that a probe meets 'not ready'."""
+        bound = {}
+        try:
+            host, port = await self._admin.start(self._config.admin.address)
+        except OSError as error:
+            raise _cannot("admin.address", self._config.admin.address, error) from None
+        bound["admin"] = str(Address(host, port))
+        self._gateway.own_addresses.add(host, port)
+        addresses = {
+            Listener.OUTBOUND: self._config.listeners.outbound.address,
+            Listener.INBOUND: self._config.listeners.inbound.address,
+        }
+        for listener, address in addresses.items():
+            server = await self._listen(listener, address)
+            self._servers.append(server)
+            host, port = server.sockets[0].getsockname()[:2]
+            bound[listener.value] = str(Address(host, port))
+            self._gateway.own_addresses.add(host, port)
+            self._lifecycle.serving(listener, server)
+        return bound
+
+    async def _listen(self, listener: Listener, address: Address) -> asyncio.Server:
+        gate: ListenerGate = self._gateway.gates[listener]
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.create_server(
+                lambda: Downstream(gate), address.host, address.port, backlog=BACKLOG
+            )
+        except OSError as error:
+            raise _cannot(f"listeners.{listener.value}.address", address, error) from None
+
+    def _announce(self, bound: Mapping[str, str]) -> None:
+        """Where it serves, and how to use that: for whoever started it by hand."""
+        source = self._loaded.filename or "none: the embedded default"
+        port = bound["outbound"].rpartition(":")[2]
+        lines = (
+            f"resilience-proxy is serving (configuration: {source})",
+            f"  outbound  {bound['outbound']}   the service's own calls:  "
+            f"export HTTP_PROXY=http://127.0.0.1:{port}",
+            f"  inbound   {bound['inbound']}   its callers come in here, on to "
+            f"{self._config.upstreams['app'].endpoints[0]}",
+            f"  admin     {bound['admin']}   /status /metrics /health/ready",
+        )
+        for line in lines:
+            self._log.write(line.encode() + b"\n")
+
+    async def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for gate in self._gateway.gates.values():
+            for connection in tuple(gate.connections):
+                connection.close_idle()
+        await self._until_flushed()
+        self._upstreams.close()
+        await self._upstreams.wait_closed()
+        await self._admin.stop()
+        self._access.flush(_FLUSH_SECONDS)
+
+    async def _until_flushed(self) -> None:
+        """Let the last answers leave; what is still there after a moment will not be read."""
+        gates = self._gateway.gates.values()
+        for _ in range(int(_FLUSH_SECONDS / 0.02)):
+            if not any(gate.connections for gate in gates):
+                return
+            await asyncio.sleep(0.02)
+        for gate in gates:
+            for connection in tuple(gate.connections):
+                connection.cut()
+
+
+def _cannot(key: str, address: Address, error: OSError) -> CannotListen:
+    reason = error.strerror or str(error)
+    return CannotListen(f"cannot listen on {address} ({key}): {reason}")
+
+
+def _raise_file_limit(config: Config) -> None:
+    """The soft limit of open files up to the hard one: each exchange takes two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < config.limits.connections:
+        print(
+            f"resilience-proxy: only {hard} files may be open (ulimit -n), fewer than "
+            f"limits.connections {config.limits.connections}",
+            file=sys.stderr,
+        )

@@ -1,0 +1,302 @@
+"""One attempt: an endpoint, a connection to it, the request sent, a response's head received.
+
+An attempt settles its breaker permit exactly once, with the one `Outcome` that the retry policy,
+the metrics and the log see too.
+"""
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from proxy.errors import (
+    AttemptTimeout,
+    BodyTimeout,
+    CircuitOpen,
+    ConnectTimeout,
+    ProxyError,
+)
+from proxy.exchange.binding import Binding
+from proxy.exchange.events import Event
+from proxy.exchange.heads import informational_head
+from proxy.http.response import ResponseHead
+from proxy.outcome import Outcome, Verdict
+from proxy.policies.circuit_breaker import CircuitBreaker, CircuitPermit, CircuitRefusal
+from proxy.policies.deadline import Deadline
+from proxy.upstream.endpoint import Endpoint
+from proxy.wire.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from proxy.exchange.exchange import Exchange
+
+
+class Attempt:
+    """One attempt, and its record: endpoint, status or failure, seconds taken and waited before.
+
+    `head` is the response's head once it is there, `piece` the part of the body that came with
+    it, `ended` whether that was all.
+    """
+
+    __slots__ = (
+        "_breaker",
+        "_deadline",
+        "_exchange",
+        "_permit",
+        "binding",
+        "chosen",
+        "connection",
+        "duration",
+        "ended",
+        "endpoint",
+        "failure",
+        "head",
+        "number",
+        "piece",
+        "started",
+        "status",
+        "wait",
+    )
+
+    def __init__(self, exchange: "Exchange", binding: Binding, number: int, wait: float) -> None:
+        self._exchange = exchange
+        self.binding = binding
+        self._breaker: CircuitBreaker | None = None
+        self._permit: CircuitPermit | None = None
+        self.number = number
+        self.wait = wait
+        self.endpoint = ""
+        self.status = 0
+        self.failure = ""
+        self.duration = 0.0
+        self.chosen: Endpoint | None = None
+        self.connection: UpstreamConnection | None = None
+        self.head: ResponseHead | None = None
+        self.piece = b""
+        self.ended = False
+        self.started = now = monotonic()
+        self._deadline = Deadline.within(exchange.deadline, now, binding.policies.timeouts.attempt)
+
+    async def run(self) -> ResponseHead:
+        """The response's head. Raises what came instead of it; the attempt is settled then."""
+        try:
+            endpoint = await self._choose()
+            # The pool keeps what the factory made; its own type for it says less.
+            connection: Any = endpoint.pool.take()
+            if connection is None:
+                connection = await self._connect(endpoint)
+            self.connection = connection
+            self._send(connection)
+            head = await self._receive()
+        except ProxyError as error:
+            self._end(error)
+            raise
+        self.status = head.status
+        self._settle(Outcome(head.status))
+        return head
+
+    # --- before the request is sent -----------------------------------------------------------
+
+    async def _choose(self) -> Endpoint:
+        """An endpoint whose breaker lets the attempt pass, preferably one not yet tried."""
+        upstream = self.binding.upstream
+        if not upstream.ready:
+            await self._resolve()
+        tried = self._exchange.tried
+        refusal = CircuitRefusal(1)
+        refused: set[Endpoint] = set()
+        endpoint = upstream.pick(tried, None)
+        while endpoint is not None:
+            answer = self._admit(endpoint)
+            if answer is None:
+                self.chosen = endpoint
+                self.endpoint = endpoint.label
+                tried.append(endpoint)
+                return endpoint
+            refusal = answer
+            if not self.binding.per_endpoint:
+                break
+            refused.add(endpoint)
+            endpoint = upstream.pick(tried, lambda other: other not in refused)
+        raise circuit_open(refusal, self._breaker)
+
+    async def _resolve(self) -> None:
+        exchange = self._exchange
+        ticket = self.binding.upstream.resolve(
+            lambda error: exchange.wake(error or Event.RESOLVED),
+            self.binding.policies.timeouts.connect,
+        )
+        try:
+            while (happened := await exchange.wait(self._deadline.at)) is not Event.RESOLVED:
+                if happened is Event.ALARM:
+                    raise ConnectTimeout("The name look-up took longer than the attempt may.")
+        finally:
+            ticket.cancel()
+
+    def _admit(self, endpoint: Endpoint) -> CircuitRefusal | None:
+        """Ask the breaker; None: the attempt may go ahead."""
+        binding = self.binding
+        breaker = binding.breaker_of(endpoint)
+        if breaker is None or (self._exchange.holds_breaker and not binding.per_endpoint):
+            return None
+        self._breaker = breaker
+        answer = breaker.admit(monotonic())
+        if isinstance(answer, CircuitRefusal):
+            return answer
+        self._permit = answer
+        return None
+
+    async def _connect(self, endpoint: Endpoint) -> UpstreamConnection:
+        exchange = self._exchange
+        ticket = endpoint.pool.request(exchange.wake, self.binding.policies.timeouts.connect)
+        try:
+            while True:
+                happened = await exchange.wait(self._deadline.at)
+                if isinstance(happened, UpstreamConnection):
+                    return happened
+                if happened is Event.ALARM:
+                    raise ConnectTimeout(f"No connection to {endpoint.where} came free in time.")
+        except ProxyError:
+            ticket.cancel()
+            raise
+
+    # --- the request and its response's head --------------------------------------------------
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        exchange = self._exchange
+        body = exchange.body
+        head = exchange.attempt_head(self)
+        if body is None:
+            data = head
+        else:
+            held = body.attach(connection)
+            data = head + held if held else head
+            if body.flowing:
+                self.pause_clocks()
+        exchange.activity = monotonic()
+        connection.begin(self, exchange.head.method, data, payload=exchange.head.minor == 0)
+
+    async def _receive(self) -> ResponseHead:
+        exchange = self._exchange
+        while self.head is None:
+            paused = self._deadline.paused
+            until = exchange.idle_at if paused else self._deadline.at
+            if await exchange.wait(until) is Event.ALARM:
+                self._check_clocks()
+        return self.head
+
+    @property
+    def clocks_paused(self) -> bool:
+        return self._deadline.paused
+
+    def pause_clocks(self) -> None:
+        """The client's body flows: `idle` watches now, the deadlines stand still."""
+        now = monotonic()
+        self._deadline.pause(now)
+        self._exchange.deadline.pause(now)
+
+    def resume_clocks(self) -> None:
+        """The body has ended, or the attempt has."""
+        if self._deadline.paused:
+            now = monotonic()
+            self._deadline.resume(now)
+            self._exchange.deadline.resume(now)
+
+    def _check_clocks(self) -> None:
+        exchange = self._exchange
+        now = monotonic()
+        timeouts = self.binding.policies.timeouts
+        if self._deadline.paused:
+            if now < exchange.idle_at:
+                return
+            if self.connection is not None and self.connection.write_paused:
+                raise AttemptTimeout(
+                    f"{self.endpoint} took none of the request's body for {timeouts.idle:g} s."
+                )
+            raise BodyTimeout(f"None of the request's body came for {timeouts.idle:g} s.")
+        if now < self._deadline.at:
+            return
+        if exchange.deadline.expired(now):
+            raise exchange.request_timeout()
+        raise AttemptTimeout(
+            f"{self.endpoint} sent no response head within {timeouts.attempt:g} s "
+            "(timeouts.attempt)."
+        )
+
+    # --- what the connection says -------------------------------------------------------------
+
+    def on_informational(self, head: ResponseHead) -> None:
+        self._exchange.on_informational(informational_head(head))
+
+    def on_head(self, head: ResponseHead, piece: bytes, ended: bool) -> None:
+        self.head = head
+        self.piece = piece
+        self.ended = ended
+        self._exchange.wake(Event.HEAD)
+
+    def on_piece(self, piece: bytes) -> None:
+        self._exchange.on_response_piece(piece)
+
+    def on_end(self) -> None:
+        self.ended = True
+        self._exchange.wake(Event.END)
+
+    def on_lost(self, error: ProxyError) -> None:
+        self._exchange.wake(error)
+
+    def on_upstream_writable(self, writable: bool) -> None:
+        body = self._exchange.body
+        if body is not None:
+            body.on_writable(writable)
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def _end(self, error: ProxyError) -> None:
+        """It failed: no response will be used, and the connection is of no more use."""
+        self.failure = error.reason
+        exchange = self._exchange
+        self.resume_clocks()
+        self.release(reusable=False)
+        condition = exchange.condition_of(error)
+        self._settle(Outcome(condition=condition) if condition is not None else None)
+
+    def _settle(self, outcome: Outcome | None) -> None:
+        """Give the breaker's permit back, and count. None: it says nothing of the upstream."""
+        now = monotonic()
+        self.duration = now - self.started
+        permit, breaker = self._permit, self._breaker
+        if permit is not None and breaker is not None:
+            self._permit = None
+            if outcome is None:
+                verdict = Verdict.IGNORED
+            elif outcome in breaker.config.failures:
+                verdict = Verdict.FAILURE
+            else:
+                verdict = Verdict.SUCCESS
+            stood_still = self._deadline.stood_still
+            breaker.settle(permit, verdict, self.duration - stood_still, now)
+        if self.endpoint or self.failure != CircuitOpen.reason:
+            name = self.failure or _CLASSES[self.status // 100]
+            self.binding.stats.count_attempt(self.binding.label, name)
+
+    def release(self, *, reusable: bool) -> None:
+        """Give the connection back; once it is back, nothing more is heard of it."""
+        body = self._exchange.body
+        if body is not None:
+            body.detach()
+        connection, endpoint = self.connection, self.chosen
+        if connection is not None and endpoint is not None:
+            self.connection = None
+            connection.detach()
+            connection.resume_reading()
+            endpoint.pool.give_back(connection, reusable)
+
+
+_CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+def circuit_open(refusal: CircuitRefusal, breaker: CircuitBreaker | None) -> CircuitOpen:
+    """The answer to a refusal: when to ask again, and which breaker it is."""
+    name = breaker.name if breaker is not None else "?"
+    return CircuitOpen(
+        f"The circuit breaker {name!r} is open after too many failures; "
+        f"its next probe is in {refusal.retry_after} s.",
+        retry_after=refusal.retry_after,
+    )

@@ -1,0 +1,104 @@
+"""Attempt after attempt: retry, under the breaker where it counts whole requests."""
+
+from time import monotonic, time
+from typing import TYPE_CHECKING
+
+from proxy.errors import CircuitOpen, ConnectError, ProxyError, ReceiveError, RequestTimeout
+from proxy.exchange.attempt import Attempt, circuit_open
+from proxy.exchange.binding import Binding
+from proxy.http.retry_after import parse_retry_after
+from proxy.outcome import Condition, Outcome, OutcomeSet, Verdict
+from proxy.policies.circuit_breaker import BreakerCounts, CircuitRefusal
+from proxy.policies.retry import Retry, Stop
+
+if TYPE_CHECKING:
+    from proxy.exchange.exchange import Exchange
+
+_KEY_FIELDS = (b"idempotency-key", b"x-idempotency-key")
+_SAID_BY_RETRY_AFTER = (429, 503)
+
+
+async def make_attempts(exchange: "Exchange", binding: Binding) -> Attempt:
+    """The attempt whose response is to be committed. Raises the last failure."""
+    breaker = binding.breaker
+    config = binding.policies.circuit_breaker
+    if breaker is None or config.counts is BreakerCounts.ATTEMPTS:
+        return await _retrying(exchange, binding)
+    permit = breaker.admit(monotonic())
+    if isinstance(permit, CircuitRefusal):
+        raise circuit_open(permit, breaker)
+    exchange.holds_breaker = True
+    verdict = Verdict.IGNORED
+    try:
+        attempt = await _retrying(exchange, binding)
+        verdict = _verdict(config.failures, Outcome(attempt.status))
+    except ProxyError as error:
+        condition = exchange.condition_of(error)
+        if condition is not None:
+            verdict = _verdict(config.failures, Outcome(condition=condition))
+        raise
+    finally:
+        now = monotonic()
+        took = now - exchange.started - exchange.deadline.stood_still
+        breaker.settle(permit, verdict, took, now)
+    return attempt
+
+
+def _verdict(failures: OutcomeSet, outcome: Outcome) -> Verdict:
+    return Verdict.FAILURE if outcome in failures else Verdict.SUCCESS
+
+
+async def _retrying(exchange: "Exchange", binding: Binding) -> Attempt:
+    number, wait = 1, 0.0
+    on = binding.policies.retry.on
+    while True:
+        attempt = Attempt(exchange, binding, number, wait)
+        exchange.attempts.append(attempt)
+        error: ProxyError | None = None
+        try:
+            await attempt.run()
+            outcome = Outcome(attempt.status)
+            if attempt.status < 500 and on.label(outcome) is None:
+                return attempt
+        except (ConnectError, ReceiveError, RequestTimeout) as failure:
+            error = failure
+            outcome = Outcome(condition=failure.condition or Condition.TIMEOUT)
+        except CircuitOpen:
+            exchange.attempts.pop()  # nothing was attempted
+            raise
+        decision = _decide(exchange, binding, attempt, outcome)
+        if isinstance(decision, Stop):
+            binding.stats.count_refused(decision.why.value)
+            if error is not None:
+                raise error
+            return attempt
+        binding.stats.count_retry(decision.condition)
+        exchange.drop(attempt)
+        await exchange.pause(decision.delay)
+        number, wait = number + 1, decision.delay
+
+
+def _decide(
+    exchange: "Exchange", binding: Binding, attempt: Attempt, outcome: Outcome
+) -> Retry | Stop:
+    now = monotonic()
+    retry_after = None
+    if outcome.status in _SAID_BY_RETRY_AFTER and attempt.head is not None:
+        values = attempt.head.values(b"retry-after")
+        retry_after = parse_retry_after(values, time()) if values else None
+    return binding.retry.decide(
+        attempt=attempt.number,
+        outcome=outcome,
+        repeatable=binding.retry.repeatable(exchange.method, _has_key(exchange)),
+        body_whole=exchange.body is None or exchange.body.whole,
+        breaker_closed=exchange.holds_breaker or binding.allows_retry(now),
+        time_left=exchange.deadline.remaining(now),
+        previous_delay=attempt.wait,
+        retry_after=retry_after,
+        budget=binding.budget,
+        now=now,
+    )
+
+
+def _has_key(exchange: "Exchange") -> bool:
+    return any(name.lower() in _KEY_FIELDS for name, _ in exchange.head.fields)

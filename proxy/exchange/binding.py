@@ -1,0 +1,269 @@
+"""A route together with where it leads: the policies' state that one exchange meets.
+
+Most routes have one upstream and so one binding. A route without an upstream has one for each
+authority that callers name, so that one failing host never opens the breaker of another; their
+number is bounded, and only the first hundred have a label of their own in metrics.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from proxy.clock import Random
+from proxy.config.model import Config, PolicyConfig
+from proxy.exchange.stats import RouteStats
+from proxy.http.authority import DEFAULT_PORTS, Authority
+from proxy.policies.budget import RetryBudget
+from proxy.policies.bulkhead import Bulkhead, BulkheadScope
+from proxy.policies.circuit_breaker import (
+    BreakerMode,
+    BreakerScope,
+    BreakerState,
+    CircuitBreaker,
+    CircuitBreakerConfig,
+)
+from proxy.policies.retry import RetryPolicy
+from proxy.routing.table import Route
+from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.registry import Upstreams
+from proxy.upstream.upstream import Upstream
+
+MAX_LABELS = 100
+"""Caller-named authorities with a metric label of their own; the rest count as `other`."""
+MAX_DYNAMIC = 1000
+"""Bindings of caller-named authorities that are kept; idle ones go first."""
+
+OTHER = "other"
+
+Transition: TypeAlias = Callable[[CircuitBreaker, BreakerState, BreakerState, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerEntry:
+    """A breaker and what it stands for; `labelled`: it has metric labels of its own."""
+
+    breaker: CircuitBreaker
+    config: CircuitBreakerConfig
+    route: str
+    upstream: str
+    labelled: bool
+
+
+class Binding:
+    """What an exchange needs once it knows its route and its upstream."""
+
+    __slots__ = (
+        "breaker",
+        "budget",
+        "budget_name",
+        "bulkhead",
+        "endpoint_breakers",
+        "fallback",
+        "label",
+        "labelled",
+        "policies",
+        "retry",
+        "route",
+        "stats",
+        "upstream",
+        "used",
+    )
+
+    def __init__(
+        self,
+        route: Route,
+        policies: PolicyConfig,
+        upstream: Upstream,
+        stats: RouteStats,
+        *,
+        labelled: bool = True,
+    ) -> None:
+        self.route = route
+        self.policies = policies
+        self.upstream = upstream
+        self.stats = stats
+        self.labelled = labelled
+        self.label = upstream.name if labelled else OTHER
+        self.breaker: CircuitBreaker | None = None
+        self.fallback: Binding | None = None
+        self.used = 0.0
+        self.bulkhead: Bulkhead
+        self.budget: RetryBudget
+        self.budget_name: str
+        self.retry: RetryPolicy
+        self.endpoint_breakers: Callable[[Endpoint], CircuitBreaker] | None = None
+
+    def breaker_of(self, endpoint: Endpoint) -> CircuitBreaker | None:
+        """The breaker that an attempt at this endpoint asks, None with `mode: off`."""
+        if self.endpoint_breakers is None:
+            return self.breaker
+        return self.endpoint_breakers(endpoint)
+
+    @property
+    def per_endpoint(self) -> bool:
+        """Whether each endpoint has a breaker of its own."""
+        return self.endpoint_breakers is not None
+
+    def allows_retry(self, now: float) -> bool:
+        """Whether some breaker that another attempt could ask is closed."""
+        if self.endpoint_breakers is None:
+            return self.breaker is None or self.breaker.allows_retry(now)
+        breakers = map(self.endpoint_breakers, self.upstream.endpoints)
+        return any(breaker.allows_retry(now) for breaker in breakers)
+
+    def idle(self, now: float) -> bool:
+        """Whether it can be forgotten: nothing under way, nothing to remember."""
+        closed = self.breaker is None or self.breaker.state(now) is BreakerState.CLOSED
+        return closed and self.bulkhead.in_use == 0 and self.bulkhead.queued == 0
+
+
+class Bindings:
+    """Makes bindings and keeps the policies' state by name, for the admin side to look at.
+
+    `labels`: the caller-named authorities that have a metric label of their own.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        upstreams: Upstreams,
+        random: Random,
+        on_transition: Transition | None = None,
+    ) -> None:
+        self._config = config
+        self._upstreams = upstreams
+        self._random = random
+        self._on_transition = on_transition
+        self._static: dict[str, Binding] = {}
+        self._dynamic: dict[tuple[str, str], Binding] = {}
+        self.labels: set[str] = set()
+        self.breakers: dict[str, BreakerEntry] = {}
+        self.bulkheads: dict[str, Bulkhead] = {}
+        self.budgets: dict[str, RetryBudget] = {}
+        self.stats: dict[tuple[str, str], RouteStats] = {}
+
+    def of_route(self, route: Route) -> Binding:
+        """The binding of a route that names its upstream."""
+        binding = self._static.get(route.name)
+        if binding is None:
+            upstream = self._upstreams[str(route.config.upstream)]
+            binding = self._static[route.name] = self._bind(route, upstream, None)
+        return binding
+
+    def of_authority(self, route: Route, scheme: str, authority: Authority, now: float) -> Binding:
+        """The binding of a route that leaves the upstream to the caller."""
+        port = authority.port or DEFAULT_PORTS[scheme]
+        name = str(Authority(authority.host, port))
+        key = (route.name, f"{scheme}://{name}")
+        binding = self._dynamic.get(key)
+        if binding is None:
+            if len(self._dynamic) >= MAX_DYNAMIC:
+                self._forget_idle(now)
+            upstream = self._upstreams.for_authority(scheme, authority.host, port)
+            binding = self._dynamic[key] = self._bind(route, upstream, name)
+        binding.used = now
+        return binding
+
+    def stats_of(self, listener: str, route: str) -> RouteStats:
+        """The counters of a listener and route; route "" counts what never had one."""
+        key = (listener, route)
+        stats = self.stats.get(key)
+        if stats is None:
+            stats = self.stats[key] = RouteStats(listener, route)
+        return stats
+
+    def _bind(self, route: Route, upstream: Upstream, authority: str | None) -> Binding:
+        policies = route.config.policies
+        labelled = authority is None or self._claim_label(authority)
+        stats = self.stats_of(route.listener.value, route.name)
+        binding = Binding(route, policies, upstream, stats, labelled=labelled)
+        name = route.name if authority is None else f"{route.name}:{authority}"
+        self._bind_breaker(binding, name)
+        binding.bulkhead = self._bulkhead(name, binding)
+        binding.budget_name, binding.budget = self._budget(name, binding)
+        binding.retry = RetryPolicy(policies.retry, self._random)
+        fallback = policies.fallback
+        if fallback is not None and fallback.upstream is not None:
+            binding.fallback = self._bind_fallback(binding, fallback.upstream)
+        return binding
+
+    def _bind_fallback(self, binding: Binding, upstream: str) -> Binding:
+        """One attempt at another upstream, under that upstream's own breaker."""
+        fallback = Binding(
+            binding.route, binding.policies, self._upstreams[upstream], binding.stats
+        )
+        self._bind_breaker(fallback, f"{binding.route.name}:{upstream}")
+        fallback.bulkhead = binding.bulkhead
+        fallback.budget, fallback.retry = binding.budget, binding.retry
+        return fallback
+
+    def _shared_name(self, binding: Binding, own: object, of_policy: object, name: str) -> str:
+        """`policy:upstream`, or `name` where the route changes the policy's settings for itself."""
+        if own != of_policy:
+            return name
+        return f"{binding.route.config.policy}:{binding.upstream.name}"
+
+    def _bind_breaker(self, binding: Binding, name: str) -> None:
+        config = binding.policies.circuit_breaker
+        if config.mode is BreakerMode.OFF:
+            return
+        if config.scope is BreakerScope.ENDPOINT:
+
+            def of_endpoint(endpoint: Endpoint) -> CircuitBreaker:
+                return self._breaker(f"{name}:{endpoint.label}", binding)
+
+            binding.endpoint_breakers = of_endpoint
+            return
+        if config.scope is BreakerScope.UPSTREAM:
+            name = self._shared_name(binding, config, self._policy(binding).circuit_breaker, name)
+        binding.breaker = self._breaker(name, binding)
+
+    def _breaker(self, name: str, binding: Binding) -> CircuitBreaker:
+        entry = self.breakers.get(name)
+        if entry is None:
+            config = binding.policies.circuit_breaker
+            breaker = CircuitBreaker(name, config)
+            breaker.on_transition = self._on_transition
+            entry = self.breakers[name] = BreakerEntry(
+                breaker, config, binding.route.name, binding.upstream.name, binding.labelled
+            )
+        return entry.breaker
+
+    def _bulkhead(self, name: str, binding: Binding) -> Bulkhead:
+        config = binding.policies.bulkhead
+        if config.scope is BulkheadScope.UPSTREAM:
+            name = self._shared_name(binding, config, self._policy(binding).bulkhead, name)
+        bulkhead = self.bulkheads.get(name)
+        if bulkhead is None:
+            bulkhead = self.bulkheads[name] = Bulkhead(name, config)
+        return bulkhead
+
+    def _budget(self, name: str, binding: Binding) -> tuple[str, RetryBudget]:
+        """One for each upstream and policy."""
+        config = binding.policies.retry.budget
+        name = self._shared_name(binding, config, self._policy(binding).retry.budget, name)
+        budget = self.budgets.get(name)
+        if budget is None:
+            budget = self.budgets[name] = RetryBudget(config)
+        return name, budget
+
+    def _policy(self, binding: Binding) -> PolicyConfig:
+        return self._config.policies[binding.route.config.policy]
+
+    def _claim_label(self, authority: str) -> bool:
+        if authority not in self.labels:
+            if len(self.labels) >= MAX_LABELS:
+                return False
+            self.labels.add(authority)
+        return True
+
+    def _forget_idle(self, now: float) -> None:
+        """Drop the longest unused tenth of the caller-named bindings that are idle."""
+        idle = [(key, binding) for key, binding in self._dynamic.items() if binding.idle(now)]
+        idle.sort(key=lambda item: item[1].used)
+        for key, binding in idle[: MAX_DYNAMIC // 10]:
+            del self._dynamic[key]
+            self.bulkheads.pop(binding.bulkhead.name, None)
+            if binding.breaker is not None:
+                self.breakers.pop(binding.breaker.name, None)
+            self.budgets.pop(binding.budget_name, None)

@@ -1,0 +1,13 @@
+"""What wakes an exchange, beside failures and connections, which come as themselves."""
+
+from enum import Enum
+
+
+class Event(Enum):
+    ALARM = "alarm"  # the time that was waited for has come
+    RESOLVED = "resolved"  # the upstream has addresses now
+    GRANTED = "granted"  # the bulkhead's queue has moved up to this exchange
+    HEAD = "head"  # the response's head is there
+    END = "end"  # the response's body has ended
+    BODY_END = "body-end"  # the request's body has ended, so the clocks run again
+    WRITABLE = "writable"  # the client takes more

@@ -1,0 +1,423 @@
+"""One client request, from its head to settle, as one coroutine.
+
+    route → admit (bulkhead) → attempts (breaker, deadline, connection, retry) → commit → relay
+        → settle
+
+Before commit all may be done again; after it nothing is. `_commit` is the one place where that
+line is crossed. Whatever happens, `_settle` gives back what is held, exactly once, and records.
+"""
+
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from proxy.errors import (
+    BulkheadFull,
+    CircuitOpen,
+    ClientGone,
+    ConnectError,
+    DrainCut,
+    Draining,
+    InternalError,
+    ProxyError,
+    QueueTimeout,
+    ReceiveError,
+    RequestTimeout,
+    UpstreamTruncated,
+)
+from proxy.exchange.answers import error_answer, fallback_answer
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.attempts import make_attempts
+from proxy.exchange.binding import Binding
+from proxy.exchange.body import RequestBody
+from proxy.exchange.events import Event
+from proxy.exchange.heads import RETRY_FIELD, caller_timeout, timeout_lines
+from proxy.exchange.relay import Relay
+from proxy.exchange.script import Script, event
+from proxy.http.request import RequestHead
+from proxy.outcome import Condition
+from proxy.policies.bulkhead import BulkheadPermit, BulkheadRefusal, BulkheadWait
+from proxy.policies.deadline import Deadline
+from proxy.upstream.endpoint import Endpoint
+from proxy.wire.alarm import NEVER
+from proxy.wire.downstream import Downstream
+
+if TYPE_CHECKING:
+    from proxy.exchange.gateway import ListenerGate
+
+_log = logging.getLogger("proxy.exchange")
+
+
+class Exchange(Script):
+    """One request and what became of it; also the record that observers get once it is settled.
+
+    `reason` is "" where the upstream answered. `duration` is in seconds, `started` monotonic.
+    """
+
+    __slots__ = (
+        "_bulkhead_permit",
+        "activity",
+        "attempts",
+        "binding",
+        "body",
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "committed",
+        "cutoff",
+        "deadline",
+        "downstream",
+        "duration",
+        "fallback",
+        "gate",
+        "head",
+        "holds_breaker",
+        "host",
+        "keep_alive",
+        "listener",
+        "method",
+        "path",
+        "prefix",
+        "reason",
+        "relay",
+        "request_id",
+        "route",
+        "shortened",
+        "started",
+        "status",
+        "trace",
+        "tried",
+        "upstream",
+    )
+
+    def __init__(
+        self, gate: "ListenerGate", downstream: Downstream, head: RequestHead, piece: bytes
+    ) -> None:
+        super().__init__()
+        self.started = self.activity = monotonic()
+        self.gate = gate
+        self._bulkhead_permit: BulkheadPermit | None = None
+        self.downstream = downstream
+        self.head = head
+        self.listener = gate.listener
+        self.client = downstream.client
+        self.method = head.method
+        self.host = head.host
+        self.path = head.path
+        self.keep_alive = head.keep_alive
+        self.request_id = gate.request_id(head)
+        self.trace = gate.trace(head)
+        self.body = (
+            RequestBody(downstream, piece, complete=not downstream.receiving, limit=0)
+            if head.has_body
+            else None
+        )
+        self.binding: Binding | None = None
+        self.deadline: Deadline
+        self.cutoff = NEVER
+        self.prefix = b""
+        self.relay: Relay | None = None
+        self.attempts: list[Attempt] = []
+        self.tried: list[Endpoint] = []
+        self.committed = False
+        self.holds_breaker = False
+        self.shortened = False
+        self.fallback = False
+        self.route = ""
+        self.upstream = ""
+        self.status = 0
+        self.reason = ""
+        self.duration = 0.0
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    @property
+    def trace_id(self) -> str:
+        return self.trace.trace_id
+
+    # --- the way of a request -----------------------------------------------------------------
+
+    async def run(self) -> None:
+        """All of it. Ends with the client's connection handed back."""
+        try:
+            self.binding = binding = self.gate.bind(self.head)
+            self._enter(binding)
+            self._bulkhead_permit = await self._admit(binding)
+            await self._respond(binding)
+        except ProxyError as error:
+            self._conclude(error)
+        except Exception:  # noqa: BLE001 - one request's bug must not become another's outage
+            _log.exception("internal error in request %s", self.request_id)
+            self._conclude(InternalError("This is a bug of the proxy; its log has a traceback."))
+        self._settle()
+
+    def _enter(self, binding: Binding) -> None:
+        """The route is known: its clocks start, with the request's head."""
+        route = binding.route
+        self.route = route.name
+        self.upstream = binding.label
+        binding.budget.record_request(self.started)
+        timeouts = binding.policies.timeouts
+        self.deadline = Deadline(self.started, timeouts.request)
+        given = caller_timeout(self.head.held)
+        if given is not None and given < timeouts.request:
+            self.shortened = True
+            self.deadline.shorten(self.started, given)
+        if timeouts.max_duration:
+            self.cutoff = self.started + timeouts.max_duration
+        if self.body is not None:
+            self.body.set_limit(binding.policies.retry.body_limit)
+        self.prefix = self.gate.request_prefix(self)
+
+    async def _admit(self, binding: Binding) -> BulkheadPermit:
+        """A place in the bulkhead, now or after a wait in its queue."""
+        bulkhead = binding.bulkhead
+        answer = bulkhead.admit(monotonic())
+        if isinstance(answer, BulkheadPermit):
+            return answer
+        if isinstance(answer, BulkheadRefusal):
+            raise BulkheadFull(
+                f"All {answer.limit} places of bulkhead {bulkhead.name!r} are taken, and its "
+                f"queue of {answer.max_queue} is full."
+            )
+        return await self._queue(binding, answer)
+
+    async def _queue(self, binding: Binding, place: BulkheadWait) -> BulkheadPermit:
+        place.on_granted = lambda: self.wake(Event.GRANTED)
+        try:
+            while place.permit is None:
+                happened = await self.wait(min(place.deadline, self.deadline.at))
+                if happened is Event.ALARM and place.permit is None:
+                    if self.deadline.expired(monotonic()):
+                        raise self.request_timeout()
+                    seconds = binding.policies.bulkhead.queue_timeout
+                    raise QueueTimeout(
+                        f"No place in bulkhead {binding.bulkhead.name!r} came free within "
+                        f"{seconds:g} s (bulkhead.queue_timeout)."
+                    )
+        except ProxyError:
+            binding.bulkhead.abandon(place)
+            raise
+        return place.permit
+
+    async def _respond(self, binding: Binding) -> None:
+        """The upstream's answer, or the fallback's in its place."""
+        fallback = binding.policies.fallback
+        try:
+            attempt = await make_attempts(self, binding)
+        except ProxyError as error:
+            if fallback is None or not fallback.covers_reason(error.reason):
+                raise
+            await self._fall_back(binding, error, 0)
+            return
+        if fallback is not None and fallback.covers_status(attempt.status):
+            self.drop(attempt)
+            await self._fall_back(binding, None, attempt.status)
+            return
+        await self._relay(attempt)
+
+    async def _relay(self, attempt: Attempt, status_field: bytes = b"") -> None:
+        """Commit to this response, and pass its body on to the end."""
+        head = attempt.head
+        assert head is not None
+        self.status = head.status
+        self.relay = relay = Relay(self, attempt)
+        self.committed = True
+        relay.commit(head, status_field)
+        await relay.run()
+
+    async def _fall_back(self, binding: Binding, error: ProxyError | None, received: int) -> None:
+        """The fallback instead of `error`, or of the upstream's status `received`."""
+        fallback = binding.policies.fallback
+        assert fallback is not None
+        status_field = self.gate.proxy_status.value(
+            error=error, fallback=True, received_status=received or None
+        )
+        if fallback.response is None:
+            assert binding.fallback is not None
+            attempt = Attempt(self, binding.fallback, 1, 0.0)
+            self.attempts.append(attempt)
+            try:
+                await attempt.run()
+            except (ConnectError, ReceiveError, RequestTimeout, CircuitOpen) as failure:
+                raise error or failure from None
+            self._count_fallback(binding, error)
+            await self._relay(attempt, status_field)
+            return
+        self._count_fallback(binding, error)
+        self.committed = True
+        self.status = fallback.response.status
+        self.bytes_out = len(fallback.response.body)
+        self.downstream.write(fallback_answer(self.gate, self, fallback.response, status_field))
+
+    def _count_fallback(self, binding: Binding, error: ProxyError | None) -> None:
+        self.fallback = True
+        self.reason = error.reason if error is not None else ""
+        binding.stats.fallbacks += 1
+
+    # --- endings ------------------------------------------------------------------------------
+
+    def _conclude(self, error: ProxyError) -> None:
+        """It failed: answer if nothing was sent yet, else make sure that nothing looks whole."""
+        self.reason = error.reason
+        attempt = self.attempts[-1] if self.attempts else None
+        if attempt is not None:
+            self.take_back(attempt, reusable=False)
+        if self.committed:
+            # There is no honest end any more: close, or reset where closing would look like one.
+            self.keep_alive = False
+            self.downstream.cut(reset=self.relay is not None and self.relay.ends_by_close)
+            return
+        self.status = error.status
+        if isinstance(error, ClientGone):
+            self.keep_alive = False
+            return
+        self.downstream.write(error_answer(self.gate, self, error))
+
+    def _settle(self) -> None:
+        """Everything back, in reverse order, and then the record."""
+        self.bytes_in = self.downstream.request_bytes if self.head.has_body else 0
+        permit, binding = self._bulkhead_permit, self.binding
+        if permit is not None and binding is not None:
+            binding.bulkhead.release(permit)
+        self.duration = monotonic() - self.started
+        self.gate.settled(self)
+        # Attempts and relay point back here: without this only the cycle collector could free it.
+        self.attempts.clear()
+        self.relay = None
+        self.downstream.finish(keep_alive=self.keep_alive)
+
+    def drop(self, attempt: Attempt) -> None:
+        """This response will not be used; its connection is, if it came whole."""
+        attempt.resume_clocks()
+        self.take_back(attempt, reusable=attempt.ended)
+
+    def take_back(self, attempt: Attempt, *, reusable: bool) -> None:
+        connection = attempt.connection
+        if connection is not None:
+            if self.committed:
+                self.bytes_out = connection.payload_bytes
+            attempt.release(reusable=reusable)
+
+    async def pause(self, seconds: float) -> None:
+        """The wait before another attempt."""
+        until = monotonic() + seconds
+        while monotonic() < until:
+            await self.wait(until)
+
+    # --- waiting ------------------------------------------------------------------------------
+
+    async def wait(self, until: float) -> Any:
+        """What happens next; Event.ALARM at `until` (monotonic seconds) at the latest.
+
+        Raises what ends the exchange or the attempt: a ProxyError that something woke it with.
+        """
+        self.downstream.alarm.set(until if until < self.cutoff else self.cutoff)
+        happened = await event()
+        if isinstance(happened, ProxyError):
+            raise happened
+        if happened is Event.ALARM and monotonic() >= self.cutoff:
+            raise self._overlong()
+        return happened
+
+    @property
+    def idle_at(self) -> float:
+        """When it will have been too long since a byte of a body moved."""
+        assert self.binding is not None
+        return self.activity + self.binding.policies.timeouts.idle
+
+    def request_timeout(self) -> RequestTimeout:
+        assert self.binding is not None
+        if self.shortened:
+            return RequestTimeout("The time that the caller gave for this request is over.")
+        seconds = self.binding.policies.timeouts.request
+        return RequestTimeout(f"No answer within {seconds:g} s (timeouts.request).")
+
+    def _overlong(self) -> ProxyError:
+        assert self.binding is not None
+        seconds = self.binding.policies.timeouts.max_duration
+        text = f"The exchange took longer than {seconds:g} s (timeouts.max_duration)."
+        return UpstreamTruncated(text) if self.committed else RequestTimeout(text)
+
+    def condition_of(self, error: ProxyError) -> Condition | None:
+        """What a failure says about the upstream; None: nothing."""
+        if isinstance(error, RequestTimeout) and not self.shortened:
+            # The policy's own deadline: the upstream had its time. One that the caller made
+            # shorter says nothing about the upstream.
+            return Condition.TIMEOUT
+        return error.condition
+
+    # --- what the attempts ask and say --------------------------------------------------------
+
+    def attempt_head(self, attempt: Attempt) -> bytes:
+        """The request's head for this attempt: what is the same for all, and its own fields."""
+        gate = self.gate
+        held = self.head.held
+        parts = [self.prefix, gate.propagator.inject(self.trace, gate.propagator.new_span_id())]
+        if attempt.number > 1:
+            parts.append(b"X-Retry-Attempt: %d\r\n" % (attempt.number - 1))
+        elif RETRY_FIELD in held:
+            parts.append(b"X-Retry-Attempt: " + held[RETRY_FIELD][0] + b"\r\n")
+        if attempt.binding.policies.timeouts.propagate:
+            left = self.deadline.remaining(monotonic())
+            parts.append(timeout_lines(left, grpc=b"grpc-timeout" in held))
+        if self.head.expects_continue and self.body is not None and not self.body.started:
+            parts.append(b"Expect: 100-continue\r\n")
+        parts.append(b"\r\n")
+        return b"".join(parts)
+
+    def on_informational(self, data: bytes) -> None:
+        """A 1xx goes on to clients that can know it (RFC 9110 section 15.2)."""
+        if self.head.minor == 1:
+            self.downstream.write(data)
+
+    def on_response_piece(self, piece: bytes) -> None:
+        if self.relay is not None:
+            self.relay.on_piece(piece)
+
+    # --- what the client's connection says ----------------------------------------------------
+
+    def on_body(self, piece: bytes) -> None:
+        self.activity = monotonic()
+        body = self.body
+        if body is not None:
+            body.on_piece(piece)
+            if self.attempts and body.flowing:
+                self.attempts[-1].pause_clocks()
+
+    def on_body_end(self) -> None:
+        if self.body is not None:
+            self.body.complete = True
+        if self.attempts and self.attempts[-1].clocks_paused:
+            self.attempts[-1].resume_clocks()
+            self.wake(Event.BODY_END)
+
+    def on_body_error(self, error: ProxyError) -> None:
+        self.keep_alive = False
+        self.wake(error)
+
+    def on_client_gone(self) -> None:
+        self.wake(ClientGone("The client closed its connection before the response's end."))
+
+    def on_client_writable(self, writable: bool) -> None:
+        connection = self.attempts[-1].connection if self.attempts else None
+        if connection is not None:
+            if writable:
+                connection.resume_reading()
+            else:
+                connection.pause_reading()
+        if writable:
+            self.activity = monotonic()
+            self.wake(Event.WRITABLE)
+
+    def on_alarm(self) -> None:
+        self.wake(Event.ALARM)
+
+    # --- what the drain says ------------------------------------------------------------------
+
+    def cut(self) -> None:
+        """The drain's time is up: an honest answer if none has begun, else the end."""
+        if self.committed:
+            self.wake(DrainCut("The proxy ended before the response did (drain.timeout)."))
+        else:
+            self.wake(Draining("The proxy is ending and could not wait longer (drain.timeout)."))

@@ -1,0 +1,241 @@
+"""The proxy as one thing: its two gates, and what the exchanges behind them share.
+
+A gate stands behind each listener. It finds a request's binding, gives the heads their fields,
+keeps the exchanges that are in flight, and tells the observers of those that are over.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from email.utils import formatdate
+from random import getrandbits
+from time import monotonic, time
+from typing import TypeAlias
+
+from proxy.clock import Random
+from proxy.config.model import Config, LimitsConfig, Listener
+from proxy.errors import EgressDenied, Loop, NoAuthority, ProxyError
+from proxy.exchange.answers import refusal_answer
+from proxy.exchange.binding import Binding, Bindings
+from proxy.exchange.exchange import Exchange
+from proxy.exchange.heads import (
+    FORWARDED_FIELDS,
+    HELD_FOR_EXCHANGE,
+    REQUEST_ID_FIELD,
+    FieldRules,
+    forwarded_lines,
+    request_prefix,
+    sent_host,
+)
+from proxy.exchange.own_addresses import OwnAddresses
+from proxy.exchange.refusal import Refusal
+from proxy.http.authority import DEFAULT_PORTS
+from proxy.http.problem import ProxyStatus
+from proxy.http.request import RequestHead, RequestParser
+from proxy.http.request_id import new_request_id, valid_request_id
+from proxy.http.tracing import Propagator, TraceContext
+from proxy.routing.egress import EgressRules
+from proxy.routing.table import Route, RouteTable
+from proxy.upstream.registry import Upstreams
+from proxy.wire.downstream import Downstream
+
+Observer: TypeAlias = Callable[[Exchange | Refusal], None]
+"""Told of every exchange that is over; what it raises would be a bug of the proxy."""
+
+MAX_PASSES = 5
+"""Times that a request may pass this very gate before it is taken for a loop."""
+
+_NOT_IN_TOKEN = re.compile(r"[^A-Za-z0-9!#$%&'*+.^_`|~-]")
+
+
+class ListenerGate:
+    """What stands behind one listener.
+
+    `closing`: every response says that it is the last. `last_active`: when an exchange ended last
+    (monotonic seconds).
+    """
+
+    def __init__(self, listener: Listener, gateway: "Gateway") -> None:
+        config = gateway.config
+        self.listener = listener
+        self.limits: LimitsConfig = config.limits
+        self.connections: set[Downstream] = set()
+        self.in_flight: set[Exchange] = set()
+        self.closing = False
+        self.last_active = monotonic()
+        self.proxy_status = gateway.proxy_status
+        self.propagator = gateway.propagator
+        self._gateway = gateway
+        self._inbound = listener is Listener.INBOUND
+        self._via = gateway.via
+        held = HELD_FOR_EXCHANGE | gateway.propagator.names
+        if self._inbound:
+            held |= FORWARDED_FIELDS
+        self.parser = RequestParser(
+            held, max_url=config.limits.url_bytes, max_fields=config.limits.headers
+        )
+        self._rules: dict[str, tuple[FieldRules | None, FieldRules | None]] = {}
+
+    # --- what a client's connection asks ------------------------------------------------------
+
+    def begin(self, downstream: Downstream, head: RequestHead, piece: bytes) -> None:
+        """Carry a request."""
+        exchange = Exchange(self, downstream, head, piece)
+        downstream.handler = exchange
+        self.in_flight.add(exchange)
+        exchange.start(exchange.run())
+
+    def refuse(self, downstream: Downstream, error: ProxyError) -> None:
+        """Answer what never became a request, and record it."""
+        request_id = new_request_id(getrandbits)
+        downstream.write(refusal_answer(self, error, request_id))
+        self._gateway.refused(self.listener, downstream.client, error, request_id)
+
+    # --- what an exchange asks ----------------------------------------------------------------
+
+    def bind(self, head: RequestHead) -> Binding:
+        """Where a request goes. Raises NoAuthority, EgressDenied or Loop."""
+        gateway = self._gateway
+        if b"via" in head.held:
+            self._check_passes(head)
+        route = gateway.table.match(self.listener, head)
+        if route.config.upstream is not None:
+            return gateway.bindings.of_route(route)
+        authority = head.authority
+        if authority is None:
+            raise NoAuthority("The request names no host, and no route says where it should go.")
+        port = authority.port or DEFAULT_PORTS[head.scheme]
+        if gateway.own_addresses.covers(authority.host, port):
+            raise Loop(f"{authority} is an address of this proxy itself, and no route takes this.")
+        if not gateway.egress.allows(authority.host, port):
+            raise EgressDenied(f"{authority.host}:{port} is not in egress.allow.")
+        return gateway.bindings.of_authority(route, head.scheme, authority, monotonic())
+
+    def _check_passes(self, head: RequestHead) -> None:
+        passes = b",".join(head.held[b"via"]).count(self._via)
+        if passes >= MAX_PASSES:
+            raise Loop(f"The request has passed this proxy {passes} times before (Via).")
+
+    def request_id(self, head: RequestHead) -> str:
+        """The caller's if it is a usable one, else a new one."""
+        given = head.held.get(REQUEST_ID_FIELD)
+        if given is not None and valid_request_id(given[0]):
+            return given[0].decode("ascii")
+        return new_request_id(getrandbits)
+
+    def trace(self, head: RequestHead) -> TraceContext:
+        """The trace that a request belongs to."""
+        names = self.propagator.names
+        held = head.held
+        if names.isdisjoint(held):
+            return self.propagator.extract(())
+        return self.propagator.extract(
+            [(name, value) for name in names if name in held for value in held[name]]
+        )
+
+    def request_prefix(self, exchange: Exchange) -> bytes:
+        """All of the request's head that is the same for each attempt."""
+        head = exchange.head
+        assert exchange.binding is not None
+        route = exchange.binding.route
+        rules = self._rules_of(route)[0]
+        return request_prefix(
+            head,
+            path=route.rewrite_path(head.path),
+            host=sent_host(route.config.rewrite.host, head.authority),
+            lines=head.lines if rules is None else rules.apply(head.lines),
+            via=self._via,
+            forwarded=forwarded_lines(head, exchange.client, b"http") if self._inbound else b"",
+            request_id=exchange.request_id.encode("ascii"),
+        )
+
+    def response_rules(self, route: Route) -> FieldRules | None:
+        return self._rules_of(route)[1]
+
+    def _rules_of(self, route: Route) -> tuple[FieldRules | None, FieldRules | None]:
+        rules = self._rules.get(route.name)
+        if rules is None:
+            config = route.config
+            rules = self._rules[route.name] = (
+                FieldRules.of(config.request_headers),
+                FieldRules.of(config.response_headers),
+            )
+        return rules
+
+    def response_fields(self, exchange: Exchange, status_field: bytes) -> bytes:
+        """The proxy's own fields of a response."""
+        self.before_answer(exchange)
+        fields = b"Via: %b\r\nX-Request-Id: %b\r\n" % (
+            self._via,
+            exchange.request_id.encode("ascii"),
+        )
+        if status_field:
+            fields += b"Proxy-Status: " + status_field + b"\r\n"
+        if not exchange.keep_alive:
+            fields += b"Connection: close\r\n"
+        elif exchange.head.minor == 0:
+            fields += b"Connection: keep-alive\r\n"
+        return fields
+
+    def before_answer(self, exchange: Exchange) -> None:
+        """While the gate closes, each response is its connection's last."""
+        if self.closing:
+            exchange.keep_alive = False
+
+    def date(self) -> bytes:
+        """The Date field's value (RFC 9110 section 6.6.1)."""
+        return formatdate(time(), usegmt=True).encode("ascii")
+
+    def settled(self, exchange: Exchange) -> None:
+        """An exchange is over: count it, and tell the observers."""
+        self.in_flight.discard(exchange)
+        self.last_active = monotonic()
+        gateway = self._gateway
+        binding = exchange.binding
+        stats = (
+            binding.stats
+            if binding is not None
+            else gateway.bindings.stats_of(self.listener.value, "")
+        )
+        stats.count_answer(exchange.status, exchange.reason, exchange.duration)
+        for observer in gateway.observers:
+            observer(exchange)
+
+
+class Gateway:
+    """Everything that carries requests, built from one configuration."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        table: RouteTable,
+        upstreams: Upstreams,
+        bindings: Bindings,
+        random: Random,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.config = config
+        self.table = table
+        self.egress = EgressRules(config.egress)
+        self.upstreams = upstreams
+        self.bindings = bindings
+        self.observers = list(observers)
+        self.own_addresses = OwnAddresses()
+        self.proxy_status = ProxyStatus(config.service)
+        self.via = b"1.1 " + (_NOT_IN_TOKEN.sub("-", config.service) or "proxy").encode("ascii")
+        self.propagator = Propagator(
+            [form.value for form in config.tracing.propagate],
+            config.tracing.sample,
+            random_bits=getrandbits,
+            random=random,
+        )
+        self.gates: Mapping[Listener, ListenerGate] = {
+            listener: ListenerGate(listener, self) for listener in Listener
+        }
+
+    def refused(self, listener: Listener, client: str, error: ProxyError, request_id: str) -> None:
+        """Count and report what never became a request."""
+        self.bindings.stats_of(listener.value, "").count_answer(error.status, error.reason, 0.0)
+        refusal = Refusal(listener, client, error, request_id, monotonic())
+        for observer in self.observers:
+            observer(refusal)

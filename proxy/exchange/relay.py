@@ -1,0 +1,104 @@
+"""The response's way to the client: commit, and then its body to the last byte."""
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from proxy.errors import ClientGone, ProxyError, UpstreamTruncated
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.heads import response_head
+from proxy.http.framing import CloseDecoder
+from proxy.http.response import ResponseHead
+
+if TYPE_CHECKING:
+    from proxy.exchange.exchange import Exchange
+
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Relay:
+    """Passes one response on. `ends_by_close`: the connection's end will be the body's end."""
+
+    __slots__ = ("_attempt", "_chunks", "_exchange", "ends_by_close")
+
+    def __init__(self, exchange: "Exchange", attempt: Attempt) -> None:
+        self._exchange = exchange
+        self._attempt = attempt
+        # Where the upstream ends the body by closing, the client gets chunks: so it can tell a
+        # whole body from a part of one.
+        self._chunks = False
+        self.ends_by_close = False
+
+    def commit(self, head: ResponseHead, status_field: bytes) -> None:
+        """The head goes to the client: from here on nothing can be done again."""
+        exchange = self._exchange
+        attempt = self._attempt
+        lines = head.lines
+        rules = exchange.gate.response_rules(attempt.binding.route)
+        if rules is not None:
+            lines = rules.apply(lines)
+        framing = self._framing(head)
+        if not status_field and len(exchange.attempts) > 1:
+            status_field = exchange.gate.proxy_status.value(attempts=len(exchange.attempts))
+        own = exchange.gate.response_fields(exchange, status_field)
+        data = response_head(head, lines=lines, framing=framing, own=own)
+        if attempt.piece:
+            data += self._framed(attempt.piece)
+        exchange.activity = monotonic()
+        downstream = exchange.downstream
+        downstream.write(data)
+        if downstream.write_paused and attempt.connection is not None:
+            attempt.connection.pause_reading()
+
+    def _framing(self, head: ResponseHead) -> bytes:
+        """How the client is told where the body ends (RFC 9112 section 6.3)."""
+        exchange = self._exchange
+        decoder = head.body_decoder(exchange.method)
+        to_1_0 = exchange.head.minor == 0
+        if decoder is not None and (head.chunked or isinstance(decoder, CloseDecoder)):
+            if to_1_0:
+                self.ends_by_close = True
+                exchange.keep_alive = False
+                return b""
+            self._chunks = not head.chunked
+            return b"Transfer-Encoding: chunked\r\n"
+        if head.status == 204:
+            return b""
+        if head.length is not None:
+            return b"Content-Length: %d\r\n" % head.length
+        return b"Transfer-Encoding: chunked\r\n" if head.chunked and not to_1_0 else b""
+
+    def _framed(self, piece: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunks else piece
+
+    def on_piece(self, piece: bytes) -> None:
+        """Another part of the body came."""
+        exchange = self._exchange
+        exchange.activity = monotonic()
+        exchange.downstream.write(self._framed(piece))
+
+    async def run(self) -> None:
+        """Until the client has all of it, but for what the socket's buffers hold."""
+        exchange = self._exchange
+        attempt = self._attempt
+        while not attempt.ended:
+            await exchange.wait(exchange.idle_at)
+            self._check_idle()
+        if self._chunks:
+            exchange.downstream.write(_LAST_CHUNK)
+        exchange.take_back(attempt, reusable=exchange.body is None or exchange.body.complete)
+        while exchange.downstream.write_paused:
+            await exchange.wait(exchange.idle_at)
+            self._check_idle()
+
+    def _check_idle(self) -> None:
+        exchange = self._exchange
+        waits = not self._attempt.ended or exchange.downstream.write_paused
+        if waits and monotonic() >= exchange.idle_at:
+            raise self._stalled()
+
+    def _stalled(self) -> ProxyError:
+        """No byte moved for `idle`: whose fault that is."""
+        seconds = self._attempt.binding.policies.timeouts.idle
+        if self._exchange.downstream.write_paused:
+            return ClientGone(f"The client took none of the response for {seconds:g} s.")
+        return UpstreamTruncated(f"None of the response's body came for {seconds:g} s.")

@@ -1,0 +1,62 @@
+"""What is counted about one route, as plain integers.
+
+Counting happens on every request, reading every few seconds: so this side is an addition to a
+dictionary or a list, and the telemetry turns it into metric families when it is asked for them.
+"""
+
+from bisect import bisect_left
+
+DURATION_BUCKETS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
+"""Upper bounds in seconds; one more bucket takes what is longer."""
+
+
+class RouteStats:
+    """Counters of one listener and route; all only ever grow.
+
+    `answers` by (status, reason), reason "" where the upstream answered. `attempts` by (upstream,
+    outcome), where an outcome is a status class ("2xx") or the reason of a failure. `retries` by
+    condition, `refused` by reason of `StopReason`.
+    """
+
+    __slots__ = (
+        "answers",
+        "attempts",
+        "duration_buckets",
+        "duration_sum",
+        "fallbacks",
+        "listener",
+        "refused",
+        "retries",
+        "route",
+    )
+
+    def __init__(self, listener: str, route: str) -> None:
+        self.listener = listener
+        self.route = route
+        self.answers: dict[tuple[int, str], int] = {}
+        self.attempts: dict[tuple[str, str], int] = {}
+        self.retries: dict[str, int] = {}
+        self.refused: dict[str, int] = {}
+        self.fallbacks = 0
+        self.duration_buckets = [0] * (len(DURATION_BUCKETS) + 1)
+        self.duration_sum = 0.0
+
+    def count_answer(self, status: int, reason: str, seconds: float) -> None:
+        """One exchange is over."""
+        key = (status, reason)
+        answers = self.answers
+        answers[key] = answers.get(key, 0) + 1
+        self.duration_buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
+        self.duration_sum += seconds
+
+    def count_attempt(self, upstream: str, outcome: str) -> None:
+        key = (upstream, outcome)
+        self.attempts[key] = self.attempts.get(key, 0) + 1
+
+    def count_retry(self, condition: str) -> None:
+        self.retries[condition] = self.retries.get(condition, 0) + 1
+
+    def count_refused(self, why: str) -> None:
+        self.refused[why] = self.refused.get(why, 0) + 1

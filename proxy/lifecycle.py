@@ -1,0 +1,185 @@
+"""From SIGTERM to the exit: the drain.
+
+    SERVING ──drain──> DRAINING ──nothing left, or timeout──> DRAINED ──SIGTERM──> (exit)
+
+A drain is the same whether a signal or the admin API asked for it, and there is only one. What
+differs is its end: after a signal the process exits, else it stays, its outbound listener still
+serving, until the signal comes (a native sidecar gets SIGTERM last).
+
+1. at once: not ready, every inbound response carries Connection: close; a second later idle
+   inbound connections are closed;
+2. for `delay` the inbound listener still accepts: the cluster needs that long to hear of it;
+3. then it closes; the outbound one keeps working, for the service needs its dependencies to
+   finish;
+4. it ends when nothing inbound is in flight, the service has no outbound connection open and
+   outbound has been quiet for a second; or at `timeout`, when the rest is cut and counted.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from time import monotonic, time
+from typing import Any
+
+from proxy.config.model import DrainConfig, Listener
+from proxy.exchange.exchange import Exchange
+from proxy.exchange.gateway import Gateway
+
+IDLE_GRACE = 1.0
+"""Seconds before idle inbound connections are closed: who is about to send may still do so."""
+QUIET = 1.0
+"""Seconds without an outbound request that count as the service having finished."""
+_TICK = 0.02
+
+_log = logging.getLogger("proxy.lifecycle")
+
+
+class Phase(Enum):
+    SERVING = "serving"
+    DRAINING = "draining"
+    DRAINED = "drained"
+
+
+class Lifecycle:
+    """Drains a gateway. `drain_cut` counts the exchanges that the end of a drain cut.
+
+    `config_file` None: the embedded default; `config_loaded_at` in seconds since the Unix epoch.
+    """
+
+    def __init__(self, gateway: Gateway, config: DrainConfig, config_file: str | None) -> None:
+        self._config = config
+        self._inbound = gateway.gates[Listener.INBOUND]
+        self._outbound = gateway.gates[Listener.OUTBOUND]
+        self._servers: dict[Listener, asyncio.Server] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._exit_asked = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self.phase = Phase.SERVING
+        self.started = monotonic()
+        self.drain_cut = 0
+        self.config_file = config_file
+        self.config_loaded_at = time()
+        self.last_reload: Mapping[str, Any] | None = None
+        self.reloads: Mapping[str, int] = {}
+
+    @property
+    def draining(self) -> bool:
+        return self.phase is not Phase.SERVING
+
+    @property
+    def ready(self) -> bool:
+        return self.phase is Phase.SERVING and len(self._servers) == len(Listener)
+
+    def serving(self, listener: Listener, server: asyncio.Server) -> None:
+        """A listener is open."""
+        self._servers[listener] = server
+
+    # --- asking for the end -------------------------------------------------------------------
+
+    def on_signal(self, name: str) -> None:
+        """SIGTERM or SIGINT: drain, then exit. The second one ends at once."""
+        if self._exit_asked.is_set():
+            _log.warning("second signal (%s): ending at once", name)
+            self._at_once.set()
+            return
+        _log.info("%s: draining, then exiting", name)
+        self._exit_asked.set()
+        self.begin_drain()
+
+    def begin_drain(self) -> None:
+        """Start the drain, if it has not begun."""
+        if self.phase is not Phase.SERVING:
+            return
+        self.phase = Phase.DRAINING
+        _log.info(
+            "draining: new inbound connections for another %g s, all ends within %g s",
+            self._config.delay,
+            self._config.timeout,
+        )
+        self._inbound.closing = True
+        self._task = asyncio.get_running_loop().create_task(self._drain())
+
+    async def drained(self) -> int:
+        """Wait for the end of the drain; how many exchanges were cut."""
+        await self._drained.wait()
+        return self.drain_cut
+
+    async def ended(self) -> int:
+        """Wait until the process should exit; its exit status."""
+        await self._exit_asked.wait()
+        await self._until(self._drained)
+        if not self._at_once.is_set():
+            await self._finish_outbound()
+        self._cut(self._inbound.in_flight | self._outbound.in_flight)
+        if self._task is not None:
+            self._task.cancel()
+        return 3 if self.drain_cut else 0
+
+    # --- the drain ----------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        begun = monotonic()
+        deadline = begun + self._config.timeout
+        loop = asyncio.get_running_loop()
+        loop.call_later(IDLE_GRACE, self._close_idle_inbound)
+        await asyncio.sleep(min(self._config.delay, self._config.timeout))
+        await self._stop_accepting()
+        # Looked at, not told: the hot path would pay for telling.
+        while monotonic() < deadline and not self._nothing_left():  # noqa: ASYNC110
+            await asyncio.sleep(_TICK)
+        self._cut(self._inbound.in_flight)
+        if self._exit_asked.is_set():
+            self._cut(self._outbound.in_flight)
+        self.phase = Phase.DRAINED
+        _log.info("drained after %.3f s, %d cut", monotonic() - begun, self.drain_cut)
+        self._drained.set()
+
+    async def _stop_accepting(self) -> None:
+        """Close the inbound listener; who is in its queue by now is still served."""
+        await asyncio.sleep(0)
+        server = self._servers.get(Listener.INBOUND)
+        if server is not None:
+            server.close()
+        self._close_idle_inbound()
+
+    def _close_idle_inbound(self) -> None:
+        for connection in tuple(self._inbound.connections):
+            connection.close_idle()
+
+    def _nothing_left(self) -> bool:
+        if self._inbound.in_flight or self._inbound.connections:
+            return False
+        if self._outbound.in_flight or self._outbound.connections:
+            return False
+        return monotonic() - self._outbound.last_active >= QUIET
+
+    async def _finish_outbound(self) -> None:
+        """A signal after the drain: what goes out just then gets the drain's time as well."""
+        deadline = monotonic() + self._config.timeout
+        while self._outbound.in_flight and monotonic() < deadline:
+            if self._at_once.is_set():
+                return
+            await asyncio.sleep(_TICK)
+
+    async def _until(self, event: asyncio.Event) -> None:
+        """Until `event`, or a second signal."""
+        waits = [asyncio.ensure_future(e.wait()) for e in (event, self._at_once)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    def _cut(self, exchanges: Iterable[Exchange]) -> None:
+        for exchange in tuple(exchanges):
+            self.drain_cut += 1
+            fields = {
+                "listener": exchange.listener.value,
+                "route": exchange.route,
+                "method": exchange.method,
+                "upstream": exchange.upstream,
+                "request_id": exchange.request_id,
+                "age_s": round(monotonic() - exchange.started, 3),
+            }
+            _log.warning("request cut at the end of the drain", extra={"fields": fields})
+            exchange.cut()

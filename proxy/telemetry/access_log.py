@@ -1,0 +1,149 @@
+"""Access log: one line for an exchange that is over.
+
+Which exchanges are logged is the configuration's choice. Troubled ones are those with a reason
+(answers made by the proxy, responses that broke off, clients that went away), 5xx, those that took
+a second attempt, and fallbacks. A line never has a header's value or a query in it, and no byte of
+a request can end it or start another: whatever is not plain ASCII is escaped.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from proxy.clock import Random, WallClock
+from proxy.config.model import AccessLogConfig, LogFormat
+from proxy.telemetry.observed import AttemptRecord, Exchange
+from proxy.telemetry.timestamps import Timestamps
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class TakesLines(Protocol):
+    """`LineWriter`, as this file needs it."""
+
+    def write(self, line: bytes) -> None:
+        """Take one line, its newline included."""
+
+
+class AccessLog:
+    """`record` is the observer of settled exchanges."""
+
+    __slots__ = ("_errors", "_format", "_random", "_ratio", "_timestamps", "_wall_clock", "_writer")
+
+    def __init__(
+        self,
+        config: AccessLogConfig,
+        random: Random,
+        writer: TakesLines,
+        wall_clock: WallClock = time.time,
+    ) -> None:
+        self._errors = config.errors
+        self._ratio = config.ratio
+        self._random = random
+        self._writer = writer
+        self._wall_clock = wall_clock
+        self._timestamps = Timestamps()
+        self._format = _FORMATS[config.format]
+
+    def record(self, exchange: Exchange) -> None:
+        """Log it, if it is one to be logged. Cheap where it is not."""
+        if (
+            exchange.reason
+            or exchange.status >= 500
+            or len(exchange.attempts) > 1
+            or exchange.fallback
+        ):
+            if not self._errors:
+                return
+        elif self._ratio <= 0.0 or (self._ratio < 1.0 and self._random() >= self._ratio):
+            return
+        began = self._timestamps.text(self._wall_clock() - exchange.duration)
+        self._writer.write(self._format(exchange, began).encode("ascii") + b"\n")
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _as_json(exchange: Exchange, began: str) -> str:
+    line: dict[str, Any] = {
+        "time": began,
+        "listener": exchange.listener.value,
+        "client": exchange.client,
+        "method": exchange.method,
+        "host": exchange.host,
+        "path": exchange.path,
+        "route": exchange.route,
+        "upstream": exchange.upstream,
+        "status": exchange.status,
+        "reason": exchange.reason,
+        "duration_ms": _milliseconds(exchange.duration),
+        "bytes_in": exchange.bytes_in,
+        "bytes_out": exchange.bytes_out,
+        "request_id": exchange.request_id,
+        "trace_id": exchange.trace_id,
+        "attempts": [_attempt_members(attempt) for attempt in exchange.attempts],
+    }
+    if exchange.fallback:
+        line["fallback"] = True
+    return _encode(line)
+
+
+def _attempt_members(attempt: AttemptRecord) -> dict[str, Any]:
+    """`status` or `failure`; both where a response's head came and the rest did not."""
+    members: dict[str, Any] = {"endpoint": attempt.endpoint}
+    if attempt.status:
+        members["status"] = attempt.status
+    if attempt.failure:
+        members["failure"] = attempt.failure
+    members["duration_ms"] = _milliseconds(attempt.duration)
+    members["wait_ms"] = _milliseconds(attempt.wait)
+    return members
+
+
+def _as_text(exchange: Exchange, began: str) -> str:
+    words = [
+        began,
+        exchange.listener.value,
+        _word(exchange.client),
+        _word(exchange.method),
+        _word(exchange.host),
+        _word(exchange.path),
+        str(exchange.status),
+        _word(exchange.reason),
+        f"{_milliseconds(exchange.duration)}ms",
+        f"route={_word(exchange.route)}",
+        f"upstream={_word(exchange.upstream)}",
+        f"in={exchange.bytes_in}",
+        f"out={exchange.bytes_out}",
+        f"request_id={_word(exchange.request_id)}",
+        f"trace_id={_word(exchange.trace_id)}",
+    ]
+    words += [_attempt_words(attempt) for attempt in exchange.attempts]
+    if exchange.fallback:
+        words.append("fallback")
+    return " ".join(words)
+
+
+def _attempt_words(attempt: AttemptRecord) -> str:
+    outcome = attempt.failure or str(attempt.status)
+    took, waited = _milliseconds(attempt.duration), _milliseconds(attempt.wait)
+    return f"[{_word(attempt.endpoint)} {outcome} {took}ms wait={waited}ms]"
+
+
+def _word(text: str) -> str:
+    """`text` as one word of a line: a JSON string where it could be taken for more, - for none."""
+    if not text:
+        return "-"
+    if text.isascii() and text.isprintable() and not _SEPARATORS.intersection(text):
+        return text
+    return json.dumps(text).replace("\x7f", "\\u007f")
+
+
+_SEPARATORS = frozenset(' "[]')
+
+_FORMATS: dict[LogFormat, Callable[[Exchange, str], str]] = {
+    LogFormat.JSON: _as_json,
+    LogFormat.TEXT: _as_text,
+}

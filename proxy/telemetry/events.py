@@ -1,0 +1,145 @@
+"""The proxy's own log: what happens to it, rather than to one request.
+
+All of it goes through the standard logging, the proxy's under the logger `proxy` and below, and
+comes out as one line each, JSON or text, on standard error. An event's particulars are given as
+``LOGGER.info("drain began", extra={"fields": {"timeout_s": 25}})``.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from proxy.config.model import LogFormat
+from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
+from proxy.telemetry.access_log import TakesLines
+from proxy.telemetry.line_writer import LineWriter
+from proxy.telemetry.timestamps import Timestamps
+
+LOGGER = logging.getLogger("proxy")
+
+_FLUSH_WITHIN = 1.0
+"""Seconds at the process's end."""
+
+
+class _Formatter(logging.Formatter):
+    """Common to both formats: the time, the particulars, the traceback."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._timestamps = Timestamps()
+
+    def _time(self, record: logging.LogRecord) -> str:
+        return self._timestamps.text(record.created)
+
+    @staticmethod
+    def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
+        fields: Mapping[str, Any] = getattr(record, "fields", {})
+        return fields
+
+    def _traceback(self, record: logging.LogRecord) -> str:
+        return self.formatException(record.exc_info) if record.exc_info else ""
+
+
+class JsonFormatter(_Formatter):
+    """One object a line: time, level, logger where it is not the proxy's, message, particulars."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {"time": self._time(record), "level": record.levelname.lower()}
+        if record.name != LOGGER.name:
+            line["logger"] = record.name
+        line["message"] = record.getMessage()
+        for name, value in self._fields(record).items():
+            line.setdefault(name, value)
+        if traceback := self._traceback(record):
+            line["traceback"] = traceback
+        return json.dumps(line, separators=(",", ":"), default=str)
+
+
+class TextFormatter(_Formatter):
+    """One line for people; a traceback follows on lines of its own, indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        words = [self._time(record), record.levelname, _printable(record.getMessage())]
+        words += [
+            f"{name}={_printable(str(value))}" for name, value in self._fields(record).items()
+        ]
+        lines = [" ".join(words)]
+        lines += ["    " + _printable(line) for line in self._traceback(record).splitlines()]
+        return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """`text` with what could end a line, or drive a terminal, escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+class EventHandler(logging.Handler):
+    """Hands the lines to a writer. `flush`, also at the interpreter's exit, has it write them."""
+
+    def __init__(self, writer: LineWriter, log_format: LogFormat) -> None:
+        super().__init__()
+        self._writer: TakesLines = writer
+        self._flush = writer.flush
+        self.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - as logging has it: a faulty event must not do harm
+            self.handleError(record)
+            return
+        self._writer.write(line.encode(errors="backslashreplace") + b"\n")
+
+    def flush(self) -> None:
+        self._flush(_FLUSH_WITHIN)
+
+
+def install(writer: LineWriter, log_format: LogFormat) -> EventHandler:
+    """Send all logging to `writer`: the proxy's from INFO, that of libraries from WARNING."""
+    handler = EventHandler(writer, log_format)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    LOGGER.setLevel(logging.INFO)
+    return handler
+
+
+def uninstall(handler: EventHandler) -> None:
+    """Write what is left, and take `handler` out again."""
+    logging.getLogger().removeHandler(handler)
+    handler.flush()
+    handler.close()
+
+
+# --- events of the data plane -------------------------------------------------------------------
+
+
+def breaker_transition(
+    breaker: CircuitBreaker, left: BreakerState, entered: BreakerState, now: float
+) -> None:
+    """A `TransitionListener`: log it, with what the window said."""
+    snapshot = breaker.snapshot(now)
+    fields: dict[str, Any] = {"name": breaker.name, "from": left.value, "to": entered.value}
+    if entered is BreakerState.OPEN:
+        fields |= {
+            "failure_rate": round(snapshot.failure_rate, 2),
+            "slow_call_rate": round(snapshot.slow_call_rate, 2),
+            "calls": snapshot.calls,
+        }
+        if snapshot.next_probe_in is not None:
+            fields["next_probe_in_s"] = round(snapshot.next_probe_in, 3)
+    level = logging.WARNING if entered in _REFUSING else logging.INFO
+    LOGGER.log(level, "circuit breaker %s", entered.value, extra={"fields": fields})
+
+
+_REFUSING = (BreakerState.OPEN, BreakerState.FORCED_OPEN)
+
+
+def bug(what: str, error: BaseException, **fields: Any) -> None:
+    """Something happened that never should: log it with its traceback."""
+    LOGGER.error("bug: %s", what, exc_info=error, extra={"fields": fields})

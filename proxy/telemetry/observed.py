@@ -1,0 +1,106 @@
+"""What telemetry and the admin side look at, as far as they look at it.
+
+Nothing below this floor knows its observers; these are the shapes that they rely on.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from proxy.config.model import Config, Listener
+from proxy.exchange.binding import Bindings
+from proxy.upstream.registry import Upstreams
+
+
+class AttemptRecord(Protocol):
+    """One attempt. `status` 0 where none came, `failure` "" where none happened, seconds."""
+
+    @property
+    def endpoint(self) -> str: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def failure(self) -> str: ...
+    @property
+    def duration(self) -> float: ...
+    @property
+    def wait(self) -> float: ...
+
+
+class Exchange(Protocol):
+    """One request. `started` is monotonic; `duration`, `status` and `reason` come at its end.
+
+    `reason` is "" where the upstream's answer went back whole; `path` has no query.
+    """
+
+    @property
+    def listener(self) -> Listener: ...
+    @property
+    def client(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def route(self) -> str: ...
+    @property
+    def upstream(self) -> str: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def started(self) -> float: ...
+    @property
+    def duration(self) -> float: ...
+    @property
+    def bytes_in(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def request_id(self) -> str: ...
+    @property
+    def trace_id(self) -> str: ...
+    @property
+    def fallback(self) -> bool: ...
+    @property
+    def attempts(self) -> Sequence[AttemptRecord]: ...
+
+
+class Gate(Protocol):
+    """One listener: the exchanges under way in it, and its client connections."""
+
+    @property
+    def in_flight(self) -> Collection[Exchange]: ...
+    @property
+    def connections(self) -> Collection[object]: ...
+
+
+class Gateway(Protocol):
+    """The data plane. A reload may replace `config` and `bindings`: read them anew each time."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def bindings(self) -> Bindings: ...
+    @property
+    def upstreams(self) -> Upstreams: ...
+    @property
+    def gates(self) -> Mapping[Listener, Gate]: ...
+
+
+class Lifecycle(Protocol):
+    """Counts of the process: exchanges cut by a drain, reloads by result."""
+
+    @property
+    def drain_cut(self) -> int: ...
+    @property
+    def reloads(self) -> Mapping[str, int]: ...
+
+
+class Log(Protocol):
+    """Something that writes lines, and counts those it could not write."""
+
+    @property
+    def dropped(self) -> int: ...
