@@ -278,6 +278,10 @@ class CircuitBreaker:
 
     def _admit_probe(self, now: float) -> CircuitPermit | CircuitRefusal:
         self._give_up_probes(now)
+        if self._permit is not None:
+            return (
+                self._permit
+            )  # where a rate decides, one lost probe need not keep it from closing
         if self._state is BreakerState.OPEN and now >= self._open_until:
             self._enter(BreakerState.HALF_OPEN, now)
         if self._state is BreakerState.HALF_OPEN and self._has_room():

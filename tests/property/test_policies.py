@@ -103,7 +103,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
-        self.permits: list[CircuitPermit] = []
+        self.permits: list[tuple[CircuitPermit, float]] = []  # and since when
         self.breaker = CircuitBreaker("b", self.config())
         self.breaker.on_transition = self._on_transition
         self.last_change = self.now
@@ -123,7 +123,7 @@ class BreakerMachine(RuleBasedStateMachine):
         assert self.last_change <= at <= self.now, "changes happen in order, never in the future"
         self.last_change = at
 
-    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 4.9, 5.0, 10.0, 30.0]))
+    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 4.875, 5.0, 10.0, 30.0]))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
 
@@ -131,14 +131,14 @@ class BreakerMachine(RuleBasedStateMachine):
     def admit(self) -> None:
         answer = self.breaker.admit(self.now)
         if isinstance(answer, CircuitPermit):
-            self.permits.append(answer)
+            self.permits.append((answer, self.now))
         else:
             assert answer.retry_after >= 1
 
     @precondition(lambda self: self.permits)
     @rule(index=INDEX, verdict=st.sampled_from(Verdict), lost=st.booleans())
     def settle(self, index: int, verdict: Verdict, lost: bool) -> None:
-        permit = self.permits.pop(index % len(self.permits))
+        permit, _ = self.permits.pop(index % len(self.permits))
         if not lost:
             self.breaker.settle(permit, verdict, 0.1, self.now)
 
@@ -152,7 +152,7 @@ class BreakerMachine(RuleBasedStateMachine):
         assert 0 <= snapshot.failures <= snapshot.calls <= 5
         assert snapshot.failure_rate == -1 or 0 <= snapshot.failure_rate <= 100
         if snapshot.state is BreakerState.HALF_OPEN:
-            out = [p for p in self.permits if p.generation == self.breaker.generation]
+            out = [p for p, since in self.permits if self._is_awaited(p, since)]
             assert len(out) + snapshot.calls <= 2
         if snapshot.state is BreakerState.OPEN:
             assert snapshot.next_probe_in is not None
@@ -162,12 +162,17 @@ class BreakerMachine(RuleBasedStateMachine):
         """However it was left, it closes when the upstream is well."""
         if self.breaker.state(self.now) is BreakerState.FORCED_OPEN:
             return
-        self.now += self.MAX_WAIT + self.LONGEST
-        for _ in range(self.breaker.config.half_open.calls):
+        # At worst the first success opens it, by the failures before; then two probes close it.
+        for _ in range(4):
+            self.now += self.MAX_WAIT + self.LONGEST
             permit = self.breaker.admit(self.now)
             assert isinstance(permit, CircuitPermit), "wedged"
             self.breaker.settle(permit, Verdict.SUCCESS, 0.1, self.now)
         assert self.breaker.allows_retry(self.now)
+
+    def _is_awaited(self, permit: CircuitPermit, since: float) -> bool:
+        young = self.now < since + self.MAX_WAIT
+        return young and permit.generation == self.breaker.generation
 
 
 class RatedBreakerMachine(BreakerMachine):

@@ -285,6 +285,16 @@ def test_lost_probes_are_results_where_a_rate_decides() -> None:
     assert breaker.state(15) is BreakerState.CLOSED
 
 
+def test_the_request_that_finds_it_closed_by_a_lost_probe_is_admitted() -> None:
+    breaker = CircuitBreaker("b", replace(RATED, minimum_calls=4))
+    breaker.transition_to_open(0)
+    for _ in range(3):
+        call(breaker, Verdict.SUCCESS, 10)
+    permit(breaker, 10)
+    permit(breaker, 15)
+    assert breaker.state(15) is BreakerState.CLOSED
+
+
 # --- better (c): what says nothing is ignored -----------------------------------------------
 
 
