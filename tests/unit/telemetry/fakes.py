@@ -1,0 +1,115 @@
+"""A data plane that stands still: plain values where the real one has sockets."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from proxy.config.model import Config, Listener, UpstreamConfig
+from proxy.exchange.binding import BreakerEntry
+from proxy.exchange.stats import RouteStats
+from proxy.policies.budget import BudgetConfig, RetryBudget
+from proxy.policies.bulkhead import Bulkhead, BulkheadConfig
+from proxy.policies.circuit_breaker import CircuitBreaker, CircuitBreakerConfig
+from proxy.upstream.upstream import ConnectionCounts
+
+DEFAULT_BREAKER = CircuitBreakerConfig()
+DEFAULT_CONFIG = Config("orders")
+
+
+@dataclass
+class FakeAttempt:
+    endpoint: str = "10.0.0.1:8080"
+    status: int = 200
+    failure: str = ""
+    duration: float = 0.01
+    wait: float = 0.0
+
+
+@dataclass(eq=False)
+class FakeExchange:
+    listener: Listener = Listener.OUTBOUND
+    client: str = "127.0.0.1:50000"
+    method: str = "GET"
+    host: str = "inventory"
+    path: str = "/api/stock"
+    route: str = "stock"
+    upstream: str = "inventory"
+    status: int = 200
+    reason: str = ""
+    started: float = 100.0
+    duration: float = 0.0125
+    bytes_in: int = 3
+    bytes_out: int = 5
+    request_id: str = "r-1"
+    trace_id: str = "0af7651916cd43dd8448eb211c80319c"
+    fallback: bool = False
+    attempts: list[FakeAttempt] = field(default_factory=lambda: [FakeAttempt()])
+
+
+class FakeUpstream:
+    def __init__(self, name: str, counts: ConnectionCounts, *endpoints: Any) -> None:
+        self.name = name
+        self.config = UpstreamConfig(name, ())
+        self.endpoints = list(endpoints)
+        self._counts = counts
+
+    def connections(self) -> ConnectionCounts:
+        return self._counts
+
+
+@dataclass
+class FakeBindings:
+    breakers: dict[str, BreakerEntry] = field(default_factory=dict)
+    bulkheads: dict[str, Bulkhead] = field(default_factory=dict)
+    budgets: dict[str, RetryBudget] = field(default_factory=dict)
+    stats: dict[tuple[str, str], RouteStats] = field(default_factory=dict)
+    labels: set[str] = field(default_factory=set)
+
+    def add_breaker(
+        self,
+        name: str,
+        config: CircuitBreakerConfig = DEFAULT_BREAKER,
+        *,
+        labelled: bool = True,
+    ) -> CircuitBreaker:
+        breaker = CircuitBreaker(name, config)
+        route, _, upstream = name.partition(":")
+        self.breakers[name] = BreakerEntry(
+            breaker, config, route, upstream or "inventory", labelled
+        )
+        return breaker
+
+    def add_bulkhead(self, name: str, limit: int = 2, queue: int = 0) -> Bulkhead:
+        config = BulkheadConfig(limit, queue, 1.0 if queue else 0.0)
+        bulkhead = self.bulkheads[name] = Bulkhead(name, config)
+        return bulkhead
+
+    def add_budget(self, name: str) -> RetryBudget:
+        budget = self.budgets[name] = RetryBudget(BudgetConfig())
+        return budget
+
+    def add_stats(self, listener: Listener, route: str) -> RouteStats:
+        stats = RouteStats(listener.value, route)
+        self.stats[(listener.value, route)] = stats
+        return stats
+
+
+class FakeGateway:
+    def __init__(self, config: Config = DEFAULT_CONFIG) -> None:
+        self.config = config
+        self.bindings = FakeBindings()
+        self.upstreams: list[FakeUpstream] = []
+        self.gates = {
+            listener: SimpleNamespace(in_flight=set(), connections=set()) for listener in Listener
+        }
+
+
+@dataclass
+class FakeLifecycle:
+    drain_cut: int = 0
+    reloads: dict[str, int] = field(default_factory=lambda: {"accepted": 0, "rejected": 0})
+
+
+@dataclass
+class FakeLog:
+    dropped: int = 0

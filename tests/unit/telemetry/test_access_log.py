@@ -1,0 +1,153 @@
+"""Which exchanges get a line, what is in it, and what can never be."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from unit.telemetry.fakes import FakeAttempt, FakeExchange
+
+from proxy.config.model import AccessLogConfig, Listener, LogFormat
+from proxy.errors import BadRequest
+from proxy.exchange.refusal import Refusal
+from proxy.telemetry.access_log import AccessLog
+
+WALL = datetime(2026, 3, 1, 12, 0, 0, 512_500, UTC).timestamp()
+
+NONE = AccessLogConfig(0.0, False)
+ERRORS = AccessLogConfig(0.0, True)
+ALL = AccessLogConfig(1.0, True)
+HALF = AccessLogConfig(0.5, True)
+
+FINE = FakeExchange()
+TROUBLED = [
+    FakeExchange(status=503),
+    FakeExchange(status=503, reason="circuit-open", attempts=[]),
+    FakeExchange(status=400, reason="bad-request", attempts=[]),
+    FakeExchange(status=200, reason="upstream-truncated"),
+    FakeExchange(status=499, reason="client-gone"),
+    FakeExchange(attempts=[FakeAttempt(status=503), FakeAttempt()]),
+    FakeExchange(fallback=True),
+]
+
+
+class Lines:
+    """The writer's place, and chance's."""
+
+    def __init__(self, config: AccessLogConfig = ALL, chance: float = 0.5) -> None:
+        self.lines: list[bytes] = []
+        self.log = AccessLog(config, lambda: chance, self, lambda: WALL)
+
+    def write(self, line: bytes) -> None:
+        self.lines.append(line)
+
+
+def logged(exchange: FakeExchange, config: AccessLogConfig = ALL, chance: float = 0.5) -> bool:
+    lines = Lines(config, chance)
+    lines.log.record(exchange)
+    return bool(lines.lines)
+
+
+def line_of(exchange: FakeExchange, form: LogFormat = LogFormat.JSON) -> str:
+    lines = Lines(AccessLogConfig(1.0, True, form))
+    lines.log.record(exchange)
+    (line,) = lines.lines
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    return line.decode("ascii")[:-1]
+
+
+@pytest.mark.parametrize("exchange", TROUBLED)
+def test_troubled_ones_are_logged_unless_none_are(exchange: FakeExchange) -> None:
+    assert not logged(exchange, NONE)
+    assert logged(exchange, ERRORS)
+    assert logged(exchange, ALL, 0.999)
+    assert logged(exchange, HALF, 0.999)
+
+
+def test_of_the_rest_the_share_that_was_asked_for() -> None:
+    assert not logged(FINE, NONE, 0.0)
+    assert not logged(FINE, ERRORS, 0.0)
+    assert logged(FINE, ALL, 0.999)
+    assert logged(FINE, HALF, 0.499)
+    assert not logged(FINE, HALF, 0.5)
+
+
+def test_a_404_of_the_upstream_is_no_trouble() -> None:
+    assert not logged(FakeExchange(status=404), ERRORS)
+
+
+def test_json_has_the_keys_of_the_contract_in_order() -> None:
+    attempts = [
+        FakeAttempt("10.0.0.1:80", 503, "", 0.001234, 0.0),
+        FakeAttempt("10.0.0.2:80", 0, "attempt-timeout", 5.0, 0.025),
+    ]
+    line = json.loads(line_of(FakeExchange(status=504, reason="x", attempts=attempts)))
+    assert list(line.items()) == [
+        ("time", "2026-03-01T12:00:00.500Z"),
+        ("listener", "outbound"),
+        ("client", "127.0.0.1:50000"),
+        ("method", "GET"),
+        ("host", "inventory"),
+        ("path", "/api/stock"),
+        ("route", "stock"),
+        ("upstream", "inventory"),
+        ("status", 504),
+        ("reason", "x"),
+        ("duration_ms", 12.5),
+        ("bytes_in", 3),
+        ("bytes_out", 5),
+        ("request_id", "r-1"),
+        ("trace_id", "0af7651916cd43dd8448eb211c80319c"),
+        (
+            "attempts",
+            [
+                {"endpoint": "10.0.0.1:80", "status": 503, "duration_ms": 1.234, "wait_ms": 0.0},
+                {
+                    "endpoint": "10.0.0.2:80",
+                    "failure": "attempt-timeout",
+                    "duration_ms": 5000.0,
+                    "wait_ms": 25.0,
+                },
+            ],
+        ),
+    ]
+
+
+def test_a_fallback_is_marked() -> None:
+    assert json.loads(line_of(FakeExchange(fallback=True)))["fallback"] is True
+    assert "fallback" not in json.loads(line_of(FakeExchange()))
+    assert line_of(FakeExchange(fallback=True), LogFormat.TEXT).endswith(" fallback")
+
+
+def test_what_never_became_a_request() -> None:
+    refusal = Refusal(Listener.INBOUND, "10.1.2.3:4", BadRequest(), "r-9", 100.0)
+    line = json.loads(line_of(refusal))
+    assert (line["status"], line["reason"], line["attempts"]) == (400, "bad-request", [])
+    assert " - - - 400 bad-request " in line_of(refusal, LogFormat.TEXT)
+
+
+def test_text() -> None:
+    attempts = [FakeAttempt("[::1]:80", 0, "connect-refused", 0.002, 0.0), FakeAttempt()]
+    assert line_of(FakeExchange(attempts=attempts), LogFormat.TEXT) == (
+        "2026-03-01T12:00:00.500Z outbound 127.0.0.1:50000 GET inventory /api/stock 200 - 12.5ms "
+        "route=stock upstream=inventory in=3 out=5 request_id=r-1 "
+        "trace_id=0af7651916cd43dd8448eb211c80319c "
+        '["[::1]:80" connect-refused 2.0ms wait=0.0ms] [10.0.0.1:8080 200 10.0ms wait=0.0ms]'
+    )
+
+
+HOSTILE = [
+    "/a\r\nb", "/\x1b[2J", "/\x00", "/\x7f", "/\x85", "/\u2028", "/\udc80", "/é", '/" [x]', "/a b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", LogFormat)
+@pytest.mark.parametrize("path", HOSTILE)
+def test_no_path_can_break_a_line(path: str, form: LogFormat) -> None:
+    line = line_of(FakeExchange(path=path, host=path), form)
+    assert line.isascii()
+    if form is LogFormat.JSON:
+        assert json.loads(line)["path"] == path
+    else:
+        assert line.isprintable()
+        assert json.dumps(path).replace("\x7f", "\\u007f") in line

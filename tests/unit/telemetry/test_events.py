@@ -1,0 +1,114 @@
+"""The proxy's own log: one line for an event, whatever is in it."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from proxy.config.model import LogFormat
+from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker, CircuitBreakerConfig
+from proxy.telemetry import events
+from proxy.telemetry.line_writer import LineWriter
+
+Read = Callable[[], list[str]]
+
+
+@pytest.fixture
+def install() -> Iterator[Callable[[LogFormat], Read]]:
+    """Install the log to a pipe; what it returns gives the lines so far."""
+    undo: list[Callable[[], None]] = []
+    level = logging.getLogger().level
+
+    def start(log_format: LogFormat) -> Read:
+        read, write = os.pipe()
+        handler = events.install(LineWriter(write), log_format)
+
+        def end() -> None:
+            events.uninstall(handler)
+            os.close(read)
+            os.close(write)
+
+        undo.append(end)
+
+        def lines() -> list[str]:
+            handler.flush()
+            os.set_blocking(read, False)
+            try:
+                return os.read(read, 65536).decode().splitlines()
+            except BlockingIOError:
+                return []
+
+        return lines
+
+    yield start
+    for each in undo:
+        each()
+    logging.getLogger().setLevel(level)
+
+
+def test_json(install: Callable[[LogFormat], Read]) -> None:
+    lines = install(LogFormat.JSON)
+    events.LOGGER.info("drain began", extra={"fields": {"timeout_s": 25.0, "level": "no"}})
+    logging.getLogger("proxy.lifecycle").warning("cut %s", "r-1\n")
+    first, second = map(json.loads, lines())
+    assert list(first) == ["time", "level", "message", "timeout_s"]
+    assert (first["level"], first["message"], first["timeout_s"]) == ("info", "drain began", 25.0)
+    assert (second["logger"], second["level"]) == ("proxy.lifecycle", "warning")
+    assert second["message"] == "cut r-1\n"
+
+
+def test_a_bug_comes_with_its_traceback_in_one_line(install: Callable[[LogFormat], Read]) -> None:
+    lines = install(LogFormat.JSON)
+    try:
+        raise ZeroDivisionError("x")
+    except ZeroDivisionError as error:
+        events.bug("counting failed", error, route="stock")
+    (line,) = lines()
+    event = json.loads(line)
+    assert (event["level"], event["message"]) == ("error", "bug: counting failed")
+    assert event["route"] == "stock"
+    assert event["traceback"].endswith("ZeroDivisionError: x")
+
+
+def test_text(install: Callable[[LogFormat], Read]) -> None:
+    lines = install(LogFormat.TEXT)
+    events.LOGGER.info("hello\x1b[2J", extra={"fields": {"path": "/a\nb"}})
+    try:
+        raise ZeroDivisionError("x")
+    except ZeroDivisionError as error:
+        events.bug("counting failed", error)
+    first, second, *traceback = lines()
+    assert first.endswith("Z INFO hello\\x1b[2J path=/a\\nb")
+    assert second.endswith("Z ERROR bug: counting failed")
+    assert traceback[0] == "    Traceback (most recent call last):"
+    assert traceback[-1] == "    ZeroDivisionError: x"
+
+
+def test_libraries_are_heard_from_warning_on(install: Callable[[LogFormat], Read]) -> None:
+    lines = install(LogFormat.JSON)
+    logging.getLogger("asyncio").info("chatter")
+    logging.getLogger("asyncio").warning("slow callback")
+    (line,) = lines()
+    assert json.loads(line)["logger"] == "asyncio"
+
+
+def test_breaker_transitions(install: Callable[[LogFormat], Read]) -> None:
+    lines = install(LogFormat.JSON)
+    breaker = CircuitBreaker("stock", CircuitBreakerConfig())
+    breaker.on_transition = events.breaker_transition
+    breaker.transition_to_open(10.0, 30.0)
+    breaker.reset(11.0)
+    opened, closed = map(json.loads, lines())
+    assert opened == opened | {
+        "level": "warning",
+        "message": "circuit breaker open",
+        "name": "stock",
+        "from": "closed",
+        "to": "open",
+        "failure_rate": -1.0,
+        "calls": 0,
+        "next_probe_in_s": 30.0,
+    }
+    assert (closed["level"], closed["to"]) == ("info", BreakerState.CLOSED.value)

@@ -1,0 +1,242 @@
+"""Every family of the contract, with its labels, and label values that stay bounded."""
+
+import shutil
+import subprocess
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families
+from unit.telemetry.fakes import FakeExchange, FakeGateway, FakeLifecycle, FakeLog, FakeUpstream
+
+from proxy import __version__
+from proxy.config.model import Listener
+from proxy.policies.bulkhead import BulkheadPermit
+from proxy.telemetry.metrics import registry_of
+from proxy.upstream.upstream import ConnectionCounts
+
+NOW = 1000.0
+
+
+class Scraped:
+    """What one registry says, time after time."""
+
+    def __init__(self) -> None:
+        self.gateway = FakeGateway()
+        self.lifecycle = FakeLifecycle()
+        self.logs = [FakeLog(), FakeLog()]
+        self.registry = registry_of(self.gateway, self.lifecycle, self.logs, lambda: NOW)
+
+    @property
+    def text(self) -> str:
+        return generate_latest(self.registry).decode()
+
+    def samples(self, name: str) -> dict[tuple[str, ...], float]:
+        """Values by label values, the labels in alphabetical order of their names."""
+        found = [
+            sample
+            for family in text_string_to_metric_families(self.text)
+            for sample in family.samples
+            if sample.name == name
+        ]
+        values = {
+            tuple(value for _, value in sorted(sample.labels.items())): sample.value
+            for sample in found
+        }
+        assert len(values) == len(found), "two samples with the same labels"
+        return values
+
+
+@pytest.fixture
+def scraped() -> Scraped:
+    return Scraped()
+
+
+def fill(scraped: Scraped) -> None:
+    """Something in every family."""
+    bindings = scraped.gateway.bindings
+    for listener, route in ((Listener.OUTBOUND, "stock"), (Listener.INBOUND, "")):
+        stats = bindings.add_stats(listener, route)
+        stats.count_answer(503, "circuit-open", 0.0004)
+        stats.count_answer(200, "", 0.3)
+        stats.count_answer(200, "", 99.0)
+        stats.count_attempt("inventory", "2xx")
+        stats.count_retry("gateway-error")
+        stats.count_refused("budget")
+        stats.fallbacks += 4
+    bindings.add_breaker("stock").force_open(NOW)
+    bindings.add_bulkhead("stock")
+    scraped.gateway.upstreams.append(FakeUpstream("inventory", ConnectionCounts(1, 2, 3, 4)))
+
+
+def test_requests(scraped: Scraped) -> None:
+    fill(scraped)
+    assert scraped.samples("proxy_requests_total") == {
+        ("503", "outbound", "circuit-open", "stock"): 1,
+        ("200", "outbound", "", "stock"): 2,
+        ("503", "inbound", "circuit-open", ""): 1,
+        ("200", "inbound", "", ""): 2,
+    }
+
+
+def test_durations_are_cumulated(scraped: Scraped) -> None:
+    fill(scraped)
+    buckets = scraped.samples("proxy_request_duration_seconds_bucket")
+    of_route = {le: value for (le, _, route), value in buckets.items() if route == "stock"}
+    assert of_route == {
+        "0.001": 1, "0.0025": 1, "0.005": 1, "0.01": 1, "0.025": 1, "0.05": 1, "0.1": 1,
+        "0.25": 1, "0.5": 2, "1.0": 2, "2.5": 2, "5.0": 2, "10.0": 2, "30.0": 2, "60.0": 2,
+        "+Inf": 3,
+    }  # fmt: skip
+    assert scraped.samples("proxy_request_duration_seconds_count")["outbound", "stock"] == 3
+    assert scraped.samples("proxy_request_duration_seconds_sum")[
+        "outbound", "stock"
+    ] == pytest.approx(99.3004)
+
+
+def test_attempts_retries_refusals_and_fallbacks(scraped: Scraped) -> None:
+    fill(scraped)
+    assert scraped.samples("proxy_attempts_total")["2xx", "stock", "inventory"] == 1
+    assert scraped.samples("proxy_retries_total")["gateway-error", "stock"] == 1
+    assert scraped.samples("proxy_retries_refused_total")["stock", "budget"] == 1
+    assert scraped.samples("proxy_fallbacks_total") == {("stock",): 4}
+
+
+def test_what_has_no_listener_label_is_summed_over_both(scraped: Scraped) -> None:
+    for listener in Listener:
+        stats = scraped.gateway.bindings.add_stats(listener, "same")
+        stats.count_attempt("inventory", "2xx")
+        stats.fallbacks += 1
+    assert scraped.samples("proxy_attempts_total") == {("2xx", "same", "inventory"): 2}
+    assert scraped.samples("proxy_fallbacks_total") == {("same",): 2}
+
+
+def test_breakers(scraped: Scraped) -> None:
+    breaker = scraped.gateway.bindings.add_breaker("stock")
+    breaker.force_open(NOW)
+    breaker.reset(NOW)
+    breaker.force_open(NOW)
+    assert scraped.samples("proxy_circuit_breaker_state") == {
+        ("stock", "closed"): 0,
+        ("stock", "open"): 0,
+        ("stock", "half_open"): 0,
+        ("stock", "forced_open"): 1,
+        ("stock", "disabled"): 0,
+    }
+    assert scraped.samples("proxy_circuit_breaker_transitions_total") == {
+        ("stock", "closed"): 1,
+        ("stock", "open"): 0,
+        ("stock", "half_open"): 0,
+        ("stock", "forced_open"): 2,
+        ("stock", "disabled"): 0,
+    }
+
+
+def test_breakers_without_a_label_are_one_sum_that_never_falls(scraped: Scraped) -> None:
+    bindings = scraped.gateway.bindings
+
+    def forced_open() -> float:
+        return scraped.samples("proxy_circuit_breaker_transitions_total")["other", "forced_open"]
+
+    for name in ("out:a:1", "out:b:1"):
+        bindings.add_breaker(name, labelled=False).force_open(NOW)
+    assert forced_open() == 2
+    assert scraped.samples("proxy_circuit_breaker_state") == {}
+    bindings.breakers["out:a:1"].breaker.disable(NOW)
+    bindings.breakers["out:a:1"].breaker.force_open(NOW)
+    assert forced_open() == 3
+    del bindings.breakers["out:b:1"]
+    assert forced_open() == 3, "forgotten breakers stay counted"
+    bindings.add_breaker("out:a:1", labelled=False).force_open(NOW)
+    assert forced_open() == 4, "one that was made again begins at 0 itself"
+
+
+def test_bulkheads(scraped: Scraped) -> None:
+    bulkhead = scraped.gateway.bindings.add_bulkhead("stock", limit=1, queue=5)
+    assert isinstance(bulkhead.admit(NOW), BulkheadPermit)
+    bulkhead.admit(NOW)
+    bulkhead.admit(NOW)
+    assert scraped.samples("proxy_bulkhead_in_use") == {("stock",): 1}
+    assert scraped.samples("proxy_bulkhead_limit") == {("stock",): 1}
+    assert scraped.samples("proxy_bulkhead_queued") == {("stock",): 2}
+
+
+def test_names_that_callers_made_up_are_bounded(scraped: Scraped) -> None:
+    bindings = scraped.gateway.bindings
+    bindings.labels.add("known.test:80")
+    for name in ("stock", "default:app", "out:known.test:80", "out:[::1]:80", "out:x.test:80"):
+        bindings.add_bulkhead(name, limit=3)
+    scraped.gateway.upstreams += [
+        FakeUpstream(name, ConnectionCounts(1, 1, 1, 0))
+        for name in ("app", "known.test:80", "[::1]:80", "x.test:80")
+    ]
+    assert scraped.samples("proxy_bulkhead_limit") == {
+        ("stock",): 3,
+        ("default:app",): 3,
+        ("out:known.test:80",): 3,
+        ("other",): 6,
+    }
+    active = {
+        upstream: count
+        for (state, upstream), count in scraped.samples("proxy_upstream_connections").items()
+        if state == "active"
+    }
+    assert active == {"app": 1, "known.test:80": 1, "other": 2}
+
+
+def test_upstream_connections_by_state(scraped: Scraped) -> None:
+    fill(scraped)
+    scraped.gateway.bindings.labels.add("inventory")
+    assert scraped.samples("proxy_upstream_connections") == {
+        ("active", "inventory"): 1,
+        ("idle", "inventory"): 2,
+        ("connecting", "inventory"): 3,
+    }
+
+
+def test_listeners_are_there_from_the_start(scraped: Scraped) -> None:
+    assert scraped.samples("proxy_in_flight") == {("inbound",): 0, ("outbound",): 0}
+    assert scraped.samples("proxy_connections") == {("inbound",): 0, ("outbound",): 0}
+    gate = scraped.gateway.gates[Listener.INBOUND]
+    gate.in_flight.update((FakeExchange(), FakeExchange()))
+    gate.connections.add(object())
+    assert scraped.samples("proxy_in_flight") == {("inbound",): 2, ("outbound",): 0}
+    assert scraped.samples("proxy_connections") == {("inbound",): 1, ("outbound",): 0}
+
+
+def test_the_process(scraped: Scraped) -> None:
+    scraped.lifecycle.drain_cut = 3
+    scraped.lifecycle.reloads["rejected"] = 1
+    scraped.logs[0].dropped, scraped.logs[1].dropped = 2, 5
+    assert scraped.samples("proxy_drain_cut_total") == {(): 3}
+    assert scraped.samples("proxy_config_reloads_total") == {("accepted",): 0, ("rejected",): 1}
+    assert scraped.samples("proxy_log_dropped_total") == {(): 7}
+    assert scraped.samples("proxy_build_info") == {(__version__,): 1}
+    assert scraped.samples("process_resident_memory_bytes")[()] > 0
+
+
+def test_two_registries_do_not_meet(scraped: Scraped) -> None:
+    assert Scraped().text.count("# TYPE") == scraped.text.count("# TYPE")
+
+
+def test_openmetrics(scraped: Scraped) -> None:
+    fill(scraped)
+    names = {
+        family.name
+        for family in parse_openmetrics(openmetrics.generate_latest(scraped.registry).decode())
+    }
+    assert {"proxy_requests", "proxy_request_duration_seconds", "proxy_build"} <= names
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)"
+)
+def test_promtool_has_nothing_to_say(scraped: Scraped) -> None:
+    fill(scraped)
+    check = subprocess.run(
+        ["promtool", "check", "metrics"], input=scraped.text, capture_output=True, text=True
+    )
+    assert (check.returncode, check.stdout + check.stderr) == (0, "")
