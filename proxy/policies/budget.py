@@ -93,13 +93,10 @@ class RetryBudget:
     def _advance(self, bucket: int) -> None:
         """Make `bucket` the current one; a jump costs at most one round of the ring."""
         for current in range(max(self._current + 1, bucket - _SLOTS + 1), bucket + 1):
-            slot = current % _SLOTS  # the bucket that now leaves the ring: retries expire
-            self._retries -= self._retry_slots[slot]
-            self._retry_slots[slot] = 0
-            self._drop_requests(slot)  # only after a jump is there still something in it
-            self._drop_requests((current + 1) % _SLOTS)  # the oldest that is left
+            leaves = current % _SLOTS  # the slot of the bucket 17 before: its retries expire
+            self._retries -= self._retry_slots[leaves]
+            self._retry_slots[leaves] = 0
+            oldest = (current + 1) % _SLOTS  # of the bucket 16 before: its requests expire
+            self._requests -= self._request_slots[oldest]
+            self._request_slots[oldest] = 0
         self._current = bucket
-
-    def _drop_requests(self, slot: int) -> None:
-        self._requests -= self._request_slots[slot]
-        self._request_slots[slot] = 0
