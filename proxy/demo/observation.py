@@ -7,7 +7,7 @@ and a state too short to be seen between two looks is known from the counters of
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -69,6 +69,14 @@ def _shortest(before: str, after: str) -> list[str]:
     return [after]
 
 
+@dataclass(slots=True)
+class _Breakers:
+    """From one look at the metrics: each breaker's state, and how often it entered each."""
+
+    states: dict[str, str] = field(default_factory=dict)
+    entered: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
 class Observer:
     """Looks at the proxy and remembers; the totals never fall.
 
@@ -118,38 +126,40 @@ class Observer:
         self.in_flight = int(in_flight["outbound"])
         self._take_breakers(breakers["circuit_breakers"], self._take_metrics(metrics))
 
-    def _take_metrics(self, text: str) -> Counter[tuple[str, str]]:
-        """Keep the totals; return how often each breaker has entered each state."""
+    def _take_metrics(self, text: str) -> _Breakers:
+        """Keep the totals; return what the metrics say about the breakers."""
         retries: Counter[str] = Counter()
         fallbacks: Counter[str] = Counter()
-        entered: Counter[tuple[str, str]] = Counter()
+        breakers = _Breakers()
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
-                count = int(sample.value)
+                labels, count = sample.labels, int(sample.value)
                 match sample.name:
                     case "proxy_retries_total":
-                        retries[sample.labels["route"]] += count
+                        retries[labels["route"]] += count
                     case "proxy_fallbacks_total":
-                        fallbacks[sample.labels["route"]] += count
+                        fallbacks[labels["route"]] += count
                     case "proxy_circuit_breaker_transitions_total":
-                        entered[sample.labels["name"], sample.labels["to"]] += count
+                        breakers.entered[labels["name"], labels["to"]] += count
+                    case "proxy_circuit_breaker_state" if count:
+                        breakers.states[labels["name"]] = labels["state"]
         self.retries, self.fallbacks = retries, fallbacks
-        return entered
+        return breakers
 
-    def _take_breakers(
-        self, reported: list[dict[str, Any]], entered: Counter[tuple[str, str]]
-    ) -> None:
+    def _take_breakers(self, reported: list[dict[str, Any]], metrics: _Breakers) -> None:
         at = self._now()
         for fields in reported:
             name = fields["name"]
             now = BreakerStatus(
-                fields["state"],
+                # Asked for a moment earlier, the other document may know an older state than
+                # the counters do.
+                metrics.states.get(name, fields["state"]),
                 float(fields["failure_rate"]),
                 int(fields["not_permitted"]),
                 fields["next_probe_in_s"],
             )
             then = self.breakers.get(name, BreakerStatus())
-            counts = {s: entered[name, s] - self._entered[name, s] for s in _NEXT}
+            counts = {s: metrics.entered[name, s] - self._entered[name, s] for s in _NEXT}
             for state in states_entered(then.state, counts, now.state):
                 self.transitions.append(Transition(at, name, state))
             # The number starts again with some transitions: what was counted stays counted.
@@ -159,7 +169,7 @@ class Observer:
                 else now.not_permitted
             )
             self.breakers[name] = now
-        self._entered = entered
+        self._entered = metrics.entered
 
     async def _json(self, path: str) -> Any:
         async with self._session.get(self._admin + path, timeout=_LOOK) as response:

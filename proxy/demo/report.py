@@ -1,6 +1,7 @@
 """The end of the demonstration: the same orders with and without the proxy, side by side."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -145,9 +146,17 @@ def _timelines(transitions: Sequence[Transition]) -> list[Text]:
     lines = [Text("Breakers (seconds into the run)")]
     for name in sorted({t.breaker for t in transitions}):
         steps = [
-            f"{t.state.replace('_', '-')} {t.at:.1f}" for t in transitions if t.breaker == name
+            f"{t.state.replace('_', '-')}_{t.at:.1f}" for t in transitions if t.breaker == name
         ]
-        lines.append(Text(f"  {name}: " + ", ".join(steps)))
+        # Glued while it is wrapped: a state and its time stay on one line.
+        wrapped = textwrap.wrap(
+            f"{name}: " + ", ".join(steps),
+            width=78,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+        )
+        lines += [Text(line.replace("_", " ")) for line in wrapped]
     return lines
 
 

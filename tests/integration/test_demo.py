@@ -16,6 +16,7 @@ from aiohttp import ClientSession
 
 from proxy.demo.dependencies import DependencyServer
 from proxy.demo.orders import Fate, Order, OrderService, OrderStream, World
+from proxy.demo.proxy_process import ProxyDied, running_proxy
 from proxy.demo.scene import Dependency, Scene, Trouble
 
 TIMEOUTS = dict.fromkeys(Dependency, 0.3)
@@ -212,11 +213,13 @@ def _check_table(out: str) -> None:
 
 
 def _check_breakers(out: str) -> None:
-    lines = {line.split(":")[0].strip(): line for line in out.splitlines()}
-    payment = re.findall(r"(open|half-open|closed) [\d.]+", lines["payment"])
+    payment, shipping = (
+        re.findall(r"(open|half-open|closed) [\d.]+", line + "".join(more))
+        for line, more in re.findall(r"^  (?:payment|shipping): (.*)((?:\n    .*)*)", out, re.M)
+    )
     assert payment[:2] == ["open", "half-open"], out
     assert payment[-1] == "closed", out
-    assert lines["shipping"].startswith("  shipping: open "), out
+    assert shipping[:2] == ["open", "half-open"], out
 
 
 def _children(pid: int) -> list[int]:
@@ -241,3 +244,32 @@ def test_leaving_early_ends_cleanly_with_what_there_was(number: signal.Signals) 
     assert (demo.returncode, err) == (0, "")
     assert _row(out, "orders placed")[0] > 0
     assert not Path(f"/proc/{child}").exists(), "the proxy is gone with it"
+
+
+async def test_a_proxy_that_cannot_start_says_why() -> None:
+    async with ClientSession() as session:
+        with pytest.raises(ProxyDied, match=r"status 2 and wrote:\n.*colour: unknown key"):
+            async with running_proxy("colour: red\n", "http://127.0.0.1:9", session):
+                pytest.fail("it is not ready")
+
+
+def test_a_proxy_that_dies_ends_the_demo_and_says_so() -> None:
+    demo = _start("--duration", "30s")
+    try:
+        assert demo.stdout is not None
+        assert "All is well" in demo.stdout.readline()
+        (child,) = _children(demo.pid)
+        os.kill(child, signal.SIGKILL)
+        _, err = demo.communicate(timeout=10)
+    finally:
+        demo.kill()
+        demo.wait()
+    assert demo.returncode == 1
+    assert err.startswith("the proxy ended with status -9")
+
+
+def test_a_run_too_short_to_show_anything_is_refused() -> None:
+    demo = _start("--duration", "1s")
+    out, err = demo.communicate(timeout=10)
+    assert (demo.returncode, out) == (2, "")
+    assert "at least 5 s" in err

@@ -125,6 +125,16 @@ async def test_a_half_open_state_too_short_to_be_seen(
     assert [t.state for t in observer.transitions] == [OPEN, HALF_OPEN, OPEN]
 
 
+async def test_state_and_counters_are_of_one_moment(observer: Observer, answers: _Answers) -> None:
+    """The breaker closed after its own document was fetched and before the metrics were."""
+    counters = "".join(f'{TO}{{name="payment",to="{to}"}} 1\n' for to in (OPEN, HALF_OPEN, CLOSED))
+    state = 'proxy_circuit_breaker_state{name="payment",state="closed"} 1\n'
+    await _look(observer, answers, _breaker(HALF_OPEN), counters + state)
+    await _look(observer, answers, _breaker(CLOSED), counters + state)
+    assert observer.breakers["payment"].state == CLOSED
+    assert [t.state for t in observer.transitions] == [OPEN, HALF_OPEN, CLOSED]
+
+
 async def test_a_failed_look_changes_nothing(observer: Observer, answers: _Answers) -> None:
     await _look(observer, answers, _breaker(OPEN, 2), "")
     answers.error = TimeoutError()

@@ -105,6 +105,15 @@ def test_every_transition_has_its_time(observer: Observer) -> None:
     assert "2 repeated requests" in text
 
 
+def test_a_long_timeline_is_wrapped_between_its_steps(observer: Observer) -> None:
+    observer.transitions += [Transition(20.0 + n, "payment", "half_open") for n in range(9)]
+    lines = _read(what_the_proxy_did(observer, repeats=0)).splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith("  payment: "))
+    assert max(len(line) for line in lines) <= 80
+    assert lines[first].endswith(",")
+    assert lines[first + 1].startswith("    half-open 2")
+
+
 def test_a_run_without_transitions_says_so() -> None:
     quiet = Observer(None, "", lambda: 0.0)  # type: ignore[arg-type]
     assert "No breaker changed its state" in _read(what_the_proxy_did(quiet, repeats=0))
