@@ -1,0 +1,210 @@
+"""The endpoints: shapes, statuses, names in paths, and errors that are documents."""
+
+import asyncio
+import json
+import logging
+from urllib.parse import quote
+
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families
+from unit.admin.asking import Admin, Answer
+from unit.telemetry.fakes import FakeExchange
+
+from proxy.config.model import Config, HeaderRules, MatchConfig, RouteConfig, ValueMatch
+
+PATHS = [
+    "/", "/health/live", "/health/ready", "/metrics", "/status", "/in-flight",
+    "/circuit-breakers", "/bulkheads", "/retries", "/upstreams", "/routes", "/config",
+]  # fmt: skip
+
+
+def assert_problem(answer: Answer, status: int) -> str:
+    """It is a problem document; its detail."""
+    assert answer.status == status
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert answer.json["status"] == status
+    assert answer.json.keys() == {"type", "title", "status", "detail"}
+    assert "Traceback" not in answer.body
+    return str(answer.json["detail"])
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_every_endpoint_answers_get_and_head(admin: Admin, path: str) -> None:
+    got = await admin.ask("GET", path)
+    assert got.status == 200
+    assert got.headers["Cache-Control"] == "no-store"
+    head = await admin.ask("HEAD", path)
+    assert (head.status, head.body) == (200, "")
+    assert head.headers["Content-Type"] == got.headers["Content-Type"]
+
+
+async def test_the_index_lists_them_all(admin: Admin) -> None:
+    listed = (await admin.ask("GET", "/")).body
+    for path in [*PATHS[1:], "/drain", "/circuit-breakers/{name}/{force-open|disable|reset}"]:
+        assert f" {path}\n" in listed
+
+
+# --- health ---------------------------------------------------------------------------------------
+
+
+async def test_ready(admin: Admin) -> None:
+    admin.controls.ready = False
+    starting = await admin.ask("GET", "/health/ready")
+    assert (starting.status, starting.json) == (503, {"status": "starting"})
+    admin.controls.ready = True
+    ready = await admin.ask("GET", "/health/ready")
+    assert (ready.status, ready.json) == (200, {"status": "ready"})
+    admin.controls.draining = True
+    draining = await admin.ask("GET", "/health/ready")
+    assert (draining.status, draining.json) == (503, {"status": "draining"})
+    assert (await admin.ask("GET", "/health/live")).status == 200
+
+
+# --- metrics --------------------------------------------------------------------------------------
+
+
+async def test_metrics_as_text(admin: Admin) -> None:
+    answer = await admin.ask("GET", "/metrics")
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    names = {family.name for family in text_string_to_metric_families(answer.body)}
+    assert {"proxy_requests", "proxy_in_flight", "process_open_fds"} <= names
+
+
+async def test_metrics_as_openmetrics(admin: Admin) -> None:
+    accept = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
+    answer = await admin.ask("GET", "/metrics", accept)
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert {family.name for family in parse_openmetrics(answer.body)} >= {"proxy_in_flight"}
+
+
+# --- breakers by hand -----------------------------------------------------------------------------
+
+NAMES = [
+    "stock",
+    "default-outbound:127.0.0.1:9000",
+    "default-outbound:[::1]:80",
+    "each:[fe80::1%eth0]:80",
+    "a/b:c",
+    "100%25 sure",
+    "grüße",
+    "x/reset",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_any_name_can_be_written_in_a_path(admin: Admin, name: str) -> None:
+    admin.gateway.bindings.add_breaker(name)
+    other = admin.gateway.bindings.add_breaker(name + "x")
+    path = f"/circuit-breakers/{quote(name, safe='')}"
+    forced = await admin.ask("POST", f"{path}/force-open")
+    assert (forced.status, forced.json["name"], forced.json["state"]) == (200, name, "forced_open")
+    assert (await admin.ask("POST", f"{path}/disable")).json["state"] == "disabled"
+    assert (await admin.ask("POST", f"{path}/reset")).json["state"] == "closed"
+    assert sum(other.transitions.values()) == 0
+
+
+@pytest.mark.parametrize("name", ["out:127.0.0.1:9000", "out:[::1]:80", "a/b:c"])
+async def test_names_as_people_type_them(admin: Admin, name: str) -> None:
+    admin.gateway.bindings.add_breaker(name)
+    answer = await admin.ask("POST", f"/circuit-breakers/{name}/force-open")
+    assert (answer.status, answer.json["name"]) == (200, name)
+
+
+async def test_unknown_breakers_and_orders(admin: Admin) -> None:
+    admin.gateway.bindings.add_breaker("stock")
+    detail = assert_problem(await admin.ask("POST", "/circuit-breakers/none/reset"), 404)
+    assert "'none'" in detail
+    detail = assert_problem(await admin.ask("POST", "/circuit-breakers/stock/explode"), 404)
+    assert "force-open, disable, reset" in detail
+    answer = await admin.ask("GET", "/circuit-breakers/stock/reset")
+    assert_problem(answer, 405)
+    assert answer.headers["Allow"] == "POST"
+
+
+# --- the drain ------------------------------------------------------------------------------------
+
+
+async def test_drain_answers_at_once(admin: Admin) -> None:
+    admin.gateway.gates[FakeExchange.listener].in_flight.add(FakeExchange())
+    answer = await admin.ask("POST", "/drain")
+    assert answer.status == 202
+    assert answer.json == {
+        "status": "draining",
+        "cut": 0,
+        "in_flight": {"inbound": 0, "outbound": 1},
+    }
+    assert admin.controls.draining
+
+
+async def test_drain_waits_if_asked_to(admin: Admin) -> None:
+    waiting = asyncio.create_task(admin.ask("POST", "/drain?wait=10s"))
+    await admin.controls.begun.wait()
+    assert not waiting.done()
+    admin.controls.drain_cut = 2
+    admin.controls.end.set()
+    answer = await waiting
+    assert (answer.status, answer.json["status"], answer.json["cut"]) == (200, "drained", 2)
+
+
+async def test_a_wait_ends_though_the_drain_does_not(admin: Admin) -> None:
+    answer = await admin.ask("POST", "/drain?wait=10ms")
+    assert (answer.status, answer.json["status"]) == (202, "draining")
+
+
+async def test_a_drain_that_has_ended_is_known_without_a_wait(admin: Admin) -> None:
+    admin.controls.end.set()
+    for query in ("", "?wait=1s", "?wait"):
+        answer = await admin.ask("POST", "/drain" + query)
+        assert (answer.status, answer.json["status"]) == (200, "drained")
+
+
+@pytest.mark.parametrize("wait", ["10", "soon", "-1s"])
+async def test_a_wait_that_is_none_drains_nothing(admin: Admin, wait: str) -> None:
+    assert_problem(await admin.ask("POST", f"/drain?wait={wait}"), 400)
+    assert not admin.controls.draining
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+async def test_unknown_paths_and_methods(admin: Admin) -> None:
+    assert_problem(await admin.ask("GET", "/nothing"), 404)
+    assert_problem(await admin.ask("POST", "/health/live/"), 404)
+    for method, path in (("GET", "/drain"), ("POST", "/status"), ("DELETE", "/config")):
+        answer = await admin.ask(method, path)
+        assert method in assert_problem(answer, 405)
+        assert answer.headers["Allow"]
+
+
+async def test_a_bug_is_a_document_outside_and_a_traceback_in_the_log(
+    admin: Admin, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin.gateway.bindings.bulkheads["broken"] = None  # type: ignore[assignment]
+    answer = await admin.ask("GET", "/bulkheads")
+    assert_problem(answer, 500)
+    (record,) = [one for one in caplog.records if one.name == "proxy"]
+    assert record.exc_info is not None
+
+
+async def test_what_is_no_http_is_no_event(admin: Admin, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for garbage in ("\x16\x03\x01\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost b\r\n\r\n"):
+        answer = await admin.send(garbage)
+        assert answer.status == 400
+        assert "Traceback" not in answer.body
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+async def test_the_configuration_without_its_secrets(admin: Admin) -> None:
+    match = MatchConfig(headers=(("x-key", ValueMatch(exact="s3cr3t")),))
+    rules = HeaderRules((("authorization", "Bearer s3cr3t"),))
+    route = RouteConfig("stock", match=match, request_headers=rules)
+    admin.gateway.config = Config("orders", routes=(route,))
+    for path in ("/config", "/routes", "/status"):
+        answer = await admin.ask("GET", path)
+        assert "stock" in json.dumps(answer.json)
+        assert "s3cr3t" not in answer.body
+    assert (await admin.ask("GET", "/config")).json["service"] == "orders"

@@ -1,0 +1,234 @@
+"""The documents of the admin API, field by field."""
+
+import pytest
+from unit.admin.asking import FakeControls
+from unit.telemetry.fakes import FakeAttempt, FakeExchange, FakeGateway, FakeUpstream
+
+from proxy import __version__
+from proxy.admin import views
+from proxy.config.model import (
+    Config,
+    ConnectionsConfig,
+    Listener,
+    MatchConfig,
+    RouteConfig,
+    ValueMatch,
+)
+from proxy.outcome import Verdict
+from proxy.policies.circuit_breaker import CircuitBreakerConfig, CircuitPermit
+from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.pool import Pool
+from proxy.upstream.upstream import ConnectionCounts
+
+NOW = 1000.0
+
+
+@pytest.fixture
+def gateway() -> FakeGateway:
+    return FakeGateway()
+
+
+def test_a_breaker_below_its_minimum(gateway: FakeGateway) -> None:
+    gateway.bindings.add_breaker("stock")
+    assert views.circuit_breakers(gateway, NOW) == {
+        "circuit_breakers": [
+            {
+                "name": "stock",
+                "route": "stock",
+                "upstream": "inventory",
+                "state": "closed",
+                "mode": "enforce",
+                "failure_rate": -1,
+                "slow_call_rate": -1,
+                "calls": 0,
+                "failures": 0,
+                "slow_calls": 0,
+                "not_permitted": 0,
+                "next_probe_in_s": None,
+            }
+        ]
+    }
+
+
+def test_a_breaker_that_is_open(gateway: FakeGateway) -> None:
+    breaker = gateway.bindings.add_breaker("stock", CircuitBreakerConfig(minimum_calls=3))
+    for verdict in (Verdict.SUCCESS, Verdict.FAILURE, Verdict.FAILURE):
+        permit = breaker.admit(NOW)
+        assert isinstance(permit, CircuitPermit)
+        breaker.settle(permit, verdict, 0.1, NOW)
+    breaker.admit(NOW + 1)
+    (entry,) = views.circuit_breakers(gateway, NOW + 1.5)["circuit_breakers"]
+    assert entry == entry | {
+        "state": "open",
+        "failure_rate": 66.67,
+        "slow_call_rate": 0.0,
+        "calls": 3,
+        "failures": 2,
+        "not_permitted": 1,
+        "next_probe_in_s": 28.5,
+    }
+
+
+def test_bulkheads(gateway: FakeGateway) -> None:
+    bulkhead = gateway.bindings.add_bulkhead("stock", limit=1, queue=4)
+    bulkhead.admit(NOW)
+    bulkhead.admit(NOW)
+    assert views.bulkheads(gateway) == {
+        "bulkheads": [{"name": "stock", "in_use": 1, "limit": 1, "queued": 1, "max_queue": 4}]
+    }
+
+
+def test_retries(gateway: FakeGateway) -> None:
+    budget = gateway.bindings.add_budget("default:inventory")
+    for _ in range(10):
+        budget.record_request(NOW)
+    assert budget.try_spend(NOW)
+    assert views.retries(gateway, NOW) == {
+        "retries": [
+            {
+                "name": "default:inventory",
+                "requests": 10,
+                "retries": 1,
+                "allowed": 32,
+                "remaining": 31,
+            }
+        ]
+    }
+
+
+def test_in_flight(gateway: FakeGateway) -> None:
+    young = FakeExchange(started=NOW - 0.25, request_id="young", attempts=[])
+    old = FakeExchange(
+        Listener.INBOUND,
+        started=NOW - 9.5,
+        request_id="old",
+        attempts=[FakeAttempt(), FakeAttempt()],
+    )
+    gateway.gates[Listener.OUTBOUND].in_flight.add(young)
+    gateway.gates[Listener.INBOUND].in_flight.add(old)
+    assert views.in_flight(gateway, NOW) == {
+        "inbound": 1,
+        "outbound": 1,
+        "requests": [
+            {
+                "request_id": "old",
+                "listener": "inbound",
+                "method": "GET",
+                "route": "stock",
+                "age_s": 9.5,
+                "attempt": 2,
+            },
+            {
+                "request_id": "young",
+                "listener": "outbound",
+                "method": "GET",
+                "route": "stock",
+                "age_s": 0.25,
+                "attempt": 0,
+            },
+        ],
+    }
+
+
+def test_in_flight_counts_all_and_lists_the_oldest(gateway: FakeGateway) -> None:
+    exchanges = [FakeExchange(started=float(number)) for number in range(1200)]
+    gateway.gates[Listener.OUTBOUND].in_flight.update(exchanges)
+    document = views.in_flight(gateway, 2000.0)
+    assert document["outbound"] == 1200
+    assert [request["age_s"] for request in document["requests"]] == [
+        2000.0 - number for number in range(views.MAX_IN_FLIGHT)
+    ]
+
+
+class NoConnector:
+    """Opens nothing."""
+
+
+def test_upstreams(gateway: FakeGateway) -> None:
+    endpoint = Endpoint("http", "inventory.test", 8080, "10.0.0.1")
+    endpoint.pool = Pool(endpoint, ConnectionsConfig(), NoConnector(), NoConnector())
+    endpoint.active = 3
+    endpoint.note_connect_failed(NOW)
+    gateway.upstreams = [FakeUpstream("inventory", ConnectionCounts(1, 2, 3, 4), endpoint)]
+    expected = {
+        "address": "10.0.0.1:8080",
+        "scheme": "http",
+        "host": "inventory.test",
+        "active": 3,
+        "avoided": True,
+        "connections": {"open": 0, "idle": 0, "connecting": 0, "waiting": 0},
+    }
+    assert views.upstreams(gateway, NOW) == {
+        "upstreams": [
+            {
+                "name": "inventory",
+                "load_balancing": "least_request",
+                "connections": {"active": 1, "idle": 2, "connecting": 3, "waiting": 4},
+                "endpoints": [expected],
+            }
+        ]
+    }
+    (upstream,) = views.upstreams(gateway, NOW + 5)["upstreams"]
+    assert upstream["endpoints"] == [expected | {"avoided": False}]
+
+
+def test_routes(gateway: FakeGateway) -> None:
+    match = MatchConfig(
+        hosts=("inventory",),
+        prefix="/api",
+        methods=frozenset({"PUT", "GET"}),
+        headers=(("x-key", ValueMatch(exact="s3cr3t")),),
+    )
+    gateway.config = Config("orders", routes=(RouteConfig("stock", match=match, upstream="inv"),))
+    stats = gateway.bindings.add_stats(Listener.OUTBOUND, "stock")
+    stats.count_answer(200, "", 0.1)
+    stats.count_answer(502, "", 0.2)
+    stats.count_answer(503, "circuit-open", 0.3)
+    stats.count_retry("reset")
+    stats.fallbacks = 4
+    stock, outbound, inbound = views.routes(gateway)["routes"]
+    assert stock == {
+        "name": "stock",
+        "listener": "outbound",
+        "match": {
+            "hosts": ["inventory"],
+            "prefix": "/api",
+            "methods": ["GET", "PUT"],
+            "headers": ["x-key"],
+        },
+        "upstream": "inv",
+        "policy": "default",
+        "requests": 3,
+        "errors": 2,
+        "proxy_answers": 1,
+        "retries": 1,
+        "fallbacks": 4,
+        "mean_duration_ms": 200.0,
+    }
+    assert (outbound["name"], outbound["upstream"]) == ("default-outbound", None)
+    assert (inbound["name"], inbound["upstream"]) == ("default-inbound", "app")
+    assert (inbound["match"], inbound["requests"], inbound["mean_duration_ms"]) == ({}, 0, None)
+
+
+async def test_status_is_all_of_them(gateway: FakeGateway) -> None:
+    gateway.bindings.add_breaker("stock")
+    controls = FakeControls(started=NOW - 60, draining=True, last_reload={"result": "rejected"})
+    status = views.status(gateway, controls, NOW)
+    assert list(status) == [
+        "service", "version", "uptime_s", "ready", "draining", "config", "in_flight",
+        "circuit_breakers", "bulkheads", "retries", "upstreams", "routes",
+    ]  # fmt: skip
+    assert status == status | {
+        "service": "orders",
+        "version": __version__,
+        "uptime_s": 60.0,
+        "ready": False,
+        "draining": True,
+        "config": {
+            "file": "config/proxy.yaml",
+            "loaded_at": "2023-11-14T22:13:20.250Z",
+            "last_reload": {"result": "rejected"},
+        },
+        "in_flight": {"inbound": 0, "outbound": 0, "requests": []},
+    }
+    assert status["circuit_breakers"][0]["name"] == "stock"
