@@ -16,6 +16,10 @@ BUFFERED = 256 * 1024
 """Bytes that are read ahead of what was asked for, so that a slow reader exerts pressure."""
 
 
+TLS_HANDSHAKE = 0x16
+"""First byte of a client that takes this for a TLS port: it is told off, as servers do."""
+
+
 class Lost(Exception):
     """The other side closed the connection, or this one was told to."""
 
@@ -123,6 +127,11 @@ class ChaosConnection:
             self._room.set()
 
     async def _read_head(self) -> Seen:
+        while not self._buffer:
+            await self._more()
+        if self._buffer[0] == TLS_HANDSHAKE:
+            await self._send(b"HTTP/1.1 400 Plain HTTP here\r\nConnection: close\r\n\r\n")
+            raise Lost
         head = await self._until(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         method, target, version = lines[0].split(" ")

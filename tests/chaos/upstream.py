@@ -46,11 +46,12 @@ class ChaosUpstream:
     @property
     def url(self) -> str:
         scheme = "http" if self.tls is None else "https"
-        return f"{scheme}://{self.host}:{self.port}"
+        return f"{scheme}://{self.authority}"
 
     @property
     def authority(self) -> str:
-        return f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     def start(self) -> "ChaosUpstream":
         self._thread.start()
@@ -121,7 +122,7 @@ class ChaosUpstream:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(5)  # type: ignore[arg-type]
 
     async def _listen(self) -> None:
-        listener = socket.socket()
+        listener = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((self.host, self.port))
         self.port = listener.getsockname()[1]

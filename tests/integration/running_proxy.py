@@ -183,7 +183,7 @@ class RunningProxy:
         state = self.state("/in-flight")
         return int(state["inbound"] + state["outbound"])
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """The sum of a metric's samples that carry these labels; 0 where there is none."""
         status, text = self.ask("GET", "/metrics")
         assert status == 200

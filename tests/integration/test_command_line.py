@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from integration.running_proxy import RunningProxy
+from integration.running_proxy import RunningProxy, eventually
 
 COMMANDS = ["run", "check", "explain", "demo", "drain", "top", "inject", "schema"]
 
@@ -119,15 +119,16 @@ def test_run_on_an_address_in_use(start_proxy: Callable[..., RunningProxy], tmp_
     proxy = start_proxy({})
     done = _run("run", "--config", str(proxy.file))
     assert done.returncode == 1
-    assert str(proxy.outbound) in done.stderr or str(proxy.inbound) in done.stderr
+    taken = (proxy.outbound, proxy.inbound, proxy.admin)
+    assert any(f"127.0.0.1:{port}" in done.stderr for port in taken)
 
 
 def test_run_prints_where_it_serves(start_proxy: Callable[..., RunningProxy]) -> None:
     proxy = start_proxy({})
-    printed = proxy.output + proxy.errors
+    setting = f"HTTP_PROXY=http://127.0.0.1:{proxy.outbound}"
+    eventually(lambda: setting in proxy.output + proxy.errors)
     for port in (proxy.outbound, proxy.inbound, proxy.admin):
-        assert f"127.0.0.1:{port}" in printed
-    assert f"HTTP_PROXY=http://127.0.0.1:{proxy.outbound}" in printed
+        eventually(lambda port=port: f"127.0.0.1:{port}" in proxy.output + proxy.errors)
 
 
 def test_explain(good: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from chaos.upstream import ChaosUpstream
-from integration.ports import free_port
+from integration.ports import free_port, has_ipv6
 from integration.running_proxy import RunningProxy, eventually
 from integration.settings import ONCE, Settings, route
 
@@ -38,7 +38,7 @@ def test_when_all_refuse_the_attempts_are_spent(start_proxy: StartProxy) -> None
     urls = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
     response = start_proxy(_settings(*urls)).call("POST", "/s", body=b"x")
     assert (response.status, response.why) == (502, "connect-refused")
-    assert response.problem["attempts"] == 3
+    assert len(response.problem["attempts"]) == 3
 
 
 @pytest.mark.parametrize("balancing", ["least_request", "round_robin", "random"])
@@ -92,6 +92,18 @@ def test_addresses_of_the_loopback(start_proxy: StartProxy, start_chaos: StartCh
     first.resume()
     second.pause()
     assert [proxy.call("POST", "/s", body=b"x").status for _ in range(10)] == [200] * 10
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
+def test_ipv6_as_endpoint_and_as_authority(
+    start_proxy: StartProxy, start_chaos: StartChaos
+) -> None:
+    chaos = start_chaos(host="::1")
+    proxy = start_proxy(_settings(chaos.url))
+    assert proxy.call("GET", "/s").status == 200
+    response = proxy.call("GET", f"{chaos.url}/named")
+    assert response.status == 200
+    assert chaos.seen(response.id)[0].header("host") == f"[::1]:{chaos.port}"
 
 
 def test_an_upstream_that_restarts(start_proxy: StartProxy, start_chaos: StartChaos) -> None:
@@ -179,4 +191,4 @@ def test_an_upstream_that_hangs_up_at_once(
     response = start_proxy(_settings(chaos.url)).call("GET", "/s")
     assert response.status == 502
     assert response.why in ("upstream-reset", "connect-failed")
-    assert response.problem["attempts"] == 3
+    assert len(response.problem["attempts"]) == 3

@@ -98,7 +98,7 @@ def test_what_may_have_been_acted_on_is_not_repeated(
 ) -> None:
     response = proxy.call(method, "/shop", body=b"x", chaos=f"{fault} | 200")
     assert (response.status, response.why) == (status, reason)
-    assert response.problem["attempts"] == 1
+    assert len(response.problem["attempts"]) == 1
     assert len(chaos.seen(response.id)) == 1
 
 
@@ -143,7 +143,7 @@ def test_the_last_response_goes_to_the_client_as_it_came(proxy: RunningProxy) ->
 def test_the_last_failure_gets_the_proxys_answer(proxy: RunningProxy) -> None:
     response = proxy.call("GET", "/shop", chaos="503 | 503 | reset-before-head")
     assert (response.status, response.why) == (502, "upstream-reset")
-    assert response.problem["attempts"] == 3
+    assert len(response.problem["attempts"]) == 3
 
 
 def test_a_chunked_body_is_kept_too(proxy: RunningProxy, chaos: ChaosUpstream) -> None:

@@ -10,6 +10,7 @@ from integration.running_proxy import RunningProxy
 from integration.settings import Settings, breaker, route
 
 NO_BUDGET = {"ratio": "0%", "min_per_second": 0, "window": "10s"}
+PATIENT = {"connect": "10s", "attempt": "15s", "request": "30s"}
 SMALL_BUDGET = {"ratio": "10%", "min_per_second": 1, "window": "10s"}
 
 
@@ -24,7 +25,11 @@ def proxy(
             "upstreams": {"chaos": chaos, "crowd": chaos},
             "policies": {
                 "strict": {"retry": {"budget": NO_BUDGET}},
-                "small": {"retry": {"budget": SMALL_BUDGET}, "bulkhead": {"max_concurrent": 1000}},
+                "small": {
+                    "retry": {"budget": SMALL_BUDGET},
+                    "bulkhead": {"max_concurrent": 1000},
+                    "timeouts": PATIENT,
+                },
             },
             "routes": [
                 route("condition"),
