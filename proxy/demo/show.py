@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from proxy.demo.dependencies import DependencyServer
-from proxy.demo.observation import OPEN, BreakerStatus, Observer
+from proxy.demo.observation import BreakerStatus, Observer
 from proxy.demo.orders import Fate, Order, World
 from proxy.demo.scene import Dependency, Scene
 
@@ -38,6 +38,3 @@ class Show:
         """The latest order with the proxy that ended so at this step."""
         ended = (o for o in reversed(self.orders[World.WITH]) if o.fate is fate)
         return next((o for o in ended if o.step is step), None)
-
-    def open_breakers(self) -> list[Dependency]:
-        return [d for d in Dependency if self.breaker(d).state == OPEN]
