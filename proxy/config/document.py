@@ -119,9 +119,11 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             place = _place(error.problem_mark or error.context_mark)
             self._fail(place, _syntax_message(str(error.problem), self._text, place))
-        except (ValueError, OverflowError, IndexError) as error:
+        except (ValueError, OverflowError, IndexError):
             # What PyYAML does with the escape \\UFFFFFFFF and with absurd %YAML versions.
-            self._fail(_place(loader.get_mark()), f"not valid YAML: {error}")
+            self._fail(
+                _place(loader.get_mark()), "not valid YAML: an escape or number beyond bounds"
+            )
         finally:
             loader.dispose()
         return self._root

@@ -11,7 +11,7 @@ from proxy.config.model import Config
 from proxy.config.names import check_service
 from proxy.config.policy_keys import POLICY
 from proxy.config.record import Field, Optional, Record
-from proxy.config.route_keys import ROUTE, Policies, Routes
+from proxy.config.route_keys import HEADER_RULES, ROUTE, Policies, Routes
 from proxy.config.server_keys import (
     ACCESS_LOG,
     ADMIN,
@@ -101,7 +101,7 @@ def json_schema() -> JsonSchema:
             "pattern": r"\$\{",
         }
     }
-    for record in (CONFIG, ROUTE, UPSTREAM, POLICY):
+    for record in (CONFIG, ROUTE, UPSTREAM, POLICY, HEADER_RULES):
         _define(record, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

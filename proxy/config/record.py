@@ -140,7 +140,7 @@ class Record(Kind[T]):
         schema: JsonSchema = {"description": field.doc}
         if all(name in self._defaults for name in field.attributes):
             default = dump_or_none(field.kind, self._default(field), True)
-            if default is not None and not isinstance(field.kind, Record):
+            if default is not None and not isinstance(default, dict):
                 schema["default"] = default
         shape = field.kind.schema()
         return schema | (shape if field.required else or_null(shape))

@@ -46,9 +46,12 @@ class ValueMatchKind(Kind[ValueMatch]):
         self._present = Boolean()
 
     def read(self, at: Cursor, base: ValueMatch | None = None) -> ValueMatch:
-        if at.members() is None:
+        members = at.members()
+        if members is None:
             return ValueMatch(exact=self._text.read(at))
         given = at.entries(("regex", "present"))
+        if members.keys() - {"regex", "present"}:
+            raise Reported  # each by itself
         if len(given) != 1:
             raise at.error("must be a text, {regex: ...} or {present: true}")
         if "regex" in given:

@@ -1,0 +1,136 @@
+"""Warnings: what is valid and yet cannot be meant."""
+
+import pytest
+
+
+def policy(text: str) -> str:
+    return f"policies: {{default: {text}}}"
+
+
+def routes(*matches: str) -> str:
+    items = [f"{{name: r{n}, match: {match}}}" for n, match in enumerate(matches)]
+    return f"routes: [{', '.join(items)}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (policy("{timeouts: {request: 4s}}"), "timeouts.request: attempt is 5s and request 4s"),
+        (policy("{timeouts: {attempt: 20s}}"), "timeouts.attempt: attempt is 20s and request 15s"),
+        (policy("{timeouts: {connect: 6s}}"), "timeouts.connect: connect is 6s and attempt 5s"),
+        (policy("{timeouts: {max_duration: 1s}}"), "max_duration ends it first"),
+        (policy("{retry: {backoff: {initial: 20s, max: 20s, jitter: none}}}"),
+         "retry.backoff.initial: the waits alone use up request (15s): attempt 2 can never be"),
+        (policy("{retry: {attempts: 9, backoff: {initial: 5s, max: 5s, jitter: equal}}}"),
+         "attempt 7 can never be made"),
+        (policy("{retry: {backoff: {initial: 2s}}}"), "max is 1s and initial 2s: every wait is 1s"),
+        (policy("{retry: {attempts: 1, on: [5xx]}}"), "nothing is retried: the other keys"),
+        (policy("{circuit_breaker: {slow_call: {duration: 10s}}}"), "no attempt lasts that long"),
+        (policy("{circuit_breaker: {minimum_calls: 200}}"), "has the effect of 100"),
+        (policy("{circuit_breaker: {open_for: {initial: 10m}}}"), "every wait is 5m"),
+        (policy("{bulkhead: {max_queue: 5}}"), "max_queue: has no effect: queue_timeout is 0s"),
+        (policy("{bulkhead: {queue_timeout: 5s}}"), "has no effect: max_queue is 0"),
+        (policy("{retry: {on: [timeout, timeout]}}"), "on[1]: stands in this list already"),
+        ("upstreams: {a: {endpoints: [http://a]}}", "warning: upstreams.a: no route uses it"),
+        ("policies: {gold: {retry: {attempts: 2}}}", "warning: policies.gold: no route uses it"),
+        ("policies: {gold: {}}", "warning: policies.gold: no route uses it"),
+        ("upstreams: {app: {endpoints: ['http://127.0.0.1:7071']}}", "own inbound address"),
+        ("upstreams: {app: {tls: {verify: true}}}", "none of the endpoints is https"),
+        ("upstreams: {app: {endpoints: [https://a], tls: {verify: false}}}", "any certificate"),
+    ],
+)  # fmt: skip
+def test_worth_a_word(text, message, warned):
+    found = warned(text)
+    assert len(found) == 1, found
+    assert ": warning: " in found[0]
+    assert message in found[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        policy("{timeouts: {attempt: 5s, request: 5s}}"),
+        policy("{retry: {attempts: 1}}"),
+        policy("{retry: {backoff: {initial: 20s, max: 20s, jitter: full}}}"),
+        policy("{retry: {backoff: {initial: 1s}}}"),
+        policy("{circuit_breaker: {window: {size: 10}}}"),
+        policy("{bulkhead: {max_queue: 5, queue_timeout: 1s}}"),
+        """
+        upstreams: {spare: {endpoints: [http://a]}}
+        policies: {default: {fallback: {when: [timeout], upstream: spare}}}
+        """,
+    ],
+)
+def test_not_worth_a_word(text, warned):
+    assert warned(text) == []
+
+
+def test_an_inherited_conflict_is_told_where_it_arises(warned):
+    assert warned("""
+        policies:
+          default: {timeouts: {attempt: 2s, request: 4s}}
+        routes:
+          - name: short
+            match: {path: /x}
+            timeouts: {request: 1s}
+        """) == [
+        "7:25: warning: routes[0].timeouts.request: attempt is 2s and request 1s: "
+        "one attempt can use up all the time"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("{}", "{}"),
+        ("{}", "{path: /x, methods: [GET], hosts: [a]}"),
+        ("{prefix: /}", "{path: /x}"),
+        ("{prefix: /}", "{}"),
+        ("{prefix: /api}", "{prefix: /api/v1}"),
+        ("{prefix: /api}", "{path: /api}"),
+        ("{prefix: /api/}", "{prefix: /api}"),
+        ("{path: /a}", "{path: /a, methods: [GET]}"),
+        ("{regex: '/a.*'}", "{path: /ab}"),
+        ("{regex: '/a.*'}", "{regex: '/a.*', hosts: [x]}"),
+        ("{methods: [GET, PUT]}", "{methods: [PUT]}"),
+        ("{hosts: ['*.shop']}", "{hosts: [a.shop, '*.b.shop']}"),
+        ("{hosts: ['*']}", "{}"),
+        ("{headers: {a: {present: true}}}", "{headers: {a: x, b: y}}"),
+        ("{headers: {a: {regex: 'x.*'}}}", "{headers: {a: xy}}"),
+        ("{query: {q: '1'}}", "{query: {q: '1'}, path: /x}"),
+    ],
+)
+def test_routes_that_can_never_match(first, second, warned):
+    (found,) = warned(routes(first, second))
+    assert "routes[1]: can never match: 'r0' before it takes all of its requests" in found
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("{prefix: /api}", "{prefix: /apix}"),
+        ("{prefix: /api}", "{}"),
+        ("{prefix: /api/v1}", "{prefix: /api}"),
+        ("{prefix: /api}", "{regex: '/api/.*'}"),
+        ("{path: /a}", "{prefix: /a}"),
+        ("{path: /a}", "{path: /a/}"),
+        ("{regex: '/a'}", "{path: /ab}"),
+        ("{regex: '/a'}", "{regex: '/b'}"),
+        ("{methods: [GET]}", "{methods: [GET, PUT]}"),
+        ("{methods: [GET]}", "{}"),
+        ("{hosts: ['*.shop']}", "{hosts: [shop]}"),
+        ("{hosts: [a.shop]}", "{hosts: ['*.shop']}"),
+        ("{hosts: [a]}", "{}"),
+        ("{headers: {a: x}}", "{headers: {a: {present: true}}}"),
+        ("{headers: {a: x}}", "{headers: {b: x}}"),
+        ("{headers: {a: {present: false}}}", "{headers: {a: x}}"),
+        ("{headers: {a: {present: true}}}", "{headers: {a: {present: false}}}"),
+        ("{query: {q: '1'}}", "{query: {q: '2'}}"),
+    ],
+)
+def test_routes_that_may_match(first, second, warned):
+    assert warned(routes(first, second)) == []
+
+
+def test_routes_of_different_listeners_do_not_hide_each_other(warned):
+    assert warned("routes: [{name: a}, {name: b, listener: inbound}]") == []

@@ -1,0 +1,159 @@
+"""Files: the embedded one, the reference, and those that cannot be read."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from proxy.config import Config, ConfigError, effective, load
+from proxy.config.keys import CONFIG
+from proxy.config.model import MatchConfig, RouteConfig, UpstreamConfig
+from proxy.config.policy_keys import POLICY
+from proxy.config.record import Record
+from proxy.config.server_keys import UPSTREAM
+from proxy.config.sources import BUILT_IN
+
+ROOT = Path(__file__).parents[3]
+REFERENCE = Path(__file__).with_name("reference.yaml")
+ENVIRON = {"OTEL_SERVICE_NAME": "orders"}
+
+
+def test_the_embedded_default_is_what_the_code_has_built_in():
+    loaded = load(None, ENVIRON)
+    assert loaded.config == Config(service="orders")
+    assert loaded.warnings == ()
+    assert loaded.filename is None
+
+
+def test_the_shipped_file_is_the_embedded_one():
+    shipped = ROOT / "config/proxy.yaml"
+    assert shipped.read_bytes() == (ROOT / "proxy/config/default.yaml").read_bytes()
+    assert load(shipped, ENVIRON).config == load(None, ENVIRON).config
+
+
+def test_the_shipped_file_shows_every_key_with_its_value():
+    """A key that is added has to be written there as well."""
+    sources = load(ROOT / "config/proxy.yaml", ENVIRON).sources
+    commented_out = {
+        ("service",),
+        ("listeners", "outbound", "tls"),
+        ("listeners", "inbound", "tls"),
+        ("upstreams", "app", "tls"),
+    }
+    paths = {
+        *_paths(CONFIG),
+        *_paths(UPSTREAM, ("upstreams", "app")),
+        *_paths(POLICY, ("policies", "default")),
+    }
+    assert {path for path in paths if sources.of(path) == BUILT_IN} == commented_out
+
+
+def _paths(record: Record, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, field in record.keys.items():
+        if isinstance(field.kind, Record) and key != "tls":
+            yield from _paths(field.kind, (*above, key))
+        else:
+            yield (*above, key)
+
+
+def test_the_reference_loads_and_states_the_defaults():
+    config = load(REFERENCE, {}).config
+    (route,) = config.routes
+    policies = config.policies["default"]
+    assert config == replace(
+        Config(service="orders"),
+        upstreams={
+            "app": Config("x").upstreams["app"],
+            "inventory": UpstreamConfig(
+                "inventory",
+                (replace(Config("x").upstreams["app"].endpoints[0],
+                         host="inventory.shop.svc", port=8080),),
+            ),
+        },
+        routes=(route,),
+    )  # fmt: skip
+    assert route.policies == replace(policies, retry=replace(policies.retry, attempts=2))
+    assert isinstance(route, RouteConfig)
+    assert route.match != MatchConfig()
+    assert route.upstream == "inventory"
+
+
+def test_the_reference_has_no_warnings():
+    assert load(REFERENCE, {}).warnings == ()
+
+
+def test_what_the_reference_shows_in_comments_is_valid(config):
+    made = config("""
+        listeners:
+          inbound:
+            tls: {cert: /tls/tls.crt, key: /tls/tls.key, client_ca: /tls/ca.crt}
+        upstreams:
+          inventory:
+            endpoints: [https://inventory.shop]
+            tls: {ca: /tls/ca.crt, cert: /tls/tls.crt, key: /tls/tls.key, server_name: inventory.shop, verify: true}
+          shipping-backup: {endpoints: [http://b]}
+        policies:
+          default:
+            circuit_breaker: {window: {type: time, size: 60s}, half_open: {failure_rate: 50%}}
+            fallback:
+              when: [circuit-open, bulkhead-full, timeout]
+              response: {status: 200, headers: {x-fallback: shipping}, json: {status: DEFERRED, trackingNumber: null}}
+        routes:
+          - name: a
+            upstream: inventory
+            fallback: {upstream: shipping-backup}
+        """)  # noqa: E501  as in the reference
+    assert made.listeners.inbound.tls.client_ca == "/tls/ca.crt"
+    assert made.policies["default"].circuit_breaker.half_open.failure_rate == 0.5
+    assert made.policies["default"].fallback.response.body == (
+        b'{"status":"DEFERRED","trackingNumber":null}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"service: \xff", ":1:10: not UTF-8: the byte 0xff"),
+        ("# ü\nservice: ö".encode() + b"\xc3(", ":2:11: not UTF-8: the byte 0xc3"),
+        (b"#" * (4 * 1024 * 1024 + 1), ":1:1: is larger than 4MiB"),
+        ("service: a".encode("utf-16"), ":1:1: not UTF-8: the byte 0xff"),
+    ],
+)
+def test_bytes_that_are_no_text(content, problem, tmp_path):
+    file = tmp_path / "f.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as raised:
+        load(file, {})
+    assert str(raised.value) == f"{file}{problem}"
+
+
+def test_files_that_cannot_be_opened(tmp_path):
+    for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigError, match=f"{path}:1:1: cannot be read: {reason}"):
+            load(path, {})
+
+
+def test_a_problem_names_the_file_as_it_was_given():
+    with pytest.raises(ConfigError) as raised:
+        load(Path("no/such.yaml"), {})
+    assert str(raised.value).startswith("no/such.yaml:1:1: ")
+
+
+def test_the_typed_model_costs_no_yaml_and_no_event_loop():
+    code = "import sys, proxy.config; print({'yaml', 'asyncio', 'socket'} & sys.modules.keys())"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "set()\n"
+
+
+def test_effective_is_complete():
+    shown = effective(load(None, ENVIRON).config)
+    assert shown["service"] == "orders"
+    assert shown["policies"]["default"]["retry"]["backoff"] == {
+        "initial": "25ms",
+        "multiplier": 2,
+        "max": "1s",
+        "jitter": "full",
+    }

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from proxy.config import load
+from proxy.config.summary import summary
+
+HERE = Path(__file__).parent
+
+
+def test_every_route_has_its_match_target_and_numbers():
+    text = summary(load(HERE / "everything.yaml", {}))
+    assert "valid; 3 routes, 2 upstreams, 2 policies" in text
+    assert "outbound  [::1]:0 (TLS)" in text
+    assert "inbound  127.0.0.1:8071 (mutual TLS)" in text
+    assert "GET|POST a|*.b /api/*, x-a: v, x-b: ~v+, x-c: absent, ?q=1, ?r s=~.*" in text
+    assert "-> spare (https://spare.example:443, http://[::1]:81)" in text
+    assert "~/y/[0-9]+" in text
+    assert "[gold] request 4s, attempt 3s, 4 attempts, breaker off, bulkhead 5+6 queued" in text
+    assert "fallback to spare on timeout, 503" in text
+    assert "breaker 50% of 100 (observes)" in text
+    assert "the authority asked for, if egress allows it (a, *.b:8443, [::1]:80)" in text
+    assert "default-outbound" in text
+    assert "default-inbound" in text
+
+
+def test_the_embedded_default_takes_everything():
+    text = summary(load(None, {}))
+    assert text.startswith("embedded default: valid; 0 routes, 1 upstream, 1 policy\n")
+    assert "default-inbound  everything  -> app (http://127.0.0.1:8080)" in text

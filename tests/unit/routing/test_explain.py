@@ -1,0 +1,121 @@
+"""The answer to "where does this request go, and why?"."""
+
+from textwrap import dedent
+
+import pytest
+
+from proxy.config import load_text
+from proxy.config.model import Listener
+from proxy.routing.explain import DescribedRequest, describe_request, explain
+
+FILE = """\
+    upstreams:
+      inventory: {endpoints: ["http://inventory:8080", "http://spare:8080"]}
+    policies:
+      gold:
+        retry: {attempts: 5}
+    routes:
+      - name: writes
+        match: {methods: [POST]}
+      - name: stock
+        match: {hosts: [shop], prefix: /api}
+        upstream: inventory
+        policy: gold
+        timeouts: {request: 9s}
+        rewrite: {prefix: /stock, host: inventory.shop}
+      - name: later
+    egress: {allow: ["*.shop", "ok:443"]}
+    """
+
+
+def explained(method: str, url: str, *headers: str, listener: str = "outbound") -> str:
+    loaded = load_text(dedent(FILE), "f.yaml", {})
+    return explain(loaded, Listener(listener), describe_request(method, url, headers))
+
+
+def test_the_route_its_reasons_and_its_destination():
+    lines = explained("GET", "http://Shop/api/x?q=1").splitlines()
+    assert lines[:13] == [
+        "GET http://Shop/api/x?q=1 at the outbound listener",
+        "",
+        "routes, in the order they are asked",
+        "  1. writes  method GET is not POST  f.yaml:7",
+        "> 2. stock   takes it                f.yaml:9",
+        "",
+        "goes to upstream inventory",
+        "  http://inventory:8080",
+        "  http://spare:8080",
+        "path /api/x becomes /stock/x",
+        "Host becomes inventory.shop",
+        "",
+        "policy gold, as route stock has it in effect",
+    ]
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[13:]}
+    assert rows["timeouts.request"] == "9s f.yaml:13 (route stock)"
+    assert rows["retry.attempts"] == "5 f.yaml:5 (policy gold)"
+    assert rows["timeouts.attempt"] == "5s built-in default"
+    assert rows["fallback"] == "none built-in default"
+
+
+def test_the_columns_are_aligned():
+    rows = [line for line in explained("GET", "http://shop/api").splitlines() if "default" in line]
+    short = [row for row in rows if "[" not in row]
+    assert len({row.index("built-in default") for row in short}) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "expected"),
+    [
+        ("GET", "http://a.shop/", "goes to a.shop:80, as the caller asks"),
+        ("GET", "https://ok/", "goes to ok:443, as the caller asks"),
+        ("GET", "http://ok/", "refused: 403 egress-denied, nothing in egress.allow covers ok:80"),
+        ("GET", "/x", "refused: 400 no-authority"),
+        ("CONNECT", "ok:443", "goes to ok:443 through a tunnel"),
+        ("CONNECT", "a.shop:80", "refused: 403 egress-denied, port 80 is not in egress.connect"),
+        ("CONNECT", "no:443", "refused: 403 egress-denied, nothing in egress.allow covers no:443"),
+    ],
+)
+def test_what_the_caller_names_must_be_allowed(method, url, expected):
+    assert expected in explained(method, url)
+
+
+def test_inbound_without_a_route_goes_to_the_app():
+    text = explained("GET", "/x", "Host: me", listener="inbound")
+    assert "> 1. default-inbound  takes it  takes what no other claims" in text
+    assert "goes to upstream app\n  http://127.0.0.1:8080" in text
+
+
+def test_headers_are_part_of_the_request():
+    request = describe_request("GET", "/a?b#c", ["Host: X:81", "X-A:  v ", "x-a: w"])
+    assert request == DescribedRequest(
+        "/a?b#c", "GET", "x", 81, "/a", "b", (("host", "X:81"), ("x-a", "v"), ("x-a", "w"))
+    )
+    assert request.values(b"x-a") == [b"v", b"w"]
+
+
+def test_the_urls_authority_counts_more_than_host():
+    request = describe_request("GET", "https://[::1]", ["Host: other"])
+    assert (request.host, request.port, request.path) == ("::1", 443, "/")
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "headers", "message"),
+    [
+        ("get", "/", [], "did you mean 'GET'?"),
+        ("G T", "/", [], "is not a method"),
+        ("GET", "shop/x", [], "is neither an http or https URL nor a path"),
+        ("GET", "ftp://a/", [], "is neither"),
+        ("GET", "http://", [], "is neither"),
+        ("GET", "http://a b/", [], "blanks or control characters"),
+        ("GET", "http://u@a/", [], "characters that none may have"),
+        ("GET", "http://a:99999/", [], "a port is a number"),
+        ("GET", "http://[::1/", [], "Invalid IPv6 URL"),
+        ("GET", "/", ["novalue"], "write 'name: value'"),
+        ("GET", "/", ["a b: c"], "'a b' is not a header name"),
+        ("GET", "/", ["a: b\nc"], "not usable as a header value"),
+        ("CONNECT", "a", [], "CONNECT wants HOST:PORT such as a:443"),
+    ],
+)
+def test_what_is_no_request(method, url, headers, message):
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        describe_request(method, url, headers)

@@ -1,0 +1,231 @@
+"""The commands that start nothing, in this process and as users call them."""
+
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from proxy import __version__, cli
+
+ROOT = Path(__file__).parents[2]
+BAD = "routes:\n  - name: a\n    retry: {max_attempt: 3}\ndrain: {delay: 5}\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path):
+    def write(text: str) -> str:
+        path = tmp_path / "proxy.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def called(*arguments: str, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "proxy", *arguments], capture_output=True, text=True, **options
+    )
+
+
+def test_check_of_a_good_file_shows_its_routes(file, capsys):
+    path = file(
+        "routes: [{name: stock, match: {prefix: /api}}, {name: x, match: {prefix: /api/y}}]"
+    )
+    assert cli.main(["check", path]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"{path}: valid; 2 routes, 1 upstream, 1 policy, 1 warning\n")
+    assert "stock" in shown.out
+    assert f"{path}:1:55: warning: routes[1]: can never match: 'stock'" in shown.err
+
+
+def test_check_of_a_bad_file_shows_all_problems_and_nothing_else(file, capsys):
+    path = file(BAD)
+    assert cli.main(["check", path]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == (
+        f"{path}:3:13: routes[0].retry.max_attempt: unknown key; did you mean 'attempts'?\n"
+        f"{path}:4:16: drain.delay: 5 has no unit; did you mean 5us or 5ms or 5s or 5m or 5h?\n"
+    )
+
+
+def test_explain(file, capsys):
+    path = file("routes: [{name: gold, match: {headers: {x-tenant: gold}}}]")
+    assert cli.main(["explain", path, "GET", "http://a/", "-H", "X-Tenant: gold"]) == 0
+    assert "> 1. gold" in capsys.readouterr().out
+    assert cli.main(["explain", path, "GET", "/", "--listener", "inbound"]) == 0
+    assert "> 1. default-inbound" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [("get", "/"), ("GET", "x"), ("GET", "/", "-H", "x")])
+def test_explain_of_no_request_is_bad_usage(arguments, file, capsys):
+    assert cli.main(["explain", file(""), *arguments]) == 2
+    assert capsys.readouterr().err.startswith("resilience-proxy: ")
+
+
+def test_explain_of_a_bad_file_is_bad_configuration(file, capsys):
+    assert cli.main(["explain", file(BAD), "GET", "/"]) == 2
+    assert "unknown key" in capsys.readouterr().err
+
+
+def test_schema_is_json(capsys):
+    assert cli.main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["properties"]["routes"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("nothing",), ("check",), ("run", "--nothing"), ("demo", "--duration", "30"),
+     ("demo", "--duration", "0s"), ("drain", "--admin", "host:7072"), ("check", "a", "b")],
+)  # fmt: skip
+def test_bad_usage_is_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as raised:
+        cli.main(arguments)
+    assert raised.value.code == 2
+    assert "usage: resilience-proxy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "check", "explain", "demo", "drain", "schema"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as raised:
+        cli.main([command, "-h"])
+    assert raised.value.code == 0
+    assert f"usage: resilience-proxy {command}" in capsys.readouterr().out
+
+
+def test_the_help_names_every_command_and_the_exit_statuses(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["-h"])
+    shown = capsys.readouterr().out
+    for word in ("run", "check", "explain", "demo", "drain", "schema", "Exit status"):
+        assert word in shown
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """A stand-in for the application: what `run` was called with."""
+    calls = []
+    app = types.ModuleType("proxy.app")
+    app.run = lambda loaded, path: calls.append((loaded, path)) or 3
+    monkeypatch.setitem(sys.modules, "proxy.app", app)
+    monkeypatch.setattr("proxy.app", app, raising=False)
+    return calls
+
+
+def test_run_takes_the_file_it_is_given_first(started, file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(cli.CONFIG_VARIABLE, raising=False)
+    assert cli.main(["run"]) == 3
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/proxy.yaml").write_text("service: usual")
+    assert cli.main(["run"]) == 3
+    monkeypatch.setenv(cli.CONFIG_VARIABLE, file("service: named"))
+    assert cli.main(["run"]) == 3
+    given = tmp_path / "given.yaml"
+    given.write_text("service: given")
+    assert cli.main(["run", "--config", str(given)]) == 3
+    assert [path for _, path in started] == [
+        None,
+        Path("config/proxy.yaml"),
+        tmp_path / "proxy.yaml",
+        given,
+    ]
+    assert [loaded.config.service for loaded, _ in started][1:] == ["usual", "named", "given"]
+    assert started[0][0].filename is None
+
+
+def test_run_prints_warnings_and_goes_on(started, file, capsys):
+    assert cli.main(["run", "--config", file("policies: {gold: {}}")]) == 3
+    assert "warning: policies.gold: no route uses it" in capsys.readouterr().err
+
+
+def test_run_does_not_start_with_a_bad_file(started, file, monkeypatch, capsys):
+    assert cli.main(["run", "--config", file(BAD)]) == 2
+    monkeypatch.setenv(cli.CONFIG_VARIABLE, "/no/such/file.yaml")
+    assert cli.main(["run"]) == 2
+    assert "/no/such/file.yaml:1:1: cannot be read: No such file" in capsys.readouterr().err
+    assert started == []
+
+
+def test_drain_and_demo_are_called_with_their_options(monkeypatch):
+    from proxy import admin, demo
+
+    client = types.ModuleType("proxy.admin.client")
+    client.drain = lambda url: {"http://127.0.0.1:7072": 0, "http://h:1": 3}[url]
+    monkeypatch.setitem(sys.modules, "proxy.admin.client", client)
+    monkeypatch.setattr(admin, "client", client, raising=False)
+    assert cli.main(["drain"]) == 0
+    assert cli.main(["drain", "--admin", "http://h:1/"]) == 3
+    durations = []
+    monkeypatch.setattr(demo, "run", lambda seconds: durations.append(seconds) or 0, raising=False)
+    assert cli.main(["demo"]) == cli.main(["demo", "--duration", "1.5s"]) == 0
+    assert durations == [30.0, 1.5]
+
+
+def test_an_interrupt_or_an_error_of_the_system_is_no_traceback(started, monkeypatch, file, capsys):
+    def interrupted(loaded, path):
+        raise KeyboardInterrupt
+
+    def refused(loaded, path):
+        raise OSError(98, "Address already in use")
+
+    path = file("")
+    monkeypatch.setattr(sys.modules["proxy.app"], "run", interrupted)
+    assert cli.main(["run", "--config", path]) == 1
+    monkeypatch.setattr(sys.modules["proxy.app"], "run", refused)
+    assert cli.main(["run", "--config", path]) == 1
+    assert capsys.readouterr().err == "resilience-proxy: [Errno 98] Address already in use\n"
+
+
+def test_as_a_process(file):
+    done = called("check", file(BAD))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 2
+    assert called("check", str(ROOT / "config/proxy.yaml")).returncode == 0
+    assert called("--version").stdout == f"resilience-proxy {__version__}\n"
+
+
+def test_a_reader_that_has_gone_is_no_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "proxy", "schema"], stdout=gone, stderr=subprocess.PIPE
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_full_disk_is_no_traceback():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "proxy", "schema"], stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 1
+    assert b"No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_names_that_are_no_text_are_shown_all_the_same(tmp_path):
+    path = os.fsencode(tmp_path) + b"/\xff.yaml"
+    Path(os.fsdecode(path)).write_text("service: a")
+    done = subprocess.run(
+        [sys.executable, "-m", "proxy", "check", path], capture_output=True, check=True
+    )
+    assert b"valid" in done.stdout
+
+
+def test_check_needs_neither_an_event_loop_nor_aiohttp(file):
+    code = (
+        "import sys; from proxy.cli import main; main(sys.argv[1:]);"
+        "print({'asyncio', 'aiohttp', 'uvloop', 'rich'} & sys.modules.keys())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "check", file("")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("set()\n")
