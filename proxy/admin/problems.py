@@ -34,6 +34,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception as error:  # noqa: BLE001 - the last resort of the admin side
         events.bug("an admin request failed", error, method=request.method, path=request.path)
         response = problem(500, "A bug of the proxy; its log has the details.")
+    response.headers["Server"] = "resilience-proxy"  # not which versions of what
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

@@ -9,14 +9,15 @@ a request can end it or start another: whatever is not plain ASCII is escaped.
 import json
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from proxy.clock import Random, WallClock
 from proxy.config.model import AccessLogConfig, LogFormat
 from proxy.telemetry.observed import AttemptRecord, Exchange
 from proxy.telemetry.timestamps import Timestamps
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_quoted: Callable[[str], str] = json.JSONEncoder().encode
+"""A JSON string, all ASCII."""
 
 
 class TakesLines(Protocol):
@@ -62,44 +63,43 @@ class AccessLog:
         self._writer.write(self._format(exchange, began).encode("ascii") + b"\n")
 
 
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 3)
-
-
 def _as_json(exchange: Exchange, began: str) -> str:
-    line: dict[str, Any] = {
-        "time": began,
-        "listener": exchange.listener.value,
-        "client": exchange.client,
-        "method": exchange.method,
-        "host": exchange.host,
-        "path": exchange.path,
-        "route": exchange.route,
-        "upstream": exchange.upstream,
-        "status": exchange.status,
-        "reason": exchange.reason,
-        "duration_ms": _milliseconds(exchange.duration),
-        "bytes_in": exchange.bytes_in,
-        "bytes_out": exchange.bytes_out,
-        "request_id": exchange.request_id,
-        "trace_id": exchange.trace_id,
-        "attempts": [_attempt_members(attempt) for attempt in exchange.attempts],
-    }
-    if exchange.fallback:
-        line["fallback"] = True
-    return _encode(line)
+    """The members in the order of the contract. Put together by hand: that takes a third of the
+    time that encoding a dictionary does, and this is done for every request where all are logged.
+    """
+    attempts = ",".join([_attempt_json(attempt) for attempt in exchange.attempts])
+    return (
+        f'{{"time":"{began}"'
+        f',"listener":"{exchange.listener.value}"'
+        f',"client":{_quoted(exchange.client)}'
+        f',"method":{_quoted(exchange.method)}'
+        f',"host":{_quoted(exchange.host)}'
+        f',"path":{_quoted(exchange.path)}'
+        f',"route":{_quoted(exchange.route)}'
+        f',"upstream":{_quoted(exchange.upstream)}'
+        f',"status":{exchange.status}'
+        f',"reason":{_quoted(exchange.reason)}'
+        f',"duration_ms":{exchange.duration * 1000:.3f}'
+        f',"bytes_in":{exchange.bytes_in}'
+        f',"bytes_out":{exchange.bytes_out}'
+        f',"request_id":{_quoted(exchange.request_id)}'
+        f',"trace_id":{_quoted(exchange.trace_id)}'
+        f',"attempts":[{attempts}]'
+        f"{_FALLBACK if exchange.fallback else ''}}}"
+    )
 
 
-def _attempt_members(attempt: AttemptRecord) -> dict[str, Any]:
+_FALLBACK = ',"fallback":true'
+
+
+def _attempt_json(attempt: AttemptRecord) -> str:
     """`status` or `failure`; both where a response's head came and the rest did not."""
-    members: dict[str, Any] = {"endpoint": attempt.endpoint}
-    if attempt.status:
-        members["status"] = attempt.status
-    if attempt.failure:
-        members["failure"] = attempt.failure
-    members["duration_ms"] = _milliseconds(attempt.duration)
-    members["wait_ms"] = _milliseconds(attempt.wait)
-    return members
+    status = f',"status":{attempt.status}' if attempt.status else ""
+    failure = f',"failure":{_quoted(attempt.failure)}' if attempt.failure else ""
+    return (
+        f'{{"endpoint":{_quoted(attempt.endpoint)}{status}{failure}'
+        f',"duration_ms":{attempt.duration * 1000:.3f},"wait_ms":{attempt.wait * 1000:.3f}}}'
+    )
 
 
 def _as_text(exchange: Exchange, began: str) -> str:
@@ -112,7 +112,7 @@ def _as_text(exchange: Exchange, began: str) -> str:
         _word(exchange.path),
         str(exchange.status),
         _word(exchange.reason),
-        f"{_milliseconds(exchange.duration)}ms",
+        f"{exchange.duration * 1000:.3f}ms",
         f"route={_word(exchange.route)}",
         f"upstream={_word(exchange.upstream)}",
         f"in={exchange.bytes_in}",
@@ -128,8 +128,8 @@ def _as_text(exchange: Exchange, began: str) -> str:
 
 def _attempt_words(attempt: AttemptRecord) -> str:
     outcome = attempt.failure or str(attempt.status)
-    took, waited = _milliseconds(attempt.duration), _milliseconds(attempt.wait)
-    return f"[{_word(attempt.endpoint)} {outcome} {took}ms wait={waited}ms]"
+    took, waited = attempt.duration * 1000, attempt.wait * 1000
+    return f"[{_word(attempt.endpoint)} {outcome} {took:.3f}ms wait={waited:.3f}ms]"
 
 
 def _word(text: str) -> str:
@@ -138,7 +138,7 @@ def _word(text: str) -> str:
         return "-"
     if text.isascii() and text.isprintable() and not _SEPARATORS.intersection(text):
         return text
-    return json.dumps(text).replace("\x7f", "\\u007f")
+    return _quoted(text).replace("\x7f", "\\u007f")
 
 
 _SEPARATORS = frozenset(' "[]')

@@ -12,12 +12,24 @@ import os
 import select
 import threading
 from collections import deque
+from typing import TextIO
 
 DEFAULT_LIMIT = 1024 * 1024
 """Bytes that may be on their way, those in a write included."""
 _BATCH = 64 * 1024
 _COLLECT = 0.05
 """Seconds from the first line to the write: a hand-over to the thread costs more than a line."""
+
+
+def descriptor_of(stream: TextIO | None) -> int | None:
+    """Where `sys.stdout` or `sys.stderr` goes; None where the process was started without it.
+
+    The number alone would not do: without standard output, 1 is soon some connection's.
+    """
+    try:
+        return None if stream is None else stream.fileno()
+    except (OSError, ValueError):  # in memory, or closed
+        return None
 
 
 class LineWriter:

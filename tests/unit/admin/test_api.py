@@ -36,6 +36,7 @@ async def test_every_endpoint_answers_get_and_head(admin: Admin, path: str) -> N
     got = await admin.ask("GET", path)
     assert got.status == 200
     assert got.headers["Cache-Control"] == "no-store"
+    assert got.headers["Server"] == "resilience-proxy"
     head = await admin.ask("HEAD", path)
     assert (head.status, head.body) == (200, "")
     assert head.headers["Content-Type"] == got.headers["Content-Type"]

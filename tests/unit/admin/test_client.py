@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 
 import pytest
 from unit.admin.asking import Admin
@@ -57,6 +59,12 @@ async def test_variables_of_the_pod_do_not_send_it_through_a_proxy(
         monkeypatch.delenv(name, raising=False)
     admin.controls.end.set()
     assert await drain(admin) == 0
+
+
+def test_it_starts_fast() -> None:
+    """As a preStop hook it should not take the drain's time for imports."""
+    code = "import sys, proxy.admin.client; sys.exit('aiohttp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 async def test_an_address_without_a_scheme(admin: Admin) -> None:

@@ -1,9 +1,12 @@
 """Which exchanges get a line, what is in it, and what can never be."""
 
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from unit.telemetry.fakes import FakeAttempt, FakeExchange
 
 from proxy.config.model import AccessLogConfig, Listener, LogFormat
@@ -129,10 +132,11 @@ def test_what_never_became_a_request() -> None:
 def test_text() -> None:
     attempts = [FakeAttempt("[::1]:80", 0, "connect-refused", 0.002, 0.0), FakeAttempt()]
     assert line_of(FakeExchange(attempts=attempts), LogFormat.TEXT) == (
-        "2026-03-01T12:00:00.500Z outbound 127.0.0.1:50000 GET inventory /api/stock 200 - 12.5ms "
+        "2026-03-01T12:00:00.500Z outbound 127.0.0.1:50000 GET inventory /api/stock 200 - 12.500ms "
         "route=stock upstream=inventory in=3 out=5 request_id=r-1 "
         "trace_id=0af7651916cd43dd8448eb211c80319c "
-        '["[::1]:80" connect-refused 2.0ms wait=0.0ms] [10.0.0.1:8080 200 10.0ms wait=0.0ms]'
+        '["[::1]:80" connect-refused 2.000ms wait=0.000ms] '
+        "[10.0.0.1:8080 200 10.000ms wait=0.000ms]"
     )
 
 
@@ -151,3 +155,22 @@ def test_no_path_can_break_a_line(path: str, form: LogFormat) -> None:
     else:
         assert line.isprintable()
         assert json.dumps(path).replace("\x7f", "\\u007f") in line
+
+
+@given(st.text(), st.text(), st.text())
+def test_json_gives_back_every_text(path: str, host: str, endpoint: str) -> None:
+    exchange = FakeExchange(path=path, host=host, attempts=[FakeAttempt(endpoint)])
+    line = json.loads(line_of(exchange))
+    assert (line["path"], line["host"]) == (path, host)
+    assert line["attempts"][0]["endpoint"] == endpoint
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_a_text_line_has_as_many_words_whatever_is_in_them(path: str, host: str) -> None:
+    line = line_of(FakeExchange(path=path, host=host), LogFormat.TEXT)
+    assert line.isprintable()
+    for text in (path, host):
+        if text.isascii() and text.isalnum():
+            assert f" {text} " in line
+    unquoted = re.sub(r'"(?:[^"\\]|\\.)*"', "x", line)
+    assert unquoted.count(" ") == line_of(FakeExchange(), LogFormat.TEXT).count(" ")

@@ -1,5 +1,6 @@
 """A writer that never waits: for a reader that is slow, gone, or was never there."""
 
+import io
 import os
 import threading
 import time
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.telemetry.line_writer import LineWriter
+from proxy.telemetry.line_writer import LineWriter, descriptor_of
 
 
 @pytest.fixture
@@ -83,6 +84,14 @@ def test_no_descriptor_drops_everything() -> None:
     writer.write(b"lost\n")
     assert writer.flush(5)
     assert writer.dropped == 1
+
+
+def test_streams_without_a_descriptor() -> None:
+    closed = open(os.devnull)  # noqa: SIM115 - closed in the next line
+    closed.close()
+    assert [descriptor_of(stream) for stream in (None, io.StringIO(), closed)] == [None] * 3
+    with open(os.devnull) as stream:
+        assert descriptor_of(stream) == stream.fileno()
 
 
 def test_a_descriptor_that_somebody_made_non_blocking(pipe: tuple[int, int]) -> None:
