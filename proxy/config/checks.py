@@ -42,7 +42,12 @@ def _clash(first: Address, second: Address) -> bool:
     if first.port != second.port or first.port == 0:
         return False
     hosts = {"127.0.0.1" if host == "localhost" else host for host in (first.host, second.host)}
-    return len(hosts) == 1 or bool(hosts & _WILDCARDS)
+    if len(hosts) == 1:
+        return True
+    # A wildcard takes the addresses of its own family alone; localhost is in both.
+    one_family = len({":" in host for host in hosts}) == 1
+    localhost = "localhost" in (first.host, second.host)
+    return bool(hosts & _WILDCARDS) and (one_family or localhost)
 
 
 def warn(config: Config, given: Given, problems: Problems) -> None:

@@ -144,6 +144,10 @@ def check_path(text: str) -> str:
         raise ValueError(f"must begin with '/', as in '/{text}'")
     if "?" in text or "#" in text:
         raise ValueError("must not have a query or fragment; 'query:' matches those")
+    if "*" in text or "{" in text:
+        raise ValueError(
+            f"{text!r}: paths have no wildcards; a prefix covers all below it, regex any pattern"
+        )
     if not _PATH.fullmatch(text):
         raise ValueError(f"{text!r} is not a path: other characters are percent-encoded")
     return text

@@ -128,6 +128,13 @@ class WindowSize(Leaf[int]):
 class Window(Record[WindowConfig]):
     """`type` and `size` must fit each other, whichever of them comes from where."""
 
+    def read(self, at: Cursor, base: WindowConfig | None = None) -> WindowConfig:
+        inherited = base or WindowConfig()
+        value = super().read(at, base)
+        if value.type is not inherited.type and "size" not in (at.members() or {}):
+            at.error(f"a window of type {value.type.value} needs a 'size' as well")
+        return value
+
     def dump(self, value: WindowConfig, reveal: bool) -> dict[str, Any]:
         return {str(path[0]): shown for path, shown in self.leaves(value)}
 
@@ -139,13 +146,10 @@ class Window(Record[WindowConfig]):
 
 def settle_window(values: Values, given: Given, at: Cursor) -> None:
     """Take the size's number out of its pair, and see that it fits the type."""
-    window_type = values["type"]
     if "size" not in given:
-        if "type" in given and window_type is not WindowConfig().type:
-            given["type"].error(f"a window of type {window_type.value} needs a 'size' as well")
         return
-    size_type, size = values["size"]
-    values["size"] = size
+    window_type = values["type"]
+    size_type, values["size"] = values["size"]
     if size_type is not window_type:
         wants = "60s" if window_type is WindowType.TIME else "100"
         given["size"].error(

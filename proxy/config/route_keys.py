@@ -34,7 +34,7 @@ from proxy.config.names import (
     check_header_value,
 )
 from proxy.config.policy_keys import POLICY
-from proxy.config.record import Field, Given, ListOf, PairsOf, Record, SetOf, Values, or_null
+from proxy.config.record import Field, Given, ListOf, PairsOf, Record, SetOf, Values
 
 
 class ValueMatchKind(Kind[ValueMatch]):
@@ -274,4 +274,4 @@ class Routes(Kind[tuple[RouteConfig, ...]]):
         return [self._item.dump(route, reveal) for route in value]
 
     def schema(self) -> JsonSchema:
-        return {"type": "array", "items": or_null(self._item.schema())}
+        return {"type": "array", "items": self._item.schema()}

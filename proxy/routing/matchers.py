@@ -121,11 +121,11 @@ class RegexMatcher(Matcher):
 class ValueTest:
     """One header's or parameter's condition. Of several values, one that meets it is enough."""
 
-    __slots__ = ("_test", "wanted")
+    __slots__ = ("_test", "_wanted")
 
     def __init__(self, match: ValueMatch) -> None:
         self._test: Callable[[str], object] | None = None
-        self.wanted = match.present
+        self._wanted = match.present
         if match.exact is not None:
             self._test = match.exact.__eq__
         elif match.regex is not None:
@@ -133,23 +133,27 @@ class ValueTest:
 
     def met(self, values: list[str]) -> bool:
         if self._test is None:
-            return bool(values) is self.wanted
+            return bool(values) is self._wanted
         return any(self._test(value) for value in values)
 
 
 class HeaderMatcher(Matcher):
     """Values are compared as they came, lists in one field are not taken apart."""
 
-    __slots__ = ("_match", "_name", "_raw_name", "_test")
+    __slots__ = ("_exact", "_match", "_name", "_raw_name", "_test")
 
     def __init__(self, name: str, match: ValueMatch) -> None:
         self._name = name
         self._raw_name = name.encode("ascii")
         self._match = match
+        self._exact = None if match.exact is None else match.exact.encode("latin-1")
         self._test = ValueTest(match)
 
     def matches(self, head: Head) -> bool:
-        return self._test.met([value.decode("latin-1") for value in head.values(self._raw_name)])
+        values = head.values(self._raw_name)
+        if self._exact is not None:
+            return self._exact in values
+        return self._test.met([value.decode("latin-1") for value in values])
 
     def why_not(self, head: Head) -> str:
         return _why_value(f"header {self._name}", self._match, bool(head.values(self._raw_name)))

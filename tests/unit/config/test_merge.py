@@ -79,6 +79,17 @@ def test_a_window_of_time_can_be_inherited_and_resized(config, errors):
     assert route.policies.circuit_breaker.window.size == 30
     (problem,) = errors(file.format(size="30"))
     assert "the window's type is time" in problem
+    assert not errors(file.format(size="30s, type: time"))
+
+
+def test_a_window_that_changes_its_type_needs_a_size(errors, config):
+    file = """
+        policies: {{default: {{circuit_breaker: {{window: {{type: time, size: 60s}}}}}}}}
+        routes: [{{name: a, circuit_breaker: {{window: {{type: {type}}}}}}}]
+        """
+    assert config(file.format(type="time")).routes[0].policies.circuit_breaker.window.size == 60
+    (problem,) = errors(file.format(type="count"))
+    assert "a window of type count needs a 'size' as well" in problem
 
 
 def test_the_share_of_probes_can_be_taken_back(config):

@@ -137,6 +137,8 @@ def in_policy(line: str) -> str:
         ("routes: [{name: a, match: {prefix: api}}]", "must begin with '/', as in '/api'"),
         ("routes: [{name: a, match: {path: '/a?b'}}]", "must not have a query"),
         ("routes: [{name: a, match: {path: '/a b'}}]", "is not a path"),
+        ("routes: [{name: a, match: {prefix: '/a/*'}}]", "paths have no wildcards"),
+        ("routes: [{name: a, match: {path: '/a/{id}'}}]", "paths have no wildcards"),
         ("routes: [{name: a, match: {path: /a, prefix: /b}}]", "one of prefix, path and regex"),
         ("routes: [{name: a, match: {regex: '(['}}]", "is not a regular expression: "),
         ("routes: [{name: a, match: {methods: [get]}}]", "upper case; did you mean 'GET'?"),
@@ -363,7 +365,8 @@ def test_without_a_name_the_service_has_the_hosts(config):
         "listeners: {outbound: {address: 127.0.0.1:7072}}",
         "listeners: {outbound: {address: 0.0.0.0:1}, inbound: {address: 127.0.0.1:1}}",
         "listeners: {outbound: {address: localhost:1}, inbound: {address: 127.0.0.1:1}}",
-        "admin: {address: '[::]:7070'}",
+        "admin: {address: '[::]:1'}\nlisteners: {inbound: {address: '[::1]:1'}}",
+        "admin: {address: '[::]:1'}\nlisteners: {inbound: {address: 'localhost:1'}}",
     ],
 )
 def test_two_listeners_cannot_have_one_address(text, errors):
@@ -376,3 +379,8 @@ def test_ports_that_the_system_chooses_never_clash(errors):
         listeners: {outbound: {address: 127.0.0.1:0}, inbound: {address: 127.0.0.1:0}}
         admin: {address: 127.0.0.1:0}
         """)
+
+
+def test_the_two_families_do_not_clash(errors):
+    assert not errors("admin: {address: '[::]:7071'}")
+    assert not errors("admin: {address: '[::1]:7070'}")
