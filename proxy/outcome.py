@@ -37,6 +37,14 @@ class Outcome:
     condition: Condition | None = None
 
 
+_BY_STATUS = tuple(Outcome(status) for status in range(600))
+
+
+def of_status(status: int) -> Outcome:
+    """The outcome of an attempt that got a response with this status (below 600)."""
+    return _BY_STATUS[status]
+
+
 _STATUS_GROUPS = {"gateway-error": (502, 503, 504), "5xx": tuple(range(500, 600))}
 
 

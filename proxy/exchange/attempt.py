@@ -18,7 +18,7 @@ from proxy.exchange.binding import Binding
 from proxy.exchange.events import Event
 from proxy.exchange.heads import informational_head
 from proxy.http.response import ResponseHead
-from proxy.outcome import Outcome, Verdict
+from proxy.outcome import Outcome, Verdict, of_status
 from proxy.policies.circuit_breaker import CircuitBreaker, CircuitPermit, CircuitRefusal
 from proxy.policies.deadline import Deadline
 from proxy.upstream.endpoint import Endpoint
@@ -89,7 +89,7 @@ class Attempt:
             self._end(error)
             raise
         self.status = head.status
-        self._settle(Outcome(head.status))
+        self._settle(of_status(head.status))
         return head
 
     # --- before the request is sent -----------------------------------------------------------

@@ -7,7 +7,7 @@ from proxy.errors import CircuitOpen, ConnectError, ProxyError, ReceiveError, Re
 from proxy.exchange.attempt import Attempt, circuit_open
 from proxy.exchange.binding import Binding
 from proxy.http.retry_after import parse_retry_after
-from proxy.outcome import Condition, Outcome, OutcomeSet, Verdict
+from proxy.outcome import Condition, Outcome, OutcomeSet, Verdict, of_status
 from proxy.policies.circuit_breaker import BreakerCounts, CircuitRefusal
 from proxy.policies.retry import Retry, Stop
 
@@ -31,7 +31,7 @@ async def make_attempts(exchange: "Exchange", binding: Binding) -> Attempt:
     verdict = Verdict.IGNORED
     try:
         attempt = await _retrying(exchange, binding)
-        verdict = _verdict(config.failures, Outcome(attempt.status))
+        verdict = _verdict(config.failures, of_status(attempt.status))
     except ProxyError as error:
         condition = exchange.condition_of(error)
         if condition is not None:
@@ -57,7 +57,7 @@ async def _retrying(exchange: "Exchange", binding: Binding) -> Attempt:
         error: ProxyError | None = None
         try:
             await attempt.run()
-            outcome = Outcome(attempt.status)
+            outcome = of_status(attempt.status)
             if attempt.status < 500 and on.label(outcome) is None:
                 return attempt
         except (ConnectError, ReceiveError, RequestTimeout) as failure:
@@ -101,4 +101,4 @@ def _decide(
 
 
 def _has_key(exchange: "Exchange") -> bool:
-    return any(name.lower() in _KEY_FIELDS for name, _ in exchange.head.fields)
+    return any(exchange.head.values(name) for name in _KEY_FIELDS)

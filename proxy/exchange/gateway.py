@@ -7,7 +7,7 @@ keeps the exchanges that are in flight, and tells the observers of those that ar
 import re
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
-from random import getrandbits
+from random import randbytes
 from time import monotonic, time
 from typing import TypeAlias
 
@@ -24,12 +24,12 @@ from proxy.exchange.heads import (
     FieldRules,
     forwarded_lines,
     request_prefix,
-    sent_host,
 )
 from proxy.exchange.own_addresses import OwnAddresses
 from proxy.exchange.refusal import Refusal
 from proxy.http.authority import DEFAULT_PORTS
 from proxy.http.problem import ProxyStatus
+from proxy.http.random_hex import HexStrip
 from proxy.http.request import RequestHead, RequestParser
 from proxy.http.request_id import new_request_id, valid_request_id
 from proxy.http.tracing import Propagator, TraceContext
@@ -67,6 +67,7 @@ class ListenerGate:
         self._gateway = gateway
         self._inbound = listener is Listener.INBOUND
         self._via = gateway.via
+        self._random_hex = gateway.random_hex
         held = HELD_FOR_EXCHANGE | gateway.propagator.names
         if self._inbound:
             held |= FORWARDED_FIELDS
@@ -86,7 +87,7 @@ class ListenerGate:
 
     def refuse(self, downstream: Downstream, error: ProxyError) -> None:
         """Answer what never became a request, and record it."""
-        request_id = new_request_id(getrandbits)
+        request_id = new_request_id(self._random_hex)
         downstream.write(refusal_answer(self, error, request_id))
         self._gateway.refused(self.listener, downstream.client, error, request_id)
 
@@ -120,7 +121,7 @@ class ListenerGate:
         given = head.held.get(REQUEST_ID_FIELD)
         if given is not None and valid_request_id(given[0]):
             return given[0].decode("ascii")
-        return new_request_id(getrandbits)
+        return new_request_id(self._random_hex)
 
     def trace(self, head: RequestHead) -> TraceContext:
         """The trace that a request belongs to."""
@@ -138,10 +139,11 @@ class ListenerGate:
         assert exchange.binding is not None
         route = exchange.binding.route
         rules = self._rules_of(route)[0]
+        rewrite_host = route.config.rewrite.host
         return request_prefix(
             head,
             path=route.rewrite_path(head.path),
-            host=sent_host(route.config.rewrite.host, head.authority),
+            host=head.host_text if rewrite_host is None else rewrite_host,
             lines=head.lines if rules is None else rules.apply(head.lines),
             via=self._via,
             forwarded=forwarded_lines(head, exchange.client, b"http") if self._inbound else b"",
@@ -223,10 +225,11 @@ class Gateway:
         self.own_addresses = OwnAddresses()
         self.proxy_status = ProxyStatus(config.service)
         self.via = b"1.1 " + (_NOT_IN_TOKEN.sub("-", config.service) or "proxy").encode("ascii")
+        self.random_hex = HexStrip(randbytes).draw
         self.propagator = Propagator(
             [form.value for form in config.tracing.propagate],
             config.tracing.sample,
-            random_bits=getrandbits,
+            random_hex=self.random_hex,
             random=random,
         )
         self.gates: Mapping[Listener, ListenerGate] = {

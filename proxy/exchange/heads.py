@@ -4,8 +4,7 @@ Both are serialised anew from parsed values. Order and spelling of the fields th
 the proxy's own fields stand behind them.
 """
 
-from proxy.config.model import HeaderRules, Listener
-from proxy.http.authority import Authority
+from proxy.config.model import HeaderRules
 from proxy.http.fields import without
 from proxy.http.request import RequestHead
 from proxy.http.response import ResponseHead
@@ -130,31 +129,10 @@ def _grpc_seconds(value: bytes) -> float | None:
 
 def timeout_lines(seconds: float, *, grpc: bool) -> bytes:
     """The time that is left, whole milliseconds and at least one."""
-    milliseconds = max(int(seconds * 1000), 1)
+    milliseconds = int(seconds * 1000) or 1
     lines = b"X-Request-Timeout-Ms: %d\r\n" % milliseconds
     if grpc:
         if milliseconds < 100_000_000:
             return lines + b"grpc-timeout: %dm\r\n" % milliseconds
         return lines + b"grpc-timeout: %dS\r\n" % (milliseconds // 1000)
     return lines
-
-
-def sent_host(rewritten: str | None, authority: Authority | None) -> str:
-    """The Host that goes upstream: the route's, else the one the caller named."""
-    return rewritten if rewritten is not None else str(authority) if authority else ""
-
-
-__all__ = [
-    "FORWARDED_FIELDS",
-    "HELD_FOR_EXCHANGE",
-    "FieldRules",
-    "Listener",
-    "caller_timeout",
-    "forwarded_lines",
-    "informational_head",
-    "request_prefix",
-    "response_head",
-    "sent_host",
-    "timeout_lines",
-    "via_line",
-]

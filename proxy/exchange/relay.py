@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from proxy.errors import ClientGone, ProxyError, UpstreamTruncated
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.heads import response_head
-from proxy.http.framing import CloseDecoder
 from proxy.http.response import ResponseHead
 
 if TYPE_CHECKING:
@@ -51,21 +50,18 @@ class Relay:
 
     def _framing(self, head: ResponseHead) -> bytes:
         """How the client is told where the body ends (RFC 9112 section 6.3)."""
-        exchange = self._exchange
-        decoder = head.body_decoder(exchange.method)
-        to_1_0 = exchange.head.minor == 0
-        if decoder is not None and (head.chunked or isinstance(decoder, CloseDecoder)):
-            if to_1_0:
-                self.ends_by_close = True
-                exchange.keep_alive = False
-                return b""
-            self._chunks = not head.chunked
-            return b"Transfer-Encoding: chunked\r\n"
-        if head.status == 204:
-            return b""
         if head.length is not None:
-            return b"Content-Length: %d\r\n" % head.length
-        return b"Transfer-Encoding: chunked\r\n" if head.chunked and not to_1_0 else b""
+            return b"Content-Length: %d\r\n" % head.length if head.status != 204 else b""
+        exchange = self._exchange
+        to_1_0 = exchange.head.minor == 0
+        if exchange.method == "HEAD" or head.status in (204, 304):
+            return b"Transfer-Encoding: chunked\r\n" if head.chunked and not to_1_0 else b""
+        if to_1_0:
+            self.ends_by_close = True
+            exchange.keep_alive = False
+            return b""
+        self._chunks = not head.chunked
+        return b"Transfer-Encoding: chunked\r\n"
 
     def _framed(self, piece: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunks else piece

@@ -26,7 +26,8 @@ class Authority(NamedTuple):
 def parse_authority(text: str) -> Authority:
     """The parts of ``host``, ``host:port`` or ``[v6]:port``.
 
-    Raises ValueError, whose text says what is wrong, for anything else. User information is refused: RFC 9110 section 4.2.4 calls it an error in a request.
+    Raises ValueError, whose text says what is wrong, for anything else. User information is
+    refused: RFC 9110 section 4.2.4 calls it an error in a request.
     """
     if text.startswith("["):
         host, bracket, after = text[1:].partition("]")

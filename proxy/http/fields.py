@@ -1,20 +1,84 @@
-"""Header fields, the same in both directions: collected by llhttp, sorted, and made into lines."""
+"""Header fields, the same in both directions: taken from llhttp one by one, and sorted at once.
+
+Those that may go on become lines, serialised anew in their order and spelling; the others are
+held back by their lower-case name, for whoever decides about them.
+"""
 
 import httptools
 
 PERSISTENCE = frozenset({b"close", b"keep-alive"})
+_MAX_NAMES = 2000
+"""Spellings of names that are remembered; there are few, but a client could make up more."""
+
+_GOES_ON = b""
+_COMMON_OPTIONS = {
+    value: frozenset((value.lower(),))
+    for value in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
+}
+
+
+class Fields:
+    """The fields of one head. `lines` go on; `held` has the values of those that do not."""
+
+    __slots__ = ("held", "lines")
+
+    held: dict[bytes, list[bytes]]
+    lines: list[bytes]
+
+    def values(self, name: bytes) -> list[bytes]:
+        """The values of a field by its lower-case name, in order."""
+        if name in self.held:
+            return self.held[name]
+        size = len(name)
+        return [
+            line[size + 2 : -2]
+            for line in self.lines
+            if line[size : size + 1] == b":" and line[:size].lower() == name
+        ]
+
+    def apply_connection(self, options: frozenset[bytes], kept: frozenset[bytes]) -> None:
+        """Drop what Connection names (RFC 9110 section 7.6.1), but for the names in `kept`."""
+        named = options - PERSISTENCE
+        if named:
+            self.lines = without(self.lines, named)
+            for name in named - kept:
+                self.held.pop(name, None)
 
 
 class FieldSink:
-    """What llhttp calls for the fields of a head; a callback that is not there costs nothing."""
+    """What llhttp calls for each field; a callback that is not there costs nothing."""
 
-    __slots__ = ("fields",)
+    __slots__ = ("_held_back", "_names", "held", "lines")
 
-    def __init__(self) -> None:
-        self.fields: list[tuple[bytes, bytes]] = []
+    def __init__(self, held_back: frozenset[bytes]) -> None:
+        self._held_back = held_back
+        # By spelling: the lower-case name if it is held back, else _GOES_ON.
+        self._names: dict[bytes, bytes] = {}
+        self.held: dict[bytes, list[bytes]] = {}
+        self.lines: list[bytes] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value))
+        kind = self._names.get(name)
+        if kind is None:
+            kind = self._learn(name)
+        if kind is _GOES_ON:
+            self.lines.append(b"%b: %b\r\n" % (name, value))
+        elif kind in self.held:
+            self.held[kind].append(value)
+        else:
+            self.held[kind] = [value]
+
+    def _learn(self, name: bytes) -> bytes:
+        lower = name.lower()
+        kind = lower if lower in self._held_back else _GOES_ON
+        if len(self._names) < _MAX_NAMES:
+            self._names[name] = kind
+        return kind
+
+    def take(self, head: Fields) -> None:
+        """Give what was collected to `head`, and begin anew."""
+        head.lines, head.held = self.lines, self.held
+        self.lines, self.held = [], {}
 
 
 def feed_head(
@@ -30,26 +94,12 @@ def feed_head(
     return None
 
 
-def sort_fields(
-    fields: list[tuple[bytes, bytes]], held_back: frozenset[bytes]
-) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
-    """Lines of the fields that go on, in their order and spelling, and the values, by lower-case
-    name, of those in `held_back`."""
-    held: dict[bytes, list[bytes]] = {}
-    lines: list[bytes] = []
-    for name, value in fields:
-        lower = name.lower()
-        if lower in held_back:
-            held.setdefault(lower, []).append(value)
-        else:
-            lines.append(b"%b: %b\r\n" % (name, value))
-    return lines, held
-
-
 def connection_options(values: list[bytes]) -> frozenset[bytes]:
     """The lower-case options of Connection fields (RFC 9110 section 7.6.1)."""
-    if len(values) == 1 and b"," not in values[0]:
-        return frozenset((values[0].strip().lower(),))
+    if len(values) == 1:
+        common = _COMMON_OPTIONS.get(values[0])
+        if common is not None:
+            return common
     joined = b",".join(values).lower()
     return frozenset(option.strip() for option in joined.split(b",")) - {b""}
 

@@ -1,10 +1,11 @@
 """X-Request-Id: which of a caller's are kept, and new ones."""
 
-from collections.abc import Callable
+from proxy.http.random_hex import RandomHex
 
 MAX_LENGTH = 128
 
 _VISIBLE = bytes(range(0x21, 0x7F))
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def valid_request_id(value: bytes) -> bool:
@@ -12,8 +13,8 @@ def valid_request_id(value: bytes) -> bool:
     return 0 < len(value) <= MAX_LENGTH and not value.translate(None, _VISIBLE)
 
 
-def new_request_id(random_bits: Callable[[int], int]) -> str:
-    """A version 4 UUID (RFC 9562 section 5.4) as text; `random_bits(n)` draws n random bits."""
-    bits = random_bits(128) & ~(0xF << 76) & ~(0x3 << 62) | 0x4 << 76 | 0x2 << 62
-    text = f"{bits:032x}"
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+def new_request_id(random_hex: RandomHex) -> str:
+    """A version 4 UUID (RFC 9562 section 5.4) as text."""
+    drawn = random_hex(32)
+    variant = _VARIANTS[drawn[16]]
+    return f"{drawn[:8]}-{drawn[8:12]}-4{drawn[13:16]}-{variant}{drawn[17:20]}-{drawn[20:]}"

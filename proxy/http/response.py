@@ -3,15 +3,7 @@
 import httptools
 
 from proxy.errors import UpstreamMalformed
-from proxy.http.fields import (
-    PERSISTENCE,
-    FieldSink,
-    connection_options,
-    feed_head,
-    persistent,
-    sort_fields,
-    without,
-)
+from proxy.http.fields import Fields, FieldSink, connection_options, feed_head, persistent
 from proxy.http.framing import BodyDecoder, ChunkedDecoder, CloseDecoder, LengthDecoder
 
 _HELD_BACK = frozenset(
@@ -28,107 +20,94 @@ _HELD_BACK = frozenset(
     }
 )
 _VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
+_NONE: frozenset[bytes] = frozenset()
+_MAX_STATUS_LINES = 1000
+"""Status lines that are remembered parsed."""
 
 
-class ResponseHead:
+class ResponseHead(Fields):
     """One response's head.
 
     `status_line` is serialised anew and ends with CRLF. `length` is None where no Content-Length
-    was given. `lines` are the fields that go on to the client, `held` the values of the others.
+    was given.
     """
 
-    __slots__ = (
-        "chunked",
-        "fields",
-        "held",
-        "keep_alive",
-        "length",
-        "lines",
-        "status",
-        "status_line",
-    )
+    __slots__ = ("chunked", "keep_alive", "length", "status", "status_line")
 
     status: int
     status_line: bytes
     keep_alive: bool
     length: int | None
     chunked: bool
-    fields: list[tuple[bytes, bytes]]
-    lines: list[bytes]
-    held: dict[bytes, list[bytes]]
-
-    def values(self, name: bytes) -> list[bytes]:
-        """The values of a field by its lower-case name, in order."""
-        return [value for field, value in self.fields if field.lower() == name]
 
     def body_decoder(self, method: str, *, payload: bool = False) -> BodyDecoder | None:
         """A decoder for the body that follows, None where none does (RFC 9112 section 6.3).
 
         `payload`: a chunked body comes without its framing.
         """
-        if method == "HEAD" or self.status < 200 or self.status in (204, 304):
+        status = self.status
+        if method == "HEAD" or status < 200 or status == 204 or status == 304:
             return None
-        if self.chunked:
-            return ChunkedDecoder(payload=payload)
-        if self.length is None:
-            return CloseDecoder()
-        return LengthDecoder(self.length) if self.length else None
+        if self.length is not None:
+            return LengthDecoder(self.length) if self.length else None
+        return ChunkedDecoder(payload=payload) if self.chunked else CloseDecoder()
+
+
+_sink = FieldSink(_HELD_BACK)
+_status_lines: dict[bytes, tuple[int, int, bytes]] = {}
 
 
 def parse_response_head(raw: bytes) -> ResponseHead:
     """The head in `raw`, which ends with its empty line. Raises UpstreamMalformed."""
-    sink = FieldSink()
-    fault = feed_head(httptools.HttpResponseParser(sink), raw)
+    fault = feed_head(httptools.HttpResponseParser(_sink), raw)
+    head = ResponseHead()
+    _sink.take(head)
     if fault is not None:
         raise UpstreamMalformed(f"The upstream's response head is malformed: {fault}.")
-    head = ResponseHead()
-    head.fields = sink.fields
-    minor = _status_line(head, raw)
-    head.lines, head.held = sort_fields(sink.fields, _HELD_BACK)
-    _connection(head, minor)
-    _framing(head, minor)
+    line = raw[: raw.find(b"\r")]
+    minor, head.status, head.status_line = _status_lines.get(line) or _status_line(line)
+    held = head.held
+    values = held.get(b"connection")
+    if values is None:
+        head.keep_alive = minor == 1
+    else:
+        options = connection_options(values)
+        head.keep_alive = persistent(options, minor)
+        head.apply_connection(options, _NONE)
+    head.chunked = False
+    head.length = None
+    if b"transfer-encoding" in held:
+        _check_coding(held, minor)
+        head.chunked = True
+    elif b"content-length" in held:
+        lengths = held[b"content-length"]
+        if len(lengths) != 1 or not lengths[0].isdigit():
+            raise UpstreamMalformed("The upstream's Content-Length is not one number.")
+        head.length = int(lengths[0])
     return head
 
 
-def _status_line(head: ResponseHead, raw: bytes) -> int:
-    """``HTTP/1.1 200 OK``: the reason phrase may be empty, the space before it left out."""
-    line = raw[: raw.find(b"\r")]
+def _status_line(line: bytes) -> tuple[int, int, bytes]:
+    """Version, status and the line anew, of ``HTTP/1.1 200 OK``.
+
+    The reason phrase may be empty, and the space before it left out.
+    """
     minor = _VERSIONS.get(line[:8])
     code = line[9:12]
     if minor is None or line[8:9] != b" " or not code.isdigit() or line[12:13] not in (b" ", b""):
         raise UpstreamMalformed("The upstream's status line is malformed.")
-    head.status = int(code)
-    if not 100 <= head.status <= 599:
-        raise UpstreamMalformed(f"The upstream's status {head.status} is none of HTTP's.")
-    head.status_line = b"HTTP/1.1 %b %b\r\n" % (code, line[13:])
-    return minor
+    status = int(code)
+    if not 100 <= status <= 599:
+        raise UpstreamMalformed(f"The upstream's status {status} is none of HTTP's.")
+    known = (minor, status, b"HTTP/1.1 %b %b\r\n" % (code, line[13:]))
+    if len(_status_lines) < _MAX_STATUS_LINES:
+        _status_lines[line] = known
+    return known
 
 
-def _connection(head: ResponseHead, minor: int) -> None:
-    values = head.held.get(b"connection")
-    if values is None:
-        head.keep_alive = minor == 1
-        return
-    options = connection_options(values)
-    head.keep_alive = persistent(options, minor)
-    named = options - PERSISTENCE
-    if named:
-        head.lines = without(head.lines, named)
-
-
-def _framing(head: ResponseHead, minor: int) -> None:
-    held = head.held
-    codings = held.get(b"transfer-encoding")
-    lengths = held.get(b"content-length")
-    head.chunked = False
-    head.length = None
-    if codings is not None:
-        if minor == 0 or lengths is not None or len(codings) != 1:
-            raise UpstreamMalformed("The upstream's response says its length in two ways.")
-        if codings[0].lower() != b"chunked":
-            raise UpstreamMalformed("The upstream's Transfer-Encoding is not 'chunked'.")
-        head.chunked = True
-    elif lengths is not None:
-        if len(lengths) != 1 or not lengths[0].isdigit():
-            raise UpstreamMalformed("The upstream's Content-Length is not one number.")
-        head.length = int(lengths[0])
+def _check_coding(held: dict[bytes, list[bytes]], minor: int) -> None:
+    codings = held[b"transfer-encoding"]
+    if minor == 0 or b"content-length" in held or len(codings) != 1:
+        raise UpstreamMalformed("The upstream's response says its length in two ways.")
+    if codings[0].lower() != b"chunked":
+        raise UpstreamMalformed("The upstream's Transfer-Encoding is not 'chunked'.")

@@ -8,7 +8,7 @@ Fields of a format that is not configured are none of our business: they pass un
 does baggage always, for a proxy has nothing to add to it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 
 from proxy.clock import Random
@@ -20,6 +20,7 @@ from proxy.http.b3 import (
     parse_b3,
     parse_b3_multi,
 )
+from proxy.http.random_hex import RandomHex
 from proxy.http.w3c import SAMPLED, combine_tracestate, parse_traceparent
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -78,25 +79,25 @@ class TraceContext:
 class Propagator:
     """Reads and writes the trace headers of one configuration; immutable."""
 
-    __slots__ = ("_formats", "_random", "_random_bits", "_sample", "_tracecontext", "names")
+    __slots__ = ("_formats", "_random", "_random_hex", "_sample", "_tracecontext", "names")
 
     def __init__(
         self,
         formats: Sequence[str] = ("tracecontext", "baggage"),
         sample: float = 0.0,
         *,
-        random_bits: Callable[[int], int],
+        random_hex: RandomHex,
         random: Random,
     ) -> None:
-        """`sample`: share of new traces to sample. `random_bits(n)` draws n random bits.
+        """`sample`: share of new traces to sample. Raises ValueError for a format that is none.
 
-        Raises ValueError for a format that is none. `names` are the lower-case names of the
-        fields that `extract` reads and `inject` writes anew.
+        `names` are the lower-case names of the fields that `extract` reads and `inject` writes
+        anew.
         """
         self._formats = tuple(Format(word) for word in formats if word != Format.BAGGAGE.value)
         self._tracecontext = Format.TRACECONTEXT in self._formats
         self._sample = sample
-        self._random_bits = random_bits
+        self._random_hex = random_hex
         self._random = random
         self.names = frozenset(name for form in self._formats for name in _NAMES[form])
 
@@ -141,13 +142,15 @@ class Propagator:
 
     def new_span_id(self) -> str:
         """16 lower-case hex digits, never all zero."""
-        return f"{self._random_bits(64) or 1:016x}"
+        return self._random_hex(16).replace(_NO_SPAN, _FIRST_SPAN)
 
     def _begin(self, sampling: Sampling) -> TraceContext:
         # The random flag of level 2 stays unset: there are parsers that follow level 1 to the
         # letter and refuse a traceparent with any flag but sampled.
+        trace_id = self._random_hex(32).replace(_NO_TRACE, _FIRST_TRACE)
+        if sampling is Sampling.DEFER and self._sample <= 0:
+            return TraceContext(trace_id, None, 0, sampling)
         sampling = self._decide(sampling)
-        trace_id = f"{self._random_bits(128) or 1:032x}"
         return TraceContext(trace_id, None, _sampled_flag(sampling), sampling)
 
     def _decide(self, sampling: Sampling) -> Sampling:
@@ -173,6 +176,8 @@ class Propagator:
         return context
 
 
+_NO_SPAN, _FIRST_SPAN = "0" * 16, "0" * 15 + "1"
+_NO_TRACE, _FIRST_TRACE = "0" * 32, "0" * 31 + "1"
 _FLAGS = tuple(f"-{flags:02x}\r\n" for flags in range(256))
 
 

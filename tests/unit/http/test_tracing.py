@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.http.b3 import Sampling
+from proxy.http.random_hex import HexStrip
 from proxy.http.tracing import Propagator
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -18,12 +19,12 @@ B3 = (b"b3", f"{OTHER}-{SPAN}-0".encode())
 
 
 def make(*formats: str, sample: float = 0.0, draw: float = 0.5, bits: int = 0xABC) -> Propagator:
-    return Propagator(formats, sample, random_bits=lambda _count: bits, random=lambda: draw)
+    return Propagator(formats, sample, random_hex=lambda digits: f"{bits:0{digits}x}"[-digits:], random=lambda: draw)
 
 
 def seeded(*formats: str, sample: float = 0.0) -> Propagator:
     chance = random.Random(7)
-    return Propagator(formats, sample, random_bits=chance.getrandbits, random=chance.random)
+    return Propagator(formats, sample, random_hex=HexStrip(chance.randbytes).draw, random=chance.random)
 
 
 def test_the_names_are_those_of_the_formats() -> None:
