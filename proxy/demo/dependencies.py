@@ -6,8 +6,11 @@ again, as any service must whose callers may repeat. The ledger keeps what reall
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
+from socket import socket
+from typing import TypeAlias
 
 from aiohttp import web
 
@@ -19,6 +22,10 @@ _USUAL_SECONDS = {  # shortest and longest when all is well
     Dependency.PAYMENT: (0.008, 0.025),
     Dependency.SHIPPING: (0.004, 0.015),
 }
+
+
+_CUT_SECONDS = 1.0
+_Answer: TypeAlias = "Callable[[web.BaseRequest, _Life], Awaitable[web.StreamResponse]]"
 
 
 class Ledger:
@@ -54,7 +61,7 @@ class DependencyServer:
     socket; `close` also cuts the connections it has, like a process that dies.
     """
 
-    __slots__ = ("_now", "_port", "_random", "_runner", "_scene", "dependency", "ledger")
+    __slots__ = ("_life", "_now", "_port", "_random", "_scene", "dependency", "ledger")
 
     def __init__(self, dependency: Dependency, scene: Scene, now: Callable[[], float]) -> None:
         self.dependency = dependency
@@ -63,7 +70,7 @@ class DependencyServer:
         self._now = now
         self._port = ReservedPort()
         self._random = Random(dependency.value)
-        self._runner: web.ServerRunner | None = None
+        self._life: _Life | None = None
 
     @property
     def port(self) -> int:
@@ -71,22 +78,17 @@ class DependencyServer:
 
     @property
     def listening(self) -> bool:
-        return self._runner is not None
+        return self._life is not None
 
     async def open(self) -> None:
-        if self._runner is not None:
-            return
-        runner = web.ServerRunner(
-            web.Server(self._answer, access_log=None), shutdown_timeout=0.01, handle_signals=False
-        )
-        await runner.setup()
-        await web.SockSite(runner, self._port.socket()).start()
-        self._runner = runner
+        if self._life is None:
+            self._life = _Life(self._port.socket(), self._answer)
+            await self._life.begin()
 
     async def close(self) -> None:
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        life, self._life = self._life, None
+        if life is not None:
+            await life.end()
 
     async def follow_scene(self) -> None:
         """Open and close the listening socket as the scene has it; runs until cancelled."""
@@ -101,7 +103,7 @@ class DependencyServer:
         await self.close()
         self._port.release()
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, life: "_Life") -> web.StreamResponse:
         self.ledger.requests += 1
         trouble = self._scene.trouble(self.dependency, self._now())
         await request.read()
@@ -111,7 +113,8 @@ class DependencyServer:
             return web.json_response({"error": "overloaded"}, status=503)
         slow = trouble is Trouble.SLOW
         usual = self._random.uniform(*_USUAL_SECONDS[self.dependency])
-        await asyncio.sleep(self._scene.tempo.slowness if slow else usual)
+        if await life.ends_within(self._scene.tempo.slowness if slow else usual):
+            return web.Response(status=500)  # which nobody gets: the connection is cut
         answer = self.ledger.record(request.headers.get("X-Idempotency-Key", ""), self._work)
         if trouble is Trouble.LOSES_ANSWERS and request.transport is not None:
             request.transport.abort()
@@ -126,3 +129,54 @@ class DependencyServer:
                 return {"status": "CHARGED", "charge": f"C{number}"}
             case Dependency.SHIPPING:
                 return {"status": "CREATED", "trackingNumber": f"T{number}"}
+
+
+class _Life:
+    """A dependency from the opening of its listening socket to its death.
+
+    It dies as a process does: the socket closes, every connection is cut, work that is not done
+    is never done.
+    """
+
+    __slots__ = ("_dead", "_listening", "_runner", "_server", "_site")
+
+    def __init__(self, listening: socket, answer: _Answer) -> None:
+        self._dead = asyncio.Event()
+        self._server = web.Server(lambda request: answer(request, self), access_log=None)
+        self._runner = web.ServerRunner(self._server, handle_signals=False)
+        self._site: web.SockSite | None = None
+        self._listening = listening
+
+    async def begin(self) -> None:
+        await self._runner.setup()
+        self._site = web.SockSite(self._runner, self._listening)
+        await self._site.start()
+
+    async def ends_within(self, seconds: float) -> bool:
+        """Wait so long; whether life ended meanwhile."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._dead.wait()
+        except TimeoutError:
+            return False
+
+    async def end(self) -> None:
+        if self._site is not None:
+            await self._site.stop()
+        self._dead.set()
+        for connection in self._server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        await self._until_cut()
+        await self._runner.cleanup()
+
+    async def _until_cut(self) -> None:
+        """Wait for the answers that are under way to notice.
+
+        Only then may the runner's own, gentler end begin: it does not expect an answer to be
+        finished just when it has given up waiting for it.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CUT_SECONDS):
+                while self._server.connections:  # noqa: ASYNC110 - the server has no event for it
+                    await asyncio.sleep(0.001)

@@ -133,6 +133,24 @@ async def test_who_is_down_refuses_connections_and_comes_back_on_the_same_port(
         following.cancel()
 
 
+async def test_who_dies_leaves_its_work_undone_and_says_nothing(
+    service: OrderService,
+    servers: dict[Dependency, DependencyServer],
+    scene: FixedScene,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene.troubles[Dependency.INVENTORY] = Trouble.SLOW
+    orders = [Order(World.WITHOUT, number) for number in range(10)]
+    placing = [asyncio.create_task(service.place(order)) for order in orders]
+    inventory = servers[Dependency.INVENTORY]
+    await _until(lambda: inventory.ledger.requests == len(orders))
+    await inventory.close()
+    await asyncio.gather(*placing)
+    assert {order.why for order in orders} == {"connection lost or refused"}
+    assert not inventory.ledger.work
+    assert not caplog.records
+
+
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(3):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
