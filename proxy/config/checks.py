@@ -57,8 +57,10 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
     for index, route in enumerate(config.routes):
         _warn_policy(_Layer(("routes", index), route.policies, given), problems)
         _warn_unreachable(config.routes[:index], route, ("routes", index), given, problems)
+        _warn_same_upstream(route, ("routes", index), given, problems)
     _warn_unused(config, given, problems)
     _warn_loops(config, given, problems)
+    _warn_open_proxy(config, given, problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,15 @@ def _warn_unreachable(
             return
 
 
+def _warn_same_upstream(route: RouteConfig, path: Path, given: Given, problems: Problems) -> None:
+    fallback = route.policies.fallback
+    if fallback and fallback.upstream is not None and fallback.upstream == route.upstream:
+        mark = given.get((*path, "fallback"), given.get((*path, "name"), Mark(1, 1)))
+        problems.warning(
+            mark, (*path, "fallback"), f"goes to {route.upstream!r}, as the route does"
+        )
+
+
 def _warn_unused(config: Config, given: Given, problems: Problems) -> None:
     bundles = [*config.policies.values(), *(route.policies for route in config.routes)]
     used = {route.upstream for route in config.routes} | {"app"}
@@ -233,6 +244,16 @@ def _warn_loops(config: Config, given: Given, problems: Problems) -> None:
                     path = ("upstreams", name, "endpoints")
                     mark = given.get(path, Mark(1, 1))
                     problems.warning(mark, path, f"{endpoint} is this proxy's own {label} address")
+
+
+def _warn_open_proxy(config: Config, given: Given, problems: Problems) -> None:
+    path = ("listeners", "outbound", "address")
+    host = config.listeners.outbound.address.host
+    loopback = host in ("localhost", "::1") or host.startswith("127.")
+    if path in given and not loopback and "*" in config.egress.allow:
+        problems.warning(
+            given[path], path, "whoever reaches it can reach anything through it: egress.allow is *"
+        )
 
 
 def _own_addresses(config: Config) -> Iterator[tuple[str, Address]]:

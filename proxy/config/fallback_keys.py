@@ -115,14 +115,10 @@ class Response(Record[FallbackResponse]):
 
     def read(self, at: Cursor, base: FallbackResponse | None = None) -> FallbackResponse:
         given = at.entries(self.keys)
-        fixed = {"status": 200, "headers": (), "json_body": NOTHING, "body": None}
         members = at.members() or {}
-        if "json" in members and "json" not in given:  # null is JSON, too
-            fixed["json_body"] = None
-            given_json = members["json"][1]
-            if "body" in given:
-                given_json.error("give either 'json' or 'body'")
-        return self.fill(given, at, None, **fixed)
+        if "json" in members:  # even if it is null: that is JSON, too
+            given["json"] = members["json"][1]
+        return self.fill(given, at, None, status=200, headers=(), json_body=NOTHING, body=None)
 
     def dump(self, value: FallbackResponse, reveal: bool) -> dict[str, Any]:
         dumped = {"status": value.status, "headers": dict(value.headers)}

@@ -118,6 +118,14 @@ def _destination(route: Route, request: DescribedRequest, loaded: Loaded) -> Ite
         yield f"path {request.path} becomes {path}"
     if route.config.rewrite.host is not None:
         yield f"Host becomes {route.config.rewrite.host}"
+    for label, rules in (
+        ("request", route.config.request_headers),
+        ("response", route.config.response_headers),
+    ):
+        names = [f"sets {name}" for name, _ in rules.set]
+        names += [f"removes {name}" for name in sorted(rules.remove)]
+        if names:
+            yield f"{label} headers: {', '.join(names)}"
 
 
 def _caller_named(egress: EgressRules, request: DescribedRequest) -> Iterator[str]:

@@ -188,14 +188,14 @@ class QueryMatcher(Matcher):
 def compile_match(match: MatchConfig) -> tuple[Matcher, ...]:
     """The matchers of a route; none for one that takes everything."""
     matchers: list[Matcher] = []
-    if match.methods:
-        matchers.append(MethodMatcher(match.methods))
     if match.hosts and "*" not in match.hosts:
         matchers.append(HostMatcher(match.hosts))
     if match.path is not None:
         matchers.append(PathMatcher(match.path))
     if match.prefix is not None:
         matchers.append(PrefixMatcher(match.prefix))
+    if match.methods:
+        matchers.append(MethodMatcher(match.methods))
     matchers.extend(HeaderMatcher(name, value) for name, value in match.headers)
     matchers.extend(QueryMatcher(name, value) for name, value in match.query)
     if match.regex is not None:

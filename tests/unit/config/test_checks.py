@@ -35,6 +35,9 @@ def routes(*matches: str) -> str:
         ("policies: {gold: {retry: {attempts: 2}}}", "warning: policies.gold: no route uses it"),
         ("policies: {gold: {}}", "warning: policies.gold: no route uses it"),
         ("upstreams: {app: {endpoints: ['http://127.0.0.1:7071']}}", "own inbound address"),
+        ("listeners: {outbound: {address: 0.0.0.0:7070}}", "whoever reaches it can reach anything"),
+        ("routes: [{name: a, upstream: app, fallback: {when: [503], upstream: app}}]",
+         "routes[0].fallback: goes to 'app', as the route does"),
         ("upstreams: {app: {tls: {verify: true}}}", "none of the endpoints is https"),
         ("upstreams: {app: {endpoints: [https://a], tls: {verify: false}}}", "any certificate"),
     ],
@@ -51,6 +54,8 @@ def test_worth_a_word(text, message, warned):
     [
         policy("{timeouts: {attempt: 5s, request: 5s}}"),
         policy("{retry: {attempts: 1}}"),
+        "{listeners: {outbound: {address: 0.0.0.0:7070}}, egress: {allow: ['*.shop']}}",
+        "listeners: {outbound: {address: '[::1]:7070'}}",
         policy("{retry: {backoff: {initial: 20s, max: 20s, jitter: full}}}"),
         policy("{retry: {backoff: {initial: 1s}}}"),
         policy("{circuit_breaker: {window: {size: 10}}}"),

@@ -1,5 +1,6 @@
 """Whatever stands in a file: it loads, or it is a ConfigError with places in the file."""
 
+import json
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -30,8 +31,10 @@ def check(text: str) -> None:
     except ConfigError as error:
         problems = error.problems
     else:
-        effective(loaded.config)
         problems = loaded.warnings
+        shown = json.dumps(effective(loaded.config, reveal=True))
+        if "\\ud" not in shown:  # JSON writes what lies beyond 16 bits as two halves, YAML does not
+            assert load_text(shown, "again", {}).config == loaded.config
     for problem in problems:
         assert 1 <= problem.mark.line <= lines
         assert problem.mark.column >= 1

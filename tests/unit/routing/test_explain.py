@@ -23,6 +23,7 @@ FILE = """\
         policy: gold
         timeouts: {request: 9s}
         rewrite: {prefix: /stock, host: inventory.shop}
+        headers: {request: {set: {X-Team: shop}, remove: [x-debug]}, response: {remove: [server]}}
       - name: later
     egress: {allow: ["*.shop", "ok:443"]}
     """
@@ -35,7 +36,7 @@ def explained(method: str, url: str, *headers: str, listener: str = "outbound") 
 
 def test_the_route_its_reasons_and_its_destination():
     lines = explained("GET", "http://Shop/api/x?q=1").splitlines()
-    assert lines[:13] == [
+    assert lines[:15] == [
         "GET http://Shop/api/x?q=1 at the outbound listener",
         "",
         "routes, in the order they are asked",
@@ -47,10 +48,12 @@ def test_the_route_its_reasons_and_its_destination():
         "  http://spare:8080",
         "path /api/x becomes /stock/x",
         "Host becomes inventory.shop",
+        "request headers: sets X-Team, removes x-debug",
+        "response headers: removes server",
         "",
         "policy gold, as route stock has it in effect",
     ]
-    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[13:]}
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[15:]}
     assert rows["timeouts.request"] == "9s f.yaml:13 (route stock)"
     assert rows["retry.attempts"] == "5 f.yaml:5 (policy gold)"
     assert rows["timeouts.attempt"] == "5s built-in default"
