@@ -202,12 +202,15 @@ class ChaosConnection:
             return await self._tunnel(seen)
         for status in step.interim:
             await self._send(b"HTTP/1.1 %d Wait\r\nLink: </a.css>; rel=preload\r\n\r\n" % status)
-        for _ in range(2 if "twice" in step.flags else 1):
-            await self._respond(seen, step)
+        await self._respond(seen, step)
         return await self._after(step)
 
     async def _after(self, step: Step) -> bool:
         if step.ending is not Ending.KEEP or step.framing is Framing.UNTIL_CLOSE:
+            if "early" in step.flags:
+                # Closing with unread bytes would reset the connection and destroy the answer.
+                self._writer.write_eof()
+                await self._pause(1.0)
             return self._close(rst="rst" in step.flags)
         if step.idle_close is not None:
             await self._pause(step.idle_close)
@@ -228,7 +231,13 @@ class ChaosConnection:
             fields.append(("Content-Length", str(len(body))))
         version = "1.0" if "http10" in step.flags else "1.1"
         lines = [f"HTTP/{version} {step.status} Chaos", *(f"{k}: {v}" for k, v in fields)]
-        await self._send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        if "twice" in step.flags:
+            # In one piece: of a second answer that comes when the connection has been given to
+            # another request, nobody could tell whose it is.
+            await self._send((head + body) * 2)
+            return
+        await self._send(head)
         if seen.method != "HEAD" and not bodiless:
             await self._send_body(body, step)
 

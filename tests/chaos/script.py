@@ -20,7 +20,7 @@ step serves all that follow. A step is words divided by spaces, each of them one
     hang                     no answer ever
     hang-in-head             half a head, then nothing
     rst                      whatever closes the connection does it with RST instead of FIN
-    twice                    the response is sent two times
+    twice                    the response is sent two times, with one write
     close                    answers with ``Connection: close`` and closes
     close-silently           closes after the answer without a word
     idle-close=0.1           closes that many seconds after the answer

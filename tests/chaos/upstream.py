@@ -36,6 +36,7 @@ class ChaosUpstream:
         self.rules: dict[str, str] = {"/": script}
         self.greeting: str | None = None
         self.records: list[Seen] = []
+        self._by_id: dict[str | None, list[Seen]] = {}
         self.connections_opened = 0
         self.open: set[ChaosConnection] = set()
         self._changed = threading.Condition()
@@ -79,7 +80,7 @@ class ChaosUpstream:
     def seen(self, request_id: str) -> list[Seen]:
         """What arrived of one request, an entry for each attempt, in order."""
         with self._changed:
-            return [entry for entry in self.records if entry.request_id == request_id]
+            return list(self._by_id.get(request_id, ()))
 
     def seen_path(self, prefix: str) -> list[Seen]:
         with self._changed:
@@ -104,8 +105,10 @@ class ChaosUpstream:
     def record(self, entry: Seen) -> Step:
         """Keep a request's head, and say what to do with it."""
         with self._changed:
-            earlier = sum(one.request_id == entry.request_id for one in self.records)
             self.records.append(entry)
+            attempts = self._by_id.setdefault(entry.request_id, [])
+            attempts.append(entry)
+            earlier = len(attempts) - 1
             self._changed.notify_all()
         text = entry.header("x-chaos")
         if text is None:

@@ -36,7 +36,7 @@ def proxy(
             },
             "policies": {"default": {"retry": ONCE}},
             "routes": [
-                route("plain", timeouts={"attempt": "200ms"}),
+                route("plain", timeouts={"attempt": "400ms"}),
                 route("late", timeouts={"request": "200ms"}),
                 route("refused", "refused"),
                 route("no-name", "no-name"),

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from chaos.script import pattern
 from chaos.upstream import ChaosUpstream
-from integration.raw_client import BrokenOff
+from integration.raw_client import BrokenOff, request_bytes
 from integration.running_proxy import RunningProxy, eventually
-from integration.settings import Settings, route
+from integration.settings import Settings, breaker, route
 
 FAULTS = [
     "503", "502", "500", "reset-before-body", "reset-before-head", "reset-in-head",
@@ -30,7 +30,15 @@ def proxy(
     return module_proxy(
         {
             "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},
-            "routes": [route("chaos", timeouts=quick)],
+            "routes": [
+                route("chaos", timeouts=quick),
+                route(
+                    "crowded",
+                    timeouts=quick,
+                    circuit_breaker=breaker(calls=10, open_for="30ms", probes=2),
+                    bulkhead={"max_concurrent": 3, "max_queue": 3, "queue_timeout": "50ms"},
+                ),
+            ],
         }
     )
 
@@ -38,8 +46,9 @@ def proxy(
 class Caller(threading.Thread):
     """Sends requests on a connection that it keeps as long as it lasts; keeps what is wrong."""
 
-    def __init__(self, proxy: RunningProxy, seed: int, until: float) -> None:
+    def __init__(self, proxy: RunningProxy, seed: int, until: float, path: str = "/chaos") -> None:
         super().__init__()
+        self.path = path
         self.proxy = proxy
         self.random = random.Random(seed)
         self.until = until
@@ -65,7 +74,7 @@ class Caller(threading.Thread):
         script = " | ".join(steps)
         method = self.random.choice(["GET", "POST", "PUT"])
         body = None if method == "GET" else pattern(self.random.choice([0, 10, 5000]))
-        response = client.request(method, "/chaos", body=body, chaos=script)  # type: ignore[attr-defined]
+        response = client.request(method, self.path, body=body, chaos=script)  # type: ignore[attr-defined]
         if response.status in HONEST:
             self.honest += 1
         elif response.status != 200:
@@ -89,6 +98,36 @@ def test_the_whole_right_body_or_an_honest_error(proxy: RunningProxy, seed: int)
     assert sum(caller.whole for caller in callers) > 50
     eventually(lambda: proxy.in_flight() == 0)
     proxy.assert_sound()
+
+
+def test_permits_come_back_whatever_happens(proxy: RunningProxy) -> None:
+    """Faults, refusals, queues, and clients that leave at any moment, all at once."""
+    until = time.monotonic() + 2
+    callers: list[threading.Thread] = [Caller(proxy, n, until, "/crowded") for n in range(5)]
+    callers += [threading.Thread(target=_leave_early, args=(proxy, n, until)) for n in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(15)
+        assert not caller.is_alive()
+    eventually(lambda: proxy.in_flight() == 0)
+    assert [wrong for one in callers if isinstance(one, Caller) for wrong in one.wrong] == []
+    state = proxy.bulkhead("crowded")
+    assert (state["in_use"], state["queued"]) == (0, 0)
+    proxy.ask("POST", "/circuit-breakers/crowded/reset")
+    statuses = [proxy.call("GET", "/crowded", chaos="200").status for _ in range(10)]
+    assert statuses == [200] * 10
+    proxy.assert_sound()
+
+
+def _leave_early(proxy: RunningProxy, seed: int, until: float) -> None:
+    source = random.Random(seed)
+    while time.monotonic() < until:
+        client = proxy.client()
+        script = source.choice(["hang", "503", "size=100000 pieces=4 interval=0.01", "delay=0.03"])
+        client.send(request_bytes("GET", "/crowded", chaos=script))
+        time.sleep(source.random() * 0.04)
+        client.close() if source.random() < 0.5 else client.reset()
 
 
 def test_posts_without_a_key_arrive_at_most_once(

@@ -19,7 +19,7 @@ def chaos(shared_chaos: ChaosUpstream) -> ChaosUpstream:
 
 @pytest.fixture(scope="module")
 def proxy(module_proxy: Callable[[Settings], RunningProxy], chaos: ChaosUpstream) -> RunningProxy:
-    quick = {"attempt": "200ms", "request": "5s"}
+    quick = {"attempt": "400ms", "request": "5s"}
     return module_proxy(
         {
             "upstreams": {"chaos": {"endpoints": [chaos.url]}},

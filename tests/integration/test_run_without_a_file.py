@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from chaos.upstream import ChaosUpstream
-from integration.running_proxy import accepts
+from integration.running_proxy import accepts, eventually
 
 OUTBOUND, INBOUND, ADMIN = 7070, 7071, 7072
 
@@ -65,8 +65,8 @@ def _ready() -> bool:
 def test_it_serves(
     process: subprocess.Popen[bytes], shared_chaos: ChaosUpstream, tmp_path: Path
 ) -> None:
-    printed = (tmp_path / "out").read_text()
-    assert "export HTTP_PROXY=http://127.0.0.1:7070" in printed
+    setting = "export HTTP_PROXY=http://127.0.0.1:7070"
+    eventually(lambda: setting in (tmp_path / "out").read_text())
     curl = ["curl", "-sS", "--max-time", "5", "-x", f"http://127.0.0.1:{OUTBOUND}"]
     done = subprocess.run(
         [*curl, f"{shared_chaos.url}/plain"], capture_output=True, check=True, text=True
