@@ -11,6 +11,8 @@ _MAX_NAMES = 2000
 """Spellings of names that are remembered; there are few, but a client could make up more."""
 
 _GOES_ON = b""
+_WHITE = b" \t"
+"""White space behind a value is no part of it (RFC 9112 section 5); llhttp leaves it there."""
 _COMMON_OPTIONS = {
     value: frozenset((value.lower(),))
     for value in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
@@ -31,7 +33,7 @@ class Fields:
             return self.held[name]
         size = len(name)
         return [
-            line[size + 2 : -2]
+            line[size + 2 : -2].rstrip(_WHITE)
             for line in self.lines
             if line[size : size + 1] == b":" and line[:size].lower() == name
         ]
@@ -64,9 +66,9 @@ class FieldSink:
         if kind is _GOES_ON:
             self.lines.append(b"%b: %b\r\n" % (name, value))
         elif kind in self.held:
-            self.held[kind].append(value)
+            self.held[kind].append(value.rstrip(_WHITE))
         else:
-            self.held[kind] = [value]
+            self.held[kind] = [value.rstrip(_WHITE)]
 
     def _learn(self, name: bytes) -> bytes:
         lower = name.lower()
