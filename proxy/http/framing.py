@@ -10,6 +10,9 @@ from typing import Protocol
 
 from proxy.http.chunked import ChunkedDecoder
 
+MAX_LENGTH_DIGITS = 20
+"""Of a Content-Length: as many as 64 bits need."""
+
 
 class BodyDecoder(Protocol):
     """Finds the end of one body. `payload_bytes` counts what it carried so far."""
@@ -55,4 +58,4 @@ class CloseDecoder:
         return data, None
 
 
-__all__ = ["BodyDecoder", "ChunkedDecoder", "CloseDecoder", "LengthDecoder"]
+__all__ = ["MAX_LENGTH_DIGITS", "BodyDecoder", "ChunkedDecoder", "CloseDecoder", "LengthDecoder"]

@@ -14,7 +14,7 @@ import httptools
 from proxy.errors import BadRequest, HeadersTooLarge, UrlTooLong
 from proxy.http.authority import Authority, parse_authority
 from proxy.http.fields import Fields, FieldSink, connection_options, feed_head, persistent
-from proxy.http.framing import BodyDecoder, ChunkedDecoder, LengthDecoder
+from proxy.http.framing import MAX_LENGTH_DIGITS, BodyDecoder, ChunkedDecoder, LengthDecoder
 
 HEAD_END = b"\r\n\r\n"
 
@@ -33,6 +33,8 @@ CONNECTION_FIELDS = frozenset(
 
 _REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"via"})
 _NOT_BY_CONNECTION = CONNECTION_FIELDS | _REWRITTEN
+_CHANGES_PARSER = frozenset({b"upgrade", b"proxy-connection"})
+"""Fields that llhttp obeys as it does Connection, and the proxy does not."""
 _VERSIONS = {b"HTTP/1.1\r\n": 1, b"HTTP/1.0\r\n": 0}
 _MAX_AUTHORITIES = 1000
 """Authorities that are remembered parsed."""
@@ -124,11 +126,14 @@ class RequestParser:
             raise HeadersTooLarge(f"The request has more than {self._max_fields} header fields.")
         fault = feed_head(self._parser, raw)
         self._sink.take(head)
-        if fault is not None:
-            self._renew()
-            raise BadRequest(f"The request's head is malformed: {fault}.")
-        _connection(head)
-        if head.has_body or not head.keep_alive or b"upgrade" in head.held:
+        try:
+            if fault is not None:
+                raise BadRequest(f"The request's head is malformed: {fault}.")
+            _connection(head)
+        except BadRequest:
+            self._renew()  # what llhttp made of it must not meet the next head
+            raise
+        if head.has_body or not head.keep_alive or not _CHANGES_PARSER.isdisjoint(head.held):
             self._renew()  # llhttp now waits for a body, or takes the connection for ended
         self._target(head, target)
         return head
@@ -221,7 +226,7 @@ def _connection(head: RequestHead) -> None:
         head.chunked = True
     elif b"content-length" in held:
         lengths = held[b"content-length"]
-        if len(lengths) != 1 or not lengths[0].isdigit():
+        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS:
             raise BadRequest("The request's Content-Length is not one number.")
         head.length = int(lengths[0])
 

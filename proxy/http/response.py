@@ -4,7 +4,13 @@ import httptools
 
 from proxy.errors import UpstreamMalformed
 from proxy.http.fields import Fields, FieldSink, connection_options, feed_head, persistent
-from proxy.http.framing import BodyDecoder, ChunkedDecoder, CloseDecoder, LengthDecoder
+from proxy.http.framing import (
+    MAX_LENGTH_DIGITS,
+    BodyDecoder,
+    ChunkedDecoder,
+    CloseDecoder,
+    LengthDecoder,
+)
 
 _HELD_BACK = frozenset(
     {
@@ -81,7 +87,7 @@ def parse_response_head(raw: bytes) -> ResponseHead:
         head.chunked = True
     elif b"content-length" in held:
         lengths = held[b"content-length"]
-        if len(lengths) != 1 or not lengths[0].isdigit():
+        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS:
             raise UpstreamMalformed("The upstream's Content-Length is not one number.")
         head.length = int(lengths[0])
     return head

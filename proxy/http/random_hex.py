@@ -1,0 +1,30 @@
+"""Random hex digits for ids, cut from a long strip: drawing for each id would cost its multiple."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+RandomHex: TypeAlias = Callable[[int], str]
+"""Draws n random lower-case hex digits."""
+
+_STRIP_BYTES = 2048
+
+
+class HexStrip:
+    """`draw(n)` is a `RandomHex`; no digit is handed out twice."""
+
+    __slots__ = ("_at", "_random_bytes", "_strip")
+
+    def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
+        """`random_bytes(n)` draws n random bytes."""
+        self._random_bytes = random_bytes
+        self._strip = ""
+        self._at = 0
+
+    def draw(self, digits: int) -> str:
+        at = self._at
+        end = at + digits
+        if end > len(self._strip):
+            self._strip = self._random_bytes(_STRIP_BYTES).hex()
+            at, end = 0, digits
+        self._at = end
+        return self._strip[at:end]
