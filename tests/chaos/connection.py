@@ -165,7 +165,7 @@ class ChaosConnection:
         if step.fault is Fault.RESET_BEFORE_BODY:
             return self._close(rst="rst" in step.flags)
         if step.read_delay:
-            await self._pause_reading(step.read_delay)
+            await asyncio.sleep(step.read_delay)  # unlike _pause it lets the peer's bytes lie
         if "continue" in step.flags:
             await self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
         if "early" not in step.flags:
@@ -177,10 +177,6 @@ class ChaosConnection:
         self.owner.changed()
         self._current = None
         return keep
-
-    async def _pause_reading(self, seconds: float) -> None:
-        """Unlike `_pause` this one lets the peer's bytes lie where they are."""
-        await asyncio.sleep(seconds)
 
     async def _answer(self, seen: Seen, step: Step) -> bool:
         rst = "rst" in step.flags

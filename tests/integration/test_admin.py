@@ -152,39 +152,59 @@ def _own_address() -> str | None:
     return None if address.startswith("127.") else address
 
 
-@pytest.mark.skipif(_own_address() is None, reason="this machine has no address but the loopback")
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "/health/live", 200),
-        ("GET", "/health/ready", 200),
-        ("GET", "/metrics", 200),
-        ("GET", "/status", 403),
-        ("GET", "/config", 403),
-        ("GET", "/", 403),
-        ("POST", "/drain", 403),
-        ("POST", "/reload", 403),
-        ("POST", "/circuit-breakers/a/reset", 403),
-    ],
-)
-def test_other_machines(
-    module_wide_open: RunningProxy, method: str, path: str, status: int
-) -> None:
-    """An address of this machine that is not loopback plays the other machine."""
+def _from_outside(proxy: RunningProxy, method: str, path: str) -> int:
+    """The status that another machine gets; an address that is not loopback plays its part."""
     address = _own_address()
-    with socket.create_connection((address, module_wide_open.admin), 5) as remote:
+    with socket.create_connection((address, proxy.admin), 5) as remote:
         remote.sendall(
             f"{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n"
             "Connection: close\r\n\r\n".encode()
         )
-        head = remote.recv(200)
-    assert head.startswith(b"HTTP/1.1 %d " % status)
+        return int(remote.recv(200).split()[1])
 
 
-@pytest.fixture(scope="module")
-def module_wide_open(module_proxy: Callable[[Settings], RunningProxy]) -> RunningProxy:
-    port = free_port()
-    return module_proxy({"admin": {"address": f"0.0.0.0:{port}"}})
+HEALTH = ["GET /health/live", "GET /health/ready"]
+READING = ["GET /status", "GET /config", "GET /", "GET /routes"]
+CHANGING = ["POST /drain", "POST /reload", "POST /circuit-breakers/a/reset"]
+
+
+@pytest.mark.skipif(_own_address() is None, reason="this machine has no address but the loopback")
+@pytest.mark.parametrize(
+    ("remote", "allowed", "refused"),
+    [
+        (None, [*HEALTH, "GET /metrics"], READING + CHANGING),
+        (["health"], HEALTH, ["GET /metrics", *READING, *CHANGING]),
+        (["read"], [*HEALTH, "GET /metrics", *READING], CHANGING),
+        ([], [], [*HEALTH, "GET /metrics", *READING, *CHANGING]),
+    ],
+)
+def test_other_machines(
+    start_proxy: Callable[..., RunningProxy],
+    remote: list[str] | None,
+    allowed: list[str],
+    refused: list[str],
+) -> None:
+    admin: Settings = {"address": f"0.0.0.0:{free_port()}"}
+    if remote is not None:
+        admin["remote"] = remote
+    proxy = start_proxy({"admin": admin, "routes": []})
+    for asked in allowed:
+        assert _from_outside(proxy, *asked.split()) == 200, asked
+    for asked in refused:
+        assert _from_outside(proxy, *asked.split()) == 403, asked
+    assert proxy.ask("GET", "/status")[0] == 200
+
+
+def test_names_where_the_caller_names_the_authority(
+    start_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
+) -> None:
+    policies = {"default": {"circuit_breaker": breaker(calls=4)}}
+    proxy = start_proxy({"policies": policies})
+    assert proxy.call("GET", f"{shared_chaos.url}/named").status == 200
+    name = f"default-outbound:{shared_chaos.authority}"
+    assert proxy.breaker(name)["calls"] == 1
+    assert proxy.bulkhead(name)["in_use"] == 0
+    assert proxy.metric("proxy_requests_total", route="default-outbound", code="200") == 1
 
 
 # --- metrics ------------------------------------------------------------------------------------

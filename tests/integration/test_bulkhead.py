@@ -111,13 +111,17 @@ def test_first_come_first_served(
         waiting = [stack.enter_context(proxy.client()) for _ in range(4)]
         for number, client in enumerate(waiting):
             client.send(request_bytes("GET", f"/queue/{number}"))
-            eventually(lambda n=number: proxy.bulkhead("queue")["queued"] == n + 1)
+            _until_queued(proxy, number + 1)
         assert proxy.metric("proxy_bulkhead_queued", name="queue") == 4
         assert shared_chaos.seen_path("/queue/") == []
         assert first.read_response().status == 200
         assert [client.read_response().status for client in waiting] == [200] * 4
     order = [one.target for one in shared_chaos.seen_path("/queue/")]
     assert order == [f"/queue/{number}" for number in range(4)]
+
+
+def _until_queued(proxy: RunningProxy, count: int) -> None:
+    eventually(lambda: proxy.bulkhead("queue")["queued"] == count)
 
 
 def test_a_full_queue_and_a_wait_that_is_too_long(

@@ -127,8 +127,8 @@ def test_run_prints_where_it_serves(start_proxy: Callable[..., RunningProxy]) ->
     proxy = start_proxy({})
     setting = f"HTTP_PROXY=http://127.0.0.1:{proxy.outbound}"
     eventually(lambda: setting in proxy.output + proxy.errors)
-    for port in (proxy.outbound, proxy.inbound, proxy.admin):
-        eventually(lambda port=port: f"127.0.0.1:{port}" in proxy.output + proxy.errors)
+    ports = (proxy.outbound, proxy.inbound, proxy.admin)
+    eventually(lambda: all(f"127.0.0.1:{port}" in proxy.output + proxy.errors for port in ports))
 
 
 def test_explain(good: Path) -> None:

@@ -131,6 +131,17 @@ def test_the_answer_of_the_other_upstream_goes_back(
     assert "fallback" in (response.header("proxy-status") or "")
 
 
+@pytest.mark.parametrize(("fault", "status"), [("503", 503), ("reset-before-body", 502)])
+def test_a_body_that_is_no_longer_whole_cannot_go_there(
+    proxy: RunningProxy, backup: ChaosUpstream, fault: str, status: int
+) -> None:
+    """Beyond `body_limit` nothing was kept: the first answer goes back, and at once."""
+    response = proxy.call("PUT", "/backup", body=b"x" * 100_000, chaos=fault)
+    assert response.status == status
+    assert response.elapsed < 1
+    assert backup.seen(response.id) == []
+
+
 def test_one_attempt_is_made_there(proxy: RunningProxy, backup: ChaosUpstream) -> None:
     response = proxy.call("GET", "/backup", chaos="503")
     assert response.status == 503

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 from chaos.script import pattern
 from chaos.upstream import ChaosUpstream
-from integration.raw_client import BrokenOff, request_bytes
+from integration.raw_client import BrokenOff, RawClient, request_bytes
 from integration.running_proxy import RunningProxy, eventually
 from integration.settings import Settings, breaker, route
 
 FAULTS = [
     "503", "502", "500", "reset-before-body", "reset-before-head", "reset-in-head",
-    "reset-before-head rst", "malformed", "hang", "close-silently", "close",
+    "reset-before-head rst", "malformed", "503 early close", "hang", "close-silently", "close",
     "size=3000 truncate=100", "size=3000 chunked truncate=1500", "size=90000 truncate=70000 rst",
     "size=3000 stall=10", "twice", "idle-close=0.001", "until-close",
 ]  # fmt: skip
@@ -67,14 +67,14 @@ class Caller(threading.Thread):
                     self.wrong.append(repr(error))
                     return
 
-    def _one(self, client: object) -> None:
+    def _one(self, client: RawClient) -> None:
         size = self.random.choice([0, 1, 500, 70_000])
         steps = [self.random.choice(FAULTS) for _ in range(self.random.randint(0, 2))]
         steps.append(self.random.choice(GOOD).format(size=size))
         script = " | ".join(steps)
         method = self.random.choice(["GET", "POST", "PUT"])
         body = None if method == "GET" else pattern(self.random.choice([0, 10, 5000]))
-        response = client.request(method, self.path, body=body, chaos=script)  # type: ignore[attr-defined]
+        response = client.request(method, self.path, body=body, chaos=script)
         if response.status in HONEST:
             self.honest += 1
         elif response.status != 200:

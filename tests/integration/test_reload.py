@@ -33,7 +33,8 @@ def _add_route(proxy: RunningProxy, name: str) -> None:
 
 
 def _served(proxy: RunningProxy, name: str) -> bool:
-    return proxy.logged(proxy.call("GET", f"/{name}", {"Host": "127.0.0.1:1"}).id)["route"] == name
+    response = proxy.call("GET", f"/{name}", {"Host": "127.0.0.1:1"})
+    return bool(proxy.logged(response.id)["route"] == name)
 
 
 @pytest.mark.parametrize("how", ["POST", "SIGHUP", "watched"])

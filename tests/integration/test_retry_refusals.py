@@ -104,10 +104,10 @@ def test_300_simultaneous_failures_stay_inside_the_budget(
     with ExitStack() as stack:
         clients = [stack.enter_context(proxy.client()) for _ in range(300)]
         for client in clients:
-            client.send(request_bytes("GET", "/crowd", chaos="503 delay=0.3"))
+            client.send(request_bytes("GET", "/crowd/burst", chaos="503 delay=0.3"))
         statuses = [client.read_response().status for client in clients]
     assert statuses == [503] * 300
-    retries = len(shared_chaos.seen_path("/crowd")) - 300
+    retries = len(shared_chaos.seen_path("/crowd/burst")) - 300
     assert 10 <= retries <= 10 + 30
     assert proxy.metric("proxy_retries_total", route="crowd") == retries
     assert proxy.metric("proxy_retries_refused_total", route="crowd", why="budget") > 0
