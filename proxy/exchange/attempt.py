@@ -15,10 +15,10 @@ from proxy.errors import (
     ProxyError,
 )
 from proxy.exchange.binding import Binding
-from proxy.exchange.events import Event
+from proxy.exchange.events import ALARM, END, HEAD, RESOLVED
 from proxy.exchange.heads import informational_head
 from proxy.http.response import ResponseHead
-from proxy.outcome import Outcome, Verdict, of_status
+from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, of_status
 from proxy.policies.circuit_breaker import CircuitBreaker, CircuitPermit, CircuitRefusal
 from proxy.policies.deadline import Deadline
 from proxy.upstream.endpoint import Endpoint
@@ -120,12 +120,12 @@ class Attempt:
     async def _resolve(self) -> None:
         exchange = self._exchange
         ticket = self.binding.upstream.resolve(
-            lambda error: exchange.wake(error or Event.RESOLVED),
+            lambda error: exchange.wake(error or RESOLVED),
             self.binding.policies.timeouts.connect,
         )
         try:
-            while (happened := await exchange.wait(self._deadline.at)) is not Event.RESOLVED:
-                if happened is Event.ALARM:
+            while (happened := await exchange.wait(self._deadline.at)) is not RESOLVED:
+                if happened is ALARM:
                     raise ConnectTimeout("The name look-up took longer than the attempt may.")
         finally:
             ticket.cancel()
@@ -151,7 +151,7 @@ class Attempt:
                 happened = await exchange.wait(self._deadline.at)
                 if isinstance(happened, UpstreamConnection):
                     return happened
-                if happened is Event.ALARM:
+                if happened is ALARM:
                     raise ConnectTimeout(f"No connection to {endpoint.where} came free in time.")
         except ProxyError:
             ticket.cancel()
@@ -178,7 +178,7 @@ class Attempt:
         while self.head is None:
             paused = self._deadline.paused
             until = exchange.idle_at if paused else self._deadline.at
-            if await exchange.wait(until) is Event.ALARM:
+            if await exchange.wait(until) is ALARM:
                 self._check_clocks()
         return self.head
 
@@ -229,14 +229,14 @@ class Attempt:
         self.head = head
         self.piece = piece
         self.ended = ended
-        self._exchange.wake(Event.HEAD)
+        self._exchange.wake(HEAD)
 
     def on_piece(self, piece: bytes) -> None:
         self._exchange.on_response_piece(piece)
 
     def on_end(self) -> None:
         self.ended = True
-        self._exchange.wake(Event.END)
+        self._exchange.wake(END)
 
     def on_lost(self, error: ProxyError) -> None:
         self._exchange.wake(error)
@@ -265,11 +265,11 @@ class Attempt:
         if permit is not None and breaker is not None:
             self._permit = None
             if outcome is None:
-                verdict = Verdict.IGNORED
+                verdict = IGNORED
             elif outcome in breaker.config.failures:
-                verdict = Verdict.FAILURE
+                verdict = FAILURE
             else:
-                verdict = Verdict.SUCCESS
+                verdict = SUCCESS
             stood_still = self._deadline.stood_still
             breaker.settle(permit, verdict, self.duration - stood_still, now)
         if self.endpoint or self.failure != CircuitOpen.reason:

@@ -7,12 +7,24 @@ from proxy.errors import CircuitOpen, ConnectError, ProxyError, ReceiveError, Re
 from proxy.exchange.attempt import Attempt, circuit_open
 from proxy.exchange.binding import Binding
 from proxy.http.retry_after import parse_retry_after
-from proxy.outcome import Condition, Outcome, OutcomeSet, Verdict, of_status
+from proxy.outcome import (
+    FAILURE,
+    IGNORED,
+    SUCCESS,
+    Condition,
+    Outcome,
+    OutcomeSet,
+    Verdict,
+    of_status,
+)
 from proxy.policies.circuit_breaker import BreakerCounts, CircuitRefusal
 from proxy.policies.retry import Retry, Stop
 
 if TYPE_CHECKING:
     from proxy.exchange.exchange import Exchange
+
+# A global is read ten times as fast as a member through its enum (CPython 3.11).
+_ATTEMPTS = BreakerCounts.ATTEMPTS
 
 _KEY_FIELDS = (b"idempotency-key", b"x-idempotency-key")
 _SAID_BY_RETRY_AFTER = (429, 503)
@@ -22,13 +34,13 @@ async def make_attempts(exchange: "Exchange", binding: Binding) -> Attempt:
     """The attempt whose response is to be committed. Raises the last failure."""
     breaker = binding.breaker
     config = binding.policies.circuit_breaker
-    if breaker is None or config.counts is BreakerCounts.ATTEMPTS:
+    if breaker is None or config.counts is _ATTEMPTS:
         return await _retrying(exchange, binding)
     permit = breaker.admit(monotonic())
     if isinstance(permit, CircuitRefusal):
         raise circuit_open(permit, breaker)
     exchange.holds_breaker = True
-    verdict = Verdict.IGNORED
+    verdict = IGNORED
     try:
         attempt = await _retrying(exchange, binding)
         verdict = _verdict(config.failures, of_status(attempt.status))
@@ -45,7 +57,7 @@ async def make_attempts(exchange: "Exchange", binding: Binding) -> Attempt:
 
 
 def _verdict(failures: OutcomeSet, outcome: Outcome) -> Verdict:
-    return Verdict.FAILURE if outcome in failures else Verdict.SUCCESS
+    return FAILURE if outcome in failures else SUCCESS
 
 
 async def _retrying(exchange: "Exchange", binding: Binding) -> Attempt:

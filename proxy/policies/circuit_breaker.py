@@ -33,7 +33,7 @@ from enum import Enum
 from math import ceil
 from typing import TypeAlias
 
-from proxy.outcome import Verdict
+from proxy.outcome import FAILURE, IGNORED, Verdict
 from proxy.policies.circuit_breaker_config import (
     BreakerCounts,
     BreakerMode,
@@ -74,6 +74,10 @@ class BreakerState(Enum):
     HALF_OPEN = "half_open"
     FORCED_OPEN = "forced_open"
     DISABLED = "disabled"
+
+
+# A global is read ten times as fast as a member through its enum (CPython 3.11).
+_DISABLED = BreakerState.DISABLED
 
 
 class CircuitPermit:
@@ -175,10 +179,10 @@ class CircuitBreaker:
             if self._probes:
                 self._settle_probe(permit, verdict, duration, now)
             return
-        if verdict is Verdict.IGNORED or self._state is BreakerState.DISABLED:
+        if verdict is IGNORED or self._state is _DISABLED:
             return
         window = self._window
-        window.record(verdict is Verdict.FAILURE, duration > self._slow_after, duration, now)
+        window.record(verdict is FAILURE, duration > self._slow_after, duration, now)
         if (window.failures or window.slow_calls) and window.calls >= self._minimum:
             self._check_closed(now)
 
@@ -301,8 +305,8 @@ class CircuitBreaker:
         self._give_up_probes(now)
         if self._probes.pop(probe, None) is None:
             return  # of an earlier state, or given up
-        if verdict is not Verdict.IGNORED:
-            self._record_probe(verdict is Verdict.FAILURE, duration, now)
+        if verdict is not IGNORED:
+            self._record_probe(verdict is FAILURE, duration, now)
 
     def _give_up_probes(self, now: float) -> None:
         """Count as failed, at the moment their time was up, the probes that never came back."""

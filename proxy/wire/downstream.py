@@ -79,6 +79,10 @@ class State(Enum):
     CLOSED = "closed"
 
 
+# A global is read ten times as fast as a member through its enum (CPython 3.11).
+_HEAD, _EXCHANGE, _LINGER, _CLOSED = State.HEAD, State.EXCHANGE, State.LINGER, State.CLOSED
+
+
 class Downstream(asyncio.Protocol):
     """One client connection of a listener.
 
@@ -107,7 +111,7 @@ class Downstream(asyncio.Protocol):
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self._state = State.HEAD
+        self._state = _HEAD
         self._buffer = b""
         self._decoder: BodyDecoder | None = None
         self._advancing = False
@@ -123,7 +127,7 @@ class Downstream(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Between two requests, with nothing of another one received."""
-        return self._state is State.HEAD and not self._buffer
+        return self._state is _HEAD and not self._buffer
 
     @property
     def request_bytes(self) -> int:
@@ -146,10 +150,10 @@ class Downstream(asyncio.Protocol):
     def finish(self, *, keep_alive: bool) -> None:
         """The exchange is over and its answer written: read on, or close."""
         self.handler = None
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             return
         if keep_alive and not self.receiving and not self._transport.is_closing():
-            self._state = State.HEAD
+            self._state = _HEAD
             self._next()
         else:
             self._linger()
@@ -190,10 +194,10 @@ class Downstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         state = self._state
-        if state is State.HEAD:
+        if state is _HEAD:
             self._buffer = self._buffer + data if self._buffer else data
             self._advance()
-        elif state is State.EXCHANGE:
+        elif state is _EXCHANGE:
             if self.receiving:
                 self._on_body(data)
             else:
@@ -203,13 +207,13 @@ class Downstream(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more. In the middle of an exchange that counts as gone."""
-        if self._state is State.HEAD and self._buffer:
+        if self._state is _HEAD and self._buffer:
             self._refuse(BadRequest("The connection ended in the middle of a request's head."))
             return True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._state = State.CLOSED
+        self._state = _CLOSED
         self.alarm.close()
         self._gate.connections.discard(self)
         handler, self.handler = self.handler, None
@@ -227,10 +231,10 @@ class Downstream(asyncio.Protocol):
             self.handler.on_client_writable(True)
 
     def _on_alarm(self) -> None:
-        if self._state is State.EXCHANGE:
+        if self._state is _EXCHANGE:
             if self.handler is not None:
                 self.handler.on_alarm()
-        elif self._state is State.LINGER:
+        elif self._state is _LINGER:
             self._end_lingering()
         elif self._buffer or self.requests == 0:
             seconds = self._gate.limits.header_timeout
@@ -246,7 +250,7 @@ class Downstream(asyncio.Protocol):
             return
         self._advancing = True
         try:
-            while self._buffer and self._state is State.HEAD and self._begin():
+            while self._buffer and self._state is _HEAD and self._begin():
                 pass
         finally:
             self._advancing = False
@@ -269,7 +273,7 @@ class Downstream(asyncio.Protocol):
             self._refuse(error)
             return False
         self._head_started = False
-        self._state = State.EXCHANGE
+        self._state = _EXCHANGE
         self.requests += 1
         self._gate.begin(self, head, piece)
         return True
@@ -342,7 +346,7 @@ class Downstream(asyncio.Protocol):
     # --- endings ------------------------------------------------------------------------------
 
     def _refuse(self, error: ProxyError) -> None:
-        self._state = State.EXCHANGE
+        self._state = _EXCHANGE
         self.receiving = False
         self._buffer = b""
         self._gate.refuse(self, error)
@@ -361,7 +365,7 @@ class Downstream(asyncio.Protocol):
             self._transport.abort()
 
     def _linger(self) -> None:
-        self._state = State.LINGER
+        self._state = _LINGER
         self.receiving = False
         self._buffer = b""
         if self._transport.is_closing():

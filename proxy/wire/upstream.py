@@ -47,6 +47,10 @@ class State(Enum):
     CLOSED = "closed"
 
 
+# A global is read ten times as fast as a member through its enum (CPython 3.11).
+_IDLE, _HEAD, _BODY, _CLOSED = State.IDLE, State.HEAD, State.BODY, State.CLOSED
+
+
 class UpstreamConnection(asyncio.Protocol):
     """One connection. `on_closed` is called exactly once, whenever and however it is lost."""
 
@@ -68,7 +72,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, on_closed: Callable[["UpstreamConnection"], None]) -> None:
         self._on_closed = on_closed
-        self._state = State.IDLE
+        self._state = _IDLE
         self._handler: ResponseHandler | None = None
         self._decoder: BodyDecoder | None = None
         self._buffer = b""
@@ -84,7 +88,7 @@ class UpstreamConnection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Open, with no exchange on it, and nothing unexpected seen."""
-        return self._state is State.IDLE and self._reusable and not self._transport.is_closing()
+        return self._state is _IDLE and self._reusable and not self._transport.is_closing()
 
     @property
     def payload_bytes(self) -> int:
@@ -99,7 +103,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._handler = handler
         self._method = method
         self._payload_only = payload
-        self._state = State.HEAD
+        self._state = _HEAD
         self._decoder = None
         self.exchanges += 1
         self._transport.write(data)
@@ -138,11 +142,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._flow = FlowControl(self._transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._state is State.BODY:
+        if self._state is _BODY:
             self._on_body(data)
-        elif self._state is State.HEAD:
+        elif self._state is _HEAD:
             self._on_head_bytes(data)
-        elif self._state is State.IDLE:
+        elif self._state is _IDLE:
             self.close()  # nobody asked: a second answer, or bytes behind a response's end
 
     def eof_received(self) -> None:
@@ -152,7 +156,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._reusable = False
         self._on_loss(exc)
-        self._state = State.CLOSED
+        self._state = _CLOSED
         self._on_closed(self)
 
     def pause_writing(self) -> None:
@@ -212,7 +216,7 @@ class UpstreamConnection(asyncio.Protocol):
             except ChunkError as error:
                 self._fail(UpstreamMalformed(f"The upstream's chunked body is malformed: {error}."))
                 return
-        self._state = State.BODY if rest is None else State.IDLE
+        self._state = _BODY if rest is None else _IDLE
         if rest is not None:
             self._handler = None
             if rest:
@@ -232,7 +236,7 @@ class UpstreamConnection(asyncio.Protocol):
             handler.on_piece(piece)
         if rest is None:
             return
-        self._state = State.IDLE
+        self._state = _IDLE
         if rest:
             self.close()
         handler = self._handler
@@ -245,13 +249,13 @@ class UpstreamConnection(asyncio.Protocol):
     def _on_loss(self, exc: Exception | None) -> None:
         """The connection ended or broke; what that means depends on how far the response was."""
         state = self._state
-        if state is State.HEAD:
+        if state is _HEAD:
             started = " in the middle of its response head" if self._buffer else ""
             how = "reset" if exc is not None else "closed"
             self._fail(UpstreamReset(f"The upstream {how} the connection{started}."))
-        elif state is State.BODY:
+        elif state is _BODY:
             if isinstance(self._decoder, CloseDecoder) and exc is None:
-                self._state = State.IDLE
+                self._state = _IDLE
                 handler, self._handler = self._handler, None
                 if handler is not None:
                     handler.on_end()
@@ -259,7 +263,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._fail(UpstreamTruncated("The upstream closed before its response's end."))
 
     def _fail(self, error: ProxyError) -> None:
-        self._state = State.IDLE
+        self._state = _IDLE
         handler, self._handler = self._handler, None
         self._reusable = False
         self._transport.abort()
