@@ -33,7 +33,7 @@ class RunningProxy:
         self.directory = directory
         self.outbound, self.inbound, self.admin = free_port(), free_port(), free_port()
         self.config = merged(self._base(), settings)
-        self.admin = int(self.config["admin"]["address"].rpartition(":")[2])
+        self._read_ports()
         self.file = directory / "proxy.yaml"
         self.write()
         self._stdout, self._stderr = directory / "stdout", directory / "stderr"
@@ -50,6 +50,13 @@ class RunningProxy:
         except BaseException:
             self.kill()
             raise
+
+    def _read_ports(self) -> None:
+        """`settings` may name addresses of their own."""
+        listeners = self.config["listeners"]
+        self.outbound = _port(listeners["outbound"])
+        self.inbound = _port(listeners["inbound"])
+        self.admin = _port(self.config["admin"])
 
     def _base(self) -> Settings:
         return {
@@ -213,6 +220,10 @@ class RunningProxy:
         eventually(written, timeout)
         assert len(lines) == 1, lines
         return lines[0]
+
+
+def _port(settings: Settings) -> int:
+    return int(settings["address"].rpartition(":")[2])
 
 
 def eventually(condition: Callable[[], object], timeout: float = 3.0) -> None:

@@ -83,18 +83,29 @@ def test_a_client_that_leaves_cancels_the_upstreams_work(
     assert proxy.logged(request_id)["reason"] == "client-gone"
 
 
+@pytest.mark.parametrize(
+    ("framing", "sent"),
+    [
+        ("Content-Length: 100", b"x" * 50),
+        ("Transfer-Encoding: chunked", b"5\r\nhello\r\n"),
+        ("Transfer-Encoding: chunked", b"5\r\nhel"),
+        ("Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n"),
+    ],
+)
 def test_a_client_that_leaves_in_the_middle_of_its_upload(
-    proxy: RunningProxy, shared_chaos: ChaosUpstream
+    proxy: RunningProxy, shared_chaos: ChaosUpstream, framing: str, sent: bytes
 ) -> None:
+    """What broke off does not look whole upstream either."""
+    request_id = f"half-upload-{len(sent)}"
+    name, _, value = framing.partition(": ")
     with proxy.client() as client:
-        raw = request_bytes("POST", "/b", {"Content-Length": "100"}, request_id="half-upload")
-        client.send(raw + b"x" * 50)
-        (seen,) = shared_chaos.wait_seen("half-upload")
+        client.send(request_bytes("POST", "/b", {name: value}, request_id=request_id) + sent)
+        (seen,) = shared_chaos.wait_seen(request_id)
     assert seen.lost.wait(1)
     assert not seen.complete.is_set()
-    assert seen.length <= 50
+    assert seen.length <= len(sent)
     eventually(lambda: proxy.in_flight() == 0)
-    assert proxy.logged("half-upload")["reason"] == "client-gone"
+    assert proxy.logged(request_id)["reason"] == "client-gone"
 
 
 def test_a_client_that_leaves_while_a_retry_waits(

@@ -95,6 +95,15 @@ def test_the_caller_shortens_the_time(proxy: RunningProxy) -> None:
     assert 0.25 <= response.elapsed < 0.6
 
 
+def test_a_caller_without_any_time_left_is_answered_at_once(
+    proxy: RunningProxy, shared_chaos: ChaosUpstream
+) -> None:
+    """No attempt starts that cannot end in time."""
+    response = proxy.call("GET", "/caller", {"X-Request-Timeout-Ms": "0"}, chaos="200")
+    assert (response.status, response.why) == (504, "request-timeout")
+    assert shared_chaos.seen(response.id) == []
+
+
 def test_the_caller_cannot_lengthen_it(proxy: RunningProxy) -> None:
     response = proxy.call("GET", "/request", {"X-Request-Timeout-Ms": "60000"}, chaos="hang")
     assert response.status == 504

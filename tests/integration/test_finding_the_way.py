@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from chaos.upstream import ChaosUpstream
+from integration.ports import free_port
 from integration.raw_client import request_bytes
 from integration.running_proxy import RunningProxy, eventually
 from integration.settings import Settings, route
@@ -171,6 +172,21 @@ def test_the_proxys_own_addresses_would_loop(proxy: RunningProxy, door: str) -> 
     response = proxy.call("GET", f"http://127.0.0.1:{port}/")
     assert (response.status, response.why) == (508, "loop")
     response = proxy.call("GET", "/", {"Host": f"127.0.0.1:{port}"})
+    assert (response.status, response.why) == (508, "loop")
+
+
+def test_a_route_that_leads_back_here_ends_after_a_few_rounds(
+    start_proxy: Callable[..., RunningProxy],
+) -> None:
+    port = free_port()
+    proxy = start_proxy(
+        {
+            "listeners": {"outbound": {"address": f"127.0.0.1:{port}"}},
+            "upstreams": {"self": {"endpoints": [f"http://127.0.0.1:{port}"]}},
+            "routes": [route("round", "self")],
+        }
+    )
+    response = proxy.call("GET", "/round")
     assert (response.status, response.why) == (508, "loop")
 
 
