@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -146,6 +147,35 @@ def test_a_keep_alive_client_loses_nothing(start: Start) -> None:
                 break
         assert client.closed()
     assert 5 < answered < 1000
+    assert proxy.wait() == 0
+
+
+def test_under_load_not_one_request_is_lost(start: Start) -> None:
+    """Callers on kept and on fresh connections, until the cluster has stopped sending them."""
+    proxy = start(delay="800ms")
+    stop = threading.Event()
+    statuses: list[int] = []
+
+    def call(*, keep: bool) -> None:
+        while not stop.is_set():
+            with proxy.client("inbound") as client:
+                while not stop.is_set():
+                    response = client.request("POST", "/d", body=b"x", chaos="delay=0.01")
+                    statuses.append(response.status)
+                    if not keep or response.header("connection") == "close":
+                        break
+
+    callers = [threading.Thread(target=call, kwargs={"keep": n % 2 == 0}) for n in range(6)]
+    for caller in callers:
+        caller.start()
+    time.sleep(0.2)
+    proxy.signal()
+    time.sleep(0.5)
+    stop.set()
+    for caller in callers:
+        caller.join(5)
+    assert len(statuses) > 50
+    assert set(statuses) == {200}
     assert proxy.wait() == 0
 
 
