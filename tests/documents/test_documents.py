@@ -1,0 +1,128 @@
+"""What the documents show is true: files load, commands exist, links lead somewhere."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from documents.blocks import DOCUMENTS, ROOT, Block, blocks, commands
+from proxy import cli
+from proxy.config import load, load_text
+
+README = ROOT / "README.md"
+RUN_IT = "pip install . && resilience-proxy demo"
+TEST_IT = "pip install '.[test]' && pytest"
+
+
+def _all(language: str) -> list[Block]:
+    return [block for file in DOCUMENTS for block in blocks(file, language)]
+
+
+def _is_manifest(block: Block) -> bool:
+    return "containers:" in block.text
+
+
+CONFIGURATIONS = [block for block in _all("yaml") if not _is_manifest(block)]
+MANIFESTS = [block for block in _all("yaml") if _is_manifest(block)]
+
+
+def _typed(block: Block) -> list[str]:
+    if block.language == "console":
+        return [command.text for command in commands(block)]
+    return [line for line in block.text.splitlines() if line and not line.startswith("#")]
+
+
+TYPED = [
+    pytest.param(line, id=f"{block.id}:{line[:40]}")
+    for language in ("sh", "console")
+    for block in _all(language)
+    for line in _typed(block)
+]
+
+
+def test_the_two_commands_are_spelled_as_everywhere() -> None:
+    lines = [line for block in blocks(README, "sh") for line in _typed(block)]
+    assert lines[:2] == [RUN_IT, TEST_IT]
+
+
+def test_what_the_two_commands_need_is_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"resilience-proxy": "proxy.cli:main"}
+    wanted = {re.split(r"[<>=]", one)[0] for one in project["optional-dependencies"]["test"]}
+    assert {"pytest", "pytest-xdist", "hypothesis"} <= wanted
+
+
+@pytest.mark.parametrize("block", CONFIGURATIONS, ids=lambda block: block.id)
+def test_configurations_load(block: Block) -> None:
+    loaded = load_text(block.text, block.id, {})
+    assert not loaded.warnings
+
+
+@pytest.mark.parametrize("line", TYPED)
+def test_commands_exist(line: str) -> None:
+    for part in re.split(r"&&|\|", line):
+        words = shlex.split(part)
+        if words[:1] == ["resilience-proxy"]:
+            cli._parser().parse_args(words[1:])
+        elif words[:1] == ["make"]:
+            targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            assert set(words[1:]) <= set(targets)
+        elif words[:1] == ["bash"]:
+            assert (ROOT / words[1]).is_file()
+
+
+def test_every_command_is_in_the_readme() -> None:
+    """And none that does not exist: `test_commands_exist` parses those of the blocks."""
+    text = README.read_text(encoding="utf-8")
+    table = text.partition("## Commands")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| `resilience-proxy (\w+)", table, re.MULTILINE)
+    listed = re.findall(r"^    (\w+) ", cli._parser().format_help(), re.MULTILINE)
+    assert sorted(told) == sorted(listed)
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
+def test_links_lead_somewhere(file: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", file.read_text(encoding="utf-8")):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        there = (file.parent / path) if path else file
+        assert there.exists(), target
+        if anchor:
+            assert anchor in _anchors(there), target
+
+
+def _anchors(file: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {
+        re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
+
+
+def test_the_manifest_fits_the_defaults() -> None:
+    (block,) = MANIFESTS
+    pod: dict[str, Any] = yaml.safe_load(block.text)
+    (sidecar,), (service,) = pod["initContainers"], pod["containers"]
+    config = load(None, {}).config
+    assert pod["terminationGracePeriodSeconds"] > config.drain.timeout
+    assert service["lifecycle"]["preStop"]["sleep"]["seconds"] > config.drain.delay
+    ports = {port["containerPort"] for port in sidecar["ports"]}
+    assert ports == {config.listeners.inbound.address.port, config.admin.address.port}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert sidecar[probe]["httpGet"]["port"] == config.admin.address.port
+    assert sidecar["restartPolicy"] == "Always"
+    program, *arguments = sidecar["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "resilience-proxy"
+    cli._parser().parse_args(arguments)
+
+
+def test_the_image_listens_where_the_defaults_do() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "EXPOSE 7070-7072\n" in dockerfile
+    assert "'127.0.0.1', 7072" in dockerfile, "the health check asks the admin address"
+    assert "/etc/resilience-proxy" in dockerfile
+    assert "/etc/resilience-proxy/config/proxy.yaml" in README.read_text(encoding="utf-8")

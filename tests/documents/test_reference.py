@@ -1,0 +1,41 @@
+"""docs/configuration.md says what the code does."""
+
+import pytest
+
+from documents.reference import DOCUMENT, render, rows
+from proxy.config import effective, load
+
+
+def test_the_page_is_as_the_code_would_write_it() -> None:
+    page = DOCUMENT.read_text(encoding="utf-8")
+    assert page == render(page), "run: python -m tests.documents.reference"
+
+
+def _paths(value: object, path: str = "") -> list[str]:
+    if not isinstance(value, dict) or not value:
+        return [path]
+    return [
+        found
+        for key, below in value.items()
+        for found in _paths(below, f"{path}.{key}" if path else str(key))
+    ]
+
+
+def test_no_key_is_missing() -> None:
+    told = set(rows())
+    shown = effective(load(None, {}).config)
+    shown["policies"] = {"NAME": shown["policies"]["default"] | {"fallback": {"when": []}}}
+    shown["upstreams"] = {"NAME": shown["upstreams"]["app"] | {"tls": {"ca": ""}}}
+    del shown["routes"]
+    listeners = shown["listeners"]
+    for listener in listeners.values():
+        listener["tls"] = {"cert": "", "key": ""}
+    missing = set(_paths(shown)) - told
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    "path", ["routes[].match.prefix", "policies.NAME.fallback.response.json", "service"]
+)
+def test_what_has_no_default_is_told_too(path: str) -> None:
+    assert path in rows()
