@@ -13,6 +13,7 @@ from chaos.script import pattern
 from chaos.upstream import ChaosUpstream
 from integration.running_proxy import RunningProxy
 from integration.settings import Settings, route
+from integration.tools import curl
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ async def test_a_websocket_client(base: str, proxy: RunningProxy) -> None:
 
 def _curl(*arguments: str) -> str:
     done = subprocess.run(
-        ["curl", "--silent", "--show-error", "--max-time", "10", *arguments],
+        [curl(), "--silent", "--show-error", "--max-time", "10", *arguments],
         capture_output=True,
         check=True,
         text=True,
@@ -134,7 +135,7 @@ def test_curl_through_a_tunnel(base: str, shared_chaos: ChaosUpstream) -> None:
 def test_curl_expects_a_100_before_a_large_upload(base: str) -> None:
     data = "x" * 2_000_000
     done = subprocess.run(
-        ["curl", "-sS", "--max-time", "10", "-H", "X-Chaos: continue", "-H", "Expect: 100-continue",
+        [curl(), "-sS", "--max-time", "10", "-H", "X-Chaos: continue", "-H", "Expect: 100-continue",
          "--data-binary", "@-", "-w", "%{http_code}", f"{base}/c"],
         input=data, capture_output=True, check=True, text=True,
     )  # fmt: skip
@@ -153,7 +154,7 @@ def test_curl_head(base: str) -> None:
 def test_curl_notices_a_truncated_download(base: str) -> None:
     for framing in ("", " chunked"):
         done = subprocess.run(
-            ["curl", "-sS", "-H", f"X-Chaos: size=9000 truncate=4000{framing}", f"{base}/c"],
+            [curl(), "-sS", "-H", f"X-Chaos: size=9000 truncate=4000{framing}", f"{base}/c"],
             capture_output=True,
             check=False,
         )

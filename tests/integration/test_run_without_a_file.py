@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from chaos.upstream import ChaosUpstream
 from integration.running_proxy import accepts, eventually
+from integration.tools import curl
 
 OUTBOUND, INBOUND, ADMIN = 7070, 7071, 7072
 
@@ -67,9 +68,9 @@ def test_it_serves(
 ) -> None:
     setting = "export HTTP_PROXY=http://127.0.0.1:7070"
     eventually(lambda: setting in (tmp_path / "out").read_text())
-    curl = ["curl", "-sS", "--max-time", "5", "-x", f"http://127.0.0.1:{OUTBOUND}"]
+    command = [curl(), "-sS", "--max-time", "5", "-x", f"http://127.0.0.1:{OUTBOUND}"]
     done = subprocess.run(
-        [*curl, f"{shared_chaos.url}/plain"], capture_output=True, check=True, text=True
+        [*command, f"{shared_chaos.url}/plain"], capture_output=True, check=True, text=True
     )
     assert done.stdout == "ok"
     with urllib.request.urlopen(f"http://127.0.0.1:{ADMIN}/metrics", timeout=2) as answer:
