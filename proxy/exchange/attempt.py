@@ -11,6 +11,7 @@ from proxy.errors import (
     AttemptTimeout,
     BodyTimeout,
     CircuitOpen,
+    ConnectFailed,
     ConnectTimeout,
     ProxyError,
 )
@@ -77,14 +78,21 @@ class Attempt:
     async def run(self) -> ResponseHead:
         """The response's head. Raises what came instead of it; the attempt is settled then."""
         try:
-            endpoint = await self._choose()
+            if not self.binding.upstream.ready:
+                await self._resolve()
+            endpoint = self._choose()
             # The pool keeps what the factory made; its own type for it says less.
             connection: Any = endpoint.pool.take()
             if connection is None:
                 connection = await self._connect(endpoint)
             self.connection = connection
             self._send(connection)
-            head = await self._receive()
+            while self.head is None:
+                paused = self._deadline.paused
+                until = self._exchange.idle_at if paused else self._deadline.at
+                if await self._exchange.wait(until) is ALARM:
+                    self._check_clocks()
+            head = self.head
         except ProxyError as error:
             self._end(error)
             raise
@@ -94,28 +102,35 @@ class Attempt:
 
     # --- before the request is sent -----------------------------------------------------------
 
-    async def _choose(self) -> Endpoint:
+    def _choose(self) -> Endpoint:
         """An endpoint whose breaker lets the attempt pass, preferably one not yet tried."""
-        upstream = self.binding.upstream
-        if not upstream.ready:
-            await self._resolve()
         tried = self._exchange.tried
-        refusal = CircuitRefusal(1)
+        endpoint = self.binding.upstream.pick(tried, None)
+        if endpoint is None:
+            raise ConnectFailed(f"Upstream {self.binding.upstream.name!r} has no endpoint.")
+        refusal = self._admit(endpoint)
+        if refusal is not None:
+            endpoint = self._choose_another(endpoint, refusal)
+        self.chosen = endpoint
+        self.endpoint = endpoint.label
+        tried.append(endpoint)
+        return endpoint
+
+    def _choose_another(self, endpoint: Endpoint, refusal: CircuitRefusal | None) -> Endpoint:
+        """With a breaker for each endpoint another one may be closed."""
+        upstream = self.binding.upstream
         refused: set[Endpoint] = set()
-        endpoint = upstream.pick(tried, None)
-        while endpoint is not None:
-            answer = self._admit(endpoint)
-            if answer is None:
-                self.chosen = endpoint
-                self.endpoint = endpoint.label
-                tried.append(endpoint)
-                return endpoint
-            refusal = answer
-            if not self.binding.per_endpoint:
-                break
+        while refusal is not None:
             refused.add(endpoint)
-            endpoint = upstream.pick(tried, lambda other: other not in refused)
-        raise circuit_open(refusal, self._breaker)
+            other = (
+                upstream.pick(self._exchange.tried, lambda other: other not in refused)
+                if self.binding.per_endpoint
+                else None
+            )
+            if other is None:
+                raise circuit_open(refusal, self._breaker)
+            endpoint, refusal = other, self._admit(other)
+        return endpoint
 
     async def _resolve(self) -> None:
         exchange = self._exchange
@@ -137,7 +152,7 @@ class Attempt:
         if breaker is None or (self._exchange.holds_breaker and not binding.per_endpoint):
             return None
         self._breaker = breaker
-        answer = breaker.admit(monotonic())
+        answer = breaker.admit(self.started)
         if isinstance(answer, CircuitRefusal):
             return answer
         self._permit = answer
@@ -172,15 +187,6 @@ class Attempt:
                 self.pause_clocks()
         exchange.activity = monotonic()
         connection.begin(self, exchange.head.method, data, payload=exchange.head.minor == 0)
-
-    async def _receive(self) -> ResponseHead:
-        exchange = self._exchange
-        while self.head is None:
-            paused = self._deadline.paused
-            until = exchange.idle_at if paused else self._deadline.at
-            if await exchange.wait(until) is ALARM:
-                self._check_clocks()
-        return self.head
 
     @property
     def clocks_paused(self) -> bool:
@@ -266,7 +272,7 @@ class Attempt:
             self._permit = None
             if outcome is None:
                 verdict = IGNORED
-            elif outcome in breaker.config.failures:
+            elif breaker.config.failures.label(outcome) is not None:
                 verdict = FAILURE
             else:
                 verdict = SUCCESS

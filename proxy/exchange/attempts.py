@@ -1,7 +1,8 @@
 """Attempt after attempt: retry, under the breaker where it counts whole requests."""
 
+from collections.abc import Coroutine
 from time import monotonic, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxy.errors import CircuitOpen, ConnectError, ProxyError, ReceiveError, RequestTimeout
 from proxy.exchange.attempt import Attempt, circuit_open
@@ -17,7 +18,7 @@ from proxy.outcome import (
     Verdict,
     of_status,
 )
-from proxy.policies.circuit_breaker import BreakerCounts, CircuitRefusal
+from proxy.policies.circuit_breaker import BreakerCounts, CircuitBreaker, CircuitRefusal
 from proxy.policies.retry import Retry, Stop
 
 if TYPE_CHECKING:
@@ -30,12 +31,19 @@ _KEY_FIELDS = (b"idempotency-key", b"x-idempotency-key")
 _SAID_BY_RETRY_AFTER = (429, 503)
 
 
-async def make_attempts(exchange: "Exchange", binding: Binding) -> Attempt:
+def make_attempts(exchange: "Exchange", binding: Binding) -> Coroutine[None, Any, Attempt]:
     """The attempt whose response is to be committed. Raises the last failure."""
     breaker = binding.breaker
+    if breaker is None or binding.policies.circuit_breaker.counts is _ATTEMPTS:
+        return _retrying(exchange, binding)
+    return _under_one_permit(exchange, binding, breaker)
+
+
+async def _under_one_permit(
+    exchange: "Exchange", binding: Binding, breaker: CircuitBreaker
+) -> Attempt:
+    """With `counts: requests` the breaker stands outside retry."""
     config = binding.policies.circuit_breaker
-    if breaker is None or config.counts is _ATTEMPTS:
-        return await _retrying(exchange, binding)
     permit = breaker.admit(monotonic())
     if isinstance(permit, CircuitRefusal):
         raise circuit_open(permit, breaker)

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from proxy.clock import Random
 from proxy.config.model import Config, PolicyConfig
+from proxy.exchange.heads import FieldRules
 from proxy.exchange.stats import RouteStats
 from proxy.http.authority import DEFAULT_PORTS, Authority
 from proxy.policies.budget import RetryBudget
@@ -62,6 +63,8 @@ class Binding:
         "label",
         "labelled",
         "policies",
+        "request_rules",
+        "response_rules",
         "retry",
         "route",
         "stats",
@@ -84,6 +87,8 @@ class Binding:
         self.stats = stats
         self.labelled = labelled
         self.label = upstream.name if labelled else OTHER
+        self.request_rules = FieldRules.of(route.config.request_headers)
+        self.response_rules = FieldRules.of(route.config.response_headers)
         self.breaker: CircuitBreaker | None = None
         self.fallback: Binding | None = None
         self.used = 0.0

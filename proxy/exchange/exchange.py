@@ -93,7 +93,9 @@ class Exchange(Script):
     def __init__(
         self, gate: "ListenerGate", downstream: Downstream, head: RequestHead, piece: bytes
     ) -> None:
-        super().__init__()
+        self._coroutine = None
+        self._pending = None
+        self._running = False
         self.started = self.activity = monotonic()
         self.gate = gate
         self._bulkhead_permit: BulkheadPermit | None = None
@@ -142,7 +144,10 @@ class Exchange(Script):
         try:
             self.binding = binding = self.gate.bind(self.head)
             self._enter(binding)
-            self._bulkhead_permit = await self._admit(binding)
+            answer = binding.bulkhead.admit(self.started)
+            if not isinstance(answer, BulkheadPermit):
+                answer = await self._queue(binding, answer)
+            self._bulkhead_permit = answer
             await self._respond(binding)
         except ProxyError as error:
             self._conclude(error)
@@ -169,20 +174,16 @@ class Exchange(Script):
             self.body.set_limit(binding.policies.retry.body_limit)
         self.prefix = self.gate.request_prefix(self)
 
-    async def _admit(self, binding: Binding) -> BulkheadPermit:
-        """A place in the bulkhead, now or after a wait in its queue."""
+    async def _queue(
+        self, binding: Binding, place: BulkheadWait | BulkheadRefusal
+    ) -> BulkheadPermit:
+        """A place in the bulkhead after a wait in its queue, if there is room to wait."""
         bulkhead = binding.bulkhead
-        answer = bulkhead.admit(monotonic())
-        if isinstance(answer, BulkheadPermit):
-            return answer
-        if isinstance(answer, BulkheadRefusal):
+        if isinstance(place, BulkheadRefusal):
             raise BulkheadFull(
-                f"All {answer.limit} places of bulkhead {bulkhead.name!r} are taken, and its "
-                f"queue of {answer.max_queue} is full."
+                f"All {place.limit} places of bulkhead {bulkhead.name!r} are taken, and its "
+                f"queue of {place.max_queue} is full."
             )
-        return await self._queue(binding, answer)
-
-    async def _queue(self, binding: Binding, place: BulkheadWait) -> BulkheadPermit:
         place.on_granted = lambda: self.wake(GRANTED)
         try:
             while place.permit is None:
@@ -224,7 +225,11 @@ class Exchange(Script):
         self.relay = relay = Relay(self, attempt)
         self.committed = True
         relay.commit(head, status_field)
-        await relay.run()
+        if not attempt.ended:
+            await relay.pass_on()
+        relay.end()
+        if self.downstream.write_paused:
+            await relay.flush()
 
     async def _fall_back(self, binding: Binding, error: ProxyError | None, received: int) -> None:
         """The fallback instead of `error`, or of the upstream's status `received`."""

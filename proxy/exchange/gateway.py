@@ -21,7 +21,6 @@ from proxy.exchange.heads import (
     FORWARDED_FIELDS,
     HELD_FOR_EXCHANGE,
     REQUEST_ID_FIELD,
-    FieldRules,
     forwarded_lines,
     request_prefix,
 )
@@ -34,7 +33,7 @@ from proxy.http.request import RequestHead, RequestParser
 from proxy.http.request_id import new_request_id, valid_request_id
 from proxy.http.tracing import Propagator, TraceContext
 from proxy.routing.egress import EgressRules
-from proxy.routing.table import Route, RouteTable
+from proxy.routing.table import RouteTable
 from proxy.upstream.registry import Upstreams
 from proxy.wire.downstream import Downstream
 
@@ -67,6 +66,7 @@ class ListenerGate:
         self._gateway = gateway
         self._inbound = listener is Listener.INBOUND
         self._via = gateway.via
+        self._via_and_id = b"Via: %b\r\nX-Request-Id: " % gateway.via
         self._random_hex = gateway.random_hex
         held = HELD_FOR_EXCHANGE | gateway.propagator.names
         if self._inbound:
@@ -74,7 +74,6 @@ class ListenerGate:
         self.parser = RequestParser(
             held, max_url=config.limits.url_bytes, max_fields=config.limits.headers
         )
-        self._rules: dict[str, tuple[FieldRules | None, FieldRules | None]] = {}
 
     # --- what a client's connection asks ------------------------------------------------------
 
@@ -138,7 +137,7 @@ class ListenerGate:
         head = exchange.head
         assert exchange.binding is not None
         route = exchange.binding.route
-        rules = self._rules_of(route)[0]
+        rules = exchange.binding.request_rules
         rewrite_host = route.config.rewrite.host
         return request_prefix(
             head,
@@ -150,26 +149,11 @@ class ListenerGate:
             request_id=exchange.request_id.encode("ascii"),
         )
 
-    def response_rules(self, route: Route) -> FieldRules | None:
-        return self._rules_of(route)[1]
-
-    def _rules_of(self, route: Route) -> tuple[FieldRules | None, FieldRules | None]:
-        rules = self._rules.get(route.name)
-        if rules is None:
-            config = route.config
-            rules = self._rules[route.name] = (
-                FieldRules.of(config.request_headers),
-                FieldRules.of(config.response_headers),
-            )
-        return rules
-
     def response_fields(self, exchange: Exchange, status_field: bytes) -> bytes:
         """The proxy's own fields of a response."""
-        self.before_answer(exchange)
-        fields = b"Via: %b\r\nX-Request-Id: %b\r\n" % (
-            self._via,
-            exchange.request_id.encode("ascii"),
-        )
+        if self.closing:
+            exchange.keep_alive = False
+        fields = self._via_and_id + exchange.request_id.encode("ascii") + b"\r\n"
         if status_field:
             fields += b"Proxy-Status: " + status_field + b"\r\n"
         if not exchange.keep_alive:

@@ -32,7 +32,7 @@ class Relay:
         exchange = self._exchange
         attempt = self._attempt
         lines = head.lines
-        rules = exchange.gate.response_rules(attempt.binding.route)
+        rules = attempt.binding.response_rules
         if rules is not None:
             lines = rules.apply(lines)
         framing = self._framing(head)
@@ -50,11 +50,13 @@ class Relay:
 
     def _framing(self, head: ResponseHead) -> bytes:
         """How the client is told where the body ends (RFC 9112 section 6.3)."""
+        if head.status == 204:
+            return b""  # neither field may say anything there (section 6.1, RFC 9110 section 8.6)
         if head.length is not None:
-            return b"Content-Length: %d\r\n" % head.length if head.status != 204 else b""
+            return b"Content-Length: %d\r\n" % head.length
         exchange = self._exchange
         to_1_0 = exchange.head.minor == 0
-        if exchange.method == "HEAD" or head.status in (204, 304):
+        if exchange.method == "HEAD" or head.status == 304:
             return b"Transfer-Encoding: chunked\r\n" if head.chunked and not to_1_0 else b""
         if to_1_0:
             self.ends_by_close = True
@@ -72,16 +74,24 @@ class Relay:
         exchange.activity = monotonic()
         exchange.downstream.write(self._framed(piece))
 
-    async def run(self) -> None:
-        """Until the client has all of it, but for what the socket's buffers hold."""
+    async def pass_on(self) -> None:
+        """Until the upstream's body has ended."""
         exchange = self._exchange
-        attempt = self._attempt
-        while not attempt.ended:
+        while not self._attempt.ended:
             await exchange.wait(exchange.idle_at)
             self._check_idle()
+
+    def end(self) -> None:
+        """The body has ended: say so, and give the connection back."""
+        exchange = self._exchange
         if self._chunks:
             exchange.downstream.write(_LAST_CHUNK)
-        exchange.take_back(attempt, reusable=exchange.body is None or exchange.body.complete)
+        sent_whole = exchange.body is None or exchange.body.complete
+        exchange.take_back(self._attempt, reusable=sent_whole)
+
+    async def flush(self) -> None:
+        """Until the client has all of it, but for what the socket's buffers hold."""
+        exchange = self._exchange
         while exchange.downstream.write_paused:
             await exchange.wait(exchange.idle_at)
             self._check_idle()
