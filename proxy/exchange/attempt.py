@@ -287,6 +287,7 @@ class Attempt:
         body = self._exchange.body
         if body is not None:
             body.detach()
+            reusable = reusable and body.complete  # else it waits for the rest of this request
         connection, endpoint = self.connection, self.chosen
         if connection is not None and endpoint is not None:
             self.connection = None

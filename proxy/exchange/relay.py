@@ -38,6 +38,8 @@ class Relay:
         framing = self._framing(head)
         if not status_field and len(exchange.attempts) > 1:
             status_field = exchange.gate.proxy_status.value(attempts=len(exchange.attempts))
+        if attempt.ended and exchange.downstream.receiving:
+            exchange.keep_alive = False  # an early answer: the rest of the request is not read
         own = exchange.gate.response_fields(exchange, status_field)
         data = response_head(head, lines=lines, framing=framing, own=own)
         if attempt.piece:
@@ -86,8 +88,7 @@ class Relay:
         exchange = self._exchange
         if self._chunks:
             exchange.downstream.write(_LAST_CHUNK)
-        sent_whole = exchange.body is None or exchange.body.complete
-        exchange.take_back(self._attempt, reusable=sent_whole)
+        exchange.take_back(self._attempt, reusable=True)
 
     async def flush(self) -> None:
         """Until the client has all of it, but for what the socket's buffers hold."""

@@ -1,0 +1,178 @@
+"""A whole gateway between scripted connections: real configuration, routes, policies and pools."""
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+from exchange.hand_loop import turned_by_hand
+from exchange.wires import Client, Server
+
+from proxy.config.loading import load_text
+from proxy.config.model import Listener
+from proxy.errors import ConnectRefused
+from proxy.exchange.binding import Bindings
+from proxy.exchange.gateway import Gateway
+from proxy.routing.table import RouteTable
+from proxy.upstream.registry import Upstreams
+from proxy.upstream.upstream import Upstream
+from proxy.wire.upstream import UpstreamConnection
+
+CONFIG = """
+service: stage
+upstreams:
+  shop: {endpoints: ["http://10.0.0.1:80"]}
+policies:
+  default:
+    retry: {backoff: {initial: 100ms, jitter: none}}
+routes:
+  - {name: shop, upstream: shop}
+"""
+
+
+class ScriptedUpstreams(Upstreams):
+    """Opens no connection by itself: each connect waits to be told how it ends."""
+
+    def __init__(self, config, loop, connector):
+        self._connects = connector
+        super().__init__(config.upstreams, UpstreamConnection, loop=loop)
+
+    def _build(self, config):
+        return Upstream(
+            config,
+            resolver=self._resolver,
+            connector=self._connects,
+            loop=self._loop,
+            random=lambda: 0.0,
+        )
+
+
+class Connects:
+    """A `Connects` that keeps what is asked for."""
+
+    def __init__(self):
+        self.pending = []
+
+    def connect(self, endpoint, timeout, on_closed, on_done):
+        self.pending.append((endpoint, on_closed, on_done))
+
+
+class Stage:
+    """`connects` is how many connections the proxy waits for; `records` what observers were told.
+
+    `chance` is what every draw of a random number gives.
+    """
+
+    def __init__(self, loop, text):
+        self.loop = loop
+        self.config = load_text(text, "stage.yaml", {}).config
+        self.chance = 0.5
+        self.connector = Connects()
+        upstreams = ScriptedUpstreams(self.config, loop, self.connector)
+        self.transitions = []
+        self.bindings = Bindings(
+            self.config,
+            upstreams,
+            lambda: self.chance,
+            lambda breaker, _, to, __: self.transitions.append((breaker.name, to.value)),
+        )
+        self.records = []
+        self.gateway = Gateway(
+            self.config,
+            table=RouteTable(self.config),
+            upstreams=upstreams,
+            bindings=self.bindings,
+            random=lambda: self.chance,
+            observers=[self._record],
+        )
+        self.clients = []
+        self.servers = []
+
+    def _record(self, exchange):
+        self.records.append(
+            SimpleNamespace(
+                route=exchange.route,
+                upstream=exchange.upstream,
+                status=exchange.status,
+                reason=exchange.reason,
+                duration=exchange.duration,
+                bytes_in=exchange.bytes_in,
+                bytes_out=exchange.bytes_out,
+                fallback=exchange.fallback,
+                request_id=exchange.request_id,
+                attempts=[
+                    (one.endpoint, one.failure or one.status, one.wait) for one in exchange.attempts
+                ],
+            )
+        )
+
+    # --- the two sides ------------------------------------------------------------------------
+
+    def client(self, listener=Listener.OUTBOUND):
+        client = Client(self.loop, self.gateway.gates[listener])
+        self.clients.append(client)
+        return client
+
+    def ask(self, *request, listener=Listener.OUTBOUND):
+        """A new client that has sent these bytes."""
+        client = self.client(listener)
+        client.send(*request)
+        return client
+
+    @property
+    def connects(self):
+        return len(self.connector.pending)
+
+    def accept(self):
+        """The connect that has waited longest succeeds: the server's side of it."""
+        endpoint, on_closed, on_done = self.connector.pending.pop(0)
+        connection = UpstreamConnection(on_closed)
+        server = Server(self.loop, connection, endpoint)
+        self.servers.append(server)
+        on_done(connection)
+        self.loop.run()
+        return server
+
+    def refuse(self, error=None):
+        endpoint, _, on_done = self.connector.pending.pop(0)
+        on_done(error or ConnectRefused(f"{endpoint.where} refused."))
+        self.loop.run()
+
+    def pass_time(self, seconds):
+        self.loop.advance(seconds)
+
+    # --- what it all left behind --------------------------------------------------------------
+
+    def breaker(self, name="shop"):
+        return self.bindings.breakers[name].breaker
+
+    def snapshot(self, name="shop"):
+        return self.breaker(name).snapshot(self.loop.now)
+
+    def bulkhead(self, name="shop"):
+        return self.bindings.bulkheads[name]
+
+    def stats(self, route="shop", listener=Listener.OUTBOUND):
+        return self.bindings.stats_of(listener.value, route)
+
+    def gate(self, listener=Listener.OUTBOUND):
+        return self.gateway.gates[listener]
+
+    def counts(self, name="shop"):
+        return self.gateway.upstreams[name].connections()
+
+    def assert_at_rest(self):
+        """Nothing is in flight, and nothing of what was lent is missing."""
+        for gate in self.gateway.gates.values():
+            assert not gate.in_flight
+        for bulkhead in self.bindings.bulkheads.values():
+            assert (bulkhead.in_use, bulkhead.queued) == (0, 0)
+        for upstream in self.gateway.upstreams:
+            counts = upstream.connections()
+            assert (counts.active, counts.waiting) == (0, 0)
+            assert all(endpoint.active == 0 for endpoint in upstream.endpoints)
+
+
+@contextmanager
+def staged(text=CONFIG):
+    """A stage, for as long as the block lasts."""
+    with turned_by_hand() as loop:
+        yield Stage(loop, text)
