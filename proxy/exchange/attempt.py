@@ -93,6 +93,7 @@ class Attempt:
                 if await self._exchange.wait(until) is ALARM:
                     self._check_clocks()
             head = self.head
+            self.resume_clocks()
         except ProxyError as error:
             self._end(error)
             raise
@@ -229,6 +230,12 @@ class Attempt:
     # --- what the connection says -------------------------------------------------------------
 
     def on_informational(self, head: ResponseHead) -> None:
+        body = self._exchange.body
+        if head.status == 100 and body is not None:
+            body.started = True  # it is the client's turn
+            if body.flowing:
+                self.pause_clocks()
+                self._exchange.activity = monotonic()
         self._exchange.on_informational(informational_head(head))
 
     def on_head(self, head: ResponseHead, piece: bytes, ended: bool) -> None:
@@ -251,6 +258,8 @@ class Attempt:
         body = self._exchange.body
         if body is not None:
             body.on_writable(writable)
+            if writable:
+                self._exchange.activity = monotonic()
 
     # --- the end ------------------------------------------------------------------------------
 

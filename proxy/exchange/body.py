@@ -16,7 +16,7 @@ HELD_BYTES = 64 * 1024
 class RequestBody:
     """`whole`: all that came so far is still here. `complete`: the end has come.
 
-    `started`: some of it came.
+    `started`: some of it came, or the client waits for no word to send it.
     """
 
     __slots__ = (
@@ -30,14 +30,17 @@ class RequestBody:
         "whole",
     )
 
-    def __init__(self, downstream: Downstream, piece: bytes, *, complete: bool, limit: int) -> None:
+    def __init__(
+        self, downstream: Downstream, piece: bytes, *, complete: bool, awaits_word: bool
+    ) -> None:
+        """`awaits_word`: the client sends none of it before a 100 Continue."""
         self._downstream = downstream
         self._connection: UpstreamConnection | None = None
         self._pieces = [piece] if piece else []
         self._size = len(piece)
-        self._limit = limit
+        self._limit = 0
         self.complete = complete
-        self.started = bool(piece)
+        self.started = bool(piece) or not awaits_word
         self.whole = True
 
     @property

@@ -110,7 +110,12 @@ class Exchange(Script):
         self.request_id = gate.request_id(head)
         self.trace = gate.trace(head)
         self.body = (
-            RequestBody(downstream, piece, complete=not downstream.receiving, limit=0)
+            RequestBody(
+                downstream,
+                piece,
+                complete=not downstream.receiving,
+                awaits_word=head.expects_continue,
+            )
             if head.has_body
             else None
         )
