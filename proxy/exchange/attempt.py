@@ -78,6 +78,8 @@ class Attempt:
     async def run(self) -> ResponseHead:
         """The response's head. Raises what came instead of it; the attempt is settled then."""
         try:
+            if self._deadline.at <= self.started:
+                raise self._exchange.request_timeout()
             if not self.binding.upstream.ready:
                 await self._resolve()
             endpoint = self._choose()
@@ -142,6 +144,7 @@ class Attempt:
         try:
             while (happened := await exchange.wait(self._deadline.at)) is not RESOLVED:
                 if happened is ALARM:
+                    self._check_request()
                     raise ConnectTimeout("The name look-up took longer than the attempt may.")
         finally:
             ticket.cancel()
@@ -168,6 +171,7 @@ class Attempt:
                 if isinstance(happened, UpstreamConnection):
                     return happened
                 if happened is ALARM:
+                    self._check_request()
                     raise ConnectTimeout(f"No connection to {endpoint.where} came free in time.")
         except ProxyError:
             ticket.cancel()
@@ -220,12 +224,16 @@ class Attempt:
             raise BodyTimeout(f"None of the request's body came for {timeouts.idle:g} s.")
         if now < self._deadline.at:
             return
-        if exchange.deadline.expired(now):
-            raise exchange.request_timeout()
+        self._check_request()
         raise AttemptTimeout(
             f"{self.endpoint} sent no response head within {timeouts.attempt:g} s "
             "(timeouts.attempt)."
         )
+
+    def _check_request(self) -> None:
+        """If the request's own deadline has passed, that is what has run out."""
+        if self._exchange.deadline.expired(monotonic()):
+            raise self._exchange.request_timeout()
 
     # --- what the connection says -------------------------------------------------------------
 

@@ -112,7 +112,7 @@ def _decide(
         repeatable=binding.retry.repeatable(exchange.method, _has_key(exchange)),
         body_whole=exchange.body is None or exchange.body.whole,
         breaker_closed=exchange.holds_breaker or binding.allows_retry(now),
-        time_left=exchange.deadline.remaining(now),
+        time_left=min(exchange.deadline.remaining(now), exchange.cutoff - now),
         previous_delay=attempt.wait,
         retry_after=retry_after,
         budget=binding.budget,
