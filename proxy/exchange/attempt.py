@@ -309,7 +309,6 @@ class Attempt:
         if connection is not None and endpoint is not None:
             self.connection = None
             connection.detach()
-            connection.resume_reading()
             endpoint.pool.give_back(connection, reusable)
 
 

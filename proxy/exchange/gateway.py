@@ -68,6 +68,7 @@ class ListenerGate:
         self._via = gateway.via
         self._via_and_id = b"Via: %b\r\nX-Request-Id: " % gateway.via
         self._random_hex = gateway.random_hex
+        self._routes = gateway.table.of(listener)
         held = HELD_FOR_EXCHANGE | gateway.propagator.names
         if self._inbound:
             held |= FORWARDED_FIELDS
@@ -97,7 +98,9 @@ class ListenerGate:
         gateway = self._gateway
         if b"via" in head.held:
             self._check_passes(head)
-        route = gateway.table.match(self.listener, head)
+        for route in self._routes:
+            if route.matches(head):
+                break
         if route.config.upstream is not None:
             return gateway.bindings.of_route(route)
         authority = head.authority

@@ -36,7 +36,9 @@ class Deadline:
     def within(cls, outer: Self, now: float, seconds: float) -> Self:
         """A deadline of its own that never lies behind what is left of `outer`."""
         inner = cls(now, seconds)
-        inner.at = min(inner.at, now + outer.remaining(now))
+        left = outer.at if outer._paused_at is None else now + outer.remaining(now)
+        if left < inner.at:
+            inner.at = left
         return inner
 
     @property

@@ -30,7 +30,7 @@ from proxy.http.chunked import ChunkError
 from proxy.http.framing import BodyDecoder
 from proxy.http.request import HEAD_END, RequestHead, RequestParser, early_fault
 from proxy.wire.alarm import Alarm
-from proxy.wire.flow import FlowControl
+from proxy.wire.flow import FlowControlled
 
 LINGER_SECONDS = 1.0
 _PIPELINE_BYTES = 64 * 1024
@@ -83,7 +83,7 @@ class State(Enum):
 _HEAD, _EXCHANGE, _LINGER, _CLOSED = State.HEAD, State.EXCHANGE, State.LINGER, State.CLOSED
 
 
-class Downstream(asyncio.Protocol):
+class Downstream(FlowControlled):
     """One client connection of a listener.
 
     `requests` counts heads read. `handler` is the exchange under way, None between two.
@@ -94,12 +94,10 @@ class Downstream(asyncio.Protocol):
         "_advancing",
         "_buffer",
         "_decoder",
-        "_flow",
         "_gate",
         "_head_started",
         "_linger_until",
         "_state",
-        "_transport",
         "alarm",
         "client",
         "handler",
@@ -110,6 +108,7 @@ class Downstream(asyncio.Protocol):
     alarm: Alarm
 
     def __init__(self, gate: Gate) -> None:
+        super().__init__()
         self._gate = gate
         self._state = _HEAD
         self._buffer = b""
@@ -133,19 +132,6 @@ class Downstream(asyncio.Protocol):
     def request_bytes(self) -> int:
         """Body bytes of the request so far, framing left out."""
         return self._decoder.payload_bytes if self._decoder is not None else 0
-
-    @property
-    def write_paused(self) -> bool:
-        return self._flow.write_paused
-
-    def write(self, data: bytes) -> None:
-        self._transport.write(data)
-
-    def pause_reading(self) -> None:
-        self._flow.pause_reading()
-
-    def resume_reading(self) -> None:
-        self._flow.resume_reading()
 
     def finish(self, *, keep_alive: bool) -> None:
         """The exchange is over and its answer written: read on, or close."""
@@ -180,8 +166,7 @@ class Downstream(asyncio.Protocol):
     # --- what the event loop does -------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._flow = FlowControl(self._transport)
+        super().connection_made(transport)
         self.alarm = Alarm(asyncio.get_running_loop(), self._on_alarm)
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if peer else ""
@@ -203,7 +188,7 @@ class Downstream(asyncio.Protocol):
             else:
                 self._buffer += data
                 if len(self._buffer) > _PIPELINE_BYTES:
-                    self._flow.pause_reading()
+                    self.pause_reading()
 
     def eof_received(self) -> bool:
         """The client sends no more. In the middle of an exchange that counts as gone."""
@@ -220,15 +205,9 @@ class Downstream(asyncio.Protocol):
         if handler is not None:
             handler.on_client_gone()
 
-    def pause_writing(self) -> None:
-        self._flow.write_paused = True
+    def on_writable(self, writable: bool) -> None:
         if self.handler is not None:
-            self.handler.on_client_writable(False)
-
-    def resume_writing(self) -> None:
-        self._flow.write_paused = False
-        if self.handler is not None:
-            self.handler.on_client_writable(True)
+            self.handler.on_client_writable(writable)
 
     def _on_alarm(self) -> None:
         if self._state is _EXCHANGE:
@@ -340,7 +319,7 @@ class Downstream(asyncio.Protocol):
             return
         self.alarm.set(monotonic() + self._gate.limits.idle_timeout)
         if self._buffer:
-            self._flow.resume_reading()
+            self.resume_reading()
             self._advance()
 
     # --- endings ------------------------------------------------------------------------------
@@ -372,7 +351,7 @@ class Downstream(asyncio.Protocol):
             return
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        self._flow.resume_reading()
+        self.resume_reading()
         now = monotonic()
         self._linger_until = now + self._gate.limits.idle_timeout
         self.alarm.set(now + LINGER_SECONDS)

@@ -6,17 +6,28 @@ enough again: so memory stays bounded however slow one side is.
 """
 
 import asyncio
+from collections.abc import Callable
+from typing import cast
 
 
-class FlowControl:
-    """Reading can be paused and resumed any number of times; the transport hears of changes."""
+class FlowControlled(asyncio.Protocol):
+    """A connection that can be read from or not, and knows whether it can be written to.
 
-    __slots__ = ("_reading", "_transport", "write_paused")
+    Reading can be paused and resumed any number of times; the transport hears of changes alone.
+    `write` is the transport's own: a call less for every head and every piece of a body.
+    """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    __slots__ = ("_reading", "_transport", "write", "write_paused")
+
+    write: Callable[[bytes], None]
+
+    def __init__(self) -> None:
         self._reading = True
         self.write_paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.write = self._transport.write
 
     def pause_reading(self) -> None:
         if self._reading and not self._transport.is_closing():
@@ -27,3 +38,15 @@ class FlowControl:
         if not self._reading and not self._transport.is_closing():
             self._reading = True
             self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        self.on_writable(False)
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        self.on_writable(True)
+
+    def on_writable(self, writable: bool) -> None:
+        """The other side must be read from, or not: tell the exchange."""
+        raise NotImplementedError

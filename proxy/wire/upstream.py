@@ -7,7 +7,6 @@ While IDLE nothing may arrive: bytes or an end of the connection make it unusabl
 the pool never hands out a connection that is known to be dead.
 """
 
-import asyncio
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Protocol, cast
@@ -17,7 +16,7 @@ from proxy.http.chunked import ChunkError
 from proxy.http.framing import BodyDecoder, CloseDecoder
 from proxy.http.request import HEAD_END
 from proxy.http.response import ResponseHead, parse_response_head
-from proxy.wire.flow import FlowControl
+from proxy.wire.flow import FlowControlled
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a response. Above it the upstream is taken for broken (Envoy's default is 60 KiB)."""
@@ -51,26 +50,25 @@ class State(Enum):
 _IDLE, _HEAD, _BODY, _CLOSED = State.IDLE, State.HEAD, State.BODY, State.CLOSED
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(FlowControlled):
     """One connection. `on_closed` is called exactly once, whenever and however it is lost."""
 
     __slots__ = (
         "_buffer",
         "_decoder",
-        "_flow",
         "_handler",
         "_method",
         "_on_closed",
         "_payload_only",
         "_reusable",
         "_state",
-        "_transport",
         "endpoint",
         "exchanges",
         "idle_since",
     )
 
     def __init__(self, on_closed: Callable[["UpstreamConnection"], None]) -> None:
+        super().__init__()
         self._on_closed = on_closed
         self._state = _IDLE
         self._handler: ResponseHandler | None = None
@@ -106,24 +104,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._state = _HEAD
         self._decoder = None
         self.exchanges += 1
-        self._transport.write(data)
-
-    def write(self, data: bytes) -> None:
-        self._transport.write(data)
-
-    @property
-    def write_paused(self) -> bool:
-        return self._flow.write_paused
-
-    def pause_reading(self) -> None:
-        self._flow.pause_reading()
-
-    def resume_reading(self) -> None:
-        self._flow.resume_reading()
+        self.write(data)
 
     def detach(self) -> None:
         """The exchange has lost interest: it hears nothing more."""
         self._handler = None
+        if not self._reading:
+            self.resume_reading()
 
     def close(self) -> None:
         self._reusable = False
@@ -136,10 +123,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport.abort()
 
     # --- what the event loop does -------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._flow = FlowControl(self._transport)
 
     def data_received(self, data: bytes) -> None:
         if self._state is _BODY:
@@ -159,15 +142,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._state = _CLOSED
         self._on_closed(self)
 
-    def pause_writing(self) -> None:
-        self._flow.write_paused = True
+    def on_writable(self, writable: bool) -> None:
         if self._handler is not None:
-            self._handler.on_upstream_writable(False)
-
-    def resume_writing(self) -> None:
-        self._flow.write_paused = False
-        if self._handler is not None:
-            self._handler.on_upstream_writable(True)
+            self._handler.on_upstream_writable(writable)
 
     # --- responses ----------------------------------------------------------------------------
 
