@@ -19,12 +19,19 @@ B3 = (b"b3", f"{OTHER}-{SPAN}-0".encode())
 
 
 def make(*formats: str, sample: float = 0.0, draw: float = 0.5, bits: int = 0xABC) -> Propagator:
-    return Propagator(formats, sample, random_hex=lambda digits: f"{bits:0{digits}x}"[-digits:], random=lambda: draw)
+    return Propagator(
+        formats,
+        sample,
+        random_hex=lambda digits: f"{bits:0{digits}x}"[-digits:],
+        random=lambda: draw,
+    )
 
 
 def seeded(*formats: str, sample: float = 0.0) -> Propagator:
     chance = random.Random(7)
-    return Propagator(formats, sample, random_hex=HexStrip(chance.randbytes).draw, random=chance.random)
+    return Propagator(
+        formats, sample, random_hex=HexStrip(chance.randbytes).draw, random=chance.random
+    )
 
 
 def test_the_names_are_those_of_the_formats() -> None:
