@@ -117,7 +117,7 @@ class RunningProxy:
                 self.wait(5)
             except subprocess.TimeoutExpired:
                 self.kill()
-                raise
+                raise AssertionError(f"still there after SIGTERM: {self.errors}") from None
         assert self.process.returncode in (0, 3), (self.process.returncode, self.errors)
         self.assert_sound()
 
