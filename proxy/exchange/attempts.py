@@ -61,6 +61,7 @@ async def _under_one_permit(
         now = monotonic()
         took = now - exchange.started - exchange.deadline.stood_still
         breaker.settle(permit, verdict, took, now)
+        exchange.holds_breaker = False
     return attempt
 
 

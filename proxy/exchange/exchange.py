@@ -38,6 +38,7 @@ from proxy.http.request import RequestHead
 from proxy.outcome import Condition
 from proxy.policies.bulkhead import BulkheadPermit, BulkheadRefusal, BulkheadWait
 from proxy.policies.deadline import Deadline
+from proxy.policies.fallback import FallbackConfig
 from proxy.upstream.endpoint import Endpoint
 from proxy.wire.alarm import NEVER
 from proxy.wire.downstream import Downstream
@@ -149,10 +150,6 @@ class Exchange(Script):
         try:
             self.binding = binding = self.gate.bind(self.head)
             self._enter(binding)
-            answer = binding.bulkhead.admit(self.started)
-            if not isinstance(answer, BulkheadPermit):
-                answer = await self._queue(binding, answer)
-            self._bulkhead_permit = answer
             await self._respond(binding)
         except ProxyError as error:
             self._conclude(error)
@@ -210,17 +207,31 @@ class Exchange(Script):
         """The upstream's answer, or the fallback's in its place."""
         fallback = binding.policies.fallback
         try:
+            answer = binding.bulkhead.admit(self.started)
+            if not isinstance(answer, BulkheadPermit):
+                answer = await self._queue(binding, answer)
+            self._bulkhead_permit = answer
             attempt = await make_attempts(self, binding)
         except ProxyError as error:
             if fallback is None or not fallback.covers_reason(error.reason):
                 raise
+            if not self._can_have(fallback):
+                raise
             await self._fall_back(binding, error, 0)
             return
-        if fallback is not None and fallback.covers_status(attempt.status):
+        if (
+            fallback is not None
+            and fallback.covers_status(attempt.status)
+            and self._can_have(fallback)
+        ):
             self.drop(attempt)
             await self._fall_back(binding, None, attempt.status)
             return
         await self._relay(attempt)
+
+    def _can_have(self, fallback: FallbackConfig) -> bool:
+        """Not another upstream once part of the request's body is here no more."""
+        return fallback.response is not None or self.body is None or self.body.whole
 
     async def _relay(self, attempt: Attempt, status_field: bytes = b"") -> None:
         """Commit to this response, and pass its body on to the end."""
@@ -257,7 +268,6 @@ class Exchange(Script):
         self._count_fallback(binding, error)
         self.committed = True
         self.status = fallback.response.status
-        self.bytes_out = len(fallback.response.body)
         self.downstream.write(fallback_answer(self.gate, self, fallback.response, status_field))
 
     def _count_fallback(self, binding: Binding, error: ProxyError | None) -> None:
