@@ -7,6 +7,7 @@ Before commit all may be done again; after it nothing is. `_commit` is the one p
 line is crossed. Whatever happens, `_settle` gives back what is held, exactly once, and records.
 """
 
+import asyncio
 import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -186,7 +187,10 @@ class Exchange(Script):
                 f"All {place.limit} places of bulkhead {bulkhead.name!r} are taken, and its "
                 f"queue of {place.max_queue} is full."
             )
-        place.on_granted = lambda: self.wake(GRANTED)
+        # From the loop, not within the call that freed the place: a long queue whose exchanges
+        # end at once would become as many calls within calls.
+        loop = asyncio.get_running_loop()
+        place.on_granted = lambda: loop.call_soon(self.wake, GRANTED)
         try:
             while place.permit is None:
                 happened = await self.wait(min(place.deadline, self.deadline.at))
@@ -198,7 +202,7 @@ class Exchange(Script):
                         f"No place in bulkhead {binding.bulkhead.name!r} came free within "
                         f"{seconds:g} s (bulkhead.queue_timeout)."
                     )
-        except ProxyError:
+        except Exception:
             binding.bulkhead.abandon(place)
             raise
         return place.permit

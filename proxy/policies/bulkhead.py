@@ -51,7 +51,7 @@ class BulkheadWait:
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
-        self.on_granted: Callable[[], None] | None = None
+        self.on_granted: Callable[[], object] | None = None
         self.permit: BulkheadPermit | None = None
 
 

@@ -12,7 +12,8 @@ class Socket:
 
 
 class Transport:
-    """Keeps what is written. `full` stands for a peer that does not read.
+    """Keeps what is written. `full` stands for a peer that does not read; `fills`: with the next
+    write it will be.
 
     `ended_by`: how this side ended it, "" while it is open; "peer" where the other side did.
     """
@@ -22,7 +23,7 @@ class Transport:
         self.socket = socket if socket is not None else Socket()
         self.written = bytearray()
         self.reading = True
-        self.full = False
+        self.full = self.fills = False
         self.eof_written = False
         self.ended_by = ""
         self.lost = False
@@ -34,6 +35,9 @@ class Transport:
         assert not self.eof_written, "written behind the end"
         if not self.ended_by:
             self.written += data
+        if self.fills:
+            self.fills = False
+            self.fill()
 
     def is_closing(self):
         return bool(self.ended_by)
@@ -137,6 +141,10 @@ class Peer:
     def stop_reading(self):
         self.transport.fill()
         self.loop.run()
+
+    def stop_reading_soon(self):
+        """The next write will be one too many."""
+        self.transport.fills = True
 
     def read_on(self):
         self.transport.drain()
