@@ -13,6 +13,7 @@ from proxy.errors import (
     CircuitOpen,
     ConnectFailed,
     ConnectTimeout,
+    InternalError,
     ProxyError,
 )
 from proxy.exchange.binding import Binding
@@ -99,6 +100,9 @@ class Attempt:
         except ProxyError as error:
             self._end(error)
             raise
+        except Exception:  # a bug must not keep the permit and the connection
+            self._end(InternalError())
+            raise
         self.status = head.status
         self._settle(of_status(head.status))
         return head
@@ -173,7 +177,7 @@ class Attempt:
                 if happened is ALARM:
                     self._check_request()
                     raise ConnectTimeout(f"No connection to {endpoint.where} came free in time.")
-        except ProxyError:
+        except Exception:
             ticket.cancel()
             raise
 

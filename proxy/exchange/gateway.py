@@ -4,6 +4,7 @@ A gate stands behind each listener. It finds a request's binding, gives the head
 keeps the exchanges that are in flight, and tells the observers of those that are over.
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
@@ -42,6 +43,8 @@ Observer: TypeAlias = Callable[[Exchange | Refusal], None]
 
 MAX_PASSES = 5
 """Times that a request may pass this very gate before it is taken for a loop."""
+
+_log = logging.getLogger("proxy.exchange")
 
 _NOT_IN_TOKEN = re.compile(r"[^A-Za-z0-9!#$%&'*+.^_`|~-]")
 
@@ -186,8 +189,7 @@ class ListenerGate:
             else gateway.bindings.stats_of(self.listener.value, "")
         )
         stats.count_answer(exchange.status, exchange.reason, exchange.duration)
-        for observer in gateway.observers:
-            observer(exchange)
+        gateway.tell(exchange)
 
 
 class Gateway:
@@ -227,5 +229,12 @@ class Gateway:
         """Count and report what never became a request."""
         self.bindings.stats_of(listener.value, "").count_answer(error.status, error.reason, 0.0)
         refusal = Refusal(listener, client, error, request_id, monotonic())
+        self.tell(refusal)
+
+    def tell(self, record: Exchange | Refusal) -> None:
+        """Tell the observers. A bug in one of them costs its own record, and no exchange."""
         for observer in self.observers:
-            observer(refusal)
+            try:
+                observer(record)
+            except Exception:  # noqa: BLE001 - see above
+                _log.exception("internal error in the record of request %s", record.request_id)
