@@ -156,17 +156,17 @@ class ListenerGate:
         )
 
     def response_fields(self, exchange: Exchange, status_field: bytes) -> bytes:
-        """The proxy's own fields of a response."""
+        """The proxy's own fields of a response, and the empty line that ends its head."""
         if self.closing:
             exchange.keep_alive = False
-        fields = self._via_and_id + exchange.request_id.encode("ascii") + b"\r\n"
+        fields = self._via_and_id + exchange.request_id.encode("ascii")
         if status_field:
-            fields += b"Proxy-Status: " + status_field + b"\r\n"
+            fields += b"\r\nProxy-Status: " + status_field
         if not exchange.keep_alive:
-            fields += b"Connection: close\r\n"
-        elif exchange.head.minor == 0:
-            fields += b"Connection: keep-alive\r\n"
-        return fields
+            return fields + b"\r\nConnection: close\r\n\r\n"
+        if exchange.head.minor == 0:
+            return fields + b"\r\nConnection: keep-alive\r\n\r\n"
+        return fields + b"\r\n\r\n"
 
     def before_answer(self, exchange: Exchange) -> None:
         """While the gate closes, each response is its connection's last."""

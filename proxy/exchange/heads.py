@@ -83,17 +83,6 @@ def forwarded_lines(head: RequestHead, client: str, scheme: bytes) -> bytes:
     return lines + b"X-Forwarded-Host: " + host + b"\r\n" if host else lines
 
 
-def response_head(
-    head: ResponseHead,
-    *,
-    lines: list[bytes],
-    framing: bytes,
-    own: bytes,
-) -> bytes:
-    """A response's head for the client. `own`: the proxy's fields, each with its CRLF."""
-    return b"".join((head.status_line, *lines, framing, own, b"\r\n"))
-
-
 def informational_head(head: ResponseHead) -> bytes:
     """A 1xx head as it goes on."""
     return b"".join((head.status_line, *head.lines, b"\r\n"))

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from proxy.errors import ClientGone, ProxyError, UpstreamTruncated
 from proxy.exchange.attempt import Attempt
-from proxy.exchange.heads import response_head
 from proxy.http.response import ResponseHead
 
 if TYPE_CHECKING:
@@ -41,9 +40,9 @@ class Relay:
         if attempt.ended and exchange.downstream.receiving:
             exchange.keep_alive = False  # an early answer: the rest of the request is not read
         own = exchange.gate.response_fields(exchange, status_field)
-        data = response_head(head, lines=lines, framing=framing, own=own)
-        if attempt.piece:
-            data += self._framed(attempt.piece)
+        piece = self._framed(attempt.piece) if attempt.piece else b""
+        # Head and body as one write; `own` ends with the empty line.
+        data = b"".join((head.status_line, *lines, framing, own, piece))
         exchange.activity = monotonic()
         downstream = exchange.downstream
         downstream.write(data)

@@ -13,10 +13,7 @@ _MAX_NAMES = 2000
 _GOES_ON = b""
 _WHITE = b" \t"
 """White space behind a value is no part of it (RFC 9112 section 5); llhttp leaves it there."""
-_COMMON_OPTIONS = {
-    value: frozenset((value.lower(),))
-    for value in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
-}
+_KEEP_ALIVE = [b"keep-alive"]
 
 
 class Fields:
@@ -38,13 +35,23 @@ class Fields:
             if line[size : size + 1] == b":" and line[:size].lower() == name
         ]
 
-    def apply_connection(self, options: frozenset[bytes], kept: frozenset[bytes]) -> None:
-        """Drop what Connection names (RFC 9110 section 7.6.1), but for the names in `kept`."""
+    def persistence(self, minor: int, kept: frozenset[bytes]) -> bool:
+        """Whether the connection may carry another message (RFC 9112 section 9.3).
+
+        Also drops what Connection names (RFC 9110 section 7.6.1), but for the names in `kept`.
+        """
+        values = self.held.get(b"connection")
+        if values is None:
+            return minor == 1
+        if values == _KEEP_ALIVE:
+            return True
+        options = connection_options(values)
         named = options - PERSISTENCE
         if named:
             self.lines = without(self.lines, named)
             for name in named - kept:
                 self.held.pop(name, None)
+        return b"close" not in options and (minor == 1 or b"keep-alive" in options)
 
 
 class FieldSink:
@@ -98,17 +105,8 @@ def feed_head(
 
 def connection_options(values: list[bytes]) -> frozenset[bytes]:
     """The lower-case options of Connection fields (RFC 9110 section 7.6.1)."""
-    if len(values) == 1:
-        common = _COMMON_OPTIONS.get(values[0])
-        if common is not None:
-            return common
     joined = b",".join(values).lower()
     return frozenset(option.strip() for option in joined.split(b",")) - {b""}
-
-
-def persistent(options: frozenset[bytes], minor: int) -> bool:
-    """Whether the connection may carry another message (RFC 9112 section 9.3)."""
-    return b"close" not in options and (minor == 1 or b"keep-alive" in options)
 
 
 def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:

@@ -13,7 +13,7 @@ import httptools
 
 from proxy.errors import BadRequest, HeadersTooLarge, UrlTooLong
 from proxy.http.authority import Authority, parse_authority
-from proxy.http.fields import Fields, FieldSink, connection_options, feed_head, persistent
+from proxy.http.fields import Fields, FieldSink, feed_head
 from proxy.http.framing import MAX_LENGTH_DIGITS, BodyDecoder, ChunkedDecoder, LengthDecoder
 
 HEAD_END = b"\r\n\r\n"
@@ -212,13 +212,7 @@ class RequestParser:
 def _connection(head: RequestHead) -> None:
     """Persistence, what Connection names (RFC 9112 section 9.3), and framing."""
     held = head.held
-    values = held.get(b"connection")
-    if values is None:
-        head.keep_alive = head.minor == 1
-    else:
-        options = connection_options(values)
-        head.keep_alive = persistent(options, head.minor)
-        head.apply_connection(options, _NOT_BY_CONNECTION)
+    head.keep_alive = head.persistence(head.minor, _NOT_BY_CONNECTION)
     head.length = 0
     head.chunked = False
     if b"transfer-encoding" in held:

@@ -3,7 +3,7 @@
 import httptools
 
 from proxy.errors import UpstreamMalformed
-from proxy.http.fields import Fields, FieldSink, connection_options, feed_head, persistent
+from proxy.http.fields import Fields, FieldSink, feed_head
 from proxy.http.framing import (
     MAX_LENGTH_DIGITS,
     BodyDecoder,
@@ -73,13 +73,7 @@ def parse_response_head(raw: bytes) -> ResponseHead:
     line = raw[: raw.find(b"\r")]
     minor, head.status, head.status_line = _status_lines.get(line) or _status_line(line)
     held = head.held
-    values = held.get(b"connection")
-    if values is None:
-        head.keep_alive = minor == 1
-    else:
-        options = connection_options(values)
-        head.keep_alive = persistent(options, minor)
-        head.apply_connection(options, _NONE)
+    head.keep_alive = head.persistence(minor, _NONE)
     head.chunked = False
     head.length = None
     if b"transfer-encoding" in held:

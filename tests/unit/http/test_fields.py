@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.http.fields import Fields, FieldSink, connection_options, persistent, without
+from proxy.http.fields import Fields, FieldSink, connection_options, without
 
 
 @pytest.fixture
@@ -57,14 +57,17 @@ def test_more_spellings_than_are_remembered(sink):
 
 def test_connection_drops_what_it_names(sink):
     head = taken(sink, (b"A", b"1"), (b"X-A", b"2"), (b"Host", b"h"), (b"Via", b"v"))
-    head.apply_connection(frozenset({b"x-a", b"host", b"via", b"close"}), frozenset({b"host"}))
+    head.held[b"connection"] = [b"x-a, host, via, close"]
+    assert not head.persistence(1, frozenset({b"host", b"connection"}))
+    del head.held[b"connection"]
     assert head.lines == [b"A: 1\r\n"]
     assert head.held == {b"host": [b"h"]}
 
 
 def test_persistence_options_name_no_fields(sink):
     head = taken(sink, (b"Close", b"1"))
-    head.apply_connection(frozenset({b"close", b"keep-alive"}), frozenset())
+    head.held[b"connection"] = [b"close, keep-alive"]
+    assert not head.persistence(1, frozenset())
     assert head.lines == [b"Close: 1\r\n"]
 
 
@@ -84,18 +87,23 @@ def test_options(values, options):
 
 
 @pytest.mark.parametrize(
-    ("options", "minor", "kept"),
+    ("value", "minor", "kept"),
     [
-        (set(), 1, True),
-        (set(), 0, False),
-        ({b"close"}, 1, False),
-        ({b"keep-alive"}, 0, True),
-        ({b"keep-alive", b"close"}, 0, False),
-        ({b"keep-alive", b"close"}, 1, False),
+        (None, 1, True),
+        (None, 0, False),
+        (b"close", 1, False),
+        (b"keep-alive", 0, True),
+        (b"Keep-Alive", 0, True),
+        (b"keep-alive, close", 0, False),
+        (b"Close, keep-alive", 1, False),
+        (b"x-a", 1, True),
     ],
 )
-def test_persistent(options, minor, kept):
-    assert persistent(frozenset(options), minor) is kept
+def test_persistence(sink, value, minor, kept):
+    head = taken(sink)
+    if value is not None:
+        head.held[b"connection"] = [value]
+    assert head.persistence(minor, frozenset()) is kept
 
 
 def test_without_compares_names_whole_and_in_any_case():
