@@ -290,7 +290,8 @@ class Exchange(Script):
         if self.committed:
             # There is no honest end any more: close, or reset where closing would look like one.
             self.keep_alive = False
-            self.downstream.cut(reset=self.relay is not None and self.relay.ends_by_close)
+            ends_by_close = self.relay is not None and self.relay.ends_by_close
+            self.downstream.cut(reset=ends_by_close or isinstance(error, ClientGone))
             return
         self.status = error.status
         if isinstance(error, ClientGone):

@@ -33,6 +33,8 @@ from proxy.wire.alarm import Alarm
 from proxy.wire.flow import FlowControlled
 
 LINGER_SECONDS = 1.0
+GRACE = 1.0
+"""Seconds for another request behind the last response of a gate that has begun to close."""
 _PIPELINE_BYTES = 64 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -151,6 +153,8 @@ class Downstream(FlowControlled):
         be its end: reset the connection instead.
         """
         self.handler = None
+        if self._state is _CLOSED:
+            return
         if reset:
             sock = self._transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -283,9 +287,12 @@ class Downstream(FlowControlled):
 
     def _await_head(self, data: bytes) -> bool:
         """Empty lines before a request are passed over (RFC 9112 section 2.2)."""
-        if data[:2] in (b"\r\n", b"\r"):
-            self._buffer = data[2:] if data != b"\r" else data
-            return bool(self._buffer) and data != b"\r"
+        empty = 0
+        while data.startswith(b"\r\n", empty):
+            empty += 2
+        if empty or data == b"\r":
+            self._buffer = data[empty:]
+            return self._buffer not in (b"", b"\r")
         limits = self._gate.limits
         fault = _too_large(data, limits) if len(data) > limits.header_bytes else early_fault(data)
         if fault is None and data.find(b"\r\n") < 0 and len(data) > limits.url_bytes + 32:
@@ -314,12 +321,11 @@ class Downstream(FlowControlled):
 
     def _next(self) -> None:
         """Wait for another request, or begin the one that was pipelined."""
-        if self._gate.closing and not self._buffer:
-            self._transport.close()
-            return
-        self.alarm.set(monotonic() + self._gate.limits.idle_timeout)
+        gate = self._gate
+        # A closing gate's response that did not say so had begun before: another may be coming.
+        self.alarm.set(monotonic() + (GRACE if gate.closing else gate.limits.idle_timeout))
+        self.resume_reading()
         if self._buffer:
-            self.resume_reading()
             self._advance()
 
     # --- endings ------------------------------------------------------------------------------
@@ -347,14 +353,14 @@ class Downstream(FlowControlled):
         self._state = _LINGER
         self.receiving = False
         self._buffer = b""
-        if self._transport.is_closing():
-            return
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        self.resume_reading()
         now = monotonic()
         self._linger_until = now + self._gate.limits.idle_timeout
         self.alarm.set(now + LINGER_SECONDS)
+        if self._transport.is_closing():
+            return  # it was cut, and may never get rid of what is written
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self.resume_reading()
 
 
 def _body_too_large(limit: int) -> BodyTooLarge:
