@@ -1,8 +1,8 @@
 """The stage as a fixture: everything is settled at the end of every test, or it fails."""
 
 import pytest
-from exchange.stage import CONFIG, Stage
 from exchange.hand_loop import turned_by_hand
+from exchange.stage import CONFIG, Stage
 
 
 @pytest.fixture

@@ -241,7 +241,10 @@ def test_a_1_0_client_that_leaves(stage):
 
 def test_no_informational_response_for_a_1_0_client(stage):
     _, client, _ = exchanged(
-        stage, request("GET /x HTTP/1.0"), b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n", response()
+        stage,
+        request("GET /x HTTP/1.0"),
+        b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n",
+        response(),
     )
     assert client.answer().status == 200
 

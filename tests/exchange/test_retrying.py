@@ -304,7 +304,9 @@ def test_nothing_of_a_response_that_has_begun_is_tried_again(stage):
 
 
 def test_no_attempt_begins_that_max_duration_would_cut(make_stage):
-    stage = make_stage(ROUTE.format(retry="attempts: 3", more="").replace("15s", "15s, max_duration: 1s"))
+    stage = make_stage(
+        ROUTE.format(retry="attempts: 3", more="").replace("15s", "15s, max_duration: 1s")
+    )
     client = stage.ask(request())
     stage.accept()
     stage.pass_time(1.01)
