@@ -195,7 +195,14 @@ class Attempt:
             if body.flowing:
                 self.pause_clocks()
         exchange.activity = monotonic()
-        connection.begin(self, exchange.head.method, data, payload=exchange.head.minor == 0)
+        asked = exchange.head
+        connection.begin(
+            self,
+            asked.method,
+            data,
+            payload=asked.minor == 0,
+            upgrade=b"upgrade" in asked.held and asked.upgrade is not None,
+        )
 
     @property
     def clocks_paused(self) -> bool:
@@ -267,9 +274,13 @@ class Attempt:
         self._exchange.wake(error)
 
     def on_upstream_writable(self, writable: bool) -> None:
-        body = self._exchange.body
-        if body is not None:
-            body.on_writable(writable)
+        exchange = self._exchange
+        if exchange.body is not None:
+            exchange.body.on_writable(writable)
+        elif writable:
+            exchange.downstream.resume_reading()
+        else:
+            exchange.downstream.pause_reading()
             if writable:
                 self._exchange.activity = monotonic()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.errors import CircuitOpen, ConnectError, ProxyError, ReceiveError, RequestTimeout
 from proxy.exchange.attempt import Attempt, circuit_open
 from proxy.exchange.binding import Binding
+from proxy.exchange.tunnel import ConnectAttempt
 from proxy.http.retry_after import parse_retry_after
 from proxy.outcome import (
     FAILURE,
@@ -71,9 +72,10 @@ def _verdict(failures: OutcomeSet, outcome: Outcome) -> Verdict:
 
 async def _retrying(exchange: "Exchange", binding: Binding) -> Attempt:
     number, wait = 1, 0.0
+    kind = ConnectAttempt if exchange.method == "CONNECT" else Attempt
     on = binding.policies.retry.on
     while True:
-        attempt = Attempt(exchange, binding, number, wait)
+        attempt = kind(exchange, binding, number, wait)
         exchange.attempts.append(attempt)
         error: ProxyError | None = None
         try:

@@ -35,7 +35,9 @@ from proxy.exchange.events import ALARM, BODY_END, GRANTED, WRITABLE
 from proxy.exchange.heads import RETRY_FIELD, caller_timeout, timeout_lines
 from proxy.exchange.relay import Relay
 from proxy.exchange.script import Script, event
+from proxy.exchange.tunnel import Tunnel
 from proxy.http.request import RequestHead
+from proxy.http.response import ResponseHead
 from proxy.outcome import Condition
 from proxy.policies.bulkhead import BulkheadPermit, BulkheadRefusal, BulkheadWait
 from proxy.policies.deadline import Deadline
@@ -125,7 +127,7 @@ class Exchange(Script):
         self.deadline: Deadline
         self.cutoff = NEVER
         self.prefix = b""
-        self.relay: Relay | None = None
+        self.relay: Relay | Tunnel | None = None
         self.attempts: list[Attempt] = []
         self.tried: list[Endpoint] = []
         self.committed = False
@@ -234,7 +236,12 @@ class Exchange(Script):
         await self._relay(attempt)
 
     def _can_have(self, fallback: FallbackConfig) -> bool:
-        """Not another upstream once part of the request's body is here no more."""
+        """Not another upstream once part of the request's body is here no more.
+
+        Nor instead of a tunnel: its client would take any 2xx for one.
+        """
+        if self.method == "CONNECT":
+            return False
         return fallback.response is not None or self.body is None or self.body.whole
 
     async def _relay(self, attempt: Attempt, status_field: bytes = b"") -> None:
@@ -242,6 +249,9 @@ class Exchange(Script):
         head = attempt.head
         assert head is not None
         self.status = head.status
+        if head.status == 101 or self.method == "CONNECT":
+            await self._tunnel(attempt, head)
+            return
         self.relay = relay = Relay(self, attempt)
         self.committed = True
         relay.commit(head, status_field)
@@ -250,6 +260,14 @@ class Exchange(Script):
         relay.end()
         if self.downstream.write_paused:
             await relay.flush()
+
+    async def _tunnel(self, attempt: Attempt, head: ResponseHead) -> None:
+        """Commit to a tunnel; what `request` and `attempt` limited is over with that."""
+        self.relay = tunnel = Tunnel(self, attempt)
+        self.committed = True
+        self.keep_alive = False
+        tunnel.open(head)
+        await tunnel.run()
 
     async def _fall_back(self, binding: Binding, error: ProxyError | None, received: int) -> None:
         """The fallback instead of `error`, or of the upstream's status `received`."""
@@ -301,7 +319,8 @@ class Exchange(Script):
 
     def _settle(self) -> None:
         """Everything back, in reverse order, and then the record."""
-        self.bytes_in = self.downstream.request_bytes if self.head.has_body else 0
+        if self.head.has_body:
+            self.bytes_in = self.downstream.request_bytes
         permit, binding = self._bulkhead_permit, self.binding
         if permit is not None and binding is not None:
             binding.bulkhead.release(permit)
@@ -409,12 +428,20 @@ class Exchange(Script):
             body.on_piece(piece)
             if self.attempts and body.flowing:
                 self.attempts[-1].pause_clocks()
+        elif isinstance(self.relay, Tunnel):
+            self.relay.on_client_bytes(piece)
 
     def on_body_end(self) -> None:
         if self.body is not None:
             self.body.complete = True
         if self.attempts and self.attempts[-1].clocks_paused:
             self.attempts[-1].resume_clocks()
+            self.wake(BODY_END)
+
+    def on_client_end(self) -> None:
+        """In a tunnel: the client sends no more."""
+        if isinstance(self.relay, Tunnel):
+            self.relay.on_client_end()
             self.wake(BODY_END)
 
     def on_body_error(self, error: ProxyError) -> None:

@@ -104,7 +104,10 @@ class ListenerGate:
         for route in self._routes:
             if route.matches(head):
                 break
-        if route.config.upstream is not None:
+        tunnel = head.method == "CONNECT"
+        if tunnel:
+            self._check_tunnel(head)
+        elif route.config.upstream is not None:
             return gateway.bindings.of_route(route)
         authority = head.authority
         if authority is None:
@@ -114,7 +117,18 @@ class ListenerGate:
             raise Loop(f"{authority} is an address of this proxy itself, and no route takes this.")
         if not gateway.egress.allows(authority.host, port):
             raise EgressDenied(f"{authority.host}:{port} is not in egress.allow.")
-        return gateway.bindings.of_authority(route, head.scheme, authority, monotonic())
+        # Connections of tunnels are nobody else's: they stay out of the pools of requests.
+        scheme = "connect" if tunnel else head.scheme
+        return gateway.bindings.of_authority(route, scheme, authority, monotonic())
+
+    def _check_tunnel(self, head: RequestHead) -> None:
+        """CONNECT goes where it says, whatever the route, if the port may be asked for."""
+        assert head.authority is not None
+        assert head.authority.port is not None
+        if self._inbound:
+            raise EgressDenied("CONNECT is for the outbound listener.")
+        if not self._gateway.egress.connect_port_allowed(head.authority.port):
+            raise EgressDenied(f"Port {head.authority.port} is not in egress.connect_ports.")
 
     def _check_passes(self, head: RequestHead) -> None:
         passes = b",".join(head.held[b"via"]).count(self._via)
@@ -167,6 +181,10 @@ class ListenerGate:
         if exchange.head.minor == 0:
             return fields + b"\r\nConnection: keep-alive\r\n\r\n"
         return fields + b"\r\n\r\n"
+
+    def tunnel_fields(self, exchange: Exchange) -> bytes:
+        """The proxy's own fields of the head that opens a tunnel, and its empty line."""
+        return self._via_and_id + exchange.request_id.encode("ascii") + b"\r\n\r\n"
 
     def before_answer(self, exchange: Exchange) -> None:
         """While the gate closes, each response is its connection's last."""

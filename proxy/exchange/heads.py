@@ -61,6 +61,8 @@ def request_prefix(
     held = head.held
     if b"te" in held and any(b"trailers" in value.lower() for value in held[b"te"]):
         parts.append(b"TE: trailers\r\n")
+    if b"upgrade" in held and (upgrade := head.upgrade) is not None:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n")
     parts.append(via_line(held.get(b"via"), via))
     parts.append(forwarded)
     parts.append(b"X-Request-Id: " + request_id + b"\r\n")

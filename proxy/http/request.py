@@ -13,7 +13,7 @@ import httptools
 
 from proxy.errors import BadRequest, HeadersTooLarge, UrlTooLong
 from proxy.http.authority import Authority, parse_authority
-from proxy.http.fields import Fields, FieldSink, feed_head
+from proxy.http.fields import Fields, FieldSink, connection_options, feed_head
 from proxy.http.framing import MAX_LENGTH_DIGITS, BodyDecoder, ChunkedDecoder, LengthDecoder
 
 HEAD_END = b"\r\n\r\n"
@@ -92,6 +92,20 @@ class RequestHead(Fields):
         expect = self.held.get(b"expect")
         return expect is not None and expect[0].lower() == b"100-continue"
 
+    @property
+    def upgrade(self) -> bytes | None:
+        """The protocol that the client would switch to (RFC 9110 section 7.8), None for none.
+
+        HTTP/2 in the clear is never passed on: the proxy could not see the requests in it. Nor is
+        an upgrade with a body: it would have to be sent before the switch.
+        """
+        protocols = self.held.get(b"upgrade")
+        if protocols is None or self.minor == 0 or self.has_body:
+            return None
+        asked = b", ".join(protocols)
+        options = connection_options(self.held.get(b"connection", []))
+        return asked if b"upgrade" in options and b"h2c" not in asked.lower() else None
+
     def body_decoder(self) -> BodyDecoder | None:
         """A fresh decoder for the body that follows, None where none does."""
         if self.chunked:
@@ -167,18 +181,25 @@ class RequestParser:
         head.absolute = False
         head.scheme = "http"
         head.host_text = hosts[0].decode("latin-1") if hosts is not None else ""
-        if target[:1] == "/":
+        if head.method == "CONNECT":
+            self._authority_form(head, target)
+        elif target[:1] == "/":
             head.path, mark, query = target.partition("?")
             head.query_text = query if mark else None
-        elif head.method == "CONNECT":
-            head.path, head.query_text = "", None
-            head.host_text = target
         elif target == "*" and head.method == "OPTIONS":
             head.path, head.query_text = target, None
         else:
             self._absolute_form(head, target)
         head.authority = authority = self._authority(head.host_text)
         head.host = authority.host if authority is not None else ""
+
+    def _authority_form(self, head: RequestHead, target: str) -> None:
+        """``host:port`` of a CONNECT, which has no default port and no body (RFC 9110 9.3.6)."""
+        head.path, head.query_text = "*", None
+        head.host_text = target
+        authority = self._authority(target)
+        if authority is None or authority.port is None or head.has_body:
+            raise BadRequest("CONNECT wants host:port, and no body.")
 
     def _authority(self, text: str) -> Authority | None:
         try:

@@ -26,7 +26,7 @@ _HELD_BACK = frozenset(
     }
 )
 _VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
-_NONE: frozenset[bytes] = frozenset()
+_UPGRADE = frozenset({b"upgrade"})
 _MAX_STATUS_LINES = 1000
 """Status lines that are remembered parsed."""
 
@@ -73,7 +73,7 @@ def parse_response_head(raw: bytes) -> ResponseHead:
     line = raw[: raw.find(b"\r")]
     minor, head.status, head.status_line = _status_lines.get(line) or _status_line(line)
     held = head.held
-    head.keep_alive = head.persistence(minor, _NONE)
+    head.keep_alive = head.persistence(minor, _UPGRADE)
     head.chunked = False
     head.length = None
     if b"transfer-encoding" in held:

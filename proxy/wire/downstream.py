@@ -50,6 +50,9 @@ class RequestHandler(Protocol):
 
     def on_client_gone(self) -> None: ...
 
+    def on_client_end(self) -> None:
+        """In a tunnel: it sends no more."""
+
     def on_client_writable(self, writable: bool) -> None: ...
 
     def on_alarm(self) -> None: ...
@@ -77,12 +80,13 @@ class Gate(Protocol):
 class State(Enum):
     HEAD = "head"
     EXCHANGE = "exchange"
+    TUNNEL = "tunnel"
     LINGER = "linger"
     CLOSED = "closed"
 
 
 # A global is read ten times as fast as a member through its enum (CPython 3.11).
-_HEAD, _EXCHANGE, _LINGER, _CLOSED = State.HEAD, State.EXCHANGE, State.LINGER, State.CLOSED
+_HEAD, _EXCHANGE, _TUNNEL, _LINGER, _CLOSED = State
 
 
 class Downstream(FlowControlled):
@@ -146,6 +150,18 @@ class Downstream(FlowControlled):
         else:
             self._linger()
 
+    def begin_tunnel(self) -> bytes:
+        """Pass bytes on as they are from now on; those that have come already."""
+        self._state = _TUNNEL
+        self.resume_reading()
+        early, self._buffer = self._buffer, b""
+        return early
+
+    def end_tunnel(self) -> None:
+        """Nothing more will be sent; what the client sends still goes on."""
+        if not self._transport.is_closing() and self._transport.can_write_eof():
+            self._transport.write_eof()
+
     def cut(self, *, reset: bool = False) -> None:
         """Close without an end to what was begun, so that nothing looks whole that is not.
 
@@ -186,6 +202,9 @@ class Downstream(FlowControlled):
         if state is _HEAD:
             self._buffer = self._buffer + data if self._buffer else data
             self._advance()
+        elif state is _TUNNEL:
+            if self.handler is not None:
+                self.handler.on_body(data)
         elif state is _EXCHANGE:
             if self.receiving:
                 self._on_body(data)
@@ -196,6 +215,9 @@ class Downstream(FlowControlled):
 
     def eof_received(self) -> bool:
         """The client sends no more. In the middle of an exchange that counts as gone."""
+        if self._state is _TUNNEL and self.handler is not None:
+            self.handler.on_client_end()
+            return True
         if self._state is _HEAD and self._buffer:
             self._refuse(BadRequest("The connection ended in the middle of a request's head."))
             return True
@@ -214,7 +236,7 @@ class Downstream(FlowControlled):
             self.handler.on_client_writable(writable)
 
     def _on_alarm(self) -> None:
-        if self._state is _EXCHANGE:
+        if self._state is _EXCHANGE or self._state is _TUNNEL:
             if self.handler is not None:
                 self.handler.on_alarm()
         elif self._state is _LINGER:

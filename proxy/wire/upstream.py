@@ -1,7 +1,7 @@
 """A connection to an endpoint: sends one request at a time and finds its response in the bytes.
 
     IDLE ──begin──> HEAD ──final head──> BODY ──end──> IDLE (or closed)
-             1xx ──> HEAD
+             1xx ──> HEAD ──101──> TUNNEL <──begin_tunnel── IDLE
 
 While IDLE nothing may arrive: bytes or an end of the connection make it unusable at once, so that
 the pool never hands out a connection that is known to be dead.
@@ -43,11 +43,12 @@ class State(Enum):
     IDLE = "idle"
     HEAD = "head"
     BODY = "body"
+    TUNNEL = "tunnel"
     CLOSED = "closed"
 
 
 # A global is read ten times as fast as a member through its enum (CPython 3.11).
-_IDLE, _HEAD, _BODY, _CLOSED = State.IDLE, State.HEAD, State.BODY, State.CLOSED
+_IDLE, _HEAD, _BODY, _TUNNEL, _CLOSED = State
 
 
 class UpstreamConnection(FlowControlled):
@@ -62,6 +63,7 @@ class UpstreamConnection(FlowControlled):
         "_payload_only",
         "_reusable",
         "_state",
+        "_upgrade",
         "endpoint",
         "exchanges",
         "idle_since",
@@ -76,6 +78,7 @@ class UpstreamConnection(FlowControlled):
         self._buffer = b""
         self._method = ""
         self._payload_only = False
+        self._upgrade = False
         self._reusable = True
         self.exchanges = 0
         self.idle_since = 0.0
@@ -93,11 +96,21 @@ class UpstreamConnection(FlowControlled):
         """Body bytes of the response so far, framing left out."""
         return self._decoder.payload_bytes if self._decoder is not None else 0
 
-    def begin(self, handler: ResponseHandler, method: str, data: bytes, *, payload: bool) -> None:
+    def begin(
+        self,
+        handler: ResponseHandler,
+        method: str,
+        data: bytes,
+        *,
+        payload: bool,
+        upgrade: bool = False,
+    ) -> None:
         """Send a request's head, and what body there is so far, as one write.
 
         `payload`: hand chunked bodies on without their framing (for HTTP/1.0 clients).
+        `upgrade`: the request asks for another protocol, so a 101 may answer it.
         """
+        self._upgrade = upgrade
         self._handler = handler
         self._method = method
         self._payload_only = payload
@@ -105,6 +118,17 @@ class UpstreamConnection(FlowControlled):
         self._decoder = None
         self.exchanges += 1
         self.write(data)
+
+    def begin_tunnel(self, handler: ResponseHandler) -> None:
+        """Pass bytes on as they are from now on; `on_end` tells that no more will come."""
+        self._handler = handler
+        self._state = _TUNNEL
+        self._reusable = False
+
+    def end_tunnel(self) -> None:
+        """Nothing more will be sent; what comes still does."""
+        if not self._transport.is_closing() and self._transport.can_write_eof():
+            self._transport.write_eof()
 
     def detach(self) -> None:
         """The exchange has lost interest: it hears nothing more."""
@@ -129,12 +153,20 @@ class UpstreamConnection(FlowControlled):
             self._on_body(data)
         elif self._state is _HEAD:
             self._on_head_bytes(data)
+        elif self._state is _TUNNEL:
+            if self._handler is not None:
+                self._handler.on_piece(data)
         elif self._state is _IDLE:
             self.close()  # nobody asked: a second answer, or bytes behind a response's end
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
         self._reusable = False
+        if self._state is _TUNNEL:
+            if self._handler is not None:
+                self._handler.on_end()
+            return True  # the other half may go on
         self._on_loss(None)
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._reusable = False
@@ -184,8 +216,7 @@ class UpstreamConnection(FlowControlled):
         piece: bytes = b""
         rest: bytes | None = data
         if head.status == 101:
-            # It was not asked for: Upgrade is never forwarded.
-            self._fail(UpstreamMalformed("The upstream switched protocols unasked."))
+            self._switch(head, data)
             return
         if decoder is not None:
             try:
@@ -200,6 +231,16 @@ class UpstreamConnection(FlowControlled):
                 self.close()
         if handler is not None:
             handler.on_head(head, piece, rest is not None)
+
+    def _switch(self, head: ResponseHead, data: bytes) -> None:
+        """A 101: from here on it is a tunnel (RFC 9110 section 15.2.2)."""
+        if not self._upgrade or b"upgrade" not in head.held:
+            self._fail(UpstreamMalformed("The upstream switched protocols unasked."))
+            return
+        self._state = _TUNNEL
+        self._reusable = False
+        if self._handler is not None:
+            self._handler.on_head(head, data, False)
 
     def _on_body(self, data: bytes) -> None:
         decoder = cast(BodyDecoder, self._decoder)
@@ -238,6 +279,8 @@ class UpstreamConnection(FlowControlled):
                     handler.on_end()
             else:
                 self._fail(UpstreamTruncated("The upstream closed before its response's end."))
+        elif state is _TUNNEL:
+            self._fail(UpstreamTruncated("The upstream's side of the tunnel was lost."))
 
     def _fail(self, error: ProxyError) -> None:
         self._state = _IDLE

@@ -308,7 +308,7 @@ def test_what_was_taken_leaves_no_trace_in_the_next_head(parser, line, fields):
     try:
         parser.parse(raw(line, "Host: a", *fields))
     except BadRequest:
-        assert line.endswith("1.0")
+        assert line.endswith("1.0") or line.startswith("CONNECT")
     after = parser.parse(GET)
     assert (after.path, after.host, after.lines) == ("/x", "a", [b"X: y\r\n"])
 
