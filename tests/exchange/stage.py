@@ -150,6 +150,10 @@ class Stage:
     def bulkhead(self, name="shop"):
         return self.bindings.bulkheads[name]
 
+    def bulkhead_in_use(self):
+        """The most that any bulkhead has lent."""
+        return max((one.in_use for one in self.bindings.bulkheads.values()), default=0)
+
     def stats(self, route="shop", listener=Listener.OUTBOUND):
         return self.bindings.stats_of(listener.value, route)
 

@@ -1,0 +1,137 @@
+"""One timer that is moved: how often the loop is asked, and when it rings."""
+
+import pytest
+
+import proxy.wire.alarm
+from proxy.wire.alarm import NEVER, Alarm
+
+
+class Loop:
+    """Time, and the timers that were set; each rings when told."""
+
+    def __init__(self):
+        self.now = 100.0
+        self.timers = []
+
+    def call_later(self, delay, callback):
+        timer = Timer(self, self.now + delay, callback)
+        self.timers.append(timer)
+        return timer
+
+    @property
+    def pending(self):
+        return [timer for timer in self.timers if timer.pending]
+
+    def go_to(self, when):
+        while due := [timer for timer in self.pending if timer.when <= when]:
+            first = min(due, key=lambda timer: timer.when)
+            self.now = max(self.now, first.when)
+            first.pending = False
+            first.callback()
+        self.now = when
+
+
+class Timer:
+    def __init__(self, loop, when, callback):
+        self.loop, self.when, self.callback = loop, when, callback
+        self.pending = True
+
+    def cancel(self):
+        self.pending = False
+
+
+@pytest.fixture
+def loop(monkeypatch):
+    loop = Loop()
+    monkeypatch.setattr(proxy.wire.alarm, "monotonic", lambda: loop.now)
+    return loop
+
+
+@pytest.fixture
+def rung():
+    return []
+
+
+@pytest.fixture
+def alarm(loop, rung):
+    return Alarm(loop, lambda: rung.append(loop.now))
+
+
+def test_it_rings_when_due_and_once(alarm, loop, rung):
+    alarm.set(101.5)
+    loop.go_to(101.4)
+    assert rung == []
+    loop.go_to(200)
+    assert rung == [101.5]
+    assert alarm.due == NEVER
+
+
+def test_moved_later_it_leaves_the_timer_alone(alarm, loop, rung):
+    alarm.set(101)
+    for due in range(102, 150):
+        alarm.set(float(due))
+    assert len(loop.timers) == 1
+    loop.go_to(148.9)
+    assert rung == []
+    loop.go_to(150)
+    assert rung == [149]
+    assert len(loop.timers) == 2
+
+
+def test_moved_earlier_it_sets_another(alarm, loop, rung):
+    alarm.set(110)
+    alarm.set(105)
+    assert len(loop.pending) == 1
+    loop.go_to(120)
+    assert rung == [105]
+
+
+def test_never_silences_it(alarm, loop, rung):
+    alarm.set(101)
+    alarm.set(NEVER)
+    loop.go_to(200)
+    assert rung == []
+    alarm.set(201)
+    loop.go_to(300)
+    assert rung == [201]
+
+
+def test_what_is_due_rings_soon_and_never_within_the_call(alarm, loop, rung):
+    alarm.set(50)
+    assert rung == []
+    loop.go_to(100.01)
+    assert rung == [pytest.approx(100.001)]
+
+
+def test_it_may_be_set_again_while_it_rings(loop):
+    rung = []
+
+    def again():
+        rung.append(loop.now)
+        if len(rung) < 3:
+            alarm.set(loop.now + 1)
+
+    alarm = Alarm(loop, again)
+    alarm.set(101)
+    loop.go_to(200)
+    assert rung == [101, 102, 103]
+
+
+def test_a_timer_that_is_early_by_a_hair_is_set_again(alarm, loop, rung):
+    alarm.set(101)
+    (timer,) = loop.pending
+    loop.now = 100.9999999
+    timer.pending = False
+    timer.callback()
+    assert rung == []
+    loop.go_to(101.01)
+    assert len(rung) == 1
+
+
+def test_closed_it_is_silent_for_good(alarm, loop, rung):
+    alarm.set(101)
+    alarm.close()
+    alarm.close()
+    assert loop.pending == []
+    loop.go_to(200)
+    assert rung == []

@@ -1,0 +1,253 @@
+"""A connection to an endpoint: which bytes are whose, and what a loss means at each moment."""
+
+import pytest
+
+from proxy.errors import UpstreamMalformed, UpstreamReset, UpstreamTruncated
+from proxy.wire.upstream import UpstreamConnection
+
+
+class Transport:
+    def __init__(self):
+        self.written = b""
+        self.ended_by = ""
+        self.reading = True
+
+    def write(self, data):
+        self.written += data
+
+    def is_closing(self):
+        return bool(self.ended_by)
+
+    def close(self):
+        self.ended_by = self.ended_by or "close"
+
+    def abort(self):
+        self.ended_by = "abort"
+
+    def pause_reading(self):
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self):
+        assert not self.reading
+        self.reading = True
+
+
+class Handler:
+    """Everything it hears, in order."""
+
+    def __init__(self):
+        self.heard = []
+
+    def on_informational(self, head):
+        self.heard.append(("informational", head.status))
+
+    def on_head(self, head, piece, ended):
+        self.heard.append(("head", head.status, piece, ended))
+
+    def on_piece(self, piece):
+        self.heard.append(("piece", piece))
+
+    def on_end(self):
+        self.heard.append(("end",))
+
+    def on_lost(self, error):
+        self.heard.append(("lost", type(error)))
+
+    def on_upstream_writable(self, writable):
+        self.heard.append(("writable", writable))
+
+
+@pytest.fixture
+def closed():
+    """Connections that were reported closed."""
+    return []
+
+
+@pytest.fixture
+def transport():
+    return Transport()
+
+
+@pytest.fixture
+def connection(closed, transport):
+    connection = UpstreamConnection(closed.append)
+    connection.connection_made(transport)
+    return connection
+
+
+@pytest.fixture
+def begun(connection):
+    """A GET on it: what its handler hears."""
+    handler = Handler()
+    connection.begin(handler, "GET", b"GET / HTTP/1.1\r\n\r\n", payload=False)
+    return handler.heard
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+TO_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+def test_a_response_in_one_piece(connection, transport, begun):
+    assert not connection.usable
+    assert transport.written == b"GET / HTTP/1.1\r\n\r\n"
+    connection.data_received(OK + b"hello")
+    assert begun == [("head", 200, b"hello", True)]
+    assert connection.usable
+    assert (connection.exchanges, connection.payload_bytes) == (1, 5)
+
+
+def test_a_response_in_many(connection, begun):
+    for byte in OK + b"hello":
+        connection.data_received(bytes([byte]))
+    pieces = [("piece", bytes([byte])) for byte in b"hello"]
+    assert begun == [("head", 200, b"", False), *pieces, ("end",)]
+    assert connection.usable
+
+
+def test_one_after_the_other(connection, begun):
+    connection.data_received(OK + b"hello")
+    second = Handler()
+    connection.begin(second, "HEAD", b"x", payload=False)
+    assert connection.payload_bytes == 0
+    connection.data_received(OK)
+    assert second.heard == [("head", 200, b"", True)]
+    assert begun == [("head", 200, b"hello", True)]
+    assert (connection.usable, connection.exchanges) == (True, 2)
+
+
+def test_informational_heads_come_first(connection, begun):
+    connection.data_received(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 2")
+    connection.data_received(b"04 None\r\n\r\n")
+    assert begun == [("informational", 100), ("informational", 103), ("head", 204, b"", True)]
+
+
+def test_chunks_with_and_without_their_framing(connection):
+    for payload, body in ((False, b"5\r\nhello\r\n0\r\n\r\n"), (True, b"hello")):
+        handler = Handler()
+        connection.begin(handler, "GET", b"x", payload=payload)
+        connection.data_received(CHUNKED + b"5\r\nhello\r\n0\r\n\r\n")
+        assert handler.heard == [("head", 200, body, True)]
+        assert connection.payload_bytes == 5
+
+
+def test_a_connection_that_says_it_will_close_is_not_used_again(connection, begun):
+    connection.data_received(b"HTTP/1.1 204 None\r\nConnection: close\r\n\r\n")
+    assert begun == [("head", 204, b"", True)]
+    assert not connection.usable
+
+
+@pytest.mark.parametrize("data", [OK + b"hello+", OK + b"hello" + OK, CHUNKED + b"0\r\n\r\n\r\n"])
+def test_bytes_behind_the_end_make_it_useless(connection, transport, begun, data):
+    connection.data_received(data)
+    assert len(begun) == 1
+    assert (connection.usable, transport.ended_by) == (False, "close")
+
+
+def test_bytes_that_nobody_asked_for_make_it_useless(connection, transport):
+    connection.data_received(b"H")
+    assert (connection.usable, transport.ended_by) == (False, "close")
+
+
+# --- losses -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize(
+    ("sent", "last"),
+    [
+        (b"", ("lost", UpstreamReset)),
+        (b"HTTP/1.1 20", ("lost", UpstreamReset)),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", ("lost", UpstreamReset)),
+        (OK, ("lost", UpstreamTruncated)),
+        (OK + b"hell", ("lost", UpstreamTruncated)),
+        (CHUNKED + b"5\r\nhello\r\n0\r\n", ("lost", UpstreamTruncated)),
+        (TO_CLOSE + b"hello", None),
+    ],
+)
+def test_what_a_loss_means(connection, begun, closed, sent, last, reset):
+    if sent:
+        connection.data_received(sent)
+    if reset:
+        connection.connection_lost(ConnectionResetError())
+    else:
+        connection.eof_received()
+        connection.connection_lost(None)
+    expected = last or (("lost", UpstreamTruncated) if reset else ("end",))
+    assert begun[-1] == expected
+    assert [kind for kind, *_ in begun].count(expected[0]) == 1
+    assert closed == [connection]
+    assert not connection.usable
+
+
+def test_a_loss_while_idle_is_told_to_nobody_but_the_pool(connection, begun, closed):
+    connection.data_received(OK + b"hello")
+    connection.eof_received()
+    assert not connection.usable
+    connection.connection_lost(None)
+    assert len(begun) == 1
+    assert closed == [connection]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"what?\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 0\n\n" + b"x" * 70_000,
+        CHUNKED + b"zz\r\n",
+    ],
+)
+def test_malformed(connection, transport, begun, data):
+    connection.data_received(data)
+    assert begun == [("lost", UpstreamMalformed)]
+    assert (connection.usable, transport.ended_by) == (False, "abort")
+
+
+def test_chunks_that_turn_out_malformed(connection, transport, begun):
+    connection.data_received(CHUNKED)
+    connection.data_received(b"zz\r\n")
+    assert begun == [("head", 200, b"", False), ("lost", UpstreamTruncated)]
+    assert transport.ended_by == "abort"
+
+
+# --- losing interest ----------------------------------------------------------------------------
+
+
+def test_detached_it_tells_nothing_more(connection, begun):
+    connection.data_received(OK)
+    connection.detach()
+    connection.data_received(b"hello")
+    connection.pause_writing()
+    connection.connection_lost(None)
+    assert begun == [("head", 200, b"", False)]
+
+
+def test_aborted_it_tells_nothing_more(connection, transport, begun, closed):
+    connection.abort()
+    connection.connection_lost(None)
+    assert (begun, transport.ended_by, closed) == ([], "abort", [connection])
+
+
+# --- flow control -------------------------------------------------------------------------------
+
+
+def test_who_may_write(connection, begun):
+    connection.pause_writing()
+    assert connection.write_paused
+    connection.resume_writing()
+    assert not connection.write_paused
+    assert begun == [("writable", False), ("writable", True)]
+
+
+def test_reading_is_paused_once_and_resumed_once(connection, transport):
+    for _ in range(2):
+        connection.pause_reading()
+    assert not transport.reading
+    for _ in range(2):
+        connection.resume_reading()
+    assert transport.reading
+    transport.close()
+    connection.pause_reading()
+    assert transport.reading
