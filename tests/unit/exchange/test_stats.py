@@ -1,0 +1,22 @@
+"""What is counted about one route."""
+
+from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
+
+
+def test_everything_counts_from_nothing():
+    stats = RouteStats("outbound", "shop")
+    for _ in range(2):
+        stats.count_answer(200, "", 0.003)
+        stats.count_attempt("shop", "2xx")
+        stats.count_retry("reset")
+        stats.count_refused("budget")
+    stats.count_answer(503, "draining", 100.0)
+    stats.count_answer(200, "", 0.001)
+    assert stats.answers == {(200, ""): 3, (503, "draining"): 1}
+    assert stats.attempts == {("shop", "2xx"): 2}
+    assert (stats.retries, stats.refused) == ({"reset": 2}, {"budget": 2})
+    assert stats.duration_sum == 100.007
+    assert sum(stats.duration_buckets) == 4
+    assert stats.duration_buckets[0] == 1  # a bound belongs to its own bucket
+    assert stats.duration_buckets[DURATION_BUCKETS.index(0.005)] == 2
+    assert stats.duration_buckets[-1] == 1
