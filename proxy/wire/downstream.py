@@ -221,6 +221,8 @@ class Downstream(FlowControlled):
         if self._state is _HEAD and self._buffer:
             self._refuse(BadRequest("The connection ended in the middle of a request's head."))
             return True
+        if self.handler is not None:
+            self._transport.abort()  # closing would wait until all that is written is taken
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

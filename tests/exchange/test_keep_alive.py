@@ -300,3 +300,15 @@ def test_a_client_that_leaves(stage, how, when):
         assert server.closed
     assert stage.snapshot().failures == 0
     stage.assert_at_rest()
+
+
+def test_a_client_that_leaves_without_having_read_everything(stage):
+    """Its place is free at once, and not when the last byte for it has gone: it never will."""
+    client = stage.ask(request())
+    server = stage.accept()
+    client.stop_reading_soon()
+    server.send(response(200, b"12", "Content-Length: 5"))
+    client.close()
+    assert client.gone
+    assert [record.reason for record in stage.records] == ["client-gone"]
+    assert server.closed

@@ -94,8 +94,8 @@ class Transport:
 
     def reset(self):
         """The peer, or the network, has broken it."""
-        if not self.ended_by:
-            self.ended_by = "peer"
+        if not self.lost:
+            self.ended_by = self.ended_by or "peer"
             self._loop.call_soon(self._lose, ConnectionResetError())
 
     def fill(self):
