@@ -82,6 +82,11 @@ class Attempt:
             if self._deadline.at <= self.started:
                 raise self._exchange.request_timeout()
             if not self.binding.upstream.ready:
+                # A look-up is part of the attempt: the breaker hears of it too. (With one for
+                # each endpoint there is none yet.)
+                refusal = self._admit(self.binding.breaker)
+                if refusal is not None:
+                    raise circuit_open(refusal, self._breaker)
                 await self._resolve()
             endpoint = self._choose()
             # The pool keeps what the factory made; its own type for it says less.
@@ -115,7 +120,7 @@ class Attempt:
         endpoint = self.binding.upstream.pick(tried, None)
         if endpoint is None:
             raise ConnectFailed(f"Upstream {self.binding.upstream.name!r} has no endpoint.")
-        refusal = self._admit(endpoint)
+        refusal = self._admit(self.binding.breaker_of(endpoint))
         if refusal is not None:
             endpoint = self._choose_another(endpoint, refusal)
         self.chosen = endpoint
@@ -136,12 +141,14 @@ class Attempt:
             )
             if other is None:
                 raise circuit_open(refusal, self._breaker)
-            endpoint, refusal = other, self._admit(other)
+            endpoint, refusal = other, self._admit(self.binding.breaker_of(other))
         return endpoint
 
     async def _resolve(self) -> None:
         exchange = self._exchange
-        ticket = self.binding.upstream.resolve(
+        upstream = self.binding.upstream
+        self.endpoint = ", ".join(f"{e.host}:{e.port}" for e in upstream.config.endpoints)
+        ticket = upstream.resolve(
             lambda error: exchange.wake(error or RESOLVED),
             self.binding.policies.timeouts.connect,
         )
@@ -153,11 +160,11 @@ class Attempt:
         finally:
             ticket.cancel()
 
-    def _admit(self, endpoint: Endpoint) -> CircuitRefusal | None:
-        """Ask the breaker; None: the attempt may go ahead."""
-        binding = self.binding
-        breaker = binding.breaker_of(endpoint)
-        if breaker is None or (self._exchange.holds_breaker and not binding.per_endpoint):
+    def _admit(self, breaker: CircuitBreaker | None) -> CircuitRefusal | None:
+        """Ask the breaker, if it was not asked already; None: the attempt may go ahead."""
+        if breaker is None or self._permit is not None:
+            return None
+        if self._exchange.holds_breaker and not self.binding.per_endpoint:
             return None
         self._breaker = breaker
         answer = breaker.admit(self.started)

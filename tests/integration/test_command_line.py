@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from integration.running_proxy import RunningProxy, eventually
 
-COMMANDS = ["run", "check", "explain", "demo", "drain", "top", "inject", "schema"]
+COMMANDS = ["run", "check", "explain", "demo", "drain", "schema"]
 
 GOOD = """\
 upstreams:
@@ -152,19 +152,6 @@ def test_schema_is_json() -> None:
     assert done.returncode == 0
     document = json.loads(done.stdout)
     assert {"listeners", "upstreams", "policies", "routes"} <= document["properties"].keys()
-
-
-def test_inject_adds_a_sidecar() -> None:
-    manifest = (
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: orders}\nspec:\n"
-        "  selector: {matchLabels: {app: orders}}\n  template:\n"
-        "    metadata: {labels: {app: orders}}\n"
-        "    spec: {containers: [{name: orders, image: orders:1}]}\n"
-    )
-    done = _run("inject", stdin=manifest)
-    assert done.returncode == 0
-    assert "image: orders:1" in done.stdout
-    assert "resilience-proxy" in done.stdout
 
 
 def test_the_installed_command_is_the_same(good: Path) -> None:
