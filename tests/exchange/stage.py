@@ -31,14 +31,15 @@ routes:
 class ScriptedUpstreams(Upstreams):
     """Opens no connection by itself: each connect waits to be told how it ends."""
 
-    def __init__(self, config, loop, connector):
+    def __init__(self, config, loop, connector, lookups):
         self._connects = connector
+        self._lookups = lookups
         super().__init__(config.upstreams, UpstreamConnection, loop=loop)
 
     def _build(self, config):
         return Upstream(
             config,
-            resolver=self._resolver,
+            resolver=self._lookups,
             connector=self._connects,
             loop=self._loop,
             random=lambda: 0.0,
@@ -55,6 +56,16 @@ class Connects:
         self.pending.append((endpoint, on_closed, on_done))
 
 
+class Lookups:
+    """A `LooksUp` that keeps what is asked for."""
+
+    def __init__(self):
+        self.pending = []
+
+    def look_up(self, host, on_done):
+        self.pending.append(on_done)
+
+
 class Stage:
     """`connects` is how many connections the proxy waits for; `records` what observers were told.
 
@@ -66,7 +77,8 @@ class Stage:
         self.config = load_text(text, "stage.yaml", {}).config
         self.chance = 0.5
         self.connector = Connects()
-        upstreams = ScriptedUpstreams(self.config, loop, self.connector)
+        self.lookups = Lookups()
+        upstreams = ScriptedUpstreams(self.config, loop, self.connector, self.lookups)
         self.transitions = []
         self.bindings = Bindings(
             self.config,
@@ -134,6 +146,11 @@ class Stage:
     def refuse(self, error=None):
         endpoint, _, on_done = self.connector.pending.pop(0)
         on_done(error or ConnectRefused(f"{endpoint.where} refused."))
+        self.loop.run()
+
+    def resolve(self, result):
+        """The look-up that has waited longest gets addresses, or an error."""
+        self.lookups.pending.pop(0)(result)
         self.loop.run()
 
     def pass_time(self, seconds):

@@ -1,0 +1,250 @@
+"""A client's connection alone: which bytes become a head, which a body, and who hears of what."""
+
+import asyncio
+
+import pytest
+
+import proxy.wire.alarm
+import proxy.wire.downstream
+from proxy.config.model import LimitsConfig, Listener
+from proxy.errors import BadRequest, BodyTooLarge, ConnectionsFull
+from proxy.http.request import RequestParser
+from proxy.wire.downstream import Downstream
+
+GET = b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Loop:
+    """Keeps the timers that are set; time stands still."""
+
+    def __init__(self):
+        self.timers = []
+
+    def call_later(self, delay, callback):
+        handle = asyncio.TimerHandle(delay, callback, (), self)
+        self.timers.append(handle)
+        return handle
+
+    def get_debug(self):
+        return False
+
+    def _timer_handle_cancelled(self, handle):
+        self.timers.remove(handle)
+
+
+class Transport:
+    def __init__(self):
+        self.written = b""
+        self.calls = []
+        self.buffered = 0
+
+    def write(self, data):
+        self.written += data
+
+    def is_closing(self):
+        return "close" in self.calls or "abort" in self.calls
+
+    def get_extra_info(self, name):
+        return ("10.0.0.9", 5) if name == "peername" else None
+
+    def get_write_buffer_size(self):
+        return self.buffered
+
+    def can_write_eof(self):
+        return True
+
+    def __getattr__(self, name):
+        return lambda: self.calls.append(name)
+
+
+class Gate:
+    """Begins what the test's `plan` says: "hold" keeps it under way, "answer" ends it at once."""
+
+    listener = Listener.OUTBOUND
+
+    def __init__(self):
+        self.limits = LimitsConfig(connections=2, body_bytes=8)
+        self.parser = RequestParser((), max_url=100, max_fields=10)
+        self.connections = set()
+        self.closing = False
+        self.plan = "hold"
+        self.begun, self.refused, self.handlers = [], [], []
+
+    def begin(self, downstream, head, piece):
+        self.begun.append((head.method, head.path, piece, downstream.receiving))
+        if self.plan == "hold":
+            downstream.handler = Handler()
+            self.handlers.append(downstream.handler)
+        else:
+            downstream.write(b"answer")
+            downstream.finish(keep_alive=True)
+
+    def refuse(self, downstream, error):
+        self.refused.append(type(error))
+        downstream.write(b"refusal")
+
+
+class Handler:
+    def __init__(self):
+        self.heard = []
+
+    def __getattr__(self, name):
+        return lambda *values: self.heard.append((name, *values))
+
+
+@pytest.fixture
+def loop(monkeypatch):
+    loop = Loop()
+    monkeypatch.setattr(proxy.wire.downstream, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(proxy.wire.alarm, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(proxy.wire.downstream.asyncio, "get_running_loop", lambda: loop)
+    return loop
+
+
+@pytest.fixture
+def gate():
+    return Gate()
+
+
+@pytest.fixture
+def transport():
+    return Transport()
+
+
+@pytest.fixture
+def client(loop, gate, transport):
+    client = Downstream(gate)
+    client.connection_made(transport)
+    return client
+
+
+def test_a_new_connection_is_known_and_timed(client, gate, loop):
+    assert gate.connections == {client}
+    assert (client.client, client.idle, client.requests) == ("10.0.0.9", True, 0)
+    assert client.alarm.due == 110.0
+
+
+def test_a_head_in_pieces(client, gate):
+    for byte in GET % 1:
+        assert gate.begun == []
+        client.data_received(bytes([byte]))
+    assert gate.begun == [("GET", "/1", b"", False)]
+    assert not client.idle
+
+
+def test_only_one_request_is_under_way(client, gate):
+    client.data_received(b"".join(GET % n for n in range(3)))
+    for n in range(3):
+        assert [path for _, path, _, _ in gate.begun] == [f"/{m}" for m in range(n + 1)]
+        client.finish(keep_alive=True)
+    assert client.idle
+    assert client.requests == 3
+    assert client.alarm.due == 175.0
+
+
+def test_requests_that_end_at_once_take_no_call_within_a_call(client, gate, transport):
+    gate.plan = "answer"
+    client.data_received(GET % 1 * 3000)
+    assert len(gate.begun) == 3000
+    assert transport.written == b"answer" * 3000
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_body(client, gate, framing):
+    head, pieces, end = {
+        "length": (POST, [b"01", b"23"], b"4"),
+        "chunked": (CHUNKED, [b"2\r\n01\r\n", b"2\r\n23\r\n"], b"1\r\n4\r\n0\r\n\r\n"),
+    }[framing]
+    client.data_received(head + pieces[0])
+    assert gate.begun == [("POST", "/", pieces[0], True)]
+    client.data_received(pieces[1])
+    client.data_received(end + GET % 1)
+    (handler,) = gate.handlers
+    assert handler.heard == [("on_body", pieces[1]), ("on_body", end), ("on_body_end",)]
+    assert (client.receiving, client.request_bytes) == (False, 5)
+    client.finish(keep_alive=True)
+    assert gate.begun[1] == ("GET", "/1", b"", False)
+    assert client.request_bytes == 0
+
+
+def test_a_body_that_came_with_its_head(client, gate):
+    client.data_received(POST + b"01234")
+    assert gate.begun == [("POST", "/", b"01234", False)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "error"),
+    [(b"zz\r\n", BadRequest), (b"9\r\n012345678\r\n", BodyTooLarge)],
+)
+def test_a_body_that_is_wrong_is_told_once(client, gate, sent, error):
+    client.data_received(CHUNKED)
+    client.data_received(sent)
+    (handler,) = gate.handlers
+    assert [(name, type(value)) for name, value in handler.heard] == [("on_body_error", error)]
+    client.finish(keep_alive=True)
+    client.data_received(sent)
+    assert len(handler.heard) == 1
+
+
+def test_the_rest_of_a_body_ends_the_connection(client, transport):
+    client.data_received(POST + b"01")
+    client.finish(keep_alive=True)
+    assert transport.calls == ["write_eof"]
+    client.data_received(b"234" + GET % 1)
+    assert client.requests == 1
+
+
+def test_lingering_waits_for_a_slow_client(client, gate, transport):
+    client.data_received(b"BAD\r\n\r\n")
+    assert (gate.refused, transport.written) == ([BadRequest], b"refusal")
+    transport.buffered = 10
+    client.alarm._on_due()
+    assert "abort" not in transport.calls
+    transport.buffered = 0
+    client.alarm._on_due()
+    assert transport.calls == ["write_eof", "abort"]
+
+
+def test_one_connection_too_many(client, gate, loop):
+    second, third = Downstream(gate), Downstream(gate)
+    second.connection_made(Transport())
+    third.connection_made(Transport())
+    assert gate.refused == [ConnectionsFull]
+    third.connection_lost(None)
+    assert gate.connections == {client, second}
+
+
+def test_a_loss_is_told_to_the_exchange_and_to_nobody_twice(client, gate):
+    client.data_received(GET % 1)
+    client.connection_lost(None)
+    client.finish(keep_alive=True)
+    client.cut(reset=True)
+    assert gate.handlers[0].heard == [("on_client_gone",)]
+    assert gate.connections == set()
+    assert client.alarm.due == float("inf")
+
+
+def test_who_may_write_and_the_alarm_are_the_exchanges(client, gate):
+    client.pause_writing()
+    client.resume_writing()
+    client.data_received(GET % 1)
+    client.pause_writing()
+    client.resume_writing()
+    client.alarm._on_due()
+    assert gate.handlers[0].heard == [
+        ("on_client_writable", False), ("on_client_writable", True), ("on_alarm",),
+    ]  # fmt: skip
+
+
+def test_idle_is_between_two_requests(client, transport):
+    client.data_received(b"G")
+    client.close_idle()
+    assert transport.calls == []
+    client.data_received((GET % 1)[1:])
+    client.close_idle()
+    assert transport.calls == []
+    client.finish(keep_alive=True)
+    client.close_idle()
+    assert transport.calls == ["close"]
