@@ -3,14 +3,17 @@
 Most routes have one upstream and so one binding. A route without an upstream has one for each
 authority that callers name, so that one failing host never opens the breaker of another; their
 number is bounded, and only the first hundred have a label of their own in metrics.
+
+A reload makes new bindings, for routes may have changed in any way. What they had learnt goes on
+under its name, see `Bindings.take_over`; an exchange under way keeps the binding it has.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from proxy.clock import Random
-from proxy.config.model import Config, PolicyConfig
+from proxy.config.model import Config, Listener, PolicyConfig
 from proxy.exchange.heads import FieldRules
 from proxy.exchange.stats import RouteStats
 from proxy.http.authority import DEFAULT_PORTS, Authority
@@ -24,7 +27,7 @@ from proxy.policies.circuit_breaker import (
     CircuitBreakerConfig,
 )
 from proxy.policies.retry import RetryPolicy
-from proxy.routing.table import Route
+from proxy.routing.table import Route, RouteTable
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.registry import Upstreams
 from proxy.upstream.upstream import Upstream
@@ -48,6 +51,26 @@ class BreakerEntry:
     route: str
     upstream: str
     labelled: bool
+
+
+class _Owner(NamedTuple):
+    """Whose a breaker is: the rest of its entry."""
+
+    config: CircuitBreakerConfig
+    route: str
+    upstream: str
+    labelled: bool
+
+
+class _State(NamedTuple):
+    """Policies' state by name."""
+
+    breakers: dict[str, BreakerEntry]
+    bulkheads: dict[str, Bulkhead]
+    budgets: dict[str, RetryBudget]
+
+    def copy(self) -> "_State":
+        return _State(*map(dict, self))
 
 
 class Binding:
@@ -146,6 +169,35 @@ class Bindings:
         self.bulkheads: dict[str, Bulkhead] = {}
         self.budgets: dict[str, RetryBudget] = {}
         self.stats: dict[tuple[str, str], RouteStats] = {}
+        self._inherited = _State({}, {}, {})
+
+    def take_over(self, before: "Bindings", table: RouteTable) -> None:
+        """Go on where `before` was: it is not asked for bindings any more.
+
+        Counters and labels all stay. A breaker or budget stays with its name and settings, a
+        breaker also only with its upstream; a bulkhead with its name, and is resized. What belongs
+        to a route that `before` had used is taken now; the rest when it is first asked for, until
+        the next reload.
+        """
+        self.stats = before.stats
+        self.labels = before.labels
+        self._inherited = _State(before.breakers, before.bulkheads, before.budgets).copy()
+        routes = {route.name: route for each in Listener for route in table.of(each)}
+        for name in before._static:
+            route = routes.get(name)
+            if route is not None and route.config.upstream is not None:
+                self.of_route(route)
+        for (name, origin), old in before._dynamic.items():
+            scheme, _, authority = origin.partition("://")
+            route = routes.get(name)
+            if route is not None and (route.config.upstream is None or scheme == "connect"):
+                binding = self._bind(route, old.upstream, authority)
+                binding.used = old.used
+                self._dynamic[name, origin] = binding
+        # Breakers by endpoint point back to `before`: without this only the cycle collector
+        # could free it.
+        before._static.clear()
+        before._dynamic.clear()
 
     def of_route(self, route: Route) -> Binding:
         """The binding of a route that names its upstream."""
@@ -212,26 +264,37 @@ class Bindings:
         config = binding.policies.circuit_breaker
         if config.mode is BreakerMode.OFF:
             return
+        owner = _Owner(config, binding.route.name, binding.upstream.name, binding.labelled)
         if config.scope is BreakerScope.ENDPOINT:
 
             def of_endpoint(endpoint: Endpoint) -> CircuitBreaker:
-                return self._breaker(f"{name}:{endpoint.label}", binding)
+                return self._breaker(f"{name}:{endpoint.label}", owner)
 
             binding.endpoint_breakers = of_endpoint
+            for endpoint in binding.upstream.endpoints:
+                if f"{name}:{endpoint.label}" in self._inherited.breakers:
+                    of_endpoint(endpoint)
             return
         if config.scope is BreakerScope.UPSTREAM:
             name = self._shared_name(binding, config, self._policy(binding).circuit_breaker, name)
-        binding.breaker = self._breaker(name, binding)
+        binding.breaker = self._breaker(name, owner)
 
-    def _breaker(self, name: str, binding: Binding) -> CircuitBreaker:
+    def _breaker(self, name: str, owner: "_Owner") -> CircuitBreaker:
         entry = self.breakers.get(name)
         if entry is None:
-            config = binding.policies.circuit_breaker
-            breaker = CircuitBreaker(name, config)
-            breaker.on_transition = self._on_transition
-            entry = self.breakers[name] = BreakerEntry(
-                breaker, config, binding.route.name, binding.upstream.name, binding.labelled
-            )
+            before = self._inherited.breakers.pop(name, None)
+            if (
+                before is not None
+                and before.config == owner.config
+                and before.upstream == owner.upstream
+            ):
+                breaker = before.breaker
+            else:
+                breaker = CircuitBreaker(name, owner.config)
+                breaker.on_transition = self._on_transition
+                if before is not None:  # a counter of that name never falls
+                    breaker.transitions = before.breaker.transitions
+            entry = self.breakers[name] = BreakerEntry(breaker, *owner)
         return entry.breaker
 
     def _bulkhead(self, name: str, binding: Binding) -> Bulkhead:
@@ -240,7 +303,9 @@ class Bindings:
             name = self._shared_name(binding, config, self._policy(binding).bulkhead, name)
         bulkhead = self.bulkheads.get(name)
         if bulkhead is None:
-            bulkhead = self.bulkheads[name] = Bulkhead(name, config)
+            bulkhead = self._inherited.bulkheads.pop(name, None) or Bulkhead(name, config)
+            bulkhead.resize(config)
+            self.bulkheads[name] = bulkhead
         return bulkhead
 
     def _budget(self, name: str, binding: Binding) -> tuple[str, RetryBudget]:
@@ -249,7 +314,10 @@ class Bindings:
         name = self._shared_name(binding, config, self._policy(binding).retry.budget, name)
         budget = self.budgets.get(name)
         if budget is None:
-            budget = self.budgets[name] = RetryBudget(config)
+            budget = self._inherited.budgets.pop(name, None)
+            if budget is None or budget.config != config:
+                budget = RetryBudget(config)
+            self.budgets[name] = budget
         return name, budget
 
     def _policy(self, binding: Binding) -> PolicyConfig:

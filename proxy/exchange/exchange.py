@@ -7,31 +7,27 @@ Before commit all may be done again; after it nothing is. `_commit` is the one p
 line is crossed. Whatever happens, `_settle` gives back what is held, exactly once, and records.
 """
 
-import asyncio
 import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from proxy.errors import (
-    BulkheadFull,
-    CircuitOpen,
     ClientGone,
-    ConnectError,
     DrainCut,
     Draining,
     InternalError,
     ProxyError,
-    QueueTimeout,
-    ReceiveError,
     RequestTimeout,
     UpstreamTruncated,
 )
-from proxy.exchange.answers import error_answer, fallback_answer
+from proxy.exchange.admission import wait_for_place
+from proxy.exchange.answers import error_answer
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.attempts import make_attempts
 from proxy.exchange.binding import Binding
 from proxy.exchange.body import RequestBody
-from proxy.exchange.events import ALARM, BODY_END, GRANTED, WRITABLE
+from proxy.exchange.events import ALARM, BODY_END, WRITABLE
+from proxy.exchange.fallback import answers_failure, answers_status, fall_back
 from proxy.exchange.heads import RETRY_FIELD, caller_timeout, timeout_lines
 from proxy.exchange.relay import Relay
 from proxy.exchange.script import Script, event
@@ -39,9 +35,8 @@ from proxy.exchange.tunnel import Tunnel
 from proxy.http.request import RequestHead
 from proxy.http.response import ResponseHead
 from proxy.outcome import Condition
-from proxy.policies.bulkhead import BulkheadPermit, BulkheadRefusal, BulkheadWait
+from proxy.policies.bulkhead import BulkheadPermit
 from proxy.policies.deadline import Deadline
-from proxy.policies.fallback import FallbackConfig
 from proxy.upstream.endpoint import Endpoint
 from proxy.wire.alarm import NEVER
 from proxy.wire.downstream import Downstream
@@ -179,72 +174,27 @@ class Exchange(Script):
             self.body.set_limit(binding.policies.retry.body_limit)
         self.prefix = self.gate.request_prefix(self)
 
-    async def _queue(
-        self, binding: Binding, place: BulkheadWait | BulkheadRefusal
-    ) -> BulkheadPermit:
-        """A place in the bulkhead after a wait in its queue, if there is room to wait."""
-        bulkhead = binding.bulkhead
-        if isinstance(place, BulkheadRefusal):
-            raise BulkheadFull(
-                f"All {place.limit} places of bulkhead {bulkhead.name!r} are taken, and its "
-                f"queue of {place.max_queue} is full."
-            )
-        # From the loop, not within the call that freed the place: a long queue whose exchanges
-        # end at once would become as many calls within calls.
-        loop = asyncio.get_running_loop()
-        place.on_granted = lambda: loop.call_soon(self.wake, GRANTED)
-        try:
-            while place.permit is None:
-                happened = await self.wait(min(place.deadline, self.deadline.at))
-                if happened is ALARM and place.permit is None:
-                    if self.deadline.expired(monotonic()):
-                        raise self.request_timeout()
-                    seconds = binding.policies.bulkhead.queue_timeout
-                    raise QueueTimeout(
-                        f"No place in bulkhead {binding.bulkhead.name!r} came free within "
-                        f"{seconds:g} s (bulkhead.queue_timeout)."
-                    )
-        except Exception:
-            binding.bulkhead.abandon(place)
-            raise
-        return place.permit
-
     async def _respond(self, binding: Binding) -> None:
         """The upstream's answer, or the fallback's in its place."""
         fallback = binding.policies.fallback
         try:
             answer = binding.bulkhead.admit(self.started)
             if not isinstance(answer, BulkheadPermit):
-                answer = await self._queue(binding, answer)
+                answer = await wait_for_place(self, binding, answer)
             self._bulkhead_permit = answer
             attempt = await make_attempts(self, binding)
         except ProxyError as error:
-            if fallback is None or not fallback.covers_reason(error.reason):
+            if fallback is None or not answers_failure(self, fallback, error):
                 raise
-            if not self._can_have(fallback):
-                raise
-            await self._fall_back(binding, error, 0)
+            await fall_back(self, binding, fallback, error)
             return
-        if (
-            fallback is not None
-            and fallback.covers_status(attempt.status)
-            and self._can_have(fallback)
-        ):
+        if fallback is not None and answers_status(self, fallback, attempt.status):
             self.drop(attempt)
-            await self._fall_back(binding, None, attempt.status)
+            await fall_back(self, binding, fallback, None, attempt.status)
             return
-        await self._relay(attempt)
+        await self.pass_on(attempt)
 
-    def _can_have(self, fallback: FallbackConfig) -> bool:
-        """Not another upstream once part of the request's body is here no more.
-
-        Nor instead of a tunnel: its client would take any 2xx for one.
-        """
-        if self.method == "CONNECT":
-            return False
-        return fallback.response is not None or self.body is None or self.body.whole
-
-    async def _relay(self, attempt: Attempt, status_field: bytes = b"") -> None:
+    async def pass_on(self, attempt: Attempt, status_field: bytes = b"") -> None:
         """Commit to this response, and pass its body on to the end."""
         head = attempt.head
         assert head is not None
@@ -268,34 +218,6 @@ class Exchange(Script):
         self.keep_alive = False
         tunnel.open(head)
         await tunnel.run()
-
-    async def _fall_back(self, binding: Binding, error: ProxyError | None, received: int) -> None:
-        """The fallback instead of `error`, or of the upstream's status `received`."""
-        fallback = binding.policies.fallback
-        assert fallback is not None
-        status_field = self.gate.proxy_status.value(
-            error=error, fallback=True, received_status=received or None
-        )
-        if fallback.response is None:
-            assert binding.fallback is not None
-            attempt = Attempt(self, binding.fallback, 1, 0.0)
-            self.attempts.append(attempt)
-            try:
-                await attempt.run()
-            except (ConnectError, ReceiveError, RequestTimeout, CircuitOpen) as failure:
-                raise error or failure from None
-            self._count_fallback(binding, error)
-            await self._relay(attempt, status_field)
-            return
-        self._count_fallback(binding, error)
-        self.committed = True
-        self.status = fallback.response.status
-        self.downstream.write(fallback_answer(self.gate, self, fallback.response, status_field))
-
-    def _count_fallback(self, binding: Binding, error: ProxyError | None) -> None:
-        self.fallback = True
-        self.reason = error.reason if error is not None else ""
-        binding.stats.fallbacks += 1
 
     # --- endings ------------------------------------------------------------------------------
 
