@@ -114,6 +114,9 @@ REQUESTS = [
     request("POST /x HTTP/1.1", "Content-Length: 30") + b"0123",
     request("PUT /x HTTP/1.1", "Transfer-Encoding: chunked") + b"3\r\n012\r\n",
     request("POST /x HTTP/1.1", "Content-Length: 4", "Expect: 100-continue"),
+    request("GET /x HTTP/1.1") + request("HEAD /x HTTP/1.1"),
+    request("GET /x HTTP/1.1", "Connection: upgrade", "Upgrade: echo"),
+    b"CONNECT 10.0.0.7:443 HTTP/1.1\r\nHost: 10.0.0.7:443\r\n\r\n",
 ]
 RESPONSES = [
     response(200, b"hello"),
@@ -126,6 +129,7 @@ RESPONSES = [
     response(503, b"sorry"),
     response(429, b"", "Retry-After: 1"),
     response(500, b"", "Connection: close"),
+    b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nhi",
     b"llo",
     b"0\r\n\r\n",
 ]
