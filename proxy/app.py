@@ -21,7 +21,7 @@ from proxy.lifecycle import Lifecycle
 from proxy.routing.table import RouteTable
 from proxy.telemetry import events
 from proxy.telemetry.access_log import AccessLog
-from proxy.telemetry.line_writer import LineWriter
+from proxy.telemetry.line_writer import LineWriter, descriptor_of
 from proxy.telemetry.metrics import registry_of
 from proxy.upstream.registry import Upstreams
 from proxy.wire.downstream import Downstream
@@ -30,7 +30,6 @@ from proxy.wire.upstream import UpstreamConnection
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel's own limit may be lower."""
 _FLUSH_SECONDS = 1.0
-_STDOUT, _STDERR = 1, 2
 
 _log = logging.getLogger("proxy.app")
 
@@ -42,7 +41,7 @@ class CannotListen(Exception):
 def run(loaded: Loaded, config_path: Path | None) -> int:
     """Serve until told to end. The exit status: 0, 3 for a drain that cut, 1 for no address."""
     _raise_file_limit(loaded.config)
-    log = LineWriter(_STDERR)
+    log = LineWriter(descriptor_of(sys.stderr))
     handler = events.install(log, loaded.config.access_log.format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -65,7 +64,7 @@ class _Proxy:
         self._loaded = loaded
         self._config = config = loaded.config
         self._log = log
-        self._access = LineWriter(_STDOUT)
+        self._access = LineWriter(descriptor_of(sys.stdout))
         self._upstreams = Upstreams(config.upstreams, UpstreamConnection)
         bindings = Bindings(config, self._upstreams, random.random, events.breaker_transition)
         access_log = AccessLog(config.access_log, random.random, self._access)
@@ -158,8 +157,8 @@ class _Proxy:
         """Let the last answers leave; what is still there after a moment will not be read."""
         gates = self._gateway.gates.values()
         for _ in range(int(_FLUSH_SECONDS / 0.02)):
-            if not any(gate.connections for gate in gates):
-                return
+            if self._lifecycle.at_once or not any(gate.connections for gate in gates):
+                break
             await asyncio.sleep(0.02)
         for gate in gates:
             for connection in tuple(gate.connections):

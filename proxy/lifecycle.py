@@ -72,6 +72,11 @@ class Lifecycle:
     def ready(self) -> bool:
         return self.phase is Phase.SERVING and len(self._servers) == len(Listener)
 
+    @property
+    def at_once(self) -> bool:
+        """A second signal came: nothing is waited for any more."""
+        return self._at_once.is_set()
+
     def serving(self, listener: Listener, server: asyncio.Server) -> None:
         """A listener is open."""
         self._servers[listener] = server
