@@ -8,7 +8,9 @@ line is crossed. Whatever happens, `_settle` gives back what is held, exactly on
 """
 
 import logging
+from collections.abc import Generator
 from time import monotonic
+from types import coroutine
 from typing import TYPE_CHECKING, Any
 
 from proxy.errors import (
@@ -30,10 +32,9 @@ from proxy.exchange.events import ALARM, BODY_END, WRITABLE
 from proxy.exchange.fallback import answers_failure, answers_status, fall_back
 from proxy.exchange.heads import RETRY_FIELD, caller_timeout, timeout_lines
 from proxy.exchange.relay import Relay
-from proxy.exchange.script import Script, event
+from proxy.exchange.script import Script
 from proxy.exchange.tunnel import Tunnel
 from proxy.http.request import RequestHead
-from proxy.http.response import ResponseHead
 from proxy.outcome import Condition
 from proxy.policies.bulkhead import BulkheadPermit
 from proxy.policies.deadline import Deadline
@@ -84,6 +85,7 @@ class Exchange(Script):
         "shortened",
         "started",
         "status",
+        "status_field",
         "trace",
         "tried",
         "upstream",
@@ -132,6 +134,7 @@ class Exchange(Script):
         self.route = ""
         self.upstream = ""
         self.status = 0
+        self.status_field = b""
         self.reason = ""
         self.duration = 0.0
         self.bytes_in = 0
@@ -148,7 +151,26 @@ class Exchange(Script):
         try:
             self.binding = binding = self.gate.bind(self.head)
             self._enter(binding)
-            await self._respond(binding)
+            fallback = binding.policies.fallback
+            answered_by: Attempt | None
+            try:
+                place = binding.bulkhead.admit(self.started)
+                if not isinstance(place, BulkheadPermit):
+                    place = await wait_for_place(self, binding, place)
+                self._bulkhead_permit = place
+                answered_by = attempt = await make_attempts(self, binding)
+            except ProxyError as error:
+                if fallback is None or not answers_failure(self, fallback, error):
+                    raise
+                answered_by = await fall_back(self, binding, fallback, error)
+            else:
+                if fallback is not None and answers_status(self, fallback, attempt.status):
+                    self.drop(attempt)
+                    answered_by = await fall_back(self, binding, fallback, None, attempt.status)
+            if answered_by is not None:
+                relay = self._commit(answered_by)
+                if relay.goes_on:
+                    await relay.run()
         except ProxyError as error:
             self._conclude(error)
         except Exception:  # noqa: BLE001 - one request's bug must not become another's outage
@@ -174,50 +196,21 @@ class Exchange(Script):
             self.body.set_limit(binding.policies.retry.body_limit)
         self.prefix = self.gate.request_prefix(self)
 
-    async def _respond(self, binding: Binding) -> None:
-        """The upstream's answer, or the fallback's in its place."""
-        fallback = binding.policies.fallback
-        try:
-            answer = binding.bulkhead.admit(self.started)
-            if not isinstance(answer, BulkheadPermit):
-                answer = await wait_for_place(self, binding, answer)
-            self._bulkhead_permit = answer
-            attempt = await make_attempts(self, binding)
-        except ProxyError as error:
-            if fallback is None or not answers_failure(self, fallback, error):
-                raise
-            await fall_back(self, binding, fallback, error)
-            return
-        if fallback is not None and answers_status(self, fallback, attempt.status):
-            self.drop(attempt)
-            await fall_back(self, binding, fallback, None, attempt.status)
-            return
-        await self.pass_on(attempt)
-
-    async def pass_on(self, attempt: Attempt, status_field: bytes = b"") -> None:
-        """Commit to this response, and pass its body on to the end."""
+    def _commit(self, attempt: Attempt) -> Relay | Tunnel:
+        """This response it is: from here on nothing can be done again."""
         head = attempt.head
         assert head is not None
         self.status = head.status
-        if head.status == 101 or self.method == "CONNECT":
-            await self._tunnel(attempt, head)
-            return
-        self.relay = relay = Relay(self, attempt)
+        relay: Relay | Tunnel
+        if head.status == 101 or self.head.method == "CONNECT":
+            self.keep_alive = False
+            relay = Tunnel(self, attempt)
+        else:
+            relay = Relay(self, attempt)
+        self.relay = relay
         self.committed = True
-        relay.commit(head, status_field)
-        if not attempt.ended:
-            await relay.pass_on()
-        relay.end()
-        if self.downstream.write_paused:
-            await relay.flush()
-
-    async def _tunnel(self, attempt: Attempt, head: ResponseHead) -> None:
-        """Commit to a tunnel; what `request` and `attempt` limited is over with that."""
-        self.relay = tunnel = Tunnel(self, attempt)
-        self.committed = True
-        self.keep_alive = False
-        tunnel.open(head)
-        await tunnel.run()
+        relay.commit(head)
+        return relay
 
     # --- endings ------------------------------------------------------------------------------
 
@@ -273,13 +266,15 @@ class Exchange(Script):
 
     # --- waiting ------------------------------------------------------------------------------
 
-    async def wait(self, until: float) -> Any:
+    @coroutine
+    def wait(self, until: float) -> Generator[None, Any, Any]:
         """What happens next; ALARM at `until` (monotonic seconds) at the latest.
 
+        Awaited like any coroutine; being a generator it can wait for `wake` by itself.
         Raises what ends the exchange or the attempt: a ProxyError that something woke it with.
         """
         self.downstream.alarm.set(until if until < self.cutoff else self.cutoff)
-        happened = await event()
+        happened = yield
         if isinstance(happened, ProxyError):
             raise happened
         if happened is ALARM and monotonic() >= self.cutoff:

@@ -42,9 +42,10 @@ async def fall_back(
     fallback: FallbackConfig,
     error: ProxyError | None,
     received_status: int = 0,
-) -> None:
+) -> Attempt | None:
     """Answer in the place of `error`, or of the upstream's `received_status`.
 
+    The attempt whose response is to be committed; None: the answer is a fixed one, and is out.
     Raises the original failure where the other upstream fails too.
     """
     gate = exchange.gate
@@ -60,12 +61,13 @@ async def fall_back(
         except (ConnectError, ReceiveError, RequestTimeout, CircuitOpen) as failure:
             raise error or failure from None
         _count(exchange, binding, error)
-        await exchange.pass_on(attempt, status_field)
-        return
+        exchange.status_field = status_field
+        return attempt
     _count(exchange, binding, error)
     exchange.committed = True
     exchange.status = fallback.response.status
     exchange.downstream.write(fallback_answer(gate, exchange, fallback.response, status_field))
+    return None
 
 
 def _count(exchange: "Exchange", binding: Binding, error: ProxyError | None) -> None:

@@ -14,9 +14,13 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Relay:
-    """Passes one response on. `ends_by_close`: the connection's end will be the body's end."""
+    """Passes one response on.
 
-    __slots__ = ("_attempt", "_chunks", "_exchange", "ends_by_close")
+    `goes_on`: after the commit there is something left to wait for, in `run`. `ends_by_close`:
+    the connection's end will be the body's end.
+    """
+
+    __slots__ = ("_attempt", "_chunks", "_exchange", "ends_by_close", "goes_on")
 
     def __init__(self, exchange: "Exchange", attempt: Attempt) -> None:
         self._exchange = exchange
@@ -25,8 +29,9 @@ class Relay:
         # whole body from a part of one.
         self._chunks = False
         self.ends_by_close = False
+        self.goes_on = False
 
-    def commit(self, head: ResponseHead, status_field: bytes) -> None:
+    def commit(self, head: ResponseHead) -> None:
         """The head goes to the client: from here on nothing can be done again."""
         exchange = self._exchange
         attempt = self._attempt
@@ -35,6 +40,7 @@ class Relay:
         if rules is not None:
             lines = rules.apply(lines)
         framing = self._framing(head)
+        status_field = exchange.status_field
         if not status_field and len(exchange.attempts) > 1:
             status_field = exchange.gate.proxy_status.value(attempts=len(exchange.attempts))
         if attempt.ended and exchange.downstream.receiving:
@@ -43,11 +49,15 @@ class Relay:
         piece = self._framed(attempt.piece) if attempt.piece else b""
         # Head and body as one write; `own` ends with the empty line.
         data = b"".join((head.status_line, *lines, framing, own, piece))
-        exchange.activity = monotonic()
         downstream = exchange.downstream
         downstream.write(data)
         if downstream.write_paused and attempt.connection is not None:
             attempt.connection.pause_reading()
+        if attempt.ended:
+            self._end()
+        if not attempt.ended or downstream.write_paused:
+            exchange.activity = monotonic()
+            self.goes_on = True
 
     def _framing(self, head: ResponseHead) -> bytes:
         """How the client is told where the body ends (RFC 9112 section 6.3)."""
@@ -75,26 +85,28 @@ class Relay:
         exchange.activity = monotonic()
         exchange.downstream.write(self._framed(piece))
 
-    async def pass_on(self) -> None:
-        """Until the upstream's body has ended."""
+    async def run(self) -> None:
+        """Until the upstream's body has ended, and the client has all of it.
+
+        But for what the socket's buffers hold.
+        """
         exchange = self._exchange
-        while not self._attempt.ended:
+        attempt = self._attempt
+        if not attempt.ended:
+            while not attempt.ended:
+                await exchange.wait(exchange.idle_at)
+                self._check_idle()
+            self._end()
+        while exchange.downstream.write_paused:
             await exchange.wait(exchange.idle_at)
             self._check_idle()
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """The body has ended: say so, and give the connection back."""
         exchange = self._exchange
         if self._chunks:
             exchange.downstream.write(_LAST_CHUNK)
         exchange.take_back(self._attempt, reusable=True)
-
-    async def flush(self) -> None:
-        """Until the client has all of it, but for what the socket's buffers hold."""
-        exchange = self._exchange
-        while exchange.downstream.write_paused:
-            await exchange.wait(exchange.idle_at)
-            self._check_idle()
 
     def _check_idle(self) -> None:
         exchange = self._exchange

@@ -3,8 +3,8 @@
 An exchange reads as one coroutine, but no event loop's task stands behind it: whoever has news
 for it calls `wake`, and the coroutine goes on at once, inside that call, to its next wait. That
 saves a task (2.9 µs) and a future's detour through the loop for every wait (1.8 µs), and makes
-whole exchanges testable without a loop. The price: such a coroutine may wait for nothing but
-`event()`.
+whole exchanges testable without a loop. The price: such a coroutine may wait for nothing but what
+ends in a bare `yield`: `Exchange.wait`, or `event()`.
 """
 
 from collections import deque

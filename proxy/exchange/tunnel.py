@@ -42,6 +42,7 @@ class ConnectAttempt(Attempt):
 class Tunnel:
     """One tunnel, in the place of a relay. `ends_by_close`: a tunnel has no other end."""
 
+    goes_on = True
     __slots__ = ("_attempt", "_client_ended", "_exchange", "_told_client", "ends_by_close")
 
     def __init__(self, exchange: "Exchange", attempt: Attempt) -> None:
@@ -51,7 +52,7 @@ class Tunnel:
         self._told_client = False
         self.ends_by_close = False
 
-    def open(self, head: ResponseHead) -> None:
+    def commit(self, head: ResponseHead) -> None:
         """Tell the client, and let flow what either side has sent already."""
         exchange = self._exchange
         upgrade = head.held.get(b"upgrade")

@@ -67,11 +67,12 @@ class FieldSink:
         self.lines: list[bytes] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        kind = self._names.get(name)
-        if kind is None:
+        try:
+            kind = self._names[name]
+        except KeyError:
             kind = self._learn(name)
         if kind is _GOES_ON:
-            self.lines.append(b"%b: %b\r\n" % (name, value))
+            self.lines.append(b"".join((name, b": ", value, b"\r\n")))  # half the time of %
         elif kind in self.held:
             self.held[kind].append(value.rstrip(_WHITE))
         else:
