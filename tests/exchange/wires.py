@@ -24,6 +24,7 @@ class Transport:
         self.written = bytearray()
         self.reading = True
         self.full = self.fills = False
+        self.peer_ended = False
         self.eof_written = False
         self.ended_by = ""
         self.lost = False
@@ -84,12 +85,15 @@ class Transport:
 
     def deliver(self, data):
         assert self.reading, "delivered while reading was paused"
-        if not self.ended_by:
+        if not self.ended_by and not self.peer_ended:
             self._protocol.data_received(data)
 
     def end(self):
         """The peer has closed its side."""
-        if not self.ended_by and not self._protocol.eof_received():
+        if self.ended_by or self.peer_ended:
+            return
+        self.peer_ended = True
+        if not self._protocol.eof_received():
             self.close()
 
     def reset(self):

@@ -97,7 +97,7 @@ policies:
             body_limit: 12B, backoff: {initial: 100ms, jitter: none}}
     circuit_breaker: {minimum_calls: 3, window: {size: 4}, counts: COUNTS, scope: SCOPE,
                       open_for: {initial: 1s}, half_open: {calls: 2, max_wait: 3s}}
-    bulkhead: {max_concurrent: 2, max_queue: 2, queue_timeout: 1s}
+    bulkhead: {max_concurrent: 1, max_queue: 2, queue_timeout: 1s}
     FALLBACK
 routes: [{name: shop, upstream: shop}]
 """
@@ -134,16 +134,19 @@ RESPONSES = [
     b"0\r\n\r\n",
 ]
 BODIES = [b"4567", b"1\r\n0\r\n", b"0\r\n\r\n"]
-STEPS = st.one_of(
-    st.tuples(st.just("ask"), st.integers(0, 5), st.sampled_from(REQUESTS)),
-    st.tuples(st.just("body"), st.integers(0, 5), st.sampled_from(BODIES)),
-    st.tuples(st.sampled_from(["leave", "reset", "full", "drain"]), st.integers(0, 5)),
-    st.tuples(st.sampled_from(["accept", "refuse"])),
-    st.tuples(st.just("answer"), st.integers(0, 5), st.sampled_from(RESPONSES)),
-    st.tuples(st.sampled_from(["lose", "break", "stuck", "unstuck"]), st.integers(0, 5)),
+INDEX = st.integers(0, 5)
+ASK = st.tuples(st.just("ask"), INDEX, st.sampled_from(REQUESTS))
+ANSWER = st.tuples(st.just("answer"), INDEX, st.sampled_from(RESPONSES))
+ACCEPT = st.tuples(st.just("accept"))
+FAULTS = st.one_of(
+    st.tuples(st.just("body"), INDEX, st.sampled_from(BODIES)),
+    st.tuples(st.sampled_from(["leave", "reset", "full", "drain"]), INDEX),
+    st.tuples(st.sampled_from(["lose", "break", "stuck", "unstuck"]), INDEX),
     st.tuples(st.just("pass"), st.sampled_from([0.05, 0.11, 0.5, 1.01, 2.01, 5.01])),
-    st.tuples(st.just("cut")),
-)  # fmt: skip
+    st.tuples(st.sampled_from(["refuse", "cut"])),
+)
+# Mostly what makes exchanges go on, or the faults would seldom find one in its later states.
+STEPS = st.sampled_from([ASK, ASK, ACCEPT, ANSWER, ANSWER, FAULTS, FAULTS]).flatmap(lambda one: one)
 
 
 class Books:
@@ -221,7 +224,7 @@ def turn(peer, name, *data):
     st.sampled_from(["route", "upstream", "endpoint"]),
     st.sampled_from(FALLBACKS),
     st.sampled_from(["0s", "3s"]),
-    st.lists(STEPS, max_size=40),
+    st.lists(STEPS, min_size=10, max_size=50),
 )
 def test_nothing_is_lost_whatever_happens(counts, scope, fallback, longest, steps):
     text = FAULTY.replace("COUNTS", counts).replace("SCOPE", scope)
@@ -230,10 +233,13 @@ def test_nothing_is_lost_whatever_happens(counts, scope, fallback, longest, step
         begun, ended = count_exchanges(stage)
         for one in steps:
             step(stage, *one)
-            assert stage.bulkhead_in_use() <= 2
+            assert stage.bulkhead_in_use() <= 1
             assert len(stage.gate().in_flight) == len(begun) - len(ended)
         for client in stage.clients:
             client.reset()
+        for server in stage.servers:
+            if server.closed == "close" and server.transport.full:
+                server.read_on()  # the last bytes of a tunnel may still have to leave
         stage.assert_at_rest()
         assert len(ended) == len(set(ended)) == len(begun)
         assert books.lent == books.returned
