@@ -107,4 +107,4 @@ class Tunnel:
             # Not given back: the pool takes it off its books when it is closed, and what was
             # sent just now still has to leave.
             connection.detach()
-            connection.close()
+            connection.leave_tunnel()

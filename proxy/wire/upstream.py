@@ -18,6 +18,7 @@ from proxy.http.request import HEAD_END
 from proxy.http.response import ResponseHead, parse_response_head
 from proxy.wire.flow import FlowControlled
 
+LINGER_SECONDS = 1.0
 MAX_HEAD_BYTES = 64 * 1024
 """Of a response. Above it the upstream is taken for broken (Envoy's default is 60 KiB)."""
 
@@ -129,6 +130,11 @@ class UpstreamConnection(FlowControlled):
         """Nothing more will be sent; what comes still does."""
         if not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
+
+    def leave_tunnel(self) -> None:
+        """Close; what was written last gets a moment to leave, and no more than that."""
+        self.close()
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
 
     def detach(self) -> None:
         """The exchange has lost interest: it hears nothing more."""
