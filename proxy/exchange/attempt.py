@@ -193,7 +193,8 @@ class Attempt:
     def _send(self, connection: UpstreamConnection) -> None:
         exchange = self._exchange
         body = exchange.body
-        head = exchange.attempt_head(self)
+        exchange.activity = now = monotonic()
+        head = exchange.attempt_head(self, now)
         if body is None:
             data = head
         else:
@@ -201,7 +202,6 @@ class Attempt:
             data = head + held if held else head
             if body.flowing:
                 self.pause_clocks()
-        exchange.activity = monotonic()
         asked = exchange.head
         connection.begin(
             self,
@@ -288,8 +288,8 @@ class Attempt:
             exchange.downstream.resume_reading()
         else:
             exchange.downstream.pause_reading()
-            if writable:
-                self._exchange.activity = monotonic()
+        if writable:
+            exchange.activity = monotonic()
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ def _verdict(failures: OutcomeSet, outcome: Outcome) -> Verdict:
 
 async def _retrying(exchange: "Exchange", binding: Binding) -> Attempt:
     number, wait = 1, 0.0
-    kind = ConnectAttempt if exchange.method == "CONNECT" else Attempt
+    kind = ConnectAttempt if exchange.head.method == "CONNECT" else Attempt
     on = binding.policies.retry.on
     while True:
         attempt = kind(exchange, binding, number, wait)

@@ -13,6 +13,7 @@ from time import monotonic
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
+from proxy.config.model import Listener
 from proxy.errors import (
     ClientGone,
     DrainCut,
@@ -30,7 +31,7 @@ from proxy.exchange.binding import Binding
 from proxy.exchange.body import RequestBody
 from proxy.exchange.events import ALARM, BODY_END, WRITABLE
 from proxy.exchange.fallback import answers_failure, answers_status, fall_back
-from proxy.exchange.heads import RETRY_FIELD, caller_timeout, timeout_lines
+from proxy.exchange.heads import GRPC_TIMEOUT_FIELD, RETRY_FIELD, caller_timeout, timeout_lines
 from proxy.exchange.relay import Relay
 from proxy.exchange.script import Script
 from proxy.exchange.tunnel import Tunnel
@@ -62,7 +63,6 @@ class Exchange(Script):
         "body",
         "bytes_in",
         "bytes_out",
-        "client",
         "committed",
         "cutoff",
         "deadline",
@@ -72,15 +72,11 @@ class Exchange(Script):
         "gate",
         "head",
         "holds_breaker",
-        "host",
+        "id",
         "keep_alive",
-        "listener",
-        "method",
-        "path",
         "prefix",
         "reason",
         "relay",
-        "request_id",
         "route",
         "shortened",
         "started",
@@ -102,13 +98,8 @@ class Exchange(Script):
         self._bulkhead_permit: BulkheadPermit | None = None
         self.downstream = downstream
         self.head = head
-        self.listener = gate.listener
-        self.client = downstream.client
-        self.method = head.method
-        self.host = head.host
-        self.path = head.path
         self.keep_alive = head.keep_alive
-        self.request_id = gate.request_id(head)
+        self.id = gate.request_id(head)
         self.trace = gate.trace(head)
         self.body = (
             RequestBody(
@@ -139,6 +130,32 @@ class Exchange(Script):
         self.duration = 0.0
         self.bytes_in = 0
         self.bytes_out = 0
+
+    # What only a record is asked for is not kept a second time for every request.
+
+    @property
+    def client(self) -> str:
+        return self.downstream.client
+
+    @property
+    def host(self) -> str:
+        return self.head.host
+
+    @property
+    def listener(self) -> Listener:
+        return self.gate.listener
+
+    @property
+    def method(self) -> str:
+        return self.head.method
+
+    @property
+    def path(self) -> str:
+        return self.head.path
+
+    @property
+    def request_id(self) -> str:
+        return self.id.decode("ascii")
 
     @property
     def trace_id(self) -> str:
@@ -310,22 +327,21 @@ class Exchange(Script):
 
     # --- what the attempts ask and say --------------------------------------------------------
 
-    def attempt_head(self, attempt: Attempt) -> bytes:
+    def attempt_head(self, attempt: Attempt, now: float) -> bytes:
         """The request's head for this attempt: what is the same for all, and its own fields."""
-        gate = self.gate
+        propagator = self.gate.propagator
         held = self.head.held
-        parts = [self.prefix, gate.propagator.inject(self.trace, gate.propagator.new_span_id())]
+        own = propagator.inject(self.trace, propagator.new_span_id())
         if attempt.number > 1:
-            parts.append(b"X-Retry-Attempt: %d\r\n" % (attempt.number - 1))
+            own += b"X-Retry-Attempt: %d\r\n" % (attempt.number - 1)
         elif RETRY_FIELD in held:
-            parts.append(b"X-Retry-Attempt: " + held[RETRY_FIELD][0] + b"\r\n")
+            own += b"X-Retry-Attempt: " + held[RETRY_FIELD][0] + b"\r\n"
         if attempt.binding.policies.timeouts.propagate:
-            left = self.deadline.remaining(monotonic())
-            parts.append(timeout_lines(left, grpc=b"grpc-timeout" in held))
-        if self.head.expects_continue and self.body is not None and not self.body.started:
-            parts.append(b"Expect: 100-continue\r\n")
-        parts.append(b"\r\n")
-        return b"".join(parts)
+            own += timeout_lines(self.deadline.remaining(now), grpc=GRPC_TIMEOUT_FIELD in held)
+        body = self.body
+        if body is not None and not body.started and self.head.expects_continue:
+            own += b"Expect: 100-continue\r\n"
+        return b"".join((self.prefix, own, b"\r\n"))
 
     def on_informational(self, data: bytes) -> None:
         """A 1xx goes on to clients that can know it (RFC 9110 section 15.2)."""

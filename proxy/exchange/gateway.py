@@ -31,7 +31,7 @@ from proxy.http.authority import DEFAULT_PORTS
 from proxy.http.problem import ProxyStatus
 from proxy.http.random_hex import HexStrip
 from proxy.http.request import RequestHead, RequestParser
-from proxy.http.request_id import new_request_id, valid_request_id
+from proxy.http.request_id import RequestIds, valid_request_id
 from proxy.http.tracing import Propagator, TraceContext
 from proxy.routing.egress import EgressRules
 from proxy.routing.table import RouteTable
@@ -70,7 +70,7 @@ class ListenerGate:
         self._inbound = listener is Listener.INBOUND
         self._via = gateway.via
         self._via_and_id = b"Via: %b\r\nX-Request-Id: " % gateway.via
-        self._random_hex = gateway.random_hex
+        self._new_request_id = gateway.request_ids.new
         self._routes = gateway.table.of(listener)
         held = HELD_FOR_EXCHANGE | gateway.propagator.names
         if self._inbound:
@@ -90,7 +90,7 @@ class ListenerGate:
 
     def refuse(self, downstream: Downstream, error: ProxyError) -> None:
         """Answer what never became a request, and record it."""
-        request_id = new_request_id(self._random_hex)
+        request_id = self._new_request_id().decode("ascii")
         downstream.write(refusal_answer(self, error, request_id))
         self._gateway.refused(self.listener, downstream.client, error, request_id)
 
@@ -135,19 +135,19 @@ class ListenerGate:
         if passes >= MAX_PASSES:
             raise Loop(f"The request has passed this proxy {passes} times before (Via).")
 
-    def request_id(self, head: RequestHead) -> str:
+    def request_id(self, head: RequestHead) -> bytes:
         """The caller's if it is a usable one, else a new one."""
         given = head.held.get(REQUEST_ID_FIELD)
         if given is not None and valid_request_id(given[0]):
-            return given[0].decode("ascii")
-        return new_request_id(self._random_hex)
+            return given[0]
+        return self._new_request_id()
 
     def trace(self, head: RequestHead) -> TraceContext:
         """The trace that a request belongs to."""
         names = self.propagator.names
         held = head.held
         if names.isdisjoint(held):
-            return self.propagator.extract(())
+            return self.propagator.begin()
         return self.propagator.extract(
             [(name, value) for name in names if name in held for value in held[name]]
         )
@@ -166,14 +166,14 @@ class ListenerGate:
             lines=head.lines if rules is None else rules.apply(head.lines),
             via=self._via,
             forwarded=forwarded_lines(head, exchange.client, b"http") if self._inbound else b"",
-            request_id=exchange.request_id.encode("ascii"),
+            request_id=exchange.id,
         )
 
     def response_fields(self, exchange: Exchange, status_field: bytes) -> bytes:
         """The proxy's own fields of a response, and the empty line that ends its head."""
         if self.closing:
             exchange.keep_alive = False
-        fields = self._via_and_id + exchange.request_id.encode("ascii")
+        fields = self._via_and_id + exchange.id
         if status_field:
             fields += b"\r\nProxy-Status: " + status_field
         if not exchange.keep_alive:
@@ -184,7 +184,7 @@ class ListenerGate:
 
     def tunnel_fields(self, exchange: Exchange) -> bytes:
         """The proxy's own fields of the head that opens a tunnel, and its empty line."""
-        return self._via_and_id + exchange.request_id.encode("ascii") + b"\r\n\r\n"
+        return self._via_and_id + exchange.id + b"\r\n\r\n"
 
     def before_answer(self, exchange: Exchange) -> None:
         """While the gate closes, each response is its connection's last."""
@@ -233,6 +233,7 @@ class Gateway:
         self.proxy_status = ProxyStatus(config.service)
         self.via = b"1.1 " + (_NOT_IN_TOKEN.sub("-", config.service) or "proxy").encode("ascii")
         self.random_hex = HexStrip(randbytes).draw
+        self.request_ids = RequestIds(randbytes)
         self.propagator = Propagator(
             [form.value for form in config.tracing.propagate],
             config.tracing.sample,

@@ -67,7 +67,7 @@ class Relay:
             return b"Content-Length: %d\r\n" % head.length
         exchange = self._exchange
         to_1_0 = exchange.head.minor == 0
-        if exchange.method == "HEAD" or head.status == 304:
+        if exchange.head.method == "HEAD" or head.status == 304:
             return b"Transfer-Encoding: chunked\r\n" if head.chunked and not to_1_0 else b""
         if to_1_0:
             self.ends_by_close = True

@@ -63,7 +63,7 @@ class TraceContext:
     `sampling` the decision in full. `tracestate` is one field's value, b"" for none.
     """
 
-    __slots__ = ("flags", "own", "parent_id", "sampled", "sampling", "trace_id", "tracestate")
+    __slots__ = ("flags", "parent_id", "sampling", "trace_id", "tracestate")
 
     def __init__(
         self,
@@ -76,10 +76,16 @@ class TraceContext:
         self.trace_id = trace_id
         self.parent_id = parent_id
         self.flags = flags
-        self.sampled = flags & SAMPLED == SAMPLED
         self.sampling = sampling
         self.tracestate = tracestate
-        self.own = parent_id is None
+
+    @property
+    def sampled(self) -> bool:
+        return self.flags & SAMPLED == SAMPLED
+
+    @property
+    def own(self) -> bool:
+        return self.parent_id is None
 
 
 class Propagator:
@@ -110,7 +116,7 @@ class Propagator:
     def extract(self, fields: Fields) -> TraceContext:
         """The context of a request: `fields` are those in `names`, lower-case name and value."""
         if not fields:
-            return self._begin(_DEFER)
+            return self.begin()
         alone = _DEFER  # a decision that came without a trace
         for form in self._formats:
             if form is _TRACECONTEXT:
@@ -125,7 +131,7 @@ class Propagator:
                 return self._continue_b3(b3.trace_id, b3, fields)
             if alone is _DEFER:
                 alone = b3.sampling
-        return self._begin(alone)
+        return self.begin(alone)
 
     def inject(self, context: TraceContext, span_id: str, parent_id: str | None = None) -> bytes:
         """The header lines, each with its CRLF, for a request sent by span `span_id`.
@@ -135,9 +141,8 @@ class Propagator:
         lines = b""
         for form in self._formats:
             if form is _TRACECONTEXT:
-                lines += (
-                    "traceparent: 00-" + context.trace_id + "-" + span_id + _FLAGS[context.flags]
-                ).encode()
+                flags = _FLAGS[context.flags]
+                lines += f"traceparent: 00-{context.trace_id}-{span_id}{flags}".encode()
                 if context.tracestate:
                     lines += b"tracestate: " + context.tracestate + b"\r\n"
                 continue
@@ -148,12 +153,16 @@ class Propagator:
 
     def new_span_id(self) -> str:
         """16 lower-case hex digits, never all zero."""
-        return self._random_hex(16).replace(_NO_SPAN, _FIRST_SPAN)
+        drawn = self._random_hex(16)
+        return drawn if drawn != _NO_SPAN else _FIRST_SPAN
 
-    def _begin(self, sampling: Sampling) -> TraceContext:
+    def begin(self, sampling: Sampling = _DEFER) -> TraceContext:
+        """A new trace, where a request brought none."""
         # The random flag of level 2 stays unset: there are parsers that follow level 1 to the
         # letter and refuse a traceparent with any flag but sampled.
-        trace_id = self._random_hex(32).replace(_NO_TRACE, _FIRST_TRACE)
+        trace_id = self._random_hex(32)
+        if trace_id == _NO_TRACE:
+            trace_id = _FIRST_TRACE
         if sampling is _DEFER and self._sample <= 0:
             return TraceContext(trace_id, None, 0, sampling)
         sampling = self._decide(sampling)
