@@ -2,6 +2,7 @@
 
 Either side may end its half first (RFC 9110 section 9.3.6); the other goes on. What ends a
 tunnel: both halves ended, one side gone, no byte either way for `timeouts.idle`, or the drain.
+A side that speaks TLS with the proxy has no halves: its end is the tunnel's.
 """
 
 from time import monotonic
@@ -98,6 +99,8 @@ class Tunnel:
                 if attempt.ended and not self._told_client:
                     self._told_client = True
                     exchange.downstream.end_tunnel()
+                    if attempt.connection is None or not attempt.connection.half_closes:
+                        break
                 if monotonic() >= exchange.idle_at:
                     break
         except ClientGone:

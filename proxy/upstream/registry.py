@@ -95,6 +95,10 @@ class Upstreams:
             if self._by_name.get(name) is not upstream:
                 upstream.close()
 
+    async def renew_tls(self) -> None:
+        """Take over CAs, certificates and keys that have changed, for connections to come."""
+        await self._contexts.renew()
+
     def close(self) -> None:
         """Close what is idle, and give up every look-up and connect; busy connections finish.
 

@@ -4,14 +4,15 @@ At least TLS 1.2; ALPN offers HTTP/1.1 alone; certificates are verified unless t
 """
 
 import asyncio
+import logging
 import ssl
+from dataclasses import dataclass
 from functools import partial
 
 from proxy.config.model import UpstreamTls
 from proxy.errors import TlsFailure
-from proxy.upstream.resolver import describe
-
-ALPN = ["http/1.1"]
+from proxy.file_watch import FileWatch
+from proxy.wire.tls import harden, load_identity, openssl_code, reason_of
 
 # X509_V_ERR_* of OpenSSL's <openssl/x509_vfy.h>, as SSLCertVerificationError.verify_code.
 _NOT_YET_VALID = 9
@@ -21,6 +22,9 @@ _WRONG_NAME = frozenset({62, 64})
 
 # SSLError.reason where the other side's first bytes were no TLS record.
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+
+
+_log = logging.getLogger("proxy.tls")
 
 
 class CertificateFailure(TlsFailure):
@@ -35,26 +39,36 @@ def client_context(tls: UpstreamTls | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=tls.ca)
     except (OSError, ValueError) as error:
-        raise TlsFailure(f"The CA file {tls.ca} cannot be used: {_reason(error)}.") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(ALPN)
+        raise TlsFailure(f"The CA file {tls.ca} cannot be used: {reason_of(error)}.") from error
+    harden(context)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if tls.cert is not None:
         try:
-            # A password callback that fails: without one OpenSSL asks on the terminal.
-            context.load_cert_chain(tls.cert, tls.key, _no_password)
+            load_identity(context, tls.cert, tls.key)
         except (OSError, ValueError) as error:
             raise TlsFailure(
                 f"The client certificate {tls.cert} with the key {tls.key or tls.cert} "
-                f"cannot be used: {_reason(error)}."
+                f"cannot be used: {reason_of(error)}."
             ) from error
     return context
 
 
-def _no_password() -> str:
-    raise ValueError("the key is encrypted, and keys with a password are not supported")
+@dataclass(slots=True)
+class _Built:
+    """A context, and the files that it was made of. `stale`: they changed, and were no use."""
+
+    context: ssl.SSLContext
+    watch: FileWatch
+    stale: bool = False
+    warned: str = ""
+
+
+def _build(tls: UpstreamTls | None) -> _Built:
+    # The first look comes first: what changes while it is being read has changed.
+    watch = FileWatch((tls.ca, tls.cert, tls.key) if tls is not None else ())
+    return _Built(client_context(tls), watch)
 
 
 class TlsContexts:
@@ -64,23 +78,48 @@ class TlsContexts:
     """
 
     def __init__(self) -> None:
-        self._built: dict[UpstreamTls | None, ssl.SSLContext] = {}
-        self._building: dict[UpstreamTls | None, asyncio.Future[ssl.SSLContext]] = {}
+        self._built: dict[UpstreamTls | None, _Built] = {}
+        self._building: dict[UpstreamTls | None, asyncio.Future[_Built]] = {}
 
     async def get(self, tls: UpstreamTls | None) -> ssl.SSLContext:
         """Raises TlsFailure where a file cannot be used; the next call tries again."""
-        context = self._built.get(tls)
-        if context is not None:
-            return context
+        built = self._built.get(tls)
+        if built is not None:
+            return built.context
         building = self._building.get(tls)
         if building is None:
             loop = asyncio.get_running_loop()
-            building = self._building[tls] = loop.run_in_executor(None, client_context, tls)
+            building = self._building[tls] = loop.run_in_executor(None, _build, tls)
             building.add_done_callback(partial(self._finish, tls))
         # One who gives up waiting does not spoil it for the others.
-        return await asyncio.shield(building)
+        return (await asyncio.shield(building)).context
 
-    def _finish(self, tls: UpstreamTls | None, building: asyncio.Future[ssl.SSLContext]) -> None:
+    async def renew(self) -> None:
+        """Build anew what was built of files that have changed, for connections to come.
+
+        Files that cannot be used (half of a pair may be new) change nothing: one warning, and
+        they are tried again each time.
+        """
+        for tls, built in tuple(self._built.items()):
+            if tls is not None and (built.watch.changed() or built.stale):
+                await self._renew(tls, built)
+
+    async def _renew(self, tls: UpstreamTls, built: _Built) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            built.context = await loop.run_in_executor(None, client_context, tls)
+        except TlsFailure as error:
+            built.stale = True
+            if built.warned != error.detail:
+                built.warned = error.detail
+                _log.warning("%s What was loaded before stays in use.", error.detail)
+            return
+        built.stale = False
+        built.warned = ""
+        names = ", ".join(path for path in (tls.ca, tls.cert, tls.key) if path is not None)
+        _log.info("upstream TLS: new files, in use from the next connection: %s", names)
+
+    def _finish(self, tls: UpstreamTls | None, building: asyncio.Future[_Built]) -> None:
         del self._building[tls]
         if not building.cancelled() and building.exception() is None:
             self._built[tls] = building.result()
@@ -90,13 +129,13 @@ def tls_failure(error: OSError, where: str, server_name: str) -> TlsFailure:
     """The failure for an error of a handshake with `where`, expected to be `server_name`."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return CertificateFailure(_certificate_detail(error, where, server_name))
-    if isinstance(error, ssl.SSLError) and _openssl_reason(error) in _NO_TLS:
+    if isinstance(error, ssl.SSLError) and openssl_code(error) in _NO_TLS:
         return TlsFailure(
             f"{where} does not speak TLS on this port: check the port, or use http:// for it."
         )
     if isinstance(error, ssl.SSLError):
         return TlsFailure(
-            f"The TLS handshake with {where} failed ({_reason(error)}): compare the protocol "
+            f"The TLS handshake with {where} failed ({reason_of(error)}): compare the protocol "
             "versions of both sides, and see whether it asks for a client certificate."
         )
     return TlsFailure(
@@ -123,16 +162,3 @@ def _certificate_detail(error: ssl.SSLCertVerificationError, where: str, server_
             f"({message}): set tls.ca to that CA's certificate."
         )
     return f"The certificate of {where} was refused: {message}."
-
-
-def _openssl_reason(error: Exception) -> str | None:
-    """OpenSSL's reason code. Errors that Python's own code raises have no such attribute."""
-    return getattr(error, "reason", None)
-
-
-def _reason(error: Exception) -> str:
-    """OpenSSL's reason code in lower case words, else the system's sentence."""
-    code = _openssl_reason(error) if isinstance(error, ssl.SSLError) else None
-    if code:
-        return code.replace("_", " ").lower()
-    return describe(error)

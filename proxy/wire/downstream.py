@@ -148,7 +148,7 @@ class Downstream(FlowControlled):
             self._state = _HEAD
             self._next()
         else:
-            self._linger()
+            self._linger(more=self.receiving or bool(self._buffer))
 
     def begin_tunnel(self) -> bytes:
         """Pass bytes on as they are from now on; those that have come already."""
@@ -158,9 +158,13 @@ class Downstream(FlowControlled):
         return early
 
     def end_tunnel(self) -> None:
-        """Nothing more will be sent; what the client sends still goes on."""
-        if not self._transport.is_closing() and self._transport.can_write_eof():
+        """Nothing more will be sent; what the client sends still goes on, if not under TLS."""
+        if self._transport.is_closing():
+            return
+        if self.half_closes:
             self._transport.write_eof()
+        else:
+            self._transport.close()
 
     def cut(self, *, reset: bool = False) -> None:
         """Close without an end to what was begun, so that nothing looks whole that is not.
@@ -181,7 +185,7 @@ class Downstream(FlowControlled):
     def close_idle(self) -> None:
         """Close if no request is under way."""
         if self.idle:
-            self._transport.close()
+            self._close()
 
     # --- what the event loop does -------------------------------------------------------------
 
@@ -217,10 +221,10 @@ class Downstream(FlowControlled):
         """The client sends no more. In the middle of an exchange that counts as gone."""
         if self._state is _TUNNEL and self.handler is not None:
             self.handler.on_client_end()
-            return True
+            return self.half_closes
         if self._state is _HEAD and self._buffer:
             self._refuse(BadRequest("The connection ended in the middle of a request's head."))
-            return True
+            return self.half_closes
         if self.handler is not None:
             self._transport.abort()  # closing would wait until all that is written is taken
         return False
@@ -247,7 +251,7 @@ class Downstream(FlowControlled):
             seconds = self._gate.limits.header_timeout
             self._refuse(HeaderTimeout(f"No whole request head came within {seconds:g} s."))
         else:
-            self._transport.close()
+            self._close()
 
     # --- requests -----------------------------------------------------------------------------
 
@@ -359,7 +363,7 @@ class Downstream(FlowControlled):
         self.receiving = False
         self._buffer = b""
         self._gate.refuse(self, error)
-        self._linger()
+        self._linger(more=True)
 
     def _refuse_connection(self) -> None:
         limit = self._gate.limits.connections
@@ -370,10 +374,25 @@ class Downstream(FlowControlled):
         now = monotonic()
         if self._transport.get_write_buffer_size() and now < self._linger_until:
             self.alarm.set(now + LINGER_SECONDS)
-        else:
+        elif self.half_closes or self._transport.is_closing():
             self._transport.abort()
+        else:
+            self._transport.close()  # its end has not been sent yet, see `_linger`
 
-    def _linger(self) -> None:
+    def _close(self) -> None:
+        """Nothing was begun, and nothing will be."""
+        self._transport.close()
+        if not self.half_closes:
+            # TLS then waits for the client's end, and a client that sleeps in a pool sends none.
+            self._state = _LINGER
+            self.alarm.set(monotonic() + LINGER_SECONDS)
+
+    def _linger(self, *, more: bool) -> None:
+        """`more`: something may still come from the client.
+
+        Under TLS sending cannot end alone, and the end may be the response's. So where nothing
+        more is to come the connection is closed at once, else when it has been read for a while.
+        """
         self._state = _LINGER
         self.receiving = False
         self._buffer = b""
@@ -382,9 +401,11 @@ class Downstream(FlowControlled):
         self.alarm.set(now + LINGER_SECONDS)
         if self._transport.is_closing():
             return  # it was cut, and may never get rid of what is written
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
         self.resume_reading()
+        if self.half_closes:
+            self._transport.write_eof()
+        elif not more:
+            self._end_lingering()
 
 
 def _body_too_large(limit: int) -> BodyTooLarge:

@@ -29,6 +29,11 @@ class FlowControlled(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self.write = self._transport.write
 
+    @property
+    def half_closes(self) -> bool:
+        """Whether sending can end while receiving goes on. Not under TLS: Python's ends both."""
+        return self._transport.can_write_eof()
+
     def pause_reading(self) -> None:
         if self._reading and not self._transport.is_closing():
             self._reading = False

@@ -13,6 +13,7 @@ ROOT = Path(proxy.__file__).parent
 FLOORS = {
     "clock": 0,
     "errors": 0,
+    "file_watch": 0,
     "outcome": 0,
     "units": 0,
     "policies": 1,
@@ -29,6 +30,8 @@ FLOORS = {
     "__main__": 8,
     "app": 8,
     "lifecycle": 8,
+    "reload": 8,
+    "tls_renewal": 8,
     "demo": 8,
 }
 TOP = 8

@@ -1,0 +1,55 @@
+"""Looks every second whether certificates, keys or CAs on disk are new, and has them taken over."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any
+
+from proxy.upstream.registry import Upstreams
+from proxy.wire.tls import ListenerContext
+
+INTERVAL = 1.0
+"""Seconds between two looks: a few stat calls each."""
+
+_log = logging.getLogger("proxy.tls")
+
+
+class TlsRenewal:
+    """A task from `start` to `stop`, both called within the event loop."""
+
+    def __init__(
+        self,
+        listeners: Iterable[ListenerContext],
+        upstreams: Upstreams,
+        *,
+        interval: float = INTERVAL,
+    ) -> None:
+        # Reading a file may wait for a disk: a thread does it.
+        self._renewals: list[Callable[[], Coroutine[Any, Any, None]]] = [
+            partial(asyncio.to_thread, listener.renew) for listener in listeners
+        ]
+        self._renewals.append(upstreams.renew_tls)
+        self._interval = interval
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Return when nothing is being looked at any more. Without a `start`: nothing to do."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            for renew in self._renewals:
+                try:
+                    await renew()
+                except Exception:  # noqa: BLE001 - a bug here must not end what is to come
+                    _log.exception("internal error while TLS files were renewed")

@@ -1,0 +1,132 @@
+"""TLS of the listeners, and what TLS is the same towards upstreams.
+
+At least TLS 1.2; ALPN names HTTP/1.1 alone; keys are not encrypted. With `client_ca` a client has
+to show a certificate, in every handshake: sessions are not resumed then, so that a CA which is
+taken off the list is off it at once.
+"""
+
+import logging
+import ssl
+
+from proxy.config.model import ListenerTls
+from proxy.file_watch import FileWatch
+
+CLOSE_TIMEOUT = 10.0
+"""Seconds for a client to read what is left to read, and to answer close_notify with its own."""
+
+_log = logging.getLogger("proxy.tls")
+
+
+class UnusableTls(Exception):
+    """Files of a listener's TLS cannot be used; the text names key, file and reason."""
+
+
+def harden(context: ssl.SSLContext) -> None:
+    """What holds for every context of the proxy."""
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+
+
+def load_identity(context: ssl.SSLContext, cert: str, key: str | None) -> None:
+    """Load a certificate chain and its key (None: it is in the same file).
+
+    OSError or ValueError: they cannot be used, `reason_of` says why. Then the context is spoilt.
+    """
+    for path in (cert, key or cert):
+        # OpenSSL does not say which of the two it did not find.
+        with open(path, "rb"):
+            pass
+    # A password callback that fails: without one OpenSSL asks on the terminal.
+    context.load_cert_chain(cert, key, _no_password)
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted, and keys with a password are not supported")
+
+
+def openssl_code(error: Exception) -> str | None:
+    """OpenSSL's reason code. Errors that Python's own code raises have no such attribute."""
+    return getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
+
+
+def reason_of(error: Exception) -> str:
+    """Why a file cannot be used or a handshake failed: in OpenSSL's or the system's words."""
+    code = openssl_code(error)
+    if code:
+        return code.replace("_", " ").lower()
+    if isinstance(error, ssl.SSLError):
+        return "not a PEM file of that kind" if "PEM lib" in str(error) else str(error.args[-1])
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return where + error.strerror
+    return str(error) or type(error).__name__
+
+
+class ListenerContext:
+    """The TLS of one listener. `context` is the one to serve with, for ever.
+
+    New handshakes get the certificate, and are held to the CAs, that were loaded last; those that
+    are over are not touched.
+    """
+
+    def __init__(self, key: str, tls: ListenerTls) -> None:
+        """`key`: where in the configuration it stands. Raises UnusableTls."""
+        self._key = key
+        self._tls = tls
+        self._watch = FileWatch((tls.cert, tls.key, tls.client_ca))
+        self._warned = ""
+        self._stale = False
+        # A handshake begins in `context`, and is then handed over to the latest: what can be
+        # loaded into a context can be added to, but not taken away again.
+        self._latest = self.context = _server_context(key, tls)
+        self.context.sni_callback = self._hand_over
+
+    def renew(self) -> None:
+        """Take over the files if they have changed; if they cannot be used, the old ones stay.
+
+        Blocks while it reads them. Call it again and again: an unusable file is looked at every
+        time until it is usable, and is worth one warning.
+        """
+        if not self._watch.changed() and not self._stale:
+            return
+        try:
+            self._latest = _server_context(self._key, self._tls)
+        except UnusableTls as error:
+            self._stale = True
+            if self._warned != str(error):
+                self._warned = str(error)
+                _log.warning("%s; what was loaded before stays in use", error)
+            return
+        self._stale = False
+        self._warned = ""
+        _log.info("%s: new files, in use from the next handshake", self._key)
+
+    def _hand_over(
+        self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext
+    ) -> None:
+        """OpenSSL asks in every handshake, whether the client names a server or not."""
+        connection.context = self._latest
+
+
+def _server_context(key: str, tls: ListenerTls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    harden(context)
+    try:
+        load_identity(context, tls.cert, tls.key)
+    except (OSError, ValueError) as error:
+        raise UnusableTls(
+            f"{key}: the certificate {tls.cert} with the key {tls.key} cannot be used: "
+            f"{reason_of(error)}"
+        ) from error
+    if tls.client_ca is None:
+        return context
+    try:
+        context.load_verify_locations(tls.client_ca)
+    except (OSError, ValueError) as error:
+        raise UnusableTls(
+            f"{key}.client_ca: the file {tls.client_ca} cannot be used: {reason_of(error)}"
+        ) from error
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
+    return context
