@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -16,15 +17,18 @@ from proxy.admin.server import AdminServer
 from proxy.config.loading import Loaded
 from proxy.config.model import Address, Config, Listener
 from proxy.exchange.binding import Bindings
-from proxy.exchange.gateway import Gateway, ListenerGate
+from proxy.exchange.gateway import Gateway, ListenerGate, Observer
 from proxy.lifecycle import Lifecycle
+from proxy.reload import Reloader
 from proxy.routing.table import RouteTable
 from proxy.telemetry import events
 from proxy.telemetry.access_log import AccessLog
 from proxy.telemetry.line_writer import LineWriter, descriptor_of
 from proxy.telemetry.metrics import registry_of
+from proxy.tls_renewal import TlsRenewal
 from proxy.upstream.registry import Upstreams
 from proxy.wire.downstream import Downstream
+from proxy.wire.tls import CLOSE_TIMEOUT, ListenerContext, UnusableTls
 from proxy.wire.upstream import UpstreamConnection
 
 BACKLOG = 4096
@@ -39,57 +43,100 @@ class CannotListen(Exception):
 
 
 def run(loaded: Loaded, config_path: Path | None) -> int:
-    """Serve until told to end. The exit status: 0, 3 for a drain that cut, 1 for no address."""
+    """Serve until told to end. The exit status: 0, 3 for a drain that cut, 1 for no address,
+    2 for certificates or keys of a listener that cannot be used.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     _raise_file_limit(loaded.config)
     log = LineWriter(descriptor_of(sys.stderr))
     handler = events.install(log, loaded.config.access_log.format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(loaded, log))
+            return runner.run(_serve(loaded, config_path, log, handler))
     except CannotListen as error:
         print(f"resilience-proxy: {error}", file=sys.stderr)
         return 1
+    except UnusableTls as error:
+        print(f"resilience-proxy: {error}", file=sys.stderr)
+        return 2
     finally:
         events.uninstall(handler)
 
 
-async def _serve(loaded: Loaded, log: LineWriter) -> int:
-    return await _Proxy(loaded, log).serve()
+async def _serve(
+    loaded: Loaded, path: Path | None, log: LineWriter, events_handler: events.EventHandler
+) -> int:
+    return await _Proxy(loaded, path, log, events_handler).serve()
 
 
 class _Proxy:
     """One process's worth of proxy; built within its event loop."""
 
-    def __init__(self, loaded: Loaded, log: LineWriter) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        path: Path | None,
+        log: LineWriter,
+        events_handler: events.EventHandler,
+    ) -> None:
         self._loaded = loaded
         self._config = config = loaded.config
         self._log = log
+        self._events_handler = events_handler
         self._access = LineWriter(descriptor_of(sys.stdout))
         self._upstreams = Upstreams(config.upstreams, UpstreamConnection)
-        bindings = Bindings(config, self._upstreams, random.random, events.breaker_transition)
-        access_log = AccessLog(config.access_log, random.random, self._access)
         self._gateway = Gateway(
             config,
             table=RouteTable(config),
             upstreams=self._upstreams,
-            bindings=bindings,
+            bindings=self._bindings(config),
             random=random.random,
-            observers=[access_log.record],
+            observers=self._observers(config),
         )
         self._lifecycle = Lifecycle(self._gateway, config.drain, loaded.filename)
         registry = registry_of(self._gateway, self._lifecycle, (self._access, self._log))
-        self._admin = AdminServer(self._gateway, self._lifecycle, registry)
+        self._reloader = Reloader(loaded, path, self._lifecycle, self._adopt)
+        self._admin = AdminServer(self._gateway, self._lifecycle, registry, self._reloader.reload)
         self._servers: list[asyncio.Server] = []
+        self._tls = {
+            listener: ListenerContext(f"listeners.{listener.value}.tls", tls)
+            for listener in Listener
+            if (tls := config.listeners.of(listener).tls) is not None
+        }
+        self._tls_renewal = TlsRenewal(self._tls.values(), self._upstreams)
+
+    def _bindings(self, config: Config) -> Bindings:
+        return Bindings(config, self._upstreams, random.random, events.breaker_transition)
+
+    def _observers(self, config: Config) -> list[Observer]:
+        return [AccessLog(config.access_log, random.random, self._access).record]
+
+    def _adopt(self, config: Config) -> None:
+        """Swap another configuration in. Within one step of the loop: nobody sees half of it."""
+        table, observers = RouteTable(config), self._observers(config)
+        self._upstreams.reconfigure(config.upstreams)
+        bindings = self._bindings(config)
+        bindings.take_over(self._gateway.bindings, table)
+        self._gateway.adopt(config, table=table, bindings=bindings, observers=observers)
+        self._lifecycle.reconfigure(config.drain)
+        for listener, context in self._tls.items():
+            tls = config.listeners.of(listener).tls
+            if tls is not None:  # as it is: turning TLS off takes a restart
+                context.use(tls)
+        self._events_handler.use(config.access_log.format)
 
     async def serve(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             name = signal.Signals(number).name
             loop.add_signal_handler(number, self._lifecycle.on_signal, name)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.on_signal)
         try:
             bound = await self._open()
             self._announce(bound)
             _quiet_collector()
+            self._reloader.start()
+            self._tls_renewal.start()
             return await self._lifecycle.ended()
         finally:
             await self._close()
@@ -103,12 +150,8 @@ class _Proxy:
             raise _cannot("admin.address", self._config.admin.address, error) from None
         bound["admin"] = str(Address(host, port))
         self._gateway.own_addresses.add(host, port)
-        addresses = {
-            Listener.OUTBOUND: self._config.listeners.outbound.address,
-            Listener.INBOUND: self._config.listeners.inbound.address,
-        }
-        for listener, address in addresses.items():
-            server = await self._listen(listener, address)
+        for listener in Listener:
+            server = await self._listen(listener, self._config.listeners.of(listener).address)
             self._servers.append(server)
             host, port = server.sockets[0].getsockname()[:2]
             bound[listener.value] = str(Address(host, port))
@@ -119,9 +162,16 @@ class _Proxy:
     async def _listen(self, listener: Listener, address: Address) -> asyncio.Server:
         gate: ListenerGate = self._gateway.gates[listener]
         loop = asyncio.get_running_loop()
+        tls: dict[str, Any] = {}
+        if listener in self._tls:
+            tls = {
+                "ssl": self._tls[listener].context,
+                "ssl_handshake_timeout": gate.limits.header_timeout,
+                "ssl_shutdown_timeout": CLOSE_TIMEOUT,
+            }
         try:
             return await loop.create_server(
-                lambda: Downstream(gate), address.host, address.port, backlog=BACKLOG
+                lambda: Downstream(gate), address.host, address.port, backlog=BACKLOG, **tls
             )
         except OSError as error:
             raise _cannot(f"listeners.{listener.value}.address", address, error) from None
@@ -130,10 +180,11 @@ class _Proxy:
         """Where it serves, and how to use that: for whoever started it by hand."""
         source = self._loaded.filename or "none: the embedded default"
         port = bound["outbound"].rpartition(":")[2]
+        scheme = "https" if Listener.OUTBOUND in self._tls else "http"
         lines = (
             f"resilience-proxy is serving (configuration: {source})",
             f"  outbound  {bound['outbound']}   the service's own calls:  "
-            f"export HTTP_PROXY=http://127.0.0.1:{port}",
+            f"export HTTP_PROXY={scheme}://127.0.0.1:{port}",
             f"  inbound   {bound['inbound']}   its callers come in here, on to "
             f"{self._config.upstreams['app'].endpoints[0]}",
             f"  admin     {bound['admin']}   /status /metrics /health/ready",
@@ -142,6 +193,8 @@ class _Proxy:
             self._log.write(line.encode() + b"\n")
 
     async def _close(self) -> None:
+        await self._reloader.stop()
+        await self._tls_renewal.stop()
         for server in self._servers:
             server.close()
         for gate in self._gateway.gates.values():

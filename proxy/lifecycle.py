@@ -22,9 +22,11 @@ from enum import Enum
 from time import monotonic, time
 from typing import Any
 
+from proxy.admin.controls import Reload
 from proxy.config.model import DrainConfig, Listener
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.gateway import Gateway
+from proxy.telemetry.timestamps import Timestamps
 
 IDLE_GRACE = 1.0
 """Seconds before idle inbound connections are closed: who is about to send may still do so."""
@@ -62,7 +64,7 @@ class Lifecycle:
         self.config_file = config_file
         self.config_loaded_at = time()
         self.last_reload: Mapping[str, Any] | None = None
-        self.reloads: Mapping[str, int] = {}
+        self.reloads = {"applied": 0, "rejected": 0}
 
     @property
     def draining(self) -> bool:
@@ -80,6 +82,23 @@ class Lifecycle:
     def serving(self, listener: Listener, server: asyncio.Server) -> None:
         """A listener is open."""
         self._servers[listener] = server
+
+    def reconfigure(self, config: DrainConfig) -> None:
+        """A drain that has begun keeps its end."""
+        self._config = config
+
+    def reloaded(self, outcome: Reload, trigger: str) -> None:
+        """Remember what became of a reload."""
+        now = time()
+        self.reloads[outcome.result] += 1
+        if outcome.applied:
+            self.config_loaded_at = now
+        self.last_reload = {
+            "result": outcome.result,
+            "time": Timestamps().text(now),
+            "trigger": trigger,
+            "problems": list(outcome.problems),
+        }
 
     # --- asking for the end -------------------------------------------------------------------
 

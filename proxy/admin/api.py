@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -12,7 +12,7 @@ from prometheus_client.exposition import choose_encoder
 
 from proxy.admin import views
 from proxy.admin.access import refusal
-from proxy.admin.controls import Controls
+from proxy.admin.controls import Controls, Rejection, Reload
 from proxy.admin.problems import problem, problems
 from proxy.clock import Clock
 from proxy.config import effective
@@ -38,11 +38,13 @@ class AdminApi:
         gateway: Gateway,
         controls: Controls,
         registry: CollectorRegistry,
+        reload: Callable[[str], Awaitable[Reload]],
         clock: Clock = time.monotonic,
     ) -> None:
         self._gateway = gateway
         self._controls = controls
         self._registry = registry
+        self._reload = reload
         self._clock = clock
 
     def application(self) -> web.Application:
@@ -65,6 +67,7 @@ class AdminApi:
             web.get("/routes", self.routes),
             web.get("/config", self.config),
             web.post("/drain", self.drain),
+            web.post("/reload", self.reload),
             # Names have colons, and may have slashes: the order is what follows the last one.
             web.post("/circuit-breakers/{name:.+}/{order:[^/]+}", self.order),
         ]
@@ -147,6 +150,18 @@ class AdminApi:
             "in_flight": views.in_flight_counts(self._gateway),
         }
         return _json(document, 200 if over else 202)
+
+    async def reload(self, request: web.Request) -> web.Response:
+        """Read the configuration file again: 200, or 409 or 422 where nothing has changed.
+
+        422: the file has problems; 409: it is fine, but the process as it runs cannot take it.
+        """
+        outcome = await self._reload("POST /reload")
+        if outcome.rejection is None:
+            return _json({"result": outcome.result, "problems": list(outcome.problems)})
+        status = 422 if outcome.rejection is Rejection.INVALID else 409
+        detail = f"Nothing has changed: {outcome.rejection.value}."
+        return problem(status, detail, outcome.problems)
 
     async def order(self, request: web.Request) -> web.Response:
         """Force a breaker open, disable it, or reset it; the answer is the breaker as it is now."""

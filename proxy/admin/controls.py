@@ -1,9 +1,36 @@
 """What the admin side may ask of the process's life: floor 8 does it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol
 
 from proxy.telemetry.observed import Lifecycle
+
+
+class Rejection(Enum):
+    """Why a reload changed nothing."""
+
+    INVALID = "the file has problems"
+    NEEDS_RESTART = "it changes what only a restart can change"
+    NO_FILE = "there is no file"
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """What became of a reload. Of one that was applied, `problems` are the file's warnings."""
+
+    problems: tuple[str, ...]
+    rejection: Rejection | None
+
+    @property
+    def applied(self) -> bool:
+        return self.rejection is None
+
+    @property
+    def result(self) -> str:
+        """For documents and metrics."""
+        return "applied" if self.applied else "rejected"
 
 
 class Controls(Lifecycle, Protocol):

@@ -1,6 +1,7 @@
 """Every error of the admin API as a problem document (RFC 9457); no traceback ever leaves here."""
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from aiohttp import web
@@ -9,13 +10,17 @@ from aiohttp.typedefs import Handler
 from proxy.telemetry import events
 
 
-def problem(status: int, detail: str) -> web.Response:
-    """`type` about:blank: the status says it all, and `title` is its phrase (section 4.2.1)."""
+def problem(status: int, detail: str, problems: Sequence[str] = ()) -> web.Response:
+    """`type` about:blank: the status says it all, and `title` is its phrase (section 4.2.1).
+
+    `problems`, where there are some, are a member of their own.
+    """
     document = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
+        **({"problems": list(problems)} if problems else {}),
     }
     return web.Response(
         status=status, text=json.dumps(document) + "\n", content_type="application/problem+json"

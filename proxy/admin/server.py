@@ -2,13 +2,14 @@
 
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 
 from proxy.admin.api import AdminApi
-from proxy.admin.controls import Controls
+from proxy.admin.controls import Controls, Reload
 from proxy.config.model import Address
 from proxy.telemetry.observed import Gateway
 
@@ -30,8 +31,15 @@ _log.addFilter(_worth_logging)
 class AdminServer:
     """Started once, stopped once."""
 
-    def __init__(self, gateway: Gateway, controls: Controls, registry: CollectorRegistry) -> None:
-        self._application = AdminApi(gateway, controls, registry).application()
+    def __init__(
+        self,
+        gateway: Gateway,
+        controls: Controls,
+        registry: CollectorRegistry,
+        reload: Callable[[str], Awaitable[Reload]],
+    ) -> None:
+        """`reload` gets a word on who asked."""
+        self._application = AdminApi(gateway, controls, registry, reload).application()
         self._runner: web.AppRunner | None = None
 
     async def start(self, address: Address) -> tuple[str, int]:

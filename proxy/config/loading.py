@@ -1,7 +1,7 @@
 """From a file to a `Config`, or to all of its problems at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path as FilePath
 
@@ -12,6 +12,7 @@ from proxy.config.keys import CONFIG, default_service, sections
 from proxy.config.model import Config
 from proxy.config.problems import ConfigError, Mark, Problem, Problems
 from proxy.config.sources import Sources
+from proxy.file_watch import FileWatch
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 EMBEDDED = "default.yaml"
@@ -19,12 +20,16 @@ EMBEDDED = "default.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A valid configuration. `filename` is as it was given, None for the embedded default."""
+    """A valid configuration. `filename` is as it was given, None for the embedded default.
+
+    `watch` had its first look before the file was read, so that no change is missed.
+    """
 
     config: Config
     warnings: tuple[Problem, ...]
     sources: Sources
     filename: str | None
+    watch: FileWatch | None = None
 
 
 def load(path: FilePath | None, environ: Mapping[str, str]) -> Loaded:
@@ -33,8 +38,10 @@ def load(path: FilePath | None, environ: Mapping[str, str]) -> Loaded:
         text = resources.files("proxy.config").joinpath(EMBEDDED).read_text("utf-8")
         return _load(text, EMBEDDED, environ, embedded=True)
     problems = Problems(str(path))
+    watch = FileWatch((str(path),))
     try:
-        return load_text(_read(path, problems), str(path), environ)
+        loaded = load_text(_read(path, problems), str(path), environ)
+        return replace(loaded, watch=watch)
     except Unreadable:
         raise ConfigError(problems.sorted()) from None
 

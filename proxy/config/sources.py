@@ -37,8 +37,12 @@ class Sources:
 
     def of(self, path: Path) -> str:
         """``file:line`` of the key at this path, or that it is a built-in default."""
+        return self.place(path) or BUILT_IN
+
+    def place(self, path: Path) -> str | None:
+        """``file:line`` of the key at this path, None where the file does not give it."""
         mark = self._given.get(path)
-        return BUILT_IN if mark is None or not self._filename else f"{self._filename}:{mark.line}"
+        return None if mark is None or not self._filename else f"{self._filename}:{mark.line}"
 
     def route(self, route: RouteConfig) -> str:
         """``file:line`` of the route itself."""

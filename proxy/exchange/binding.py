@@ -70,7 +70,7 @@ class _State(NamedTuple):
     budgets: dict[str, RetryBudget]
 
     def copy(self) -> "_State":
-        return _State(*map(dict, self))
+        return _State(dict(self.breakers), dict(self.bulkheads), dict(self.budgets))
 
 
 class Binding:

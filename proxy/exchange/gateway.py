@@ -57,17 +57,29 @@ class ListenerGate:
     """
 
     def __init__(self, listener: Listener, gateway: "Gateway") -> None:
-        config = gateway.config
         self.listener = listener
-        self.limits: LimitsConfig = config.limits
         self.connections: set[Downstream] = set()
         self.in_flight: set[Exchange] = set()
         self.closing = False
         self.last_active = monotonic()
-        self.proxy_status = gateway.proxy_status
-        self.propagator = gateway.propagator
         self._gateway = gateway
         self._inbound = listener is Listener.INBOUND
+        self._scheme = b"http" if gateway.config.listeners.inbound.tls is None else b"https"
+        self._configure()
+
+    def renew(self) -> None:
+        """The gateway has another configuration: it holds from the next request on."""
+        former = FormerGate(self)
+        for exchange in self.in_flight:
+            if exchange.gate is self:
+                exchange.gate = former
+        self._configure()
+
+    def _configure(self) -> None:
+        gateway, listener = self._gateway, self.listener
+        self.limits: LimitsConfig = gateway.config.limits
+        self.proxy_status = gateway.proxy_status
+        self.propagator = gateway.propagator
         self._via = gateway.via
         self._via_and_id = b"Via: %b\r\nX-Request-Id: " % gateway.via
         self._new_request_id = gateway.request_ids.new
@@ -76,7 +88,7 @@ class ListenerGate:
         if self._inbound:
             held |= FORWARDED_FIELDS
         self.parser = RequestParser(
-            held, max_url=config.limits.url_bytes, max_fields=config.limits.headers
+            held, max_url=self.limits.url_bytes, max_fields=self.limits.headers
         )
 
     # --- what a client's connection asks ------------------------------------------------------
@@ -165,7 +177,9 @@ class ListenerGate:
             host=head.host_text if rewrite_host is None else rewrite_host,
             lines=head.lines if rules is None else rules.apply(head.lines),
             via=self._via,
-            forwarded=forwarded_lines(head, exchange.client, b"http") if self._inbound else b"",
+            forwarded=forwarded_lines(head, exchange.client, self._scheme)
+            if self._inbound
+            else b"",
             request_id=exchange.id,
         )
 
@@ -210,8 +224,30 @@ class ListenerGate:
         gateway.tell(exchange)
 
 
+class FormerGate(ListenerGate):
+    """A gate as it was before a reload, for the exchanges that had begun by then.
+
+    They finish with the names and trace headers that they began with; what is of the listener
+    itself is its gate's.
+    """
+
+    def __init__(self, gate: ListenerGate) -> None:
+        vars(self).update(vars(gate))
+        self._gate = gate
+
+    def response_fields(self, exchange: Exchange, status_field: bytes) -> bytes:
+        self._gate.before_answer(exchange)
+        return super().response_fields(exchange, status_field)
+
+    def before_answer(self, exchange: Exchange) -> None:
+        self._gate.before_answer(exchange)
+
+    def settled(self, exchange: Exchange) -> None:
+        self._gate.settled(exchange)
+
+
 class Gateway:
-    """Everything that carries requests, built from one configuration."""
+    """Everything that carries requests, under one configuration at a time."""
 
     def __init__(
         self,
@@ -223,26 +259,48 @@ class Gateway:
         random: Random,
         observers: Sequence[Observer] = (),
     ) -> None:
-        self.config = config
-        self.table = table
-        self.egress = EgressRules(config.egress)
         self.upstreams = upstreams
-        self.bindings = bindings
         self.observers = list(observers)
         self.own_addresses = OwnAddresses()
-        self.proxy_status = ProxyStatus(config.service)
-        self.via = b"1.1 " + (_NOT_IN_TOKEN.sub("-", config.service) or "proxy").encode("ascii")
         self.random_hex = HexStrip(randbytes).draw
         self.request_ids = RequestIds(randbytes)
+        self._random = random
+        self._configure(config, table, bindings)
+        self.gates: Mapping[Listener, ListenerGate] = {
+            listener: ListenerGate(listener, self) for listener in Listener
+        }
+
+    def adopt(
+        self,
+        config: Config,
+        *,
+        table: RouteTable,
+        bindings: Bindings,
+        observers: Sequence[Observer],
+    ) -> None:
+        """Go on under another configuration, from the next request of every connection on.
+
+        Exchanges that have begun finish under the one they began with. `bindings` have taken over
+        from the present ones, and the upstreams are reconfigured.
+        """
+        self.observers = list(observers)
+        self._configure(config, table, bindings)
+        for gate in self.gates.values():
+            gate.renew()
+
+    def _configure(self, config: Config, table: RouteTable, bindings: Bindings) -> None:
+        self.config = config
+        self.table = table
+        self.bindings = bindings
+        self.egress = EgressRules(config.egress)
+        self.proxy_status = ProxyStatus(config.service)
+        self.via = b"1.1 " + (_NOT_IN_TOKEN.sub("-", config.service) or "proxy").encode("ascii")
         self.propagator = Propagator(
             [form.value for form in config.tracing.propagate],
             config.tracing.sample,
             random_hex=self.random_hex,
-            random=random,
+            random=self._random,
         )
-        self.gates: Mapping[Listener, ListenerGate] = {
-            listener: ListenerGate(listener, self) for listener in Listener
-        }
 
     def refused(self, listener: Listener, client: str, error: ProxyError, request_id: str) -> None:
         """Count and report what never became a request."""

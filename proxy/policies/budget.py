@@ -50,9 +50,11 @@ class RetryBudget:
         "_retries",
         "_retry_slots",
         "_width",
+        "config",
     )
 
     def __init__(self, config: BudgetConfig) -> None:
+        self.config = config
         self._ratio = config.ratio
         self._reserve = config.min_per_second * config.window + _ROUNDING
         self._width = config.window / _BUCKETS

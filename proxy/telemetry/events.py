@@ -85,6 +85,10 @@ class EventHandler(logging.Handler):
         super().__init__()
         self._writer: TakesLines = writer
         self._flush = writer.flush
+        self.use(log_format)
+
+    def use(self, log_format: LogFormat) -> None:
+        """The format from the next line on."""
         self.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from unit.telemetry.fakes import FakeGateway, FakeLifecycle
 
+from proxy.admin.controls import Reload
 from proxy.admin.server import AdminServer
 from proxy.config.model import Address
 from proxy.telemetry.metrics import registry_of
@@ -54,8 +55,14 @@ class Admin:
         self.gateway = FakeGateway()
         self.controls = FakeControls()
         registry = registry_of(self.gateway, self.controls, [])
-        self.server = AdminServer(self.gateway, self.controls, registry)
+        self.server = AdminServer(self.gateway, self.controls, registry, self._reload)
+        self.outcome = Reload((), None)
+        self.reloads: list[str] = []
         self.port = 0
+
+    async def _reload(self, trigger: str) -> Reload:
+        self.reloads.append(trigger)
+        return self.outcome
 
     async def ask(
         self, method: str, target: str, headers: Mapping[str, str] | None = None

@@ -1,0 +1,170 @@
+"""Reloading the configuration file: all of it or nothing, and nothing in flight notices.
+
+    POST /reload, SIGHUP ────────────┐
+    the file is another, and stays ──┴─▶ read in a thread ──problems──▶ rejected: nothing changes
+                                                └──▶ swapped in one step of the loop: applied
+
+The file is looked at, not subscribed to: two system calls twice a second see whatever may happen
+to it and to the links on its way. A file that changed is read when a look finds it as the one
+before did, so that one which is just being written is left alone.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from proxy.admin.controls import Rejection, Reload
+from proxy.config.loading import Loaded, load
+from proxy.config.model import Config, Listener, ListenerTls
+from proxy.config.problems import ConfigError
+from proxy.lifecycle import Lifecycle
+from proxy.telemetry import events
+
+INTERVAL = 0.5
+"""Seconds between two looks at the file."""
+
+NO_FILE = "There is no file to reload: the proxy was started with the built-in defaults."
+
+_log = logging.getLogger("proxy.reload")
+
+
+class Reloader:
+    """Reloads one file, one reload at a time. `start` to `stop` it watches that file.
+
+    `adopt` swaps a configuration in; it must not fail, for there is no way back.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        path: Path | None,
+        lifecycle: Lifecycle,
+        adopt: Callable[[Config], None],
+        *,
+        interval: float = INTERVAL,
+    ) -> None:
+        """`path` None: the embedded default runs, and there is nothing to reload or to watch."""
+        self._running = loaded.config
+        self._path = path
+        self._watch = loaded.watch
+        self._lifecycle = lifecycle
+        self._adopt = adopt
+        self._interval = interval
+        self._changing = False
+        self._one_at_a_time = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._again: str | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def reload(self, trigger: str) -> Reload:
+        """Read the file and take it over, or change nothing. `trigger` is for the log."""
+        async with self._one_at_a_time:
+            outcome = await self._try()
+            self._lifecycle.reloaded(outcome, trigger)
+        _report(outcome, trigger, str(self._path))
+        return outcome
+
+    def on_signal(self) -> None:
+        """SIGHUP."""
+        self._in_background("SIGHUP")
+
+    def start(self) -> None:
+        """Watch the file."""
+        if self._watch is not None:
+            self._timer = asyncio.get_running_loop().call_later(self._interval, self._look)
+
+    async def stop(self) -> None:
+        """Watch no more; return when no reload is under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._again = None
+        if self._task is not None:
+            await self._task
+
+    async def _try(self) -> Reload:
+        if self._path is None:
+            return Reload((NO_FILE,), Rejection.NO_FILE)
+        if self._watch is not None:
+            self._watch.changed()  # from here on: what is read now is no change
+            self._changing = False
+        try:
+            loaded = await asyncio.to_thread(load, self._path, os.environ)
+        except ConfigError as error:
+            return Reload(tuple(map(str, error.problems)), Rejection.INVALID)
+        fixed = tuple(_fixed(self._running, loaded))
+        if fixed:
+            return Reload(fixed, Rejection.NEEDS_RESTART)
+        self._adopt(loaded.config)
+        self._running = loaded.config
+        return Reload(tuple(map(str, loaded.warnings)), None)
+
+    # --- the watch ----------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        assert self._watch is not None
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._look)
+        if self._watch.changed():
+            self._changing = True
+        elif self._changing:
+            self._changing = False
+            self._in_background("the file changed")
+
+    def _in_background(self, trigger: str) -> None:
+        """Reload; once more afterwards, if that is asked for while one is under way."""
+        if self._task is not None:
+            self._again = trigger
+            return
+        self._task = asyncio.get_running_loop().create_task(self._run(trigger))
+
+    async def _run(self, trigger: str | None) -> None:
+        while trigger is not None:
+            self._again = None
+            try:
+                await self.reload(trigger)
+            except Exception as error:  # noqa: BLE001 - a bug here must not end the reloads to come
+                events.bug("a reload failed", error, trigger=trigger)
+            trigger = self._again
+        self._task = None
+
+
+def _fixed(running: Config, loaded: Loaded) -> Iterator[str]:
+    """Changes that only a restart can make, each as a problem at its place in the file."""
+    problem = partial(_needs_restart, loaded)
+    new = loaded.config
+    if running.admin.address != new.admin.address:
+        yield problem(("admin", "address"), running.admin.address, new.admin.address)
+    for listener in Listener:
+        name = listener.value
+        before = getattr(running.listeners, name)
+        after = getattr(new.listeners, name)
+        if before.address != after.address:
+            yield problem(("listeners", name, "address"), before.address, after.address)
+        if _on(before.tls) != _on(after.tls):
+            yield problem(("listeners", name, "tls"), _on(before.tls), _on(after.tls))
+
+
+def _needs_restart(loaded: Loaded, path: tuple[str, ...], before: object, after: object) -> str:
+    where = loaded.sources.place(path) or loaded.filename
+    return f"{where}: {'.'.join(path)}: {before} cannot become {after} without a restart"
+
+
+def _on(tls: ListenerTls | None) -> str:
+    if tls is None:
+        return "off"
+    return "on" if tls.client_ca is None else "mutual"
+
+
+def _report(outcome: Reload, trigger: str, file: str) -> None:
+    """All of it in the log: a line for what happened, one for each problem or warning."""
+    fields = {"trigger": trigger, "file": file}
+    if outcome.applied:
+        level = logging.WARNING
+        _log.info("configuration reloaded", extra={"fields": fields})
+    else:
+        level = logging.ERROR
+        _log.error("configuration rejected, nothing has changed", extra={"fields": fields})
+    for problem in outcome.problems:
+        _log.log(level, "%s", problem)
