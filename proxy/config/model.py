@@ -54,6 +54,9 @@ class ListenersConfig:
     outbound: ListenerConfig = ListenerConfig(Address("127.0.0.1", 7070))
     inbound: ListenerConfig = ListenerConfig(Address("0.0.0.0", 7071))
 
+    def of(self, listener: "Listener") -> ListenerConfig:
+        return self.inbound if listener is Listener.INBOUND else self.outbound
+
 
 class RemoteAccess(Enum):
     """What other machines may ask of the admin address."""

@@ -81,6 +81,17 @@ class ListenerContext:
         self._latest = self.context = _server_context(key, tls)
         self.context.sni_callback = self._hand_over
 
+    def use(self, tls: ListenerTls) -> None:
+        """Other files from now on; the next `renew` loads them.
+
+        Whether clients are asked for certificates stays as it was: OpenSSL decides that when the
+        handshake begins.
+        """
+        if tls != self._tls:
+            self._tls = tls
+            self._watch = FileWatch((tls.cert, tls.key, tls.client_ca))
+            self._stale = True
+
     def renew(self) -> None:
         """Take over the files if they have changed; if they cannot be used, the old ones stay.
 
@@ -89,15 +100,16 @@ class ListenerContext:
         """
         if not self._watch.changed() and not self._stale:
             return
+        tls = self._tls
         try:
-            self._latest = _server_context(self._key, self._tls)
+            self._latest = _server_context(self._key, tls)
         except UnusableTls as error:
             self._stale = True
             if self._warned != str(error):
                 self._warned = str(error)
                 _log.warning("%s; what was loaded before stays in use", error)
             return
-        self._stale = False
+        self._stale = tls is not self._tls  # `use` was called meanwhile
         self._warned = ""
         _log.info("%s: new files, in use from the next handshake", self._key)
 

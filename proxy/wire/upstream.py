@@ -7,6 +7,7 @@ While IDLE nothing may arrive: bytes or an end of the connection make it unusabl
 the pool never hands out a connection that is known to be dead.
 """
 
+import asyncio
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Protocol, cast
@@ -127,9 +128,16 @@ class UpstreamConnection(FlowControlled):
         self._reusable = False
 
     def end_tunnel(self) -> None:
-        """Nothing more will be sent; what comes still does."""
-        if not self._transport.is_closing() and self._transport.can_write_eof():
+        """Nothing more will be sent; what comes still does, except under TLS: that is the end."""
+        if self._transport.is_closing():
+            return
+        if self.half_closes:
             self._transport.write_eof()
+            return
+        handler, self._handler = self._handler, None
+        self.close()
+        if handler is not None:
+            handler.on_end()
 
     def leave_tunnel(self) -> None:
         """Close; what was written last gets a moment to leave, and no more than that."""
@@ -168,9 +176,12 @@ class UpstreamConnection(FlowControlled):
     def eof_received(self) -> bool:
         self._reusable = False
         if self._state is _TUNNEL:
-            if self._handler is not None:
-                self._handler.on_end()
-            return True  # the other half may go on
+            handler = self._handler
+            if not self.half_closes:
+                self._handler = None
+            if handler is not None:
+                handler.on_end()
+            return self.half_closes  # the other half may go on
         self._on_loss(None)
         return False
 
