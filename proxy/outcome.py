@@ -55,16 +55,17 @@ _STATUS_GROUPS = {"gateway-error": (502, 503, 504), "5xx": tuple(range(500, 600)
 class OutcomeSet:
     """A set of outcomes as users write it: conditions, ``gateway-error``, ``5xx``, 429, 500-503.
 
-    `label` gives back the word of the user's list that matched, for metrics and logs.
+    `label` gives back the word of the user's list that matched, for metrics and logs. `statuses`
+    are those that some term covers, each with that term.
     """
 
-    __slots__ = ("_conditions", "_statuses", "terms")
+    __slots__ = ("_conditions", "statuses", "terms")
 
     def __init__(self, terms: Iterable[str]) -> None:
         """Raise ValueError, naming the term, for a word that is no condition, status or range."""
         self.terms = tuple(str(term) for term in terms)
         self._conditions: dict[Condition, str] = {}
-        self._statuses: dict[int, str] = {}
+        self.statuses: dict[int, str] = {}
         for term in self.terms:
             self._add(term)
 
@@ -74,18 +75,13 @@ class OutcomeSet:
                 self._conditions.setdefault(condition, term)
                 return
         for status in _STATUS_GROUPS.get(term) or parse_statuses(term):
-            self._statuses.setdefault(status, term)
-
-    @property
-    def statuses(self) -> frozenset[int]:
-        """Every status that some term covers."""
-        return frozenset(self._statuses)
+            self.statuses.setdefault(status, term)
 
     def label(self, outcome: Outcome) -> str | None:
         """The term that covers this outcome, or None."""
         if outcome.condition is not None:
             return self._conditions.get(outcome.condition)
-        return self._statuses.get(outcome.status)
+        return self.statuses.get(outcome.status)
 
     def __contains__(self, outcome: Outcome) -> bool:
         return self.label(outcome) is not None

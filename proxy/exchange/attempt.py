@@ -20,7 +20,7 @@ from proxy.exchange.binding import Binding
 from proxy.exchange.events import ALARM, END, HEAD, RESOLVED
 from proxy.exchange.heads import informational_head
 from proxy.http.response import ResponseHead
-from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, of_status
+from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
 from proxy.policies.circuit_breaker import CircuitBreaker, CircuitPermit, CircuitRefusal
 from proxy.policies.deadline import Deadline
 from proxy.upstream.endpoint import Endpoint
@@ -109,7 +109,9 @@ class Attempt:
             self._end(InternalError())
             raise
         self.status = head.status
-        self._settle(of_status(head.status))
+        breaker = self._breaker
+        failed = breaker is not None and head.status in breaker.config.failures.statuses
+        self._settle(FAILURE if failed else SUCCESS)
         return head
 
     # --- before the request is sent -----------------------------------------------------------
@@ -300,21 +302,20 @@ class Attempt:
         self.resume_clocks()
         self.release(reusable=False)
         condition = exchange.condition_of(error)
-        self._settle(Outcome(condition=condition) if condition is not None else None)
+        if condition is None:
+            self._settle(IGNORED)
+        else:
+            breaker, outcome = self._breaker, Outcome(condition=condition)
+            failed = breaker is not None and outcome in breaker.config.failures
+            self._settle(FAILURE if failed else SUCCESS)
 
-    def _settle(self, outcome: Outcome | None) -> None:
-        """Give the breaker's permit back, and count. None: it says nothing of the upstream."""
+    def _settle(self, verdict: Verdict) -> None:
+        """Give the breaker's permit back, and count."""
         now = monotonic()
         self.duration = now - self.started
         permit, breaker = self._permit, self._breaker
         if permit is not None and breaker is not None:
             self._permit = None
-            if outcome is None:
-                verdict = IGNORED
-            elif breaker.config.failures.label(outcome) is not None:
-                verdict = FAILURE
-            else:
-                verdict = SUCCESS
             stood_still = self._deadline.stood_still
             breaker.settle(permit, verdict, self.duration - stood_still, now)
         if self.endpoint or self.failure != CircuitOpen.reason:

@@ -80,9 +80,9 @@ async def _retrying(exchange: "Exchange", binding: Binding) -> Attempt:
         error: ProxyError | None = None
         try:
             await attempt.run()
-            outcome = of_status(attempt.status)
-            if attempt.status < 500 and on.label(outcome) is None:
+            if attempt.status < 500 and attempt.status not in on.statuses:
                 return attempt
+            outcome = of_status(attempt.status)
         except (ConnectError, ReceiveError, RequestTimeout) as failure:
             error = failure
             outcome = Outcome(condition=failure.condition or Condition.TIMEOUT)

@@ -53,27 +53,26 @@ def request_prefix(
 ) -> bytes:
     """All of a request's head that is the same for each attempt, up to its own last fields."""
     target = path if head.query_text is None else f"{path}?{head.query_text}"
-    parts = [f"{head.method} {target} HTTP/1.1\r\nHost: {host}\r\n".encode("latin-1"), *lines]
-    if head.chunked:
-        parts.append(b"Transfer-Encoding: chunked\r\n")
-    elif b"content-length" in head.held:
-        parts.append(b"Content-Length: %d\r\n" % head.length)
     held = head.held
+    framing = b""
+    if head.chunked:
+        framing = b"Transfer-Encoding: chunked\r\n"
+    elif b"content-length" in held:
+        framing = b"Content-Length: %d\r\n" % head.length
     if b"te" in held and any(b"trailers" in value.lower() for value in held[b"te"]):
-        parts.append(b"TE: trailers\r\n")
+        framing += b"TE: trailers\r\n"
     if b"upgrade" in held and (upgrade := head.upgrade) is not None:
-        parts.append(b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n")
-    parts.append(via_line(held.get(b"via"), via))
-    parts.append(forwarded)
-    parts.append(b"X-Request-Id: " + request_id + b"\r\n")
-    return b"".join(parts)
-
-
-def via_line(received: list[bytes] | None, via: bytes) -> bytes:
-    """The Via field with this proxy at its end (RFC 9110 section 7.6.3)."""
-    if received:
-        return b"Via: " + b", ".join(received) + b", " + via + b"\r\n"
-    return b"Via: " + via + b"\r\n"
+        framing += b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n"
+    if b"via" in held:
+        via = b", ".join((*held[b"via"], via))  # RFC 9110 section 7.6.3
+    return b"%b%b%bVia: %b\r\n%bX-Request-Id: %b\r\n" % (
+        f"{head.method} {target} HTTP/1.1\r\nHost: {host}\r\n".encode("latin-1"),
+        b"".join(lines),
+        framing,
+        via,
+        forwarded,
+        request_id,
+    )
 
 
 def forwarded_lines(head: RequestHead, client: str, scheme: bytes) -> bytes:

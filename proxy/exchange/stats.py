@@ -46,14 +46,19 @@ class RouteStats:
     def count_answer(self, status: int, reason: str, seconds: float) -> None:
         """One exchange is over."""
         key = (status, reason)
-        answers = self.answers
-        answers[key] = answers.get(key, 0) + 1
+        try:
+            self.answers[key] += 1
+        except KeyError:
+            self.answers[key] = 1
         self.duration_buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
         self.duration_sum += seconds
 
     def count_attempt(self, upstream: str, outcome: str) -> None:
         key = (upstream, outcome)
-        self.attempts[key] = self.attempts.get(key, 0) + 1
+        try:
+            self.attempts[key] += 1
+        except KeyError:
+            self.attempts[key] = 1
 
     def count_retry(self, condition: str) -> None:
         self.retries[condition] = self.retries.get(condition, 0) + 1

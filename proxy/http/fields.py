@@ -4,6 +4,8 @@ Those that may go on become lines, serialised anew in their order and spelling; 
 held back by their lower-case name, for whoever decides about them.
 """
 
+from typing import Protocol
+
 import httptools
 
 PERSISTENCE = frozenset({b"close", b"keep-alive"})
@@ -14,6 +16,12 @@ _GOES_ON = b""
 _WHITE = b" \t"
 """White space behind a value is no part of it (RFC 9112 section 5); llhttp leaves it there."""
 _KEEP_ALIVE = [b"keep-alive"]
+
+
+class Parser(Protocol):
+    """One of llhttp's, for requests or for responses."""
+
+    def feed_data(self, data: bytes) -> None: ...
 
 
 class Fields:
@@ -85,23 +93,21 @@ class FieldSink:
             self._names[name] = kind
         return kind
 
-    def take(self, head: Fields) -> None:
-        """Give what was collected to `head`, and begin anew."""
+    def read(self, parser: Parser, raw: bytes, head: Fields) -> str | None:
+        """Let llhttp read one whole head, and give its fields to `head`.
+
+        What is wrong with it, or None.
+        """
+        fault = None
+        try:
+            parser.feed_data(raw)
+        except httptools.HttpParserUpgrade:
+            pass  # CONNECT, Upgrade or a 101: the head is whole, what follows is not llhttp's
+        except httptools.HttpParserError as error:
+            fault = str(error)
         head.lines, head.held = self.lines, self.held
         self.lines, self.held = [], {}
-
-
-def feed_head(
-    parser: "httptools.HttpRequestParser | httptools.HttpResponseParser", raw: bytes
-) -> str | None:
-    """Let llhttp read one head; what is wrong with it, or None. The sink has its fields."""
-    try:
-        parser.feed_data(raw)
-    except httptools.HttpParserUpgrade:
-        return None  # CONNECT, Upgrade or a 101: the head is whole, what follows is not llhttp's
-    except httptools.HttpParserError as error:
-        return str(error)
-    return None
+        return fault
 
 
 def connection_options(values: list[bytes]) -> frozenset[bytes]:

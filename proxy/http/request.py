@@ -13,7 +13,7 @@ import httptools
 
 from proxy.errors import BadRequest, HeadersTooLarge, UrlTooLong
 from proxy.http.authority import Authority, parse_authority
-from proxy.http.fields import Fields, FieldSink, connection_options, feed_head
+from proxy.http.fields import Fields, FieldSink, connection_options
 from proxy.http.framing import MAX_LENGTH_DIGITS, BodyDecoder, ChunkedDecoder, LengthDecoder
 
 HEAD_END = b"\r\n\r\n"
@@ -33,8 +33,10 @@ CONNECTION_FIELDS = frozenset(
 
 _REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"via"})
 _NOT_BY_CONNECTION = CONNECTION_FIELDS | _REWRITTEN
-_CHANGES_PARSER = frozenset({b"upgrade", b"proxy-connection"})
-"""Fields that llhttp obeys as it does Connection, and the proxy does not."""
+_ABOUT_CONNECTION = frozenset(
+    {b"connection", b"content-length", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+)
+"""Fields that frame a body or say what becomes of the connection, to llhttp or to the proxy."""
 _VERSIONS = {b"HTTP/1.1\r\n": 1, b"HTTP/1.0\r\n": 0}
 _MAX_AUTHORITIES = 1000
 """Authorities that are remembered parsed."""
@@ -138,17 +140,17 @@ class RequestParser:
         target = self._request_line(head, raw)
         if raw.count(b"\r\n") - 2 > self._max_fields:
             raise HeadersTooLarge(f"The request has more than {self._max_fields} header fields.")
-        fault = feed_head(self._parser, raw)
-        self._sink.take(head)
-        try:
+        fault = self._sink.read(self._parser, raw, head)
+        if fault is None and head.minor == 1 and _ABOUT_CONNECTION.isdisjoint(head.held):
+            # Most requests: no body, and the connection stays. llhttp waits for the next head.
+            head.keep_alive = True
+            head.length = 0
+            head.chunked = False
+        else:
+            self._renew()  # what llhttp made of this head must not meet the next one
             if fault is not None:
                 raise BadRequest(f"The request's head is malformed: {fault}.")
             _connection(head)
-        except BadRequest:
-            self._renew()  # what llhttp made of it must not meet the next head
-            raise
-        if head.has_body or not head.keep_alive or not _CHANGES_PARSER.isdisjoint(head.held):
-            self._renew()  # llhttp now waits for a body, or takes the connection for ended
         self._target(head, target)
         return head
 

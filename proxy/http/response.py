@@ -3,7 +3,7 @@
 import httptools
 
 from proxy.errors import UpstreamMalformed
-from proxy.http.fields import Fields, FieldSink, feed_head
+from proxy.http.fields import Fields, FieldSink
 from proxy.http.framing import (
     MAX_LENGTH_DIGITS,
     BodyDecoder,
@@ -65,9 +65,8 @@ _status_lines: dict[bytes, tuple[int, int, bytes]] = {}
 
 def parse_response_head(raw: bytes) -> ResponseHead:
     """The head in `raw`, which ends with its empty line. Raises UpstreamMalformed."""
-    fault = feed_head(httptools.HttpResponseParser(_sink), raw)
     head = ResponseHead()
-    _sink.take(head)
+    fault = _sink.read(httptools.HttpResponseParser(_sink), raw, head)
     if fault is not None:
         raise UpstreamMalformed(f"The upstream's response head is malformed: {fault}.")
     line = raw[: raw.find(b"\r")]

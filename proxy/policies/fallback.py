@@ -90,7 +90,7 @@ def expand(terms: Iterable[str]) -> tuple[frozenset[str], frozenset[int]]:
 
 def _statuses(term: str) -> frozenset[int]:
     if term[:1].isdigit() or term == "gateway-error":
-        return OutcomeSet((term,)).statuses
+        return frozenset(OutcomeSet((term,)).statuses)
     known = ", ".join(sorted(set(chain(FALLBACK_GROUPS, FALLBACK_REASONS))))
     raise ValueError(
         f"{term!r} is no status and no reason that a fallback can answer; these are {known}"

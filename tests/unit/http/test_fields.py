@@ -1,6 +1,7 @@
 """Header fields: sorting them, and what Connection says about them."""
 
 import pytest
+from httptools import HttpRequestParser
 
 from proxy.http.fields import Fields, FieldSink, connection_options, without
 
@@ -11,10 +12,10 @@ def sink():
 
 
 def taken(sink, *fields):
-    for name, value in fields:
-        sink.on_header(name, value)
+    raw = b"".join([b"%b: %b\r\n" % field for field in fields])
     head = Fields()
-    sink.take(head)
+    parser = HttpRequestParser(sink)
+    assert sink.read(parser, b"GET / HTTP/1.1\r\n" + raw + b"\r\n", head) is None
     return head
 
 
