@@ -1,12 +1,13 @@
 """TLS of the listeners, and what TLS is the same towards upstreams.
 
 At least TLS 1.2; ALPN names HTTP/1.1 alone; keys are not encrypted. With `client_ca` a client has
-to show a certificate, in every handshake: sessions are not resumed then, so that a CA which is
-taken off the list is off it at once.
+to show a certificate. Resuming a session skips that, so sessions from before the last change of
+the files are refused: a CA that is taken off the list is off it at once.
 """
 
 import logging
 import ssl
+from time import time
 
 from proxy.config.model import ListenerTls
 from proxy.file_watch import FileWatch
@@ -76,6 +77,7 @@ class ListenerContext:
         self._watch = FileWatch((tls.cert, tls.key, tls.client_ca))
         self._warned = ""
         self._stale = False
+        self._renewed_at = 0.0
         # A handshake begins in `context`, and is then handed over to the latest: what can be
         # loaded into a context can be added to, but not taken away again.
         self._latest = self.context = _server_context(key, tls)
@@ -109,15 +111,20 @@ class ListenerContext:
                 self._warned = str(error)
                 _log.warning("%s; what was loaded before stays in use", error)
             return
+        self._renewed_at = time()
         self._stale = tls is not self._tls  # `use` was called meanwhile
         self._warned = ""
         _log.info("%s: new files, in use from the next handshake", self._key)
 
     def _hand_over(
         self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext
-    ) -> None:
+    ) -> int | None:
         """OpenSSL asks in every handshake, whether the client names a server or not."""
         connection.context = self._latest
+        session = connection.session if connection.session_reused else None
+        if session is not None and session.time <= self._renewed_at and self._tls.client_ca:
+            return ssl.AlertDescription.ALERT_DESCRIPTION_ACCESS_DENIED
+        return None
 
 
 def _server_context(key: str, tls: ListenerTls) -> ssl.SSLContext:
@@ -139,6 +146,7 @@ def _server_context(key: str, tls: ListenerTls) -> ssl.SSLContext:
             f"{key}.client_ca: the file {tls.client_ca} cannot be used: {reason_of(error)}"
         ) from error
     context.verify_mode = ssl.CERT_REQUIRED
+    # No tickets: `_hand_over` sees the sessions of TLS 1.2 that are kept here, and no others.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
     return context
