@@ -1,7 +1,9 @@
 import asyncio
 import ssl
+from pathlib import Path
 
 import pytest
+from unit.pki import Pki, handshake
 
 from proxy.config.model import UpstreamTls
 from proxy.errors import TlsFailure
@@ -106,3 +108,37 @@ def test_what_a_failed_handshake_means(error, kind, said):
     assert failure.reason == "tls-failure"
     assert said in failure.detail
     assert "10.0.0.1:443 (inventory)" in failure.detail
+
+
+async def test_new_files_are_for_the_connections_to_come(tmp_path):
+    ours, theirs = Pki(tmp_path / "ours"), Pki(tmp_path / "theirs")
+    contexts = TlsContexts()
+    settings = UpstreamTls(ca=ours.ca)
+    before = await contexts.get(settings)
+    await contexts.renew()
+    assert await contexts.get(settings) is before
+    Path(ours.ca).write_bytes(Path(theirs.ca).read_bytes())
+    await contexts.renew()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*theirs.files("orders.shop"))
+    handshake(server, await contexts.get(settings))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(server, before)
+
+
+async def test_half_a_pair_changes_nothing_and_is_said_once(tmp_path, caplog):
+    pki = Pki(tmp_path / "pki")
+    cert, key = pki.files("web.shop")
+    contexts = TlsContexts()
+    settings = UpstreamTls(ca=pki.ca, cert=cert, key=key)
+    before = await contexts.get(settings)
+    new = Pki(tmp_path / "new").files("web.shop")
+    Path(cert).write_bytes(Path(new[0]).read_bytes())
+    for _ in range(3):
+        await contexts.renew()
+    assert await contexts.get(settings) is before
+    (warning,) = caplog.records
+    assert f"The client certificate {cert} with the key {key}" in warning.getMessage()
+    Path(key).write_bytes(Path(new[1]).read_bytes())
+    await contexts.renew()
+    assert await contexts.get(settings) is not before

@@ -39,6 +39,7 @@ class Transport:
         self.written = b""
         self.calls = []
         self.buffered = 0
+        self.half_closes = True
 
     def write(self, data):
         self.written += data
@@ -53,7 +54,7 @@ class Transport:
         return self.buffered
 
     def can_write_eof(self):
-        return True
+        return self.half_closes
 
     def __getattr__(self, name):
         return lambda: self.calls.append(name)
@@ -248,3 +249,54 @@ def test_idle_is_between_two_requests(client, transport):
     client.finish(keep_alive=True)
     client.close_idle()
     assert transport.calls == ["close"]
+
+
+# --- under TLS, which cannot end one direction alone ------------------------------------------
+
+
+@pytest.fixture
+def over_tls(transport):
+    transport.half_closes = False
+    return transport
+
+
+def test_tls_closes_at_once_behind_a_last_response(client, over_tls):
+    """The end of the connection may be the response's own."""
+    client.data_received(GET % 1)
+    client.finish(keep_alive=False)
+    assert over_tls.calls == ["close"]
+
+
+def test_tls_closes_when_a_slow_client_has_taken_it(client, over_tls):
+    client.data_received(GET % 1)
+    over_tls.buffered = 10
+    client.finish(keep_alive=False)
+    assert over_tls.calls == []
+    over_tls.buffered = 0
+    client.alarm._on_due()
+    assert over_tls.calls == ["close"]
+
+
+def test_tls_reads_a_client_that_still_sends_before_it_closes(client, over_tls):
+    client.data_received(POST + b"01")
+    client.finish(keep_alive=False)
+    client.data_received(b"234")
+    assert over_tls.calls == []
+    client.alarm._on_due()
+    assert over_tls.calls == ["close"]
+
+
+def test_tls_does_not_wait_for_a_client_that_sleeps(client, over_tls):
+    client.close_idle()
+    assert over_tls.calls == ["close"]
+    client.alarm._on_due()
+    assert over_tls.calls == ["close", "abort"]
+
+
+def test_the_end_of_half_a_tunnel_is_the_end_of_tls(client, gate, over_tls):
+    client.data_received(GET % 1)
+    client.begin_tunnel()
+    assert client.eof_received() is False
+    assert [name for name, *_ in gate.handlers[0].heard] == ["on_client_end"]
+    client.end_tunnel()
+    assert over_tls.calls == ["close"]
