@@ -22,6 +22,7 @@ from proxy.config.model import Config, Listener, ListenerTls
 from proxy.config.problems import ConfigError
 from proxy.lifecycle import Lifecycle
 from proxy.telemetry import events
+from proxy.wire.tls import ListenerContext, UnusableTls
 
 INTERVAL = 0.5
 """Seconds between two looks at the file."""
@@ -91,9 +92,11 @@ class Reloader:
             self._watch.changed()  # from here on: what is read now is no change
             self._changing = False
         try:
-            loaded = await asyncio.to_thread(load, self._path, os.environ)
+            loaded = await asyncio.to_thread(_read, self._path, self._running)
         except ConfigError as error:
             return Reload(tuple(map(str, error.problems)), Rejection.INVALID)
+        except UnusableTls as error:
+            return Reload((str(error),), Rejection.INVALID)
         fixed = tuple(_fixed(self._running, loaded))
         if fixed:
             return Reload(fixed, Rejection.NEEDS_RESTART)
@@ -130,6 +133,19 @@ class Reloader:
         self._task = None
 
 
+def _read(path: Path, running: Config) -> Loaded:
+    """The file, if it and the TLS files that it newly names can be used.
+
+    Raises ConfigError or UnusableTls. Blocks.
+    """
+    loaded = load(path, os.environ)
+    for listener in Listener:
+        tls = loaded.config.listeners.of(listener).tls
+        if tls is not None and tls != running.listeners.of(listener).tls:
+            ListenerContext(f"listeners.{listener.value}.tls", tls)
+    return loaded
+
+
 def _fixed(running: Config, loaded: Loaded) -> Iterator[str]:
     """Changes that only a restart can make, each as a problem at its place in the file."""
     problem = partial(_needs_restart, loaded)
@@ -138,8 +154,7 @@ def _fixed(running: Config, loaded: Loaded) -> Iterator[str]:
         yield problem(("admin", "address"), running.admin.address, new.admin.address)
     for listener in Listener:
         name = listener.value
-        before = getattr(running.listeners, name)
-        after = getattr(new.listeners, name)
+        before, after = running.listeners.of(listener), new.listeners.of(listener)
         if before.address != after.address:
             yield problem(("listeners", name, "address"), before.address, after.address)
         if _on(before.tls) != _on(after.tls):

@@ -1,0 +1,301 @@
+"""What a reload takes, what it refuses and why, and when the watch has it made."""
+
+import asyncio
+import logging
+import os
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from proxy.admin.controls import Rejection
+from proxy.config.loading import load
+from proxy.reload import NO_FILE, Reloader
+
+FILE = """
+service: {service}
+listeners:
+  outbound: {{address: 127.0.0.1:7070}}
+upstreams:
+  shop: {{endpoints: ["http://10.0.0.1:80"]}}
+"""
+SOON = 0.01
+
+
+class Lifecycle:
+    def __init__(self):
+        self.outcomes = []
+
+    def reloaded(self, outcome, trigger):
+        self.outcomes.append((outcome.result, trigger))
+
+
+class Bench:
+    """A file, a reloader of it, and the configurations that it had adopted."""
+
+    def __init__(self, path):
+        self.path = path
+        self.write("first")
+        self.lifecycle = Lifecycle()
+        self.adopted = []
+        self.reloader = Reloader(
+            load(path, {}), path, self.lifecycle, self.adopted.append, interval=SOON
+        )
+
+    def write(self, service, text=FILE):
+        """As editors and Kubernetes do: all at once."""
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(text.format(service=service))
+        fresh.replace(self.path)
+
+    @property
+    def services(self):
+        return [config.service for config in self.adopted]
+
+
+@pytest.fixture
+async def bench(tmp_path):
+    return Bench(tmp_path / "proxy.yaml")
+
+
+@asynccontextmanager
+async def watching(bench):
+    bench.reloader.start()
+    try:
+        yield
+    finally:
+        await bench.reloader.stop()
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  what it looks at tells nobody
+            await asyncio.sleep(SOON / 2)
+
+
+async def test_a_good_file_is_adopted(bench):
+    bench.write("second")
+    outcome = await bench.reloader.reload("test")
+    assert outcome.applied
+    assert bench.services == ["second"]
+    assert bench.lifecycle.outcomes == [("applied", "test")]
+
+
+async def test_every_problem_is_told_and_logged_and_nothing_adopted(bench, caplog):
+    bench.write("second", FILE + "limits: {{connections: none}}\nroutes: [{{name: 1 2}}]\n")
+    outcome = await bench.reloader.reload("test")
+    assert outcome.rejection is Rejection.INVALID
+    assert len(outcome.problems) >= 2
+    assert all(problem.startswith(f"{bench.path}:") for problem in outcome.problems)
+    assert set(outcome.problems) <= set(caplog.messages)
+    assert bench.adopted == []
+    assert bench.lifecycle.outcomes == [("rejected", "test")]
+
+
+async def test_warnings_are_no_reason_to_reject(bench, caplog):
+    caplog.set_level(logging.INFO, "proxy.reload")
+    twice = "routes: [{{name: a, upstream: shop}}, {{name: b, upstream: shop}}]\n"
+    bench.write("second", FILE + twice)
+    outcome = await bench.reloader.reload("test")
+    assert outcome.applied
+    (warning,) = outcome.problems
+    assert "warning: " in warning
+    levels = {record.getMessage(): record.levelname for record in caplog.records}
+    assert levels == {"configuration reloaded": "INFO", warning: "WARNING"}
+
+
+async def test_a_file_that_is_gone(bench):
+    bench.path.unlink()
+    outcome = await bench.reloader.reload("test")
+    assert outcome.rejection is Rejection.INVALID
+    assert "cannot be read" in outcome.problems[0]
+
+
+async def test_without_a_file_there_is_nothing_to_reload():
+    lifecycle = Lifecycle()
+    reloader = Reloader(load(None, {}), None, lifecycle, pytest.fail, interval=SOON)
+    reloader.start()
+    outcome = await reloader.reload("test")
+    await reloader.stop()
+    assert (outcome.problems, outcome.rejection) == ((NO_FILE,), Rejection.NO_FILE)
+    assert lifecycle.outcomes == [("rejected", "test")]
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (
+            "admin: {address: 127.0.0.1:9}",
+            ":7: admin.address: 0.0.0.0:7072 cannot become 127.0.0.1:9 without a restart",
+        ),
+        (
+            "  inbound: {address: 127.0.0.1:9}",
+            ":7: listeners.inbound.address: 0.0.0.0:7071 cannot become 127.0.0.1:9 without a "
+            "restart",
+        ),
+    ],
+)
+async def test_other_addresses_need_a_restart(bench, more, problem):
+    lines = FILE.format(service="second").splitlines()
+    lines.insert(4 if more.startswith(" ") else len(lines), more)
+    bench.path.write_text("\n".join(lines))
+    outcome = await bench.reloader.reload("test")
+    line = 5 if more.startswith(" ") else 7
+    assert outcome.rejection is Rejection.NEEDS_RESTART
+    assert outcome.problems == (f"{bench.path}{problem.replace(':7:', f':{line}:')}",)
+    assert bench.adopted == []
+
+
+async def test_an_address_left_out_is_the_default_one(bench):
+    bench.write("second", "service: s\nlisteners: {{outbound: {{address: 127.0.0.1:9}}}}\n")
+    assert (await bench.reloader.reload("test")).rejection is Rejection.NEEDS_RESTART
+    bench.write("second", "service: s\n")  # 127.0.0.1:7070 as before
+    assert (await bench.reloader.reload("test")).applied
+
+
+def _tls(directory, *, client_ca=False):
+    ca = f", client_ca: {directory}/ca.crt" if client_ca else ""
+    return f"{{{{cert: {directory}/tls.crt, key: {directory}/tls.key{ca}}}}}"
+
+
+def _listening(tls):
+    return FILE.replace("127.0.0.1:7070", f"127.0.0.1:7070, tls: {tls}")
+
+
+@pytest.fixture
+def no_openssl(monkeypatch, tmp_path):
+    """The files of `_tls` are there, and what is asked of OpenSSL is only noted."""
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        (tmp_path / name).touch()
+    built = []
+    monkeypatch.setattr("proxy.reload.ListenerContext", lambda key, tls: built.append(key))
+    return built
+
+
+async def test_turning_tls_on_or_off_needs_a_restart(bench, tmp_path, no_openssl):
+    bench.write("second", _listening(_tls(tmp_path)))
+    outcome = await bench.reloader.reload("test")
+    assert outcome.rejection is Rejection.NEEDS_RESTART
+    assert outcome.problems[0].endswith(
+        "listeners.outbound.tls: off cannot become on without a restart"
+    )
+    bench.reloader = Reloader(load(bench.path, {}), bench.path, bench.lifecycle, pytest.fail)
+    bench.write("second")
+    (problem,) = (await bench.reloader.reload("test")).problems
+    assert "listeners.outbound.tls: on cannot become off" in problem
+
+
+async def test_asking_clients_for_certificates_needs_one_too(bench, tmp_path, no_openssl):
+    bench.write("second", _listening(_tls(tmp_path)))
+    bench.reloader = Reloader(load(bench.path, {}), bench.path, bench.lifecycle, pytest.fail)
+    bench.write("second", _listening(_tls(tmp_path, client_ca=True)))
+    (problem,) = (await bench.reloader.reload("test")).problems
+    assert "listeners.outbound.tls: on cannot become mutual" in problem
+
+
+async def test_tls_files_that_cannot_be_used_change_nothing(bench, tmp_path):
+    for name in ("tls.crt", "tls.key"):
+        (tmp_path / name).write_text("no certificate")
+    bench.write("second", _listening(_tls(tmp_path)))
+    outcome = await bench.reloader.reload("test")
+    assert outcome.rejection is Rejection.INVALID
+    assert "listeners.outbound.tls: the certificate" in outcome.problems[0]
+
+
+# --- the watch ----------------------------------------------------------------------------------
+
+
+async def test_a_changed_file_is_reloaded_once(bench):
+    async with watching(bench):
+        bench.write("second")
+        await until(lambda: bench.services == ["second"])
+        await asyncio.sleep(5 * SOON)
+    assert bench.lifecycle.outcomes == [("applied", "the file changed")]
+
+
+async def test_a_file_that_is_left_alone_is_not(bench):
+    async with watching(bench):
+        await asyncio.sleep(5 * SOON)
+    assert bench.lifecycle.outcomes == []
+
+
+async def test_a_swapped_directory_link_is_seen(tmp_path):
+    """What Kubernetes does to a ConfigMap: file -> ..data/file, ..data -> a directory."""
+    for number in (1, 2):
+        (tmp_path / f"..{number}").mkdir()
+        (tmp_path / f"..{number}" / "proxy.yaml").write_text(f"service: s{number}\n")
+    (tmp_path / "..data").symlink_to("..1")
+    path = tmp_path / "proxy.yaml"
+    path.symlink_to("..data/proxy.yaml")
+    adopted = []
+    reloader = Reloader(load(path, {}), path, Lifecycle(), adopted.append, interval=SOON)
+    bench = SimpleNamespace(reloader=reloader)
+    async with watching(bench):
+        (tmp_path / "..data_tmp").symlink_to("..2")
+        os.replace(tmp_path / "..data_tmp", tmp_path / "..data")
+        await until(lambda: adopted)
+    assert adopted[0].service == "s2"
+
+
+async def test_a_change_between_the_first_reading_and_the_watch_is_seen(bench):
+    bench.write("second")
+    async with watching(bench):
+        await until(lambda: bench.services == ["second"])
+
+
+async def test_a_bad_file_is_rejected_once_and_a_mended_one_taken(bench):
+    async with watching(bench):
+        bench.write("second", "service: [")
+        await until(lambda: bench.lifecycle.outcomes)
+        await asyncio.sleep(5 * SOON)
+        assert [result for result, _ in bench.lifecycle.outcomes] == ["rejected"]
+        bench.write("third")
+        await until(lambda: bench.services == ["third"])
+
+
+async def test_what_was_asked_for_is_not_found_again_by_the_watch(bench):
+    async with watching(bench):
+        bench.write("second")
+        await bench.reloader.reload("test")
+        await asyncio.sleep(5 * SOON)
+    assert bench.lifecycle.outcomes == [("applied", "test")]
+
+
+async def test_signals_during_a_reload_make_one_more(bench):
+    for _ in range(5):
+        bench.reloader.on_signal()
+    await asyncio.sleep(0)  # the first is under way
+    for _ in range(5):
+        bench.reloader.on_signal()
+    await until(lambda: len(bench.lifecycle.outcomes) == 2)
+    await bench.reloader.stop()
+    assert bench.lifecycle.outcomes == [("applied", "SIGHUP")] * 2
+
+
+async def test_reloads_are_made_one_at_a_time(bench, monkeypatch):
+    under_way, most = 0, 0
+
+    async def read(*_):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return load(bench.path, {})
+
+    monkeypatch.setattr(asyncio, "to_thread", read)
+    await asyncio.gather(*(bench.reloader.reload("test") for _ in range(4)))
+    assert (most, len(bench.adopted)) == (1, 4)
+
+
+async def test_a_bug_does_not_end_the_reloads_to_come(bench, monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("proxy.reload._read", broken)
+        bench.reloader.on_signal()
+        await until(lambda: "bug: a reload failed" in caplog.messages)
+    bench.reloader.on_signal()
+    await until(lambda: bench.services == ["first"])
+    await bench.reloader.stop()
