@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from unit.admin.asking import Admin, Answer
 from unit.telemetry.fakes import FakeExchange
 
+from proxy.admin.controls import Rejection, Reload
 from proxy.config.model import Config, HeaderRules, MatchConfig, RouteConfig, ValueMatch
 
 PATHS = [
@@ -44,7 +45,12 @@ async def test_every_endpoint_answers_get_and_head(admin: Admin, path: str) -> N
 
 async def test_the_index_lists_them_all(admin: Admin) -> None:
     listed = (await admin.ask("GET", "/")).body
-    for path in [*PATHS[1:], "/drain", "/circuit-breakers/{name}/{force-open|disable|reset}"]:
+    for path in [
+        *PATHS[1:],
+        "/drain",
+        "/reload",
+        "/circuit-breakers/{name}/{force-open|disable|reset}",
+    ]:
         assert f" {path}\n" in listed
 
 
@@ -123,6 +129,37 @@ async def test_unknown_breakers_and_orders(admin: Admin) -> None:
     answer = await admin.ask("GET", "/circuit-breakers/stock/reset")
     assert_problem(answer, 405)
     assert answer.headers["Allow"] == "POST"
+
+
+# --- the reload ---------------------------------------------------------------------------------
+
+
+async def test_a_reload_that_was_applied(admin: Admin) -> None:
+    admin.outcome = Reload(("x.yaml:1:1: warning: y",), None)
+    answer = await admin.ask("POST", "/reload")
+    assert (answer.status, answer.json) == (
+        200,
+        {"result": "applied", "problems": ["x.yaml:1:1: warning: y"]},
+    )
+    assert admin.reloads == ["POST /reload"]
+
+
+@pytest.mark.parametrize(
+    ("rejection", "status"),
+    [(Rejection.INVALID, 422), (Rejection.NEEDS_RESTART, 409), (Rejection.NO_FILE, 409)],
+)
+async def test_a_reload_that_was_rejected(admin: Admin, rejection: Rejection, status: int) -> None:
+    admin.outcome = Reload(("one", "two"), rejection)
+    answer = await admin.ask("POST", "/reload")
+    assert answer.status == status
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert answer.json["problems"] == ["one", "two"]
+    assert answer.json["detail"] == f"Nothing has changed: {rejection.value}."
+
+
+async def test_a_reload_is_not_to_be_had_by_reading(admin: Admin) -> None:
+    assert_problem(await admin.ask("GET", "/reload"), 405)
+    assert admin.reloads == []
 
 
 # --- the drain ------------------------------------------------------------------------------------
