@@ -62,7 +62,7 @@ class Terminal:
 def terminal(
     module_proxy: Callable[[Settings], RunningProxy], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Terminal]:
-    (block,) = [one for one in blocks(README, "yaml") if "containers:" not in one.text]
+    (block,) = [one for one in blocks(README, "yaml") if "circuit_breaker:" in one.text]
     settings: Settings = yaml.safe_load(block.text)
     nobody = {"inventory": {"endpoints": [f"http://127.0.0.1:{free_port()}"]}}
     breakers = {"default": {"circuit_breaker": {"mode": "enforce"}}}

@@ -101,7 +101,8 @@ def _status(proxy: RunningProxy, tls: ssl.SSLContext) -> int:
     """0: turned away. In TLS 1.3 a client hears of that when it reads."""
     try:
         with proxy.client("inbound", tls=tls) as client:
-            return client.request("GET", "/").status
+            status: int = client.request("GET", "/").status
+            return status
     except (OSError, BrokenOff):
         return 0
 
