@@ -127,3 +127,52 @@ def test_reloading_under_load_loses_nothing(proxy: RunningProxy) -> None:
     assert len(statuses) > 50
     assert set(statuses) == {200}
     assert _reloads(proxy, "ok") + _reloads(proxy, "applied") + _reloads(proxy, "accepted") >= 5
+
+
+def test_a_signal_with_a_bad_file_ends_nothing(proxy: RunningProxy) -> None:
+    proxy.file.write_text("service: [")
+    proxy.signal(signal.SIGHUP)
+    eventually(lambda: _reloads(proxy, "rejected") >= 1)
+    last = proxy.state("/status")["config"]["last_reload"]
+    assert last["result"] == "rejected"
+    assert str(proxy.file) in last["problems"][0]
+    assert proxy.call("GET", "/r").status == 200
+    assert proxy.process.poll() is None
+
+
+def test_a_changed_admin_address_is_refused_with_all_the_rest(proxy: RunningProxy) -> None:
+    proxy.config["admin"]["address"] = f"127.0.0.1:{free_port()}"
+    _add_route(proxy, "fresh")
+    status, body = proxy.ask("POST", "/reload")
+    assert status == 409
+    assert "admin.address" in body
+    assert "restart" in body
+    assert not _served(proxy, "fresh")
+
+
+def test_what_is_no_route_takes_effect_too(proxy: RunningProxy) -> None:
+    with proxy.client() as client:
+        assert client.request("GET", "/r").status == 200
+        proxy.config["egress"] = {"allow": ["nowhere.test"]}
+        proxy.config["limits"] = {"url_bytes": "100B"}
+        proxy.config["service"] = "renamed"
+        proxy.write()
+        assert proxy.ask("POST", "/reload")[0] == 200
+        assert client.request("GET", "http://127.0.0.1:9/elsewhere").status == 403
+        assert client.request("GET", f"/r/{'x' * 200}").status == 414
+    assert proxy.state("/status")["service"] == "renamed"
+    assert proxy.state("/config")["limits"]["url_bytes"] == "100B"
+
+
+def test_counters_never_fall(proxy: RunningProxy) -> None:
+    for _ in range(3):
+        proxy.call("GET", "/r", chaos="500")
+    names = ("proxy_requests_total", "proxy_attempts_total")
+    before = [proxy.metric(name, route="r") for name in names]
+    opened = proxy.metric("proxy_circuit_breaker_transitions_total", name="r", to="open")
+    assert opened == 1
+    proxy.config["routes"][0]["circuit_breaker"] = breaker(calls=3, open_for="30s")
+    proxy.write()
+    assert proxy.ask("POST", "/reload")[0] == 200
+    assert [proxy.metric(name, route="r") for name in names] == before
+    assert proxy.metric("proxy_circuit_breaker_transitions_total", name="r", to="open") == opened

@@ -82,6 +82,13 @@ def test_it_serves(
     assert process.wait(10) == 0, "nothing was in flight, so nothing was cut"
 
 
+def test_there_is_nothing_to_reload(process: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    process.send_signal(signal.SIGHUP)
+    eventually(lambda: "There is no file to reload" in (tmp_path / "out").read_text())
+    assert process.poll() is None
+    assert _ready()
+
+
 def test_a_file_in_its_usual_place_is_taken(default_ports: None, tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "proxy.yaml").write_text("nonsense: 1\n")
