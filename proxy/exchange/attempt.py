@@ -95,12 +95,11 @@ class Attempt:
                 connection = await self._connect(endpoint)
             self.connection = connection
             self._send(connection)
-            while self.head is None:
-                paused = self._deadline.paused
-                until = self._exchange.idle_at if paused else self._deadline.at
-                if await self._exchange.wait(until) is ALARM:
+            exchange, deadline = self._exchange, self._deadline
+            while (head := self.head) is None:
+                until = exchange.idle_at if deadline.paused else deadline.at
+                if await exchange.wait(until) is ALARM:
                     self._check_clocks()
-            head = self.head
             self.resume_clocks()
         except ProxyError as error:
             self._end(error)
@@ -118,7 +117,7 @@ class Attempt:
 
     def _choose(self) -> Endpoint:
         """An endpoint whose breaker lets the attempt pass, preferably one not yet tried."""
-        tried = self._exchange.tried
+        tried = self._tried() if len(self._exchange.attempts) > 1 else ()
         endpoint = self.binding.upstream.pick(tried, None)
         if endpoint is None:
             raise ConnectFailed(f"Upstream {self.binding.upstream.name!r} has no endpoint.")
@@ -127,8 +126,11 @@ class Attempt:
             endpoint = self._choose_another(endpoint, refusal)
         self.chosen = endpoint
         self.endpoint = endpoint.label
-        tried.append(endpoint)
         return endpoint
+
+    def _tried(self) -> list[Endpoint]:
+        """The endpoints of the attempts before."""
+        return [one.chosen for one in self._exchange.attempts if one.chosen is not None]
 
     def _choose_another(self, endpoint: Endpoint, refusal: CircuitRefusal | None) -> Endpoint:
         """With a breaker for each endpoint another one may be closed."""
@@ -137,7 +139,7 @@ class Attempt:
         while refusal is not None:
             refused.add(endpoint)
             other = (
-                upstream.pick(self._exchange.tried, lambda other: other not in refused)
+                upstream.pick(self._tried(), lambda other: other not in refused)
                 if self.binding.per_endpoint
                 else None
             )

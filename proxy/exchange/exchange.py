@@ -39,7 +39,6 @@ from proxy.http.request import RequestHead
 from proxy.outcome import Condition
 from proxy.policies.bulkhead import BulkheadPermit
 from proxy.policies.deadline import Deadline
-from proxy.upstream.endpoint import Endpoint
 from proxy.wire.alarm import NEVER
 from proxy.wire.downstream import Downstream
 
@@ -83,7 +82,6 @@ class Exchange(Script):
         "status",
         "status_field",
         "trace",
-        "tried",
         "upstream",
     )
 
@@ -117,7 +115,6 @@ class Exchange(Script):
         self.prefix = b""
         self.relay: Relay | Tunnel | None = None
         self.attempts: list[Attempt] = []
-        self.tried: list[Endpoint] = []
         self.committed = False
         self.holds_breaker = False
         self.shortened = False
@@ -251,13 +248,14 @@ class Exchange(Script):
 
     def _settle(self) -> None:
         """Everything back, in reverse order, and then the record."""
-        if self.head.has_body:
+        if self.body is not None:
             self.bytes_in = self.downstream.request_bytes
         permit, binding = self._bulkhead_permit, self.binding
         if permit is not None and binding is not None:
             binding.bulkhead.release(permit)
-        self.duration = monotonic() - self.started
-        self.gate.settled(self)
+        now = monotonic()
+        self.duration = now - self.started
+        self.gate.settled(self, now)
         # Attempts and relay point back here: without this only the cycle collector could free it.
         self.attempts.clear()
         self.relay = None

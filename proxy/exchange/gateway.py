@@ -209,10 +209,10 @@ class ListenerGate:
         """The Date field's value (RFC 9110 section 6.6.1)."""
         return formatdate(time(), usegmt=True).encode("ascii")
 
-    def settled(self, exchange: Exchange) -> None:
+    def settled(self, exchange: Exchange, now: float) -> None:
         """An exchange is over: count it, and tell the observers."""
         self.in_flight.discard(exchange)
-        self.last_active = monotonic()
+        self.last_active = now
         gateway = self._gateway
         binding = exchange.binding
         stats = (
@@ -242,8 +242,8 @@ class FormerGate(ListenerGate):
     def before_answer(self, exchange: Exchange) -> None:
         self._gate.before_answer(exchange)
 
-    def settled(self, exchange: Exchange) -> None:
-        self._gate.settled(exchange)
+    def settled(self, exchange: Exchange, now: float) -> None:
+        self._gate.settled(exchange, now)
 
 
 class Gateway:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from proxy.exchange.exchange import Exchange
 
 _LAST_CHUNK = b"0\r\n\r\n"
+_JOINED_BYTES = 16 * 1024
+"""Up to here a copy is cheaper than a second write."""
 
 
 class Relay:
@@ -46,11 +48,17 @@ class Relay:
         if attempt.ended and exchange.downstream.receiving:
             exchange.keep_alive = False  # an early answer: the rest of the request is not read
         own = exchange.gate.response_fields(exchange, status_field)
-        piece = self._framed(attempt.piece) if attempt.piece else b""
-        # Head and body as one write; `own` ends with the empty line.
-        data = b"".join((head.status_line, *lines, framing, own, piece))
+        piece = attempt.piece
+        if self._chunks and piece:
+            piece = self._framed(piece)
         downstream = exchange.downstream
-        downstream.write(data)
+        # Head and body as one write, but for a long piece, which would be copied: the transport
+        # sends both with one call all the same. `own` ends with the empty line.
+        if len(piece) <= _JOINED_BYTES:
+            downstream.write(b"".join((head.status_line, *lines, framing, own, piece)))
+        else:
+            downstream.write(b"".join((head.status_line, *lines, framing, own)))
+            downstream.write(piece)
         if downstream.write_paused and attempt.connection is not None:
             attempt.connection.pause_reading()
         if attempt.ended:

@@ -7,6 +7,7 @@ forwarded, in their order and spelling, each serialised anew.
 """
 
 from collections.abc import Iterable
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import httptools
@@ -40,6 +41,9 @@ _ABOUT_CONNECTION = frozenset(
 _VERSIONS = {b"HTTP/1.1\r\n": 1, b"HTTP/1.0\r\n": 0}
 _MAX_AUTHORITIES = 1000
 """Authorities that are remembered parsed."""
+
+_Host: TypeAlias = tuple[str, Authority | None, str]
+"""Of a Host field: its text, what it names, and the host of that."""
 
 
 class RequestHead(Fields):
@@ -122,12 +126,12 @@ class RequestParser:
     One llhttp parser serves head after head, for as long as each had no body.
     """
 
-    __slots__ = ("_authorities", "_max_fields", "_max_url", "_parser", "_sink")
+    __slots__ = ("_hosts", "_max_fields", "_max_url", "_parser", "_sink")
 
     def __init__(self, held_back: Iterable[bytes], *, max_url: int, max_fields: int) -> None:
         self._max_url = max_url
         self._max_fields = max_fields
-        self._authorities: dict[str, Authority | None] = {}
+        self._hosts: dict[bytes, _Host] = {}
         self._sink = FieldSink(CONNECTION_FIELDS | _REWRITTEN | frozenset(held_back))
         self._parser = httptools.HttpRequestParser(self._sink)
 
@@ -182,42 +186,42 @@ class RequestParser:
             raise BadRequest("The request has several Host fields.")
         head.absolute = False
         head.scheme = "http"
-        head.host_text = hosts[0].decode("latin-1") if hosts is not None else ""
+        host = hosts[0] if hosts is not None else b""
         if head.method == "CONNECT":
-            self._authority_form(head, target)
+            host = self._authority_form(head, target)
         elif target[:1] == "/":
             head.path, mark, query = target.partition("?")
             head.query_text = query if mark else None
         elif target == "*" and head.method == "OPTIONS":
             head.path, head.query_text = target, None
         else:
-            self._absolute_form(head, target)
-        head.authority = authority = self._authority(head.host_text)
-        head.host = authority.host if authority is not None else ""
+            host = self._absolute_form(head, target)
+        known = self._hosts.get(host)
+        if known is None:
+            known = self._learn_host(host)
+        head.host_text, head.authority, head.host = known
 
-    def _authority_form(self, head: RequestHead, target: str) -> None:
+    def _authority_form(self, head: RequestHead, target: str) -> bytes:
         """``host:port`` of a CONNECT, which has no default port and no body (RFC 9110 9.3.6)."""
         head.path, head.query_text = "*", None
-        head.host_text = target
-        authority = self._authority(target)
+        host = target.encode("ascii")
+        _, authority, _ = self._hosts.get(host) or self._learn_host(host)
         if authority is None or authority.port is None or head.has_body:
             raise BadRequest("CONNECT wants host:port, and no body.")
+        return host
 
-    def _authority(self, text: str) -> Authority | None:
-        try:
-            return self._authorities[text]
-        except KeyError:
-            pass
+    def _learn_host(self, host: bytes) -> _Host:
+        text = host.decode("latin-1")
         try:
             authority = parse_authority(text)
         except ValueError as error:
             raise BadRequest(f"The request's authority is malformed: {error}.") from None
-        known = authority if authority.host else None
-        if len(self._authorities) < _MAX_AUTHORITIES:
-            self._authorities[text] = known
+        known = (text, authority if authority.host else None, authority.host)
+        if len(self._hosts) < _MAX_AUTHORITIES:
+            self._hosts[host] = known
         return known
 
-    def _absolute_form(self, head: RequestHead, target: str) -> None:
+    def _absolute_form(self, head: RequestHead, target: str) -> bytes:
         """The URL's authority takes the place of Host's (RFC 9112 section 3.2.2)."""
         try:
             url = urlsplit(target)
@@ -227,9 +231,9 @@ class RequestParser:
             raise BadRequest("The request's target is neither a path nor an http URL.")
         head.absolute = True
         head.scheme = url.scheme
-        head.host_text = url.netloc
         head.query_text = url.query if "?" in target else None
         head.path = url.path or ("*" if head.method == "OPTIONS" and "?" not in target else "/")
+        return url.netloc.encode("latin-1")
 
 
 def _connection(head: RequestHead) -> None:

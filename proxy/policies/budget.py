@@ -43,6 +43,7 @@ class RetryBudget:
 
     __slots__ = (
         "_current",
+        "_next_at",
         "_ratio",
         "_request_slots",
         "_requests",
@@ -63,12 +64,12 @@ class RetryBudget:
         self._requests = 0
         self._retries = 0
         self._current = 0
+        self._next_at = self._width
 
     def record_request(self, now: float) -> None:
         """Count one exchange, whatever becomes of it."""
-        bucket = int(now / self._width)
-        if bucket > self._current:
-            self._advance(bucket)
+        if now >= self._next_at:  # a comparison: this is on the way of every request
+            self._expire(now)
         self._request_slots[self._current % _SLOTS] += 1
         self._requests += 1
 
@@ -102,3 +103,4 @@ class RetryBudget:
             self._requests -= self._request_slots[oldest]
             self._request_slots[oldest] = 0
         self._current = bucket
+        self._next_at = (bucket + 1) * self._width

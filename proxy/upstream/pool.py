@@ -159,9 +159,10 @@ class Pool:
 
         One that was lost meanwhile has left the books already; giving it back changes nothing.
         """
-        if connection not in self._busy:
+        try:
+            self._busy.remove(connection)
+        except KeyError:
             return
-        self._busy.discard(connection)
         self._endpoint.active -= 1
         if not (reusable and connection.usable):
             # Half a request may be stuck in its buffer: nobody will wait for that to flow off.

@@ -272,7 +272,7 @@ class Downstream(FlowControlled):
         end = data.find(HEAD_END)
         if end < 0 or data[:1] == b"\r":
             return self._await_head(data)
-        end += len(HEAD_END)
+        end += 4  # HEAD_END's own
         self._buffer = data[end:]
         try:
             if end > self._gate.limits.header_bytes:

@@ -202,10 +202,11 @@ class UpstreamConnection(FlowControlled):
             data = self._buffer + data
             self._buffer = b""
         while True:
-            end = data.find(HEAD_END) + len(HEAD_END)
-            if end < len(HEAD_END):
+            end = data.find(HEAD_END)
+            if end < 0:
                 self._keep_partial(data)
                 return
+            end += 4  # HEAD_END's own
             try:
                 head = parse_response_head(data[:end])
             except UpstreamMalformed as error:
