@@ -107,6 +107,25 @@ def _status(proxy: RunningProxy, tls: ssl.SSLContext) -> int:
         return 0
 
 
+def test_a_reload_names_other_files(
+    pki: Pki, tmp_path: Path, shared_chaos: ChaosUpstream, start_proxy: StartProxy
+) -> None:
+    (tmp_path / "new").mkdir()
+    new = Pki(tmp_path / "new")
+    proxy = start_proxy(_inbound(pki, shared_chaos))
+    tls = proxy.config["listeners"]["inbound"]["tls"]
+    tls["client_ca"] = pki.ca
+    proxy.write()
+    status, why = proxy.ask("POST", "/reload")
+    assert status == 409
+    assert "listeners.inbound.tls: on cannot become mutual without a restart" in why
+    del tls["client_ca"]
+    tls["cert"], tls["key"] = new.files("127.0.0.1")
+    proxy.write()
+    assert proxy.ask("POST", "/reload")[0] == 200
+    eventually(lambda: _status(proxy, new.client()) == 200, timeout=10)
+
+
 @pytest.mark.parametrize("size", [10, 2_000_000])
 def test_a_response_that_ends_with_its_connection(
     pki: Pki, shared_chaos: ChaosUpstream, start_proxy: StartProxy, size: int

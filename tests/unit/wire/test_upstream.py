@@ -11,6 +11,14 @@ class Transport:
         self.written = b""
         self.ended_by = ""
         self.reading = True
+        self.half_closes = True
+        self.calls = []
+
+    def can_write_eof(self):
+        return self.half_closes
+
+    def write_eof(self):
+        self.calls.append("write_eof")
 
     def write(self, data):
         self.written += data
@@ -251,3 +259,36 @@ def test_reading_is_paused_once_and_resumed_once(connection, transport):
     transport.close()
     connection.pause_reading()
     assert transport.reading
+
+
+# --- tunnels ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tunnel(connection):
+    """A tunnel on it: what its handler hears."""
+    handler = Handler()
+    connection.begin_tunnel(handler)
+    return handler.heard
+
+
+def test_a_tunnel_ends_in_halves(connection, transport, tunnel):
+    connection.end_tunnel()
+    assert (transport.calls, transport.ended_by, tunnel) == (["write_eof"], "", [])
+    assert connection.eof_received() is True
+    assert tunnel == [("end",)]
+
+
+def test_the_end_of_our_half_is_the_end_of_tls(connection, transport, tunnel, closed):
+    transport.half_closes = False
+    connection.end_tunnel()
+    assert (transport.ended_by, tunnel) == ("close", [("end",)])
+    connection.connection_lost(None)
+    assert (tunnel, closed) == ([("end",)], [connection])
+
+
+def test_the_end_of_its_half_is_the_end_of_tls(connection, transport, tunnel):
+    transport.half_closes = False
+    assert connection.eof_received() is False
+    connection.connection_lost(None)
+    assert tunnel == [("end",)], "and no loss"
