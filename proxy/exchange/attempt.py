@@ -326,12 +326,14 @@ class Attempt:
 
     def release(self, *, reusable: bool) -> None:
         """Give the connection back; once it is back, nothing more is heard of it."""
-        body = self._exchange.body
+        exchange, connection, endpoint = self._exchange, self.connection, self.chosen
+        body = exchange.body
         if body is not None:
             body.detach()
             reusable = reusable and body.complete  # else it waits for the rest of this request
-        connection, endpoint = self.connection, self.chosen
         if connection is not None and endpoint is not None:
+            if exchange.committed:
+                exchange.bytes_out = connection.payload_bytes
             self.connection = None
             connection.detach()
             endpoint.pool.give_back(connection, reusable)

@@ -233,7 +233,7 @@ class Exchange(Script):
         self.reason = error.reason
         attempt = self.attempts[-1] if self.attempts else None
         if attempt is not None:
-            self.take_back(attempt, reusable=False)
+            attempt.release(reusable=False)
         if self.committed:
             # There is no honest end any more: close, or reset where closing would look like one.
             self.keep_alive = False
@@ -264,14 +264,7 @@ class Exchange(Script):
     def drop(self, attempt: Attempt) -> None:
         """This response will not be used; its connection is, if it came whole."""
         attempt.resume_clocks()
-        self.take_back(attempt, reusable=attempt.ended)
-
-    def take_back(self, attempt: Attempt, *, reusable: bool) -> None:
-        connection = attempt.connection
-        if connection is not None:
-            if self.committed:
-                self.bytes_out = connection.payload_bytes
-            attempt.release(reusable=reusable)
+        attempt.release(reusable=attempt.ended)
 
     async def pause(self, seconds: float) -> None:
         """The wait before another attempt."""

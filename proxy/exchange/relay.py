@@ -114,7 +114,7 @@ class Relay:
         exchange = self._exchange
         if self._chunks:
             exchange.downstream.write(_LAST_CHUNK)
-        exchange.take_back(self._attempt, reusable=True)
+        self._attempt.release(reusable=True)
 
     def _check_idle(self) -> None:
         exchange = self._exchange

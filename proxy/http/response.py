@@ -46,13 +46,17 @@ class ResponseHead(Fields):
     length: int | None
     chunked: bool
 
+    def has_body(self, method: str) -> bool:
+        """Whether a body follows the response to `method` (RFC 9112 section 6.3, rules 1 and 2)."""
+        status = self.status
+        return method != "HEAD" and status >= 200 and status != 204 and status != 304
+
     def body_decoder(self, method: str, *, payload: bool = False) -> BodyDecoder | None:
         """A decoder for the body that follows, None where none does (RFC 9112 section 6.3).
 
         `payload`: a chunked body comes without its framing.
         """
-        status = self.status
-        if method == "HEAD" or status < 200 or status == 204 or status == 304:
+        if not self.has_body(method):
             return None
         if self.length is not None:
             return LengthDecoder(self.length) if self.length else None

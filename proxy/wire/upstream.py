@@ -66,6 +66,7 @@ class UpstreamConnection(FlowControlled):
         "_reusable",
         "_state",
         "_upgrade",
+        "_whole_bytes",
         "endpoint",
         "exchanges",
         "idle_since",
@@ -82,6 +83,7 @@ class UpstreamConnection(FlowControlled):
         self._payload_only = False
         self._upgrade = False
         self._reusable = True
+        self._whole_bytes = 0
         self.exchanges = 0
         self.idle_since = 0.0
         self.endpoint: Any = None
@@ -96,7 +98,7 @@ class UpstreamConnection(FlowControlled):
     @property
     def payload_bytes(self) -> int:
         """Body bytes of the response so far, framing left out."""
-        return self._decoder.payload_bytes if self._decoder is not None else 0
+        return self._decoder.payload_bytes if self._decoder is not None else self._whole_bytes
 
     def begin(
         self,
@@ -118,6 +120,7 @@ class UpstreamConnection(FlowControlled):
         self._payload_only = payload
         self._state = _HEAD
         self._decoder = None
+        self._whole_bytes = 0
         self.exchanges += 1
         self.write(data)
 
@@ -230,20 +233,26 @@ class UpstreamConnection(FlowControlled):
     def _on_final_head(self, head: ResponseHead, data: bytes) -> None:
         handler = self._handler
         self._reusable = head.keep_alive
-        self._decoder = decoder = head.body_decoder(self._method, payload=self._payload_only)
-        piece: bytes = b""
-        rest: bytes | None = data
         if head.status == 101:
             self._switch(head, data)
             return
-        if decoder is not None:
+        piece: bytes = b""
+        rest: bytes | None = data
+        if data and len(data) == head.length and head.has_body(self._method):
+            # Most bodies come whole with their heads: there is no end to be looked for.
+            piece, rest = data, b""
+            self._whole_bytes = len(data)
+        elif decoder := head.body_decoder(self._method, payload=self._payload_only):
+            self._decoder = decoder
             try:
                 piece, rest = decoder.scan(data) if data else (b"", None)
             except ChunkError as error:
                 self._fail(UpstreamMalformed(f"The upstream's chunked body is malformed: {error}."))
                 return
-        self._state = _BODY if rest is None else _IDLE
-        if rest is not None:
+        if rest is None:
+            self._state = _BODY
+        else:
+            self._state = _IDLE
             self._handler = None
             if rest:
                 self.close()
