@@ -24,6 +24,7 @@ from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
 from proxy.policies.circuit_breaker import CircuitBreaker, CircuitPermit, CircuitRefusal
 from proxy.policies.deadline import Deadline
 from proxy.upstream.endpoint import Endpoint
+from proxy.wire.flow import JOINED_BYTES
 from proxy.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class Attempt:
                 until = exchange.idle_at if deadline.paused else deadline.at
                 if await exchange.wait(until) is ALARM:
                     self._check_clocks()
-            self.resume_clocks()
+            if deadline.paused:
+                self.resume_clocks()
         except ProxyError as error:
             self._end(error)
             raise
@@ -199,11 +201,13 @@ class Attempt:
         body = exchange.body
         exchange.activity = now = monotonic()
         head = exchange.attempt_head(self, now)
+        held = b""
         if body is None:
             data = head
         else:
             held = body.attach(connection)
-            data = head + held if held else head
+            # As one write, but for a long piece, which would be copied: see `Relay.commit`.
+            data = head + held if len(held) <= JOINED_BYTES else head
             if body.flowing:
                 self.pause_clocks()
         asked = exchange.head
@@ -214,6 +218,8 @@ class Attempt:
             payload=asked.minor == 0,
             upgrade=b"upgrade" in asked.held and asked.upgrade is not None,
         )
+        if len(held) > JOINED_BYTES:
+            connection.write(held)
 
     @property
     def clocks_paused(self) -> bool:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 from proxy.errors import ClientGone, ProxyError, UpstreamTruncated
 from proxy.exchange.attempt import Attempt
 from proxy.http.response import ResponseHead
+from proxy.wire.flow import JOINED_BYTES
 
 if TYPE_CHECKING:
     from proxy.exchange.exchange import Exchange
 
 _LAST_CHUNK = b"0\r\n\r\n"
-_JOINED_BYTES = 16 * 1024
-"""Up to here a copy is cheaper than a second write."""
 
 
 class Relay:
@@ -54,7 +53,7 @@ class Relay:
         downstream = exchange.downstream
         # Head and body as one write, but for a long piece, which would be copied: the transport
         # sends both with one call all the same. `own` ends with the empty line.
-        if len(piece) <= _JOINED_BYTES:
+        if len(piece) <= JOINED_BYTES:
             downstream.write(b"".join((head.status_line, *lines, framing, own, piece)))
         else:
             downstream.write(b"".join((head.status_line, *lines, framing, own)))

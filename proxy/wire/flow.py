@@ -9,6 +9,9 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+JOINED_BYTES = 16 * 1024
+"""A piece up to this long is written together with its head: a copy costs less than a write."""
+
 
 class FlowControlled(asyncio.Protocol):
     """A connection that can be read from or not, and knows whether it can be written to.
