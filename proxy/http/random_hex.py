@@ -7,6 +7,7 @@ RandomHex: TypeAlias = Callable[[int], str]
 """Draws n random lower-case hex digits."""
 
 _STRIP_BYTES = 2048
+_STRIP_DIGITS = 2 * _STRIP_BYTES
 
 
 class HexStrip:
@@ -18,12 +19,12 @@ class HexStrip:
         """`random_bytes(n)` draws n random bytes."""
         self._random_bytes = random_bytes
         self._strip = ""
-        self._at = 0
+        self._at = _STRIP_DIGITS
 
     def draw(self, digits: int) -> str:
         at = self._at
         end = at + digits
-        if end > len(self._strip):
+        if end > _STRIP_DIGITS:
             self._strip = self._random_bytes(_STRIP_BYTES).hex()
             at, end = 0, digits
         self._at = end

@@ -163,17 +163,18 @@ class RequestParser:
 
     def _request_line(self, head: RequestHead, raw: bytes) -> str:
         """The target. Exactly one space on either side of it (RFC 9112 section 3)."""
-        parts = raw.split(b" ", 2)
-        minor = _VERSIONS.get(parts[2][:10]) if len(parts) == 3 else None
-        if minor is None or not parts[1]:
+        try:
+            method, target, rest = raw.split(b" ", 2)
+            head.minor = _VERSIONS[rest[:10]]
+        except (ValueError, KeyError):
+            raise _bad_request_line(raw) from None
+        if not target:
             raise _bad_request_line(raw)
-        target = parts[1]
         if len(target) > self._max_url:
             raise UrlTooLong(f"The URL is longer than {self._max_url} bytes.")
         if not target.isascii() or b"#" in target:
             raise BadRequest("The request's target has characters that no URL in a request has.")
-        head.method = parts[0].decode("latin-1")
-        head.minor = minor
+        head.method = method.decode("latin-1")
         return target.decode("ascii")
 
     def _target(self, head: RequestHead, target: str) -> None:

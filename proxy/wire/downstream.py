@@ -352,7 +352,8 @@ class Downstream(FlowControlled):
         gate = self._gate
         # A closing gate's response that did not say so had begun before: another may be coming.
         self.alarm.set(monotonic() + (GRACE if gate.closing else gate.limits.idle_timeout))
-        self.resume_reading()
+        if not self._reading:
+            self.resume_reading()
         if self._buffer:
             self._advance()
 
