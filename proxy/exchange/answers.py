@@ -55,12 +55,12 @@ def refusal_answer(gate: "ListenerGate", error: ProxyError, request_id: str) -> 
 
 
 def describe_attempt(attempt: Attempt) -> dict[str, Any]:
-    """One attempt as JSON: the same in problem documents and in the access log."""
+    """One attempt as JSON, with the members that the access log gives it too."""
     told: dict[str, Any] = {"endpoint": attempt.endpoint}
+    if attempt.status:
+        told["status"] = attempt.status
     if attempt.failure:
         told["failure"] = attempt.failure
-    else:
-        told["status"] = attempt.status
     told["duration_ms"] = round(attempt.duration * 1000, 3)
     told["wait_ms"] = round(attempt.wait * 1000, 3)
     return told
