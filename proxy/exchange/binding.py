@@ -8,7 +8,7 @@ A reload makes new bindings, for routes may have changed in any way. What they h
 under its name, see `Bindings.take_over`; an exchange under way keeps the binding it has.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -268,7 +268,10 @@ class Bindings:
         if config.scope is BreakerScope.ENDPOINT:
 
             def of_endpoint(endpoint: Endpoint) -> CircuitBreaker:
-                return self._breaker(f"{name}:{endpoint.label}", owner)
+                of_this = f"{name}:{endpoint.label}"
+                if of_this not in self.breakers:
+                    self._forget_endpoints(binding, name, binding.upstream.endpoints)
+                return self._breaker(of_this, owner)
 
             binding.endpoint_breakers = of_endpoint
             for endpoint in binding.upstream.endpoints:
@@ -278,6 +281,19 @@ class Bindings:
         if config.scope is BreakerScope.UPSTREAM:
             name = self._shared_name(binding, config, self._policy(binding).circuit_breaker, name)
         binding.breaker = self._breaker(name, owner)
+
+    def _forget_endpoints(self, binding: Binding, name: str, kept: Iterable[Endpoint]) -> None:
+        """Drop the breakers of endpoints that are gone: where Pods come and go there would be
+        ever more of them."""
+        present = {f"{name}:{endpoint.label}" for endpoint in kept}
+        for known, entry in tuple(self.breakers.items()):
+            if (
+                known not in present
+                and entry.config.scope is BreakerScope.ENDPOINT
+                and entry.route == binding.route.name
+                and entry.upstream == binding.upstream.name
+            ):
+                del self.breakers[known]
 
     def _breaker(self, name: str, owner: "_Owner") -> CircuitBreaker:
         entry = self.breakers.get(name)
@@ -339,4 +355,6 @@ class Bindings:
             self.bulkheads.pop(binding.bulkhead.name, None)
             if binding.breaker is not None:
                 self.breakers.pop(binding.breaker.name, None)
+            elif binding.per_endpoint:
+                self._forget_endpoints(binding, "", ())
             self.budgets.pop(binding.budget_name, None)

@@ -152,3 +152,14 @@ def test_authorities_are_bounded_and_busy_ones_stay(of_authority, bindings):
     assert of_authority("busy") is busy
     assert of_authority("open") is opened
     busy.bulkhead.release(permit)
+
+
+def test_breakers_of_endpoints_that_are_gone_are_forgotten(of, bindings):
+    binding = of("/e")
+    first, second = binding.upstream.endpoints
+    binding.breaker_of(first)
+    of("/a")
+    binding.upstream.endpoints[:] = [second]
+    binding.breaker_of(second)
+    assert "each:10.0.0.1:80" not in bindings.breakers
+    assert {"each:10.0.0.2:80", "shared:shop"} <= bindings.breakers.keys()
