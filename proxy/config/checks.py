@@ -3,7 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from proxy.config.model import Address, Config, Listener, PolicyConfig, RouteConfig
+from proxy.config.model import (
+    Address,
+    Config,
+    Listener,
+    PolicyConfig,
+    RouteConfig,
+    TraceExporter,
+)
 from proxy.config.problems import Mark, Path, Problems, format_path
 from proxy.config.reachability import covers
 from proxy.policies.backoff import BackoffConfig, JitterKind
@@ -61,6 +68,7 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
     _warn_unused(config, given, problems)
     _warn_loops(config, given, problems)
     _warn_open_proxy(config, given, problems)
+    _warn_exporter(config, given, problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,3 +268,14 @@ def _own_addresses(config: Config) -> Iterator[tuple[str, Address]]:
     yield Listener.OUTBOUND.value, config.listeners.outbound.address
     yield Listener.INBOUND.value, config.listeners.inbound.address
     yield "admin", config.admin.address
+
+
+def _warn_exporter(config: Config, given: Given, problems: Problems) -> None:
+    """A value that is valid, and that this version does nothing with."""
+    path: Path = ("tracing", "exporter")
+    if config.tracing.exporter is not TraceExporter.NONE and path in given:
+        problems.warning(
+            given[path],
+            path,
+            "this version exports no spans; trace headers are continued and sent all the same",
+        )
