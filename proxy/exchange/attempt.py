@@ -22,7 +22,6 @@ from proxy.exchange.heads import informational_head
 from proxy.http.response import ResponseHead
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
 from proxy.policies.circuit_breaker import CircuitBreaker, CircuitPermit, CircuitRefusal
-from proxy.policies.deadline import Deadline
 from proxy.upstream.endpoint import Endpoint
 from proxy.wire.flow import JOINED_BYTES
 from proxy.wire.upstream import UpstreamConnection
@@ -40,9 +39,9 @@ class Attempt:
 
     __slots__ = (
         "_breaker",
-        "_deadline",
         "_exchange",
         "_permit",
+        "_stood_before",
         "binding",
         "chosen",
         "connection",
@@ -74,14 +73,16 @@ class Attempt:
         self.head: ResponseHead | None = None
         self.piece = b""
         self.ended = False
-        self.started = now = monotonic()
-        self._deadline = Deadline.within(exchange.deadline, now, binding.policies.timeouts.attempt)
+        self.started = monotonic()
+        self._stood_before = exchange.deadline.stood_still
 
     async def run(self) -> ResponseHead:
         """The response's head. Raises what came instead of it; the attempt is settled then."""
         try:
-            if self._deadline.at <= self.started:
-                raise self._exchange.request_timeout()
+            exchange = self._exchange
+            deadline = exchange.deadline
+            if deadline.at <= self.started:
+                raise exchange.request_timeout()
             if not self.binding.upstream.ready:
                 # A look-up is part of the attempt: the breaker hears of it too. (With one for
                 # each endpoint there is none yet.)
@@ -96,9 +97,8 @@ class Attempt:
                 connection = await self._connect(endpoint)
             self.connection = connection
             self._send(connection)
-            exchange, deadline = self._exchange, self._deadline
             while (head := self.head) is None:
-                until = exchange.idle_at if deadline.paused else deadline.at
+                until = exchange.idle_at if deadline.paused else self._due
                 if await exchange.wait(until) is ALARM:
                     self._check_clocks()
             if deadline.paused:
@@ -114,6 +114,18 @@ class Attempt:
         failed = breaker is not None and head.status in breaker.config.failures.statuses
         self._settle(FAILURE if failed else SUCCESS)
         return head
+
+    @property
+    def _due(self) -> float:
+        """When its own time is over, or the request's; both clocks stand still together."""
+        deadline = self._exchange.deadline
+        own = self.started + self.binding.policies.timeouts.attempt + self._stood_still
+        return own if own < deadline.at else deadline.at
+
+    @property
+    def _stood_still(self) -> float:
+        """Seconds of this attempt in which the clocks did."""
+        return self._exchange.deadline.stood_still - self._stood_before
 
     # --- before the request is sent -----------------------------------------------------------
 
@@ -159,7 +171,7 @@ class Attempt:
             self.binding.policies.timeouts.connect,
         )
         try:
-            while (happened := await exchange.wait(self._deadline.at)) is not RESOLVED:
+            while (happened := await exchange.wait(self._due)) is not RESOLVED:
                 if happened is ALARM:
                     self._check_request()
                     raise ConnectTimeout("The name look-up took longer than the attempt may.")
@@ -184,7 +196,7 @@ class Attempt:
         ticket = endpoint.pool.request(exchange.wake, self.binding.policies.timeouts.connect)
         try:
             while True:
-                happened = await exchange.wait(self._deadline.at)
+                happened = await exchange.wait(self._due)
                 if isinstance(happened, UpstreamConnection):
                     return happened
                 if happened is ALARM:
@@ -223,26 +235,23 @@ class Attempt:
 
     @property
     def clocks_paused(self) -> bool:
-        return self._deadline.paused
+        return self._exchange.deadline.paused
 
     def pause_clocks(self) -> None:
         """The client's body flows: `idle` watches now, the deadlines stand still."""
-        now = monotonic()
-        self._deadline.pause(now)
-        self._exchange.deadline.pause(now)
+        self._exchange.deadline.pause(monotonic())
 
     def resume_clocks(self) -> None:
         """The body has ended, or the attempt has."""
-        if self._deadline.paused:
-            now = monotonic()
-            self._deadline.resume(now)
-            self._exchange.deadline.resume(now)
+        deadline = self._exchange.deadline
+        if deadline.paused:
+            deadline.resume(monotonic())
 
     def _check_clocks(self) -> None:
         exchange = self._exchange
         now = monotonic()
         timeouts = self.binding.policies.timeouts
-        if self._deadline.paused:
+        if exchange.deadline.paused:
             if now < exchange.idle_at:
                 return
             if self.connection is not None and self.connection.write_paused:
@@ -250,7 +259,7 @@ class Attempt:
                     f"{self.endpoint} took none of the request's body for {timeouts.idle:g} s."
                 )
             raise BodyTimeout(f"None of the request's body came for {timeouts.idle:g} s.")
-        if now < self._deadline.at:
+        if now < self._due:
             return
         self._check_request()
         raise AttemptTimeout(
@@ -324,8 +333,7 @@ class Attempt:
         permit, breaker = self._permit, self._breaker
         if permit is not None and breaker is not None:
             self._permit = None
-            stood_still = self._deadline.stood_still
-            breaker.settle(permit, verdict, self.duration - stood_still, now)
+            breaker.settle(permit, verdict, self.duration - self._stood_still, now)
         if self.endpoint or self.failure != CircuitOpen.reason:
             name = self.failure or _CLASSES[self.status // 100]
             self.binding.stats.count_attempt(self.binding.label, name)

@@ -110,9 +110,8 @@ class Relay:
 
     def _end(self) -> None:
         """The body has ended: say so, and give the connection back."""
-        exchange = self._exchange
         if self._chunks:
-            exchange.downstream.write(_LAST_CHUNK)
+            self._exchange.downstream.write(_LAST_CHUNK)
         self._attempt.release(reusable=True)
 
     def _check_idle(self) -> None:

@@ -36,7 +36,7 @@ class Script:
     def start(self, coroutine: Coroutine[None, Any, None]) -> None:
         """Run up to the first wait."""
         self._coroutine = coroutine
-        self._step(None)
+        self.wake(None)
 
     def wake(self, value: Any) -> None:
         """Hand `value` to the wait; nothing happens once the coroutine has ended."""
@@ -44,12 +44,10 @@ class Script:
             if self._pending is None:
                 self._pending = deque()
             self._pending.append(value)
-        elif self._coroutine is not None:
-            self._step(value)
-
-    def _step(self, value: Any) -> None:
+            return
         coroutine = self._coroutine
-        assert coroutine is not None
+        if coroutine is None:
+            return
         self._running = True
         try:
             coroutine.send(value)

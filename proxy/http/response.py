@@ -63,14 +63,41 @@ class ResponseHead(Fields):
         return ChunkedDecoder(payload=payload) if self.chunked else CloseDecoder()
 
 
-_sink = FieldSink(_HELD_BACK)
+class _Llhttp:
+    """One parser of llhttp's, for head after head as long as it sees the end of each body too.
+
+    Otherwise the next head has another one.
+    """
+
+    __slots__ = ("_between", "_parser", "_sink")
+
+    def __init__(self) -> None:
+        self._sink = FieldSink(_HELD_BACK)
+        self._parser = httptools.HttpResponseParser(self._sink)
+        self._between = True  # it waits for a head, and for nothing else
+
+    def read(self, raw: bytes, head: Fields) -> str | None:
+        """See `FieldSink.read`."""
+        if not self._between:
+            self._parser = httptools.HttpResponseParser(self._sink)
+        self._between = False
+        return self._sink.read(self._parser, raw, head)
+
+    def pass_over(self, body: bytes) -> None:
+        """What follows the head that was read last, by its Content-Length: skipped, not read."""
+        self._parser.feed_data(body)
+        self._between = True
+
+
+_llhttp = _Llhttp()
+_CAN_GO_ON = (None, [b"keep-alive"])
 _status_lines: dict[bytes, tuple[int, int, bytes]] = {}
 
 
 def parse_response_head(raw: bytes) -> ResponseHead:
     """The head in `raw`, which ends with its empty line. Raises UpstreamMalformed."""
     head = ResponseHead()
-    fault = _sink.read(httptools.HttpResponseParser(_sink), raw, head)
+    fault = _llhttp.read(raw, head)
     if fault is not None:
         raise UpstreamMalformed(f"The upstream's response head is malformed: {fault}.")
     line = raw[: raw.find(b"\r")]
@@ -88,6 +115,15 @@ def parse_response_head(raw: bytes) -> ResponseHead:
             raise UpstreamMalformed("The upstream's Content-Length is not one number.")
         head.length = int(lengths[0])
     return head
+
+
+def pass_over_body(head: ResponseHead, body: bytes) -> None:
+    """The head that was parsed last has this whole body, as long as its Content-Length says.
+
+    To tell is cheaper than another parser for the next head, and as good as not to.
+    """
+    if head.keep_alive and head.held.get(b"connection") in _CAN_GO_ON:
+        _llhttp.pass_over(body)
 
 
 def _status_line(line: bytes) -> tuple[int, int, bytes]:

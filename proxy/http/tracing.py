@@ -89,9 +89,18 @@ class TraceContext:
 
 
 class Propagator:
-    """Reads and writes the trace headers of one configuration; immutable."""
+    """Reads and writes the trace headers of one configuration."""
 
-    __slots__ = ("_formats", "_random", "_random_hex", "_sample", "_tracecontext", "names")
+    __slots__ = (
+        "_formats",
+        "_only_tracecontext",
+        "_random",
+        "_random_hex",
+        "_sample",
+        "_span_ids",
+        "_tracecontext",
+        "names",
+    )
 
     def __init__(
         self,
@@ -108,9 +117,11 @@ class Propagator:
         """
         self._formats = tuple(Format(word) for word in formats if word != Format.BAGGAGE.value)
         self._tracecontext = _TRACECONTEXT in self._formats
+        self._only_tracecontext = self._formats == (_TRACECONTEXT,)
         self._sample = sample
         self._random_hex = random_hex
         self._random = random
+        self._span_ids: list[str] = []
         self.names = frozenset(name for form in self._formats for name in _NAMES[form])
 
     def extract(self, fields: Fields) -> TraceContext:
@@ -138,6 +149,9 @@ class Propagator:
 
         `parent_id`: that span's parent, where it is not the caller's own span; only B3 tells it.
         """
+        if self._only_tracecontext and not context.tracestate:  # nearly always
+            flags = _FLAGS[context.flags]
+            return f"traceparent: 00-{context.trace_id}-{span_id}{flags}".encode()
         lines = b""
         for form in self._formats:
             if form is _TRACECONTEXT:
@@ -153,8 +167,11 @@ class Propagator:
 
     def new_span_id(self) -> str:
         """16 lower-case hex digits, never all zero."""
-        drawn = self._random_hex(16)
-        return drawn if drawn != _NO_SPAN else _FIRST_SPAN
+        if not self._span_ids:
+            drawn = self._random_hex(16 * _BATCH)
+            ids = [drawn[at : at + 16] for at in range(0, len(drawn), 16)]
+            self._span_ids = [one if one != _NO_SPAN else _FIRST_SPAN for one in ids]
+        return self._span_ids.pop()
 
     def begin(self, sampling: Sampling = _DEFER) -> TraceContext:
         """A new trace, where a request brought none."""
@@ -191,6 +208,7 @@ class Propagator:
         return context
 
 
+_BATCH = 64
 _NO_SPAN, _FIRST_SPAN = "0" * 16, "0" * 15 + "1"
 _NO_TRACE, _FIRST_TRACE = "0" * 32, "0" * 31 + "1"
 _FLAGS = tuple(f"-{flags:02x}\r\n" for flags in range(256))

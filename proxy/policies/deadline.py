@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from math import inf
-from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +31,6 @@ class Deadline:
         self.paused = False
         self._paused_at = 0.0
         self.stood_still = 0.0  # seconds, pauses that have ended
-
-    @classmethod
-    def within(cls, outer: Self, now: float, seconds: float) -> Self:
-        """A deadline of its own that never lies behind what is left of `outer`."""
-        inner = cls(now, seconds)
-        left = now + outer.remaining(now) if outer.paused else outer.at
-        if left < inner.at:
-            inner.at = left
-        return inner
 
     def remaining(self, now: float) -> float:
         """Seconds left, 0 or less when it has passed."""

@@ -131,11 +131,16 @@ class Pool:
 
     def take(self) -> PooledConnection | None:
         """The most recently used idle connection, or None: then `request` one."""
-        connection = self._pop_idle()
-        if connection is not None:
-            self._busy.add(connection)
-            self._endpoint.active += 1
-        return connection
+        idle = self._idle
+        while idle:
+            connection, _ = idle.popitem()
+            age = self._loop.time() - connection.idle_since
+            if connection.usable and age < self._config.idle_timeout:
+                self._busy.add(connection)
+                self._endpoint.active += 1
+                return connection
+            connection.close()
+        return None
 
     def request(
         self,
@@ -193,9 +198,9 @@ class Pool:
 
     def _provide(self, claim: _Claim) -> None:
         """Find something for a waiter: an idle connection, room for a connect, or the queue."""
-        connection = self._pop_idle()
+        connection = self.take()
         if connection is not None:
-            self._assign(claim, connection)
+            self._answer(claim, connection)
         elif self._room():
             self._start(claim)
         else:
@@ -332,16 +337,6 @@ class Pool:
         self._idle[connection] = None
         if self._timer is None:
             self._timer = self._loop.call_later(self._config.idle_timeout, self._sweep)
-
-    def _pop_idle(self) -> PooledConnection | None:
-        idle = self._idle
-        while idle:
-            connection, _ = idle.popitem()
-            age = self._loop.time() - connection.idle_since
-            if connection.usable and age < self._config.idle_timeout:
-                return connection
-            connection.close()
-        return None
 
     def _sweep(self) -> None:
         """Close what has been idle for too long. One timer for all, set only while some are."""

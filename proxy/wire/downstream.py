@@ -146,7 +146,14 @@ class Downstream(FlowControlled):
             return
         if keep_alive and not self.receiving and not self._transport.is_closing():
             self._state = _HEAD
-            self._next()
+            gate = self._gate
+            # A closing gate's response that did not say so had begun before: another may be
+            # coming.
+            self.alarm.set(monotonic() + (GRACE if gate.closing else gate.limits.idle_timeout))
+            if not self._reading:
+                self.resume_reading()
+            if self._buffer:  # the next request was pipelined
+                self._advance()
         else:
             self._linger(more=self.receiving or bool(self._buffer))
 
@@ -346,16 +353,6 @@ class Downstream(FlowControlled):
             handler.on_body(piece)
         if not self.receiving and self.handler is handler:
             handler.on_body_end()
-
-    def _next(self) -> None:
-        """Wait for another request, or begin the one that was pipelined."""
-        gate = self._gate
-        # A closing gate's response that did not say so had begun before: another may be coming.
-        self.alarm.set(monotonic() + (GRACE if gate.closing else gate.limits.idle_timeout))
-        if not self._reading:
-            self.resume_reading()
-        if self._buffer:
-            self._advance()
 
     # --- endings ------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from proxy.errors import ProxyError, UpstreamMalformed, UpstreamReset, UpstreamT
 from proxy.http.chunked import ChunkError
 from proxy.http.framing import BodyDecoder, CloseDecoder
 from proxy.http.request import HEAD_END
-from proxy.http.response import ResponseHead, parse_response_head
+from proxy.http.response import ResponseHead, parse_response_head, pass_over_body
 from proxy.wire.flow import FlowControlled
 
 LINGER_SECONDS = 1.0
@@ -242,6 +242,7 @@ class UpstreamConnection(FlowControlled):
             # Most bodies come whole with their heads: there is no end to be looked for.
             piece, rest = data, b""
             self._whole_bytes = len(data)
+            pass_over_body(head, data)
         elif decoder := head.body_decoder(self._method, payload=self._payload_only):
             self._decoder = decoder
             try:

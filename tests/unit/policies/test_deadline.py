@@ -54,12 +54,3 @@ def test_shortened_while_paused_it_has_so_much_left_from_the_resumption() -> Non
     assert deadline.remaining(150.0) == 2.0
     deadline.resume(200.0)
     assert deadline.at == 202.0
-
-
-def test_an_attempt_never_outlives_its_request() -> None:
-    request = Deadline(100.0, 5.0)
-    assert Deadline.within(request, 101.0, 2.0).at == 103.0
-    assert Deadline.within(request, 104.0, 2.0).at == 105.0
-    assert Deadline.within(request, 104.0, 0.0).at == 105.0
-    assert Deadline.within(request, 105.0, 2.0).expired(105.0)
-    assert Deadline.within(Deadline(100.0, 0.0), 101.0, 0.0).at == inf
