@@ -83,7 +83,7 @@ class Attempt:
             deadline = exchange.deadline
             if deadline.at <= self.started:
                 raise exchange.request_timeout()
-            if not self.binding.upstream.ready:
+            if not self.binding.upstream.endpoints:
                 # A look-up is part of the attempt: the breaker hears of it too. (With one for
                 # each endpoint there is none yet.)
                 refusal = self._admit(self.binding.breaker)
@@ -119,23 +119,21 @@ class Attempt:
     def _due(self) -> float:
         """When its own time is over, or the request's; both clocks stand still together."""
         deadline = self._exchange.deadline
-        own = self.started + self.binding.policies.timeouts.attempt + self._stood_still
+        stood_still = deadline.stood_still - self._stood_before
+        own = self.started + self.binding.policies.timeouts.attempt + stood_still
         return own if own < deadline.at else deadline.at
-
-    @property
-    def _stood_still(self) -> float:
-        """Seconds of this attempt in which the clocks did."""
-        return self._exchange.deadline.stood_still - self._stood_before
 
     # --- before the request is sent -----------------------------------------------------------
 
     def _choose(self) -> Endpoint:
         """An endpoint whose breaker lets the attempt pass, preferably one not yet tried."""
+        binding = self.binding
         tried = self._tried() if len(self._exchange.attempts) > 1 else ()
-        endpoint = self.binding.upstream.pick(tried, None)
+        endpoint = binding.upstream.pick(tried, None)
         if endpoint is None:
-            raise ConnectFailed(f"Upstream {self.binding.upstream.name!r} has no endpoint.")
-        refusal = self._admit(self.binding.breaker_of(endpoint))
+            raise ConnectFailed(f"Upstream {binding.upstream.name!r} has no endpoint.")
+        breakers = binding.endpoint_breakers
+        refusal = self._admit(binding.breaker if breakers is None else breakers(endpoint))
         if refusal is not None:
             endpoint = self._choose_another(endpoint, refusal)
         self.chosen = endpoint
@@ -333,7 +331,8 @@ class Attempt:
         permit, breaker = self._permit, self._breaker
         if permit is not None and breaker is not None:
             self._permit = None
-            breaker.settle(permit, verdict, self.duration - self._stood_still, now)
+            stood_still = self._exchange.deadline.stood_still - self._stood_before
+            breaker.settle(permit, verdict, self.duration - stood_still, now)
         if self.endpoint or self.failure != CircuitOpen.reason:
             name = self.failure or _CLASSES[self.status // 100]
             self.binding.stats.count_attempt(self.binding.label, name)

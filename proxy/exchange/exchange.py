@@ -76,13 +76,11 @@ class Exchange(Script):
         "prefix",
         "reason",
         "relay",
-        "route",
         "shortened",
         "started",
         "status",
         "status_field",
         "trace",
-        "upstream",
     )
 
     def __init__(
@@ -106,7 +104,7 @@ class Exchange(Script):
                 complete=not downstream.receiving,
                 awaits_word=head.expects_continue,
             )
-            if head.has_body
+            if head.length or head.chunked
             else None
         )
         self.binding: Binding | None = None
@@ -119,8 +117,6 @@ class Exchange(Script):
         self.holds_breaker = False
         self.shortened = False
         self.fallback = False
-        self.route = ""
-        self.upstream = ""
         self.status = 0
         self.status_field = b""
         self.reason = ""
@@ -153,6 +149,15 @@ class Exchange(Script):
     @property
     def request_id(self) -> str:
         return self.id.decode("ascii")
+
+    @property
+    def route(self) -> str:
+        """Its name; "" for a request that was refused before it had one."""
+        return self.binding.route.name if self.binding is not None else ""
+
+    @property
+    def upstream(self) -> str:
+        return self.binding.label if self.binding is not None else ""
 
     @property
     def trace_id(self) -> str:
@@ -194,9 +199,6 @@ class Exchange(Script):
 
     def _enter(self, binding: Binding) -> None:
         """The route is known: its clocks start, with the request's head."""
-        route = binding.route
-        self.route = route.name
-        self.upstream = binding.label
         binding.budget.record_request(self.started)
         timeouts = binding.policies.timeouts
         self.deadline = Deadline(self.started, timeouts.request)

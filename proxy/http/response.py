@@ -66,27 +66,18 @@ class ResponseHead(Fields):
 class _Llhttp:
     """One parser of llhttp's, for head after head as long as it sees the end of each body too.
 
-    Otherwise the next head has another one.
+    `ready`: it waits for a head. Otherwise the next head has to have another parser.
     """
 
-    __slots__ = ("_between", "_parser", "_sink")
+    __slots__ = ("parser", "ready", "sink")
 
     def __init__(self) -> None:
-        self._sink = FieldSink(_HELD_BACK)
-        self._parser = httptools.HttpResponseParser(self._sink)
-        self._between = True  # it waits for a head, and for nothing else
+        self.sink = FieldSink(_HELD_BACK)
+        self.renew()
 
-    def read(self, raw: bytes, head: Fields) -> str | None:
-        """See `FieldSink.read`."""
-        if not self._between:
-            self._parser = httptools.HttpResponseParser(self._sink)
-        self._between = False
-        return self._sink.read(self._parser, raw, head)
-
-    def pass_over(self, body: bytes) -> None:
-        """What follows the head that was read last, by its Content-Length: skipped, not read."""
-        self._parser.feed_data(body)
-        self._between = True
+    def renew(self) -> None:
+        self.parser = httptools.HttpResponseParser(self.sink)
+        self.ready = True
 
 
 _llhttp = _Llhttp()
@@ -97,7 +88,10 @@ _status_lines: dict[bytes, tuple[int, int, bytes]] = {}
 def parse_response_head(raw: bytes) -> ResponseHead:
     """The head in `raw`, which ends with its empty line. Raises UpstreamMalformed."""
     head = ResponseHead()
-    fault = _llhttp.read(raw, head)
+    if not _llhttp.ready:
+        _llhttp.renew()
+    _llhttp.ready = False
+    fault = _llhttp.sink.read(_llhttp.parser, raw, head)
     if fault is not None:
         raise UpstreamMalformed(f"The upstream's response head is malformed: {fault}.")
     line = raw[: raw.find(b"\r")]
@@ -123,7 +117,8 @@ def pass_over_body(head: ResponseHead, body: bytes) -> None:
     To tell is cheaper than another parser for the next head, and as good as not to.
     """
     if head.keep_alive and head.held.get(b"connection") in _CAN_GO_ON:
-        _llhttp.pass_over(body)
+        _llhttp.parser.feed_data(body)
+        _llhttp.ready = True
 
 
 def _status_line(line: bytes) -> tuple[int, int, bytes]:

@@ -285,8 +285,11 @@ class Downstream(FlowControlled):
             if end > self._gate.limits.header_bytes:
                 raise _too_large(data, self._gate.limits)
             head = self._gate.parser.parse(data[:end])
-            self._decoder = head.body_decoder()
-            piece = b"" if self._decoder is None else self._first_piece(head)
+            piece = b""
+            self._decoder = None
+            if head.length or head.chunked:
+                self._decoder = head.body_decoder()
+                piece = self._first_piece(head)
         except ProxyError as error:
             self._refuse(error)
             return False

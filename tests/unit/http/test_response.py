@@ -4,7 +4,7 @@ import pytest
 
 from proxy.errors import UpstreamMalformed
 from proxy.http.framing import ChunkedDecoder, CloseDecoder, LengthDecoder
-from proxy.http.response import parse_response_head
+from proxy.http.response import parse_response_head, pass_over_body
 
 
 def raw(line, *fields):
@@ -135,3 +135,32 @@ def test_malformed(head):
     # The sink is shared: what was refused is in no other response.
     after = parse("HTTP/1.1 200 OK", "A: b")
     assert (after.lines, after.held) == ([b"A: b\r\n"], {})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["Content-Length: 3"],
+        ["Content-Length: 3", "Connection: keep-alive"],
+        ["Content-Length: 3", "Connection: close"],
+        ["Content-Length: 3", "Connection: upgrade", "Upgrade: x"],
+    ],
+)
+def test_a_body_passed_over_leaves_nothing_to_the_next_head(fields):
+    for number in range(3):
+        head = parse("HTTP/1.1 200 OK", f"X-Number: {number}", *fields)
+        pass_over_body(head, b"HTT")
+        assert head.values(b"x-number") == [b"%d" % number]
+    with pytest.raises(UpstreamMalformed):
+        parse("HTTP/1.1 200 OK", "Content-Length: 3", "bad name: x")
+    assert parse("HTTP/1.1 200 OK", "X-Number: 4").values(b"x-number") == [b"4"]
+
+
+def test_a_body_that_was_not_passed_over_leaves_nothing_to_the_next_head():
+    for number in range(3):
+        head = parse("HTTP/1.1 200 OK", f"X-Number: {number}", "Content-Length: 3")
+        assert head.values(b"x-number") == [b"%d" % number]
+    pass_over_body(head, b"HTT")
+    chunked = parse("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
+    assert chunked.chunked
+    assert parse("HTTP/1.1 200 OK", "X-Number: 4").values(b"x-number") == [b"4"]
