@@ -261,7 +261,7 @@ class Exchange(Script):
         # Attempts and relay point back here: without this only the cycle collector could free it.
         self.attempts.clear()
         self.relay = None
-        self.downstream.finish(keep_alive=self.keep_alive)
+        self.downstream.finish(keep_alive=self.keep_alive, now=now)
 
     def drop(self, attempt: Attempt) -> None:
         """This response will not be used; its connection is, if it came whole."""
@@ -322,9 +322,8 @@ class Exchange(Script):
 
     def attempt_head(self, attempt: Attempt, now: float) -> bytes:
         """The request's head for this attempt: what is the same for all, and its own fields."""
-        propagator = self.gate.propagator
         held = self.head.held
-        own = propagator.inject(self.trace, propagator.new_span_id())
+        own = self.gate.propagator.inject_new(self.trace)
         if attempt.number > 1:
             own += b"X-Retry-Attempt: %d\r\n" % (attempt.number - 1)
         elif RETRY_FIELD in held:

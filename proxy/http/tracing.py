@@ -151,9 +151,6 @@ class Propagator:
 
         `parent_id`: that span's parent, where it is not the caller's own span; only B3 tells it.
         """
-        if self._only_tracecontext and not context.tracestate:  # nearly always
-            flags = _FLAGS[context.flags]
-            return f"traceparent: 00-{context.trace_id}-{span_id}{flags}".encode()
         lines = b""
         for form in self._formats:
             if form is _TRACECONTEXT:
@@ -166,6 +163,14 @@ class Propagator:
             parent = parent_id or context.parent_id
             lines += write(context.trace_id, span_id, parent, context.sampling).encode()
         return lines
+
+    def inject_new(self, context: TraceContext) -> bytes:
+        """The header lines for a request sent by a new span, a child of the caller's."""
+        span_id = self._span_ids.pop() if self._span_ids else self.new_span_id()
+        if self._only_tracecontext and not context.tracestate:  # nearly always
+            flags = _FLAGS[context.flags]
+            return f"traceparent: 00-{context.trace_id}-{span_id}{flags}".encode()
+        return self.inject(context, span_id)
 
     def new_span_id(self) -> str:
         """16 lower-case hex digits, never all zero."""

@@ -139,8 +139,8 @@ class Downstream(FlowControlled):
         """Body bytes of the request so far, framing left out."""
         return self._decoder.payload_bytes if self._decoder is not None else 0
 
-    def finish(self, *, keep_alive: bool) -> None:
-        """The exchange is over and its answer written: read on, or close."""
+    def finish(self, *, keep_alive: bool, now: float) -> None:
+        """The exchange is over, as of `now`, and its answer written: read on, or close."""
         self.handler = None
         if self._state is _CLOSED:
             return
@@ -149,7 +149,7 @@ class Downstream(FlowControlled):
             gate = self._gate
             # A closing gate's response that did not say so had begun before: another may be
             # coming.
-            self.alarm.set(monotonic() + (GRACE if gate.closing else gate.limits.idle_timeout))
+            self.alarm.set(now + (GRACE if gate.closing else gate.limits.idle_timeout))
             if not self._reading:
                 self.resume_reading()
             if self._buffer:  # the next request was pipelined

@@ -80,7 +80,7 @@ class Gate:
             self.handlers.append(downstream.handler)
         else:
             downstream.write(b"answer")
-            downstream.finish(keep_alive=True)
+            downstream.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
 
     def refuse(self, downstream, error):
         self.refused.append(type(error))
@@ -139,7 +139,7 @@ def test_only_one_request_is_under_way(client, gate):
     client.data_received(b"".join(GET % n for n in range(3)))
     for n in range(3):
         assert [path for _, path, _, _ in gate.begun] == [f"/{m}" for m in range(n + 1)]
-        client.finish(keep_alive=True)
+        client.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
     assert client.idle
     assert client.requests == 3
     assert client.alarm.due == 175.0
@@ -165,7 +165,7 @@ def test_a_body(client, gate, framing):
     (handler,) = gate.handlers
     assert handler.heard == [("on_body", pieces[1]), ("on_body", end), ("on_body_end",)]
     assert (client.receiving, client.request_bytes) == (False, 5)
-    client.finish(keep_alive=True)
+    client.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
     assert gate.begun[1] == ("GET", "/1", b"", False)
     assert client.request_bytes == 0
 
@@ -184,14 +184,14 @@ def test_a_body_that_is_wrong_is_told_once(client, gate, sent, error):
     client.data_received(sent)
     (handler,) = gate.handlers
     assert [(name, type(value)) for name, value in handler.heard] == [("on_body_error", error)]
-    client.finish(keep_alive=True)
+    client.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
     client.data_received(sent)
     assert len(handler.heard) == 1
 
 
 def test_the_rest_of_a_body_ends_the_connection(client, transport):
     client.data_received(POST + b"01")
-    client.finish(keep_alive=True)
+    client.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
     assert transport.calls == ["write_eof"]
     client.data_received(b"234" + GET % 1)
     assert client.requests == 1
@@ -220,7 +220,7 @@ def test_one_connection_too_many(client, gate, loop):
 def test_a_loss_is_told_to_the_exchange_and_to_nobody_twice(client, gate):
     client.data_received(GET % 1)
     client.connection_lost(None)
-    client.finish(keep_alive=True)
+    client.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
     client.cut(reset=True)
     assert gate.handlers[0].heard == [("on_client_gone",)]
     assert gate.connections == set()
@@ -246,7 +246,7 @@ def test_idle_is_between_two_requests(client, transport):
     client.data_received((GET % 1)[1:])
     client.close_idle()
     assert transport.calls == []
-    client.finish(keep_alive=True)
+    client.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
     client.close_idle()
     assert transport.calls == ["close"]
 
@@ -263,14 +263,14 @@ def over_tls(transport):
 def test_tls_closes_at_once_behind_a_last_response(client, over_tls):
     """The end of the connection may be the response's own."""
     client.data_received(GET % 1)
-    client.finish(keep_alive=False)
+    client.finish(keep_alive=False, now=proxy.wire.downstream.monotonic())
     assert over_tls.calls == ["close"]
 
 
 def test_tls_closes_when_a_slow_client_has_taken_it(client, over_tls):
     client.data_received(GET % 1)
     over_tls.buffered = 10
-    client.finish(keep_alive=False)
+    client.finish(keep_alive=False, now=proxy.wire.downstream.monotonic())
     assert over_tls.calls == []
     over_tls.buffered = 0
     client.alarm._on_due()
@@ -279,7 +279,7 @@ def test_tls_closes_when_a_slow_client_has_taken_it(client, over_tls):
 
 def test_tls_reads_a_client_that_still_sends_before_it_closes(client, over_tls):
     client.data_received(POST + b"01")
-    client.finish(keep_alive=False)
+    client.finish(keep_alive=False, now=proxy.wire.downstream.monotonic())
     client.data_received(b"234")
     assert over_tls.calls == []
     client.alarm._on_due()
