@@ -182,7 +182,8 @@ class Propagator:
         """Many ids at a time, which is cheaper; `first` in the place of those that are all zero."""
         drawn = self._random_hex(digits * _BATCH)
         ids = [drawn[at : at + digits] for at in range(0, len(drawn), digits)]
-        return [one if one.strip("0") else first for one in ids]
+        zero = "0" * digits
+        return [one if one != zero else first for one in ids] if zero in drawn else ids
 
     def begin(self, sampling: Sampling = _DEFER) -> TraceContext:
         """A new trace, where a request brought none."""
