@@ -277,3 +277,14 @@ def test_whatever_comes_a_valid_context_goes_on(
         assert (again.trace_id, again.parent_id) == (context.trace_id, span)
         if context.sampling is not Sampling.DEFER:
             assert again.sampled is context.sampled
+
+
+@pytest.mark.parametrize("formats", [("tracecontext",), ("tracecontext", "b3"), ("b3multi",), ()])
+@pytest.mark.parametrize("fields", [[], [PARENT], [PARENT, (b"tracestate", b"foo=1")]])
+def test_a_new_span_is_written_like_one_that_is_named(
+    formats: tuple[str, ...], fields: list[tuple[bytes, bytes]]
+) -> None:
+    propagator = make(*formats, bits=0)  # which makes each new id the same
+    context = propagator.extract(fields)
+    written = propagator.inject_new(context)
+    assert written == propagator.inject(context, propagator.new_span_id())
