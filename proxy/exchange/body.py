@@ -80,7 +80,7 @@ class RequestBody:
             self._downstream.pause_reading()
 
     def on_writable(self, writable: bool) -> None:
-        """The upstream can take more, or cannot for now."""
+        """The upstream can take more, or cannot at the moment."""
         if writable:
             self._downstream.resume_reading()
         else:

@@ -19,18 +19,16 @@ from typing import Protocol, cast
 from proxy.config.model import LimitsConfig, Listener
 from proxy.errors import (
     BadRequest,
-    BodyTooLarge,
     ConnectionsFull,
-    HeadersTooLarge,
     HeaderTimeout,
     ProxyError,
-    UrlTooLong,
 )
 from proxy.http.chunked import ChunkError
 from proxy.http.framing import BodyDecoder
 from proxy.http.request import HEAD_END, RequestHead, RequestParser, early_fault
 from proxy.wire.alarm import Alarm
 from proxy.wire.flow import FlowControlled
+from proxy.wire.limits import body_too_large, head_too_large
 
 LINGER_SECONDS = 1.0
 GRACE = 1.0
@@ -283,7 +281,7 @@ class Downstream(FlowControlled):
         self._buffer = data[end:]
         try:
             if end > self._gate.limits.header_bytes:
-                raise _too_large(data, self._gate.limits)
+                raise head_too_large(data, self._gate.limits)
             head = self._gate.parser.parse(data[:end])
             piece = b""
             self._decoder = None
@@ -303,7 +301,7 @@ class Downstream(FlowControlled):
         """The body that came with the head, so that both can go on as one write."""
         limit = self._gate.limits.body_bytes
         if limit and head.length > limit:
-            raise _body_too_large(limit)
+            raise body_too_large(limit)
         self.receiving = True
         data, self._buffer = self._buffer, b""
         return self._scan(data) if data else b""
@@ -317,7 +315,7 @@ class Downstream(FlowControlled):
             raise BadRequest(f"The request's chunked body is malformed: {error}.") from None
         limit = self._gate.limits.body_bytes
         if limit and decoder.payload_bytes > limit:
-            raise _body_too_large(limit)
+            raise body_too_large(limit)
         if rest is not None:
             self.receiving = False
             self._buffer = rest
@@ -332,9 +330,11 @@ class Downstream(FlowControlled):
             self._buffer = data[empty:]
             return self._buffer not in (b"", b"\r")
         limits = self._gate.limits
-        fault = _too_large(data, limits) if len(data) > limits.header_bytes else early_fault(data)
+        fault = (
+            head_too_large(data, limits) if len(data) > limits.header_bytes else early_fault(data)
+        )
         if fault is None and data.find(b"\r\n") < 0 and len(data) > limits.url_bytes + 32:
-            fault = _too_large(data, limits)
+            fault = head_too_large(data, limits)
         if fault is not None:
             self._refuse(fault)
         elif not self._head_started:
@@ -407,15 +407,3 @@ class Downstream(FlowControlled):
             self._transport.write_eof()
         elif not more:
             self._end_lingering()
-
-
-def _body_too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request's body is larger than {limit} bytes (limits.body_bytes).")
-
-
-def _too_large(data: bytes, limits: LimitsConfig) -> ProxyError:
-    """Whether it is the URL alone that is too long, or the head."""
-    line = data[: limits.url_bytes + 32].partition(b"\r\n")
-    if not line[1]:
-        return UrlTooLong(f"The URL is longer than {limits.url_bytes} bytes.")
-    return HeadersTooLarge(f"The request's head is larger than {limits.header_bytes} bytes.")
