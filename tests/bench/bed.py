@@ -1,5 +1,6 @@
 """The test bed: an upstream, one peer in front of it on its own core, and a load generator."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,10 +20,14 @@ LOAD_CORE = 1
 
 @dataclass(frozen=True)
 class Bed:
-    """`process` is the peer's; None where clients go straight upstream."""
+    """`process` is the peer's; None where clients go straight upstream.
+
+    `ready_seconds`: from the start of the process to its first right answer.
+    """
 
     generator: LoadGenerator
     process: Process | None
+    ready_seconds: float | None
 
 
 @contextmanager
@@ -34,12 +39,14 @@ def bed(peer: Peer, load: Load) -> Iterator[Bed]:
         upstream, port = start_upstream(directory, LOAD_CORE)
         running.enter_context(upstream)
         wait_until_right(load, port, upstream)
-        process = None
+        process = ready_seconds = None
         if peer.command is not None:
             site = Site(directory, free_port(), port)
             argv, log = peer.command(site), directory / "peer.log"
+            started = time.monotonic()
             process = Process(peer.name, argv, core=PEER_CORE, log=log, env=peer.env)
             running.enter_context(process)
             wait_until_right(load, site.port, process)
+            ready_seconds = time.monotonic() - started
             port = site.port
-        yield Bed(LoadGenerator(load, port, LOAD_CORE, directory), process)
+        yield Bed(LoadGenerator(load, port, LOAD_CORE, directory), process, ready_seconds)

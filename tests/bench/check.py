@@ -25,7 +25,7 @@ def wait_until_right(load: Load, port: int, peer: Process | None) -> None:
             gone = peer is not None and not peer.running()
             if gone or time.monotonic() > deadline:
                 raise WrongAnswer(_explain(problem, peer)) from problem
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 def _explain(problem: Exception, peer: Process | None) -> str:

@@ -27,7 +27,8 @@ class Sample:
     """One measurement. Latencies in microseconds, memory in KiB.
 
     `cpu` is the peer's microseconds per request at saturation, `busy` the share of its core that
-    it used: far below 1, the limit was elsewhere. All three are None for the direct call.
+    it used: far below 1, the limit was elsewhere. `ready`: seconds from its start to its first
+    right answer. None for the direct call, like its memory.
     """
 
     peer: str
@@ -38,6 +39,7 @@ class Sample:
     p99: float
     errors: int
     cpu: float | None
+    ready: float | None
     busy: float | None
     idle_kib: int | None
     loaded_kib: int | None
@@ -68,6 +70,7 @@ def measure(peer: Peer, load: Load, connections: int, durations: Durations) -> S
         p99=saturated.p99,
         errors=saturated.errors + (fixed.errors if fixed else 0),
         cpu=cpu / saturated.requests if process else None,
+        ready=ready.ready_seconds,
         busy=cpu / 1e6 / elapsed if process else None,
         idle_kib=idle_kib,
         loaded_kib=memory.peak_kib if process else None,

@@ -24,6 +24,7 @@ _HEADINGS = (
     "p99 ms",
     "added p50 µs",
     "added p99 µs",
+    "ready s",
     "MiB idle",
     "MiB loaded",
     "errors",
@@ -33,7 +34,7 @@ _NOTES = f"""\
 Medians over the runs; × {REFERENCE.name} is the median of the ratios within each run. p50 and p99
 are at saturation; *added* is at a fixed {FIXED_RATE:,} requests/s, less what the direct call takes.
 `*`: the peer used less than {BUSY_ENOUGH:.0%} of its core, so load generator and upstream were the
-limit of that rate, not the peer.
+limit of that rate, not the peer. *ready*: from the start of the process to its first right answer.
 """
 
 
@@ -97,6 +98,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         _number(row.p99 / 1000, 2),
         _number(row.added_p50, 0),
         _number(row.added_p99, 0),
+        _number(row.ready, 2),
         _mebibytes(row.idle_kib),
         _mebibytes(row.loaded_kib),
         str(row.errors),

@@ -17,7 +17,10 @@ Figure = Callable[[Sample], float | None]
 
 @dataclass(frozen=True)
 class Row:
-    """Medians; microseconds, KiB. `added_*` is the fixed rate's latency less the direct call's."""
+    """Medians; microseconds, KiB, `ready` in seconds.
+
+    `added_*` is the fixed rate's latency less the direct call's.
+    """
 
     peer: str
     load: str
@@ -28,6 +31,7 @@ class Row:
     cpu: float | None
     cpu_ratio: float | None
     busy: float | None
+    ready: float | None
     p50: float
     p99: float
     added_p50: float | None
@@ -71,6 +75,7 @@ def _row(runs: list[Run], load: str, connections: int, peer: str) -> Row:
         cpu=middle(lambda sample: sample.cpu),
         cpu_ratio=ratio(lambda sample: sample.cpu),
         busy=middle(lambda sample: sample.busy),
+        ready=middle(lambda sample: sample.ready),
         p50=median(sample.p50 for sample in present),
         p99=median(sample.p99 for sample in present),
         added_p50=added(lambda sample: sample.fixed_p50),

@@ -6,9 +6,9 @@ from .envoy import ENVOY
 from .haproxy import HAPROXY
 from .nginx import NGINX
 from .plain_aiohttp import PLAIN_AIOHTTP
-from .resilience import RESILIENCE_PROXY
+from .resilience import RESILIENCE_PROXY, TRACED
 
-PEERS: tuple[Peer, ...] = (DIRECT, RESILIENCE_PROXY, ENVOY, HAPROXY, NGINX, PLAIN_AIOHTTP)
+PEERS: tuple[Peer, ...] = (DIRECT, RESILIENCE_PROXY, TRACED, ENVOY, HAPROXY, NGINX, PLAIN_AIOHTTP)
 REFERENCE = ENVOY
 """The peer that the ratios in a report are relative to."""
 

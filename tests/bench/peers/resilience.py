@@ -1,6 +1,11 @@
-"""The proxy itself, by its command: one route to one upstream, the default policy, metrics on."""
+"""The proxy itself, by its command: one route to one upstream, the default policy, metrics on.
+
+Once more with one request in a hundred traced: its spans go over OTLP to a collector that takes
+them all, so what the table shows is the proxy's share.
+"""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from .. import programs
@@ -21,10 +26,23 @@ policies:
 routes:
   - {{name: bench, upstream: bench}}
 """
+_TRACING = """\
+tracing: {sample: 1%, exporter: otlp}
+"""
 
 
 def _command(site: Site) -> list[str]:
-    text = _CONFIG.format(
+    return _run(site, "")
+
+
+def _traced_command(site: Site) -> list[str]:
+    # The upstream takes the spans too: it answers any POST to this path.
+    collector = f"http://127.0.0.1:{site.upstream_port}/1k"
+    return ["env", f"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT={collector}", *_run(site, _TRACING)]
+
+
+def _run(site: Site, more: str) -> list[str]:
+    text = more + _CONFIG.format(
         port=site.port,
         inbound=free_port(),
         admin=free_port(),
@@ -34,10 +52,25 @@ def _command(site: Site) -> list[str]:
     return [sys.executable, "-m", "proxy", "run", "--config", site.write("proxy.yaml", text)]
 
 
+def _missing_exporter() -> str | None:
+    if find_spec("opentelemetry.exporter.otlp.proto.http"):
+        return None
+    return "opentelemetry's OTLP exporter is not installed"
+
+
+_ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[3])}
+
 RESILIENCE_PROXY = Peer(
     "resilience-proxy",
     version=lambda: programs.distribution("resilience-proxy"),
     missing=lambda: None,
     command=_command,
-    env={"PYTHONPATH": str(Path(__file__).parents[3])},
+    env=_ENVIRONMENT,
+)
+TRACED = Peer(
+    "resilience-proxy, 1 % traced",
+    version=lambda: "",
+    missing=_missing_exporter,
+    command=_traced_command,
+    env=_ENVIRONMENT,
 )
