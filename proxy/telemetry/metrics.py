@@ -142,6 +142,12 @@ class ProxyCollector(Collector):
             ["result"],
             {(result,): count for result, count in lifecycle.reloads.items()},
         )
+        last = lifecycle.last_reload
+        yield GaugeMetricFamily(
+            "proxy_config_last_reload_successful",
+            "0 where the configuration file was rejected when it was last read.",
+            0 if last is not None and last["result"] == "rejected" else 1,
+        )
         dropped = CounterMetricFamily(
             "proxy_log_dropped", "Log lines dropped, for nobody took them in time."
         )

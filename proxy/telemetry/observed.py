@@ -4,7 +4,7 @@ Nothing below this floor knows its observers; these are the shapes that they rel
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxy.config.model import Config, Listener
 from proxy.exchange.binding import Bindings
@@ -91,12 +91,17 @@ class Gateway(Protocol):
 
 
 class Lifecycle(Protocol):
-    """Counts of the process: exchanges cut by a drain, reloads by result."""
+    """Counts of the process: exchanges cut by a drain, reloads by result.
+
+    `last_reload` has its ``result``, ``applied`` or ``rejected``; None before the first.
+    """
 
     @property
     def drain_cut(self) -> int: ...
     @property
     def reloads(self) -> Mapping[str, int]: ...
+    @property
+    def last_reload(self) -> Mapping[str, Any] | None: ...
 
 
 class Log(Protocol):

@@ -107,7 +107,8 @@ class FakeGateway:
 @dataclass
 class FakeLifecycle:
     drain_cut: int = 0
-    reloads: dict[str, int] = field(default_factory=lambda: {"accepted": 0, "rejected": 0})
+    reloads: dict[str, int] = field(default_factory=lambda: {"applied": 0, "rejected": 0})
+    last_reload: dict[str, Any] | None = None
 
 
 @dataclass

@@ -212,10 +212,20 @@ def test_the_process(scraped: Scraped) -> None:
     scraped.lifecycle.reloads["rejected"] = 1
     scraped.logs[0].dropped, scraped.logs[1].dropped = 2, 5
     assert scraped.samples("proxy_drain_cut_total") == {(): 3}
-    assert scraped.samples("proxy_config_reloads_total") == {("accepted",): 0, ("rejected",): 1}
+    assert scraped.samples("proxy_config_reloads_total") == {("applied",): 0, ("rejected",): 1}
     assert scraped.samples("proxy_log_dropped_total") == {(): 7}
     assert scraped.samples("proxy_build_info") == {(__version__,): 1}
     assert scraped.samples("process_resident_memory_bytes")[()] > 0
+
+
+@pytest.mark.parametrize(
+    ("last", "successful"), [(None, 1), ({"result": "applied"}, 1), ({"result": "rejected"}, 0)]
+)
+def test_whether_the_last_reload_was_taken(
+    scraped: Scraped, last: dict[str, str] | None, successful: int
+) -> None:
+    scraped.lifecycle.last_reload = last
+    assert scraped.samples("proxy_config_last_reload_successful") == {(): successful}
 
 
 def test_two_registries_do_not_meet(scraped: Scraped) -> None:
