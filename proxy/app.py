@@ -27,6 +27,7 @@ from proxy.telemetry.line_writer import LineWriter, descriptor_of
 from proxy.telemetry.metrics import registry_of
 from proxy.tls_renewal import TlsRenewal
 from proxy.upstream.registry import Upstreams
+from proxy.wire.acceptor import Acceptor
 from proxy.wire.downstream import Downstream
 from proxy.wire.tls import CLOSE_TIMEOUT, ListenerContext, UnusableTls
 from proxy.wire.upstream import UpstreamConnection
@@ -97,7 +98,7 @@ class _Proxy:
         registry = registry_of(self._gateway, self._lifecycle, (self._access, self._log))
         self._reloader = Reloader(loaded, path, self._lifecycle, self._adopt)
         self._admin = AdminServer(self._gateway, self._lifecycle, registry, self._reloader.reload)
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
         self._tls = {
             listener: ListenerContext(f"listeners.{listener.value}.tls", tls)
             for listener in Listener
@@ -151,17 +152,17 @@ class _Proxy:
         bound["admin"] = str(Address(host, port))
         self._gateway.own_addresses.add(host, port)
         for listener in Listener:
-            server = await self._listen(listener, self._config.listeners.of(listener).address)
-            self._servers.append(server)
-            host, port = server.sockets[0].getsockname()[:2]
+            acceptor = await self._listen(listener, self._config.listeners.of(listener).address)
+            self._acceptors.append(acceptor)
+            host, port = acceptor.address
             bound[listener.value] = str(Address(host, port))
             self._gateway.own_addresses.add(host, port)
-            self._lifecycle.serving(listener, server)
+            self._lifecycle.serving(listener, acceptor)
         return bound
 
-    async def _listen(self, listener: Listener, address: Address) -> asyncio.Server:
+    async def _listen(self, listener: Listener, address: Address) -> Acceptor:
         gate: ListenerGate = self._gateway.gates[listener]
-        loop = asyncio.get_running_loop()
+        name = f"listeners.{listener.value}"
         tls: dict[str, Any] = {}
         if listener in self._tls:
             tls = {
@@ -169,12 +170,12 @@ class _Proxy:
                 "ssl_handshake_timeout": gate.limits.header_timeout,
                 "ssl_shutdown_timeout": CLOSE_TIMEOUT,
             }
+        acceptor = Acceptor(name, lambda: Downstream(gate), backlog=BACKLOG, **tls)
         try:
-            return await loop.create_server(
-                lambda: Downstream(gate), address.host, address.port, backlog=BACKLOG, **tls
-            )
+            await acceptor.open(address.host, address.port)
         except OSError as error:
-            raise _cannot(f"listeners.{listener.value}.address", address, error) from None
+            raise _cannot(f"{name}.address", address, error) from None
+        return acceptor
 
     def _announce(self, bound: Mapping[str, str]) -> None:
         """Where it serves, and how to use that: for whoever started it by hand."""
@@ -195,8 +196,8 @@ class _Proxy:
     async def _close(self) -> None:
         await self._reloader.stop()
         await self._tls_renewal.stop()
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         for gate in self._gateway.gates.values():
             for connection in tuple(gate.connections):
                 connection.close_idle()

@@ -20,7 +20,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from time import monotonic, time
-from typing import Any
+from typing import Any, Protocol
 
 from proxy.admin.controls import Reload
 from proxy.config.model import DrainConfig, Listener
@@ -43,6 +43,13 @@ class Phase(Enum):
     DRAINED = "drained"
 
 
+class Accepts(Protocol):
+    """What accepts a listener's connections."""
+
+    def close(self) -> None:
+        """Accept no more."""
+
+
 class Lifecycle:
     """Drains a gateway. `drain_cut` counts the exchanges that the end of a drain cut.
 
@@ -53,7 +60,7 @@ class Lifecycle:
         self._config = config
         self._inbound = gateway.gates[Listener.INBOUND]
         self._outbound = gateway.gates[Listener.OUTBOUND]
-        self._servers: dict[Listener, asyncio.Server] = {}
+        self._servers: dict[Listener, Accepts] = {}
         self._task: asyncio.Task[None] | None = None
         self._exit_asked = asyncio.Event()
         self._drained = asyncio.Event()
@@ -79,7 +86,7 @@ class Lifecycle:
         """A second signal came: nothing is waited for any more."""
         return self._at_once.is_set()
 
-    def serving(self, listener: Listener, server: asyncio.Server) -> None:
+    def serving(self, listener: Listener, server: Accepts) -> None:
         """A listener is open."""
         self._servers[listener] = server
 

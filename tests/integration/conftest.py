@@ -42,10 +42,10 @@ def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
     """Start proxies of the test's own: ``start_proxy({...settings...})``."""
     started: list[RunningProxy] = []
 
-    def start(settings: Settings | None = None, **environment: str) -> RunningProxy:
+    def start(settings: Settings | None = None, **options: Any) -> RunningProxy:
         directory = tmp_path / f"proxy{len(started)}"
         directory.mkdir()
-        started.append(RunningProxy(directory, settings or {}, **environment))
+        started.append(RunningProxy(directory, settings or {}, **options))
         return started[-1]
 
     yield start

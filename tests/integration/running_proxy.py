@@ -4,12 +4,14 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,15 @@ class RunningProxy:
     and no budget or breaker of the default policy stands in the way of what is being tested.
     """
 
-    def __init__(self, directory: Path, settings: Settings, **environment: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: Settings,
+        *,
+        file_limits: tuple[int, int] | None = None,
+        **environment: str,
+    ) -> None:
+        """`file_limits`: soft and hard limit of open files to start with."""
         self.directory = directory
         self.outbound, self.inbound, self.admin = free_port(), free_port(), free_port()
         self.config = merged(self._base(), settings)
@@ -44,6 +54,8 @@ class RunningProxy:
                 stderr=err,
                 stdin=subprocess.DEVNULL,
                 env=os.environ | environment,
+                preexec_fn=file_limits
+                and partial(resource.setrlimit, resource.RLIMIT_NOFILE, file_limits),
             )
         try:
             self.wait_until_ready()
@@ -145,6 +157,12 @@ class RunningProxy:
     @property
     def open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    @property
+    def cpu_seconds(self) -> float:
+        """User and system time so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     # --- asking -------------------------------------------------------------------------------
 

@@ -1,0 +1,149 @@
+"""A listening address that stops accepting while hardly a file descriptor is left, and goes on.
+
+Clients then wait in the kernel's queue. Without this the event loop would accept and close them
+at once, and the connections that are open could get none of their own to the upstreams.
+"""
+
+import asyncio
+import logging
+import os
+import resource
+import socket
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+LOOK_AGAIN = 0.1
+"""Seconds between two looks whether there are file descriptors again."""
+_MOST_KEPT_FREE = 1024
+_SECONDS_BETWEEN_WARNINGS = 60.0
+
+_log = logging.getLogger("proxy.wire")
+
+
+def files_kept_free() -> int:
+    """How many descriptors clients do not get: exchanges and probes need some too."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST_KEPT_FREE if limit == resource.RLIM_INFINITY else min(limit // 8, _MOST_KEPT_FREE)
+
+
+def files_short(descriptor: int) -> bool:
+    """Whether what is kept free has been touched; `descriptor` is one that is open.
+
+    Tried, for nothing else tells it for little: up to a millisecond.
+    """
+    held: list[int] = []
+    try:
+        for _ in range(files_kept_free()):
+            held.append(os.dup(descriptor))
+    except OSError:
+        return True
+    finally:
+        for one in held:
+            os.close(one)
+    return False
+
+
+class Acceptor:
+    """Accepts for one listener, from `open` to `close`.
+
+    `name` is for the log. To pause it closes a duplicate of the listening socket, and leaves
+    alone the socket itself and with it the queue of clients that wait.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        factory: Callable[[], asyncio.Protocol],
+        *,
+        kept_free: Callable[[], int] = files_kept_free,
+        short: Callable[[int], bool] = files_short,
+        look_again: float = LOOK_AGAIN,
+        **options: Any,
+    ) -> None:
+        """`options` are those of `loop.create_server`."""
+        self._name = name
+        self._factory = factory
+        self._kept_free = kept_free
+        self._short = short
+        self._look_again = look_again
+        self._options = options
+        self._sockets: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
+        self._pause: asyncio.Task[None] | None = None
+        self._looked_after = 0
+        self._warned_at = float("-inf")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of its first socket."""
+        host, port = self._sockets[0].getsockname()[:2]
+        return host, port
+
+    @property
+    def accepting(self) -> bool:
+        return bool(self._servers)
+
+    async def open(self, host: str, port: int) -> None:
+        """Listen and accept. OSError: the address is not to be had."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(self._accepted, host, port, **self._options)
+        self._servers.append(server)
+        self._sockets += [socket.socket(fileno=os.dup(one.fileno())) for one in server.sockets]
+
+    def close(self) -> None:
+        """Listen no more; connections stay."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._close_servers()
+        for one in self._sockets:
+            one.close()
+        self._sockets.clear()
+
+    def _close_servers(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    def _accepted(self) -> asyncio.Protocol:
+        """The event loop has accepted a connection, and asks for its protocol."""
+        self._looked_after += 1
+        # Each takes a descriptor, so what is kept free lasts until the next look.
+        if self._looked_after > self._kept_free() // 4:
+            self._looked_after = 0
+            if self._pause is None and self._sockets and self._short(self._sockets[0].fileno()):
+                # Not at once: the event loop is in the middle of accepting.
+                self._pause = asyncio.get_running_loop().create_task(self._until_files())
+        return self._factory()
+
+    async def _until_files(self) -> None:
+        """Accept nobody until there are descriptors again."""
+        self._close_servers()
+        self._warn()
+        while True:
+            await asyncio.sleep(self._look_again)
+            if not self._short(self._sockets[0].fileno()) and await self._resume():
+                break
+        self._pause = None
+
+    def _warn(self) -> None:
+        now = monotonic()
+        if now - self._warned_at > _SECONDS_BETWEEN_WARNINGS:
+            self._warned_at = now
+            _log.warning(
+                "%s: hardly a file descriptor is left (ulimit -n): accepting pauses until "
+                "connections end",
+                self._name,
+            )
+
+    async def _resume(self) -> bool:
+        """False: the descriptors are gone again."""
+        loop = asyncio.get_running_loop()
+        try:
+            for one in self._sockets:
+                self._servers.append(
+                    await loop.create_server(self._accepted, sock=one.dup(), **self._options)
+                )
+        except OSError:
+            self._close_servers()
+        return self.accepting
