@@ -4,11 +4,9 @@ from typing import NamedTuple
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# unreserved and sub-delims of RFC 3986, without percent-encoding: no name in use needs it, and
-# an encoded one would compare unequal to itself.
-_REG_NAME = frozenset(
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;="
-)
+# The unreserved characters of RFC 3986. No name in use needs more: with percent-encoding one would
+# compare unequal to itself, and the sub-delims are where parsers disagree ("a,b": two hosts?).
+_REG_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 _IPV6 = frozenset("0123456789abcdefABCDEF:.")
 
 

@@ -13,6 +13,12 @@ _MAX_NAMES = 2000
 """Spellings of names that are remembered; there are few, but a client could make up more."""
 
 _GOES_ON = b""
+_CHECKED = b" "
+_DISGUISED = {
+    b"content_length": "Content_Length could be taken for Content-Length",
+    b"transfer_encoding": "Transfer_Encoding could be taken for Transfer-Encoding",
+}
+"""Names that gateways to CGI and WSGI read as those that frame a body, and why they are refused."""
 _WHITE = b" \t"
 """White space behind a value is no part of it (RFC 9112 section 5); llhttp leaves it there."""
 _KEEP_ALIVE = [b"keep-alive"]
@@ -63,13 +69,19 @@ class Fields:
 
 
 class FieldSink:
-    """What llhttp calls for each field; a callback that is not there costs nothing."""
+    """What llhttp calls for each field; a callback that is not there costs nothing.
 
-    __slots__ = ("_held_back", "_names", "held", "lines")
+    `checked` are lower-case names that go on, but not without a look (`_check`).
+    """
 
-    def __init__(self, held_back: frozenset[bytes]) -> None:
+    __slots__ = ("_checked", "_held_back", "_names", "held", "lines")
+
+    def __init__(
+        self, held_back: frozenset[bytes], checked: frozenset[bytes] = frozenset()
+    ) -> None:
         self._held_back = held_back
-        # By spelling: the lower-case name if it is held back, else _GOES_ON.
+        self._checked = checked
+        # By spelling: the lower-case name if it is held back, else _GOES_ON or _CHECKED.
         self._names: dict[bytes, bytes] = {}
         self.held: dict[bytes, list[bytes]] = {}
         self.lines: list[bytes] = []
@@ -81,6 +93,8 @@ class FieldSink:
             kind = self._learn(name)
         if kind is _GOES_ON:
             self.lines.append(b"".join((name, b": ", value, b"\r\n")))  # half the time of %
+        elif kind is _CHECKED:
+            self._check(name, value)
         elif kind in self.held:
             self.held[kind].append(value.rstrip(_WHITE))
         else:
@@ -88,10 +102,27 @@ class FieldSink:
 
     def _learn(self, name: bytes) -> bytes:
         lower = name.lower()
-        kind = lower if lower in self._held_back else _GOES_ON
+        kind = _GOES_ON
+        if lower in self._held_back:
+            kind = lower
+        elif lower in self._checked:
+            kind = _CHECKED
         if len(self._names) < _MAX_NAMES:
             self._names[name] = kind
         return kind
+
+    def _check(self, name: bytes, value: bytes) -> None:
+        """Let a checked field go on, if it says nothing that could be read in two ways.
+
+        Raises ValueError, which llhttp hands back as a failed callback.
+        """
+        lower = name.lower()
+        if lower in _DISGUISED:
+            raise ValueError(_DISGUISED[lower])
+        value = value.rstrip(_WHITE)
+        if self.held.setdefault(lower, [value]) != [value]:
+            raise ValueError("it has several fields where only one may be, and they differ")
+        self.lines.append(b"".join((name, b": ", value, b"\r\n")))
 
     def read(self, parser: Parser, raw: bytes, head: Fields) -> str | None:
         """Let llhttp read one whole head, and give its fields to `head`.
@@ -103,6 +134,8 @@ class FieldSink:
             parser.feed_data(raw)
         except httptools.HttpParserUpgrade:
             pass  # CONNECT, Upgrade or a 101: the head is whole, what follows is not llhttp's
+        except httptools.HttpParserCallbackError as error:
+            fault = str(error.__context__)
         except httptools.HttpParserError as error:
             fault = str(error)
         head.lines, head.held = self.lines, self.held

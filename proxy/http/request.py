@@ -38,6 +38,10 @@ _ABOUT_CONNECTION = frozenset(
     {b"connection", b"content-length", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
 """Fields that frame a body or say what becomes of the connection, to llhttp or to the proxy."""
+_CHECKED = frozenset({b"content-type", b"content_length", b"transfer_encoding"})
+"""Fields that go on if they cannot be read in two ways (`FieldSink`)."""
+_ENCLOSING = frozenset({"POST", "PUT", "PATCH"})
+"""Methods whose requests have a content by their nature."""
 _VERSIONS = {b"HTTP/1.1\r\n": 1, b"HTTP/1.0\r\n": 0}
 _MAX_AUTHORITIES = 1000
 """Authorities that are remembered parsed."""
@@ -132,7 +136,8 @@ class RequestParser:
         self._max_url = max_url
         self._max_fields = max_fields
         self._hosts: dict[bytes, _Host] = {}
-        self._sink = FieldSink(CONNECTION_FIELDS | _REWRITTEN | frozenset(held_back))
+        held = CONNECTION_FIELDS | _REWRITTEN | frozenset(held_back)
+        self._sink = FieldSink(held, _CHECKED)
         self._parser = httptools.HttpRequestParser(self._sink)
 
     def parse(self, raw: bytes) -> RequestHead:
@@ -251,6 +256,9 @@ def _connection(head: RequestHead) -> None:
         if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS:
             raise BadRequest("The request's Content-Length is not one number.")
         head.length = int(lengths[0])
+    elif head.minor == 0 and head.method in _ENCLOSING:
+        # In HTTP/1.0 nothing else could say where the content ends (RFC 1945 section 8.3).
+        raise BadRequest("A request of HTTP/1.0 with this method needs a Content-Length.")
 
 
 def _check_coding(head: RequestHead) -> None:

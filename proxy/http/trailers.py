@@ -2,7 +2,8 @@
 
 A field that frames, routes, authenticates or describes a message means nothing once the body has
 gone, and would be harmful to a receiver that merges trailers into its head. Section 6.5.1 forbids
-a sender to generate such fields and lets a recipient ignore them: they are dropped, not refused.
+a sender to generate such fields and lets a recipient ignore them: they are dropped. But one that
+frames or routes the message a second time is no slip, and the message is refused for it.
 """
 
 import re
@@ -16,10 +17,9 @@ FORBIDDEN = frozenset(
     name.encode()
     for group in (
         # framing and the connection
-        "content-length transfer-encoding trailer te upgrade",
-        "connection keep-alive proxy-connection",
+        "trailer te upgrade connection keep-alive proxy-connection",
         # routing, and who the caller is
-        "host via forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port",
+        "via forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port",
         "x-real-ip max-forwards",
         # controls and conditions of a request
         "cache-control pragma expect range if-match if-none-match if-modified-since",
@@ -36,6 +36,9 @@ FORBIDDEN = frozenset(
 )
 """Lower-case names that are never passed on from a trailer section."""
 
+REFUSED = frozenset({b"content-length", b"transfer-encoding", b"host"})
+"""Lower-case names that no trailer section may have."""
+
 
 def parse_trailer(line: bytes) -> tuple[bytes, bytes] | None:
     """Name as received and value without the white space round it; None for a forbidden field.
@@ -46,7 +49,10 @@ def parse_trailer(line: bytes) -> tuple[bytes, bytes] | None:
     if field is None:
         raise ValueError(_fault(line))
     name, value = field.group(1, 2)
-    return None if name.lower() in FORBIDDEN else (name, value)
+    lower = name.lower()
+    if lower in REFUSED:
+        raise ValueError("a trailer field that would frame or route the message again")
+    return None if lower in FORBIDDEN else (name, value)
 
 
 def _fault(line: bytes) -> str:

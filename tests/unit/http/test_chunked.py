@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.http.chunked import MAX_EXTENSIONS, MAX_SIZE_LINE, ChunkedDecoder, ChunkError
-from proxy.http.trailers import FORBIDDEN
+from proxy.http.trailers import FORBIDDEN, REFUSED
 
 BODY = b"5\r\nhello\r\n1a\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\n"
 PAYLOAD = b"helloabcdefghijklmnopqrstuvwxyz"
@@ -252,6 +252,12 @@ def test_forbidden_trailers_are_dropped(name: bytes) -> None:
     pieces, _ = decoder.scan(b"0\r\nA: 1\r\n" + name.title() + b": 1\r\nB: 2\r\n\r\n")
     assert pieces == b"0\r\nA: 1\r\nB: 2\r\n\r\n"
     assert decoder.trailers == [(b"A", b"1"), (b"B", b"2")]
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_trailers_cannot_frame_or_route_the_message_again(name: bytes) -> None:
+    with pytest.raises(ChunkError, match="frame or route"):
+        ChunkedDecoder().scan(b"0\r\nA: 1\r\n" + name.title() + b": 1\r\n\r\n")
 
 
 def test_payload_mode_checks_trailers_and_keeps_them_back() -> None:

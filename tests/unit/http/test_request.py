@@ -271,6 +271,14 @@ MALFORMED = [
     raw("POST / HTTP/1.1", "Host: a", "Transfer-Encoding:"),
     raw("POST / HTTP/1.1", "Host: a", "Transfer-Encoding : chunked"),
     raw("POST / HTTP/1.0", "Host: a", "Transfer-Encoding: chunked"),
+    raw("POST / HTTP/1.0", "Host: a"),
+    raw("PUT / HTTP/1.0", "Host: a", "Connection: keep-alive"),
+    # what could be read in two ways
+    raw("POST / HTTP/1.1", "Host: a", "Content_Length: 5"),
+    raw("POST / HTTP/1.1", "Host: a", "transfer_encoding: chunked"),
+    raw("POST / HTTP/1.1", "Host: a", "Content-Type: a/b", "content-type: a/c"),
+    raw("GET / HTTP/1.1", "Host: a,b"),
+    raw("GET / HTTP/1.1", "Host: a=80"),
 ]
 
 
@@ -392,3 +400,27 @@ def test_early_faults(partial):
 def test_no_beginning_of_a_good_head_is_an_early_fault():
     for length in range(1, len(GET)):
         assert early_fault(GET[:length]) is None
+
+
+def test_what_is_checked_goes_on_as_it_came(parser):
+    head = parser.parse(
+        raw("GET / HTTP/1.1", "Host: a", "content-Type: a/b", "X_Y: 1", "Content-Type:  a/b ")
+    )
+    assert head.lines == [b"content-Type: a/b\r\n", b"X_Y: 1\r\n", b"Content-Type: a/b\r\n"]
+    assert head.values(b"content-type") == [b"a/b"]
+    assert parser.parse(raw("GET / HTTP/1.1", "Host: a", "Content-Type: c/d")).lines == [
+        b"Content-Type: c/d\r\n"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        ("Content_Length: 1", "could be taken for Content-Length"),
+        ("Content-Type: b/b", "several fields where only one may be"),
+    ],
+)
+def test_what_was_wrong_is_said(parser, field, why):
+    with pytest.raises(BadRequest) as caught:
+        parser.parse(raw("GET / HTTP/1.1", "Host: a", "Content-Type: a/b", field))
+    assert why in caught.value.detail

@@ -1,0 +1,123 @@
+"""Bytes played through the whole data plane, in memory: what went upstream, what came back.
+
+The gateway is the real one, with real routes, policies and pools; the sockets on both sides are
+scripted (tests/exchange/wires.py). Retries are off, so that one request is one attempt.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from conformance.strict import Message, Requests
+from exchange.stage import Stage
+from exchange.wires import Client, Server
+
+from proxy.config.model import Listener
+
+CONFIG = """
+service: stage
+upstreams:
+  app: {endpoints: ["http://10.0.0.1:80"]}
+tracing: {propagate: []}
+egress: {connect_ports: [443]}
+limits: {header_bytes: 1KiB, url_bytes: 200B, headers: 16, body_bytes: 1KiB}
+policies:
+  default:
+    timeouts: {propagate: false}
+    retry: {attempts: 1}
+    circuit_breaker: {mode: "off"}
+routes:
+  - {name: app, upstream: app}
+"""
+"""One upstream for whatever is asked, small limits, and no field in a head that differs each time
+but X-Request-Id."""
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+OK_TO_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+
+
+@dataclass
+class Upstream:
+    """The upstream's side of one connection: answers each whole request with 200."""
+
+    server: Server
+    answers: bool = True
+    came: bytes = b""
+    read: Requests = field(default_factory=Requests)
+    answered: int = 0
+
+    def turn(self) -> bool:
+        """Take what has come, and answer; whether there was anything."""
+        data = self.server.received()
+        self.came += data
+        self.read.feed(data)
+        while self.answers and self.answered < len(self.read.whole) and not self.server.closed:
+            message = self.read.whole[self.answered]
+            self.answered += 1
+            head = isinstance(message.first, tuple) and message.first[0] == "HEAD"
+            self.server.send(OK_TO_HEAD if head else OK)
+        return bool(data)
+
+
+class Play:
+    """One client of a stage and the upstream's connections that come about by it.
+
+    `exchanges` are those that were settled: the records that observers get.
+    """
+
+    def __init__(
+        self, stage: Stage, *, listener: Listener = Listener.OUTBOUND, answers: bool = True
+    ) -> None:
+        self.stage = stage
+        self.answers = answers
+        self.upstreams: list[Upstream] = []
+        self.exchanges: list[Any] = []
+        self.came = b""
+        stage.gateway.observers[:] = [self.exchanges.append]
+        self.client: Client = stage.client(listener)
+
+    def send(self, pieces: Iterable[bytes]) -> None:
+        """What the client sends, with the upstream's answers as soon as they are due."""
+        for piece in pieces:
+            if self.client.closed or not self.client.reading:
+                break
+            self.client.send(piece)
+            self.turn()
+
+    def end(self) -> None:
+        """The client sends no more; time passes until nothing is to be waited for."""
+        if not self.client.closed:
+            self.client.close()
+        self.turn()
+        self.stage.pass_time(1.5)
+        self.turn()
+
+    def turn(self) -> None:
+        """Until neither side has anything new."""
+        busy = True
+        while busy:
+            while self.stage.connects:
+                self.upstreams.append(Upstream(self.stage.accept(), self.answers))
+            turns = [upstream.turn() for upstream in self.upstreams]
+            busy = any(turns)
+        self.came += self.client.received()
+
+    @property
+    def forwarded(self) -> list[Message]:
+        """The requests that llhttp reads upstream, whole or begun."""
+        return [message for one in self.upstreams for message in one.read.messages]
+
+    @property
+    def sent_upstream(self) -> bytes:
+        """All that went upstream, connection after connection."""
+        return b"".join(one.came for one in self.upstreams)
+
+    @property
+    def faults(self) -> list[str]:
+        """What llhttp refused of what went upstream."""
+        return [one.read.fault for one in self.upstreams if one.read.fault]
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the client has been told that nothing more will come."""
+        return bool(self.client.closed) or self.client.transport.eof_written
