@@ -59,10 +59,40 @@ class Upstream:
         return bool(data)
 
 
+@dataclass(frozen=True)
+class Settled:
+    """What observers are told of an exchange, or of what never became one (method "").
+
+    `sent`: it went upstream.
+    """
+
+    method: str
+    target: str
+    status: int
+    reason: str
+    sent: bool
+    bytes_in: int
+
+    @classmethod
+    def of(cls, record: Any) -> "Settled":
+        head = getattr(record, "head", None)
+        target = ""
+        if head is not None:
+            target = head.path if head.query_text is None else f"{head.path}?{head.query_text}"
+        return cls(
+            method=record.method,
+            target=target,
+            status=record.status,
+            reason=record.reason,
+            sent=any(attempt.endpoint for attempt in record.attempts),
+            bytes_in=record.bytes_in,
+        )
+
+
 class Play:
     """One client of a stage and the upstream's connections that come about by it.
 
-    `exchanges` are those that were settled: the records that observers get.
+    `settled` are the exchanges that are over, in their order.
     """
 
     def __init__(
@@ -71,9 +101,9 @@ class Play:
         self.stage = stage
         self.answers = answers
         self.upstreams: list[Upstream] = []
-        self.exchanges: list[Any] = []
+        self.settled: list[Settled] = []
         self.came = b""
-        stage.gateway.observers[:] = [self.exchanges.append]
+        stage.gateway.observers[:] = [lambda record: self.settled.append(Settled.of(record))]
         self.client: Client = stage.client(listener)
 
     def send(self, pieces: Iterable[bytes]) -> None:
@@ -85,12 +115,18 @@ class Play:
             self.turn()
 
     def end(self) -> None:
-        """The client sends no more; time passes until nothing is to be waited for."""
+        """The client sends no more; time passes until nothing is to be waited for.
+
+        The upstream leaves too, so that another play of the same stage finds nothing of this one.
+        """
         if not self.client.closed:
             self.client.close()
         self.turn()
         self.stage.pass_time(1.5)
         self.turn()
+        for upstream in self.upstreams:
+            upstream.server.close()
+        self.stage.assert_at_rest()
 
     def turn(self) -> None:
         """Until neither side has anything new."""
@@ -112,10 +148,23 @@ class Play:
         """All that went upstream, connection after connection."""
         return b"".join(one.came for one in self.upstreams)
 
-    @property
-    def faults(self) -> list[str]:
-        """What llhttp refused of what went upstream."""
-        return [one.read.fault for one in self.upstreams if one.read.fault]
+    def assert_strict(self) -> None:
+        """llhttp reads what went upstream as the requests that were carried, and as no others.
+
+        A request whose body was cut off may be there without its end, but only as the last of its
+        connection.
+        """
+        for upstream in self.upstreams:
+            assert not upstream.read.fault, (upstream.read.fault, upstream.came)
+            messages = upstream.read.messages
+            assert all(message.whole for message in messages[:-1]), upstream.came
+            assert all(message.head_whole for message in messages), upstream.came
+        carried = [one for one in self.settled if one.sent]
+        assert [one.first for one in self.forwarded] == [
+            (one.method, one.target) for one in carried
+        ], self.sent_upstream
+        for message, one in zip(self.forwarded, carried, strict=True):
+            assert len(message.body) == one.bytes_in or not message.whole, self.sent_upstream
 
     @property
     def hung_up(self) -> bool:
