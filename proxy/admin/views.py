@@ -15,7 +15,7 @@ from proxy.config.model import (
     RouteConfig,
 )
 from proxy.exchange.binding import BreakerEntry
-from proxy.exchange.stats import RouteStats
+from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
 from proxy.policies.budget import RetryBudget
 from proxy.policies.bulkhead import Bulkhead
 from proxy.telemetry.observed import Exchange, Gateway
@@ -195,7 +195,11 @@ def _counts(stats: RouteStats) -> Document:
         "retries": sum(stats.retries.values()),
         "fallbacks": stats.fallbacks,
         "mean_duration_ms": round(1000 * stats.duration_sum / requests, 3) if requests else None,
+        "durations": {"le_ms": _BOUNDS_MS, "counts": list(stats.duration_buckets)},
     }
+
+
+_BOUNDS_MS = [round(1000 * bound, 3) for bound in DURATION_BUCKETS]
 
 
 def status(gateway: Gateway, controls: Controls, now: float) -> Document:

@@ -204,7 +204,12 @@ def test_routes(gateway: FakeGateway) -> None:
         "retries": 1,
         "fallbacks": 4,
         "mean_duration_ms": 200.0,
+        "durations": stock["durations"],
     }
+    assert stock["durations"]["le_ms"][:2] + stock["durations"]["le_ms"][-1:] == [1.0, 2.5, 60000]
+    counts = dict(zip(stock["durations"]["le_ms"], stock["durations"]["counts"], strict=False))
+    assert (counts[100.0], counts[250.0], counts[500.0]) == (1, 1, 1)
+    assert len(stock["durations"]["counts"]) == len(stock["durations"]["le_ms"]) + 1
     assert (outbound["name"], outbound["upstream"]) == ("default-outbound", None)
     assert (inbound["name"], inbound["upstream"]) == ("default-inbound", "app")
     assert (inbound["match"], inbound["requests"], inbound["mean_duration_ms"]) == ({}, 0, None)
