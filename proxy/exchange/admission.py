@@ -44,4 +44,6 @@ async def wait_for_place(
     except Exception:
         bulkhead.abandon(place)
         raise
+    finally:
+        exchange.queued = monotonic() - exchange.started
     return place.permit

@@ -26,6 +26,7 @@ def error_answer(gate: "ListenerGate", exchange: "Exchange", error: ProxyError) 
         route=exchange.route or None,
         upstream=exchange.upstream or None,
         attempts=[describe_attempt(attempt) for attempt in exchange.attempts],
+        retry_refused=exchange.retry_refused,
         request_id=exchange.request_id,
         trace_id=exchange.trace_id,
     )

@@ -34,7 +34,7 @@ class Attempt:
     """One attempt, and its record: endpoint, status or failure, seconds taken and waited before.
 
     `head` is the response's head once it is there, `piece` the part of the body that came with
-    it, `ended` whether that was all.
+    it, `ended` whether that was all. `span_id` is "" unless its span is going to be exported.
     """
 
     __slots__ = (
@@ -52,6 +52,7 @@ class Attempt:
         "head",
         "number",
         "piece",
+        "span_id",
         "started",
         "status",
         "wait",
@@ -67,6 +68,7 @@ class Attempt:
         self.endpoint = ""
         self.status = 0
         self.failure = ""
+        self.span_id = ""
         self.duration = 0.0
         self.chosen: Endpoint | None = None
         self.connection: UpstreamConnection | None = None

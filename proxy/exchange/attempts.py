@@ -91,7 +91,8 @@ async def _retrying(exchange: "Exchange", binding: Binding) -> Attempt:
             raise
         decision = _decide(exchange, binding, attempt, outcome)
         if isinstance(decision, Stop):
-            binding.stats.count_refused(decision.why.value)
+            exchange.retry_refused = decision.why.value
+            binding.stats.count_refused(exchange.retry_refused)
             if error is not None:
                 raise error
             return attempt

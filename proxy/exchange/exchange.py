@@ -36,6 +36,7 @@ from proxy.exchange.relay import Relay
 from proxy.exchange.script import Script
 from proxy.exchange.tunnel import Tunnel
 from proxy.http.request import RequestHead
+from proxy.http.w3c import SAMPLED
 from proxy.outcome import Condition
 from proxy.policies.bulkhead import BulkheadPermit
 from proxy.policies.deadline import Deadline
@@ -51,7 +52,10 @@ _log = logging.getLogger("proxy.exchange")
 class Exchange(Script):
     """One request and what became of it; also the record that observers get once it is settled.
 
-    `reason` is "" where the upstream answered. `duration` is in seconds, `started` monotonic.
+    `reason` is "" where the upstream answered, `detail` the sentence that goes with it.
+    `retry_refused` is the `StopReason` of a failure or bad status that was not retried, else "".
+    `duration`, and `queued` for the wait in the bulkhead's queue, are in seconds, `started` is
+    monotonic.
     """
 
     __slots__ = (
@@ -65,6 +69,7 @@ class Exchange(Script):
         "committed",
         "cutoff",
         "deadline",
+        "detail",
         "downstream",
         "duration",
         "fallback",
@@ -74,8 +79,10 @@ class Exchange(Script):
         "id",
         "keep_alive",
         "prefix",
+        "queued",
         "reason",
         "relay",
+        "retry_refused",
         "shortened",
         "started",
         "status",
@@ -120,6 +127,9 @@ class Exchange(Script):
         self.status = 0
         self.status_field = b""
         self.reason = ""
+        self.detail = ""
+        self.retry_refused = ""
+        self.queued = 0.0
         self.duration = 0.0
         self.bytes_in = 0
         self.bytes_out = 0
@@ -162,6 +172,10 @@ class Exchange(Script):
     @property
     def trace_id(self) -> str:
         return self.trace.trace_id
+
+    @property
+    def sampled(self) -> bool:
+        return self.trace.flags & SAMPLED == SAMPLED
 
     # --- the way of a request -----------------------------------------------------------------
 
@@ -233,6 +247,7 @@ class Exchange(Script):
     def _conclude(self, error: ProxyError) -> None:
         """It failed: answer if nothing was sent yet, else make sure that nothing looks whole."""
         self.reason = error.reason
+        self.detail = error.detail
         attempt = self.attempts[-1] if self.attempts else None
         if attempt is not None:
             attempt.release(reusable=False)
@@ -323,7 +338,12 @@ class Exchange(Script):
     def attempt_head(self, attempt: Attempt, now: float) -> bytes:
         """The request's head for this attempt: what is the same for all, and its own fields."""
         held = self.head.held
-        own = self.gate.propagator.inject_new(self.trace)
+        trace, propagator = self.trace, self.gate.propagator
+        if trace.flags & SAMPLED and propagator.records:
+            attempt.span_id = propagator.new_span_id()
+            own = propagator.inject_recorded(trace, attempt.span_id)
+        else:
+            own = propagator.inject_new(trace)
         if attempt.number > 1:
             own += b"X-Retry-Attempt: %d\r\n" % (attempt.number - 1)
         elif RETRY_FIELD in held:

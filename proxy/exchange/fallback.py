@@ -72,5 +72,7 @@ async def fall_back(
 
 def _count(exchange: "Exchange", binding: Binding, error: ProxyError | None) -> None:
     exchange.fallback = True
-    exchange.reason = error.reason if error is not None else ""
+    if error is not None:
+        exchange.reason = error.reason
+        exchange.detail = error.detail
     binding.stats.fallbacks += 1

@@ -13,7 +13,7 @@ from time import monotonic, time
 from typing import TypeAlias
 
 from proxy.clock import Random
-from proxy.config.model import Config, LimitsConfig, Listener
+from proxy.config.model import Config, LimitsConfig, Listener, TraceExporter
 from proxy.errors import EgressDenied, Loop, NoAuthority, ProxyError
 from proxy.exchange.answers import refusal_answer
 from proxy.exchange.binding import Binding, Bindings
@@ -300,6 +300,7 @@ class Gateway:
             config.tracing.sample,
             random_hex=self.random_hex,
             random=self._random,
+            records=config.tracing.exporter is not TraceExporter.NONE,
         )
 
     def refused(self, listener: Listener, client: str, error: ProxyError, request_id: str) -> None:

@@ -15,7 +15,10 @@ class Refusal:
     host = ""
     method = ""
     path = ""
+    queued = 0.0
+    retry_refused = ""
     route = ""
+    sampled = False
     trace_id = ""
     upstream = ""
 
@@ -26,5 +29,6 @@ class Refusal:
         self.client = client
         self.status = error.status
         self.reason = error.reason
+        self.detail = error.detail
         self.request_id = request_id
         self.started = now

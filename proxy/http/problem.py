@@ -25,12 +25,14 @@ def problem_body(
     attempts: Sequence[Mapping[str, Any]],
     request_id: str,
     trace_id: str,
+    retry_refused: str = "",
 ) -> bytes:
     """An application/problem+json document (RFC 9457). `attempts`: what JSON can hold.
 
-    All members are always there; `route` and `upstream` are null where none was found yet.
+    All members are always there, but for `retry_refused` where no retry was asked about; `route`
+    and `upstream` are null where none was found yet.
     """
-    document = {
+    document: dict[str, Any] = {
         "type": TYPE_PREFIX + error.reason,
         "title": error.title,
         "status": error.status,
@@ -42,6 +44,8 @@ def problem_body(
         "request_id": request_id,
         "trace_id": trace_id,
     }
+    if retry_refused:
+        document["retry_refused"] = retry_refused
     # What was not valid text when it came must not cost the answer.
     return _encode_json(document).encode(errors="replace")
 

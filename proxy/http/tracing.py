@@ -60,10 +60,11 @@ class TraceContext:
 
     `trace_id` is 32 lower-case hex digits; `parent_id` the caller's span (16 digits), None in a
     trace that begins here (`own`). `flags` are traceparent's, `sampled` is their lowest bit,
-    `sampling` the decision in full. `tracestate` is one field's value, b"" for none.
+    `sampling` the decision in full. `tracestate` is one field's value, b"" for none. `span_id` is
+    that of the proxy's own span between the caller's and those of the attempts, "" for none.
     """
 
-    __slots__ = ("flags", "parent_id", "sampling", "trace_id", "tracestate")
+    __slots__ = ("flags", "parent_id", "sampling", "span_id", "trace_id", "tracestate")
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class TraceContext:
     ) -> None:
         self.trace_id = trace_id
         self.parent_id = parent_id
+        self.span_id = ""
         self.flags = flags
         self.sampling = sampling
         self.tracestate = tracestate
@@ -101,6 +103,7 @@ class Propagator:
         "_trace_ids",
         "_tracecontext",
         "names",
+        "records",
     )
 
     def __init__(
@@ -110,12 +113,15 @@ class Propagator:
         *,
         random_hex: RandomHex,
         random: Random,
+        records: bool = False,
     ) -> None:
         """`sample`: share of new traces to sample. Raises ValueError for a format that is none.
 
         `names` are the lower-case names of the fields that `extract` reads and `inject` writes
-        anew.
+        anew. `records`: spans of sampled traces are exported, so their ids must be those that
+        were sent.
         """
+        self.records = records
         self._formats = tuple(Format(word) for word in formats if word != Format.BAGGAGE.value)
         self._tracecontext = _TRACECONTEXT in self._formats
         self._only_tracecontext = self._formats == (_TRACECONTEXT,)
@@ -171,6 +177,12 @@ class Propagator:
             flags = _FLAGS[context.flags]
             return f"traceparent: 00-{context.trace_id}-{span_id}{flags}".encode()
         return self.inject(context, span_id)
+
+    def inject_recorded(self, context: TraceContext, span_id: str) -> bytes:
+        """Likewise, where `span_id` and its parent, the proxy's own span, will be exported."""
+        if not context.span_id:
+            context.span_id = self.new_span_id()
+        return self.inject(context, span_id, context.span_id)
 
     def new_span_id(self) -> str:
         """16 lower-case hex digits, never all zero."""

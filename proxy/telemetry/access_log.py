@@ -85,11 +85,20 @@ def _as_json(exchange: Exchange, began: str) -> str:
         f',"request_id":{_quoted(exchange.request_id)}'
         f',"trace_id":{_quoted(exchange.trace_id)}'
         f',"attempts":[{attempts}]'
-        f"{_FALLBACK if exchange.fallback else ''}}}"
+        f"{_why_json(exchange)}}}"
     )
 
 
-_FALLBACK = ',"fallback":true'
+def _why_json(exchange: Exchange) -> str:
+    """What explains a troubled exchange further; nothing where there is nothing to explain."""
+    members = ""
+    if exchange.retry_refused:
+        members += f',"retry_refused":"{exchange.retry_refused}"'
+    if exchange.fallback:
+        members += ',"fallback":true'
+    if exchange.detail:
+        members += f',"detail":{_quoted(exchange.detail)}'
+    return members
 
 
 def _attempt_json(attempt: AttemptRecord) -> str:
@@ -121,13 +130,17 @@ def _as_text(exchange: Exchange, began: str) -> str:
         f"trace_id={_word(exchange.trace_id)}",
     ]
     words += [_attempt_words(attempt) for attempt in exchange.attempts]
+    if exchange.retry_refused:
+        words.append(f"retry_refused={exchange.retry_refused}")
     if exchange.fallback:
         words.append("fallback")
+    if exchange.detail:
+        words.append(f"detail={_word(exchange.detail)}")
     return " ".join(words)
 
 
 def _attempt_words(attempt: AttemptRecord) -> str:
-    outcome = attempt.failure or str(attempt.status)
+    outcome = "+".join(filter(None, (str(attempt.status or ""), attempt.failure)))
     took, waited = attempt.duration * 1000, attempt.wait * 1000
     return f"[{_word(attempt.endpoint)} {outcome} {took:.3f}ms wait={waited:.3f}ms]"
 

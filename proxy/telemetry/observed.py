@@ -29,7 +29,9 @@ class AttemptRecord(Protocol):
 class Exchange(Protocol):
     """One request. `started` is monotonic; `duration`, `status` and `reason` come at its end.
 
-    `reason` is "" where the upstream's answer went back whole; `path` has no query.
+    `reason` is "" where the upstream's answer went back whole, and `detail` the sentence of the
+    proxy's answer; `path` has no query. `retry_refused` is why no other attempt was made, ""
+    where nothing asked for one.
     """
 
     @property
@@ -50,6 +52,10 @@ class Exchange(Protocol):
     def status(self) -> int: ...
     @property
     def reason(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def retry_refused(self) -> str: ...
     @property
     def started(self) -> float: ...
     @property

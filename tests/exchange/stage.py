@@ -109,6 +109,12 @@ class Stage:
                 bytes_in=exchange.bytes_in,
                 bytes_out=exchange.bytes_out,
                 fallback=exchange.fallback,
+                detail=exchange.detail,
+                retry_refused=exchange.retry_refused,
+                queued=exchange.queued,
+                sampled=exchange.sampled,
+                span_id=exchange.trace.span_id if exchange.sampled else "",
+                span_ids=[one.span_id for one in exchange.attempts],
                 request_id=exchange.request_id,
                 attempts=[
                     (one.endpoint, one.failure or one.status, one.wait) for one in exchange.attempts

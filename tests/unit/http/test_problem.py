@@ -51,6 +51,19 @@ def test_the_body_has_every_member_of_the_contract() -> None:
     }
 
 
+def test_why_it_was_not_retried_is_told_where_that_was_asked() -> None:
+    raw = problem_body(
+        error=ConnectTimeout(),
+        route=None,
+        upstream=None,
+        attempts=[],
+        request_id="r",
+        trace_id=TRACE,
+        retry_refused="attempts",
+    )
+    assert json.loads(raw)["retry_refused"] == "attempts"
+
+
 def test_what_is_not_known_yet_is_null() -> None:
     document = body(CircuitOpen())
     assert document["route"] is None

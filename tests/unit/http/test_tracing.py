@@ -18,6 +18,9 @@ PARENT = (b"traceparent", f"00-{TRACE}-{SPAN}-01".encode())
 B3 = (b"b3", f"{OTHER}-{SPAN}-0".encode())
 
 
+CHILD = "00f067aa0ba90abc"
+
+
 def make(*formats: str, sample: float = 0.0, draw: float = 0.5, bits: int = 0xABC) -> Propagator:
     return Propagator(
         formats,
@@ -288,3 +291,14 @@ def test_a_new_span_is_written_like_one_that_is_named(
     context = propagator.extract(fields)
     written = propagator.inject_new(context)
     assert written == propagator.inject(context, propagator.new_span_id())
+
+
+def test_a_recorded_span_is_a_child_of_the_proxys_own() -> None:
+    propagator = seeded("tracecontext", "b3")
+    context = propagator.extract([PARENT])
+    first = propagator.inject_recorded(context, NEW).decode()
+    own = context.span_id
+    assert len({own, SPAN, NEW, "0" * 16}) == 4
+    assert first == f"traceparent: 00-{TRACE}-{NEW}-01\r\nb3: {TRACE}-{NEW}-1-{own}\r\n"
+    second = propagator.inject_recorded(context, CHILD).decode()
+    assert second == first.replace(NEW, CHILD)

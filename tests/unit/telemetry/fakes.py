@@ -43,6 +43,10 @@ class FakeExchange:
     request_id: str = "r-1"
     trace_id: str = "0af7651916cd43dd8448eb211c80319c"
     fallback: bool = False
+    detail: str = ""
+    retry_refused: str = ""
+    queued: float = 0.0
+    sampled: bool = False
     attempts: list[FakeAttempt] = field(default_factory=lambda: [FakeAttempt()])
 
 

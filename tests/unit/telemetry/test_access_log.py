@@ -122,10 +122,30 @@ def test_a_fallback_is_marked() -> None:
     assert line_of(FakeExchange(fallback=True), LogFormat.TEXT).endswith(" fallback")
 
 
+def test_what_explains_it_further_is_there_where_there_is_something_to_explain() -> None:
+    plain = json.loads(line_of(FakeExchange()))
+    assert not plain.keys() & {"retry_refused", "detail"}
+    explained = FakeExchange(detail='It "took" too long.', retry_refused="budget")
+    line = json.loads(line_of(explained))
+    assert list(line)[-2:] == ["retry_refused", "detail"]
+    assert (line["retry_refused"], line["detail"]) == ("budget", 'It "took" too long.')
+    text = line_of(explained, LogFormat.TEXT)
+    assert text.endswith(r' retry_refused=budget detail="It \"took\" too long."')
+
+
+def test_a_response_that_broke_off_shows_both_its_status_and_its_failure() -> None:
+    broken = FakeExchange(attempts=[FakeAttempt(status=200, failure="upstream-truncated")])
+    attempt = json.loads(line_of(broken))["attempts"][0]
+    assert (attempt["status"], attempt["failure"]) == (200, "upstream-truncated")
+    assert "[10.0.0.1:8080 200+upstream-truncated 10.000ms" in line_of(broken, LogFormat.TEXT)
+
+
 def test_what_never_became_a_request() -> None:
-    refusal = Refusal(Listener.INBOUND, "10.1.2.3:4", BadRequest(), "r-9", 100.0)
+    error = BadRequest("A line ends without CR.")
+    refusal = Refusal(Listener.INBOUND, "10.1.2.3:4", error, "r-9", 100.0)
     line = json.loads(line_of(refusal))
     assert (line["status"], line["reason"], line["attempts"]) == (400, "bad-request", [])
+    assert line["detail"] == "A line ends without CR."
     assert " - - - 400 bad-request " in line_of(refusal, LogFormat.TEXT)
 
 
