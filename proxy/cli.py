@@ -126,6 +126,12 @@ def _drain(options: argparse.Namespace) -> int:
     return client.drain(options.admin)
 
 
+def _ready(options: argparse.Namespace) -> int:
+    from proxy.admin import client
+
+    return client.ready(options.admin, options.timeout)
+
+
 def _schema(options: argparse.Namespace) -> int:
     from proxy.config import json_schema
 
@@ -165,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_demo(commands)
     _add_drain(commands)
+    _add_ready(commands)
     _add_schema(commands)
     return parser
 
@@ -267,6 +274,24 @@ def _add_drain(commands: "_Commands") -> None:
         "ask a running proxy to drain, and wait until it has",
         "For a container's preStop hook. Status 3: it had to cut requests.",
     )
+    _add_admin(command)
+
+
+def _add_ready(commands: "_Commands") -> None:
+    command = _add(
+        commands,
+        "ready",
+        _ready,
+        "wait until a running proxy takes requests",
+        "For a postStart hook, and for scripts. Status 1: not in that time.",
+    )
+    _add_admin(command)
+    command.add_argument(
+        "--timeout", type=_duration, default=30.0, metavar="TIME", help="how long (default: 30s)"
+    )
+
+
+def _add_admin(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--admin",
         type=_admin_url,

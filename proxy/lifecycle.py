@@ -10,7 +10,7 @@ serving, until the signal comes (a native sidecar gets SIGTERM last).
    inbound connections are closed;
 2. for `delay` the inbound listener still accepts: the cluster needs that long to hear of it;
 3. then it closes; the outbound one keeps working, for the service needs its dependencies to
-   finish;
+   finish; once what came in has been answered, the service may be told to end (`inbound_drained`);
 4. it ends when nothing inbound is in flight, the service has no outbound connection open and
    outbound has been quiet for a second; or at `timeout`, when the rest is cut and counted.
 """
@@ -32,6 +32,8 @@ IDLE_GRACE = 1.0
 """Seconds before idle inbound connections are closed: who is about to send may still do so."""
 QUIET = 1.0
 """Seconds without an outbound request that count as the service having finished."""
+DRAIN_WITHIN = 2.0
+"""Seconds in which a drain begins, if one is about to: the hook that asks for it takes a moment."""
 _TICK = 0.02
 
 _log = logging.getLogger("proxy.lifecycle")
@@ -63,6 +65,8 @@ class Lifecycle:
         self._servers: dict[Listener, Accepts] = {}
         self._task: asyncio.Task[None] | None = None
         self._exit_asked = asyncio.Event()
+        self._begun = asyncio.Event()
+        self._inbound_drained = asyncio.Event()
         self._drained = asyncio.Event()
         self._at_once = asyncio.Event()
         self.phase = Phase.SERVING
@@ -130,12 +134,23 @@ class Lifecycle:
             self._config.timeout,
         )
         self._inbound.closing = True
+        self._begun.set()
         self._task = asyncio.get_running_loop().create_task(self._drain())
 
     async def drained(self) -> int:
         """Wait for the end of the drain; how many exchanges were cut."""
         await self._drained.wait()
         return self.drain_cut
+
+    async def inbound_drained(self) -> bool:
+        """Wait until the service gets no more requests from here; False: there is no drain.
+
+        Of the drain's timeout the service keeps half, to end what is still open then (WebSockets,
+        streams) in its own way.
+        """
+        if await self._within(DRAIN_WITHIN, self._begun):
+            await self._inbound_drained.wait()
+        return self.draining
 
     async def ended(self) -> int:
         """Wait until the process should exit; its exit status."""
@@ -152,14 +167,18 @@ class Lifecycle:
 
     async def _drain(self) -> None:
         begun = monotonic()
-        deadline = begun + self._config.timeout
+        timeout = self._config.timeout
+        deadline = begun + timeout
         loop = asyncio.get_running_loop()
         loop.call_later(IDLE_GRACE, self._close_idle_inbound)
-        await asyncio.sleep(min(self._config.delay, self._config.timeout))
+        await asyncio.sleep(min(self._config.delay, timeout))
         await self._stop_accepting()
         # Looked at, not told: the hot path would pay for telling.
-        while monotonic() < deadline and not self._nothing_left():  # noqa: ASYNC110
+        while (now := monotonic()) < deadline and not self._nothing_left():
+            if self._nothing_inbound() or now >= begun + timeout / 2:
+                self._inbound_drained.set()
             await asyncio.sleep(_TICK)
+        self._inbound_drained.set()
         self._cut(self._inbound.in_flight)
         if self._exit_asked.is_set():
             self._cut(self._outbound.in_flight)
@@ -179,8 +198,11 @@ class Lifecycle:
         for connection in tuple(self._inbound.connections):
             connection.close_idle()
 
+    def _nothing_inbound(self) -> bool:
+        return not (self._inbound.in_flight or self._inbound.connections)
+
     def _nothing_left(self) -> bool:
-        if self._inbound.in_flight or self._inbound.connections:
+        if not self._nothing_inbound():
             return False
         if self._outbound.in_flight or self._outbound.connections:
             return False
@@ -193,6 +215,14 @@ class Lifecycle:
             if self._at_once.is_set():
                 return
             await asyncio.sleep(_TICK)
+
+    async def _within(self, seconds: float, event: asyncio.Event) -> bool:
+        """Whether `event` comes in that time."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await event.wait()
+        except TimeoutError:
+            return False
 
     async def _until(self, event: asyncio.Event) -> None:
         """Until `event`, or a second signal."""

@@ -57,6 +57,7 @@ class AdminApi:
             web.get("/", self.index),
             web.get("/health/live", self.live),
             web.get("/health/ready", self.ready),
+            web.get("/health/inbound-drained", self.inbound_drained),
             web.get("/metrics", self.metrics),
             web.get("/status", self.status),
             web.get("/in-flight", self.in_flight),
@@ -95,6 +96,11 @@ class AdminApi:
         if not self._controls.ready:
             return _json({"status": "starting"}, 503)
         return _json({"status": "ready"})
+
+    async def inbound_drained(self, request: web.Request) -> web.Response:
+        """For the service's preStop hook: held back until the service gets no more requests."""
+        drained = await self._controls.inbound_drained()
+        return _json({"status": "drained" if drained else "serving"})
 
     async def metrics(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))

@@ -1,4 +1,5 @@
 """`drain`: ask a running proxy to drain, and wait until it has. The preStop hook.
+`ready`: wait until a proxy takes requests. The postStart hook, where nothing else holds back.
 
 Only the standard library, so that it starts fast; and never through a proxy, for the pods that
 this runs in have HTTP_PROXY set to the very proxy that is to drain.
@@ -6,18 +7,23 @@ this runs in have HTTP_PROXY set to the very proxy that is to drain.
 
 import json
 import sys
+import time
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
-DRAINED, UNREACHABLE, CUT = 0, 1, 3
+DRAINED = READY = 0
+UNREACHABLE = NOT_READY = 1
+CUT = 3
 """Exit statuses."""
 
 _WAIT = 2
 """Seconds that the proxy may hold one answer back: how often progress is shown, at least."""
 _TIMEOUT = 10.0
 """Seconds after which a proxy that says nothing is given up."""
+_ASK_EVERY = 0.1
+"""Seconds between two looks at whether a proxy is ready."""
 
 
 def drain(url: str) -> int:
@@ -47,6 +53,31 @@ def drain(url: str) -> int:
             return _fail(f"what answers at {url} is no resilience proxy")
         shown = _show(answer, shown)
     return CUT if answer["cut"] else DRAINED
+
+
+def ready(url: str, timeout: float) -> int:
+    """Wait until the proxy with the admin address `url` is ready; the exit status.
+
+    0: it is; 1: not within `timeout` seconds, and stderr has its last answer. It is asked at least
+    once.
+    """
+    opener = build_opener(ProxyHandler({}))
+    end = time.monotonic() + timeout
+    while True:
+        left = end - time.monotonic()
+        try:
+            opener.open(f"{url}/health/ready", timeout=min(max(left, _ASK_EVERY), _TIMEOUT)).close()
+        except HTTPError as error:
+            answer = f"{url} answers {error.code}"
+            error.close()
+        except (OSError, HTTPException) as error:
+            answer = f"no proxy answers at {url}: {getattr(error, 'reason', error)}"
+        else:
+            return READY
+        if time.monotonic() + _ASK_EVERY >= end:
+            print(f"ready: not within {timeout:g} s; {answer}", file=sys.stderr)
+            return NOT_READY
+        time.sleep(_ASK_EVERY)
 
 
 def _ask(opener: OpenerDirector, address: str) -> dict[str, Any]:

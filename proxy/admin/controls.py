@@ -56,5 +56,11 @@ class Controls(Lifecycle, Protocol):
     def begin_drain(self) -> None:
         """Start the drain, the one that SIGTERM starts; nothing happens where it has begun."""
 
+    async def inbound_drained(self) -> bool:
+        """Wait until the service gets no more requests through the proxy.
+
+        False after a moment where no drain has begun. May be cancelled.
+        """
+
     async def drained(self) -> int:
         """Wait until that drain has ended; how many exchanges it cut. May be cancelled."""

@@ -3,11 +3,12 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from proxy.config.kinds import JsonSchema, Kind, Text
-from proxy.config.model import Config
+from proxy.config.model import APP_UPSTREAM, Config, UpstreamConfig
 from proxy.config.names import check_service
 from proxy.config.policy_keys import POLICY
 from proxy.config.record import Field, Optional, Record
@@ -23,6 +24,8 @@ from proxy.config.server_keys import (
     UPSTREAM,
     Upstreams,
 )
+
+APP_PORT_VARIABLE = "RESILIENCE_PROXY_APP_PORT"
 
 # In this order: routes name policies, and both name upstreams.
 CONFIG = Record(
@@ -78,6 +81,19 @@ def default_service(environ: Mapping[str, str]) -> str:
     """``OTEL_SERVICE_NAME``, else the host's name; what no name may hold becomes an underscore."""
     name = environ.get("OTEL_SERVICE_NAME") or os.uname().nodename or "resilience-proxy"
     return "".join(c if " " <= c <= "~" and c not in '"\\' else "_" for c in name)[:128]
+
+
+def default_app(environ: Mapping[str, str]) -> UpstreamConfig:
+    """The upstream ``app`` where no file says otherwise: on ``RESILIENCE_PROXY_APP_PORT``, else
+    8080. Raises ValueError.
+    """
+    port = environ.get(APP_PORT_VARIABLE)
+    if not port:
+        return APP_UPSTREAM
+    if not port.isascii() or not port.isdigit() or not 1 <= int(port[:6]) <= 65535:
+        raise ValueError(f"{APP_PORT_VARIABLE} is {port!r}, and no port")
+    (endpoint,) = APP_UPSTREAM.endpoints
+    return replace(APP_UPSTREAM, endpoints=(replace(endpoint, port=int(port)),))
 
 
 def effective(config: Config, *, reveal: bool = False) -> dict[str, Any]:

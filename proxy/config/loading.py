@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path as FilePath
+from typing import Any
 
 from proxy.config.checks import check_addresses, warn
 from proxy.config.cursor import Cursor, Reading, Reported
 from proxy.config.document import Unreadable, parse, place_of
-from proxy.config.keys import CONFIG, default_service, sections
+from proxy.config.keys import CONFIG, default_app, default_service, sections
 from proxy.config.model import Config
 from proxy.config.problems import ConfigError, Mark, Problem, Problems
 from proxy.config.sources import Sources
@@ -80,7 +81,7 @@ def _load(text: str, filename: str, environ: Mapping[str, str], *, embedded: boo
     reading = Reading(problems, environ, sections())
     at = Cursor(reading, root)
     try:
-        config = CONFIG.fill(at.entries(CONFIG.keys), at, None, service=default_service(environ))
+        config = CONFIG.fill(at.entries(CONFIG.keys), at, None, **_defaults(environ, at))
     except Reported:
         raise ConfigError(problems.sorted()) from None
     if not problems.any_below("listeners", "admin"):
@@ -89,3 +90,12 @@ def _load(text: str, filename: str, environ: Mapping[str, str], *, embedded: boo
     warn(config, reading.given, problems)
     sources = Sources(None if embedded else filename, reading.given, config)
     return Loaded(config, problems.sorted(), sources, None if embedded else filename)
+
+
+def _defaults(environ: Mapping[str, str], at: Cursor) -> dict[str, Any]:
+    """What the environment says where the file says nothing."""
+    try:
+        app = default_app(environ)
+    except ValueError as error:
+        raise at.error(str(error)) from None
+    return {"service": default_service(environ), "upstreams": {app.name: app}}

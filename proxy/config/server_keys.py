@@ -234,17 +234,18 @@ class Upstreams(Kind[dict[str, UpstreamConfig]]):
     def read(
         self, at: Cursor, base: dict[str, UpstreamConfig] | None = None
     ) -> dict[str, UpstreamConfig]:
+        defaults = base or {APP_UPSTREAM.name: APP_UPSTREAM}
         named = dict(self._pairs.named(at))
         at.reading.upstreams = (*named, *({APP_UPSTREAM.name} - named.keys()))
         upstreams = {}
         for name, cursor in named.items():
             try:
-                app = APP_UPSTREAM if name == APP_UPSTREAM.name else None
+                app = defaults.get(name)
                 given = cursor.entries(UPSTREAM.keys)
                 upstreams[name] = UPSTREAM.fill(given, cursor, app, name=name)
             except Reported:
                 continue
-        return {APP_UPSTREAM.name: APP_UPSTREAM} | upstreams
+        return defaults | upstreams
 
     def dump(self, value: dict[str, UpstreamConfig], reveal: bool) -> dict[str, Any]:
         return self._pairs.dump(tuple(value.items()), reveal)

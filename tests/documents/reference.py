@@ -30,7 +30,8 @@ _SECTIONS = {
     "egress": "",
     "upstreams.NAME": (
         "`upstreams` is a mapping of names that you choose. `app` exists even if it is not "
-        "written: the service itself, `http://127.0.0.1:8080`."
+        "written: the service itself, `http://127.0.0.1:8080`, or on the port that "
+        "`$RESILIENCE_PROXY_APP_PORT` names."
     ),
     "policies.NAME": (
         "`policies` is a mapping of named bundles. `default` applies to every route that names no "

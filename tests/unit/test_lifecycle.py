@@ -256,3 +256,46 @@ def test_a_delay_is_never_longer_than_the_timeout(loop, gates, at):
     status, seconds = waited(loop, lifecycle.ended())
     assert status == 0
     assert seconds == pytest.approx(3, abs=0.1)
+
+
+# --- when the service may be told to end --------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Exchange, Connection])
+def test_the_service_may_end_when_what_came_in_is_answered(loop, lifecycle, inbound, at, kind):
+    left = kind(inbound) if kind is Exchange else Connection(inbound, idle=False)
+    at(0.5, lifecycle.begin_drain)
+    at(8, left.end if kind is Exchange else lambda: inbound.connections.discard(left))
+    drained, seconds = waited(loop, lifecycle.inbound_drained())
+    assert drained
+    assert seconds == pytest.approx(8, abs=0.1)
+
+
+def test_its_own_calls_do_not_hold_it_up(loop, lifecycle, outbound, servers, at):
+    Exchange(outbound)
+    at(0, lifecycle.begin_drain)
+    drained, seconds = waited(loop, lifecycle.inbound_drained())
+    assert (drained, lifecycle.phase) == (True, Phase.DRAINING)
+    assert seconds == pytest.approx(5, abs=0.1)
+    assert servers[Listener.INBOUND].closed
+
+
+def test_half_of_the_drain_is_left_to_it(loop, lifecycle, inbound, at):
+    Exchange(inbound)
+    at(0, lifecycle.begin_drain)
+    drained, seconds = waited(loop, lifecycle.inbound_drained())
+    assert drained
+    assert seconds == pytest.approx(12.5, abs=0.1)
+
+
+def test_a_drain_that_is_over_holds_nobody_up(loop, lifecycle, at):
+    at(0, lifecycle.begin_drain)
+    waited(loop, lifecycle.drained())
+    drained, seconds = waited(loop, lifecycle.inbound_drained())
+    assert (drained, seconds) == (True, 0)
+
+
+def test_without_a_drain_the_service_waits_for_a_moment_only(loop, lifecycle):
+    drained, seconds = waited(loop, lifecycle.inbound_drained())
+    assert not drained
+    assert seconds == pytest.approx(proxy.lifecycle.DRAIN_WITHIN, abs=0.1)

@@ -32,6 +32,11 @@ class FakeControls(FakeLifecycle):
         (self.again if self.draining else self.begun).set()
         self.draining = True
 
+    async def inbound_drained(self) -> bool:
+        if self.draining:
+            await self.end.wait()
+        return self.draining
+
     async def drained(self) -> int:
         await self.end.wait()
         return self.drain_cut

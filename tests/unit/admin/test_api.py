@@ -165,6 +165,20 @@ async def test_a_reload_is_not_to_be_had_by_reading(admin: Admin) -> None:
 # --- the drain ------------------------------------------------------------------------------------
 
 
+async def test_a_pre_stop_hook_of_the_service_is_held_back_while_requests_may_come(
+    admin: Admin,
+) -> None:
+    serving = await admin.ask("GET", "/health/inbound-drained")
+    assert (serving.status, serving.json) == (200, {"status": "serving"})
+    admin.controls.draining = True
+    waiting = asyncio.create_task(admin.ask("GET", "/health/inbound-drained"))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    admin.controls.end.set()
+    drained = await waiting
+    assert (drained.status, drained.json) == (200, {"status": "drained"})
+
+
 async def test_drain_answers_at_once(admin: Admin) -> None:
     admin.gateway.gates[FakeExchange.listener].in_flight.add(FakeExchange())
     answer = await admin.ask("POST", "/drain")

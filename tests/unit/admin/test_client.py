@@ -131,3 +131,36 @@ async def test_a_proxy_that_says_nothing_is_given_up(
         url = f"http://127.0.0.1:{mute.getsockname()[1]}"
         assert await asyncio.to_thread(client.drain, url) == 1
     assert "does not answer" in capsys.readouterr().err
+
+
+# --- ready --------------------------------------------------------------------------------------
+
+
+async def ready(admin: Admin, within: float) -> int:
+    return await asyncio.to_thread(client.ready, f"http://127.0.0.1:{admin.port}", within)
+
+
+async def test_ready_waits_until_it_is(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    admin.controls.ready = False
+    waiting = asyncio.create_task(ready(admin, 10))
+    await asyncio.sleep(0.15)
+    assert not waiting.done()
+    admin.controls.ready = True
+    assert await waiting == 0
+    assert capsys.readouterr() == ("", "")
+
+
+async def test_not_ready_in_time(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    admin.controls.draining = True
+    assert await ready(admin, 0.01) == 1
+    assert capsys.readouterr().err == (
+        f"ready: not within 0.01 s; http://127.0.0.1:{admin.port} answers 503\n"
+    )
+
+
+def test_nobody_is_ever_ready(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        assert client.ready(url, 0.15) == 1
+    assert f"no proxy answers at {url}" in capsys.readouterr().err

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import Config, ConfigError, effective, load
+from proxy.config import Config, ConfigError, effective, load, load_text
 from proxy.config.keys import CONFIG
-from proxy.config.model import MatchConfig, RouteConfig, UpstreamConfig
+from proxy.config.model import EndpointConfig, MatchConfig, RouteConfig, UpstreamConfig
 from proxy.config.policy_keys import POLICY
 from proxy.config.record import Record
 from proxy.config.server_keys import UPSTREAM
@@ -157,3 +157,28 @@ def test_effective_is_complete():
         "max": "1s",
         "jitter": "full",
     }
+
+
+# --- where the service listens ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["", "upstreams: {shop: {endpoints: ['http://a']}}", "upstreams: {}", None]
+)
+def test_the_environment_names_the_services_port(text):
+    environ = ENVIRON | {"RESILIENCE_PROXY_APP_PORT": "3000"}
+    loaded = load(None, environ) if text is None else load_text(text, "x.yaml", environ)
+    assert loaded.config.upstreams["app"].endpoints == (EndpointConfig("http", "127.0.0.1", 3000),)
+
+
+def test_the_file_knows_better():
+    environ = ENVIRON | {"RESILIENCE_PROXY_APP_PORT": "3000"}
+    text = "upstreams: {app: {endpoints: ['http://127.0.0.1:4000']}}"
+    (endpoint,) = load_text(text, "x.yaml", environ).config.upstreams["app"].endpoints
+    assert endpoint.port == 4000
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "8o80", "-1", "9" * 5000])
+def test_a_port_that_is_none_is_a_problem(port):
+    with pytest.raises(ConfigError, match="RESILIENCE_PROXY_APP_PORT"):
+        load_text("", "x.yaml", {"RESILIENCE_PROXY_APP_PORT": port})

@@ -1,0 +1,98 @@
+"""What annotations and options may say."""
+
+from dataclasses import fields
+
+import pytest
+
+from proxy.kubernetes.settings import SETTINGS, InvalidSetting, Settings, unknown
+
+BASE = Settings()
+
+
+def settled(**texts):
+    return BASE.override({f"resilience-proxy/{k.replace('_', '-')}": v for k, v in texts.items()})
+
+
+def test_the_table_has_every_setting_once():
+    assert [setting.attribute for setting in SETTINGS] == [field.name for field in fields(Settings)]
+
+
+def test_every_default_can_be_written():
+    for setting in SETTINGS:
+        assert setting.read(setting.default) == getattr(BASE, setting.attribute), setting.name
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("inject", "disabled", False),
+        ("legacy", "true", True),
+        ("image", "shop/proxy:1", "shop/proxy:1"),
+        ("image_pull_policy", "Never", "Never"),
+        ("config_map", "shop.policies", "shop.policies"),
+        ("config_map", "none", None),
+        ("app_port", "8080", 8080),
+        ("app_port", "http", "http"),
+        ("app_port", "none", None),
+        ("service", "Orders of the shop", "Orders of the shop"),
+        ("http_proxy", "false", False),
+        ("no_proxy", "a.test, .b.test,", ("a.test", ".b.test")),
+        ("containers", "app,worker", ("app", "worker")),
+        ("pre_stop", "false", False),
+        ("drain_timeout", "1.5m", 90.0),
+        ("cpu_request", "0.5", "0.5"),
+        ("memory_limit", "1Gi", "1Gi"),
+        ("memory_limit", "none", None),
+    ],
+)
+def test_a_value(name, text, value):
+    assert getattr(settled(**{name: text}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("inject", "true", "neither enabled nor disabled"),
+        ("legacy", "yes", "neither true nor false"),
+        ("image", "a b", "no name of an image"),
+        ("image", "", "no name of an image"),
+        ("image_pull_policy", "always", "IfNotPresent"),
+        ("config_map", "Shop", "no name of a ConfigMap"),
+        ("config_map", "a" * 254, "no name of a ConfigMap"),
+        ("app_port", "0", "1 to 65535"),
+        ("app_port", "65536", "1 to 65535"),
+        ("app_port", "eight_thousand", "1 to 65535"),
+        ("app_port", "a-name-that-is-too-long", "1 to 65535"),
+        ("app_port", "٣", "1 to 65535"),
+        ("service", "", "no name"),
+        ("drain_timeout", "30", "no unit"),
+        ("cpu_request", "-1", "no quantity"),
+        ("cpu_request", "100 m", "no quantity"),
+        ("memory_limit", "64MiB", "no quantity"),
+    ],
+)
+def test_what_is_refused(name, text, told):
+    with pytest.raises(InvalidSetting, match=told) as caught:
+        settled(**{name: text})
+    assert f"resilience-proxy/{name.replace('_', '-')}" in str(caught.value)
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(InvalidSetting, match=r"legacy.*app-port"):
+        settled(legacy="x", app_port="-")
+
+
+def test_unknown_annotations_are_named():
+    found = list(
+        unknown(
+            {
+                "resilience-proxy/app-prot": "1",
+                "resilience-proxy/injected": "0.1.0",
+                "resilience-proxy/legacy": "true",
+                "example.test/app-prot": "1",
+            }
+        )
+    )
+    assert found == [
+        "the annotation resilience-proxy/app-prot means nothing; did you mean 'app-port'?"
+    ]
