@@ -23,6 +23,7 @@ from proxy.reload import Reloader
 from proxy.routing.table import RouteTable
 from proxy.telemetry import events
 from proxy.telemetry.access_log import AccessLog
+from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.line_writer import LineWriter, descriptor_of
 from proxy.telemetry.metrics import registry_of
 from proxy.tls_renewal import TlsRenewal
@@ -85,6 +86,7 @@ class _Proxy:
         self._log = log
         self._events_handler = events_handler
         self._access = LineWriter(descriptor_of(sys.stdout))
+        self._recorder = FlightRecorder(config)
         self._upstreams = Upstreams(config.upstreams, UpstreamConnection)
         self._gateway = Gateway(
             config,
@@ -97,7 +99,9 @@ class _Proxy:
         self._lifecycle = Lifecycle(self._gateway, config.drain, loaded.filename)
         registry = registry_of(self._gateway, self._lifecycle, (self._access, self._log))
         self._reloader = Reloader(loaded, path, self._lifecycle, self._adopt)
-        self._admin = AdminServer(self._gateway, self._lifecycle, registry, self._reloader.reload)
+        self._admin = AdminServer(
+            self._gateway, self._lifecycle, registry, self._recorder, self._reloader.reload
+        )
         self._acceptors: list[Acceptor] = []
         self._tls = {
             listener: ListenerContext(f"listeners.{listener.value}.tls", tls)
@@ -110,7 +114,8 @@ class _Proxy:
         return Bindings(config, self._upstreams, random.random, events.breaker_transition)
 
     def _observers(self, config: Config) -> list[Observer]:
-        return [AccessLog(config.access_log, random.random, self._access).record]
+        log = AccessLog(config.access_log, random.random, self._access)
+        return [log.record, self._recorder.record]
 
     def _adopt(self, config: Config) -> None:
         """Swap another configuration in. Within one step of the loop: nobody sees half of it."""
@@ -120,6 +125,7 @@ class _Proxy:
         bindings.take_over(self._gateway.bindings, table)
         self._gateway.adopt(config, table=table, bindings=bindings, observers=observers)
         self._lifecycle.reconfigure(config.drain)
+        self._recorder.reconfigure(config)
         for listener, context in self._tls.items():
             tls = config.listeners.of(listener).tls
             if tls is not None:  # as it is: turning TLS off takes a restart

@@ -14,9 +14,11 @@ from proxy.admin import views
 from proxy.admin.access import refusal
 from proxy.admin.controls import Controls, Rejection, Reload
 from proxy.admin.problems import problem, problems
-from proxy.clock import Clock
+from proxy.admin.recent import BadQuery, recent
+from proxy.clock import Clock, WallClock
 from proxy.config import effective
 from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.observed import Gateway
 from proxy.units import UnitError, parse_duration
 
@@ -38,14 +40,18 @@ class AdminApi:
         gateway: Gateway,
         controls: Controls,
         registry: CollectorRegistry,
+        recorder: FlightRecorder,
         reload: Callable[[str], Awaitable[Reload]],
         clock: Clock = time.monotonic,
+        wall_clock: WallClock = time.time,
     ) -> None:
         self._gateway = gateway
         self._controls = controls
         self._registry = registry
+        self._recorder = recorder
         self._reload = reload
         self._clock = clock
+        self._wall_clock = wall_clock
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[problems, self._access])
@@ -66,6 +72,7 @@ class AdminApi:
             web.get("/retries", self.retries),
             web.get("/upstreams", self.upstreams),
             web.get("/routes", self.routes),
+            web.get("/recent", self.recent),
             web.get("/config", self.config),
             web.post("/drain", self.drain),
             web.post("/reload", self.reload),
@@ -108,7 +115,7 @@ class AdminApi:
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
     async def status(self, request: web.Request) -> web.Response:
-        return _json(views.status(self._gateway, self._controls, self._clock()))
+        return _json(views.status(self._gateway, self._controls, self._recorder, self._clock()))
 
     async def in_flight(self, request: web.Request) -> web.Response:
         return _json(views.in_flight(self._gateway, self._clock()))
@@ -127,6 +134,14 @@ class AdminApi:
 
     async def routes(self, request: web.Request) -> web.Response:
         return _json(views.routes(self._gateway))
+
+    async def recent(self, request: web.Request) -> web.Response:
+        """Of a filter that is given twice the first one counts."""
+        now, wall = self._clock(), self._wall_clock()
+        try:
+            return _json(recent(self._recorder, self._gateway, request.query, now, wall))
+        except BadQuery as error:
+            return problem(400, str(error))
 
     async def config(self, request: web.Request) -> web.Response:
         return _json(effective(self._gateway.config))

@@ -18,6 +18,7 @@ from proxy.exchange.binding import BreakerEntry
 from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
 from proxy.policies.budget import RetryBudget
 from proxy.policies.bulkhead import Bulkhead
+from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.observed import Exchange, Gateway
 from proxy.telemetry.timestamps import Timestamps
 from proxy.upstream.endpoint import Endpoint
@@ -202,7 +203,7 @@ def _counts(stats: RouteStats) -> Document:
 _BOUNDS_MS = [round(1000 * bound, 3) for bound in DURATION_BUCKETS]
 
 
-def status(gateway: Gateway, controls: Controls, now: float) -> Document:
+def status(gateway: Gateway, controls: Controls, recorder: FlightRecorder, now: float) -> Document:
     return {
         "service": gateway.config.service,
         "version": __version__,
@@ -215,6 +216,7 @@ def status(gateway: Gateway, controls: Controls, now: float) -> Document:
             "last_reload": _plain(controls.last_reload),
         },
         "in_flight": in_flight(gateway, now),
+        "recent": {"held": recorder.held, "seen": recorder.seen},
         **circuit_breakers(gateway, now),
         **bulkheads(gateway),
         **retries(gateway, now),

@@ -22,6 +22,7 @@ from proxy.exchange.heads import informational_head
 from proxy.http.response import ResponseHead
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
 from proxy.policies.circuit_breaker import CircuitBreaker, CircuitPermit, CircuitRefusal
+from proxy.policies.retry import Retry, Stop
 from proxy.upstream.endpoint import Endpoint
 from proxy.wire.flow import JOINED_BYTES
 from proxy.wire.upstream import UpstreamConnection
@@ -35,6 +36,8 @@ class Attempt:
 
     `head` is the response's head once it is there, `piece` the part of the body that came with
     it, `ended` whether that was all. `span_id` is "" unless its span is going to be exported.
+    `detail` is the failure's sentence, `decision` what the retry policy said afterwards; None: it
+    was not asked.
     """
 
     __slots__ = (
@@ -45,6 +48,8 @@ class Attempt:
         "binding",
         "chosen",
         "connection",
+        "decision",
+        "detail",
         "duration",
         "ended",
         "endpoint",
@@ -69,6 +74,8 @@ class Attempt:
         self.status = 0
         self.failure = ""
         self.span_id = ""
+        self.detail = ""
+        self.decision: Retry | Stop | None = None
         self.duration = 0.0
         self.chosen: Endpoint | None = None
         self.connection: UpstreamConnection | None = None
@@ -77,6 +84,17 @@ class Attempt:
         self.ended = False
         self.started = monotonic()
         self._stood_before = exchange.deadline.stood_still
+
+    # What only a record is asked for.
+
+    @property
+    def upstream(self) -> str:
+        return self.binding.label
+
+    @property
+    def breaker(self) -> CircuitBreaker | None:
+        """The circuit breaker that it asked."""
+        return self._breaker
 
     async def run(self) -> ResponseHead:
         """The response's head. Raises what came instead of it; the attempt is settled then."""
@@ -315,6 +333,7 @@ class Attempt:
     def _end(self, error: ProxyError) -> None:
         """It failed: no response will be used, and the connection is of no more use."""
         self.failure = error.reason
+        self.detail = error.detail
         exchange = self._exchange
         self.resume_clocks()
         self.release(reusable=False)

@@ -89,7 +89,7 @@ async def _retrying(exchange: "Exchange", binding: Binding) -> Attempt:
         except CircuitOpen:
             exchange.attempts.pop()  # nothing was attempted
             raise
-        decision = _decide(exchange, binding, attempt, outcome)
+        attempt.decision = decision = _decide(exchange, binding, attempt, outcome)
         if isinstance(decision, Stop):
             exchange.retry_refused = decision.why.value
             binding.stats.count_refused(exchange.retry_refused)

@@ -8,8 +8,10 @@ class Refusal:
     """What observers are told, with the same attributes as an exchange."""
 
     attempts = ()
+    binding = None
     bytes_in = 0
     bytes_out = 0
+    deadline = None
     duration = 0.0
     fallback = False
     host = ""

@@ -7,19 +7,36 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from proxy.config.model import Config, Listener
-from proxy.exchange.binding import Bindings
+from proxy.exchange.binding import Binding, Bindings
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.deadline import Deadline
+from proxy.policies.retry import Retry, Stop
 from proxy.upstream.registry import Upstreams
 
 
 class AttemptRecord(Protocol):
-    """One attempt. `status` 0 where none came, `failure` "" where none happened, seconds."""
+    """One attempt. `status` 0 where none came, `failure` "" where none happened, seconds.
+
+    `started` is monotonic, `detail` the failure's sentence, `decision` what the retry policy said
+    afterwards, if it was asked, `breaker` the one that it asked itself.
+    """
 
     @property
     def endpoint(self) -> str: ...
     @property
     def status(self) -> int: ...
     @property
+    def upstream(self) -> str: ...
+    @property
     def failure(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def decision(self) -> Retry | Stop | None: ...
+    @property
+    def breaker(self) -> CircuitBreaker | None: ...
+    @property
+    def started(self) -> float: ...
     @property
     def duration(self) -> float: ...
     @property
@@ -31,7 +48,8 @@ class Exchange(Protocol):
 
     `reason` is "" where the upstream's answer went back whole, and `detail` the sentence of the
     proxy's answer; `path` has no query. `retry_refused` is why no other attempt was made, ""
-    where nothing asked for one.
+    where nothing asked for one. One that never had a route has no `binding`, and may have no
+    `deadline`.
     """
 
     @property
@@ -56,6 +74,10 @@ class Exchange(Protocol):
     def detail(self) -> str: ...
     @property
     def retry_refused(self) -> str: ...
+    @property
+    def binding(self) -> Binding | None: ...
+    @property
+    def deadline(self) -> Deadline | None: ...
     @property
     def started(self) -> float: ...
     @property

@@ -13,6 +13,7 @@ from unit.telemetry.fakes import FakeGateway, FakeLifecycle
 from proxy.admin.controls import Reload
 from proxy.admin.server import AdminServer
 from proxy.config.model import Address
+from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.metrics import registry_of
 
 
@@ -60,7 +61,10 @@ class Admin:
         self.gateway = FakeGateway()
         self.controls = FakeControls()
         registry = registry_of(self.gateway, self.controls, [])
-        self.server = AdminServer(self.gateway, self.controls, registry, self._reload)
+        self.recorder = FlightRecorder(self.gateway.config)
+        self.server = AdminServer(
+            self.gateway, self.controls, registry, self.recorder, self._reload
+        )
         self.outcome = Reload((), None)
         self.reloads: list[str] = []
         self.port = 0

@@ -16,6 +16,7 @@ from proxy.config.model import (
 )
 from proxy.outcome import Verdict
 from proxy.policies.circuit_breaker import CircuitBreakerConfig, CircuitPermit
+from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.pool import Pool
 from proxy.upstream.upstream import ConnectionCounts
@@ -218,10 +219,10 @@ def test_routes(gateway: FakeGateway) -> None:
 async def test_status_is_all_of_them(gateway: FakeGateway) -> None:
     gateway.bindings.add_breaker("stock")
     controls = FakeControls(started=NOW - 60, draining=True, last_reload={"result": "rejected"})
-    status = views.status(gateway, controls, NOW)
+    status = views.status(gateway, controls, FlightRecorder(gateway.config), NOW)
     assert list(status) == [
         "service", "version", "uptime_s", "ready", "draining", "config", "in_flight",
-        "circuit_breakers", "bulkheads", "retries", "upstreams", "routes",
+        "recent", "circuit_breakers", "bulkheads", "retries", "upstreams", "routes",
     ]  # fmt: skip
     assert status == status | {
         "service": "orders",
@@ -235,5 +236,6 @@ async def test_status_is_all_of_them(gateway: FakeGateway) -> None:
             "last_reload": {"result": "rejected"},
         },
         "in_flight": {"inbound": 0, "outbound": 0, "requests": []},
+        "recent": {"held": 0, "seen": 0},
     }
     assert status["circuit_breakers"][0]["name"] == "stock"

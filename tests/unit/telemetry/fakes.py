@@ -10,6 +10,8 @@ from proxy.exchange.stats import RouteStats
 from proxy.policies.budget import BudgetConfig, RetryBudget
 from proxy.policies.bulkhead import Bulkhead, BulkheadConfig
 from proxy.policies.circuit_breaker import CircuitBreaker, CircuitBreakerConfig
+from proxy.policies.deadline import Deadline
+from proxy.policies.retry import Retry, Stop
 from proxy.upstream.upstream import ConnectionCounts
 
 DEFAULT_BREAKER = CircuitBreakerConfig()
@@ -23,6 +25,11 @@ class FakeAttempt:
     failure: str = ""
     duration: float = 0.01
     wait: float = 0.0
+    upstream: str = "inventory"
+    detail: str = ""
+    decision: Retry | Stop | None = None
+    started: float = 100.0
+    breaker: CircuitBreaker | None = None
 
 
 @dataclass(eq=False)
@@ -48,6 +55,8 @@ class FakeExchange:
     queued: float = 0.0
     sampled: bool = False
     attempts: list[FakeAttempt] = field(default_factory=lambda: [FakeAttempt()])
+    binding: Any = None
+    deadline: Deadline | None = None
 
 
 class FakeUpstream:

@@ -1,0 +1,130 @@
+"""The document of `/recent`: troubled exchanges, and those under way, with their attempts."""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+
+from proxy.admin.views import Document
+from proxy.policies.retry import Retry, Stop
+from proxy.telemetry.flight_recorder import (
+    CAPACITY,
+    FlightRecorder,
+    Recorded,
+    RecordedAttempt,
+    snapshot,
+)
+from proxy.telemetry.observed import Exchange, Gateway
+from proxy.telemetry.timestamps import Timestamps
+
+_FILTERS = ("request_id", "route", "limit")
+
+
+class BadQuery(ValueError):
+    """A filter that cannot be understood; the text says why."""
+
+
+def recent(
+    recorder: FlightRecorder, gateway: Gateway, query: Mapping[str, str], now: float, wall: float
+) -> Document:
+    """Newest first; of those under way the oldest first. Raises BadQuery.
+
+    `now` (monotonic) and `wall` (since the Unix epoch) are the same moment, in seconds.
+    """
+    wanted, limit = _filter(query)
+    text = Timestamps().text
+    flying = (one for gate in gateway.gates.values() for one in gate.in_flight if wanted(one))
+    oldest = heapq.nsmallest(limit, flying, key=lambda one: one.started)
+    kept = filter(wanted, recorder.recent())
+    return {
+        "recent": [exchange(one, text) for one in islice(kept, limit)],
+        "in_flight": [exchange(snapshot(one, now, wall), text) for one in oldest],
+    }
+
+
+def _filter(query: Mapping[str, str]) -> tuple[Callable[[Exchange | Recorded], bool], int]:
+    for name in query:
+        if name not in _FILTERS:
+            raise BadQuery(f"{name!r} is no filter; {', '.join(_FILTERS)} are.")
+    request_id, route = query.get("request_id"), query.get("route")
+    limit = query.get("limit", str(CAPACITY))
+    if not (limit.isascii() and limit.isdecimal() and 1 <= len(limit) <= 9):
+        raise BadQuery("limit must be a whole number.")
+
+    def wanted(one: Exchange | Recorded) -> bool:
+        return (request_id is None or one.request_id == request_id) and (
+            route is None or one.route == route
+        )
+
+    return wanted, min(int(limit), CAPACITY)
+
+
+def exchange(one: Recorded, time_text: Callable[[float], str]) -> Document:
+    """One exchange. `trouble` says why it is kept; empty for one under way without any."""
+    return {
+        "time": time_text(one.began),
+        "request_id": one.request_id,
+        "trace_id": one.trace_id,
+        "listener": one.listener.value,
+        "client": one.client,
+        "method": one.method,
+        "host": one.host,
+        "path": one.path,
+        "route": one.route,
+        "upstream": one.upstream,
+        "status": one.status,
+        "reason": one.reason,
+        "detail": one.detail,
+        "trouble": list(_trouble(one)),
+        "fallback": one.fallback,
+        "duration_ms": _ms(one.duration),
+        "bytes_in": one.bytes_in,
+        "bytes_out": one.bytes_out,
+        "circuit_breaker": _breaker(one.breaker),
+        "attempts_made": one.attempts_made,
+        "attempts": [_attempt(attempt) for attempt in one.attempts],
+    }
+
+
+def _trouble(one: Recorded) -> Iterable[str]:
+    if one.reason or one.status >= 500:
+        yield "error"
+    if any(isinstance(attempt.decision, Retry) for attempt in one.attempts):
+        yield "retried"
+    if one.fallback:
+        yield "fallback"
+    if one.slow:
+        yield "slow"
+
+
+def _attempt(attempt: RecordedAttempt) -> Document:
+    """`status` or `failure`, both, or neither as in the access log."""
+    told: Document = {"endpoint": attempt.endpoint, "upstream": attempt.upstream}
+    if attempt.status:
+        told["status"] = attempt.status
+    if attempt.failure:
+        told["failure"] = attempt.failure
+        told["detail"] = attempt.detail
+    return {
+        **told,
+        "started_ms": _ms(attempt.offset),
+        "duration_ms": _ms(attempt.duration),
+        "wait_ms": _ms(attempt.wait),
+        "retry": _decision(attempt.decision),
+    }
+
+
+def _decision(decision: Retry | Stop | None) -> Document | None:
+    """What the retry policy said after the attempt; None where there was nothing to decide."""
+    if decision is None:
+        return None
+    if isinstance(decision, Stop):
+        return {"allowed": False, "why": decision.why.value}
+    return {"allowed": True, "condition": decision.condition, "wait_ms": _ms(decision.delay)}
+
+
+def _breaker(breaker: tuple[str, str] | None) -> Document | None:
+    return None if breaker is None else {"name": breaker[0], "state": breaker[1]}
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -1,0 +1,219 @@
+"""Flight recorder: the last exchanges that had trouble, each with its attempts, for `/recent`.
+
+Trouble is what somebody may come and ask about: an answer that the proxy made, a response that
+broke off, a client that went away, a 5xx, more than one attempt, a fallback, or a slow answer.
+Slow is a response that came later than half the route's `timeouts.attempt`, or later than its
+`circuit_breaker.slow_call.duration` where that is shorter: half way to a time-out. How long the
+body then took says nothing about that, for downloads and streams are long by nature.
+
+    untroubled ── one test ──▶ nothing        troubled ──▶ copied, into the ring of its kind
+
+A flood of one kind (the same route and the same reason or status) must not wash away what came
+before it, which is mostly its cause: when the recorder is full, the oldest of the kind that has
+most makes room. Nothing of an exchange is kept alive, and every text has a bound, so the memory
+is bounded too.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
+
+from proxy.clock import WallClock
+from proxy.config.model import Config, Listener, PolicyConfig
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.retry import Retry, Stop
+from proxy.telemetry.observed import AttemptRecord, Exchange
+
+CAPACITY = 200
+"""Exchanges that are kept."""
+MAX_ATTEMPTS = 20
+"""Attempts of an exchange that are kept, the last ones."""
+MAX_TEXT = 512
+"""Characters of any one text that are kept."""
+
+
+class RecordedAttempt(NamedTuple):
+    """One attempt. Seconds; `offset` from the exchange's begin to its own, `wait` before it.
+
+    Neither status nor failure: it was under way.
+    """
+
+    endpoint: str
+    upstream: str
+    status: int
+    failure: str
+    detail: str
+    offset: float
+    duration: float
+    wait: float
+    decision: Retry | Stop | None
+
+
+class Recorded(NamedTuple):
+    """One exchange. `began` in seconds since the Unix epoch, `duration` in seconds.
+
+    `breaker`: name and state, when it was recorded, of the circuit breaker that it asked.
+    `attempts_made` may be more than there are in `attempts`. `status` 0: it was under way.
+    """
+
+    number: int
+    began: float
+    listener: Listener
+    client: str
+    method: str
+    host: str
+    path: str
+    route: str
+    upstream: str
+    status: int
+    reason: str
+    detail: str
+    slow: bool
+    fallback: bool
+    duration: float
+    bytes_in: int
+    bytes_out: int
+    request_id: str
+    trace_id: str
+    breaker: tuple[str, str] | None
+    attempts_made: int
+    attempts: tuple[RecordedAttempt, ...]
+
+
+_Kind: TypeAlias = tuple[str, str | int]
+
+
+class FlightRecorder:
+    """`record` is the observer of settled exchanges. `seen` counts all that were troubled."""
+
+    __slots__ = ("_kinds", "_slow_from", "_wall_clock", "held", "seen")
+
+    def __init__(self, config: Config, wall_clock: WallClock = time.time) -> None:
+        self._wall_clock = wall_clock
+        self._kinds: dict[_Kind, deque[Recorded]] = {}
+        self.held = 0
+        self.seen = 0
+        self.reconfigure(config)
+
+    def reconfigure(self, config: Config) -> None:
+        """Another configuration holds; what is recorded stays."""
+        policies = [*config.policies.values(), *(route.policies for route in config.routes)]
+        self._slow_from = min(map(slow_after, policies))
+
+    def record(self, exchange: Exchange) -> None:
+        """Keep it, if it had trouble. Cheap where it had none."""
+        slow = exchange.duration > self._slow_from and _is_slow(exchange)
+        if (
+            slow
+            or exchange.reason
+            or exchange.status >= 500
+            or len(exchange.attempts) > 1
+            or exchange.fallback
+        ):
+            self._keep(exchange, slow)
+
+    def _keep(self, exchange: Exchange, slow: bool) -> None:
+        self.seen += 1
+        ended = exchange.started + exchange.duration
+        recorded = snapshot(exchange, ended, self._wall_clock(), slow=slow, number=self.seen)
+        kind = (recorded.route, recorded.reason or recorded.status)
+        of_kind = self._kinds.get(kind)
+        if of_kind is None:
+            of_kind = self._kinds[kind] = deque()
+        of_kind.append(recorded)
+        if self.held < CAPACITY:
+            self.held += 1
+        else:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        kind, fullest = max(
+            self._kinds.items(), key=lambda item: (len(item[1]), -item[1][0].number)
+        )
+        fullest.popleft()
+        if not fullest:
+            del self._kinds[kind]
+
+    def recent(self) -> list[Recorded]:
+        """All that is kept, the newest first."""
+        found = [one for kind in self._kinds.values() for one in kind]
+        found.sort(key=lambda one: one.number, reverse=True)
+        return found
+
+
+def slow_after(policies: PolicyConfig) -> float:
+    """Seconds until the response's head from which on an exchange counts as slow."""
+    return min(policies.timeouts.attempt / 2, policies.circuit_breaker.slow_call.duration)
+
+
+def _is_slow(exchange: Exchange) -> bool:
+    """Without the time in which the client's body flowed: that was the client's."""
+    binding, deadline = exchange.binding, exchange.deadline
+    if binding is None or deadline is None or not exchange.attempts:
+        return False
+    last = exchange.attempts[-1]
+    until_head = last.started + last.duration - exchange.started - deadline.stood_still
+    return until_head > slow_after(binding.policies)
+
+
+def snapshot(
+    exchange: Exchange, now: float, wall: float, *, slow: bool = False, number: int = 0
+) -> Recorded:
+    """A copy of all that is told of an exchange, over or under way.
+
+    `now` (monotonic) and `wall` (since the Unix epoch) are the same moment, in seconds.
+    """
+    breaker = _breaker(exchange)
+    attempts = exchange.attempts
+    age = now - exchange.started
+    return Recorded(
+        number,
+        wall - age,
+        exchange.listener,
+        exchange.client,
+        exchange.method[:MAX_TEXT],
+        exchange.host[:MAX_TEXT],
+        exchange.path[:MAX_TEXT],
+        exchange.route,
+        exchange.upstream,
+        exchange.status,
+        exchange.reason,
+        exchange.detail[:MAX_TEXT],
+        slow,
+        exchange.fallback,
+        age,
+        exchange.bytes_in,
+        exchange.bytes_out,
+        exchange.request_id,
+        exchange.trace_id,
+        (breaker.name, breaker.state(now).value) if breaker is not None else None,
+        len(attempts),
+        tuple(_attempts(attempts[-MAX_ATTEMPTS:], exchange.started, now)) if attempts else (),
+    )
+
+
+def _breaker(exchange: Exchange) -> CircuitBreaker | None:
+    """The circuit breaker that was asked last, or would have been."""
+    for attempt in reversed(exchange.attempts):
+        if attempt.breaker is not None:
+            return attempt.breaker
+    return exchange.binding.breaker if exchange.binding is not None else None
+
+
+def _attempts(
+    attempts: Iterable[AttemptRecord], started: float, now: float
+) -> Iterable[RecordedAttempt]:
+    for attempt in attempts:
+        over = attempt.status or attempt.failure
+        yield RecordedAttempt(
+            attempt.endpoint[:MAX_TEXT],
+            attempt.upstream,
+            attempt.status,
+            attempt.failure,
+            attempt.detail[:MAX_TEXT],
+            attempt.started - started,
+            attempt.duration if over else now - attempt.started,
+            attempt.wait,
+            attempt.decision,
+        )
