@@ -27,6 +27,8 @@ _HELD_BACK = frozenset(
 )
 _VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _UPGRADE = frozenset({b"upgrade"})
+_TEXT = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+"""What a reason phrase is made of (RFC 9112 section 4); llhttp takes anything but line ends."""
 _MAX_STATUS_LINES = 1000
 """Status lines that are remembered parsed."""
 
@@ -130,6 +132,8 @@ def _status_line(line: bytes) -> tuple[int, int, bytes]:
     code = line[9:12]
     if minor is None or line[8:9] != b" " or not code.isdigit() or line[12:13] not in (b" ", b""):
         raise UpstreamMalformed("The upstream's status line is malformed.")
+    if line.translate(None, _TEXT):
+        raise UpstreamMalformed("The upstream's status line has control characters.")
     status = int(code)
     if not 100 <= status <= 599:
         raise UpstreamMalformed(f"The upstream's status {status} is none of HTTP's.")

@@ -210,6 +210,9 @@ class UpstreamConnection(FlowControlled):
                 self._keep_partial(data)
                 return
             end += 4  # HEAD_END's own
+            if end > MAX_HEAD_BYTES:
+                self._fail(_head_too_large())
+                return
             try:
                 head = parse_response_head(data[:end])
             except UpstreamMalformed as error:
@@ -226,7 +229,7 @@ class UpstreamConnection(FlowControlled):
 
     def _keep_partial(self, data: bytes) -> None:
         if len(data) > MAX_HEAD_BYTES:
-            self._fail(UpstreamMalformed("The upstream's response head is too large."))
+            self._fail(_head_too_large())
             return
         self._buffer = data
 
@@ -317,3 +320,7 @@ class UpstreamConnection(FlowControlled):
         self._transport.abort()
         if handler is not None:
             handler.on_lost(error)
+
+
+def _head_too_large() -> UpstreamMalformed:
+    return UpstreamMalformed("The upstream's response head is too large.")

@@ -90,7 +90,8 @@ FRAMED: list[tuple[str, bytes, bytes, bytes | str]] = [
      LAST, b"Transfer-Encoding: chunked"),
 ]  # fmt: skip
 
-GET_WITH_BODY = [
+REQUEST = b"GET /y HTTP/1.1\r\nHost: b\r\n\r\n"
+OTHERS = [
     Row(
         "a GET with a body",
         b"GET /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
@@ -98,8 +99,8 @@ GET_WITH_BODY = [
     ),
     Row(
         "a body that looks like a request",
-        b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 28\r\n\r\nGET /y HTTP/1.1\r\nHost: b\r\n\r\n",
-        b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 28\r\n\r\nGET /y HTTP/1.1\r\nHost: b\r\n\r\n",
+        b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 28\r\n\r\n" + REQUEST,
+        b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 28\r\n\r\n" + REQUEST,
     ),
     Row(
         "a body in chunks from HTTP/1.0",
@@ -134,7 +135,7 @@ def _rows() -> list[Row]:
         if isinstance(goes_on, bytes):
             goes_on = start + goes_on + b"\r\n\r\n" + body
         rows.append(Row(name, start + fields + b"\r\n\r\n" + body, goes_on))
-    return rows + GET_WITH_BODY
+    return rows + OTHERS
 
 
 ROWS = _rows()

@@ -44,6 +44,7 @@ ROWS = [
     Row(
         "a CONNECT above", b"CONNECT " + b"x" * URL + b":443 HTTP/1.1\r\nHost: a\r\n\r\n", TOO_LONG
     ),
+    Row("a method without end", b"G" * 5000, TOO_LONG),
     same("a head below", head(HEAD - 1)),
     same("a head at the limit", head(HEAD)),
     Row("a head above", head(HEAD + 1), TOO_LARGE),

@@ -202,6 +202,9 @@ MALFORMED = [
     raw("get / HTTP/1.1", "Host: a"),
     raw("NOMETHOD / HTTP/1.1", "Host: a"),
     raw("GE(T / HTTP/1.1", "Host: a"),
+    raw("\nGET / HTTP/1.1", "Host: a"),
+    raw("\r\nGET / HTTP/1.1", "Host: a"),
+    raw("\nPROPFIND / HTTP/1.1", "Host: a"),
     # the target
     raw("GET /\x01 HTTP/1.1", "Host: a"),
     raw("GET /\x7f HTTP/1.1", "Host: a"),
