@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxy import __version__
 from proxy.units import UnitError, parse_duration
@@ -100,6 +100,12 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    if options.request_id is not None:
+        if options.file is not None:
+            return _fail("explain takes FILE METHOD URL or --request-id ID, not both", USAGE)
+        from proxy.admin.past import explain_request
+
+        return explain_request(options.admin, options.request_id)
     from proxy.config.model import Listener
     from proxy.routing.explain import describe_request, explain
 
@@ -132,6 +138,12 @@ def _ready(options: argparse.Namespace) -> int:
     return client.ready(options.admin, options.timeout)
 
 
+def _top(options: argparse.Namespace) -> int:
+    from proxy import top
+
+    return top.run(options.admin, options.interval, 1 if options.once else options.iterations)
+
+
 def _schema(options: argparse.Namespace) -> int:
     from proxy.config import json_schema
 
@@ -147,6 +159,12 @@ def _duration(text: str) -> float:
     if not seconds:
         raise argparse.ArgumentTypeError("must be more than 0s")
     return seconds
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
 def _admin_url(text: str) -> str:
@@ -172,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_drain(commands)
     _add_ready(commands)
+    _add_top(commands)
     _add_schema(commands)
     return parser
 
@@ -226,17 +245,24 @@ def _add_explain(commands: "_Commands") -> None:
         commands,
         "explain",
         _explain,
-        "show which route takes a request, and on which terms",
-        "Shows why the earlier routes do not take it, where it goes, and every value of the "
-        "policy in effect with the place it comes from.",
+        "show which route takes a request and on which terms, or what became of one",
+        "With FILE METHOD URL: why the earlier routes do not take it, where it goes, and every "
+        "value of the policy in effect with the place it comes from. With --request-id: what a "
+        "running proxy did with that request, if it is under way or had trouble lately.",
     )
-    command.add_argument("file", metavar="FILE", type=Path, help="the configuration")
-    command.add_argument("method", metavar="METHOD", help="GET, POST, ... or CONNECT")
-    command.add_argument(
-        "url",
-        metavar="URL",
-        help="http://host/path, or /path with a Host header; host:port for CONNECT",
+    command.usage = (
+        "%(prog)s [-h] FILE METHOD URL [-H 'NAME: VALUE'] [--listener {outbound,inbound}]\n"
+        "       %(prog)s [-h] --request-id ID [--admin URL]"
     )
+    described = [
+        command.add_argument("file", metavar="FILE", type=Path, help="the configuration"),
+        command.add_argument("method", metavar="METHOD", help="GET, POST, ... or CONNECT"),
+        command.add_argument(
+            "url",
+            metavar="URL",
+            help="http://host/path, or /path with a Host header; host:port for CONNECT",
+        ),
+    ]
     command.add_argument(
         "-H",
         "--header",
@@ -251,6 +277,33 @@ def _add_explain(commands: "_Commands") -> None:
         default="outbound",
         help="where the request comes in (default: %(default)s)",
     )
+    command.add_argument(
+        "--request-id",
+        metavar="ID",
+        action=_RequestId,
+        instead_of=described,
+        help="the X-Request-Id of a request that was carried",
+    )
+    _add_admin(command)
+
+
+class _RequestId(argparse.Action):
+    """An option that makes the positional arguments `instead_of` superfluous."""
+
+    def __init__(self, instead_of: Sequence[argparse.Action], **options: Any) -> None:
+        super().__init__(**options)
+        self._instead_of = instead_of
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        for action in self._instead_of:
+            action.required = False
 
 
 def _add_demo(commands: "_Commands") -> None:
@@ -298,6 +351,30 @@ def _add_admin(command: argparse.ArgumentParser) -> None:
         default=DEFAULT_ADMIN,
         metavar="URL",
         help="the proxy's admin address (default: %(default)s)",
+    )
+
+
+def _add_top(commands: "_Commands") -> None:
+    command = _add(
+        commands,
+        "top",
+        _top,
+        "show a running proxy live: rates, latencies, breakers, recent trouble",
+        "Keys: q quits, s sorts the routes, 1-6 show one table alone and 0 all, space pauses. "
+        "Where the output is no terminal it is printed once, as plain text.",
+    )
+    _add_admin(command)
+    command.add_argument(
+        "--interval",
+        type=_duration,
+        default=1.0,
+        metavar="TIME",
+        help="between two looks (default: 1s)",
+    )
+    times = command.add_mutually_exclusive_group()
+    times.add_argument("--once", action="store_true", help="print one look as text, and end")
+    times.add_argument(
+        "--iterations", type=_count, metavar="N", help="print N looks as text, and end"
     )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
+from proxy.admin.asking import detail_of
+
 DRAINED = READY = 0
 UNREACHABLE = NOT_READY = 1
 CUT = 3
@@ -41,7 +43,7 @@ def drain(url: str) -> int:
         try:
             answer = _ask(opener, address + query)
         except HTTPError as error:
-            return _fail(f"{url} refuses to drain: {_detail(error)}")
+            return _fail(f"{url} refuses to drain: {detail_of(error)}")
         except TimeoutError:
             return _fail(f"{url} does not answer within {_TIMEOUT:g} s")
         except (OSError, HTTPException) as error:
@@ -104,16 +106,6 @@ def _show(answer: dict[str, Any], shown: str) -> str:
     if line != shown:
         print(line, flush=True)
     return line
-
-
-def _detail(error: HTTPError) -> str:
-    """What the problem document says, else the status."""
-    try:
-        return str(json.load(error)["detail"])
-    except (ValueError, KeyError, TypeError, OSError, HTTPException):
-        return f"status {error.code}"
-    finally:
-        error.close()
 
 
 def _fail(message: str) -> int:

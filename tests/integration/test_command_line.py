@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from integration.running_proxy import RunningProxy, eventually
 
-COMMANDS = ["run", "check", "explain", "demo", "drain", "schema"]
+COMMANDS = ["run", "check", "explain", "demo", "drain", "top", "schema"]
 
 GOOD = """\
 upstreams:

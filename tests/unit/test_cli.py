@@ -80,7 +80,9 @@ def test_schema_is_json(capsys):
 @pytest.mark.parametrize(
     "arguments",
     [(), ("nothing",), ("check",), ("run", "--nothing"), ("demo", "--duration", "30"),
-     ("demo", "--duration", "0s"), ("drain", "--admin", "host:7072"), ("check", "a", "b")],
+     ("demo", "--duration", "0s"), ("drain", "--admin", "host:7072"), ("check", "a", "b"),
+     ("top", "--iterations", "0"),
+     ("top", "--once", "--iterations", "2"), ("explain", "a", "GET"), ("explain", "--request-id")],
 )  # fmt: skip
 def test_bad_usage_is_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as raised:
@@ -89,7 +91,7 @@ def test_bad_usage_is_status_2(arguments, capsys):
     assert "usage: resilience-proxy" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["run", "check", "explain", "demo", "drain", "schema"])
+@pytest.mark.parametrize("command", ["run", "check", "explain", "demo", "drain", "top", "schema"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as raised:
         cli.main([command, "-h"])
@@ -101,7 +103,7 @@ def test_the_help_names_every_command_and_the_exit_statuses(capsys):
     with pytest.raises(SystemExit):
         cli.main(["-h"])
     shown = capsys.readouterr().out
-    for word in ("run", "check", "explain", "demo", "drain", "schema", "Exit status"):
+    for word in ("run", "check", "explain", "demo", "drain", "top", "schema", "Exit status"):
         assert word in shown
 
 
@@ -164,6 +166,34 @@ def test_drain_and_demo_are_called_with_their_options(monkeypatch):
     monkeypatch.setattr(demo, "run", lambda seconds: durations.append(seconds) or 0, raising=False)
     assert cli.main(["demo"]) == cli.main(["demo", "--duration", "1.5s"]) == 0
     assert durations == [30.0, 1.5]
+
+
+def test_top_is_called_with_its_options(monkeypatch):
+    from proxy import top
+
+    calls = []
+    monkeypatch.setattr(top, "run", lambda *given: calls.append(given) or 0)
+    assert cli.main(["top"]) == cli.main(["top", "--once", "--interval", "500ms"]) == 0
+    assert cli.main(["top", "--iterations", "3", "--admin", "http://h:1/"]) == 0
+    here = "http://127.0.0.1:7072"
+    assert calls == [(here, 1.0, None), (here, 0.5, 1), ("http://h:1", 1.0, 3)]
+
+
+def test_explain_of_a_request_id_needs_no_file_and_takes_none(monkeypatch, file, capsys):
+    from proxy.admin import past
+
+    calls = []
+    monkeypatch.setattr(past, "explain_request", lambda *given: calls.append(given) or 1)
+    assert cli.main(["explain", "--request-id", "a"]) == 1
+    assert cli.main(["explain", "--admin", "http://h:1", "--request-id", "b"]) == 1
+    assert calls == [("http://127.0.0.1:7072", "a"), ("http://h:1", "b")]
+    assert cli.main(["explain", file(""), "GET", "/", "--request-id", "a"]) == 2
+    assert "not both" in capsys.readouterr().err
+
+
+def test_explain_takes_its_options_anywhere(file, capsys):
+    assert cli.main(["explain", file(""), "-H", "a: b", "GET", "--listener", "inbound", "/"]) == 0
+    assert "> 1. default-inbound" in capsys.readouterr().out
 
 
 def test_an_interrupt_or_an_error_of_the_system_is_no_traceback(started, monkeypatch, file, capsys):

@@ -33,6 +33,7 @@ FLOORS = {
     "reload": 8,
     "tls_renewal": 8,
     "demo": 8,
+    "top": 8,
 }
 TOP = 8
 # Neighbours that may be imported; on the lowest floor and on the top one all may.

@@ -1,0 +1,57 @@
+"""Asking a running proxy's admin address for its documents, for commands that only look.
+
+The standard library alone, so that they start fast; and never through a proxy, for the pods that
+this runs in have HTTP_PROXY set to the very proxy that is asked.
+"""
+
+import json
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+
+_opener = build_opener(ProxyHandler({}))
+
+
+class NoAnswer(Exception):
+    """There is no document; the text says why. `status` 0: nothing answered in HTTP."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def ask(url: str, path: str, timeout: float) -> dict[str, Any]:
+    """The JSON document at `path` of the admin address `url` (``http://127.0.0.1:7072``).
+
+    Blocks for `timeout` seconds at most for each step of the exchange. Raises NoAnswer.
+    """
+    try:
+        with _opener.open(url + path, timeout=timeout) as response:
+            document = json.load(response)
+    except HTTPError as error:
+        raise NoAnswer(f"{url} refuses: {detail_of(error)}", error.code) from None
+    except TimeoutError:
+        raise NoAnswer(f"{url} does not answer within {timeout:g} s") from None
+    except (OSError, HTTPException) as error:
+        raise NoAnswer(f"no proxy answers at {url}: {_cause(error)}") from None
+    except ValueError:
+        raise NoAnswer(f"what answers at {url} is no resilience proxy") from None
+    if not isinstance(document, dict):
+        raise NoAnswer(f"what answers at {url} is no resilience proxy")
+    return document
+
+
+def detail_of(error: HTTPError) -> str:
+    """What the problem document says, else the status."""
+    try:
+        return str(json.load(error)["detail"])
+    except (ValueError, KeyError, TypeError, OSError, HTTPException):
+        return f"status {error.code}"
+    finally:
+        error.close()
+
+
+def _cause(error: Exception) -> str:
+    reason = getattr(error, "reason", error)
+    return getattr(reason, "strerror", None) or str(reason) or type(error).__name__

@@ -1,0 +1,40 @@
+"""`explain --request-id`: what a running proxy knows of one request."""
+
+import sys
+from urllib.parse import quote
+
+from proxy.admin.asking import NoAnswer, ask
+from proxy.admin.story import story
+
+TOLD, UNKNOWN = 0, 1
+"""Exit statuses."""
+
+_TIMEOUT = 5.0
+
+
+def explain_request(url: str, request_id: str) -> int:
+    """Print the story of every request of that id, the exit status.
+
+    1: the proxy at the admin address `url` does not answer, or knows of none.
+    """
+    try:
+        found = ask(url, f"/recent?request_id={quote(request_id, safe='')}", _TIMEOUT)
+        under_way = [{**one, "under_way": True} for one in found["in_flight"]]
+        stories = [story(one) for one in (*under_way, *reversed(found["recent"]))]
+    except NoAnswer as error:
+        return _fail(str(error))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return _fail(f"what answers at {url} is no resilience proxy")
+    if not stories:
+        return _fail(
+            f"{url} knows no request {request_id!r}: it is not under way, and only the last "
+            "troubled ones are kept (errors, retried, fallback, slow), until a restart. "
+            "If it has an access-log line, that has its attempts."
+        )
+    print("\n\n".join("\n".join(lines) for lines in stories))
+    return TOLD
+
+
+def _fail(message: str) -> int:
+    print(f"explain: {message}", file=sys.stderr)
+    return UNKNOWN

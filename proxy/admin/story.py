@@ -1,0 +1,196 @@
+"""What happened to one request, told line by line from its entry in `/recent`.
+
+A time line from the request's head to the end of its answer; who decided what, by which key of the
+configuration; what the client got; and which section of the runbook goes on from there.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Document = Mapping[str, Any]
+
+_WHY = {
+    "condition": "it is none of retry.on",
+    "attempts": "that was the last of retry.attempts",
+    "not-repeatable": "something was sent, and {method} may not be repeated then (retry.methods; "
+    "by default an Idempotency-Key allows it)",
+    "body": "the request's body was larger than what is kept for another one (retry.body_limit)",
+    "circuit-open": "circuit breaker {breaker} was not closed any more",
+    "retry-after": "the upstream asked for a longer wait than retry.retry_after",
+    "deadline": "the wait would have ended after the deadline (timeouts.request)",
+    "budget": "the retry budget was used up (retry.budget)",
+}
+"""By the `why` of a retry that was not made."""
+
+_DECIDED = {
+    "circuit-open": "circuit breaker {breaker} (circuit_breaker)",
+    "bulkhead-full": "the bulkhead (bulkhead.max_concurrent and max_queue)",
+    "queue-timeout": "the bulkhead's queue (bulkhead.queue_timeout)",
+    "connections-full": "the listener (limits.connections)",
+    "request-timeout": "the request's deadline (timeouts.request, or the caller's)",
+    "draining": "the drain (drain.timeout)",
+    "drain-cut": "the drain (drain.timeout)",
+    "egress-denied": "egress.allow and egress.connect_ports",
+    "header-timeout": "the listener (limits.header_timeout)",
+    "body-timeout": "the idle time (timeouts.idle)",
+    "body-too-large": "the listener (limits.body_bytes)",
+    "url-too-long": "the listener (limits.url_bytes)",
+    "headers-too-large": "the listener (limits.header_bytes and limits.headers)",
+}
+"""By the reason of an answer that a policy made, rather than a failure that none covered up."""
+
+_BROKEN_OFF = ("upstream-truncated", "drain-cut")
+_WAITED = 1.0
+"""Milliseconds before the first attempt that are worth telling: it stood in a queue."""
+
+
+def story(one: Document) -> list[str]:
+    """The lines, of any width. `one` may have a true `under_way` added.
+
+    Raises KeyError, TypeError or ValueError for what is no such entry.
+    """
+    lines = [_plain(line) for line in _told(one)]
+    return [line.rstrip() for line in lines]
+
+
+def _plain(line: str) -> str:
+    """For a terminal: what the client sent must not drive it."""
+    return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)
+
+
+def _told(one: Document) -> Iterator[str]:
+    yield _request(one)
+    yield f"request id {one['request_id']}" + (f", trace {one['trace_id']}" * bool(one["trace_id"]))
+    yield f"began {one['time']}, from {one['client'] or 'nobody known'}"
+    if one["route"]:
+        yield f"route {one['route']}, upstream {one['upstream'] or '-'}"
+    yield ""
+    left_out = one["attempts_made"] - len(one["attempts"])
+    if left_out > 0:
+        yield f"{'':>10}  ({left_out} earlier attempts are not kept)"
+    for number, attempt in enumerate(one["attempts"], left_out + 1):
+        yield from _attempt(one, attempt, number)
+    yield f"{_at(one['duration_ms'])}  {_end(one)}"
+    if one["detail"] and not _is_last_failure(one):
+        yield f"{'':>10}  {one['detail']}"
+    yield ""
+    yield from _conclusions(one)
+
+
+def _request(one: Document) -> str:
+    if not one["method"]:
+        return f"something that never became a request, at the {one['listener']} listener"
+    host = f" of {one['host']}" if one["host"] else ""
+    return f"{one['method']} {one['path']}{host} at the {one['listener']} listener"
+
+
+def _at(milliseconds: float) -> str:
+    return f"{milliseconds:>7.1f} ms"
+
+
+def _attempt(one: Document, attempt: Document, number: int) -> Iterator[str]:
+    begun, took = attempt["started_ms"], attempt["duration_ms"]
+    if number == 1 and begun >= _WAITED:
+        yield f"{_at(0.0)}  waited {begun:.1f} ms for a place in the bulkhead"
+    endpoint = attempt["endpoint"] or "no endpoint"
+    other = attempt.get("upstream", one["upstream"])
+    fallback = f", the fallback's upstream {other}" if other != one["upstream"] else ""
+    yield f"{_at(begun)}  attempt {number} to {endpoint}{fallback}"
+    if "status" in attempt:
+        yield f"{_at(begun + took)}    got {attempt['status']} after {took:.1f} ms"
+    if "failure" in attempt:
+        detail = f": {attempt['detail']}" if attempt.get("detail") else ""
+        yield f"{_at(begun + took)}    failed after {took:.1f} ms, {attempt['failure']}{detail}"
+    if "status" not in attempt and "failure" not in attempt:
+        yield f"{_at(begun + took)}    no response head yet, after {took:.1f} ms"
+    decision = attempt["retry"]
+    if decision is None:
+        return
+    if decision["allowed"]:
+        condition, wait = decision["condition"], decision["wait_ms"]
+        yield f"{'':>10}    retry, for {condition} is in retry.on; waited {wait:.1f} ms before it"
+    else:
+        yield f"{'':>10}    no other attempt: {_why(one, decision['why'])}"
+
+
+def _why(one: Document, why: str) -> str:
+    return _WHY.get(why, why).format(method=one["method"], breaker=_breaker_name(one))
+
+
+def _breaker_name(one: Document) -> str:
+    breaker = one["circuit_breaker"]
+    return repr(breaker["name"]) if breaker else "of this route"
+
+
+def _is_last_failure(one: Document) -> bool:
+    """The answer's sentence has been told already, as the last attempt's."""
+    attempts = one["attempts"]
+    return bool(attempts) and attempts[-1].get("detail") == one["detail"]
+
+
+def _end(one: Document) -> str:
+    status, reason = one["status"], one["reason"]
+    if _under_way(one):
+        sent = f": {status} and {one['bytes_out']} bytes have gone to the client"
+        return "still under way" + (sent if status else "")
+    if one["fallback"]:
+        instead = reason or "the upstream's answer"
+        return f"the client got {status} from the fallback, in the place of {instead}"
+    if reason == "client-gone":
+        if status == 499:
+            return "the client had gone: nobody was answered, the log has 499"
+        return f"the client went away within the response ({status}, {one['bytes_out']} bytes sent)"
+    if reason in _BROKEN_OFF:
+        return (
+            f"the client got {status} and {one['bytes_out']} bytes, then its connection was closed:"
+            f" {reason}"
+        )
+    if reason:
+        return f"the client got the proxy's own answer: {status} {reason}"
+    return f"the client got the upstream's {status}"
+
+
+def _under_way(one: Document) -> bool:
+    return bool(one.get("under_way"))
+
+
+def _conclusions(one: Document) -> Iterator[str]:
+    """Who decided, the breaker's state, and where to look next."""
+    decided = _decided(one)
+    if decided:
+        yield f"decided by: {decided}"
+    breaker = one["circuit_breaker"]
+    if breaker:
+        when = "now" if _under_way(one) else "when it was over"
+        yield f"circuit breaker {breaker['name']}: {breaker['state'].replace('_', '-')} {when}"
+    where = _anchor(one)
+    if where:
+        yield f"look next: docs/runbook.md#{where}"
+
+
+def _refused(one: Document) -> str:
+    """Why no other attempt was made; "" where none was asked for."""
+    for attempt in reversed(one["attempts"]):
+        if attempt["retry"] is not None:
+            return "" if attempt["retry"]["allowed"] else str(attempt["retry"]["why"])
+    return ""
+
+
+def _decided(one: Document) -> str:
+    by_policy = _DECIDED.get(one["reason"], "")
+    if by_policy:
+        return by_policy.format(breaker=_breaker_name(one))
+    refused = _refused(one)
+    return f"retry, {_why(one, refused)}" if refused else ""
+
+
+def _anchor(one: Document) -> str:
+    """The runbook's section: the reason's, else that of what made it one of the troubled."""
+    if one["reason"]:
+        return str(one["reason"])
+    if _under_way(one) or one["trouble"] == ["slow"]:
+        return "latency-went-up"
+    if _refused(one):
+        return "retries-do-not-help"
+    failures = [a["failure"] for a in one["attempts"] if "failure" in a]
+    return str(failures[-1]) if failures else ""

@@ -1,0 +1,137 @@
+"""The view on a terminal: drawn anew when there is news, and for every key."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+
+from proxy.admin.asking import NoAnswer
+from proxy.admin.story import story
+from proxy.top.keyboard import Keyboard
+from proxy.top.looks import Document
+from proxy.top.picture import View, picture
+from proxy.top.rates import Window
+from proxy.top.sections import Name
+from proxy.top.watcher import Seen, Watcher
+
+_REDRAW = 0.5
+"""Seconds after which it is drawn anew without news: ages go on, and the size may be another."""
+
+_STEPS = {"up": -1, "down": 1, "k": -1, "j": 1}
+
+
+class Session:
+    """What keys and looks make of the view. It knows neither terminal nor network."""
+
+    __slots__ = ("recent", "view")
+
+    def __init__(self, url: str) -> None:
+        self.view = View(url, Window())
+        self.recent: tuple[Document, ...] = ()
+
+    def see(self, seen: Seen | NoAnswer, now: float) -> None:
+        """What a look brought. While paused only failures count."""
+        view = self.view
+        if isinstance(seen, NoAnswer):
+            if not view.failure:
+                view.failed_at = now
+            view.failure = str(seen)
+            return
+        view.failure = ""
+        if not view.paused:
+            view.window.add(seen.look)
+            self._keep_selection(seen.recent)
+
+    def _keep_selection(self, recent: tuple[Document, ...]) -> None:
+        """The selected request stays selected when others come in above it."""
+        view = self.view
+        if view.alone is Name.RECENT and view.selected and view.selected < len(self.recent):
+            chosen = self.recent[view.selected]["request_id"]
+            for number, one in enumerate(recent):
+                if one["request_id"] == chosen:
+                    view.selected = number
+                    break
+        self.recent = recent
+        view.selected = min(view.selected, max(0, len(recent) - 1))
+
+    def press(self, key: str) -> bool:
+        """Whether the view goes on."""
+        view = self.view
+        if key == "q":
+            return False
+        if view.story:
+            self._press_in_story(key)
+        elif key == "s":
+            view.order = view.order.next()
+        elif key == "space":
+            view.paused = not view.paused
+        elif key in ("0", "escape"):
+            view.alone = None
+        elif key in _DIGITS:
+            view.alone, view.selected = _DIGITS[key], 0
+        elif view.alone is Name.RECENT:
+            self._press_in_recent(key)
+        return True
+
+    def _press_in_recent(self, key: str) -> None:
+        view = self.view
+        if key in _STEPS:
+            last = max(0, len(self.recent) - 1)
+            view.selected = min(last, max(0, view.selected + _STEPS[key]))
+        elif key == "enter" and self.recent:
+            view.story, view.scrolled = tuple(story(self.recent[view.selected])), 0
+
+    def _press_in_story(self, key: str) -> None:
+        view = self.view
+        if key in _STEPS:
+            view.scrolled = max(0, view.scrolled + _STEPS[key])
+        elif key in ("0", "escape", "enter"):
+            view.story = ()
+
+
+_DIGITS = {str(number): name for number, name in enumerate(Name, 1)}
+
+
+def live(url: str, interval: float, console: Console) -> None:
+    """Until Q or Ctrl-C. A proxy that does not answer, or is gone, is asked on."""
+    session = Session(url)
+    watcher = Watcher(url, interval)
+    with (
+        _ended_by_sigterm(),
+        Keyboard(watcher.news) as keyboard,
+        Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as drawn,
+    ):
+        watcher.start()
+        try:
+            goes_on = True
+            while goes_on:
+                width, height = console.size
+                now = time.monotonic()
+                drawn.update(picture(session.view, now, width, height), refresh=True)
+                goes_on = all(map(session.press, keyboard.read(_REDRAW)))
+                seen = watcher.take()
+                if seen is not None:
+                    session.see(seen, time.monotonic())
+        except KeyboardInterrupt:
+            pass
+        finally:
+            watcher.stop()
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM as Ctrl-C, so that the terminal is put in order; and no Ctrl-Z, which would not."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    terminate = signal.signal(signal.SIGTERM, interrupt)
+    stop = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGTSTP, stop)

@@ -1,0 +1,231 @@
+"""One look at a running proxy: what `/status` and `/recent` say, as far as the view shows it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTotals:
+    """Counts since the proxy's start; `counts` of `bounds` (milliseconds), and one for above."""
+
+    listener: str
+    name: str
+    requests: int
+    errors: int
+    retries: int
+    fallbacks: int
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Rates are percent, -1 where unknown; `next_probe` seconds, None where none is to come."""
+
+    name: str
+    state: str
+    mode: str
+    failure_rate: float
+    slow_rate: float
+    calls: int
+    refused: int
+    next_probe: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bulkhead:
+    name: str
+    in_use: int
+    limit: int
+    queued: int
+    max_queue: int
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    upstream: str
+    address: str
+    active: int
+    avoided: bool
+    open: int
+    idle: int
+    connecting: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    name: str
+    requests: int
+    retries: int
+    allowed: int
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class Troubled:
+    """An exchange that the flight recorder has. `time` as the proxy wrote it (UTC).
+
+    `trouble`: why it is kept, in a word or two; `refused`: why it was not tried again.
+    """
+
+    time: str
+    request_id: str
+    method: str
+    path: str
+    route: str
+    status: int
+    reason: str
+    fallback: bool
+    attempts: int
+    duration_ms: float
+    trouble: str
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The last one: `applied` or `rejected`, and the first of `problems`."""
+
+    result: str
+    problems: int
+    first: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """`at`: monotonic seconds of the one who looked. `flying`: requests under way by route.
+
+    `recent` None: the proxy has no flight recorder, or did not answer for it.
+    """
+
+    at: float
+    service: str
+    version: str
+    uptime: float
+    ready: bool
+    draining: bool
+    inbound: int
+    outbound: int
+    flying: Mapping[tuple[str, str], int]
+    oldest: float
+    reload: Reload | None
+    routes: tuple[RouteTotals, ...]
+    breakers: tuple[Breaker, ...]
+    bulkheads: tuple[Bulkhead, ...]
+    endpoints: tuple[Endpoint, ...]
+    budgets: tuple[Budget, ...]
+    recent: tuple[Troubled, ...] | None
+
+
+def read(status: Document, recent: Document | None, at: float) -> Look:
+    """Raises KeyError, TypeError or ValueError for what is no such document."""
+    flying = status["in_flight"]
+    requests = flying["requests"]
+    return Look(
+        at=at,
+        service=_text(status["service"]),
+        version=_text(status["version"]),
+        uptime=float(status["uptime_s"]),
+        ready=bool(status["ready"]),
+        draining=bool(status["draining"]),
+        inbound=int(flying["inbound"]),
+        outbound=int(flying["outbound"]),
+        flying=Counter((_text(one["listener"]), _text(one["route"])) for one in requests),
+        oldest=max((float(one["age_s"]) for one in requests), default=0.0),
+        reload=_reload(status["config"]["last_reload"]),
+        routes=tuple(map(_route, status["routes"])),
+        breakers=tuple(map(_breaker, status["circuit_breakers"])),
+        bulkheads=tuple(map(_bulkhead, status["bulkheads"])),
+        endpoints=tuple(
+            _endpoint(upstream["name"], one)
+            for upstream in status["upstreams"]
+            for one in upstream["endpoints"]
+        ),
+        budgets=tuple(map(_budget, status["retries"])),
+        recent=None if recent is None else tuple(map(_troubled, recent["recent"])),
+    )
+
+
+def _text(value: object) -> str:
+    """For a terminal: what callers sent is part of it, and must not drive the terminal."""
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _reload(told: Document | None) -> Reload | None:
+    if told is None:
+        return None
+    problems: Sequence[str] = told.get("problems", ())
+    return Reload(_text(told["result"]), len(problems), _text(problems[0]) if problems else "")
+
+
+def _route(told: Document) -> RouteTotals:
+    durations: Document = told.get("durations") or {"le_ms": (), "counts": (0,)}
+    return RouteTotals(
+        _text(told["listener"]),
+        _text(told["name"]),
+        int(told["requests"]),
+        int(told["errors"]),
+        int(told["retries"]),
+        int(told["fallbacks"]),
+        tuple(map(float, durations["le_ms"])),
+        tuple(map(int, durations["counts"])),
+    )
+
+
+def _breaker(told: Document) -> Breaker:
+    probe = told["next_probe_in_s"]
+    return Breaker(
+        _text(told["name"]),
+        _text(told["state"]),
+        _text(told["mode"]),
+        float(told["failure_rate"]),
+        float(told["slow_call_rate"]),
+        int(told["calls"]),
+        int(told["not_permitted"]),
+        None if probe is None else float(probe),
+    )
+
+
+def _bulkhead(told: Document) -> Bulkhead:
+    numbers = (int(told[key]) for key in ("in_use", "limit", "queued", "max_queue"))
+    return Bulkhead(_text(told["name"]), *numbers)
+
+
+def _endpoint(upstream: object, told: Document) -> Endpoint:
+    connections = told["connections"]
+    numbers = (int(connections[key]) for key in ("open", "idle", "connecting", "waiting"))
+    name, address = _text(upstream), _text(told["address"])
+    return Endpoint(name, address, int(told["active"]), bool(told["avoided"]), *numbers)
+
+
+def _budget(told: Document) -> Budget:
+    numbers = (int(told[key]) for key in ("requests", "retries", "allowed", "remaining"))
+    return Budget(_text(told["name"]), *numbers)
+
+
+def _troubled(told: Document) -> Troubled:
+    return Troubled(
+        _text(told["time"]),
+        _text(told["request_id"]),
+        _text(told["method"]),
+        _text(told["path"]),
+        _text(told["route"]),
+        int(told["status"]),
+        _text(told["reason"]),
+        bool(told["fallback"]),
+        int(told["attempts_made"]),
+        float(told["duration_ms"]),
+        ", ".join(map(_text, told["trouble"])),
+        _refused(told["attempts"]),
+    )
+
+
+def _refused(attempts: Sequence[Document]) -> str:
+    decision = attempts[-1]["retry"] if attempts else None
+    return "" if decision is None or decision["allowed"] else _text(decision["why"])

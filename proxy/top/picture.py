@@ -1,0 +1,215 @@
+"""The whole view as it is now, for a terminal of so many columns and lines."""
+
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from proxy.top import words
+from proxy.top.looks import Look
+from proxy.top.rates import Order, Window
+from proxy.top.sections import Name, Section, sections
+
+
+@dataclass(slots=True)
+class View:
+    """What is looked at, and how. `failed_at`: monotonic seconds of the first look in vain.
+
+    `selected`: a row of the recent trouble; `story` what happened to it, line by line, while that
+    is shown.
+    """
+
+    url: str
+    window: Window
+    order: Order = Order.CONFIGURED
+    alone: Name | None = None
+    paused: bool = False
+    failure: str = ""
+    failed_at: float = 0.0
+    selected: int = 0
+    story: tuple[str, ...] = ()
+    scrolled: int = 0
+
+
+_KEYS = "q quit  s sort  space pause  1-6 one table  0 all"
+_RECENT_KEYS = "q quit  up/down select  enter its story  0 all"
+_STORY_KEYS = "q quit  up/down scroll  0 back"
+
+
+def picture(view: View, now: float, width: int, height: int | None) -> RenderableType:
+    """`height` None: as many lines as it takes, and no keys; for output that nobody types at."""
+    look = view.window.latest
+    lines: list[RenderableType] = [*_head(view, look, now, width)]
+    foot = None if height is None else Text(_keys(view)[:width], style="dim")
+    room = None if height is None else height - len(lines) - 1
+    if view.story:
+        lines += _story(view, width, room)
+    elif look is not None:
+        lines += _tables(view, look, width, room)
+    if foot is not None:
+        lines.append(foot)
+    return Group(*lines)
+
+
+def _keys(view: View) -> str:
+    if view.story:
+        return _STORY_KEYS
+    return _RECENT_KEYS if view.alone is Name.RECENT else _KEYS
+
+
+# --- the head -------------------------------------------------------------------------------
+
+
+def _head(view: View, look: Look | None, now: float, width: int) -> list[Text]:
+    """Two lines: the proxy and its state; what there is to know about these numbers."""
+    if look is None:
+        first = Text(f"resilience-proxy top  {view.url}", style="bold")
+    else:
+        state, style = _state(look)
+        first = Text.assemble(
+            (words.shortened(look.service, 24), "bold"),
+            f"  {look.version}  up {words.age(look.uptime)}  ",
+            (state, style),
+            f"  in flight {look.inbound} in, {look.outbound} out",
+        )
+        if look.oldest >= 1:
+            first.append(f", oldest {words.age(look.oldest)}")
+    lines = [first, _second(view, look, now)]
+    for line in lines:
+        line.truncate(width)
+        line.no_wrap = True
+    return lines
+
+
+def _state(look: Look) -> tuple[str, str]:
+    if look.draining:
+        return "DRAINING", "bold yellow"
+    return ("ready", "green") if look.ready else ("NOT READY", "bold red")
+
+
+def _second(view: View, look: Look | None, now: float) -> Text:
+    if view.failure:
+        seconds = words.age(now - view.failed_at)
+        return Text(f"NO ANSWER for {seconds}, asking on: {view.failure}", style="bold red")
+    if look is None:
+        return Text("asking ...", style="dim")
+    if look.reload is not None and look.reload.result == "rejected":
+        more = f" and {look.reload.problems - 1} more" if look.reload.problems > 1 else ""
+        return Text(f"RELOAD REJECTED{more}: {look.reload.first}", style="bold red")
+    words_ = [f"rates of the last {view.window.span:.0f} s" if view.window.span else "no rates yet"]
+    if view.order is not Order.CONFIGURED:
+        words_.append(f"routes {view.order.value}")
+    if view.paused:
+        words_.append("PAUSED")
+    return Text(", ".join(words_), style="dim")
+
+
+# --- the tables -----------------------------------------------------------------------------
+
+
+def _tables(view: View, look: Look, width: int, room: int | None) -> list[RenderableType]:
+    found = sections(view.window, look, view.order, alone=view.alone)
+    allotted = allot([max(len(one.rows), 1) for one in found], room)
+    shown = [(section, rows) for section, rows in zip(found, allotted, strict=True) if rows > 0]
+    used = sum(allotted) + len(shown)
+    gaps = len(shown) if room is None else min(room - used, len(shown))
+    drawn: list[RenderableType] = []
+    for number, (section, rows) in enumerate(shown):
+        if number < gaps:
+            drawn.append(Text())
+        drawn.append(_table(section, rows, width, view))
+    if room is not None:
+        drawn += [Text()] * (room - used - gaps)  # so that the keys stay on the last line
+    return drawn
+
+
+def allot(wanted: list[int], room: int | None) -> list[int]:
+    """How many rows each table gets of `room` lines, when each takes one more for its titles.
+
+    All get two first, in their order, and then one after the other until nothing is left or wanted.
+    """
+    if room is None:
+        return wanted
+    given = [0] * len(wanted)
+    left = room
+    for number, rows in enumerate(wanted):
+        share = min(rows, 2, left - 1)
+        if share > 0:
+            given[number] = share
+            left -= share + 1
+    while left > 0:
+        hungry = [n for n, rows in enumerate(wanted) if 0 < given[n] < rows]
+        if not hungry:
+            break
+        for number in hungry[:left]:
+            given[number] += 1
+            left -= 1
+    return given
+
+
+def _table(section: Section, rows: int, width: int, view: View) -> RenderableType:
+    """`rows` lines below the titles; where that is not all, the last one says how many more."""
+    flexible = any(column.flexible for column in section.columns)
+    table = Table(
+        box=None,
+        padding=(0, 1, 0, 0),
+        header_style="bold underline",
+        width=width if flexible else None,
+        pad_edge=False,
+    )
+    for column in section.columns:
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if column.flexible else None,
+        )
+    if not section.rows:
+        table.add_row(Text(section.empty, style="dim"))
+        return table
+    first = _first_shown(section, rows, view)
+    whole = len(section.rows) <= rows
+    shown = section.rows[first : first + (rows if whole else max(rows - 1, 1))]
+    chosen = view.selected if view.alone is Name.RECENT else None
+    for number, row in enumerate(shown, first):
+        table.add_row(*row, style="reverse" if number == chosen else None)
+    if not whole and rows > 1:
+        digit = list(Name).index(section.name) + 1
+        hint = "" if view.alone is not None else f" (key {digit})"
+        more = Text(f".. {len(section.rows) - len(shown)} more{hint}", style="dim")
+        return Group(table, more)
+    return table
+
+
+def _first_shown(section: Section, rows: int, view: View) -> int:
+    """Only a table with a selected row is ever scrolled."""
+    if view.alone is not Name.RECENT or len(section.rows) <= rows:
+        return 0
+    last = len(section.rows) - max(rows - 1, 1)
+    return max(0, min(last, view.selected - max(rows - 1, 1) + 1))
+
+
+def _story(view: View, width: int, room: int | None) -> list[RenderableType]:
+    lines: list[RenderableType] = [
+        Text(line, no_wrap=True, overflow="fold") for line in _wrapped(view.story, width)
+    ]
+    if room is None:
+        return lines
+    first = min(view.scrolled, max(0, len(lines) - room))
+    shown = lines[first : first + room]
+    return shown + [Text()] * (room - len(shown))
+
+
+def _wrapped(lines: tuple[str, ...], width: int) -> list[str]:
+    found: list[str] = []
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        while len(line) > width:
+            cut = line.rfind(" ", indent + 1, width + 1)
+            cut = cut if cut > 0 else width
+            found.append(line[:cut])
+            line = " " * (indent + 2) + line[cut:].lstrip()
+        found.append(line)
+    return found

@@ -1,0 +1,41 @@
+"""The view as text, once or a few times, for pipes, files and CI."""
+
+import sys
+import time
+
+from rich.console import Console
+
+from proxy.admin.asking import NoAnswer
+from proxy.top.picture import View, picture
+from proxy.top.rates import Window
+from proxy.top.watcher import look_once
+
+WIDTH = 120
+"""Columns where there is neither a terminal nor COLUMNS."""
+
+
+def print_looks(url: str, interval: float, iterations: int, console: Console) -> bool:
+    """Print the view `iterations` times, each over the `interval` seconds before it.
+
+    Whether the last of them could be taken; what could not is told on standard error.
+    """
+    view = View(url, Window())
+    succeeded = _look(view)  # rates are differences: the first look shows nothing yet
+    for number in range(iterations):
+        if number or succeeded:
+            time.sleep(interval)
+            succeeded = _look(view)
+        if succeeded:
+            if number:
+                console.print()
+            console.print(picture(view, time.monotonic(), console.width, None))
+    return succeeded
+
+
+def _look(view: View) -> bool:
+    try:
+        view.window.add(look_once(view.url).look)
+    except NoAnswer as error:
+        print(f"top: {error}", file=sys.stderr)
+        return False
+    return True

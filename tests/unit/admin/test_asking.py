@@ -1,0 +1,139 @@
+"""Asking the admin address, and what it is called when nothing sensible answers."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from unit.top.documents import status, troubled
+
+from proxy.admin.asking import NoAnswer, ask
+from proxy.admin.past import explain_request
+from proxy.top.watcher import look_once
+
+
+class Server(HTTPServer):
+    answers: dict[str, tuple[int, str]]
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Server)
+        code, text = self.server.answers.get(self.path, (404, "nothing here"))
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server(("127.0.0.1", 0), Handler)
+    made.answers = {}
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def test_a_document(server, url, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # the very proxy that is asked
+    server.answers["/status"] = (200, '{"a": 1}')
+    assert ask(url, "/status", 5.0) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "message", "code"),
+    [
+        ((404, "x"), "refuses: status 404", 404),
+        ((403, '{"detail": "Only from here."}'), "refuses: Only from here.", 403),
+        ((200, "<html>"), "is no resilience proxy", 0),
+        ((200, "[1]"), "is no resilience proxy", 0),
+    ],
+)
+def test_no_document(server, url, answer, message, code):
+    server.answers["/status"] = answer
+    with pytest.raises(NoAnswer, match=message) as raised:
+        ask(url, "/status", 5.0)
+    assert raised.value.status == code
+
+
+def test_nobody_there():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(NoAnswer, match=f"no proxy answers at {url}: Connection refused"):
+            ask(url, "/status", 5.0)
+
+
+def test_a_proxy_that_says_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(NoAnswer, match=r"does not answer within 0\.05 s"):
+            ask(url, "/status", 0.05)
+
+
+# --- a look -----------------------------------------------------------------------------------
+
+
+def test_a_look(server, url):
+    server.answers["/status"] = (200, json.dumps(status()))
+    server.answers["/recent"] = (200, json.dumps({"recent": [troubled()]}))
+    seen = look_once(url)
+    assert seen.look.service == "orders"
+    assert seen.recent == (troubled(),)
+
+
+def test_a_look_at_a_proxy_without_a_flight_recorder(server, url):
+    server.answers["/status"] = (200, json.dumps(status()))
+    assert look_once(url).look.recent is None
+
+
+@pytest.mark.parametrize("document", ["{}", json.dumps(status(routes=3)), '{"service": 1}'])
+def test_a_look_at_something_else(server, url, document):
+    server.answers["/status"] = (200, document)
+    with pytest.raises(NoAnswer, match="no resilience proxy"):
+        look_once(url)
+
+
+# --- explain --request-id ---------------------------------------------------------------------
+
+
+def test_the_story_of_a_request(server, url, capsys):
+    kept = troubled(request_id="a b/ü")
+    flying = troubled(request_id="a b/ü", status=0, trouble=[], attempts=[])
+    answer = json.dumps({"recent": [kept], "in_flight": [flying]})
+    server.answers["/recent?request_id=a%20b%2F%C3%BC"] = (200, answer)
+    assert explain_request(url, "a b/ü") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("request id a b/ü") == 2
+    assert shown.index("still under way") < shown.index("the client got the upstream's 200")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((200, '{"recent": [], "in_flight": []}'), "only the last troubled ones are kept"),
+        ((403, '{"detail": "No."}'), "refuses: No."),
+        ((200, '{"recent": [{}], "in_flight": []}'), "is no resilience proxy"),
+        ((200, "{}"), "is no resilience proxy"),
+    ],
+)
+def test_no_story(server, url, answer, message, capsys):
+    server.answers["/recent?request_id=x"] = answer
+    assert explain_request(url, "x") == 1
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.err.startswith("explain: ")
+    assert shown.out == ""
