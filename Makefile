@@ -1,5 +1,5 @@
 # Short names for the commands that the README and .ci/run spell out.
-.PHONY: help install run demo test lint format types check docs bench image ci clean
+.PHONY: help install run demo test lint format types check docs bench helm image imagetest ci clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
@@ -30,14 +30,23 @@ types:    ## mypy
 check:    ## the configuration files that come with it
 	for file in config/proxy.yaml config/examples/*.yaml; do resilience-proxy check $$file || exit 1; done
 
-docs:     ## write docs/configuration.md anew from the description of the keys
+docs:     ## write anew what is generated: docs/configuration.md, pages and dashboard of the charts
 	python -m tests.documents.reference
+	python -m tests.helm.chart_readme
+	python -m tests.helm.dashboard
 
 bench:    ## beside its peers, about five minutes (docs/benchmarks.md)
 	python -m tests.bench --quick
 
+helm:     ## the charts: lint, render, validate, checkov (needs helm; docs/kubernetes.md)
+	pytest tests/helm
+	python -m tests.helm.checkov
+
 image:    ## the container image
 	docker build --tag resilience-proxy .
+
+imagetest: ## the image's build and start without an engine (as root)
+	pytest -n 0 tests/image
 
 ci:       ## what has to hold before a change is taken
 	bash .ci/run

@@ -54,6 +54,17 @@ class Ledger:
         return answer
 
 
+def work(dependency: Dependency, number: int) -> dict[str, str]:
+    """What the dependency answers when its `number`th piece of work is done."""
+    match dependency:
+        case Dependency.INVENTORY:
+            return {"status": "DEDUCTED", "reservation": f"R{number}"}
+        case Dependency.PAYMENT:
+            return {"status": "CHARGED", "charge": f"C{number}"}
+        case Dependency.SHIPPING:
+            return {"status": "CREATED", "trackingNumber": f"T{number}"}
+
+
 class DependencyServer:
     """One dependency on a loopback port of its own.
 
@@ -121,14 +132,7 @@ class DependencyServer:
         return web.json_response(answer)
 
     def _work(self) -> dict[str, str]:
-        number = len(self.ledger.work)
-        match self.dependency:
-            case Dependency.INVENTORY:
-                return {"status": "DEDUCTED", "reservation": f"R{number}"}
-            case Dependency.PAYMENT:
-                return {"status": "CHARGED", "charge": f"C{number}"}
-            case Dependency.SHIPPING:
-                return {"status": "CREATED", "trackingNumber": f"T{number}"}
+        return work(self.dependency, len(self.ledger.work))
 
 
 class _Life:

@@ -1,0 +1,135 @@
+"""One part of the order service as a process of its own: what the example chart runs.
+
+    python -m proxy.demo.role orders|inventory|payment|shipping [--address HOST:PORT]
+
+    orders       POST /orders: an order, each of whose three calls goes where `INVENTORY_URL`,
+                 `PAYMENT_URL` and `SHIPPING_URL` say, through HTTP_PROXY if it is set
+    the others   their one path; `--failures 0.2` answers 503 to a fifth of the requests
+    all          GET /health; SIGTERM ends after what is under way
+
+The same image has the proxy and this, and they know nothing of each other: the service is as
+plain as in `orders.py`, with one timeout above the proxy's own deadlines.
+"""
+
+import argparse
+import json
+import os
+import uuid
+from collections.abc import AsyncIterator
+from random import Random
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
+
+from proxy.demo.dependencies import Ledger, work
+from proxy.demo.scene import Dependency
+
+ORDERS = "orders"
+IDEMPOTENCY_KEY = "X-Idempotency-Key"
+_CALL_SECONDS = 10.0
+"""Longest wait for one call; the routes' own deadlines are shorter."""
+_SESSION = web.AppKey("session", ClientSession)
+
+
+def dependency_app(dependency: Dependency, failures: float, chance: Random) -> web.Application:
+    """A dependency that does its work once for each key, and refuses `failures` (0 to 1) of it."""
+    ledger = Ledger()
+
+    async def answer(request: web.Request) -> web.Response:
+        await request.read()
+        if chance.random() < failures:
+            return web.json_response({"error": "overloaded"}, status=503)
+        key = request.headers.get(IDEMPOTENCY_KEY) or str(uuid.uuid4())
+        return web.json_response(ledger.record(key, lambda: work(dependency, len(ledger.work))))
+
+    app = _app()
+    app.router.add_post(dependency.path, answer)
+    return app
+
+
+def orders_app(urls: dict[Dependency, str]) -> web.Application:
+    """The order service: reserve, then pay, then ship; the first failure fails the order."""
+
+    async def session(app: web.Application) -> AsyncIterator[None]:
+        timeout = ClientTimeout(total=_CALL_SECONDS)
+        async with ClientSession(trust_env=True, timeout=timeout) as app[_SESSION]:
+            yield
+
+    async def place(request: web.Request) -> web.Response:
+        await request.read()
+        key = request.headers.get(IDEMPOTENCY_KEY) or str(uuid.uuid4())
+        done: dict[str, object] = {"order": key}
+        for dependency in Dependency:
+            try:
+                done[dependency.value] = await _call(request.app[_SESSION], urls, dependency, key)
+            except (ClientError, TimeoutError, ValueError) as failure:
+                done["failed"] = {dependency.value: str(failure) or type(failure).__name__}
+                return web.json_response(done, status=502)
+        return web.json_response(done, status=201)
+
+    app = _app()
+    app.cleanup_ctx.append(session)
+    app.router.add_post("/orders", place)
+    return app
+
+
+async def _call(
+    session: ClientSession, urls: dict[Dependency, str], dependency: Dependency, key: str
+) -> object:
+    """One call's answer. Raises ClientError, TimeoutError or ValueError where it has none."""
+    url = urls[dependency].rstrip("/") + dependency.path
+    headers = {IDEMPOTENCY_KEY: key}
+    async with session.post(url, json={"order": key}, headers=headers) as response:
+        text = await response.text()
+        answer: object = json.loads(text) if text else None
+        if not response.ok:
+            reason = answer.get("reason") if isinstance(answer, dict) else None
+            raise ValueError(str(reason or response.status))
+        return answer
+
+
+def _app() -> web.Application:
+    async def healthy(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "ready"})
+
+    app = web.Application()
+    app.router.add_get("/health", healthy)
+    return app
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT")
+    return host, int(port)
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
+    return share
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(
+        prog="python -m proxy.demo.role",
+        description="One part of the order service, as a process of its own.",
+    )
+    parser.add_argument("role", choices=[ORDERS, *(one.value for one in Dependency)])
+    parser.add_argument("--address", type=_address, default=("127.0.0.1", 8080))
+    parser.add_argument(
+        "--failures", type=_share, default=0.0, help="share of requests that get a 503"
+    )
+    options = parser.parse_args(arguments)
+    host, port = options.address
+    if options.role == ORDERS:
+        names = {one: os.environ.get(f"{one.value.upper()}_URL") for one in Dependency}
+        app = orders_app({one: url or f"http://{one.value}:8080" for one, url in names.items()})
+    else:
+        app = dependency_app(Dependency(options.role), options.failures, Random())
+    web.run_app(app, host=host, port=port, access_log=None, print=None)
+
+
+if __name__ == "__main__":
+    main()
