@@ -144,6 +144,12 @@ def _top(options: argparse.Namespace) -> int:
     return top.run(options.admin, options.interval, 1 if options.once else options.iterations)
 
 
+def _inject(options: argparse.Namespace) -> int:
+    from proxy.kubernetes import command_line
+
+    return command_line.inject(options)
+
+
 def _schema(options: argparse.Namespace) -> int:
     from proxy.config import json_schema
 
@@ -191,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_drain(commands)
     _add_ready(commands)
     _add_top(commands)
+    _add_inject(commands)
     _add_schema(commands)
     return parser
 
@@ -342,6 +349,21 @@ def _add_ready(commands: "_Commands") -> None:
     command.add_argument(
         "--timeout", type=_duration, default=30.0, metavar="TIME", help="how long (default: 30s)"
     )
+
+
+def _add_inject(commands: "_Commands") -> None:
+    from proxy.kubernetes import command_line
+
+    command = _add(
+        commands,
+        "inject",
+        _inject,
+        "add the sidecar to Kubernetes manifests",
+        "Manifests on stdin, YAML or JSON, and the same with the sidecar on stdout; what has no "
+        "pod is passed through. Twice is the same as once.",
+    )
+    command_line.file_argument(command)
+    command_line.add_settings(command)
 
 
 def _add_admin(command: argparse.ArgumentParser) -> None:

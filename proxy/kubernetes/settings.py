@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy import __version__
-from proxy.config.suggestions import did_you_mean
 from proxy.units import UnitError, parse_duration
 
 PREFIX = "resilience-proxy/"
@@ -23,7 +22,11 @@ _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(m|[kMGTPE]|[KMGTPE]i)?",
 
 
 class InvalidSetting(Exception):
-    """Values that cannot be used; the text names each, and what would be right."""
+    """A value that cannot be used: the setting's name, and what would be right."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.annotation = PREFIX + name
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,6 @@ class Settings:
     def override(self, annotations: Mapping[str, str]) -> "Settings":
         """These settings with what a pod's annotations say. Raises InvalidSetting."""
         values: dict[str, Any] = {}
-        problems = []
         for setting in SETTINGS:
             text = annotations.get(setting.annotation)
             if text is None:
@@ -58,9 +60,7 @@ class Settings:
             try:
                 values[setting.attribute] = setting.read(text)
             except ValueError as error:
-                problems.append(f"annotation {setting.annotation}: {error}")
-        if problems:
-            raise InvalidSetting("; ".join(problems))
+                raise InvalidSetting(setting.name, str(error)) from None
         return replace(self, **values)
 
 
@@ -97,6 +97,8 @@ class Setting:
 
 def unknown(annotations: Mapping[str, str]) -> Iterator[str]:
     """A sentence for each annotation that looks like a setting and is none."""
+    from proxy.config.suggestions import did_you_mean  # not for everybody who only shows options
+
     names = [setting.name for setting in SETTINGS]
     for annotation in annotations:
         if not annotation.startswith(PREFIX) or annotation == INJECTED:

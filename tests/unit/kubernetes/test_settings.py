@@ -74,12 +74,7 @@ def test_a_value(name, text, value):
 def test_what_is_refused(name, text, told):
     with pytest.raises(InvalidSetting, match=told) as caught:
         settled(**{name: text})
-    assert f"resilience-proxy/{name.replace('_', '-')}" in str(caught.value)
-
-
-def test_all_problems_are_told_at_once():
-    with pytest.raises(InvalidSetting, match=r"legacy.*app-port"):
-        settled(legacy="x", app_port="-")
+    assert caught.value.annotation == f"resilience-proxy/{name.replace('_', '-')}"
 
 
 def test_unknown_annotations_are_named():

@@ -1,0 +1,104 @@
+"""The difference of two JSON values as a JSON Patch (RFC 6902), and its application.
+
+Small rather than smallest: what is equal is left out, mappings are compared key by key, and lists
+of named things (containers, ports, variables, volumes: what Kubernetes merges by name) thing by
+thing, so that one more container in front is one addition.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Operation = dict[str, Any]
+
+
+def diff(before: Any, after: Any, pointer: str = "") -> Iterator[Operation]:
+    """Operations that make `after` of `before`, to be applied in this order."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        yield from _diff_mappings(before, after, pointer)
+    elif isinstance(before, list) and isinstance(after, list):
+        yield from _diff_lists(before, after, pointer)
+    elif not _same(before, after):
+        yield {"op": "replace", "path": pointer, "value": after}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """JSON's idea of it: true is not 1. Nothing that is inside of lists and mappings."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _diff_mappings(
+    before: Mapping[str, Any], after: Mapping[str, Any], pointer: str
+) -> Iterator[Operation]:
+    for key in before:
+        if key not in after:
+            yield {"op": "remove", "path": _below(pointer, key)}
+    for key, value in after.items():
+        if key in before:
+            yield from diff(before[key], value, _below(pointer, key))
+        else:
+            yield {"op": "add", "path": _below(pointer, key), "value": value}
+
+
+def _diff_lists(before: list[Any], after: list[Any], pointer: str) -> Iterator[Operation]:
+    old, new = _names(before), _names(after)
+    if old is None or new is None:
+        yield from _diff_plain_lists(before, after, pointer)
+        return
+    kept = [name for name in old if name in new]
+    if kept != [name for name in new if name in old]:  # in another order
+        yield {"op": "replace", "path": pointer, "value": after}
+        return
+    for index in reversed(range(len(old))):
+        if old[index] not in new:
+            yield {"op": "remove", "path": _below(pointer, index)}
+    # From front to back, so that every index is the one that the thing has in the end.
+    for index, (name, value) in enumerate(zip(new, after, strict=True)):
+        if name in old:
+            yield from diff(before[old.index(name)], value, _below(pointer, index))
+        else:
+            yield {"op": "add", "path": _below(pointer, index), "value": value}
+
+
+def _names(items: list[Any]) -> list[str] | None:
+    """The names of a list of named things; None where it is none, or names stand there twice."""
+    names = [item.get("name") if isinstance(item, dict) else None for item in items]
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        return None
+    return [str(name) for name in names]
+
+
+def _diff_plain_lists(before: list[Any], after: list[Any], pointer: str) -> Iterator[Operation]:
+    """Index by index; what is longer has its end removed or added."""
+    common = min(len(before), len(after))
+    for index in range(common):
+        yield from diff(before[index], after[index], _below(pointer, index))
+    for index in reversed(range(common, len(before))):
+        yield {"op": "remove", "path": _below(pointer, index)}
+    for index in range(common, len(after)):
+        yield {"op": "add", "path": _below(pointer, index), "value": after[index]}
+
+
+def _below(pointer: str, key: str | int) -> str:
+    """RFC 6901, section 3: ``~`` and ``/`` are escaped, ``~`` first."""
+    return f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
+
+
+def apply(document: Any, operations: Sequence[Operation]) -> None:
+    """Change `document` in place by what `diff` yields; its root must not be replaced.
+
+    Mappings and lists of any class do, so that those of a YAML reader keep their comments.
+    """
+    for operation in operations:
+        *above, last = [
+            part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]
+        ]
+        parent = document
+        for part in above:
+            parent = parent[int(part) if isinstance(parent, list) else part]
+        key = int(last) if isinstance(parent, list) else last
+        if operation["op"] == "remove":
+            del parent[key]
+        elif operation["op"] == "add" and isinstance(parent, list):
+            parent.insert(key, operation["value"])
+        else:
+            parent[key] = operation["value"]

@@ -1,0 +1,232 @@
+"""A pod with its sidecar: the container, and all that the rest of the pod needs beside it.
+
+A pod is what has ``metadata`` and ``spec``: a Pod, or the template of a workload. A sidecar that
+was injected before is taken out first, so that injecting twice is the same as once, and a newer
+version, or other settings, replace what an older one had made.
+"""
+
+import math
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+from proxy import __version__
+from proxy.kubernetes import sidecar
+from proxy.kubernetes.environment import set_proxy, unset_proxy
+from proxy.kubernetes.ports import Ports
+from proxy.kubernetes.settings import INJECTED, PREFIX, InvalidSetting, Settings, unknown
+from proxy.kubernetes.shape import Malformed, items_of, mapping_of, text_map_of
+from proxy.kubernetes.sidecar import NAME, Object
+
+DEFAULT_GRACE = 30
+"""Seconds; what Kubernetes takes where `terminationGracePeriodSeconds` is left out."""
+
+OTHER_SIDECARS = frozenset(
+    {
+        "cloud-sql-proxy",
+        "consul-dataplane",
+        "daprd",
+        "istio-init",
+        "istio-proxy",
+        "istio-validation",
+        "kuma-init",
+        "kuma-sidecar",
+        "linkerd-init",
+        "linkerd-network-validator",
+        "linkerd-proxy",
+        "vault-agent",
+        "vault-agent-init",
+    }
+)
+"""Containers that others inject: they are not the service, and HTTP_PROXY would break some."""
+
+
+class Unsuitable(Exception):
+    """A pod that said it wants a sidecar, and cannot have one; the text says why."""
+
+
+@dataclass(slots=True)
+class Injection:
+    """What became of a pod. `skipped`: why it was left as it was, None if it has its sidecar.
+
+    `app_port`: where the service itself listens, if inbound traffic goes through the sidecar.
+    """
+
+    skipped: str | None = None
+    app_port: int | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def inject(pod: Object, settings: Settings, *, drain_timeout: float = 0.0) -> Injection:
+    """Give `pod`, in place, its sidecar, unless it says no or cannot have one.
+
+    `drain_timeout`, in seconds, is what its configuration is known to have. Raises Malformed for
+    what is no pod, InvalidSetting, and Unsuitable; then the pod is as it was.
+    """
+    annotations = text_map_of(mapping_of(pod, "metadata"), "annotations")
+    spec = mapping_of(pod, "spec")
+    items_of(spec, "containers", required=True)
+    settings = settings.override(annotations)
+    if not settings.inject:
+        return Injection("it is not asked for")
+    done = Injection(warnings=list(unknown(annotations)))
+    obstacle = next(_obstacles(spec, annotations, settings), None)
+    if obstacle is not None:
+        if annotations.get(PREFIX + "inject") == "enabled":
+            raise Unsuitable(obstacle)
+        done.skipped = obstacle
+        done.warnings.append(f"left without sidecar: {obstacle}")
+        return done
+    changed = deepcopy(pod)
+    if INJECTED in annotations:
+        _take_out(changed)
+    done.app_port = _put_in(changed, settings, max(settings.drain_timeout, drain_timeout))
+    pod.clear()
+    pod.update(changed)
+    return done
+
+
+def _obstacles(spec: Object, annotations: dict[str, str], settings: Settings) -> Iterator[str]:
+    """Why this pod cannot have a sidecar."""
+    operating_system = spec.get("os")
+    selector = spec.get("nodeSelector")
+    names = [operating_system.get("name")] if isinstance(operating_system, dict) else []
+    if isinstance(selector, dict):
+        names += [selector.get("kubernetes.io/os"), selector.get("beta.kubernetes.io/os")]
+    if "windows" in names:
+        yield "it runs on Windows, and the sidecar is for Linux"
+    if spec.get("hostNetwork") is True:
+        yield (
+            "it has hostNetwork: the sidecar's ports 7070 to 7072 would be the node's, and there "
+            "can be only one of each"
+        )
+    if settings.legacy and spec.get("restartPolicy", "Always") != "Always":
+        yield (
+            "it is meant to end (restartPolicy is not Always), and a legacy sidecar would keep it "
+            "from ending; a native one (without --legacy, Kubernetes 1.29 and later) ends with it"
+        )
+    if INJECTED not in annotations and any(c.get("name") == NAME for c in _all_containers(spec)):
+        yield f"it has a container {NAME} already, which was not injected"
+    for container in _all_containers(spec):
+        if container.get("name") == NAME:
+            continue
+        for port in items_of(container, "ports"):
+            if port.get("containerPort") in sidecar.PORTS:
+                yield (
+                    f"its container {container.get('name')} has the port {port['containerPort']}, "
+                    "which is one of the sidecar's"
+                )
+
+
+def _put_in(pod: Object, settings: Settings, drain_timeout: float) -> int | None:
+    """Everything that is added; the service's own port, if it was taken over."""
+    metadata, spec = mapping_of(pod, "metadata"), mapping_of(pod, "spec")
+    service = _service_containers(spec, settings)
+    ports = Ports(spec)
+    app_port = None if settings.app_port is None else ports.number_of(settings.app_port)
+    port_name = None if app_port is None else ports.take_over(app_port)
+    made = sidecar.container(
+        settings,
+        inbound_port_name=port_name or sidecar.INBOUND_PORT_NAME,
+        app_port=app_port,
+        service=settings.service or _name_of(metadata),
+    )
+    if settings.http_proxy:
+        for container in service:
+            set_proxy(container, settings.no_proxy)
+    if settings.pre_stop and spec.get("restartPolicy", "Always") == "Always":
+        running = [c.get("name") for c in items_of(spec, "containers")]
+        for container in service:
+            if container.get("name") in running:
+                _hold_back(container)
+    # First: what starts after it, may use it. Init containers too, if it is one of them.
+    _items_to_change(spec, "containers" if settings.legacy else "initContainers").insert(0, made)
+    volume = sidecar.volume(settings)
+    if volume is not None:
+        _items_to_change(spec, "volumes").append(volume)
+    _raise_grace(spec, drain_timeout)
+    if metadata.get("annotations") is None:
+        metadata["annotations"] = {}
+    metadata["annotations"][INJECTED] = __version__
+    if settings.legacy:  # the first container is what kubectl logs and exec take, were it not for
+        first = items_of(spec, "containers")[1].get("name")
+        metadata["annotations"].setdefault("kubectl.kubernetes.io/default-container", first)
+    pod["metadata"] = metadata
+    return app_port
+
+
+def _take_out(pod: Object) -> None:
+    """Undo `_put_in`, whichever version's; a grace period that was raised stays so."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    del metadata["annotations"][INJECTED]
+    for key in ("initContainers", "containers", "volumes"):
+        name = sidecar.CONFIG_VOLUME if key == "volumes" else NAME
+        items = items_of(spec, key)
+        for old in [item for item in items if item.get("name") == name]:
+            Ports(spec).give_back(old)
+            items.remove(old)
+            if not items:
+                del spec[key]
+    for container in _all_containers(spec):
+        unset_proxy(container)
+        lifecycle = container.get("lifecycle")
+        if lifecycle and lifecycle.get("preStop") == sidecar.service_pre_stop():
+            del lifecycle["preStop"]
+            if not lifecycle:
+                del container["lifecycle"]
+
+
+def _service_containers(spec: Object, settings: Settings) -> list[Object]:
+    """The containers whose calls go out through the sidecar. Raises InvalidSetting.
+
+    Init containers are among them where the sidecar runs before them; other sidecars are not.
+    """
+    candidates = items_of(spec, "containers")
+    if not settings.legacy:
+        candidates = [*items_of(spec, "initContainers"), *candidates]
+    names = [container.get("name") for container in candidates]
+    missing = [name for name in settings.containers if name not in names]
+    if missing:
+        raise InvalidSetting("containers", f"there is no container {' or '.join(missing)}")
+    if settings.containers:
+        return [c for c in candidates if c.get("name") in settings.containers]
+    return [
+        container
+        for container in candidates
+        if container.get("restartPolicy") != "Always"
+        and container.get("name") not in OTHER_SIDECARS
+    ]
+
+
+def _hold_back(container: Object) -> None:
+    """SIGTERM for the service only when no more requests can arrive."""
+    lifecycle = mapping_of(container, "lifecycle")
+    if not lifecycle.get("preStop"):
+        lifecycle["preStop"] = sidecar.service_pre_stop()
+        container["lifecycle"] = lifecycle
+
+
+def _raise_grace(spec: Object, drain_timeout: float) -> None:
+    needed = math.ceil(drain_timeout) + sidecar.GRACE
+    current = spec.get("terminationGracePeriodSeconds")
+    if current is None:
+        current = DEFAULT_GRACE
+    if not isinstance(current, int) or isinstance(current, bool):
+        raise Malformed("spec.terminationGracePeriodSeconds is no number of seconds")
+    if current < needed:
+        spec["terminationGracePeriodSeconds"] = needed
+
+
+def _name_of(metadata: Object) -> str | None:
+    labels = text_map_of(metadata, "labels")
+    return labels.get("app.kubernetes.io/name") or labels.get("app") or None
+
+
+def _all_containers(spec: Object) -> list[Object]:
+    return [*items_of(spec, "initContainers"), *items_of(spec, "containers")]
+
+
+def _items_to_change(spec: Object, key: str) -> list[Object]:
+    """The list at `key`, put there if there is none."""
+    items = spec[key] = items_of(spec, key)
+    return items
