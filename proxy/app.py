@@ -19,13 +19,17 @@ from proxy.config.model import Address, Config, Listener
 from proxy.exchange.binding import Bindings
 from proxy.exchange.gateway import Gateway, ListenerGate, Observer
 from proxy.lifecycle import Lifecycle
+from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
 from proxy.reload import Reloader
 from proxy.routing.table import RouteTable
 from proxy.telemetry import events
 from proxy.telemetry.access_log import AccessLog
+from proxy.telemetry.breaker_history import BreakerHistory
 from proxy.telemetry.flight_recorder import FlightRecorder
+from proxy.telemetry.history import History
 from proxy.telemetry.line_writer import LineWriter, descriptor_of
 from proxy.telemetry.metrics import registry_of
+from proxy.telemetry.records import Records
 from proxy.tls_renewal import TlsRenewal
 from proxy.upstream.registry import Upstreams
 from proxy.wire.acceptor import Acceptor
@@ -87,6 +91,7 @@ class _Proxy:
         self._events_handler = events_handler
         self._access = LineWriter(descriptor_of(sys.stdout))
         self._recorder = FlightRecorder(config)
+        self._breaker_history = BreakerHistory()
         self._upstreams = Upstreams(config.upstreams, UpstreamConnection)
         self._gateway = Gateway(
             config,
@@ -99,8 +104,10 @@ class _Proxy:
         self._lifecycle = Lifecycle(self._gateway, config.drain, loaded.filename)
         registry = registry_of(self._gateway, self._lifecycle, (self._access, self._log))
         self._reloader = Reloader(loaded, path, self._lifecycle, self._adopt)
+        self._history = History(self._gateway)
+        records = Records(self._recorder, self._history, self._breaker_history)
         self._admin = AdminServer(
-            self._gateway, self._lifecycle, registry, self._recorder, self._reloader.reload
+            self._gateway, self._lifecycle, registry, records, self._reloader.reload
         )
         self._acceptors: list[Acceptor] = []
         self._tls = {
@@ -111,7 +118,13 @@ class _Proxy:
         self._tls_renewal = TlsRenewal(self._tls.values(), self._upstreams)
 
     def _bindings(self, config: Config) -> Bindings:
-        return Bindings(config, self._upstreams, random.random, events.breaker_transition)
+        return Bindings(config, self._upstreams, random.random, self._breaker_changed)
+
+    def _breaker_changed(
+        self, breaker: CircuitBreaker, left: BreakerState, entered: BreakerState, now: float
+    ) -> None:
+        events.breaker_transition(breaker, left, entered, now)
+        self._breaker_history.record(breaker, left, entered, now)
 
     def _observers(self, config: Config) -> list[Observer]:
         log = AccessLog(config.access_log, random.random, self._access)
@@ -142,6 +155,7 @@ class _Proxy:
             bound = await self._open()
             self._announce(bound)
             _quiet_collector()
+            self._history.start()
             self._reloader.start()
             self._tls_renewal.start()
             return await self._lifecycle.ended()
@@ -200,6 +214,7 @@ class _Proxy:
             self._log.write(line.encode() + b"\n")
 
     async def _close(self) -> None:
+        self._history.stop()
         await self._reloader.stop()
         await self._tls_renewal.stop()
         for acceptor in self._acceptors:

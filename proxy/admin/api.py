@@ -5,21 +5,25 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from proxy.admin import views
-from proxy.admin.access import refusal
+from proxy.admin.access import refusal, same_origin
 from proxy.admin.controls import Controls, Rejection, Reload
+from proxy.admin.history import history
+from proxy.admin.live import Live
+from proxy.admin.page_files import INDEX, PageFiles
 from proxy.admin.problems import problem, problems
 from proxy.admin.recent import BadQuery, recent
+from proxy.admin.watchers import TooMany, Watchers
 from proxy.clock import Clock, WallClock
 from proxy.config import effective
 from proxy.policies.circuit_breaker import CircuitBreaker
-from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.observed import Gateway
+from proxy.telemetry.records import Records
 from proxy.units import UnitError, parse_duration
 
 MAX_WAIT = 60.0
@@ -40,7 +44,7 @@ class AdminApi:
         gateway: Gateway,
         controls: Controls,
         registry: CollectorRegistry,
-        recorder: FlightRecorder,
+        records: Records,
         reload: Callable[[str], Awaitable[Reload]],
         clock: Clock = time.monotonic,
         wall_clock: WallClock = time.time,
@@ -48,14 +52,19 @@ class AdminApi:
         self._gateway = gateway
         self._controls = controls
         self._registry = registry
-        self._recorder = recorder
+        self._records = records
         self._reload = reload
         self._clock = clock
         self._wall_clock = wall_clock
+        self._page = PageFiles()
+        live = Live(gateway, controls, records, clock, wall_clock)
+        self._watchers = Watchers(live.opening, live.next)
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[problems, self._access])
         app.add_routes(self._routes())
+        app.add_routes([web.get("/page/{name:.+}", self.page_file)])
+        app.on_shutdown.append(self._end_streams)
         return app
 
     def _routes(self) -> list[web.RouteDef]:
@@ -73,6 +82,8 @@ class AdminApi:
             web.get("/upstreams", self.upstreams),
             web.get("/routes", self.routes),
             web.get("/recent", self.recent),
+            web.get("/history", self.history),
+            web.get("/events", self.events, allow_head=False),
             web.get("/config", self.config),
             web.post("/drain", self.drain),
             web.post("/reload", self.reload),
@@ -90,9 +101,28 @@ class AdminApi:
     # --- reading ------------------------------------------------------------------------------
 
     async def index(self, request: web.Request) -> web.Response:
+        """The page for a browser, a list of the endpoints for everybody else."""
+        if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
+            return await self._page.answer(INDEX)
         lines = [f"{route.method:4} {route.path}" for route in self._routes()[1:-1]]
         lines.append(f"POST /circuit-breakers/{{name}}/{{{'|'.join(_ORDERS)}}}")
-        return web.Response(text="\n".join(lines) + "\n")
+        return web.Response(text="\n".join(lines) + "\n", headers={"Vary": "Accept"})
+
+    async def page_file(self, request: web.Request) -> web.Response:
+        return await self._page.answer(request.match_info["name"])
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events for the page, as long as somebody watches."""
+        hosts = request.headers.getall(hdrs.HOST, [])
+        if not all(same_origin(o, hosts) for o in request.headers.getall(hdrs.ORIGIN, [])):
+            return problem(403, "A page of another origin may take no place here.")
+        try:
+            return await self._watchers.serve(request)
+        except TooMany:
+            return problem(503, "As many pages are open as there may be; close one.")
+
+    async def _end_streams(self, app: web.Application) -> None:
+        self._watchers.close()
 
     async def live(self, request: web.Request) -> web.Response:
         return _json({"status": "live"})
@@ -115,7 +145,9 @@ class AdminApi:
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
     async def status(self, request: web.Request) -> web.Response:
-        return _json(views.status(self._gateway, self._controls, self._recorder, self._clock()))
+        return _json(
+            views.status(self._gateway, self._controls, self._records.recorder, self._clock())
+        )
 
     async def in_flight(self, request: web.Request) -> web.Response:
         return _json(views.in_flight(self._gateway, self._clock()))
@@ -139,9 +171,12 @@ class AdminApi:
         """Of a filter that is given twice the first one counts."""
         now, wall = self._clock(), self._wall_clock()
         try:
-            return _json(recent(self._recorder, self._gateway, request.query, now, wall))
+            return _json(recent(self._records.recorder, self._gateway, request.query, now, wall))
         except BadQuery as error:
             return problem(400, str(error))
+
+    async def history(self, request: web.Request) -> web.Response:
+        return _json(history(self._records))
 
     async def config(self, request: web.Request) -> web.Response:
         return _json(effective(self._gateway.config))

@@ -27,6 +27,14 @@ def problem(status: int, detail: str, problems: Sequence[str] = ()) -> web.Respo
     )
 
 
+COMMON_HEADERS = {
+    "Server": "resilience-proxy",  # not which versions of what
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of every answer; a stream has to set them itself, before it begins."""
+
+
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Outermost: whatever goes wrong further in ends here."""
@@ -39,9 +47,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception as error:  # noqa: BLE001 - the last resort of the admin side
         events.bug("an admin request failed", error, method=request.method, path=request.path)
         response = problem(500, "A bug of the proxy; its log has the details.")
-    response.headers["Server"] = "resilience-proxy"  # not which versions of what
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(COMMON_HEADERS)
     return response
 
 

@@ -61,6 +61,7 @@ def _filter(query: Mapping[str, str]) -> tuple[Callable[[Exchange | Recorded], b
 def exchange(one: Recorded, time_text: Callable[[float], str]) -> Document:
     """One exchange. `trouble` says why it is kept; empty for one under way without any."""
     return {
+        "number": one.number,
         "time": time_text(one.began),
         "request_id": one.request_id,
         "trace_id": one.trace_id,

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 from proxy.admin.api import AdminApi
 from proxy.admin.controls import Controls, Reload
 from proxy.config.model import Address
-from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.observed import Gateway
+from proxy.telemetry.records import Records
 
 _GRACE = 1.0
 """Seconds that requests under way are given when the server stops."""
@@ -37,11 +37,11 @@ class AdminServer:
         gateway: Gateway,
         controls: Controls,
         registry: CollectorRegistry,
-        recorder: FlightRecorder,
+        records: Records,
         reload: Callable[[str], Awaitable[Reload]],
     ) -> None:
         """`reload` gets a word on who asked."""
-        self._application = AdminApi(gateway, controls, registry, recorder, reload).application()
+        self._application = AdminApi(gateway, controls, registry, records, reload).application()
         self._runner: web.AppRunner | None = None
 
     async def start(self, address: Address) -> tuple[str, int]:

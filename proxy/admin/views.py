@@ -38,9 +38,9 @@ def in_flight_counts(gateway: Gateway) -> dict[str, int]:
     }
 
 
-def in_flight(gateway: Gateway, now: float) -> Document:
+def in_flight(gateway: Gateway, now: float, limit: int = MAX_IN_FLIGHT) -> Document:
     exchanges = (one for gate in gateway.gates.values() for one in gate.in_flight)
-    oldest = heapq.nsmallest(MAX_IN_FLIGHT, exchanges, key=lambda one: one.started)
+    oldest = heapq.nsmallest(limit, exchanges, key=lambda one: one.started)
     return {**in_flight_counts(gateway), "requests": [_request(one, now) for one in oldest]}
 
 

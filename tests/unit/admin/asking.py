@@ -13,8 +13,11 @@ from unit.telemetry.fakes import FakeGateway, FakeLifecycle
 from proxy.admin.controls import Reload
 from proxy.admin.server import AdminServer
 from proxy.config.model import Address
+from proxy.telemetry.breaker_history import BreakerHistory
 from proxy.telemetry.flight_recorder import FlightRecorder
+from proxy.telemetry.history import History
 from proxy.telemetry.metrics import registry_of
+from proxy.telemetry.records import Records
 
 
 @dataclass
@@ -62,9 +65,8 @@ class Admin:
         self.controls = FakeControls()
         registry = registry_of(self.gateway, self.controls, [])
         self.recorder = FlightRecorder(self.gateway.config)
-        self.server = AdminServer(
-            self.gateway, self.controls, registry, self.recorder, self._reload
-        )
+        self.records = Records(self.recorder, History(self.gateway), BreakerHistory())
+        self.server = AdminServer(self.gateway, self.controls, registry, self.records, self._reload)
         self.outcome = Reload((), None)
         self.reloads: list[str] = []
         self.port = 0

@@ -19,6 +19,7 @@ from proxy.config.model import Config, HeaderRules, MatchConfig, RouteConfig, Va
 PATHS = [
     "/", "/health/live", "/health/ready", "/metrics", "/status", "/in-flight",
     "/circuit-breakers", "/bulkheads", "/retries", "/upstreams", "/routes", "/config", "/recent",
+    "/history",
 ]  # fmt: skip
 
 

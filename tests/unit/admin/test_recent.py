@@ -43,6 +43,7 @@ def test_the_document(gateway: FakeGateway, recorder: FlightRecorder) -> None:
     assert document["in_flight"] == []
     assert document["recent"] == [
         {
+            "number": 1,
             "time": "2023-11-14T22:13:18.480Z",
             "request_id": "r-1",
             "trace_id": "0af7651916cd43dd8448eb211c80319c",

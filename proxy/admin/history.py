@@ -1,0 +1,60 @@
+"""The document of `/history`: the last 15 minutes of the routes, the last changes of breakers."""
+
+from math import isnan
+from typing import Any
+
+from proxy.admin.views import Document
+from proxy.telemetry.breaker_history import BreakerHistory, Transition
+from proxy.telemetry.history import INTERVAL, SAMPLES, History, Sample
+from proxy.telemetry.records import Records
+from proxy.telemetry.timestamps import Timestamps
+
+
+def history(records: Records) -> Document:
+    return {**samples(records.history), **transitions(records.breakers)}
+
+
+def samples(taken: History, last: int = SAMPLES) -> Document:
+    """The last samples, columns of the same length for each route, the oldest first."""
+    return {
+        "interval_s": INTERVAL,
+        "times": [round(at, 3) for at in taken.times(last)],
+        "routes": [
+            {"name": route, "listener": listener, **_columns(found)}
+            for (listener, route), found in taken.routes(last).items()
+        ],
+    }
+
+
+def _columns(found: list[Sample]) -> dict[str, list[float | None]]:
+    return {
+        "rate": [_number(one.rate) for one in found],
+        "errors": [_number(one.errors) for one in found],
+        "p50_ms": [_number(one.p50 * 1000) for one in found],
+        "p99_ms": [_number(one.p99 * 1000) for one in found],
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if isnan(value) else round(value, 3)
+
+
+def transitions(kept: BreakerHistory) -> Document:
+    text = Timestamps().text
+    return {
+        "circuit_breakers": [
+            {"name": name, "transitions": [_transition(one, text(one.at)) for one in found]}
+            for name, found in kept.transitions().items()
+        ]
+    }
+
+
+def _transition(one: Transition, at: str) -> dict[str, Any]:
+    return {
+        "time": at,
+        "from": one.left.value,
+        "to": one.entered.value,
+        "failure_rate": round(one.failure_rate, 2),
+        "slow_call_rate": round(one.slow_call_rate, 2),
+        "calls": one.calls,
+    }

@@ -1,0 +1,39 @@
+// States in words, with a sign and a tone: never by colour alone.
+
+import { el, setAttribute, setText } from "./dom.js";
+
+const BREAKER = {
+  closed: { word: "Closed", sign: "●", tone: "good" },
+  open: { word: "Open", sign: "▲", tone: "bad" },
+  half_open: { word: "Half-open", sign: "◐", tone: "warn" },
+  forced_open: { word: "Forced open", sign: "■", tone: "bad" },
+  disabled: { word: "Disabled", sign: "○", tone: "quiet" },
+};
+
+export function breakerState(state) {
+  return BREAKER[state] ?? { word: state, sign: "?", tone: "quiet" };
+}
+
+/** A badge that `setBadge` fills. */
+export function badge() {
+  return el("span", { class: "badge" }, el("span", { "aria-hidden": "true" }), el("span"));
+}
+
+export function setBadge(node, { word, sign, tone }) {
+  setText(node.firstElementChild, sign ?? "");
+  setText(node.lastElementChild, word);
+  setAttribute(node, "data-tone", tone);
+}
+
+const TROUBLE = { error: "bad", retried: "warn", fallback: "info", slow: "warn" };
+
+export function troubleTone(word) {
+  return TROUBLE[word] ?? "quiet";
+}
+
+/** The tone of a status; 0 is none. */
+export function statusTone(status) {
+  if (!status) return "quiet";
+  if (status >= 500) return "bad";
+  return status >= 400 ? "warn" : "good";
+}

@@ -1,0 +1,117 @@
+// Circuit breakers: the state in words, what the window says, and the states of 15 minutes as a strip.
+
+import { badge, breakerState, setBadge } from "./badges.js";
+import { el, keyed, setAttribute, setText } from "./dom.js";
+import { age, count, moment, percent } from "./format.js";
+import { table } from "./tables.js";
+
+const WINDOW = 900; // seconds
+
+export function breakers(container, announce, model) {
+  const states = new Map();
+  const fill = table(container, {
+    label: "Circuit breakers",
+    key: (breaker) => breaker.name,
+    empty: "No circuit breaker yet: one appears with the first request that needs it.",
+    columns: [
+      { title: "Circuit breaker", draw: drawName },
+      { title: "State", draw: drawState },
+      { title: "Failures", class: "number", text: (one) => percent(one.failure_rate) },
+      { title: "Slow", class: "number", text: (one) => percent(one.slow_call_rate) },
+      { title: "Calls", class: "number", text: (one) => count(one.calls) },
+      { title: "Refused", class: "number", text: (one) => count(one.not_permitted) },
+      { title: "15 minutes", class: "strip-cell", draw: (cell, one) => drawPast(cell, one, model) },
+    ],
+  });
+  return () => {
+    const found = model.status.circuit_breakers;
+    tell(found, states, announce);
+    fill(found);
+  };
+}
+
+/** Read out what has changed, once: the first look is no change. */
+function tell(found, states, announce) {
+  const changed = found.filter((one) => states.has(one.name) && states.get(one.name) !== one.state);
+  for (const one of found) states.set(one.name, one.state);
+  if (changed.length) {
+    const words = changed.map((one) => `${one.name} is ${breakerState(one.state).word.toLowerCase()}`);
+    setText(announce, `Circuit breaker ${words.join(", ")}.`);
+  }
+}
+
+function drawName(cell, one) {
+  if (!cell.firstChild) cell.append(el("span", { class: "name" }), el("small", { class: "muted" }));
+  setText(cell.firstChild, one.name);
+  setText(cell.lastChild, one.mode === "enforce" ? `to ${one.upstream}` : `to ${one.upstream}, mode ${one.mode}`);
+}
+
+function drawState(cell, one) {
+  if (!cell.firstChild) cell.append(badge(), el("small", { class: "muted" }));
+  setBadge(cell.firstChild, breakerState(one.state));
+  const probe = one.next_probe_in_s;
+  const due = probe > 0 ? `next probe in ${age(Math.ceil(probe))}` : "next request is a probe";
+  setText(cell.lastChild, probe === null ? "" : due);
+}
+
+// --- the past -----------------------------------------------------------------------------------
+
+function drawPast(cell, one, model) {
+  if (!cell.firstChild) {
+    const list = el("ol", { class: "changes" });
+    const summary = el("summary");
+    cell.append(el("div", { class: "strip", "aria-hidden": "true" }), el("details", {}, summary, list));
+  }
+  const changes = model.transitions.get(one.name) ?? [];
+  const [strip, details] = cell.children;
+  drawStrip(strip, one.state, changes, model.now());
+  const [summary, list] = details.children;
+  const lastOne = changes.at(-1);
+  setText(summary, lastOne ? `${breakerState(lastOne.to).word} since ${moment(lastOne.time)}` : "No change so far");
+  setAttribute(details, "data-empty", lastOne ? null : "");
+  keyed(list, [...changes].reverse(), (change) => change.time + change.to, createChange, () => {});
+}
+
+function createChange(change) {
+  const [left, entered] = [breakerState(change.from), breakerState(change.to)];
+  const rates =
+    change.to === "open" && change.failure_rate >= 0
+      ? `: ${percent(change.failure_rate)} failed, ${percent(change.slow_call_rate)} slow of ${change.calls} calls`
+      : "";
+  return el(
+    "li",
+    {},
+    el("time", { datetime: change.time }, moment(change.time)),
+    ` ${left.word} → `,
+    el("strong", {}, entered.word),
+    rates,
+  );
+}
+
+/** One piece for each state that it was in within the window. */
+function drawStrip(strip, state, changes, now) {
+  const begin = now - WINDOW;
+  const pieces = [];
+  let from = begin;
+  let current = changes.length ? changes[0].from : state;
+  for (const change of changes) {
+    const at = Math.min(Date.parse(change.time) / 1000, now);
+    if (at > from) {
+      pieces.push({ state: current, from, to: at });
+      from = at;
+    }
+    current = change.to;
+  }
+  pieces.push({ state, from, to: now });
+  keyed(
+    strip,
+    pieces.map((piece, index) => ({ ...piece, index })),
+    (piece) => piece.index,
+    () => el("span"),
+    (node, piece) => {
+      setAttribute(node, "data-state", piece.state);
+      node.style.left = `${(100 * (piece.from - begin)) / WINDOW}%`;
+      node.style.width = `${(100 * (piece.to - piece.from)) / WINDOW}%`;
+    },
+  );
+}

@@ -1,0 +1,118 @@
+// The smaller tables: bulkheads, requests in flight, upstreams, and the configuration's few lines.
+
+import { el, setAttribute, setText } from "./dom.js";
+import { count, moment, span } from "./format.js";
+import { table } from "./tables.js";
+
+export function bulkheads(container) {
+  const fill = table(container, {
+    label: "Bulkheads",
+    key: (one) => one.name,
+    empty: "No bulkhead yet: one appears with the first request of its route.",
+    columns: [
+      { title: "Bulkhead", class: "name", text: (one) => one.name },
+      { title: "In use", draw: (cell, one) => drawMeter(cell, one.in_use, one.limit) },
+      {
+        title: "Queued",
+        class: "number",
+        text: (one) => (one.max_queue ? `${count(one.queued)} of ${count(one.max_queue)}` : "no queue"),
+      },
+    ],
+  });
+  return (model) => fill(model.status.bulkheads);
+}
+
+function drawMeter(cell, used, limit) {
+  if (!cell.firstChild) {
+    cell.append(el("span", { class: "meter", "aria-hidden": "true" }, el("span")), el("span"));
+  }
+  const [meter, text] = cell.children;
+  const full = limit ? used / limit : 0;
+  meter.firstElementChild.style.width = `${100 * Math.min(1, full)}%`;
+  setAttribute(meter, "data-tone", full >= 1 ? "bad" : full >= 0.8 ? "warn" : null);
+  setText(text, `${count(used)} of ${count(limit)}${full >= 1 ? ", full" : ""}`);
+}
+
+export function flight(container) {
+  const fill = table(container, {
+    label: "Requests in flight, the oldest first",
+    key: (one) => `${one.request_id} ${one.listener}`,
+    empty: "Nothing in flight at this moment.",
+    columns: [
+      { title: "Request", class: "code", text: (one) => one.request_id },
+      { title: "Route", class: "text", text: (one) => `${one.method} ${one.route}` },
+      { title: "Age", class: "number", text: (one) => span(one.age_s * 1000) },
+      { title: "Attempt", class: "number", text: (one) => (one.attempt ? String(one.attempt) : "queued") },
+    ],
+  });
+  const more = el("p", { class: "empty", hidden: "" });
+  container.append(more);
+  return (model) => {
+    const { inbound, outbound, requests } = model.status.in_flight;
+    fill(requests);
+    const others = inbound + outbound - requests.length;
+    more.hidden = others <= 0;
+    setText(more, `and ${count(Math.max(0, others))} younger ones`);
+  };
+}
+
+export function upstreams(container) {
+  const fill = table(container, {
+    label: "Endpoints of the upstreams",
+    key: (row) => row.key,
+    empty: "No upstream has been asked yet.",
+    columns: [
+      { title: "Upstream", class: "name", text: (row) => row.upstream },
+      { title: "Endpoint", class: "code", text: (row) => row.address },
+      { title: "State", class: "text", draw: drawState },
+      { title: "Active", class: "number", text: (row) => number(row.active) },
+      { title: "Idle", class: "number", text: (row) => number(row.idle) },
+      { title: "Connecting", class: "number", text: (row) => number(row.connecting) },
+      { title: "Waiting", class: "number", text: (row) => number(row.waiting) },
+    ],
+  });
+  return (model) => fill(model.status.upstreams.flatMap(endpointsOf));
+}
+
+const number = (value) => (value === null ? "–" : count(value));
+
+function endpointsOf(upstream) {
+  const rows = upstream.endpoints.map(({ address, scheme, active, avoided, connections }) => ({
+    key: `${upstream.name} ${scheme} ${address}`,
+    upstream: upstream.name,
+    address: `${scheme}://${address}`,
+    state: avoided ? "avoided" : "usable",
+    active,
+    ...connections,
+  }));
+  if (rows.length) return rows;
+  const nothing = { active: null, idle: null, connecting: null, waiting: null };
+  return [{ key: upstream.name, upstream: upstream.name, address: "–", state: "not looked up", quiet: true, ...nothing }];
+}
+
+function drawState(cell, row) {
+  setText(cell, row.state === "avoided" ? "▲ avoided: connecting failed lately" : row.state);
+  setAttribute(cell, "data-tone", row.state === "avoided" ? "warn" : null);
+}
+
+export function configuration(container) {
+  const [file, loaded, reload, problems] = ["File", "In effect since", "Last reload", "Said then"].map(
+    (title) => {
+      const value = el("dd");
+      const row = el("div", {}, el("dt", {}, title), value);
+      return { row, value };
+    },
+  );
+  const list = [file, loaded, reload, problems].map(({ row }) => row);
+  container.append(el("dl", { class: "facts" }, ...list));
+  return (model) => {
+    const { config } = model.status;
+    const last = config.last_reload;
+    setText(file.value, config.file ?? "none: the built-in defaults run");
+    setText(loaded.value, moment(config.loaded_at));
+    setText(reload.value, last ? `${last.result} at ${moment(last.time)} (${last.trigger})` : "none since the start");
+    setAttribute(reload.value, "data-tone", last?.result === "rejected" ? "bad" : null);
+    problems.row.hidden = !last?.problems.length;
+    setText(problems.value, last?.problems.join("\n") ?? "");
+  };
+}

@@ -1,0 +1,47 @@
+// Making and changing elements. Text goes in as text, never as markup: names of routes, paths and
+// hosts come from whoever sends requests.
+
+/** An element. `attributes`: `class`, and what setAttribute takes; null leaves one out. */
+export function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}
+
+/** Another text, if it is another: what is the same is not read out again. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+export function setAttribute(node, name, value) {
+  if (value === null) node.removeAttribute(name);
+  else if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+}
+
+const kept = new WeakMap();
+
+/**
+ * Children of `parent`, one for each item, in their order. A node stays with its key, so that
+ * focus, selection and what is open survive an update.
+ */
+export function keyed(parent, items, keyOf, create, update) {
+  const before = kept.get(parent) ?? new Map();
+  const after = new Map();
+  for (const item of items) {
+    const key = keyOf(item);
+    const node = before.get(key) ?? create(item);
+    before.delete(key);
+    after.set(key, node);
+    update(node, item);
+  }
+  for (const node of before.values()) node.remove();
+  let place = parent.firstElementChild;
+  for (const node of after.values()) {
+    if (node === place) place = place.nextElementSibling;
+    else parent.insertBefore(node, place);
+  }
+  kept.set(parent, after);
+}

@@ -1,0 +1,68 @@
+// What the page knows: filled by the events, read by the views.
+
+const SLOTS = 180; // samples of five seconds
+const MAX_TROUBLE = 200;
+const COLUMNS = ["rate", "errors", "p50_ms", "p99_ms"];
+
+export const keyOf = (route) => `${route.listener} ${route.name}`;
+
+export class Model {
+  constructor() {
+    this.slots = SLOTS;
+    this.times = [];
+    this.samples = new Map(); // by listener and name of the route
+    this.transitions = new Map(); // by name of the breaker
+    this.trouble = []; // the newest first
+    this.status = null;
+    this.offset = 0; // seconds that the proxy's clock is ahead of this one
+  }
+
+  /** The proxy's time, in seconds since the Unix epoch. */
+  now() {
+    return Date.now() / 1000 + this.offset;
+  }
+
+  /** The begin of a connection: all of the past anew, for the proxy may be another one. */
+  takeHistory(history) {
+    this.times = history.times;
+    this.samples = new Map(history.routes.map((route) => [keyOf(route), route]));
+    this.trouble = [];
+    this.takeTransitions(history);
+  }
+
+  takeSample(sample) {
+    if (!sample.times.length || sample.times[0] === this.times.at(-1)) return;
+    const fresh = new Map(sample.routes.map((route) => [keyOf(route), route]));
+    for (const [key, route] of fresh) {
+      if (!this.samples.has(key)) {
+        const nothing = COLUMNS.map((name) => [name, this.times.map(() => null)]);
+        this.samples.set(key, { ...route, ...Object.fromEntries(nothing) });
+      }
+    }
+    this.times.push(sample.times[0]);
+    if (this.times.length > SLOTS) this.times.shift();
+    for (const [key, route] of this.samples) {
+      for (const name of COLUMNS) {
+        route[name].push(fresh.get(key)?.[name][0] ?? null);
+        if (route[name].length > SLOTS) route[name].shift();
+      }
+    }
+  }
+
+  takeTransitions(document) {
+    this.transitions = new Map(
+      document.circuit_breakers.map((breaker) => [breaker.name, breaker.transitions]),
+    );
+  }
+
+  takeTrouble({ recent }) {
+    const known = new Set(this.trouble.map((one) => one.number));
+    const fresh = recent.filter((one) => !known.has(one.number));
+    this.trouble = [...fresh, ...this.trouble].slice(0, MAX_TROUBLE);
+  }
+
+  takeStatus(status) {
+    this.status = status;
+    this.offset = status.now - Date.now() / 1000;
+  }
+}

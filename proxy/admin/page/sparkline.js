@@ -1,0 +1,33 @@
+// A route's last 15 minutes within its row of the table: the rate as a line, its errors filled.
+
+const WIDTH = 132;
+const HEIGHT = 28;
+const SVG = "http://www.w3.org/2000/svg";
+
+export function sparkline() {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+  svg.setAttribute("class", "sparkline");
+  svg.setAttribute("aria-hidden", "true");
+  for (const name of ["spark-errors", "spark-rate"]) {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("class", name);
+    svg.append(path);
+  }
+  return svg;
+}
+
+/** `rates` and `errors` per second, of which the last of `slots` is now. */
+export function drawSparkline(svg, rates, errors, slots) {
+  const top = Math.max(...rates.map((value) => value ?? 0), 0);
+  const step = WIDTH / (slots - 1);
+  const first = slots - rates.length;
+  const x = (index) => ((first + index) * step).toFixed(1);
+  const y = (value) => (HEIGHT - 1.5 - (top ? value / top : 0) * (HEIGHT - 4)).toFixed(1);
+  const line = (values) => values.map((v, i) => `${i ? "L" : "M"}${x(i)} ${y(v ?? 0)}`).join("");
+  const [area, rate] = svg.children;
+  rate.setAttribute("d", rates.length > 1 ? line(rates) : "");
+  const failed = errors.some((value) => value);
+  const end = `L${x(errors.length - 1)} ${HEIGHT}L${x(0)} ${HEIGHT}Z`;
+  area.setAttribute("d", failed && errors.length > 1 ? line(errors) + end : "");
+}

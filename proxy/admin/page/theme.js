@@ -1,0 +1,37 @@
+// The theme: the system's until somebody chooses. Runs before anything is drawn.
+"use strict";
+
+(() => {
+  const CHOICES = ["system", "light", "dark"];
+  const read = () => {
+    try {
+      const kept = localStorage.getItem("theme");
+      return CHOICES.includes(kept) ? kept : "system";
+    } catch {
+      return "system"; // storage may be forbidden: then the choice lasts as long as the page
+    }
+  };
+  let choice = read();
+
+  const apply = () => {
+    document.documentElement.dataset.theme = choice;
+    const button = document.getElementById("theme");
+    if (button) button.textContent = `Theme: ${choice}`;
+    document.dispatchEvent(new Event("themechange"));
+  };
+
+  apply();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", apply);
+  document.addEventListener("DOMContentLoaded", () => {
+    document.getElementById("theme").addEventListener("click", () => {
+      choice = CHOICES[(CHOICES.indexOf(choice) + 1) % CHOICES.length];
+      try {
+        localStorage.setItem("theme", choice);
+      } catch {
+        // see above
+      }
+      apply();
+    });
+    apply();
+  });
+})();

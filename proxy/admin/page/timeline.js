@@ -1,0 +1,87 @@
+// The attempts of one exchange on a line of time: what was waited for, what was tried, what came.
+
+import { statusTone } from "./badges.js";
+import { el } from "./dom.js";
+import { span } from "./format.js";
+
+const REFUSED = {
+  attempts: "no attempt was left (retry.attempts)",
+  "not-repeatable": "the request may not be repeated (retry.methods)",
+  body: "its body was not kept (retry.body_limit)",
+  "circuit-open": "the circuit breaker is not closed",
+  "retry-after": "the upstream asked for a longer wait (retry.retry_after)",
+  deadline: "the request's time would not do (timeouts.request)",
+  budget: "the retry budget was spent (retry.budget)",
+  condition: "this outcome is not in retry.on",
+};
+
+/** A list with a row for each attempt, and one for the bulkhead's queue. */
+export function timeline(one) {
+  const last = one.attempts.at(-1);
+  const end = last ? last.started_ms + last.duration_ms : 0;
+  const total = Math.max(one.duration_ms, end, 0.001);
+  const rows = [];
+  const first = one.attempts[0];
+  const queued = one.attempts_made > one.attempts.length ? 0 : (first?.started_ms ?? one.duration_ms);
+  if (queued >= 1 && (first || one.reason)) {
+    const what = first ? "Waited for a place in the bulkhead" : "Waited, and was never attempted";
+    rows.push(row(what, span(queued), "", [bar("wait", 0, queued, total)], "quiet"));
+  }
+  const skipped = one.attempts_made - one.attempts.length;
+  one.attempts.forEach((attempt, index) => rows.push(attemptRow(one, attempt, skipped + index + 1, total)));
+  if (end && one.duration_ms - end >= 1) rows.push(afterRow(one, end, total));
+  if (!rows.length) return el("p", { class: "muted" }, "Nothing was attempted: it was answered at once.");
+  const axis = el("li", { class: "axis", "aria-hidden": "true" }, el("span", {}, "0 ms"), el("span", {}, span(total)));
+  return el("ol", { class: "timeline", "aria-label": "Attempts" }, ...rows, axis);
+}
+
+function attemptRow(one, attempt, number, total) {
+  const elsewhere = attempt.upstream !== one.upstream ? ` (${attempt.upstream})` : "";
+  const outcome = outcomeOf(attempt);
+  const bars = [];
+  if (attempt.wait_ms) {
+    bars.push(bar("wait", attempt.started_ms - attempt.wait_ms, attempt.wait_ms, total));
+  }
+  const tone = attempt.failure ? "bad" : statusTone(attempt.status);
+  bars.push(bar("attempt", attempt.started_ms, attempt.duration_ms, total, tone));
+  const waited = attempt.wait_ms ? `after a wait of ${span(attempt.wait_ms)}, ` : "";
+  const title = `Attempt ${number}: ${attempt.endpoint || "no endpoint"}${elsewhere}`;
+  return row(title, `${waited}${outcome} in ${span(attempt.duration_ms)}`, saidAfter(attempt), bars, tone);
+}
+
+function outcomeOf(attempt) {
+  if (attempt.failure && attempt.status) return `${attempt.status}, then ${attempt.failure}`;
+  return attempt.failure ?? (attempt.status ? String(attempt.status) : "under way");
+}
+
+/** The failure's sentence, and what the retry policy made of it. */
+function saidAfter(attempt) {
+  const { retry } = attempt;
+  const said = attempt.detail ? [attempt.detail] : [];
+  if (retry?.allowed) said.push(`Retried on ${retry.condition}.`);
+  else if (retry) said.push(`Not retried: ${REFUSED[retry.why] ?? retry.why}.`);
+  return said.join(" ");
+}
+
+function afterRow(one, end, total) {
+  const rest = one.duration_ms - end;
+  const bars = [bar("after", end, rest, total)];
+  return row("Until the end", `${span(rest)} for the response's body, or the wait for another attempt`, "", bars, "quiet");
+}
+
+function row(title, outcome, said, bars, tone) {
+  return el(
+    "li",
+    { "data-tone": tone },
+    el("div", { class: "line-text" }, el("strong", {}, title), " ", el("span", {}, outcome)),
+    el("div", { class: "line-track", "aria-hidden": "true" }, ...bars),
+    said ? el("p", { class: "line-said muted" }, said) : null,
+  );
+}
+
+function bar(kind, from, length, total, tone = null) {
+  const node = el("span", { class: `bar bar-${kind}`, "data-tone": tone });
+  node.style.left = `${(100 * from) / total}%`;
+  node.style.width = `${(100 * length) / total}%`;
+  return node;
+}

@@ -1,0 +1,103 @@
+// The recent troubled exchanges; each opens into what happened to it.
+
+import { statusTone, troubleTone } from "./badges.js";
+import { el, keyed, setText } from "./dom.js";
+import { bytes, count, moment, plural, span } from "./format.js";
+import { timeline } from "./timeline.js";
+
+const WORDS = ["request_id", "trace_id", "route", "upstream", "reason", "method", "host", "path", "client"];
+
+export function trouble(container, filter, counter, model) {
+  const empty = el("p", { class: "empty" });
+  const list = el("ul", { class: "trouble-list" });
+  container.append(empty, list);
+
+  const draw = () => {
+    const wanted = filter.value.trim().toLowerCase();
+    const found = wanted ? model.trouble.filter((one) => textOf(one).includes(wanted)) : model.trouble;
+    keyed(list, found, (one) => one.number, create, () => {});
+    empty.hidden = found.length > 0;
+    setText(empty, emptiness(wanted, model.status));
+    setText(counter, wanted ? `${count(found.length)} of ${count(model.trouble.length)}` : heldOf(model));
+  };
+  filter.addEventListener("input", () => {
+    if (model.status) draw();
+  });
+  return draw;
+}
+
+function heldOf(model) {
+  const { seen } = model.status.recent;
+  const held = model.trouble.length;
+  return seen > held ? `${count(held)} kept of ${count(seen)} since the start` : "";
+}
+
+function emptiness(wanted, status) {
+  if (wanted) return "Nothing that is kept matches. An exchange without trouble is not kept.";
+  return `No trouble since the proxy began, ${span(status.uptime_s * 1000)} ago.`;
+}
+
+const texts = new WeakMap();
+
+function textOf(one) {
+  if (!texts.has(one)) {
+    const ends = one.attempts.flatMap((attempt) => [attempt.endpoint, attempt.failure ?? ""]);
+    const words = [...WORDS.map((name) => one[name]), ...ends, ...one.trouble, String(one.status)];
+    texts.set(one, words.join(" ").toLowerCase());
+  }
+  return texts.get(one);
+}
+
+function create(one) {
+  const tags = one.trouble.map((word) => el("span", { class: "tag", "data-tone": troubleTone(word) }, word));
+  const status = one.status ? String(one.status) : "–";
+  const summary = el(
+    "summary",
+    {},
+    el("time", { datetime: one.time, class: "when" }, moment(one.time)),
+    el("span", { class: "status", "data-tone": statusTone(one.status) }, status),
+    el(
+      "span",
+      { class: "what" },
+      el("strong", {}, one.method || "–"),
+      ` ${one.path || "no request"}`,
+      el("small", { class: "muted" }, whereOf(one)),
+    ),
+    el("span", { class: "tags" }, ...tags),
+    el("span", { class: "took" }, span(one.duration_ms)),
+  );
+  const details = el("details", {}, summary);
+  details.addEventListener("toggle", () => {
+    if (details.open && details.children.length === 1) details.append(inside(one));
+  });
+  return el("li", {}, details);
+}
+
+function whereOf(one) {
+  const place = one.route ? `${one.route} → ${one.upstream}` : one.listener;
+  return [place, one.reason, one.attempts_made ? plural(one.attempts_made, "attempt") : "never attempted"].filter(Boolean).join(" · ");
+}
+
+function inside(one) {
+  const breaker = one.circuit_breaker;
+  const facts = [
+    ["Request id", one.request_id, "code"],
+    ["Trace id", one.trace_id, "code"],
+    ["Client", `${one.client}, ${one.listener}`],
+    ["Host", one.host, "code"],
+    ["Circuit breaker", breaker ? `${breaker.name}, ${breaker.state.replace("_", "-")} at the end` : "none asked"],
+    ["Bytes", `${bytes(one.bytes_in)} in, ${bytes(one.bytes_out)} out`],
+  ].filter(([, value]) => value);
+  return el(
+    "div",
+    { class: "inside" },
+    one.detail ? el("p", { class: "detail" }, one.detail) : null,
+    one.fallback ? el("p", { class: "detail" }, "The fallback answered in the place of this failure.") : null,
+    timeline(one),
+    el("dl", { class: "facts" }, ...facts.map(([name, value, kind]) => fact(name, value, kind))),
+  );
+}
+
+function fact(name, value, kind) {
+  return el("div", {}, el("dt", {}, name), el("dd", { class: kind ?? null }, value));
+}

@@ -1,0 +1,62 @@
+"""When each circuit breaker changed its state, and what its window said then: the last few times.
+
+A listener of transitions like the one that logs them. It costs nothing while nothing changes.
+"""
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from proxy.clock import Clock, WallClock
+from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
+
+MAX_TRANSITIONS = 20
+"""Changes that are kept of one breaker."""
+MAX_BREAKERS = 500
+"""Breakers that are remembered; the one that has not changed for longest goes first."""
+
+
+class Transition(NamedTuple):
+    """One change. `at` in seconds since the Unix epoch, the rates in percent (-1: not known)."""
+
+    number: int
+    at: float
+    left: BreakerState
+    entered: BreakerState
+    failure_rate: float
+    slow_call_rate: float
+    calls: int
+
+
+class BreakerHistory:
+    """`record` is the `TransitionListener`. `seen` counts all changes, and numbers them."""
+
+    __slots__ = ("_by_name", "_clock", "_wall_clock", "seen")
+
+    def __init__(self, clock: Clock = time.monotonic, wall_clock: WallClock = time.time) -> None:
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._by_name: OrderedDict[str, deque[Transition]] = OrderedDict()
+        self.seen = 0
+
+    def record(
+        self, breaker: CircuitBreaker, left: BreakerState, entered: BreakerState, now: float
+    ) -> None:
+        """Called with the moment of the change, which may lie back (a probe that was given up)."""
+        self.seen += 1
+        kept = self._by_name.get(breaker.name)
+        if kept is None:
+            kept = self._by_name[breaker.name] = deque(maxlen=MAX_TRANSITIONS)
+            if len(self._by_name) > MAX_BREAKERS:
+                self._by_name.popitem(last=False)
+        else:
+            self._by_name.move_to_end(breaker.name)
+        seen = breaker.snapshot(now)
+        at = self._wall_clock() - (self._clock() - now)
+        rates = (seen.failure_rate, seen.slow_call_rate, seen.calls)
+        kept.append(Transition(self.seen, at, left, entered, *rates))
+
+    def transitions(self) -> Mapping[str, Sequence[Transition]]:
+        """By the breaker's name, the oldest first."""
+        return self._by_name

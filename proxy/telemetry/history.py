@@ -1,0 +1,139 @@
+"""The last 15 minutes of every route: rate, errors, p50 and p99, a sample each five seconds.
+
+Nothing is measured for this: a sample is what the counters of `exchange/stats.py` grew by since the
+one before. It is taken whether somebody looks or not, for who opens the page at night asks what
+happened before; that costs some tens of microseconds in five seconds (docs/status-page.md).
+
+Samples stand in rings of one size, a slot for each moment, so that the memory of a route is fixed
+and no sample moves. A slot without a request has no percentile, one before the route's first
+request has nothing.
+"""
+
+import asyncio
+import time
+from array import array
+from collections.abc import Mapping
+from math import nan
+from typing import NamedTuple
+
+from proxy.clock import Clock, WallClock
+from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
+from proxy.telemetry.observed import Gateway
+from proxy.telemetry.percentiles import percentile
+
+INTERVAL = 5.0
+"""Seconds between two samples."""
+SAMPLES = 180
+"""Samples that are kept: 15 minutes of them."""
+
+
+class Sample(NamedTuple):
+    """One route at one moment. Per second, and seconds; nan where there is nothing to tell."""
+
+    rate: float
+    errors: float
+    p50: float
+    p99: float
+
+
+class _Track:
+    """The samples of one route, and the counters as the last one saw them."""
+
+    __slots__ = ("_buckets", "_errors", "_rings", "_stats")
+
+    def __init__(self, stats: RouteStats) -> None:
+        self._stats = stats
+        self._buckets = [0] * len(stats.duration_buckets)
+        self._errors = 0
+        self._rings = tuple(array("f", [nan]) * SAMPLES for _ in Sample._fields)
+
+    def take(self, slot: int, seconds: float) -> None:
+        """Write a sample over the `seconds` since the last one into `slot`."""
+        for ring, value in zip(self._rings, self._sample(seconds), strict=True):
+            ring[slot] = value
+
+    def _sample(self, seconds: float) -> Sample:
+        buckets = list(self._stats.duration_buckets)
+        if buckets == self._buckets:
+            return Sample(0.0, 0.0, nan, nan)
+        grown = [now - before for now, before in zip(buckets, self._buckets, strict=True)]
+        answers = self._stats.answers.items()
+        errors = sum(count for (status, _), count in answers if status >= 500)
+        failed = errors - self._errors
+        self._buckets, self._errors = buckets, errors
+        return Sample(
+            sum(grown) / seconds,
+            failed / seconds,
+            _percentile(grown, 0.5),
+            _percentile(grown, 0.99),
+        )
+
+    def samples(self, slots: list[int]) -> list[Sample]:
+        """Those in `slots`, in that order."""
+        return [Sample(*(ring[slot] for ring in self._rings)) for slot in slots]
+
+
+def _percentile(grown: list[int], share: float) -> float:
+    found = percentile(DURATION_BUCKETS, grown, share)
+    return nan if found is None else found
+
+
+class History:
+    """Samples all routes of a gateway from `start` to `stop`. `taken` counts the samples."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        clock: Clock = time.monotonic,
+        wall_clock: WallClock = time.time,
+        *,
+        interval: float = INTERVAL,
+    ) -> None:
+        self._gateway = gateway
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._tracks: dict[tuple[str, str], _Track] = {}
+        self._times = array("d", [0.0]) * SAMPLES
+        self._last = clock()
+        self._interval = interval
+        self._timer: asyncio.TimerHandle | None = None
+        self.taken = 0
+
+    def start(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._ring)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self.start()
+        self.sample()
+
+    def sample(self) -> None:
+        """Take one of every route that has ever had a request."""
+        now = self._clock()
+        seconds, self._last = max(now - self._last, 0.001), now
+        slot = self.taken % SAMPLES
+        self._times[slot] = self._wall_clock()
+        for key, stats in self._gateway.bindings.stats.items():
+            track = self._tracks.get(key)
+            if track is None:
+                track = self._tracks[key] = _Track(stats)
+            track.take(slot, seconds)
+        self.taken += 1
+
+    def times(self, last: int = SAMPLES) -> list[float]:
+        """When each of the last samples was taken (since the Unix epoch), the oldest first."""
+        return [self._times[slot] for slot in self._slots(last)]
+
+    def routes(self, last: int = SAMPLES) -> Mapping[tuple[str, str], list[Sample]]:
+        """By listener and route, a sample for each of `times`."""
+        slots = self._slots(last)
+        return {key: track.samples(slots) for key, track in self._tracks.items()}
+
+    def _slots(self, last: int) -> list[int]:
+        """The slots of the last samples, the oldest first."""
+        count = min(last, self.taken, SAMPLES)
+        return [number % SAMPLES for number in range(self.taken - count, self.taken)]

@@ -1,0 +1,65 @@
+"""When breakers changed: in order, with what the window said, and never without a bound."""
+
+from proxy.outcome import Verdict
+from proxy.policies.circuit_breaker import (
+    BreakerState,
+    CircuitBreaker,
+    CircuitBreakerConfig,
+    CircuitPermit,
+)
+from proxy.telemetry.breaker_history import MAX_BREAKERS, MAX_TRANSITIONS, BreakerHistory
+
+NOW = 500.0
+WALL = 1e9
+
+
+def made(name: str, history: BreakerHistory) -> CircuitBreaker:
+    breaker = CircuitBreaker(name, CircuitBreakerConfig(minimum_calls=4))
+    breaker.on_transition = history.record
+    return breaker
+
+
+def history_at(now: float = NOW) -> BreakerHistory:
+    return BreakerHistory(lambda: now, lambda: WALL)
+
+
+def test_an_opening_tells_what_the_window_said() -> None:
+    history = history_at()
+    breaker = made("stock", history)
+    for _ in range(4):
+        permit = breaker.admit(NOW)
+        assert isinstance(permit, CircuitPermit)
+        breaker.settle(permit, Verdict.FAILURE, 0.1, NOW)
+    (change,) = history.transitions()["stock"]
+    assert (change.left, change.entered) == (BreakerState.CLOSED, BreakerState.OPEN)
+    assert (change.at, change.failure_rate, change.calls) == (WALL, 100.0, 4)
+
+
+def test_a_change_that_is_noticed_late_has_its_own_time() -> None:
+    history = history_at(NOW)
+    made("stock", history).force_open(NOW - 7)
+    assert history.transitions()["stock"][0].at == WALL - 7
+
+
+def test_the_last_ones_are_kept_in_order() -> None:
+    history = history_at()
+    breaker = made("stock", history)
+    for _ in range(MAX_TRANSITIONS):
+        breaker.force_open(NOW)
+        breaker.reset(NOW)
+    kept = history.transitions()["stock"]
+    assert len(kept) == MAX_TRANSITIONS
+    assert [one.number for one in kept] == list(range(MAX_TRANSITIONS + 1, 2 * MAX_TRANSITIONS + 1))
+    assert history.seen == 2 * MAX_TRANSITIONS
+
+
+def test_of_too_many_breakers_the_one_that_changed_longest_ago_goes() -> None:
+    history = history_at()
+    breakers = [made(f"b{number}", history) for number in range(MAX_BREAKERS)]
+    for breaker in breakers:
+        breaker.force_open(NOW)
+    breakers[0].reset(NOW)
+    made("new", history).force_open(NOW)
+    assert len(history.transitions()) == MAX_BREAKERS
+    assert {"b0", "new"} <= set(history.transitions())
+    assert "b1" not in history.transitions()
