@@ -1,5 +1,5 @@
 # Short names for the commands that the README and .ci/run spell out.
-.PHONY: help install run demo test lint format types check docs bench helm image imagetest ci clean
+.PHONY: help install run demo test thorough fuzz lint format types check docs bench helm image imagetest ci clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
@@ -15,6 +15,13 @@ demo:     ## the order service in trouble, with the proxy and without
 
 test:     ## the whole suite
 	pytest
+
+thorough: ## the tests with generated cases, fifty times as many of them
+	HYPOTHESIS_PROFILE=thorough pytest tests/property tests/fuzz
+
+fuzz:     ## 15 minutes for each side of the data plane (docs/fuzzing.md)
+	python -m tests.fuzz client
+	python -m tests.fuzz upstream
 
 lint:     ## ruff, without changing anything
 	ruff check .
@@ -52,4 +59,4 @@ ci:       ## what has to hold before a change is taken
 	bash .ci/run
 
 clean:    ## what builds and tools leave behind
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .fuzz .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ from exchange.stage import Stage
 from exchange.wires import Client, Server
 
 from proxy.config.model import Listener
+from proxy.errors import ConnectTimeout
 
 CONFIG = """
 service: stage
@@ -84,7 +85,8 @@ class Settled:
             target=target,
             status=record.status,
             reason=record.reason,
-            sent=any(attempt.endpoint for attempt in record.attempts),
+            sent=any(attempt.endpoint for attempt in record.attempts)
+            and record.reason != ConnectTimeout.reason,
             bytes_in=record.bytes_in,
         )
 
@@ -121,12 +123,17 @@ class Play:
         """
         if not self.client.closed:
             self.client.close()
-        self.turn()
-        self.stage.pass_time(1.5)
-        self.turn()
+        self.wait(1.5)
         for upstream in self.upstreams:
             upstream.server.close()
         self.stage.assert_at_rest()
+
+    def wait(self, seconds: float) -> None:
+        """Time passes; what becomes due on either side is done in the half second it is due."""
+        self.turn()
+        for _ in range(round(seconds * 2)):
+            self.stage.pass_time(0.5)
+            self.turn()
 
     def turn(self) -> None:
         """Until neither side has anything new."""
