@@ -1,0 +1,156 @@
+"""Rows of the tables again, over real sockets, through the real command: one process for all."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from conformance import test_requests, test_responses
+from conformance.play import CONFIG, OK
+from conformance.rows import Answer, Cut, Row
+from conformance.strict import Requests, Responses
+from conformance.test_requests import OWN, without_own
+from integration.running_proxy import RunningProxy
+
+TIMEOUT = 5.0
+ROWS = [row for table in test_requests.TABLES.values() for row in table]
+ANSWERS = [row for table in test_responses.TABLES.values() for row in table]
+
+
+class Upstream:
+    """Keeps what comes, and answers each whole request with `answer`: bytes, and whether to end.
+
+    `at_once`: it does not wait for the request's body.
+    """
+
+    def __init__(self) -> None:
+        self.came = b""
+        self.answer: tuple[bytes, bool] = (OK, False)
+        self.at_once = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._connections: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def stop(self) -> None:
+        for one in [self._listener, *self._connections]:
+            one.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._connections.append(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        read, answered = Requests(), 0
+        try:
+            while data := connection.recv(65536):
+                self.came += data
+                read.feed(data)
+                due = read.messages if self.at_once else read.whole
+                while answered < len(due):
+                    answered += 1
+                    sent, ends = self.answer
+                    connection.sendall(sent)
+                    if ends:
+                        connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    upstream = Upstream()
+    yield upstream
+    upstream.stop()
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[RunningProxy]:
+    settings = yaml.safe_load(CONFIG)
+    settings["upstreams"]["app"]["endpoints"] = [upstream.url]
+    proxy = RunningProxy(tmp_path_factory.mktemp("proxy"), settings)
+    yield proxy
+    proxy.stop()
+
+
+def asked(proxy: RunningProxy, sent: bytes, answers: int) -> tuple[bytes, bool]:
+    """What came back, up to that many final answers or the end; and whether it ended."""
+    seen, came = Responses(), b""
+    with socket.create_connection(("127.0.0.1", proxy.outbound), TIMEOUT) as client:
+        client.sendall(sent)
+        while not answers or sum(one.whole for one in seen.final) < answers:
+            try:
+                data = client.recv(65536)
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                return came, True
+            came += data
+            seen.feed(data)
+    return came, False
+
+
+def check_request(proxy: RunningProxy, upstream: Upstream, row: Row) -> None:
+    upstream.came = b""
+    if isinstance(row.becomes, str):
+        kept = row.becomes.endswith("egress-denied")
+        came, ended = asked(proxy, row.sent, 1 if kept else 0)
+        test_responses.check_answer(came, row.becomes)
+        assert ended is not kept
+        read = Requests()
+        read.feed(upstream.came)
+        assert not read.whole
+    else:
+        expected = Requests()
+        expected.feed(row.becomes)
+        count = len(expected.whole)
+        came, ended = asked(proxy, row.sent, 0 if row.closes else count)
+        assert came.count(b" 200 OK\r\n") == count
+        assert without_own(upstream.came, count) == row.becomes
+
+
+def test_requests_over_sockets(proxy: RunningProxy, upstream: Upstream) -> None:
+    for row in ROWS:
+        try:
+            check_request(proxy, upstream, row)
+        except (AssertionError, OSError) as error:
+            pytest.fail(f"{row}: {error!r}; upstream: {upstream.came!r}")
+    proxy.assert_sound()
+
+
+def check_response(proxy: RunningProxy, upstream: Upstream, row: Answer) -> None:
+    upstream.answer, upstream.at_once = (row.sent, row.ends), b"\r\n\r\nab" in row.asked
+    to_end = isinstance(row.becomes, Cut) or row.asked.startswith(b"HEAD") or row.closes
+    sent = row.asked
+    if row.asked.startswith(b"HEAD"):
+        # Nothing would tell where the answer to a HEAD ends but the connection's end.
+        sent = sent[:-2] + b"Connection: close\r\n\r\n"
+    came, ended = asked(proxy, sent, 0 if to_end else 1)
+    came = OWN.sub(b"", came)
+    if isinstance(row.becomes, Cut):
+        assert came == row.becomes.came
+        assert ended
+    elif isinstance(row.becomes, str):
+        test_responses.check_answer(came, row.becomes)
+    elif row.asked.startswith(b"HEAD"):
+        assert came == row.becomes[:-2] + b"Connection: close\r\n\r\n"
+    else:
+        assert test_responses.read(came) == test_responses.read(row.becomes)
+
+
+def test_responses_over_sockets(proxy: RunningProxy, upstream: Upstream) -> None:
+    for row in ANSWERS:
+        try:
+            check_response(proxy, upstream, row)
+        except (AssertionError, OSError) as error:
+            pytest.fail(f"{row.name}, {row.sent[:300]!r}: {error!r}")
+    proxy.assert_sound()
