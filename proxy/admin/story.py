@@ -190,7 +190,8 @@ def _anchor(one: Document) -> str:
         return str(one["reason"])
     if _under_way(one) or one["trouble"] == ["slow"]:
         return "latency-went-up"
-    if _refused(one):
-        return "retries-do-not-help"
+    refused = _refused(one)
+    if refused:
+        return refused if refused in _DECIDED else "retries-do-not-help"
     failures = [a["failure"] for a in one["attempts"] if "failure" in a]
     return str(failures[-1]) if failures else ""

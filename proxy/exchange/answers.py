@@ -6,6 +6,7 @@ from proxy.errors import BadRequest, Draining, ProxyError
 from proxy.exchange.attempt import Attempt
 from proxy.http.problem import PROBLEM_TYPE, answer_head, problem_body
 from proxy.policies.fallback import FallbackResponse
+from proxy.policies.retry import StopReason
 
 if TYPE_CHECKING:
     from proxy.exchange.exchange import Exchange
@@ -53,6 +54,20 @@ def refusal_answer(gate: "ListenerGate", error: ProxyError, request_id: str) -> 
     )
     fields = _fields(gate, request_id, error)
     return answer_head(error.status, fields, len(body), close=True, date=gate.date()) + body
+
+
+def retried_status(exchange: "Exchange", attempt: Attempt) -> bytes:
+    """Proxy-Status of an upstream's response that took several attempts, `attempt` the last.
+
+    Where something but the number of attempts kept it from being tried once more, it says what.
+    """
+    status, made = exchange.gate.proxy_status, len(exchange.attempts)
+    if exchange.retry_refused in _PLAIN_ENDS:
+        return status.value(attempts=made)
+    return status.refused(made, attempt.endpoint, exchange.retry_refused)
+
+
+_PLAIN_ENDS = ("", StopReason.ATTEMPTS.value, StopReason.CONDITION.value)
 
 
 def describe_attempt(attempt: Attempt) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from proxy.errors import ClientGone, ProxyError, UpstreamTruncated
+from proxy.exchange.answers import retried_status
 from proxy.exchange.attempt import Attempt
 from proxy.http.response import ResponseHead
 from proxy.wire.flow import JOINED_BYTES
@@ -43,7 +44,7 @@ class Relay:
         framing = self._framing(head)
         status_field = exchange.status_field
         if not status_field and len(exchange.attempts) > 1:
-            status_field = exchange.gate.proxy_status.value(attempts=len(exchange.attempts))
+            status_field = retried_status(exchange, attempt)
         if attempt.ended and exchange.downstream.receiving:
             exchange.keep_alive = False  # an early answer: the rest of the request is not read
         own = exchange.gate.response_fields(exchange, status_field)

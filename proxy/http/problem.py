@@ -54,7 +54,8 @@ class ProxyStatus:
     """Values of Proxy-Status (RFC 9209) in the name of one service.
 
     The service is the intermediary's identity: a token where it can be one, else a string
-    (RFC 9651 sections 3.3.3 and 3.3.4). `attempts` and `fallback` are parameters of our own.
+    (RFC 9651 sections 3.3.3 and 3.3.4). `attempts`, `retry-refused` and `fallback` are parameters
+    of our own.
     """
 
     __slots__ = ("_failures", "service")
@@ -89,6 +90,15 @@ class ProxyStatus:
         if received_status is not None:
             value += b"; received-status=%d" % received_status
         return value + b"; fallback" if fallback else value
+
+    def refused(self, attempts: int, next_hop: str, why: str) -> bytes:
+        """Of an upstream's bad answer that something kept from being tried again.
+
+        `next_hop`: the endpoint that gave it; `why`: a word such as ``circuit-open``.
+        """
+        value = self.value(attempts=attempts)
+        hop = next_hop.encode("ascii", "replace").replace(b'"', b"?").replace(b"\\", b"?")
+        return value + b'; next-hop="%b"; retry-refused=%b' % (hop, why.encode("ascii"))
 
     def _failure(self, error: ProxyError) -> bytes:
         key = (error.reason, error.proxy_error)

@@ -16,7 +16,7 @@ from proxy.top.picture import picture
 from proxy.top.watcher import look_once
 
 IMAGE = Path(__file__).resolve().parents[2] / "docs" / "images" / "top.svg"
-WIDTH, HEIGHT = 106, 34
+WIDTH, HEIGHT = 106, 41
 SECONDS = 10
 
 _FONTS = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)

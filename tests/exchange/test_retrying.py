@@ -195,6 +195,16 @@ def test_an_open_breaker(two):
     assert (refused.reason, refused.get("retry-after")) == ("circuit-open", "30")
 
 
+def test_a_bad_answer_says_what_kept_it_from_another_try(two):
+    stage = two(more="circuit_breaker: {minimum_calls: 2, window: {size: 2}}")
+    client = stage.ask(request())
+    stage.accept().send(response(503, b"", "Connection: close"))
+    second = attempt(stage)
+    second.answer(503)
+    where = f'next-hop="{second.endpoint.label}"; retry-refused=circuit-open'
+    assert client.answer().get("proxy-status") == f"stage; attempts=2; {where}"
+
+
 def test_a_breaker_that_opens_during_the_wait(two):
     stage = two(more="circuit_breaker: {minimum_calls: 2, window: {size: 2}}")
     client = stage.ask(request())

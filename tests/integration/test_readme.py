@@ -3,21 +3,17 @@
 Ports are those of this run; ``...`` in the README stands for what differs from run to run.
 """
 
-import os
-import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import yaml
-from documents.blocks import ROOT, blocks, commands, pattern
+from documents.blocks import ROOT, blocks, commands
 from integration.ports import free_port
 from integration.running_proxy import RunningProxy, eventually
 from integration.settings import Settings, merged
+from integration.shell import Shell, assert_shown, ports_of
 
 README = ROOT / "README.md"
 COMMANDS = [command for block in blocks(README, "console") for command in commands(block)]
@@ -28,34 +24,8 @@ RUN = "resilience-proxy run --config proxy.yaml"
 class Terminal:
     """A shell in the directory of the README's `proxy.yaml`, and the proxy that runs by it."""
 
-    directory: Path
+    shell: Shell
     proxy: RunningProxy
-
-    def here(self, text: str) -> str:
-        """The README's words with this run's ports."""
-        for told, port in (
-            ("7070", self.proxy.outbound),
-            ("7071", self.proxy.inbound),
-            ("7072", self.proxy.admin),
-        ):
-            text = re.sub(rf"\b{told}\b", str(port), text)
-        return text
-
-    def type(self, command: str) -> str:
-        line = f'resilience-proxy() {{ "{sys.executable}" -m proxy "$@"; }}\n{self.here(command)}'
-        environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-        environment.pop("INVENTORY_URL", None)
-        done = subprocess.run(
-            ["bash", "-c", line],
-            cwd=self.directory,
-            env=environment | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
-        assert done.returncode == 0, done.stderr
-        assert not done.stderr
-        return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +38,7 @@ def terminal(
     breakers = {"default": {"circuit_breaker": {"mode": "enforce"}}}
     proxy = module_proxy(merged(settings, {"upstreams": nobody, "policies": breakers}))
     directory = tmp_path_factory.mktemp("readme")
-    terminal = Terminal(directory, proxy)
+    terminal = Terminal(Shell(directory, ports_of(proxy)), proxy)
     # Only the ports of this run are put in, so that lines and columns stay the README's.
     (directory / "proxy.yaml").write_text(block.text)
     return terminal
@@ -79,24 +49,19 @@ def test_the_terminal_shows_what_the_readme_says(terminal: Terminal) -> None:
     has_curl = shutil.which("curl") is not None
     for command in COMMANDS:
         if command.text == RUN:
-            banner = terminal.here(command.output).replace("0.0.0.0", "127.0.0.1")
+            banner = terminal.shell.here(command.output).replace("0.0.0.0", "127.0.0.1")
             banner = banner.replace("proxy.yaml", str(terminal.proxy.file))
             eventually(lambda banner=banner: banner in terminal.proxy.errors)
         elif "curl" not in command.text:
             # `check` and `explain` know nothing of the running proxy: their ports are the file's.
-            _compare(terminal.type(command.text), command.output)
+            assert_shown(terminal.shell.type(command.text), command.output)
         elif has_curl:
-            _compare(terminal.type(command.text), terminal.here(command.output))
+            assert_shown(terminal.shell.type(command.text), terminal.shell.here(command.output))
     if not has_curl:
         pytest.skip("curl is not installed: its commands were left out")
 
 
-def _compare(printed: str, shown: str) -> None:
-    printed = "\n".join(line.rstrip() for line in printed.splitlines())
-    assert pattern(shown).fullmatch(printed), f"{printed}\n--- is not ---\n{shown}"
-
-
 def test_the_proxy_can_be_drained(terminal: Terminal) -> None:
-    assert "drained: nothing lost" in terminal.type(
+    assert "drained: nothing lost" in terminal.shell.type(
         "resilience-proxy drain --admin http://127.0.0.1:7072"
     )

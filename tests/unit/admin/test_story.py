@@ -157,6 +157,10 @@ def test_what_never_became_a_request():
             {"status": 503, "attempts": [attempt(retry={"allowed": False, "why": "attempts"})]},
             "retries-do-not-help",
         ),
+        (
+            {"status": 503, "attempts": [attempt(retry={"allowed": False, "why": "circuit-open"})]},
+            "circuit-open",
+        ),
         ({"attempts": [attempt(failure="upstream-reset")]}, "upstream-reset"),
     ],
 )

@@ -135,6 +135,13 @@ def test_fallbacks_are_marked() -> None:
     )
 
 
+def test_a_retry_that_was_refused_is_told_with_the_endpoint() -> None:
+    assert ProxyStatus("orders").refused(2, "[::1]:80", "circuit-open") == (
+        b'orders; attempts=2; next-hop="[::1]:80"; retry-refused=circuit-open'
+    )
+    assert b'next-hop="a?b?"' in ProxyStatus("orders").refused(2, 'a"b\\', "budget")
+
+
 def test_nothing_to_say_is_no_field() -> None:
     assert ProxyStatus("orders").value(attempts=1) == b""
 
