@@ -19,6 +19,7 @@ from proxy.units import UnitError, parse_duration
 
 if TYPE_CHECKING:
     from proxy.config import Loaded
+    from proxy.config.model import Address
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -150,6 +151,27 @@ def _inject(options: argparse.Namespace) -> int:
     return command_line.inject(options)
 
 
+def _webhook(options: argparse.Namespace) -> int:
+    from proxy import webhook_server
+    from proxy.config.model import ListenerTls
+    from proxy.kubernetes import command_line
+
+    tls = ListenerTls(str(options.tls_cert), str(options.tls_key))
+    settings = command_line.settings_of(options)
+    return webhook_server.run(
+        webhook_server.Options(options.address, tls, options.drain_delay, settings)
+    )
+
+
+def _address(text: str) -> "Address":
+    from proxy.config.names import AddressKind
+
+    try:
+        return AddressKind().parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _schema(options: argparse.Namespace) -> int:
     from proxy.config import json_schema
 
@@ -198,6 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_ready(commands)
     _add_top(commands)
     _add_inject(commands)
+    _add_webhook(commands)
     _add_schema(commands)
     return parser
 
@@ -363,6 +386,36 @@ def _add_inject(commands: "_Commands") -> None:
         "pod is passed through. Twice is the same as once.",
     )
     command_line.file_argument(command)
+    command_line.add_settings(command)
+
+
+def _add_webhook(commands: "_Commands") -> None:
+    from proxy.kubernetes import command_line
+
+    command = _add(
+        commands,
+        "webhook",
+        _webhook,
+        "serve the Kubernetes admission webhook that adds the sidecar to pods",
+        "POST /inject takes an AdmissionReview; /health/live, /health/ready and /metrics are "
+        "there too. Certificates are loaded again when the files change.",
+    )
+    command.add_argument("--tls-cert", metavar="FILE", type=Path, required=True, help="PEM")
+    command.add_argument("--tls-key", metavar="FILE", type=Path, required=True, help="PEM")
+    command.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        type=_address,
+        default="0.0.0.0:8443",
+        help="where to listen (default: %(default)s)",
+    )
+    command.add_argument(
+        "--drain-delay",
+        metavar="TIME",
+        type=_duration,
+        default=5.0,
+        help="how long it still answers after SIGTERM (default: 5s)",
+    )
     command_line.add_settings(command)
 
 

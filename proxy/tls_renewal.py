@@ -22,7 +22,7 @@ class TlsRenewal:
     def __init__(
         self,
         listeners: Iterable[ListenerContext],
-        upstreams: Upstreams,
+        upstreams: Upstreams | None = None,
         *,
         interval: float = INTERVAL,
     ) -> None:
@@ -30,7 +30,8 @@ class TlsRenewal:
         self._renewals: list[Callable[[], Coroutine[Any, Any, None]]] = [
             partial(asyncio.to_thread, listener.renew) for listener in listeners
         ]
-        self._renewals.append(upstreams.renew_tls)
+        if upstreams is not None:
+            self._renewals.append(upstreams.renew_tls)
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
 

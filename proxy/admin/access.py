@@ -20,6 +20,7 @@ _READING = (hdrs.METH_GET, hdrs.METH_HEAD)
 PUBLIC = {
     "/health/live": RemoteAccess.HEALTH,
     "/health/ready": RemoteAccess.HEALTH,
+    "/health/inbound-drained": RemoteAccess.HEALTH,  # the kubelet asks, from outside of the pod
     "/metrics": RemoteAccess.METRICS,
 }
 """Paths as routes write them, not as requests do: only what the router has matched counts."""

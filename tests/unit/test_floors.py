@@ -32,6 +32,7 @@ FLOORS = {
     "lifecycle": 8,
     "reload": 8,
     "tls_renewal": 8,
+    "webhook_server": 8,
     "demo": 8,
     "top": 8,
 }

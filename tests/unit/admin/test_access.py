@@ -31,7 +31,12 @@ def allow(admin: Admin, *remote: RemoteAccess) -> None:
     admin.gateway.config = Config("orders", admin=AdminConfig(remote=frozenset(remote)))
 
 
-HEALTH = [("GET", "/health/live"), ("GET", "/health/ready"), ("HEAD", "/health/live")]
+HEALTH = [
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("GET", "/health/inbound-drained"),
+    ("HEAD", "/health/live"),
+]
 METRICS = [("GET", "/metrics")]
 READ = [("GET", "/"), ("GET", "/status"), ("HEAD", "/config"), ("GET", "/circuit-breakers")]
 CHANGE = [

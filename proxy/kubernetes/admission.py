@@ -1,0 +1,137 @@
+"""AdmissionReview v1: the API server asks about a pod that is about to be made, and gets a patch.
+
+A pod that is to have a sidecar and cannot is refused with the reason, never let in without one: who
+asked for it would find out only when it is missed. Nothing else happens (`sideEffects: None`), so
+a dry run is a review like any other.
+"""
+
+import json
+from base64 import b64encode
+from copy import deepcopy
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from proxy.kubernetes.json_patch import diff
+from proxy.kubernetes.pod import Unsuitable
+from proxy.kubernetes.pod import inject as inject_pod
+from proxy.kubernetes.settings import InvalidSetting, Settings
+from proxy.kubernetes.shape import Malformed, text_of
+from proxy.kubernetes.sidecar import Object
+
+API_VERSION = "admission.k8s.io/v1"
+KIND = "AdmissionReview"
+
+MIRROR = "kubernetes.io/config.mirror"
+"""An annotation of pods that a kubelet runs by itself; what is asked about is only their image."""
+
+_MAX_WARNING = 256
+"""Characters that kubectl shows of one."""
+
+
+class NoReview(Exception):
+    """What was sent is no AdmissionReview; the text says what is wrong."""
+
+
+class Result(Enum):
+    """What became of a review: a label of the metric."""
+
+    INJECTED = "injected"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`document` is the AdmissionReview to send back; `pod` and `reason` are for the log."""
+
+    document: Object
+    result: Result
+    pod: str
+    reason: str | None
+
+
+def review(body: bytes, settings: Settings) -> Answer:
+    """Answer an AdmissionReview. Raises NoReview."""
+    try:
+        return _answer(_request_of(json.loads(body)), settings)
+    except ValueError as error:
+        raise NoReview(f"the body is no JSON: {error}") from None
+    except RecursionError:
+        raise NoReview("the body is nested too deeply") from None
+
+
+def _answer(request: Object, settings: Settings) -> Answer:
+    uid = text_of(request, "uid")
+    if not uid:
+        raise NoReview("request.uid is missing")
+    name = _name_of(request)
+    pod = request.get("object")
+    if not _is_new_pod(request) or not isinstance(pod, dict):
+        return Answer(_response(uid), Result.UNCHANGED, name, "it is no new pod")
+    after = deepcopy(pod)
+    try:
+        done = inject_pod(after, settings)
+    except (Malformed, InvalidSetting, Unsuitable) as error:
+        return Answer(_refusal(uid, str(error)), Result.REFUSED, name, str(error))
+    warnings = [f"resilience-proxy: {text}"[:_MAX_WARNING] for text in done.warnings]
+    operations = list(diff(pod, after))
+    result = Result.INJECTED if operations else Result.UNCHANGED
+    return Answer(_response(uid, warnings, operations), result, name, done.skipped)
+
+
+def _request_of(document: Any) -> Object:
+    if not isinstance(document, dict):
+        raise NoReview("the body is no object")
+    kind, version = document.get("kind"), document.get("apiVersion")
+    if kind != KIND or version != API_VERSION:
+        raise NoReview(f"it is a {kind} of {version}, and not an {KIND} of {API_VERSION}")
+    request = document.get("request")
+    if not isinstance(request, dict):
+        raise NoReview("request is missing, or no object")
+    return request
+
+
+def _is_new_pod(request: Object) -> bool:
+    """Not an update (a pod's containers cannot change), no subresource, and none of a kubelet's."""
+    kind = request.get("kind")
+    if not isinstance(kind, dict) or (kind.get("group"), kind.get("kind")) != ("", "Pod"):
+        return False
+    if request.get("operation") != "CREATE" or request.get("subResource"):
+        return False
+    pod = request.get("object")
+    metadata = pod.get("metadata") if isinstance(pod, dict) else None
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    return not (isinstance(annotations, dict) and MIRROR in annotations)
+
+
+def _name_of(request: Object) -> str:
+    """``shop/orders-7d4f-``: a pod of a workload has no more than the beginning of a name yet."""
+    pod = request.get("object")
+    metadata = pod.get("metadata") if isinstance(pod, dict) else None
+    name = text_of(request, "name")
+    if not name and isinstance(metadata, dict):
+        name = text_of(metadata, "name") or text_of(metadata, "generateName")
+    return f"{text_of(request, 'namespace')}/{name}"
+
+
+def _response(
+    uid: str, warnings: list[str] | None = None, operations: list[Object] | None = None
+) -> Object:
+    response: Object = {"uid": uid, "allowed": True}
+    if warnings:
+        response["warnings"] = warnings
+    if operations:
+        patch = json.dumps(operations, separators=(",", ":")).encode()
+        response |= {"patchType": "JSONPatch", "patch": b64encode(patch).decode("ascii")}
+    return {"apiVersion": API_VERSION, "kind": KIND, "response": response}
+
+
+def _refusal(uid: str, reason: str) -> Object:
+    message = (
+        f"no sidecar can be given to this pod: {reason}. Mend that, or let it go without one by "
+        "the annotation resilience-proxy/inject: disabled"
+    )
+    status = {"code": 422, "reason": "Invalid", "message": message}
+    response = {"uid": uid, "allowed": False, "status": status}
+    return {"apiVersion": API_VERSION, "kind": KIND, "response": response}

@@ -1,0 +1,99 @@
+"""`webhook`: the admission webhook as a process, served over TLS until it is told to end.
+
+SIGTERM ──▶ not ready, still answering for `delay` seconds: the API server hears of it late
+        ──▶ no more connections, what is under way is answered, exit. A second signal: at once.
+"""
+
+import asyncio
+import signal
+import sys
+from dataclasses import dataclass
+
+import uvloop
+from aiohttp import web
+
+from proxy.admin.problems import problems
+from proxy.config.model import Address, ListenerTls, LogFormat
+from proxy.kubernetes.settings import Settings
+from proxy.kubernetes.webhook import Webhook
+from proxy.telemetry import events
+from proxy.telemetry.line_writer import LineWriter, descriptor_of
+from proxy.tls_renewal import TlsRenewal
+from proxy.wire.tls import ListenerContext, UnusableTls
+
+_GRACE = 5.0
+"""Seconds that reviews under way are given at the end; each takes milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`delay`: seconds that it still answers after a signal."""
+
+    address: Address
+    tls: ListenerTls
+    delay: float
+    settings: Settings
+
+
+def run(options: Options) -> int:
+    """Serve until told to end. The exit status: 0, 1 for no address, 2 for unusable TLS files."""
+    log = LineWriter(descriptor_of(sys.stderr))
+    handler = events.install(log, LogFormat.JSON)
+    try:
+        tls = ListenerContext("--tls-cert", options.tls)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_Server(options, tls, log).serve())
+    except UnusableTls as error:
+        print(f"resilience-proxy: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        reason = error.strerror or str(error)
+        print(f"resilience-proxy: cannot listen on {options.address}: {reason}", file=sys.stderr)
+        return 1
+    finally:
+        events.uninstall(handler)
+    return 0
+
+
+class _Server:
+    def __init__(self, options: Options, tls: ListenerContext, log: LineWriter) -> None:
+        self._options = options
+        self._tls = tls
+        self._log = log
+        self._ending = asyncio.Event()
+        self._at_once = asyncio.Event()
+
+    async def serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        app = Webhook(self._options.settings, lambda: not self._ending.is_set()).application()
+        app.middlewares.append(problems)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_GRACE)
+        renewal = TlsRenewal([self._tls])
+        try:
+            await runner.setup()
+            address = self._options.address
+            site = web.TCPSite(
+                runner, address.host, address.port, ssl_context=self._tls.context, backlog=1024
+            )
+            await site.start()
+            renewal.start()
+            host, port = runner.addresses[0][:2]
+            self._log.write(f"resilience-proxy webhook is serving {Address(host, port)}\n".encode())
+            await self._ending.wait()
+            await self._pause(self._options.delay)
+        finally:
+            await renewal.stop()
+            await runner.cleanup()
+
+    def _on_signal(self) -> None:
+        (self._at_once if self._ending.is_set() else self._ending).set()
+
+    async def _pause(self, seconds: float) -> None:
+        """That long, unless a second signal comes."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._at_once.wait()
+        except TimeoutError:
+            return

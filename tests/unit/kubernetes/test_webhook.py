@@ -1,0 +1,92 @@
+"""The webhook's endpoints."""
+
+import io
+import json
+
+import pytest
+from unit.kubernetes.reviews import annotated, review
+
+from proxy.admin.problems import problems
+from proxy.kubernetes import webhook
+from proxy.kubernetes.settings import Settings
+
+
+class Bench:
+    ready = True
+
+    def __init__(self):
+        self.webhook = webhook.Webhook(Settings(), lambda: self.ready)
+        self.application = self.webhook.application()
+        self.application.middlewares.append(problems)
+
+    def count(self, result):
+        return self.webhook.registry.get_sample_value(
+            "proxy_webhook_reviews_total", {"result": result}
+        )
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+@pytest.fixture
+async def client(bench, aiohttp_client):
+    return await aiohttp_client(bench.application)
+
+
+async def test_a_review_is_answered_and_counted(bench, client):
+    answer = await client.post("/inject", json=review())
+    assert answer.status == 200
+    assert answer.content_type == "application/json"
+    assert (await answer.json())["response"]["allowed"] is True
+    await client.post("/inject", json=review(annotated(inject="disabled")))
+    await client.post("/inject", json=review(annotated(legacy="x")))
+    await client.post("/inject", data=b"{}")
+    counts = [bench.count(r) for r in ("injected", "unchanged", "refused", "malformed")]
+    assert counts == [1, 1, 1, 1]
+
+
+async def test_what_is_no_review_is_a_problem(client):
+    answer = await client.post("/inject", data=b"hello")
+    assert answer.status == 400
+    assert answer.content_type == "application/problem+json"
+    assert "no JSON" in (await answer.json())["detail"]
+
+
+async def test_too_much_is_a_problem(client):
+    answer = await client.post("/inject", data=io.BytesIO(b" " * (webhook.MAX_BODY + 1)))
+    assert answer.status == 413
+    assert (await answer.json())["status"] == 413
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/inject", 405), ("POST", "/", 405), ("GET", "/status", 404), ("GET", "/", 200)],
+)
+async def test_other_endpoints(client, method, path, status):
+    assert (await client.request(method, path)).status == status
+
+
+async def test_health(bench, client):
+    assert (await client.get("/health/live")).status == 200
+    assert (await client.get("/health/ready")).status == 200
+    bench.ready = False
+    assert (await client.get("/health/ready")).status == 503
+    assert (await client.get("/health/live")).status == 200
+
+
+async def test_metrics(client):
+    text = await (await client.get("/metrics")).text()
+    assert 'proxy_webhook_reviews_total{result="refused"} 0.0' in text
+    assert "proxy_webhook_review_duration_seconds_bucket" in text
+    assert "proxy_build_info" in text
+
+
+async def test_a_bug_is_no_answer(client, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(webhook, "review", fail)
+    answer = await client.post("/inject", data=json.dumps(review()))
+    assert answer.status == 500, "the API server goes by failurePolicy then"
