@@ -30,6 +30,7 @@ from proxy.telemetry.history import History
 from proxy.telemetry.line_writer import LineWriter, descriptor_of
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.records import Records
+from proxy.telemetry.tracing import CannotExport, Tracing, check_exporter
 from proxy.tls_renewal import TlsRenewal
 from proxy.upstream.registry import Upstreams
 from proxy.wire.acceptor import Acceptor
@@ -50,19 +51,20 @@ class CannotListen(Exception):
 
 def run(loaded: Loaded, config_path: Path | None) -> int:
     """Serve until told to end. The exit status: 0, 3 for a drain that cut, 1 for no address,
-    2 for certificates or keys of a listener that cannot be used.
+    2 for certificates or keys of a listener, or an exporter of spans, that cannot be used.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     _raise_file_limit(loaded.config)
     log = LineWriter(descriptor_of(sys.stderr))
     handler = events.install(log, loaded.config.access_log.format)
     try:
+        check_exporter(loaded.config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(loaded, config_path, log, handler))
     except CannotListen as error:
         print(f"resilience-proxy: {error}", file=sys.stderr)
         return 1
-    except UnusableTls as error:
+    except (UnusableTls, CannotExport) as error:
         print(f"resilience-proxy: {error}", file=sys.stderr)
         return 2
     finally:
@@ -92,6 +94,7 @@ class _Proxy:
         self._access = LineWriter(descriptor_of(sys.stdout))
         self._recorder = FlightRecorder(config)
         self._breaker_history = BreakerHistory()
+        self._tracing = Tracing(events_handler.write_line)
         self._upstreams = Upstreams(config.upstreams, UpstreamConnection)
         self._gateway = Gateway(
             config,
@@ -102,7 +105,8 @@ class _Proxy:
             observers=self._observers(config),
         )
         self._lifecycle = Lifecycle(self._gateway, config.drain, loaded.filename)
-        registry = registry_of(self._gateway, self._lifecycle, (self._access, self._log))
+        logs = (self._access, self._log)
+        registry = registry_of(self._gateway, self._lifecycle, logs, self._tracing)
         self._reloader = Reloader(loaded, path, self._lifecycle, self._adopt)
         self._history = History(self._gateway)
         records = Records(self._recorder, self._history, self._breaker_history)
@@ -125,10 +129,11 @@ class _Proxy:
     ) -> None:
         events.breaker_transition(breaker, left, entered, now)
         self._breaker_history.record(breaker, left, entered, now)
+        self._tracing.changes.note(breaker, left, entered, now)
 
     def _observers(self, config: Config) -> list[Observer]:
         log = AccessLog(config.access_log, random.random, self._access)
-        return [log.record, self._recorder.record]
+        return [log.record, self._recorder.record, *self._tracing.observers(config)]
 
     def _adopt(self, config: Config) -> None:
         """Swap another configuration in. Within one step of the loop: nobody sees half of it."""
@@ -223,6 +228,7 @@ class _Proxy:
             for connection in tuple(gate.connections):
                 connection.close_idle()
         await self._until_flushed()
+        await self._tracing.close(0.0 if self._lifecycle.at_once else _FLUSH_SECONDS)
         self._upstreams.close()
         await self._upstreams.wait_closed()
         await self._admin.stop()

@@ -22,6 +22,7 @@ from proxy.config.model import Config, Listener, ListenerTls
 from proxy.config.problems import ConfigError
 from proxy.lifecycle import Lifecycle
 from proxy.telemetry import events
+from proxy.telemetry.tracing import CannotExport, check_exporter
 from proxy.wire.tls import ListenerContext, UnusableTls
 
 INTERVAL = 0.5
@@ -95,7 +96,7 @@ class Reloader:
             loaded = await asyncio.to_thread(_read, self._path, self._running)
         except ConfigError as error:
             return Reload(tuple(map(str, error.problems)), Rejection.INVALID)
-        except UnusableTls as error:
+        except (UnusableTls, CannotExport) as error:
             return Reload((str(error),), Rejection.INVALID)
         fixed = tuple(_fixed(self._running, loaded))
         if fixed:
@@ -143,6 +144,7 @@ def _read(path: Path, running: Config) -> Loaded:
         tls = loaded.config.listeners.of(listener).tls
         if tls is not None and tls != running.listeners.of(listener).tls:
             ListenerContext(f"listeners.{listener.value}.tls", tls)
+    check_exporter(loaded.config)
     return loaded
 
 

@@ -9,7 +9,6 @@ from proxy.config.model import (
     Listener,
     PolicyConfig,
     RouteConfig,
-    TraceExporter,
 )
 from proxy.config.problems import Mark, Path, Problems, format_path
 from proxy.config.reachability import covers
@@ -68,7 +67,6 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
     _warn_unused(config, given, problems)
     _warn_loops(config, given, problems)
     _warn_open_proxy(config, given, problems)
-    _warn_exporter(config, given, problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,14 +266,3 @@ def _own_addresses(config: Config) -> Iterator[tuple[str, Address]]:
     yield Listener.OUTBOUND.value, config.listeners.outbound.address
     yield Listener.INBOUND.value, config.listeners.inbound.address
     yield "admin", config.admin.address
-
-
-def _warn_exporter(config: Config, given: Given, problems: Problems) -> None:
-    """A value that is valid, and that this version does nothing with."""
-    path: Path = ("tracing", "exporter")
-    if config.tracing.exporter is not TraceExporter.NONE and path in given:
-        problems.warning(
-            given[path],
-            path,
-            "this version exports no spans; trace headers are continued and sent all the same",
-        )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 from proxy.config.kinds import JsonSchema, Kind, Text
 from proxy.config.model import APP_UPSTREAM, Config, UpstreamConfig
@@ -78,8 +79,18 @@ def _record_of(kind: Kind[Any]) -> Record[Any] | None:
 
 
 def default_service(environ: Mapping[str, str]) -> str:
-    """``OTEL_SERVICE_NAME``, else the host's name; what no name may hold becomes an underscore."""
-    name = environ.get("OTEL_SERVICE_NAME") or os.uname().nodename or "resilience-proxy"
+    """``OTEL_SERVICE_NAME``, else ``service.name`` of ``OTEL_RESOURCE_ATTRIBUTES``, else the host's
+    name; what no name may hold becomes an underscore.
+    """
+    attributes = environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
+    pairs = (attribute.partition("=") for attribute in attributes)
+    of_resource = {key.strip(): unquote(value.strip()) for key, _, value in pairs}
+    name = (
+        environ.get("OTEL_SERVICE_NAME")
+        or of_resource.get("service.name")
+        or os.uname().nodename
+        or "resilience-proxy"
+    )
     return "".join(c if " " <= c <= "~" and c not in '"\\' else "_" for c in name)[:128]
 
 

@@ -11,6 +11,7 @@ from proxy.config.cursor import Cursor, Reading, Reported
 from proxy.config.document import Unreadable, parse, place_of
 from proxy.config.keys import CONFIG, default_app, default_service, sections
 from proxy.config.model import Config
+from proxy.config.otel_environment import apply_environment
 from proxy.config.problems import ConfigError, Mark, Problem, Problems
 from proxy.config.sources import Sources
 from proxy.file_watch import FileWatch
@@ -87,8 +88,11 @@ def _load(text: str, filename: str, environ: Mapping[str, str], *, embedded: boo
     if not problems.any_below("listeners", "admin"):
         check_addresses(config, reading.given, problems)
     problems.raise_errors()
+    # The embedded default was written by nobody: the environment comes before all of it.
+    written = {} if embedded else reading.given
+    config, variables = apply_environment(config, written, environ, problems)
     warn(config, reading.given, problems)
-    sources = Sources(None if embedded else filename, reading.given, config)
+    sources = Sources(None if embedded else filename, reading.given, config, variables)
     return Loaded(config, problems.sorted(), sources, None if embedded else filename)
 
 

@@ -167,8 +167,16 @@ TRACING = Record(
             ListOf(Choice(Propagation), "tracecontext, baggage, b3 and b3multi"),
             "Formats of trace headers; the order is precedence when reading, all are written.",
         ),
-        "sample": Field(Ratio(), "Share of new traces to sample; a caller's decision is kept."),
-        "exporter": Field(Choice(TraceExporter), "otlp: the OTEL_EXPORTER_OTLP_* variables apply."),
+        "sample": Field(
+            Ratio(),
+            "Share of new traces to sample; a caller's decision is kept. Left out: "
+            "$OTEL_TRACES_SAMPLER.",
+        ),
+        "exporter": Field(
+            Choice(TraceExporter),
+            "Where spans go. otlp: the OTEL_EXPORTER_OTLP_* variables apply; console: standard "
+            "error. Left out: $OTEL_TRACES_EXPORTER. See tracing.md.",
+        ),
     },
 )
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from proxy.config.model import Config, RouteConfig
@@ -28,16 +29,26 @@ class Setting:
 
 
 class Sources:
-    """Of one loaded file; `filename` None is the embedded default, all of it built in."""
+    """Of one loaded file; `filename` None is the embedded default, all of it built in.
 
-    def __init__(self, filename: str | None, given: Mapping[Path, Mark], config: Config) -> None:
+    `variables`: the values that came from the environment instead, by the variable's name.
+    """
+
+    def __init__(
+        self,
+        filename: str | None,
+        given: Mapping[Path, Mark],
+        config: Config,
+        variables: Mapping[Path, str] = MappingProxyType({}),
+    ) -> None:
         self._filename = filename
         self._given = given
+        self._variables = variables
         self._indices = {route.name: index for index, route in enumerate(config.routes)}
 
     def of(self, path: Path) -> str:
-        """``file:line`` of the key at this path, or that it is a built-in default."""
-        return self.place(path) or BUILT_IN
+        """``file:line`` of the key at this path, a variable, or that it is a built-in default."""
+        return self._variables.get(path) or self.place(path) or BUILT_IN
 
     def place(self, path: Path) -> str | None:
         """``file:line`` of the key at this path, None where the file does not give it."""

@@ -8,6 +8,7 @@ comes out as one line each, JSON or text, on standard error. An event's particul
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from proxy.config.model import LogFormat
@@ -90,6 +91,11 @@ class EventHandler(logging.Handler):
     def use(self, log_format: LogFormat) -> None:
         """The format from the next line on."""
         self.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
+
+    def write_line(self, line: bytes) -> None:
+        """A line that is no event, its newline included. From any thread, as events are."""
+        with self.lock or nullcontext():
+            self._writer.write(line)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -7,6 +7,7 @@ labels of their own as long as `Bindings.labels` has them; the rest are summed u
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -23,17 +24,23 @@ from proxy.clock import Clock
 from proxy.exchange.binding import OTHER, BreakerEntry
 from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
 from proxy.policies.circuit_breaker import BreakerState
+from proxy.telemetry.exemplars import Exemplars
 from proxy.telemetry.observed import Gateway, Lifecycle, Log
+from proxy.telemetry.tracing import Tracing
 
 _BUCKET_LABELS = (*(str(bound) for bound in DURATION_BUCKETS), "+Inf")
 
 
 def registry_of(
-    gateway: Gateway, lifecycle: Lifecycle, logs: Sequence[Log], clock: Clock = time.monotonic
+    gateway: Gateway,
+    lifecycle: Lifecycle,
+    logs: Sequence[Log],
+    tracing: Tracing,
+    clock: Clock = time.monotonic,
 ) -> CollectorRegistry:
     """A registry with the proxy's metrics and those of its process. To be read in the loop."""
     registry = CollectorRegistry()
-    registry.register(ProxyCollector(gateway, lifecycle, logs, clock))
+    registry.register(ProxyCollector(gateway, lifecycle, logs, tracing, clock))
     ProcessCollector(registry=registry)
     return registry
 
@@ -42,17 +49,23 @@ class ProxyCollector(Collector):
     """Reads; the only thing it remembers is the transitions of breakers without a label."""
 
     def __init__(
-        self, gateway: Gateway, lifecycle: Lifecycle, logs: Sequence[Log], clock: Clock
+        self,
+        gateway: Gateway,
+        lifecycle: Lifecycle,
+        logs: Sequence[Log],
+        tracing: Tracing,
+        clock: Clock,
     ) -> None:
         self._gateway = gateway
         self._lifecycle = lifecycle
         self._logs = logs
+        self._tracing = tracing
         self._clock = clock
         self._unlabelled = _UnlabelledTransitions()
 
     def collect(self) -> Iterator[Metric]:
         stats = list(self._gateway.bindings.stats.values())
-        yield from _request_families(stats)
+        yield from _request_families(stats, self._tracing.exemplars)
         yield from _attempt_families(stats)
         yield from self._breaker_families()
         yield from self._bulkhead_families()
@@ -153,6 +166,12 @@ class ProxyCollector(Collector):
         )
         dropped.add_metric([], sum(log.dropped for log in self._logs))
         yield dropped
+        yield _counter(
+            "proxy_spans",
+            "Spans of sampled requests: exported, failed at the collector, dropped from the queue.",
+            ["result"],
+            {(result,): count for result, count in self._tracing.counts.by_result.items()},
+        )
         yield InfoMetricFamily("proxy_build", "The proxy's version.", {"version": __version__})
 
     def _label(self, name: str, authority: str) -> str:
@@ -198,7 +217,7 @@ class _UnlabelledTransitions:
         return self._sums
 
 
-def _request_families(stats: Sequence[RouteStats]) -> Iterator[Metric]:
+def _request_families(stats: Sequence[RouteStats], exemplars: Exemplars) -> Iterator[Metric]:
     requests = CounterMetricFamily(
         "proxy_requests",
         "Requests that are over. reason is empty where the upstream's answer went back whole.",
@@ -213,7 +232,10 @@ def _request_families(stats: Sequence[RouteStats]) -> Iterator[Metric]:
         for (status, reason), count in one.answers.items():
             requests.add_metric([one.listener, one.route, str(status), reason], count)
         if one.answers:
-            buckets = list(zip(_BUCKET_LABELS, _cumulated(one.duration_buckets), strict=True))
+            counts = _cumulated(one.duration_buckets)
+            examples = exemplars.of(one.listener, one.route)
+            # Without an exemplar a bucket's third is None, which the declared type does not know.
+            buckets: list[Any] = list(zip(_BUCKET_LABELS, counts, examples, strict=True))
             durations.add_metric([one.listener, one.route], buckets, one.duration_sum)
     yield requests
     yield durations

@@ -4,7 +4,6 @@ import re
 
 from documents.blocks import ROOT
 from proxy.errors import ProxyError, subclasses
-from proxy.policies.retry import StopReason
 
 PAGE = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,10 +25,3 @@ def test_the_readme_names_no_reason_that_does_not_exist() -> None:
     named = set(re.findall(r"`([a-z-]+)`", " ".join(first_cells)))
     assert len(named) > 15
     assert named <= reasons
-
-
-def test_every_word_for_why_it_was_not_retried_is_told_in_the_order_of_asking() -> None:
-    table = PAGE.partition("| `retry_refused` | means |")[2]
-    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == [
-        why.value for why in StopReason
-    ]

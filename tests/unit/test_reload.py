@@ -73,6 +73,17 @@ async def until(condition):
             await asyncio.sleep(SOON / 2)
 
 
+async def test_an_exporter_that_cannot_be_had_changes_nothing(bench, monkeypatch):
+    pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+    bench.write("second", FILE + "tracing: {{exporter: otlp}}\n")
+    outcome = await bench.reloader.reload("test")
+    assert outcome.rejection is Rejection.INVALID
+    (problem,) = outcome.problems
+    assert problem.startswith("tracing.exporter: OTEL_EXPORTER_OTLP_PROTOCOL is 'http/json'")
+    assert bench.services == []
+
+
 async def test_a_good_file_is_adopted(bench):
     bench.write("second")
     outcome = await bench.reloader.reload("test")

@@ -18,6 +18,7 @@ from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.history import History
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.records import Records
+from proxy.telemetry.tracing import Tracing
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Admin:
     def __init__(self) -> None:
         self.gateway = FakeGateway()
         self.controls = FakeControls()
-        registry = registry_of(self.gateway, self.controls, [])
+        registry = registry_of(self.gateway, self.controls, [], Tracing(lambda line: None))
         self.recorder = FlightRecorder(self.gateway.config)
         self.records = Records(self.recorder, History(self.gateway), BreakerHistory())
         self.server = AdminServer(self.gateway, self.controls, registry, self.records, self._reload)

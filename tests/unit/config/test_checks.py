@@ -33,7 +33,6 @@ def routes(*matches: str) -> str:
         (policy("{retry: {on: [timeout, timeout]}}"), "on[1]: stands in this list already"),
         ("upstreams: {a: {endpoints: [http://a]}}", "warning: upstreams.a: no route uses it"),
         ("policies: {gold: {retry: {attempts: 2}}}", "warning: policies.gold: no route uses it"),
-        ("tracing: {exporter: otlp}", "tracing.exporter: this version exports no spans"),
         ("policies: {gold: {}}", "warning: policies.gold: no route uses it"),
         ("upstreams: {app: {endpoints: ['http://127.0.0.1:7071']}}", "own inbound address"),
         ("listeners: {outbound: {address: 0.0.0.0:7070}}", "whoever reaches it can reach anything"),

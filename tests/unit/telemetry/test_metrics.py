@@ -16,6 +16,7 @@ from proxy import __version__
 from proxy.config.model import Listener
 from proxy.policies.bulkhead import BulkheadPermit
 from proxy.telemetry.metrics import registry_of
+from proxy.telemetry.tracing import Tracing
 from proxy.upstream.upstream import ConnectionCounts
 
 NOW = 1000.0
@@ -28,7 +29,10 @@ class Scraped:
         self.gateway = FakeGateway()
         self.lifecycle = FakeLifecycle()
         self.logs = [FakeLog(), FakeLog()]
-        self.registry = registry_of(self.gateway, self.lifecycle, self.logs, lambda: NOW)
+        self.tracing = Tracing(lambda line: None)
+        self.registry = registry_of(
+            self.gateway, self.lifecycle, self.logs, self.tracing, lambda: NOW
+        )
 
     @property
     def text(self) -> str:
@@ -214,6 +218,14 @@ def test_the_process(scraped: Scraped) -> None:
     assert scraped.samples("proxy_drain_cut_total") == {(): 3}
     assert scraped.samples("proxy_config_reloads_total") == {("applied",): 0, ("rejected",): 1}
     assert scraped.samples("proxy_log_dropped_total") == {(): 7}
+    scraped.tracing.counts.dropped = 4
+    scraped.tracing.counts.ended(3, exported=True)
+    scraped.tracing.counts.ended(2, exported=False)
+    assert scraped.samples("proxy_spans_total") == {
+        ("exported",): 3,
+        ("failed",): 2,
+        ("dropped",): 4,
+    }
     assert scraped.samples("proxy_build_info") == {(__version__,): 1}
     assert scraped.samples("process_resident_memory_bytes")[()] > 0
 
@@ -239,6 +251,58 @@ def test_openmetrics(scraped: Scraped) -> None:
         for family in parse_openmetrics(openmetrics.generate_latest(scraped.registry).decode())
     }
     assert {"proxy_requests", "proxy_request_duration_seconds", "proxy_build"} <= names
+
+
+def test_exemplars_are_in_openmetrics_alone(scraped: Scraped) -> None:
+    fill(scraped)
+    scraped.tracing.exemplars.record(FakeExchange(sampled=True, duration=0.3))
+    families = parse_openmetrics(openmetrics.generate_latest(scraped.registry).decode())
+    found = [
+        (sample.labels["le"], sample.exemplar.labels["trace_id"], sample.exemplar.value)
+        for family in families
+        for sample in family.samples
+        if sample.exemplar is not None
+    ]
+    assert found == [("0.5", FakeExchange().trace_id, 0.3)]
+    assert FakeExchange().trace_id not in scraped.text
+
+
+CONTRACT = {
+    "proxy_requests_total": "listener route code reason",
+    "proxy_request_duration_seconds_bucket": "listener route le",
+    "proxy_request_duration_seconds_count": "listener route",
+    "proxy_request_duration_seconds_sum": "listener route",
+    "proxy_attempts_total": "route upstream outcome",
+    "proxy_retries_total": "route condition",
+    "proxy_retries_refused_total": "route why",
+    "proxy_circuit_breaker_state": "name state",
+    "proxy_circuit_breaker_transitions_total": "name to",
+    "proxy_bulkhead_in_use": "name",
+    "proxy_bulkhead_limit": "name",
+    "proxy_bulkhead_queued": "name",
+    "proxy_in_flight": "listener",
+    "proxy_connections": "listener",
+    "proxy_upstream_connections": "upstream state",
+    "proxy_fallbacks_total": "route",
+    "proxy_drain_cut_total": "",
+    "proxy_config_reloads_total": "result",
+    "proxy_log_dropped_total": "",
+    "proxy_spans_total": "result",
+    "proxy_build_info": "version",
+}
+"""Samples by name, with their labels: dashboards rely on each of them."""
+
+
+def test_names_and_labels_are_those_that_were_promised(scraped: Scraped) -> None:
+    fill(scraped)
+    found = {
+        sample.name: set(sample.labels)
+        for family in text_string_to_metric_families(scraped.text)
+        for sample in family.samples
+        if sample.name.startswith("proxy_")
+    }
+    promised = {name: set(labels.split()) for name, labels in CONTRACT.items()}
+    assert promised == {name: labels for name, labels in found.items() if name in promised}
 
 
 @pytest.mark.skipif(

@@ -1,0 +1,46 @@
+"""Exemplars: for each bucket of a duration histogram the last sampled exchange that fell into it.
+
+They lead from a slow bucket on a dashboard to the trace of one request that was that slow. Only
+sampled exchanges are kept, for of the others there is no trace to be found.
+"""
+
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from prometheus_client.samples import Exemplar
+
+from proxy.clock import WallClock
+from proxy.exchange.stats import DURATION_BUCKETS
+from proxy.telemetry.observed import Exchange
+
+Row = list[Exemplar | None]
+
+
+class Exemplars:
+    """`record` is an observer of settled exchanges."""
+
+    __slots__ = ("_kept", "_wall_clock")
+
+    def __init__(self, wall_clock: WallClock = time.time) -> None:
+        self._wall_clock = wall_clock
+        self._kept: dict[tuple[str, str], Row] = {}
+
+    def record(self, exchange: Exchange) -> None:
+        """Keep it in its bucket, if it is sampled. Cheap where it is not."""
+        if not exchange.sampled:
+            return
+        key = (exchange.listener.value, exchange.route)
+        row = self._kept.get(key)
+        if row is None:
+            row = self._kept[key] = [None] * (len(DURATION_BUCKETS) + 1)
+        row[bisect_left(DURATION_BUCKETS, exchange.duration)] = Exemplar(
+            {"trace_id": exchange.trace_id}, exchange.duration, self._wall_clock()
+        )
+
+    def of(self, listener: str, route: str) -> Sequence[Exemplar | None]:
+        """One for each bucket of that histogram, None where there is none."""
+        return self._kept.get((listener, route)) or _NONE
+
+
+_NONE: Row = [None] * (len(DURATION_BUCKETS) + 1)

@@ -1,0 +1,247 @@
+"""The way of spans out of the process: a bounded queue, a thread, an exporter.
+
+    record ──▶ spans ──▶ queue (OTEL_BSP_MAX_QUEUE_SIZE) ──▶ SDK's thread: batch ──▶ exporter
+
+Queue, thread and exporters are the OpenTelemetry SDK's. What is added here: spans that find the
+queue full are counted (the SDK drops the oldest in its queue), and so are those that no collector
+took; a failure is logged once until it is over, instead of once a batch; and exports go straight to
+the collector even where HTTP_PROXY is set, for that is how a service finds this very proxy.
+
+This file imports the SDK: whoever exports no spans must not import it.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+
+from proxy.config.model import Config, Listener, TraceExporter
+from proxy.exchange.exchange import Exchange
+from proxy.exchange.refusal import Refusal
+from proxy.telemetry.breaker_changes import BreakerChanges
+from proxy.telemetry.span_counts import SpanCounts
+from proxy.telemetry.spans import SpanMaker
+from proxy.telemetry.tracing import CannotExport
+
+_SDK = "opentelemetry"
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_HTTP, _GRPC = "http/protobuf", "grpc"
+
+_log = logging.getLogger("proxy.tracing")
+
+WriteLine = Callable[[bytes], None]
+Heard = Callable[[str], None]
+
+
+class Exporter(Protocol):
+    """What the SDK's thread hands batches to."""
+
+    def export(self, spans: Sequence[ReadableSpan], /) -> SpanExportResult: ...
+    def shutdown(self) -> None: ...
+
+
+def make_exporter(kind: TraceExporter, write_line: WriteLine, heard: Heard) -> Exporter:
+    """The exporter of ``tracing.exporter``. Connects to nothing yet. Raises CannotExport.
+
+    `write_line` is for console, `heard` is told what goes wrong.
+    """
+    if kind is TraceExporter.CONSOLE:
+        return ConsoleExporter(write_line)
+    variable = next((name for name in _PROTOCOLS if os.environ.get(name)), "")
+    protocol = os.environ.get(variable, _HTTP).strip().lower()
+    try:
+        if protocol == _HTTP:
+            return _over_http(heard)
+        if protocol == _GRPC:
+            return _over_grpc(variable)
+    except CannotExport:
+        raise
+    except Exception as error:  # whatever the SDK makes of the variables
+        raise CannotExport(f"the OTLP exporter cannot be used: {error}") from error
+    raise CannotExport(f"{variable} is {protocol!r}: this proxy exports over {_HTTP} and {_GRPC}")
+
+
+def _over_http(heard: Heard) -> Exporter:
+    sessions = import_module("proxy.telemetry.direct_session")
+    exporters: Any = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+    exporter: Exporter = exporters.OTLPSpanExporter(session=sessions.DirectSession(heard))
+    return exporter
+
+
+def _over_grpc(variable: str) -> Exporter:
+    try:
+        exporters: Any = import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
+    except ImportError as error:
+        raise CannotExport(
+            f"{variable} is {_GRPC}, which takes: pip install 'resilience-proxy[otlp-grpc]'"
+        ) from error
+    options = (("grpc.enable_http_proxy", 0),)
+    exporter: Exporter = exporters.OTLPSpanExporter(channel_options=options)
+    return exporter
+
+
+class ConsoleExporter:
+    """A JSON object a line, for a look at them while setting up."""
+
+    def __init__(self, write_line: WriteLine) -> None:
+        self._write_line = write_line
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        for span in spans:
+            self._write_line(span.to_json(indent=None).encode() + b"\n")
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        pass
+
+
+class _Counting:
+    """Counts what becomes of spans, and tells of failures: the first, and when they are over.
+
+    `taken`: how many spans it was handed, ever.
+    """
+
+    def __init__(self, inner: Exporter, counts: SpanCounts, complaints: "_Complaints") -> None:
+        self._inner = inner
+        self._counts = counts
+        self._complaints = complaints
+        self._failing = False
+        self.taken = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.taken += len(spans)
+        self._complaints.forget()
+        try:
+            result = self._inner.export(spans)
+        except Exception as error:  # noqa: BLE001 - no exporter may end the thread, or fill the log
+            result, why = SpanExportResult.FAILURE, repr(error)
+        else:
+            why = self._complaints.first
+        exported = result is SpanExportResult.SUCCESS
+        self._counts.ended(len(spans), exported=exported)
+        if exported and self._failing:
+            _log.info("spans are exported again")
+        elif not exported and not self._failing:
+            _log.warning(
+                "spans cannot be exported; traffic goes on, and proxy_spans_total counts them",
+                extra={"fields": {"why": why}},
+            )
+        self._failing = not exported
+        return result
+
+    def shutdown(self) -> None:
+        self._inner.shutdown()
+
+
+class _Complaints(logging.Handler):
+    """Takes in what the SDK logs, which is lines for each batch; the first says what was wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.first = ""
+
+    def forget(self) -> None:
+        self.first = ""
+
+    def hear(self, text: str) -> None:
+        self.first = self.first or text
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.hear(record.getMessage())
+
+
+def _listen_to_sdk() -> _Complaints:
+    """Nothing of what it says goes on to the proxy's own log."""
+    logger = logging.getLogger(_SDK)
+    for handler in logger.handlers:
+        if isinstance(handler, _Complaints):
+            return handler
+    heard = _Complaints()
+    logger.addHandler(heard)
+    logger.propagate = False
+    return heard
+
+
+class SpanExport:
+    """One exporter at work. `record` is the observer of settled exchanges."""
+
+    def __init__(
+        self,
+        config: Config,
+        counts: SpanCounts,
+        changes: BreakerChanges,
+        write_line: WriteLine,
+    ) -> None:
+        """Raises CannotExport."""
+        complaints = _listen_to_sdk()
+        resource = Resource.create({"service.name": config.service})
+        tls = {each for each in Listener if config.listeners.of(each).tls is not None}
+        self._maker = SpanMaker(resource, changes, tls)
+        self._counts = counts
+        inner = make_exporter(config.tracing.exporter, write_line, complaints.hear)
+        self._exporter = _Counting(inner, counts, complaints)
+        batching = _Batching.of_environment()
+        self._room = batching.queue
+        self._given = 0
+        exporter: Any = self._exporter  # to the SDK everything with these methods is one
+        self._processor: Any = BatchSpanProcessor(
+            exporter,
+            max_queue_size=batching.queue,
+            max_export_batch_size=batching.batch,
+            schedule_delay_millis=batching.delay_ms,
+        )
+
+    def record(self, exchange: Exchange | Refusal) -> None:
+        """Queue its spans, if it is sampled. Never blocks."""
+        if not exchange.sampled or isinstance(exchange, Refusal):
+            return
+        count = 1 + len(exchange.attempts)
+        if self.queued + count > self._room:
+            self._counts.dropped += count
+            return
+        self._given += count
+        for span in self._maker.spans_of(exchange):
+            self._processor.on_end(span)
+
+    @property
+    def queued(self) -> int:
+        """Spans that the exporter has not been handed yet."""
+        return self._given - self._exporter.taken
+
+    def finish(self) -> None:
+        """Export what is queued, and end. Blocks for as long as the collector makes it."""
+        self._processor.shutdown()
+
+
+def check(kind: TraceExporter) -> None:
+    """Raise CannotExport for what `SpanExport` could not work with."""
+    _Batching.of_environment()
+    make_exporter(kind, lambda line: None, lambda text: None).shutdown()
+
+
+class _Batching(NamedTuple):
+    """How spans are put together. A batch is never larger than the queue."""
+
+    queue: int
+    batch: int
+    delay_ms: int
+
+    @classmethod
+    def of_environment(cls) -> "_Batching":
+        queue = _number("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
+        batch = _number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)
+        return cls(queue, min(batch, queue), _number("OTEL_BSP_SCHEDULE_DELAY", 5000))
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise CannotExport(f"{variable} is {text!r}, which is no whole number above 0")
+    return int(text)

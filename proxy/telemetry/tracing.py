@@ -1,0 +1,101 @@
+"""Spans of sampled exchanges, exported where the configuration says so, across reloads.
+
+The SDK is imported when an exporter is configured, and not before: it takes 6 MiB of memory and a
+third of a second. So a reload that turns it on has it imported in the thread that reads the file
+(`check_exporter`), not in the loop.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from proxy.config.model import Config, TraceExporter
+from proxy.telemetry.breaker_changes import BreakerChanges
+from proxy.telemetry.exemplars import Exemplars
+from proxy.telemetry.span_counts import SpanCounts
+
+if TYPE_CHECKING:
+    from proxy.exchange.exchange import Exchange
+    from proxy.exchange.refusal import Refusal
+    from proxy.telemetry.span_export import SpanExport
+
+_TICK = 0.01
+
+_log = logging.getLogger("proxy.tracing")
+
+
+class CannotExport(Exception):
+    """``tracing.exporter`` cannot be used; the text says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"tracing.exporter: {why}")
+
+
+def check_exporter(config: Config) -> None:
+    """Import and try what exports spans under `config`. Raises CannotExport. For any thread."""
+    if config.tracing.exporter is TraceExporter.NONE:
+        return
+    try:
+        from proxy.telemetry.span_export import check
+    except ImportError as error:
+        raise CannotExport(str(error)) from error
+    check(config.tracing.exporter)
+
+
+class Tracing:
+    """The exporter of the present configuration, and those of former ones that still end.
+
+    `counts`, `changes` and `exemplars` live as long as the process.
+    """
+
+    def __init__(self, write_line: Callable[[bytes], None]) -> None:
+        """`write_line` writes to standard error, from any thread."""
+        self.counts = SpanCounts()
+        self.changes = BreakerChanges()
+        self.exemplars = Exemplars()
+        self._write_line = write_line
+        self._export: SpanExport | None = None
+        self._made_for: tuple[TraceExporter, str] = (TraceExporter.NONE, "")
+        self._ending: list[threading.Thread] = []
+
+    def observers(self, config: Config) -> "list[Callable[[Exchange | Refusal], None]]":
+        """What takes settled exchanges from now on.
+
+        An exporter goes on as it is where the configuration names the same. Another one takes
+        over at once, and the former exports what it has. `check_exporter` has seen `config`.
+        """
+        wanted = (config.tracing.exporter, config.service)
+        if wanted != self._made_for:
+            self._end()
+            self._made_for = wanted
+            if config.tracing.exporter is not TraceExporter.NONE:
+                from proxy.telemetry.span_export import SpanExport
+
+                self._export = SpanExport(config, self.counts, self.changes, self._write_line)
+        if self._export is None:
+            return [self.exemplars.record]
+        return [self.exemplars.record, self._export.record]
+
+    async def close(self, within: float) -> None:
+        """Export what there is, `within` seconds: a dead collector must not hold the exit."""
+        self._end()
+        until = monotonic() + within
+        while self._ends_still() and monotonic() < until:  # noqa: ASYNC110 - threads tell nobody
+            await asyncio.sleep(_TICK)
+        if self._ends_still():
+            _log.warning("not all spans were exported before the end")
+
+    def _ends_still(self) -> bool:
+        return any(thread.is_alive() for thread in self._ending)
+
+    def _end(self) -> None:
+        """The exporter ends in a thread of its own: it may have to wait for its collector."""
+        self._ending = [thread for thread in self._ending if thread.is_alive()]
+        if self._export is not None:
+            thread = threading.Thread(target=self._export.finish, name="spans", daemon=True)
+            thread.start()
+            self._ending.append(thread)
+            self._export = None
