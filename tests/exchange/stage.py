@@ -80,12 +80,8 @@ class Stage:
         self.lookups = Lookups()
         upstreams = ScriptedUpstreams(self.config, loop, self.connector, self.lookups)
         self.transitions = []
-        self.bindings = Bindings(
-            self.config,
-            upstreams,
-            lambda: self.chance,
-            lambda breaker, _, to, __: self.transitions.append((breaker.name, to.value)),
-        )
+        self.bindings = self._bindings(self.config, upstreams)
+        self.former = []  # bindings of configurations that there were before a reload
         self.records = []
         self.gateway = Gateway(
             self.config,
@@ -97,6 +93,24 @@ class Stage:
         )
         self.clients = []
         self.servers = []
+
+    def _bindings(self, config, upstreams):
+        return Bindings(
+            config,
+            upstreams,
+            lambda: self.chance,
+            lambda breaker, _, to, __: self.transitions.append((breaker.name, to.value)),
+        )
+
+    def reload(self, text):
+        """What the process does with a new file."""
+        self.config = config = load_text(text, "stage.yaml", {}).config
+        gateway, table = self.gateway, RouteTable(config)
+        gateway.upstreams.reconfigure(config.upstreams)
+        self.former.append(self.bindings)
+        self.bindings = self._bindings(config, gateway.upstreams)
+        self.bindings.take_over(self.former[-1], table)
+        gateway.adopt(config, table=table, bindings=self.bindings, observers=gateway.observers)
 
     def _record(self, exchange):
         self.records.append(
@@ -190,8 +204,9 @@ class Stage:
         """Nothing is in flight, and nothing of what was lent is missing."""
         for gate in self.gateway.gates.values():
             assert not gate.in_flight
-        for bulkhead in self.bindings.bulkheads.values():
-            assert (bulkhead.in_use, bulkhead.queued) == (0, 0)
+        for bindings in (self.bindings, *self.former):
+            for bulkhead in bindings.bulkheads.values():
+                assert (bulkhead.in_use, bulkhead.queued) == (0, 0)
         for upstream in self.gateway.upstreams:
             counts = upstream.connections()
             assert (counts.active, counts.waiting) == (0, 0)

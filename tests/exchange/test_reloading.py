@@ -3,10 +3,7 @@
 import pytest
 from exchange.wires import request, response
 
-from proxy.config.loading import load_text
 from proxy.config.model import Listener
-from proxy.exchange.binding import Bindings
-from proxy.routing.table import RouteTable
 
 BEFORE = """
 service: before
@@ -35,13 +32,7 @@ def stage(make_stage):
 
 
 def reload(stage, text=AFTER):
-    """What the process does with a new file."""
-    config = load_text(text, "stage.yaml", {}).config
-    gateway, table = stage.gateway, RouteTable(config)
-    gateway.upstreams.reconfigure(config.upstreams)
-    bindings = Bindings(config, gateway.upstreams, lambda: stage.chance)
-    bindings.take_over(gateway.bindings, table)
-    gateway.adopt(config, table=table, bindings=bindings, observers=gateway.observers)
+    stage.reload(text)
 
 
 def test_a_response_goes_on_under_the_old_names(stage):

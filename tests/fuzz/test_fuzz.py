@@ -85,18 +85,25 @@ def mutated(seeds: list[bytes]) -> st.SearchStrategy[bytes]:
     )
 
 
+SOME = settings(
+    deadline=None,
+    max_examples=settings.default.max_examples // 2,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
 def several(seeds: list[bytes]) -> Callable[[Callable[[list[bytes]], None]], object]:
     """Three inputs an example: a stage takes longer to set up than they do to play."""
     return given(st.lists(mutated(seeds), min_size=3, max_size=3))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@SOME
 @several(CLIENT)
 def test_a_clients_bytes(inputs: list[bytes]) -> None:
     played(client_side, *inputs)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@SOME
 @several(UPSTREAM)
 def test_an_upstreams_bytes(inputs: list[bytes]) -> None:
     played(upstream_side, *inputs)

@@ -143,7 +143,8 @@ FAULTS = st.one_of(
     st.tuples(st.sampled_from(["leave", "reset", "full", "drain"]), INDEX),
     st.tuples(st.sampled_from(["lose", "break", "stuck", "unstuck"]), INDEX),
     st.tuples(st.just("pass"), st.sampled_from([0.05, 0.11, 0.5, 1.01, 2.01, 5.01])),
-    st.tuples(st.sampled_from(["refuse", "cut"])),
+    st.tuples(st.sampled_from(["refuse", "cut", "drain begins"])),
+    st.tuples(st.just("reload"), INDEX),
 )
 # Mostly what makes exchanges go on, or the faults would seldom find one in its later states.
 STEPS = st.sampled_from([ASK, ASK, ACCEPT, ANSWER, ANSWER, FAULTS, FAULTS]).flatmap(lambda one: one)
@@ -178,11 +179,20 @@ def one_of(many, index):
     return many[index % len(many)] if many else None
 
 
-def step(stage, name, *values):
+def configuration(counts, scope, fallback, longest):
+    text = FAULTY.replace("COUNTS", counts).replace("SCOPE", scope)
+    return text.replace("FALLBACK", fallback).replace("MAX", longest)
+
+
+def step(stage, texts, name, *values):
     clients = [client for client in stage.clients if not client.closed]
     servers = [server for server in stage.servers if not server.closed]
     if name == "pass":
         stage.pass_time(values[0])
+    elif name == "reload":
+        stage.reload(one_of(texts, values[0]))
+    elif name == "drain begins":
+        stage.gate().closing = True
     elif name == "cut":
         for exchange in tuple(stage.gate().in_flight):
             exchange.cut()
@@ -227,12 +237,18 @@ def turn(peer, name, *data):
     st.lists(STEPS, min_size=10, max_size=50),
 )
 def test_nothing_is_lost_whatever_happens(counts, scope, fallback, longest, steps):
-    text = FAULTY.replace("COUNTS", counts).replace("SCOPE", scope)
-    text = text.replace("FALLBACK", fallback).replace("MAX", longest)
+    text = configuration(counts, scope, fallback, longest)
+    # The same, and others: one that repeats nothing, one with an endpoint less and one more.
+    texts = [
+        text,
+        text.replace("attempts: 3", "attempts: 1"),
+        text.replace("10.0.0.2", "10.0.0.3"),
+        configuration(counts, scope, FALLBACKS[1], longest),
+    ]
     with staged(text) as stage, Books() as books:
         begun, ended = count_exchanges(stage)
         for one in steps:
-            step(stage, *one)
+            step(stage, texts, *one)
             assert stage.bulkhead_in_use() <= 1
             assert len(stage.gate().in_flight) == len(begun) - len(ended)
         for client in stage.clients:
