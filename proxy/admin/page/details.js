@@ -11,7 +11,7 @@ export function bulkheads(container) {
     empty: "No bulkhead yet: one appears with the first request of its route.",
     columns: [
       { title: "Bulkhead", class: "name", text: (one) => one.name },
-      { title: "In use", draw: (cell, one) => drawMeter(cell, one.in_use, one.limit) },
+      { title: "In use", class: "wide", draw: (cell, one) => drawMeter(cell, one.in_use, one.limit) },
       {
         title: "Queued",
         class: "number",
@@ -39,7 +39,7 @@ export function flight(container) {
     key: (one) => `${one.request_id} ${one.listener}`,
     empty: "Nothing in flight at this moment.",
     columns: [
-      { title: "Request", class: "code", text: (one) => one.request_id },
+      { title: "Request", class: "code wide", text: (one) => one.request_id },
       { title: "Route", class: "text", text: (one) => `${one.method} ${one.route}` },
       { title: "Age", class: "number", text: (one) => span(one.age_s * 1000) },
       { title: "Attempt", class: "number", text: (one) => (one.attempt ? String(one.attempt) : "queued") },
@@ -63,7 +63,7 @@ export function upstreams(container) {
     empty: "No upstream has been asked yet.",
     columns: [
       { title: "Upstream", class: "name", text: (row) => row.upstream },
-      { title: "Endpoint", class: "code", text: (row) => row.address },
+      { title: "Endpoint", class: "code wide", text: (row) => row.address },
       { title: "State", class: "text", draw: drawState },
       { title: "Active", class: "number", text: (row) => number(row.active) },
       { title: "Idle", class: "number", text: (row) => number(row.idle) },

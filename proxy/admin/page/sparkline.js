@@ -7,6 +7,7 @@ const SVG = "http://www.w3.org/2000/svg";
 export function sparkline() {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+  svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("class", "sparkline");
   svg.setAttribute("aria-hidden", "true");
   for (const name of ["spark-errors", "spark-rate"]) {

@@ -29,7 +29,7 @@ export function timeline(one) {
   }
   const skipped = one.attempts_made - one.attempts.length;
   one.attempts.forEach((attempt, index) => rows.push(attemptRow(one, attempt, skipped + index + 1, total)));
-  if (end && one.duration_ms - end >= 1) rows.push(afterRow(one, end, total));
+  if (end && one.duration_ms - end >= Math.max(1, total / 50)) rows.push(afterRow(one, end, total));
   if (!rows.length) return el("p", { class: "muted" }, "Nothing was attempted: it was answered at once.");
   const axis = el("li", { class: "axis", "aria-hidden": "true" }, el("span", {}, "0 ms"), el("span", {}, span(total)));
   return el("ol", { class: "timeline", "aria-label": "Attempts" }, ...rows, axis);

@@ -6,24 +6,52 @@ import { bytes, count, moment, plural, span } from "./format.js";
 import { timeline } from "./timeline.js";
 
 const WORDS = ["request_id", "trace_id", "route", "upstream", "reason", "method", "host", "path", "client"];
+const STEP = 15; // shown at first, and with each "more"
 
 export function trouble(container, filter, counter, model) {
   const empty = el("p", { class: "empty" });
   const list = el("ul", { class: "trouble-list" });
-  container.append(empty, list);
+  const newer = el("button", { type: "button", class: "quiet-button" });
+  const more = el("button", { type: "button", class: "quiet-button" });
+  const [above, below] = [el("div", { class: "trouble-newer" }, newer), el("div", { class: "trouble-more" }, more)];
+  container.append(above, empty, list, below);
+  let held = []; // what is shown; while one is open nothing moves under the reader's eyes
+  let length = STEP;
 
   const draw = () => {
+    if (!list.querySelector("details[open]")) held = model.trouble;
     const wanted = filter.value.trim().toLowerCase();
-    const found = wanted ? model.trouble.filter((one) => textOf(one).includes(wanted)) : model.trouble;
-    keyed(list, found, (one) => one.number, create, () => {});
+    const found = wanted ? held.filter((one) => textOf(one).includes(wanted)) : held;
+    keyed(list, found.slice(0, length), keyOf, create, () => {});
     empty.hidden = found.length > 0;
     setText(empty, emptiness(wanted, model.status));
-    setText(counter, wanted ? `${count(found.length)} of ${count(model.trouble.length)}` : heldOf(model));
+    setText(counter, wanted ? `${count(found.length)} of ${count(held.length)}` : heldOf(model));
+    const [waiting, rest] = [newerThan(held, model.trouble), found.length - length];
+    above.hidden = waiting === 0;
+    setText(newer, `Show ${count(waiting)} newer`);
+    below.hidden = rest <= 0;
+    setText(more, `Show ${count(Math.min(rest, STEP))} more`);
   };
+  newer.addEventListener("click", () => {
+    held = model.trouble;
+    draw();
+  });
+  more.addEventListener("click", () => {
+    length += STEP;
+    draw();
+  });
   filter.addEventListener("input", () => {
     if (model.status) draw();
   });
   return draw;
+}
+
+// A proxy that was started again counts from the begin.
+const keyOf = (one) => `${one.number} ${one.time}`;
+
+function newerThan(held, all) {
+  const known = new Set(held.map(keyOf));
+  return all.filter((one) => !known.has(keyOf(one))).length;
 }
 
 function heldOf(model) {

@@ -1,0 +1,177 @@
+"""The status page in a real browser, at a real proxy, while things happen to it."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from chaos.upstream import ChaosUpstream
+from integration.browser import Visit, chromium
+from integration.conftest import StartProxy
+from integration.running_proxy import RunningProxy
+from integration.settings import ONCE, Settings, breaker, route
+
+Open = Callable[..., Visit]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    browser: Any, module_proxy: Callable[[Settings], RunningProxy], shared_chaos: ChaosUpstream
+) -> RunningProxy:
+    return module_proxy(
+        {
+            "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},
+            "routes": [
+                route("opens", retry=ONCE, circuit_breaker=breaker(open_for="1500ms")),
+                route("retried", timeouts={"attempt": "150ms", "request": "2s"}),
+                route("queued", bulkhead={"max_concurrent": 1}),
+            ],
+        }
+    )
+
+
+@pytest.fixture
+def visit(browser: Any, proxy: RunningProxy) -> Iterator[Open]:
+    visits: list[Visit] = []
+
+    def begin(port: int = proxy.admin, **options: Any) -> Visit:
+        visits.append(Visit(browser, port, **options))
+        return visits[-1]
+
+    yield begin
+    for each in visits:
+        each.close()
+
+
+def test_a_breaker_opens_and_closes_before_one_s_eyes(proxy: RunningProxy, visit: Open) -> None:
+    proxy.call("GET", "/opens", chaos="200")
+    page = visit().open()
+    row = page.locator("#breakers tbody tr", has_text="opens")
+    row.locator(".badge:has-text('Closed')").wait_for()
+    assert "No change so far" in row.inner_text()
+    for _ in range(4):
+        proxy.call("GET", "/opens", chaos="503")
+    row.locator(".badge:has-text('Open')").wait_for()
+    assert proxy.call("GET", "/opens", chaos="200").status == 503
+    page.locator("#announce:has-text('Circuit breaker opens is open.')").wait_for(state="attached")
+    page.locator(".figure", has_text="Breakers not closed").locator(
+        "strong:text-is('1')"
+    ).wait_for()
+    row.locator(".strip [data-state='open']").first.wait_for(state="attached")
+    page.wait_for_timeout(1000)  # most of `open_for`
+    while proxy.call("GET", "/opens", chaos="200").status != 200:
+        page.wait_for_timeout(50)
+    row.locator(".badge:has-text('Closed')").wait_for()
+    page.locator("#announce:has-text('opens is closed.')").wait_for(state="attached")
+    row.locator("summary").click()
+    changes = row.locator(".changes li").all_inner_texts()
+    assert [re.sub(r"^[\d:]+ ", "", text) for text in changes] == [
+        "Half-open → Closed",
+        "Open → Half-open",
+        "Closed → Open: 75 % failed, 0 % slow of 4 calls",
+    ]
+
+
+def test_a_troubled_exchange_opens_into_its_attempts_by_keyboard(
+    proxy: RunningProxy, visit: Open, shared_chaos: ChaosUpstream
+) -> None:
+    page = visit().open()
+    proxy.call("GET", "/retried/a?token=secret", request_id="story", chaos="hang | 503 | 200")
+    page.locator("#filter").fill("story")
+    summary = page.locator("#trouble summary")
+    summary.wait_for()
+    assert summary.count() == 1
+    assert "/retried/a" in summary.inner_text()
+    page.keyboard.press("Tab")
+    while not summary.evaluate("node => node === document.activeElement"):
+        page.keyboard.press("Tab")
+    outline = summary.evaluate("node => getComputedStyle(node).outlineStyle")
+    assert outline == "solid"
+    page.keyboard.press("Enter")
+    rows = page.locator(".timeline > li:has(.bar-attempt)")
+    texts = rows.all_inner_texts()
+    assert len(texts) == 3
+    assert f"Attempt 1: {shared_chaos.authority}" in texts[0]
+    assert "attempt-timeout" in texts[0]
+    assert "sent no response head within 0.15 s" in texts[0]
+    assert "Retried on timeout." in texts[0]
+    assert re.search(r"after a wait of .* 503 in ", texts[1])
+    assert "200 in " in texts[2]
+    bars = rows.locator(".bar-attempt").evaluate_all(
+        "nodes => nodes.map(node => [node.offsetLeft, node.offsetWidth])"
+    )
+    ends = [left + width for left, width in bars]
+    assert all(end <= left + 3 for end, (left, _) in zip(ends, bars[1:], strict=False))
+    assert bars[0][1] > 5 * bars[1][1]
+    facts = page.locator("#trouble .facts").inner_text()
+    assert "story" in facts
+    assert "secret" not in page.content()
+    # It stays open, and where it is, whatever comes.
+    proxy.call("GET", "/retried/b", request_id="later-story", chaos="503 | 200")
+    page.locator("button:has-text('Show 1 newer')").wait_for()
+    assert rows.count() == 3
+
+
+def test_what_requests_say_is_text_and_never_markup(proxy: RunningProxy, visit: Open) -> None:
+    page = visit().open()
+    path = "/retried/<b>bold</b>'\"<img/src=x:y/onerror=document.title='got'>"
+    assert proxy.call("GET", path, chaos="503 | 200").status == 200
+    with proxy.client() as client:
+        client.send(b"GET /<script>alert(1)</script> HTTP/1.1\r\nbad line\r\n\r\n")
+        client.read_response()
+    page.locator("#trouble summary", has_text="<b>bold</b>").wait_for()
+    for summary in page.locator("#trouble summary").all()[:4]:
+        summary.click()
+    assert page.locator("#main b, #main script, #main img").count() == 0
+    assert page.title() == "orders – Resilience Proxy"
+
+
+def test_a_route_s_plots(proxy: RunningProxy, visit: Open) -> None:
+    page = visit().open()
+    proxy.call("GET", "/queued", chaos="200")
+    page.get_by_role("button", name="queued").click()
+    page.locator("#charts-title:has-text('queued')").wait_for()
+    plots = page.locator("#charts [role='img']")
+    assert plots.count() == 3
+    page.locator("#charts [aria-label*='requests: now']").wait_for()  # a sample: five seconds
+    row = page.locator("#routes tbody tr", has_text="queued")
+    assert re.search(r"\d+(\.\d+)? m?s", row.inner_text())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_needs_no_scrolling_sideways(visit: Open, scheme: str) -> None:
+    page = visit(viewport={"width": 360, "height": 700}, color_scheme=scheme).open()
+    width = "document.documentElement.scrollWidth"
+    assert page.evaluate(width) <= 360
+    ground = "getComputedStyle(document.body).backgroundColor"
+    asked = page.evaluate(ground)
+    page.get_by_role("button", name="Theme: system").click()
+    page.get_by_role("button", name="Theme: light").click()
+    page.get_by_role("button", name="Theme: dark").wait_for()
+    dark = page.evaluate(ground)
+    assert (asked == dark) is (scheme == "dark")
+    page.reload()
+    page.get_by_role("button", name="Theme: dark").wait_for()
+    assert page.evaluate(ground) == dark
+
+
+def test_draining_and_gone(start_proxy: StartProxy, visit: Open) -> None:
+    proxy = start_proxy({})
+    watching = visit(proxy.admin)
+    page = watching.open()
+    page.locator("#breakers:has-text('No circuit breaker yet')").wait_for()
+    page.locator("#trouble:has-text('No trouble since the proxy began')").wait_for()
+    proxy.ask("POST", "/drain")
+    page.locator("#phase:has-text('Draining')").wait_for()
+    assert "draining" in page.locator(".notice").inner_text()
+    proxy.signal()
+    assert proxy.wait() == 0  # an open page holds nothing up
+    page.locator("#link:has-text('Reconnecting')").wait_for()
+    assert "is lost" in page.locator(".notice").inner_text()
+    watching.said.clear()  # the browser itself reports that nobody answers
