@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from proxy.config.loading import Loaded
-from proxy.config.model import DEFAULT_INBOUND, DEFAULT_OUTBOUND, Listener
+from proxy.config.model import DEFAULT_INBOUND, DEFAULT_OUTBOUND, Config, Listener
 from proxy.config.names import check_header_name, check_header_value, check_method
 from proxy.http.authority import DEFAULT_PORTS, Authority, parse_authority
 from proxy.routing.egress import EgressRules
@@ -79,7 +80,7 @@ def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> st
     lines = [f"{request.method} {request.url} at the {listener.value} listener", ""]
     lines += ["routes, in the order they are asked"]
     lines += _asked(table.of(listener), taken, request, loaded)
-    lines += ["", *_destination(taken, request, loaded)]
+    lines += ["", *_destination(listener, taken, request, loaded)]
     lines += ["", f"policy {taken.config.policy}, as route {taken.name} has it in effect"]
     settings = loaded.sources.settings(taken.config)
     widths = [max(len(s.key) for s in settings), max(min(len(s.text), 32) for s in settings)]
@@ -104,10 +105,15 @@ def _asked(
         yield f"{mark} {number}. {name:{widths[0]}}  {why:{widths[1]}}  {source}"
 
 
-def _destination(route: Route, request: DescribedRequest, loaded: Loaded) -> Iterator[str]:
+def _destination(
+    listener: Listener, route: Route, request: DescribedRequest, loaded: Loaded
+) -> Iterator[str]:
     config = loaded.config
+    if request.method == "CONNECT" and listener is Listener.INBOUND:
+        yield "refused: 403 egress-denied, CONNECT is for the outbound listener"
+        return
     if request.method == "CONNECT" or route.config.upstream is None:
-        yield from _caller_named(EgressRules(config.egress), request)
+        yield from _caller_named(config, request)
     else:
         upstream = config.upstreams[route.config.upstream]
         yield f"goes to upstream {upstream.name}"
@@ -128,16 +134,37 @@ def _destination(route: Route, request: DescribedRequest, loaded: Loaded) -> Ite
             yield f"{label} headers: {', '.join(names)}"
 
 
-def _caller_named(egress: EgressRules, request: DescribedRequest) -> Iterator[str]:
+def _caller_named(config: Config, request: DescribedRequest) -> Iterator[str]:
     """Where a request goes that names its own destination, if it may."""
+    egress = EgressRules(config.egress)
     if not request.host:
         yield "refused: 400 no-authority, for neither the URL nor a Host header names a host"
         return
     authority = Authority(request.host, request.port)
     if request.method == "CONNECT" and not egress.connect_port_allowed(request.port):
         yield f"refused: 403 egress-denied, port {request.port} is not in egress.connect_ports"
+    elif _is_own(config, request.host, request.port):
+        yield f"refused: 508 loop, for {authority} is an address of the proxy itself"
     elif not egress.allows(request.host, request.port):
         yield f"refused: 403 egress-denied, nothing in egress.allow covers {authority}"
     else:
         tunnel = " through a tunnel" if request.method == "CONNECT" else ""
         yield f"goes to {authority}{tunnel}, as the caller asks (egress.allow has it)"
+
+
+def _is_own(config: Config, host: str, port: int) -> bool:
+    """Whether it leads back to the proxy, as far as the file tells: of the addresses of the
+    machine that the proxy runs on, only loopback is known here."""
+    addresses = (config.listeners.outbound.address, config.listeners.inbound.address)
+    bound = {own.host for own in (*addresses, config.admin.address) if own.port == port}
+    return host in bound or (bool(bound) and (host in _ANY or _is_loopback(host)))
+
+
+_ANY = frozenset({"0.0.0.0", "::"})
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

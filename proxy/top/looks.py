@@ -100,7 +100,7 @@ class Reload:
 class Look:
     """`at`: monotonic seconds of the one who looked. `flying`: requests under way by route.
 
-    `recent` None: the proxy has no flight recorder, or did not answer for it.
+    `recent` None: the proxy has no flight recorder; `troubled` counts what went into it.
     """
 
     at: float
@@ -119,11 +119,21 @@ class Look:
     bulkheads: tuple[Bulkhead, ...]
     endpoints: tuple[Endpoint, ...]
     budgets: tuple[Budget, ...]
+    troubled: int
     recent: tuple[Troubled, ...] | None
 
 
-def read(status: Document, recent: Document | None, at: float) -> Look:
-    """Raises KeyError, TypeError or ValueError for what is no such document."""
+def troubled_so_far(status: Document) -> int:
+    """How many exchanges the flight recorder has taken; -1 where there is none."""
+    told = status.get("recent")
+    return int(told["seen"]) if told is not None else -1
+
+
+def read(status: Document, recent: Sequence[Document] | None, at: float) -> Look:
+    """`recent`: the exchanges that `/recent` has.
+
+    Raises KeyError, TypeError or ValueError for what is no such document.
+    """
     flying = status["in_flight"]
     requests = flying["requests"]
     return Look(
@@ -147,7 +157,8 @@ def read(status: Document, recent: Document | None, at: float) -> Look:
             for one in upstream["endpoints"]
         ),
         budgets=tuple(map(_budget, status["retries"])),
-        recent=None if recent is None else tuple(map(_troubled, recent["recent"])),
+        troubled=troubled_so_far(status),
+        recent=None if recent is None else tuple(map(_troubled, recent)),
     )
 
 

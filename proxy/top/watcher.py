@@ -6,12 +6,10 @@ import time
 from typing import NamedTuple
 
 from proxy.admin.asking import NoAnswer, ask
-from proxy.top.looks import Document, Look, read
+from proxy.top.looks import Document, Look, read, troubled_so_far
 
 TIMEOUT = 3.0
 """Seconds after which a proxy that says nothing has not answered."""
-
-_RECENT = "/recent"
 
 
 class Seen(NamedTuple):
@@ -21,21 +19,26 @@ class Seen(NamedTuple):
     recent: tuple[Document, ...]
 
 
-def look_once(url: str) -> Seen:
-    """Raises NoAnswer."""
-    status = ask(url, "/status", TIMEOUT)
-    at = time.monotonic()
-    recent: Document | None = None
+def look_once(url: str, before: Seen | None = None) -> Seen:
+    """Raises NoAnswer. The troubled exchanges are asked for if there are others than `before`."""
     try:
-        recent = ask(url, _RECENT, TIMEOUT)
-    except NoAnswer as error:
-        if error.status != 404:  # an older proxy has none
-            raise
-    try:
-        look = read(status, recent, at)
+        status = ask(url, "/status", TIMEOUT)
+        at = time.monotonic()
+        troubled = troubled_so_far(status)
+        recent: tuple[Document, ...] | None
+        if troubled < 0:
+            recent = None
+        elif before is not None and _nothing_new(before.look, status, troubled):
+            recent = before.recent
+        else:
+            recent = tuple(ask(url, "/recent", TIMEOUT)["recent"])
+        return Seen(read(status, recent, at), recent or ())
     except (KeyError, TypeError, ValueError, AttributeError):
         raise NoAnswer(f"what answers at {url} is no resilience proxy") from None
-    return Seen(look, tuple(recent["recent"]) if recent is not None else ())
+
+
+def _nothing_new(before: Look, status: Document, troubled: int) -> bool:
+    return before.troubled == troubled and before.uptime <= float(status["uptime_s"])
 
 
 class Watcher:
@@ -65,9 +68,10 @@ class Watcher:
 
     def _run(self) -> None:
         due = time.monotonic()
+        seen: Seen | None = None
         while not self._ended.is_set():
             try:
-                self._latest = look_once(self._url)
+                self._latest = seen = look_once(self._url, seen)
             except NoAnswer as error:
                 self._latest = error
             os.write(self._bell, b"!")

@@ -88,16 +88,34 @@ def test_a_proxy_that_says_nothing():
 
 
 def test_a_look(server, url):
-    server.answers["/status"] = (200, json.dumps(status()))
-    server.answers["/recent"] = (200, json.dumps({"recent": [troubled()]}))
-    seen = look_once(url)
-    assert seen.look.service == "orders"
-    assert seen.recent == (troubled(),)
+    def answer(count, uptime, *ids):
+        told = status(recent={"held": 1, "seen": count}, uptime_s=uptime)
+        server.answers["/status"] = (200, json.dumps(told))
+        recent = [troubled(request_id=one) for one in ids]
+        server.answers["/recent"] = (200, json.dumps({"recent": recent}))
+
+    def ids(seen):
+        return [one["request_id"] for one in seen.recent]
+
+    answer(1, 100.0, "a")
+    first = look_once(url)
+    assert (first.look.service, first.look.troubled, ids(first)) == ("orders", 1, ["a"])
+    answer(1, 101.0, "not asked for")
+    second = look_once(url, first)
+    assert ids(second) == ["a"], "the list is asked for only when there is news"
+    assert second.look.recent == first.look.recent
+    answer(2, 102.0, "b", "a")
+    third = look_once(url, second)
+    assert ids(third) == ["b", "a"]
+    answer(2, 1.0, "c")
+    assert ids(look_once(url, third)) == ["c"], "another process counts anew"
 
 
 def test_a_look_at_a_proxy_without_a_flight_recorder(server, url):
     server.answers["/status"] = (200, json.dumps(status()))
-    assert look_once(url).look.recent is None
+    first = look_once(url)
+    assert first.look.recent is None
+    assert look_once(url, first).look.recent is None
 
 
 @pytest.mark.parametrize("document", ["{}", json.dumps(status(routes=3)), '{"service": 1}'])

@@ -82,6 +82,24 @@ def test_what_the_caller_names_must_be_allowed(method, url, expected):
     assert expected in explained(method, url)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0.0.0.0"])
+def test_the_proxys_own_addresses_are_a_loop(host):
+    for port in (7070, 7071, 7072):
+        own = f"{host}:{port}"
+        expected = f"refused: 508 loop, for {own} is an address of the proxy itself"
+        assert expected in explained("GET", f"http://{own}/")
+    assert "refused: 403 egress-denied" in explained("GET", f"http://{host}:7073/")
+
+
+def test_a_listener_bound_to_loopback_is_not_reached_by_another_name():
+    assert "refused: 403 egress-denied" in explained("GET", "http://me:7070/")
+
+
+def test_connect_is_not_for_the_inbound_listener():
+    text = explained("CONNECT", "ok:443", listener="inbound")
+    assert "refused: 403 egress-denied, CONNECT is for the outbound listener" in text
+
+
 def test_inbound_without_a_route_goes_to_the_app():
     text = explained("GET", "/x", "Host: me", listener="inbound")
     assert "> 1. default-inbound  takes it  takes what no other claims" in text

@@ -13,7 +13,7 @@ from proxy.top.watcher import Seen
 
 def seen(at: float, *ids: str) -> Seen:
     recent = [troubled(request_id=one) for one in ids]
-    return Seen(read(status(uptime_s=at), {"recent": recent}, at), tuple(recent))
+    return Seen(read(status(uptime_s=at), recent, at), tuple(recent))
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_why_an_exchange_was_troubled():
     refused = [attempt(status=503, retry={"allowed": False, "why": "budget"})]
     look = read(
         status(),
-        {"recent": [troubled(attempts=refused, trouble=["error", "slow"]), troubled(attempts=[])]},
+        [troubled(attempts=refused, trouble=["error", "slow"]), troubled(attempts=[])],
         0.0,
     )
     assert look.recent is not None
@@ -64,7 +64,7 @@ def test_why_an_exchange_was_troubled():
 
 
 def test_what_callers_sent_cannot_drive_the_terminal():
-    look = read(status(), {"recent": [troubled(path="/\x1b[2J\n", method="\x07GET")]}, 0.0)
+    look = read(status(), [troubled(path="/\x1b[2J\n", method="\x07GET")], 0.0)
     assert look.recent is not None
     assert (look.recent[0].path, look.recent[0].method) == ("/?[2J?", "?GET")
 

@@ -21,9 +21,8 @@ def drawn(view: View, width: int = 100, height: int | None = None, now: float = 
 
 def view(recent: list | None = None, **over: object) -> View:
     made = View("http://127.0.0.1:7072", Window())
-    document = None if recent is None else {"recent": recent}
-    made.window.add(read(status(uptime_s=100.0), document, 100.0))
-    made.window.add(read(status(**({"uptime_s": 104.0} | over)), document, 104.0))
+    made.window.add(read(status(uptime_s=100.0), recent, 100.0))
+    made.window.add(read(status(**({"uptime_s": 104.0} | over)), recent, 104.0))
     return made
 
 
