@@ -11,6 +11,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 from unit.telemetry.fakes import FakeExchange, FakeGateway, FakeLifecycle, FakeLog, FakeUpstream
+from unit.telemetry.promised import PROMISED
 
 from proxy import __version__
 from proxy.config.model import Listener
@@ -267,32 +268,6 @@ def test_exemplars_are_in_openmetrics_alone(scraped: Scraped) -> None:
     assert FakeExchange().trace_id not in scraped.text
 
 
-CONTRACT = {
-    "proxy_requests_total": "listener route code reason",
-    "proxy_request_duration_seconds_bucket": "listener route le",
-    "proxy_request_duration_seconds_count": "listener route",
-    "proxy_request_duration_seconds_sum": "listener route",
-    "proxy_attempts_total": "route upstream outcome",
-    "proxy_retries_total": "route condition",
-    "proxy_retries_refused_total": "route why",
-    "proxy_circuit_breaker_state": "name state",
-    "proxy_circuit_breaker_transitions_total": "name to",
-    "proxy_bulkhead_in_use": "name",
-    "proxy_bulkhead_limit": "name",
-    "proxy_bulkhead_queued": "name",
-    "proxy_in_flight": "listener",
-    "proxy_connections": "listener",
-    "proxy_upstream_connections": "upstream state",
-    "proxy_fallbacks_total": "route",
-    "proxy_drain_cut_total": "",
-    "proxy_config_reloads_total": "result",
-    "proxy_log_dropped_total": "",
-    "proxy_spans_total": "result",
-    "proxy_build_info": "version",
-}
-"""Samples by name, with their labels: dashboards rely on each of them."""
-
-
 def test_names_and_labels_are_those_that_were_promised(scraped: Scraped) -> None:
     fill(scraped)
     found = {
@@ -301,7 +276,7 @@ def test_names_and_labels_are_those_that_were_promised(scraped: Scraped) -> None
         for sample in family.samples
         if sample.name.startswith("proxy_")
     }
-    promised = {name: set(labels.split()) for name, labels in CONTRACT.items()}
+    promised = {name: set(labels.split()) for name, labels in PROMISED.items()}
     assert promised == {name: labels for name, labels in found.items() if name in promised}
 
 

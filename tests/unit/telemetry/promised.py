@@ -1,0 +1,25 @@
+"""The metrics that dashboards and alerts of users rely on: samples by name, with their labels."""
+
+PROMISED = {
+    "proxy_requests_total": "listener route code reason",
+    "proxy_request_duration_seconds_bucket": "listener route le",
+    "proxy_request_duration_seconds_count": "listener route",
+    "proxy_request_duration_seconds_sum": "listener route",
+    "proxy_attempts_total": "route upstream outcome",
+    "proxy_retries_total": "route condition",
+    "proxy_retries_refused_total": "route why",
+    "proxy_circuit_breaker_state": "name state",
+    "proxy_circuit_breaker_transitions_total": "name to",
+    "proxy_bulkhead_in_use": "name",
+    "proxy_bulkhead_limit": "name",
+    "proxy_bulkhead_queued": "name",
+    "proxy_in_flight": "listener",
+    "proxy_connections": "listener",
+    "proxy_upstream_connections": "upstream state",
+    "proxy_fallbacks_total": "route",
+    "proxy_drain_cut_total": "",
+    "proxy_config_reloads_total": "result",
+    "proxy_log_dropped_total": "",
+    "proxy_spans_total": "result",
+    "proxy_build_info": "version",
+}
