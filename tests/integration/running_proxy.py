@@ -37,9 +37,12 @@ class RunningProxy:
         settings: Settings,
         *,
         file_limits: tuple[int, int] | None = None,
+        stdout: int | None = None,
         **environment: str,
     ) -> None:
-        """`file_limits`: soft and hard limit of open files to start with."""
+        """`file_limits`: soft and hard limit of open files to start with. `stdout`: a descriptor
+        instead of the file that `output` and `log_lines` read.
+        """
         self.directory = directory
         self.outbound, self.inbound, self.admin = free_port(), free_port(), free_port()
         self.config = merged(self._base(), settings)
@@ -50,7 +53,7 @@ class RunningProxy:
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "proxy", "run", "--config", str(self.file)],
-                stdout=out,
+                stdout=out if stdout is None else stdout,
                 stderr=err,
                 stdin=subprocess.DEVNULL,
                 env=os.environ | environment,

@@ -160,6 +160,27 @@ def test_text() -> None:
     )
 
 
+def test_text_says_all_that_json_says() -> None:
+    attempts = [
+        FakeAttempt("10.0.0.1:80", 503, "", 0.001234, 0.0),
+        FakeAttempt("10.0.0.2:80", 200, "upstream-truncated", 5.0, 0.025),
+    ]
+    exchange = FakeExchange(
+        status=504, reason="why", detail="how", retry_refused="budget", attempts=attempts
+    )
+    text = line_of(exchange, LogFormat.TEXT)
+
+    def told(value: object) -> bool:
+        if isinstance(value, float):
+            return f"{value:.3f}ms" in text
+        return str(value) in text
+
+    line = json.loads(line_of(exchange))
+    attempts_told = [value for one in line.pop("attempts") for value in one.values()]
+    missing = [value for value in (*line.values(), *attempts_told) if not told(value)]
+    assert not missing, text
+
+
 HOSTILE = [
     "/a\r\nb", "/\x1b[2J", "/\x00", "/\x7f", "/\x85", "/\u2028", "/\udc80", "/é", '/" [x]', "/a b",
 ]  # fmt: skip
