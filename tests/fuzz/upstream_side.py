@@ -37,7 +37,10 @@ __all__ = ["CONFIG", "SCENES", "run"]
 
 @dataclass
 class _Outcome:
-    """What was left when the upstream had said all it would: before anything else was ended."""
+    """What was left when the upstream had ended, before anything else was.
+
+    `reused`: the connection was in the pool when all had been sent.
+    """
 
     came: bytes
     reused: bool
@@ -54,6 +57,7 @@ def run(stage: Stage, data: bytes) -> None:
     for piece in controls.pieces:
         if not server.closed:
             server.send(piece)
+    reused = stage.counts("app").idle > 0
     if controls.end is End.RESET:
         server.reset()
     elif controls.end is End.SILENCE:
@@ -63,7 +67,7 @@ def run(stage: Stage, data: bytes) -> None:
     play.turn()
     outcome = _Outcome(
         play.came,
-        reused=stage.counts("app").idle > 0,
+        reused=reused,
         reset=play.client.closed == "abort",
         hung_up=play.hung_up,
     )
