@@ -32,7 +32,8 @@ class Cut:
 
 
 class Answer(NamedTuple):
-    """What the upstream sends to `asked`. `ends`: and then it closes its connection.
+    """What the upstream sends to `asked`. `ends`: and then it closes its connection, `resets`:
+    or that breaks.
 
     `reused`: the connection goes back into the pool. `closes` is as in a `Row`.
     """
@@ -44,3 +45,4 @@ class Answer(NamedTuple):
     ends: bool = False
     reused: bool = True
     closes: bool = False
+    resets: bool = False

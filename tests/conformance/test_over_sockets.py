@@ -15,7 +15,8 @@ from integration.running_proxy import RunningProxy
 
 TIMEOUT = 5.0
 ROWS = [row for table in test_requests.TABLES.values() for row in table]
-ANSWERS = [row for table in test_responses.TABLES.values() for row in table]
+ANSWERS = [row for table in test_responses.TABLES.values() for row in table if not row.resets]
+"""A reset may overtake what was sent before it: what is seen then is no one's to say."""
 
 
 class Upstream:

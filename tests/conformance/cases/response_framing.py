@@ -151,6 +151,12 @@ NOT_WHOLE = [
     cut("half a chunk", CHUNKED, b"5\r\nhel", b"5\r\nhel", ends=True),
     cut("half a last chunk", CHUNKED, b"5\r\nhello\r\n0\r\n", b"5\r\nhello\r\n", ends=True),
     cut("half a trailer", CHUNKED, b"1\r\na\r\n0\r\nX-Sum: 1\r\n", b"1\r\na\r\n", ends=True),
+    Answer("a reset for a head", b"HTTP/1.1 200 OK\r\n", LOST, resets=True, reused=False),
+    Answer("a reset in a body", LENGTH + b"hel", Cut(LENGTH + b"hel"), resets=True, reused=False),
+    Answer("a reset for the close", CLOSE + b"hello", Cut(CHUNKED + b"5\r\nhello\r\n"),
+           resets=True, reused=False),
+    Answer("a reset for the close, to HTTP/1.0", CLOSE + b"hello", Cut(LAST % b"" + b"hello"),
+           GET_1_0, resets=True, reused=False),
     Answer("half a chunk to HTTP/1.0", CHUNKED + b"5\r\nhel", Cut(LAST % b"" + b"hel"), GET_1_0,
            ends=True, reused=False),
 ]  # fmt: skip
