@@ -10,7 +10,7 @@ import pytest
 import yaml
 from unit.telemetry.test_metrics import Scraped, fill
 
-from helm.queries import Query, alerts, all_queries, evaluable
+from helm.queries import ROOT, Query, alerts, all_queries, evaluable
 from proxy import errors
 from proxy.policies.circuit_breaker import BreakerState
 from proxy.policies.retry import StopReason
@@ -107,7 +107,9 @@ def test_what_does_not_is_found(text: str, metrics: dict[str, set[str]]) -> None
 def test_an_alert_says_what_it_means(rule: dict[str, dict[str, str]]) -> None:
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
     assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
-    assert re.fullmatch(r"docs/runbook\.md#[a-z-]+", rule["annotations"]["runbook_url"])
+    page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+    headings = re.findall(r"^#+ (.*)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert anchor in {heading.lower().replace(" ", "-") for heading in headings}
 
 
 @needs_promtool
