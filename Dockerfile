@@ -4,19 +4,32 @@
 #   docker build --tag resilience-proxy .
 #   docker run --rm --network host resilience-proxy
 #
-# All wheels are prebuilt for glibc on x86-64 and arm64, so no compiler is needed in either stage.
+# Nothing here depends on the architecture: amd64 and arm64 are built alike (docker buildx build
+# --platform linux/amd64,linux/arm64), for every dependency has wheels for both.
+#
+# The base images go by tag, so that a build gets their security fixes. To build the same image
+# again, name them by digest:
+#   --build-arg BUILD_IMAGE=python:3.11@sha256:... --build-arg IMAGE=python:3.11-slim@sha256:...
 ARG PYTHON=3.11
+ARG BUILD_IMAGE=python:${PYTHON}
+ARG IMAGE=python:${PYTHON}-slim
 
-FROM python:${PYTHON}-slim AS build
+# The full image: it has a compiler, should a wheel have to be built.
+FROM ${BUILD_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py* README.md LICENSE ./
 COPY proxy ./proxy
-RUN pip wheel --no-cache-dir --wheel-dir /wheels . \
- && python -m venv --without-pip /opt/resilience-proxy \
- && pip --python /opt/resilience-proxy/bin/python install --no-cache-dir --no-index \
-        --find-links /wheels resilience-proxy
+RUN pip wheel --wheel-dir /wheels .
+RUN python -m venv --without-pip /opt/resilience-proxy \
+ && pip --python /opt/resilience-proxy/bin/python install --no-index --find-links /wheels \
+        resilience-proxy
 
-FROM python:${PYTHON}-slim
+FROM ${IMAGE}
+LABEL org.opencontainers.image.title="resilience-proxy" \
+      org.opencontainers.image.description="A sidecar that carries a service's HTTP calls through trouble" \
+      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/resilience-proxy /opt/resilience-proxy
 ENV PATH=/opt/resilience-proxy/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -33,9 +46,9 @@ USER 65532:65532
 EXPOSE 7070-7072
 STOPSIGNAL SIGTERM
 
-# Kubernetes has probes of its own and takes no notice of this. http.client takes no notice of
-# HTTP_PROXY, which would send the question through the proxy itself.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["python", "-c", "from http.client import HTTPConnection as C; c = C('127.0.0.1', 7072, timeout=2); c.request('GET', '/health/live'); raise SystemExit(c.getresponse().status != 200)"]
+# Kubernetes has probes of its own and takes no notice of this.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["resilience-proxy", "ready", "--timeout", "2s"]
 
+# Without a shell, so that SIGTERM reaches the proxy.
 ENTRYPOINT ["resilience-proxy"]
 CMD ["run"]

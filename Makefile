@@ -37,8 +37,9 @@ types:    ## mypy
 check:    ## the configuration files that come with it
 	for file in config/proxy.yaml config/examples/*.yaml; do resilience-proxy check $$file || exit 1; done
 
-docs:     ## write anew what is generated: docs/configuration.md, pages and dashboard of the charts
+docs:     ## write anew what is generated: tables in docs/ and helm/, the dashboard
 	python -m tests.documents.reference
+	python -m tests.documents.sidecar_settings
 	python -m tests.helm.chart_readme
 	python -m tests.helm.dashboard
 

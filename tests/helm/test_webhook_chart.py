@@ -15,8 +15,11 @@ from jsonschema import Draft7Validator
 from helm.charts import CHARTS, HELM, NO_HELM, OLD, Case, Object, helm, objects_of, only, template
 from helm.fake_cluster import Store, fake_cluster
 from helm.queries import FILES, alerts, dashboard
-from proxy import __version__
+from proxy import __version__, cli
 from proxy.config import load_text
+from proxy.kubernetes.command_line import settings_of
+from proxy.kubernetes.settings import Settings
+from proxy.kubernetes.webhook import Webhook
 
 needs_helm = pytest.mark.skipif(HELM is None, reason=NO_HELM)
 
@@ -130,6 +133,45 @@ def test_what_the_api_server_is_told() -> None:
     full = configuration(FULL)
     assert (full["failurePolicy"], full["timeoutSeconds"]) == ("Ignore", 10)
     assert full["reinvocationPolicy"] == "Never"
+
+
+@needs_helm
+def test_the_program_takes_its_arguments() -> None:
+    """And means by them what the values say."""
+
+    def settings(case: Case) -> Settings:
+        return settings_of(cli._parser().parse_args(container(case)["args"]))
+
+    image = f"resilience-proxy:{__version__}"
+    assert settings(DEFAULT) == Settings(image=image)
+    assert settings(FULL) == Settings(
+        inject=False,
+        legacy=True,
+        image="registry.internal/resilience-proxy:special",
+        image_pull_policy="Always",
+        config_map="resilience-proxy-policies",
+        http_proxy=False,
+        no_proxy=(".internal", "10.0.0.1"),
+        pre_stop=False,
+        drain_timeout=55.0,
+        cpu_request="200m",
+        memory_request=None,
+        cpu_limit="1",
+        memory_limit="256Mi",
+    )
+    options = cli._parser().parse_args(container(FULL)["args"])
+    assert str(options.address) == "0.0.0.0:9443"
+    mounted = container(FULL)["volumeMounts"][0]["mountPath"]
+    assert {str(options.tls_cert.parent), str(options.tls_key.parent)} == {mounted}
+
+
+@needs_helm
+def test_the_webhook_answers_where_it_is_asked() -> None:
+    application = Webhook(Settings(), lambda: True).application()
+    paths = {route.resource.canonical for route in application.router.routes() if route.resource}
+    assert configuration(DEFAULT)["clientConfig"]["service"]["path"] in paths
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container(DEFAULT)[probe]["httpGet"]["path"] in paths
 
 
 @needs_helm
