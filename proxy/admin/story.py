@@ -40,8 +40,8 @@ _DECIDED = {
 """By the reason of an answer that a policy made, rather than a failure that none covered up."""
 
 _BROKEN_OFF = ("upstream-truncated", "drain-cut")
-_WAITED = 1.0
-"""Milliseconds before the first attempt that are worth telling: it stood in a queue."""
+_WAITED = 5.0
+"""Milliseconds before the first attempt that are worth telling: so long only a queue takes."""
 
 
 def story(one: Document) -> list[str]:
@@ -108,7 +108,7 @@ def _attempt(one: Document, attempt: Document, number: int) -> Iterator[str]:
         return
     if decision["allowed"]:
         condition, wait = decision["condition"], decision["wait_ms"]
-        yield f"{'':>10}    retry, for {condition} is in retry.on; waited {wait:.1f} ms before it"
+        yield f"{'':>10}    retry, for {condition} is in retry.on, after a wait of {wait:.1f} ms"
     else:
         yield f"{'':>10}    no other attempt: {_why(one, decision['why'])}"
 

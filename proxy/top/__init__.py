@@ -23,7 +23,8 @@ def run(url: str, interval: float = 1.0, iterations: int | None = None) -> int:
     from proxy.top.live import live
     from proxy.top.plain import WIDTH, print_looks
 
-    on_terminal = sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    # Without TERM, as in some containers, it is taken for one of the usual kind.
+    on_terminal = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     if iterations is None and on_terminal:
         live(url, interval, Console(highlight=False))
         return 0

@@ -87,7 +87,7 @@ class Session:
     def _press_in_story(self, key: str) -> None:
         view = self.view
         if key in _STEPS:
-            view.scrolled = max(0, view.scrolled + _STEPS[key])
+            view.scrolled = min(len(view.story), max(0, view.scrolled + _STEPS[key]))
         elif key in ("0", "escape", "enter"):
             view.story = ()
 

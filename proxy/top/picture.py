@@ -1,6 +1,7 @@
 """The whole view as it is now, for a terminal of so many columns and lines."""
 
 from dataclasses import dataclass
+from textwrap import wrap
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -192,9 +193,7 @@ def _first_shown(section: Section, rows: int, view: View) -> int:
 
 
 def _story(view: View, width: int, room: int | None) -> list[RenderableType]:
-    lines: list[RenderableType] = [
-        Text(line, no_wrap=True, overflow="fold") for line in _wrapped(view.story, width)
-    ]
+    lines: list[RenderableType] = [Text(line, no_wrap=True) for line in _wrapped(view.story, width)]
     if room is None:
         return lines
     first = min(view.scrolled, max(0, len(lines) - room))
@@ -203,13 +202,17 @@ def _story(view: View, width: int, room: int | None) -> list[RenderableType]:
 
 
 def _wrapped(lines: tuple[str, ...], width: int) -> list[str]:
+    """What goes on in the next line is indented a little more."""
     found: list[str] = []
     for line in lines:
-        indent = len(line) - len(line.lstrip())
-        while len(line) > width:
-            cut = line.rfind(" ", indent + 1, width + 1)
-            cut = cut if cut > 0 else width
-            found.append(line[:cut])
-            line = " " * (indent + 2) + line[cut:].lstrip()
-        found.append(line)
+        text = line.lstrip()
+        indent = " " * min(len(line) - len(text), width // 2)
+        broken = wrap(
+            text,
+            max(width, 4),
+            initial_indent=indent,
+            subsequent_indent=indent + "  ",
+            break_on_hyphens=False,
+        )
+        found += broken or [""]
     return found

@@ -47,12 +47,11 @@ class Column:
 
 @dataclass(slots=True)
 class Section:
-    """One table. `hidden`: rows left out of the overview, for there is nothing to see in them."""
+    """One table; `empty` is what it says where it has no row."""
 
     name: Name
     columns: Sequence[Column]
     rows: list[list[Text]] = field(default_factory=list)
-    hidden: int = 0
     empty: str = ""
 
 
@@ -148,7 +147,6 @@ def _bulkheads(window: Window, look: Look, order: Order, everything: bool) -> Se
     section = Section(Name.BULKHEADS, columns, empty="no bulkhead was needed yet")
     for one in sorted(look.bulkheads, key=lambda one: -one.in_use / max(one.limit, 1)):
         if not (everything or 2 * one.in_use >= one.limit or one.queued):
-            section.hidden += 1
             continue
         full = one.in_use >= one.limit
         section.rows.append(
@@ -177,7 +175,6 @@ def _budgets(window: Window, look: Look, order: Order, everything: bool) -> Sect
     section = Section(Name.BUDGETS, columns, empty="no retry budget was needed yet")
     for one in sorted(look.budgets, key=lambda one: one.remaining / max(one.allowed, 1)):
         if not (everything or 4 * one.remaining <= one.allowed):
-            section.hidden += 1
             continue
         left = "used up" if one.remaining <= 0 else str(one.remaining)
         section.rows.append(
@@ -242,7 +239,7 @@ def _recent(window: Window, look: Look, order: Order, everything: bool) -> Secti
         return Section(Name.RECENT, columns, empty="this proxy keeps no troubled requests")
     empty = "no request had trouble yet"
     if everything:
-        return Section(Name.RECENT, columns, [_troubled(one) for one in look.recent], empty=empty)
+        return Section(Name.RECENT, columns, [_troubled(one) for one in look.recent], empty)
     kinds: dict[tuple[str, int, str], list[Troubled]] = {}
     for one in look.recent:
         kinds.setdefault((one.route, one.status, _why(one)), []).append(one)
@@ -251,8 +248,7 @@ def _recent(window: Window, look: Look, order: Order, everything: bool) -> Secti
     for alike in kinds.values():
         rows.append(_troubled(alike[0]))
         rows[-1].insert(1, Text(f"{len(alike)}x"))
-    hidden = len(look.recent) - len(rows)
-    return Section(Name.RECENT, columns, rows, hidden, empty)
+    return Section(Name.RECENT, columns, rows, empty)
 
 
 def _troubled(one: Troubled) -> list[Text]:

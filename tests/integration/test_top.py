@@ -215,7 +215,7 @@ def test_live_with_keys_until_q(proxy: RunningProxy, terminal: Callable[..., Ter
 def test_a_signal_ends_it_in_order(
     proxy: RunningProxy, terminal: Callable[..., Terminal], number: int
 ) -> None:
-    top = terminal(command(proxy, "--interval", "100ms"), NO_COLOR="1")
+    top = terminal(command(proxy, "--interval", "100ms"), NO_COLOR="1", TERM="")
     shown = top.wait_for("recent trouble")
     assert not COLOUR.search(shown), "NO_COLOR"
     top.process.send_signal(number)

@@ -38,7 +38,7 @@ def test_a_request_that_was_retried_and_failed():
         "",
         "    0.1 ms  attempt 1 to 10.0.0.7:8080",
         "    3.1 ms    got 503 after 3.0 ms",
-        "              retry, for gateway-error is in retry.on; waited 37.2 ms before it",
+        "              retry, for gateway-error is in retry.on, after a wait of 37.2 ms",
         "   40.5 ms  attempt 2 to 10.0.0.8:8080",
         " 1040.5 ms    failed after 1000.0 ms, attempt-timeout: "
         "10.0.0.8:8080 sent no response head within 1 s (timeouts.attempt).",

@@ -183,6 +183,13 @@ def test_a_story_is_wrapped_and_scrolled():
     assert drawn(made, 60, 12)[-2] == "last"
 
 
+@pytest.mark.parametrize("width", [1, 3, 8, 16])
+def test_a_story_fits_a_sliver(width):
+    made = view()
+    made.story = (" " * 14 + "no other attempt: " + "x" * 40, "")
+    assert len(drawn(made, width, 12)) == 12
+
+
 @pytest.mark.parametrize(
     ("wanted", "room", "given"),
     [
