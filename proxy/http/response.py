@@ -27,6 +27,7 @@ _HELD_BACK = frozenset(
 )
 _VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _UPGRADE = frozenset({b"upgrade"})
+_UPGRADE_REQUIRED = 426
 _TEXT = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 """What a reason phrase is made of (RFC 9112 section 4); llhttp takes anything but line ends."""
 _MAX_STATUS_LINES = 1000
@@ -110,6 +111,10 @@ def parse_response_head(raw: bytes) -> ResponseHead:
         if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS:
             raise UpstreamMalformed("The upstream's Content-Length is not one number.")
         head.length = int(lengths[0])
+    if head.status == _UPGRADE_REQUIRED and b"upgrade" in held:
+        # The one response that has to say which protocol it wants (RFC 9110 section 15.5.22).
+        head.lines.append(b"Connection: Upgrade\r\n")
+        head.lines.append(b"Upgrade: %b\r\n" % b", ".join(held[b"upgrade"]))
     return head
 
 

@@ -76,6 +76,13 @@ def test_hop_by_hop_fields_stay_behind():
     assert head.lines == [b"Trailer: X-Sum\r\n", b"X-Kept: 1\r\n"]
 
 
+def test_upgrade_required_says_to_what():
+    fields = ("Connection: Upgrade, x-gone", "Upgrade: websocket", "X-Gone: 1")
+    head = parse("HTTP/1.1 426 Upgrade Required", *fields)
+    assert head.lines == [b"Connection: Upgrade\r\n", b"Upgrade: websocket\r\n"]
+    assert parse("HTTP/1.1 400 Bad Request", *fields).lines == []
+
+
 @pytest.mark.parametrize(
     ("line", "fields", "method", "decoder"),
     [
