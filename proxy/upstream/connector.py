@@ -80,9 +80,10 @@ class Connector:
                     )
         except TimeoutError as error:
             # The kernel's ETIMEDOUT is a TimeoutError too, and means the same.
+            tls = " and its TLS handshake" if endpoint.scheme == "https" else ""
             raise ConnectTimeout(
-                f"{endpoint.where} did not complete a connection within {seconds:.3g}s: it is "
-                "overloaded, or something on the way drops the packets."
+                f"{endpoint.where} did not complete a connection{tls} within {seconds:.3g}s: it "
+                "is overloaded, or something on the way drops the packets."
             ) from error
         except OSError as error:
             raise _connect_error(error, endpoint) from error

@@ -20,7 +20,7 @@ from enum import Enum
 from functools import partial
 
 from proxy.config.model import ConnectionsConfig
-from proxy.errors import ConnectError, ConnectFailed
+from proxy.errors import ConnectError, ConnectFailed, TlsFailure
 from proxy.upstream.connection import Connects, PooledConnection, Scheduler, Ticket
 from proxy.upstream.endpoint import Endpoint
 
@@ -318,7 +318,13 @@ class Pool:
             self._queued[owner] = None
             self._queued.move_to_end(owner, last=False)
 
-    def _dead_on_arrival(self) -> ConnectFailed:
+    def _dead_on_arrival(self) -> ConnectError:
+        if self._endpoint.scheme == "https":
+            # In TLS 1.3 a server looks at the client's certificate when the client is done.
+            return TlsFailure(
+                f"{self._endpoint.where} closed the connection right after the TLS handshake: see "
+                "whether it asks for a client certificate (tls.cert) other than what it was shown."
+            )
         return ConnectFailed(
             f"{self._endpoint.where} accepted the connection and closed it at once: "
             "look for a connection limit or a crash in its log."

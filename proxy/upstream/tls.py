@@ -12,6 +12,7 @@ from functools import partial
 from proxy.config.model import UpstreamTls
 from proxy.errors import TlsFailure
 from proxy.file_watch import FileWatch
+from proxy.upstream.tls_sessions import resume_sessions
 from proxy.wire.tls import harden, load_identity, openssl_code, reason_of
 
 # X509_V_ERR_* of OpenSSL's <openssl/x509_vfy.h>, as SSLCertVerificationError.verify_code.
@@ -23,6 +24,8 @@ _WRONG_NAME = frozenset({62, 64})
 # SSLError.reason where the other side's first bytes were no TLS record.
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 
+# SSLError.reason where both sides have no version of TLS in common, found here or told by it.
+_OTHER_VERSION = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
 
 _log = logging.getLogger("proxy.tls")
 
@@ -41,6 +44,7 @@ def client_context(tls: UpstreamTls | None) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         raise TlsFailure(f"The CA file {tls.ca} cannot be used: {reason_of(error)}.") from error
     harden(context)
+    resume_sessions(context)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -133,10 +137,15 @@ def tls_failure(error: OSError, where: str, server_name: str) -> TlsFailure:
         return TlsFailure(
             f"{where} does not speak TLS on this port: check the port, or use http:// for it."
         )
+    if isinstance(error, ssl.SSLError) and openssl_code(error) in _OTHER_VERSION:
+        return TlsFailure(
+            f"{where} speaks no version of TLS that is allowed here ({reason_of(error)}): it has "
+            "to know TLS 1.2 or 1.3."
+        )
     if isinstance(error, ssl.SSLError):
         return TlsFailure(
-            f"The TLS handshake with {where} failed ({reason_of(error)}): compare the protocol "
-            "versions of both sides, and see whether it asks for a client certificate."
+            f"The TLS handshake with {where} failed ({reason_of(error)}): see whether it asks for "
+            "a client certificate, and whether both sides have a cipher in common."
         )
     return TlsFailure(
         f"{where} closed the connection during the TLS handshake: see whether it speaks TLS on "

@@ -18,10 +18,15 @@ from proxy.http.framing import BodyDecoder, CloseDecoder
 from proxy.http.request import HEAD_END
 from proxy.http.response import ResponseHead, parse_response_head, pass_over_body
 from proxy.wire.flow import FlowControlled
+from proxy.wire.tls import openssl_code
 
 LINGER_SECONDS = 1.0
 MAX_HEAD_BYTES = 64 * 1024
 """Of a response. Above it the upstream is taken for broken (Envoy's default is 60 KiB)."""
+
+
+_TLS_ALERT = b"\x15\x03"
+"""How an answer in TLS begins that is none to a handshake (RFC 8446 section 5.1)."""
 
 
 class ResponseHandler(Protocol):
@@ -299,9 +304,8 @@ class UpstreamConnection(FlowControlled):
         """The connection ended or broke; what that means depends on how far the response was."""
         state = self._state
         if state is _HEAD:
-            started = " in the middle of its response head" if self._buffer else ""
-            how = "reset" if exc is not None else "closed"
-            self._fail(UpstreamReset(f"The upstream {how} the connection{started}."))
+            new_tls = self.exchanges == 1 and not self.half_closes
+            self._fail(UpstreamReset(_lost_before_head(self._buffer, exc, new_tls=new_tls)))
         elif state is _BODY:
             if isinstance(self._decoder, CloseDecoder) and exc is None:
                 self._state = _IDLE
@@ -324,3 +328,21 @@ class UpstreamConnection(FlowControlled):
 
 def _head_too_large() -> UpstreamMalformed:
     return UpstreamMalformed("The upstream's response head is too large.")
+
+
+def _lost_before_head(received: bytes, exc: Exception | None, *, new_tls: bool) -> str:
+    """How a connection ended before a response's head had come, of which `received` is there."""
+    if received.startswith(_TLS_ALERT):
+        return "The upstream answered with a TLS alert: use https:// for it, or another port."
+    how = "reset" if exc is not None else "closed"
+    if received:
+        return f"The upstream {how} the connection in the middle of its response head."
+    if new_tls:
+        # In TLS 1.3 a server judges the client's certificate when the client is done.
+        code = openssl_code(exc) if exc is not None else None
+        why = f" ({code.replace('_', ' ').lower()})" if code else ""
+        return (
+            f"The upstream {how} the connection right after the TLS handshake{why}: see whether "
+            "it asks for a client certificate other than the one it was shown."
+        )
+    return f"The upstream {how} the connection."
