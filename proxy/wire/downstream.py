@@ -148,10 +148,10 @@ class Downstream(FlowControlled):
             # A closing gate's response that did not say so had begun before: another may be
             # coming.
             self.alarm.set(now + (GRACE if gate.closing else gate.limits.idle_timeout))
-            if not self._reading:
-                self.resume_reading()
             if self._buffer:  # the next request was pipelined
                 self._advance()
+            if not self._reading:
+                self._read_on()
         else:
             self._linger(more=self.receiving or bool(self._buffer))
 
@@ -236,6 +236,7 @@ class Downstream(FlowControlled):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state = _CLOSED
+        self._buffer = b""  # the cycle collector may take its time
         self.alarm.close()
         self._gate.connections.discard(self)
         handler, self.handler = self.handler, None
@@ -270,6 +271,13 @@ class Downstream(FlowControlled):
                 pass
         finally:
             self._advancing = False
+
+    def _read_on(self) -> None:
+        """Read again, unless enough requests wait already, or one whose body has its own pace."""
+        if self._state is _HEAD or (
+            self._state is _EXCHANGE and not self.receiving and len(self._buffer) <= _PIPELINE_BYTES
+        ):
+            self.resume_reading()
 
     def _begin(self) -> bool:
         """Whether a whole head was there."""

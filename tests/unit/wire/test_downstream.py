@@ -135,6 +135,33 @@ def test_a_head_in_pieces(client, gate):
     assert not client.idle
 
 
+def test_no_more_is_read_while_enough_requests_wait(client, gate, transport):
+    """However many have been carried: else each of them would let in more than it was itself."""
+    filler = GET % 7 * 5000  # well above what may wait
+    client.data_received(GET % 0)
+    client.data_received(filler)
+    assert transport.calls == ["pause_reading"]
+    for _ in range(3):
+        client.finish(keep_alive=True, now=100.0)
+    assert transport.calls == ["pause_reading"]
+    while transport.calls == ["pause_reading"]:
+        client.finish(keep_alive=True, now=100.0)
+    assert transport.calls == ["pause_reading", "resume_reading"]
+    assert len(gate.begun) > 1500
+
+
+def test_the_rest_of_a_head_is_read_however_much_waits(client, gate, transport):
+    client.data_received(GET % 0)
+    client.data_received(GET % 1 * 200 + b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 62_000)
+    assert transport.calls == ["pause_reading"]
+    for _ in range(201):
+        client.finish(keep_alive=True, now=100.0)
+    assert transport.calls == ["pause_reading", "resume_reading"]
+    client.data_received(b"\r\n\r\n")
+    assert len(gate.begun) == 202
+    assert gate.refused == []
+
+
 def test_only_one_request_is_under_way(client, gate):
     client.data_received(b"".join(GET % n for n in range(3)))
     for n in range(3):
