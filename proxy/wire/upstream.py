@@ -190,12 +190,13 @@ class UpstreamConnection(FlowControlled):
             if handler is not None:
                 handler.on_end()
             return self.half_closes  # the other half may go on
-        self._on_loss(None)
+        self._on_loss(None, ended=True)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._reusable = False
         self._on_loss(exc)
+        self._buffer = b""  # the cycle collector may take its time
         self._state = _CLOSED
         self._on_closed(self)
 
@@ -300,14 +301,18 @@ class UpstreamConnection(FlowControlled):
 
     # --- losses -------------------------------------------------------------------------------
 
-    def _on_loss(self, exc: Exception | None) -> None:
-        """The connection ended or broke; what that means depends on how far the response was."""
+    def _on_loss(self, exc: Exception | None, *, ended: bool = False) -> None:
+        """The connection ended or broke; what that means depends on how far the response was.
+
+        `ended`: the other side said so. Without a word, it ends no body (RFC 9112 section 9.8):
+        under TLS anybody on the way can close a connection, and nobody else send close_notify.
+        """
         state = self._state
         if state is _HEAD:
             new_tls = self.exchanges == 1 and not self.half_closes
             self._fail(UpstreamReset(_lost_before_head(self._buffer, exc, new_tls=new_tls)))
         elif state is _BODY:
-            if isinstance(self._decoder, CloseDecoder) and exc is None:
+            if ended and isinstance(self._decoder, CloseDecoder):
                 self._state = _IDLE
                 handler, self._handler = self._handler, None
                 if handler is not None:

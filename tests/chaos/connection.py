@@ -45,22 +45,27 @@ class ChaosConnection:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._current: Seen | None = None
+        self._step = Step()
+        self._sent = 0
 
     async def run(self) -> None:
-        if self.owner.greeting is not None:
+        greeted = self.number % self.owner.greet_every == 0
+        if greeted and self.owner.greeting is not None:
             self._close(rst=self.owner.greeting == "rst")
             return
         pump = asyncio.ensure_future(self._pump())
         try:
             while await self._exchange():
                 pass
-        except (Lost, ConnectionError):
-            pass
+        except (Lost, OSError):
+            pass  # ENOTCONN, which is no ConnectionError, included
         finally:
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
 
-    def abort(self) -> None:
+    def abort(self, *, rst: bool = False) -> None:
+        if rst:
+            self._reset_on_close()
         self._writer.transport.abort()
 
     async def finish(self) -> None:
@@ -161,7 +166,8 @@ class ChaosConnection:
         seen = await self._read_head()
         self.busy = True
         self._current = seen
-        step = self.owner.record(seen)
+        self._step = step = self.owner.record(seen)
+        self._sent = 0
         if step.fault is Fault.RESET_BEFORE_BODY:
             return self._close(rst="rst" in step.flags)
         if step.read_delay:
@@ -194,6 +200,9 @@ class ChaosConnection:
             case Fault.HANG_IN_HEAD:
                 await self._send(b"HTTP/1.1 200 OK\r\nContent-Le")
                 await self._pause(None)
+            case Fault.ENDLESS_HEAD:
+                await self._send(b"HTTP/1.1 200 OK\r\n")
+                await self._send_for_ever(b"X-More: and more\r\n" * 1000)
         if "upgrade" in step.flags:
             return await self._tunnel(seen)
         for status in step.interim:
@@ -205,7 +214,8 @@ class ChaosConnection:
         if step.ending is not Ending.KEEP or step.framing is Framing.UNTIL_CLOSE:
             if "early" in step.flags:
                 # Closing with unread bytes would reset the connection and destroy the answer.
-                self._writer.write_eof()
+                if self._writer.can_write_eof():
+                    self._writer.write_eof()
                 await self._pause(1.0)
             return self._close(rst="rst" in step.flags)
         if step.idle_close is not None:
@@ -233,7 +243,15 @@ class ChaosConnection:
             # another request, nobody could tell whose it is.
             await self._send((head + body) * 2)
             return
+        if step.head_pause:
+            await self._send(head[: len(head) // 2])
+            await self._pause(step.head_pause)
+            head = head[len(head) // 2 :]
         await self._send(head)
+        if "endless" in step.flags:
+            piece = b"for ever" * 2048
+            chunked = step.framing is Framing.CHUNKED
+            await self._send_for_ever(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
         if seen.method != "HEAD" and not bodiless:
             await self._send_body(body, step)
 
@@ -273,15 +291,37 @@ class ChaosConnection:
             await self._more()
 
     async def _send(self, data: bytes) -> None:
+        """Send it, or as much of it as the script lets through; then Lost."""
+        step = self._step
+        cut = step.cut is not None and self._sent + len(data) >= step.cut
+        if cut:
+            data = data[: step.cut - self._sent]
+        self._sent += len(data)
+        size = 1 if "drip" in step.flags else 256 * 1024
         view = memoryview(data)
-        for start in range(0, len(data), 256 * 1024):
-            self._writer.write(view[start : start + 256 * 1024])
+        for start in range(0, len(data), size):
+            self._writer.write(view[start : start + size])
             await self._writer.drain()
+        if cut:
+            self._close(rst="rst" in step.flags)
+            raise Lost
+
+    async def _send_for_ever(self, data: bytes) -> None:
+        while not self._eof:
+            await self._send(data)
+            await asyncio.sleep(0)
+        raise Lost
 
     def _close(self, *, rst: bool = False) -> bool:
         """End the connection after what was sent; False for the caller to hand on."""
         if rst:
-            raw = self._writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._reset_on_close()
+        if "ragged" in self._step.flags or (rst and self.owner.tls is not None):
+            self._writer.transport.abort()  # else TLS says good-bye first
         self._writer.close()
         return False
+
+    def _reset_on_close(self) -> None:
+        raw = self._writer.get_extra_info("socket")
+        with contextlib.suppress(OSError):  # it is closed already
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -5,6 +5,7 @@ step serves all that follow. A step is words divided by spaces, each of them one
 
     503                      the status (200 if none is given)
     delay=0.2                seconds before the response's head
+    head-pause=0.2           seconds in the middle of the response's head
     read-delay=0.2           seconds before the request's body is read
     size=1000                a body of that many bytes (see `pattern`), else ``ok``
     echo                     the body is the request's body
@@ -12,7 +13,12 @@ step serves all that follow. A step is words divided by spaces, each of them one
     until-close              framed by the end of the connection
     pieces=5 interval=0.1    the body in so many pieces, that many seconds apart
     truncate=10              the connection is closed after that many bytes of the body
+    cut=100                  the connection is closed after that many bytes of the response, counted
+                             from its first one, wherever in head, framing or body that is
     stall=10                 nothing more comes after that many bytes of the body
+    drip                     every byte of the response in a write of its own
+    endless                  the body never ends: chunks, or whatever until the connection's end
+    endless-head             the head never ends
     reset-before-body        closed when the request's head is in
     reset-before-head        closed when the whole request is in
     reset-in-head            closed in the middle of the response's head
@@ -20,6 +26,8 @@ step serves all that follow. A step is words divided by spaces, each of them one
     hang                     no answer ever
     hang-in-head             half a head, then nothing
     rst                      whatever closes the connection does it with RST instead of FIN
+    ragged                   likewise without a word: under TLS without close_notify, so that
+                             nobody can tell an end from a cut
     twice                    the response is sent two times, with one write
     close                    answers with ``Connection: close`` and closes
     close-silently           closes after the answer without a word
@@ -49,6 +57,7 @@ class Fault(Enum):
     MALFORMED = "malformed"
     HANG = "hang"
     HANG_IN_HEAD = "hang-in-head"
+    ENDLESS_HEAD = "endless-head"
 
 
 class Framing(Enum):
@@ -74,11 +83,13 @@ class Step:
     framing: Framing = Framing.LENGTH
     ending: Ending = Ending.KEEP
     delay: float = 0.0
+    head_pause: float = 0.0
     read_delay: float = 0.0
     size: int | None = None
     pieces: int = 1
     interval: float = 0.0
     truncate: int | None = None
+    cut: int | None = None
     stall: int | None = None
     idle_close: float | None = None
     interim: list[int] = field(default_factory=list)
@@ -87,7 +98,9 @@ class Step:
     flags: set[str] = field(default_factory=set)
 
 
-FLAGS = frozenset({"echo", "rst", "twice", "early", "continue", "upgrade", "http10"})
+FLAGS = frozenset(
+    {"echo", "rst", "ragged", "twice", "early", "continue", "upgrade", "http10", "drip", "endless"}
+)
 
 
 def parse_script(text: str) -> list[Step]:
@@ -103,9 +116,9 @@ def _parse_step(words: list[str]) -> Step:
             step.status = int(word)
         elif word in FLAGS:
             step.flags.add(word)
-        elif name in ("delay", "read-delay", "interval", "idle-close"):
+        elif name in ("delay", "read-delay", "head-pause", "interval", "idle-close"):
             setattr(step, name.replace("-", "_"), float(value))
-        elif name in ("size", "pieces", "truncate", "stall"):
+        elif name in ("size", "pieces", "truncate", "cut", "stall"):
             setattr(step, name, int(value))
         elif name == "interim":
             step.interim.append(int(value))

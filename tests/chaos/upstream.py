@@ -21,7 +21,8 @@ from chaos.script import Step, parse_script
 class ChaosUpstream:
     """Listens on `host`:`port` from `start` to `stop`; `pause` and `resume` play a restart.
 
-    `greeting` is what happens to a connection before anything is read: None, ``close`` or ``rst``.
+    `greeting` is what happens to a connection before anything is read: None, ``close`` or ``rst``;
+    to every `greet_every`-th one.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class ChaosUpstream:
         self.tls = tls
         self.rules: dict[str, str] = {"/": script}
         self.greeting: str | None = None
+        self.greet_every = 1
         self.records: list[Seen] = []
         self._by_id: dict[str | None, list[Seen]] = {}
         self.connections_opened = 0
@@ -70,9 +72,12 @@ class ChaosUpstream:
         """Listen, on the same port as before."""
         self._run(self._listen())
 
-    def pause(self) -> None:
-        """Stop listening and end every connection, as a process that goes away does."""
-        self._run(self._unlisten())
+    def pause(self, *, rst: bool = False) -> None:
+        """Stop listening and end every connection, as a process that goes away does.
+
+        `rst`: with RST, which no body that ends with its connection can be mistaken about.
+        """
+        self._run(self._unlisten(rst))
 
     def close_idle(self) -> None:
         """Close the connections on which no request is under way; one is asked for at most."""
@@ -136,15 +141,19 @@ class ChaosUpstream:
             self._serve, sock=listener, backlog=1024, ssl=self.tls
         )
 
-    async def _unlisten(self) -> None:
+    async def _unlisten(self, rst: bool = False) -> None:
         if self._server is not None:
+            # asyncio trips over connections that it accepted just before the server was closed.
+            for listener in self._server.sockets:
+                self._loop.remove_reader(listener)
+            await asyncio.sleep(0.01)
             self._server.close()
             self._server = None
-        await self._drop(list(self.open))
+        await self._drop(list(self.open), rst)
 
-    async def _drop(self, connections: list[ChaosConnection]) -> None:
+    async def _drop(self, connections: list[ChaosConnection], rst: bool = False) -> None:
         for connection in connections:
-            connection.abort()
+            connection.abort(rst=rst)
         tasks = [connection.task for connection in connections if connection.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
 

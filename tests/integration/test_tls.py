@@ -7,7 +7,7 @@ import pytest
 from chaos.script import pattern
 from chaos.upstream import ChaosUpstream
 from integration.pki import Pki
-from integration.raw_client import RawClient
+from integration.raw_client import BrokenOff, RawClient
 from integration.running_proxy import RunningProxy, eventually
 from integration.settings import ONCE, Settings, route
 
@@ -64,6 +64,21 @@ def test_a_truncated_response_over_tls(
     with proxy.client() as client, pytest.raises(Exception, match=r"."):
         client.request("GET", "/s", chaos="size=9000 truncate=100", request_id="tls-cut")
     assert proxy.logged("tls-cut")["reason"] == "upstream-truncated"
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+def test_a_connection_that_ends_without_a_word_ends_no_body(
+    pki: Pki, start_chaos: StartChaos, start_proxy: StartProxy, version: str
+) -> None:
+    """Under TLS anybody on the way could have cut it (RFC 9112 section 9.8)."""
+    chaos = start_chaos(tls=pki.server())
+    proxy = start_proxy(_settings(chaos, ca=pki.ca))
+    whole = proxy.call("GET", "/s", chaos="size=9000 until-close", version=version)
+    assert whole.body == pattern(9000)
+    script = "size=9000 until-close truncate=100 ragged"
+    with proxy.client() as client, pytest.raises((BrokenOff, ConnectionError)):
+        client.request("GET", "/s", chaos=script, request_id="ragged", version=version)
+    assert proxy.logged("ragged")["reason"] == "upstream-truncated"
 
 
 def test_the_client_certificate_is_shown(
