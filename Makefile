@@ -1,5 +1,5 @@
 # Short names for the commands that the README and .ci/run spell out.
-.PHONY: help install run demo test thorough fuzz lint format types check docs bench helm image imagetest ci clean
+.PHONY: help install run demo test thorough fuzz lint format types check docs bench chaos soak connections helm image imagetest ci clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
@@ -49,6 +49,15 @@ bench:    ## beside its peers, about five minutes (docs/benchmarks.md)
 helm:     ## the charts: lint, render, validate, checkov (needs helm; docs/kubernetes.md)
 	pytest tests/helm
 	python -m tests.helm.checkov
+
+chaos:    ## random faults for a minute, by a seed that it prints: clients see whole bodies or errors
+	python -m tests.chaos
+
+soak:     ## five minutes of mixed traffic: does memory stay where it is?
+	python -m tests.bench.soak
+
+connections: ## resident memory with 10,000 idle client connections
+	python -m tests.bench.connections
 
 image:    ## the container image
 	docker build --tag resilience-proxy .
