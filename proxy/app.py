@@ -111,7 +111,12 @@ class _Proxy:
         self._history = History(self._gateway)
         records = Records(self._recorder, self._history, self._breaker_history)
         self._admin = AdminServer(
-            self._gateway, self._lifecycle, registry, records, self._reloader.reload
+            self._gateway,
+            self._lifecycle,
+            registry,
+            records,
+            self._reloader.reload,
+            lambda: self._reloader.sources,
         )
         self._acceptors: list[Acceptor] = []
         self._tls = {

@@ -36,6 +36,8 @@ _log = logging.getLogger("proxy.reload")
 class Reloader:
     """Reloads one file, one reload at a time. `start` to `stop` it watches that file.
 
+    `sources` belong to the configuration in effect.
+
     `adopt` swaps a configuration in; it must not fail, for there is no way back.
     """
 
@@ -50,6 +52,7 @@ class Reloader:
     ) -> None:
         """`path` None: the embedded default runs, and there is nothing to reload or to watch."""
         self._running = loaded.config
+        self.sources = loaded.sources
         self._path = path
         self._watch = loaded.watch
         self._lifecycle = lifecycle
@@ -103,6 +106,7 @@ class Reloader:
             return Reload(fixed, Rejection.NEEDS_RESTART)
         self._adopt(loaded.config)
         self._running = loaded.config
+        self.sources = loaded.sources
         return Reload(tuple(map(str, loaded.warnings)), None)
 
     # --- the watch ----------------------------------------------------------------------------

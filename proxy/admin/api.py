@@ -20,7 +20,7 @@ from proxy.admin.problems import problem, problems
 from proxy.admin.recent import BadQuery, recent
 from proxy.admin.watchers import TooMany, Watchers
 from proxy.clock import Clock, WallClock
-from proxy.config import effective
+from proxy.config import Sources, effective, provenance
 from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.telemetry.observed import Gateway
 from proxy.telemetry.records import Records
@@ -46,6 +46,7 @@ class AdminApi:
         registry: CollectorRegistry,
         records: Records,
         reload: Callable[[str], Awaitable[Reload]],
+        sources: Callable[[], Sources],
         clock: Clock = time.monotonic,
         wall_clock: WallClock = time.time,
     ) -> None:
@@ -54,6 +55,7 @@ class AdminApi:
         self._registry = registry
         self._records = records
         self._reload = reload
+        self._sources = sources
         self._clock = clock
         self._wall_clock = wall_clock
         self._page = PageFiles()
@@ -179,7 +181,8 @@ class AdminApi:
         return _json(history(self._records))
 
     async def config(self, request: web.Request) -> web.Response:
-        return _json(effective(self._gateway.config))
+        config = self._gateway.config
+        return _json(effective(config) | {"sources": provenance(config, self._sources())})
 
     # --- changing -----------------------------------------------------------------------------
 

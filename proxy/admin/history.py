@@ -43,8 +43,12 @@ def transitions(kept: BreakerHistory) -> Document:
     text = Timestamps().text
     return {
         "circuit_breakers": [
-            {"name": name, "transitions": [_transition(one, text(one.at)) for one in found]}
-            for name, found in kept.transitions().items()
+            {
+                "name": name,
+                "changes": found.count,
+                "transitions": [_transition(one, text(one.at)) for one in found.last],
+            }
+            for name, found in kept.changes().items()
         ]
     }
 

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from proxy.admin.api import AdminApi
 from proxy.admin.controls import Controls, Reload
+from proxy.config import Sources
 from proxy.config.model import Address
 from proxy.telemetry.observed import Gateway
 from proxy.telemetry.records import Records
@@ -39,9 +40,11 @@ class AdminServer:
         registry: CollectorRegistry,
         records: Records,
         reload: Callable[[str], Awaitable[Reload]],
+        sources: Callable[[], Sources],
     ) -> None:
-        """`reload` gets a word on who asked."""
-        self._application = AdminApi(gateway, controls, registry, records, reload).application()
+        """`reload` gets a word on who asked; `sources` are of the configuration in effect."""
+        api = AdminApi(gateway, controls, registry, records, reload, sources)
+        self._application = api.application()
         self._runner: web.AppRunner | None = None
 
     async def start(self, address: Address) -> tuple[str, int]:

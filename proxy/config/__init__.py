@@ -2,6 +2,7 @@
 
     loaded = load(path, os.environ)      Loaded: config, warnings, sources; raises ConfigError
     effective(loaded.config)             plain data, every default filled in, secrets hidden
+    provenance(config, loaded.sources)   where each value of `effective` comes from
     json_schema()                        for editors
 
 One description of every key (`keys.py` and the files it gathers) drives reading, suggestions,
@@ -12,6 +13,7 @@ from proxy.config.keys import effective, json_schema
 from proxy.config.loading import Loaded, load, load_text
 from proxy.config.model import Config
 from proxy.config.problems import ConfigError, Mark, Problem, Severity
+from proxy.config.provenance import provenance
 from proxy.config.sources import Setting, Sources
 
 __all__ = [
@@ -27,4 +29,5 @@ __all__ = [
     "json_schema",
     "load",
     "load_text",
+    "provenance",
 ]

@@ -113,7 +113,7 @@ class Record(Kind[T]):
         """Every key that holds no record, and its value in the file's spelling."""
         for key, field in self.keys.items():
             found = self._member(value, field)
-            if isinstance(field.kind, Record):
+            if isinstance(field.kind, Record) and found is not None:
                 yield from field.kind.leaves(found, (*path, key))
             else:
                 yield (*path, key), dump_or_none(field.kind, found, True)

@@ -63,18 +63,30 @@ class Sources:
     def settings(self, route: RouteConfig) -> list[Setting]:
         """Every value of the policy that a route has in effect, in the reference's order."""
         return [
-            Setting(format_path(path), value, self._source(route, path))
+            Setting(format_path(path), value, self.in_route(route, path))
             for path, value in POLICY.leaves(route.policies)
         ]
 
-    def _source(self, route: RouteConfig, path: Path) -> str:
-        """The innermost layer that gives the key: the route, its policy, the default policy."""
-        layers: list[tuple[str, Path]] = []
+    def in_route(self, route: RouteConfig, path: Path) -> str:
+        """Of a policy's key that a route has in effect: the innermost layer that gives it.
+
+        That is the route, its policy, or the default policy.
+        """
+        layers = _policy_layers(route.policy)
         if route.name in self._indices:
-            layers.append((f"route {route.name}", ("routes", self._indices[route.name])))
-        for name in dict.fromkeys((route.policy, "default")):
-            layers.append((f"policy {name}", ("policies", name)))
+            layers.insert(0, (f"route {route.name}", ("routes", self._indices[route.name])))
+        return self._innermost(layers, path)
+
+    def policy(self, name: str, path: Path) -> str:
+        """Of a key of a named policy: that policy, or the default one."""
+        return self._innermost(_policy_layers(name), path)
+
+    def _innermost(self, layers: list[tuple[str, Path]], path: Path) -> str:
         for label, prefix in layers:
             if self._filename and (*prefix, *path) in self._given:
                 return f"{self.of((*prefix, *path))} ({label})"
         return BUILT_IN
+
+
+def _policy_layers(name: str) -> list[tuple[str, Path]]:
+    return [(f"policy {each}", ("policies", each)) for each in dict.fromkeys((name, "default"))]

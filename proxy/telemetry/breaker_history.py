@@ -5,15 +5,15 @@ A listener of transitions like the one that logs them. It costs nothing while no
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from proxy.clock import Clock, WallClock
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
 
-MAX_TRANSITIONS = 20
+MAX_TRANSITIONS = 50
 """Changes that are kept of one breaker."""
-MAX_BREAKERS = 500
+MAX_BREAKERS = 200
 """Breakers that are remembered; the one that has not changed for longest goes first."""
 
 
@@ -29,6 +29,16 @@ class Transition(NamedTuple):
     calls: int
 
 
+class Changes:
+    """Those of one breaker: `last` the last ones, oldest first, `count` how many there were."""
+
+    __slots__ = ("count", "last")
+
+    def __init__(self) -> None:
+        self.last: deque[Transition] = deque(maxlen=MAX_TRANSITIONS)
+        self.count = 0
+
+
 class BreakerHistory:
     """`record` is the `TransitionListener`. `seen` counts all changes, and numbers them."""
 
@@ -37,7 +47,7 @@ class BreakerHistory:
     def __init__(self, clock: Clock = time.monotonic, wall_clock: WallClock = time.time) -> None:
         self._clock = clock
         self._wall_clock = wall_clock
-        self._by_name: OrderedDict[str, deque[Transition]] = OrderedDict()
+        self._by_name: OrderedDict[str, Changes] = OrderedDict()
         self.seen = 0
 
     def record(
@@ -47,7 +57,7 @@ class BreakerHistory:
         self.seen += 1
         kept = self._by_name.get(breaker.name)
         if kept is None:
-            kept = self._by_name[breaker.name] = deque(maxlen=MAX_TRANSITIONS)
+            kept = self._by_name[breaker.name] = Changes()
             if len(self._by_name) > MAX_BREAKERS:
                 self._by_name.popitem(last=False)
         else:
@@ -55,8 +65,9 @@ class BreakerHistory:
         seen = breaker.snapshot(now)
         at = self._wall_clock() - (self._clock() - now)
         rates = (seen.failure_rate, seen.slow_call_rate, seen.calls)
-        kept.append(Transition(self.seen, at, left, entered, *rates))
+        kept.count += 1
+        kept.last.append(Transition(self.seen, at, left, entered, *rates))
 
-    def transitions(self) -> Mapping[str, Sequence[Transition]]:
-        """By the breaker's name, the oldest first."""
+    def changes(self) -> Mapping[str, Changes]:
+        """By the breaker's name."""
         return self._by_name

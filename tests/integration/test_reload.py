@@ -161,7 +161,10 @@ def test_what_is_no_route_takes_effect_too(proxy: RunningProxy) -> None:
         assert client.request("GET", "http://127.0.0.1:9/elsewhere").status == 403
         assert client.request("GET", f"/r/{'x' * 200}").status == 414
     assert proxy.state("/status")["service"] == "renamed"
-    assert proxy.state("/config")["limits"]["url_bytes"] == "100B"
+    shown = proxy.state("/config")
+    assert shown["limits"]["url_bytes"] == "100B"
+    assert shown["sources"]["limits.url_bytes"].startswith(f"{proxy.file}:")
+    assert shown["sources"]["limits.headers"] == "built-in default"
 
 
 def test_counters_never_fall(proxy: RunningProxy) -> None:

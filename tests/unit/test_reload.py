@@ -92,6 +92,16 @@ async def test_a_good_file_is_adopted(bench):
     assert bench.lifecycle.outcomes == [("applied", "test")]
 
 
+async def test_where_values_come_from_is_as_new_as_the_configuration(bench):
+    key = ("limits", "headers")
+    bench.write("second", FILE + "limits: {{headers: none}}\n")
+    await bench.reloader.reload("test")
+    assert bench.reloader.sources.place(key) is None
+    bench.write("second", FILE + "limits: {{headers: 7}}\n")
+    await bench.reloader.reload("test")
+    assert bench.reloader.sources.place(key) == f"{bench.path}:{FILE.count(chr(10)) + 1}"
+
+
 async def test_every_problem_is_told_and_logged_and_nothing_adopted(bench, caplog):
     bench.write("second", FILE + "limits: {{connections: none}}\nroutes: [{{name: 1 2}}]\n")
     outcome = await bench.reloader.reload("test")

@@ -62,9 +62,10 @@ function drawPast(cell, one, model) {
     const summary = el("summary");
     cell.append(el("div", { class: "strip", "aria-hidden": "true" }), el("details", {}, summary, list));
   }
-  const changes = model.transitions.get(one.name) ?? [];
+  const past = model.transitions.get(one.name);
+  const changes = past?.transitions ?? [];
   const [strip, details] = cell.children;
-  drawStrip(strip, one.state, changes, model.now());
+  drawStrip(strip, firstState(one, past), one.state, changes, model.now());
   const [summary, list] = details.children;
   const lastOne = changes.at(-1);
   setText(summary, lastOne ? `${breakerState(lastOne.to).word} since ${moment(lastOne.time)}` : "No change so far");
@@ -88,12 +89,18 @@ function createChange(change) {
   );
 }
 
+/** What it was before the first change that is kept: unknown, if there were more than are kept. */
+function firstState(one, past) {
+  if (!past) return one.state;
+  return past.changes > past.transitions.length ? "unknown" : past.transitions[0].from;
+}
+
 /** One piece for each state that it was in within the window. */
-function drawStrip(strip, state, changes, now) {
+function drawStrip(strip, first, state, changes, now) {
   const begin = now - WINDOW;
   const pieces = [];
   let from = begin;
-  let current = changes.length ? changes[0].from : state;
+  let current = first;
   for (const change of changes) {
     const at = Math.min(Date.parse(change.time) / 1000, now);
     if (at > from) {

@@ -11,7 +11,7 @@ export class Model {
     this.slots = SLOTS;
     this.times = [];
     this.samples = new Map(); // by listener and name of the route
-    this.transitions = new Map(); // by name of the breaker
+    this.transitions = new Map(); // by name of the breaker: the last changes, and how many there were
     this.trouble = []; // the newest first
     this.status = null;
     this.offset = 0; // seconds that the proxy's clock is ahead of this one
@@ -51,7 +51,7 @@ export class Model {
 
   takeTransitions(document) {
     this.transitions = new Map(
-      document.circuit_breakers.map((breaker) => [breaker.name, breaker.transitions]),
+      document.circuit_breakers.map((breaker) => [breaker.name, breaker]),
     );
   }
 

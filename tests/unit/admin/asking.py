@@ -12,6 +12,7 @@ from unit.telemetry.fakes import FakeGateway, FakeLifecycle
 
 from proxy.admin.controls import Reload
 from proxy.admin.server import AdminServer
+from proxy.config import Sources
 from proxy.config.model import Address
 from proxy.telemetry.breaker_history import BreakerHistory
 from proxy.telemetry.flight_recorder import FlightRecorder
@@ -66,8 +67,11 @@ class Admin:
         self.controls = FakeControls()
         registry = registry_of(self.gateway, self.controls, [], Tracing(lambda line: None))
         self.recorder = FlightRecorder(self.gateway.config)
+        self.sources = Sources(None, {}, self.gateway.config)
         self.records = Records(self.recorder, History(self.gateway), BreakerHistory())
-        self.server = AdminServer(self.gateway, self.controls, registry, self.records, self._reload)
+        self.server = AdminServer(
+            self.gateway, self.controls, registry, self.records, self._reload, lambda: self.sources
+        )
         self.outcome = Reload((), None)
         self.reloads: list[str] = []
         self.port = 0

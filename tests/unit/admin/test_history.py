@@ -47,6 +47,7 @@ def test_the_document(records: Records) -> None:
         "circuit_breakers": [
             {
                 "name": "stock",
+                "changes": 1,
                 "transitions": [
                     {
                         "time": "2023-11-14T22:13:20.000Z",

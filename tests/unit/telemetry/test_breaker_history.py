@@ -30,7 +30,7 @@ def test_an_opening_tells_what_the_window_said() -> None:
         permit = breaker.admit(NOW)
         assert isinstance(permit, CircuitPermit)
         breaker.settle(permit, Verdict.FAILURE, 0.1, NOW)
-    (change,) = history.transitions()["stock"]
+    (change,) = history.changes()["stock"].last
     assert (change.left, change.entered) == (BreakerState.CLOSED, BreakerState.OPEN)
     assert (change.at, change.failure_rate, change.calls) == (WALL, 100.0, 4)
 
@@ -38,7 +38,7 @@ def test_an_opening_tells_what_the_window_said() -> None:
 def test_a_change_that_is_noticed_late_has_its_own_time() -> None:
     history = history_at(NOW)
     made("stock", history).force_open(NOW - 7)
-    assert history.transitions()["stock"][0].at == WALL - 7
+    assert history.changes()["stock"].last[0].at == WALL - 7
 
 
 def test_the_last_ones_are_kept_in_order() -> None:
@@ -47,10 +47,10 @@ def test_the_last_ones_are_kept_in_order() -> None:
     for _ in range(MAX_TRANSITIONS):
         breaker.force_open(NOW)
         breaker.reset(NOW)
-    kept = history.transitions()["stock"]
+    kept = history.changes()["stock"].last
     assert len(kept) == MAX_TRANSITIONS
     assert [one.number for one in kept] == list(range(MAX_TRANSITIONS + 1, 2 * MAX_TRANSITIONS + 1))
-    assert history.seen == 2 * MAX_TRANSITIONS
+    assert history.seen == history.changes()["stock"].count == 2 * MAX_TRANSITIONS
 
 
 def test_of_too_many_breakers_the_one_that_changed_longest_ago_goes() -> None:
@@ -60,6 +60,6 @@ def test_of_too_many_breakers_the_one_that_changed_longest_ago_goes() -> None:
         breaker.force_open(NOW)
     breakers[0].reset(NOW)
     made("new", history).force_open(NOW)
-    assert len(history.transitions()) == MAX_BREAKERS
-    assert {"b0", "new"} <= set(history.transitions())
-    assert "b1" not in history.transitions()
+    assert len(history.changes()) == MAX_BREAKERS
+    assert {"b0", "new"} <= set(history.changes())
+    assert "b1" not in history.changes()
