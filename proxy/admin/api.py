@@ -16,7 +16,7 @@ from proxy.admin.controls import Controls, Rejection, Reload
 from proxy.admin.history import history
 from proxy.admin.live import Live
 from proxy.admin.page_files import INDEX, PageFiles
-from proxy.admin.problems import problem, problems
+from proxy.admin.problems import left_over, problem, problems
 from proxy.admin.recent import BadQuery, recent
 from proxy.admin.watchers import TooMany, Watchers
 from proxy.clock import Clock, WallClock
@@ -67,6 +67,7 @@ class AdminApi:
         app.add_routes(self._routes())
         app.add_routes([web.get("/page/{name:.+}", self.page_file)])
         app.on_shutdown.append(self._end_streams)
+        app.on_response_prepare.append(left_over)
         return app
 
     def _routes(self) -> list[web.RouteDef]:

@@ -27,6 +27,8 @@ def problem(status: int, detail: str, problems: Sequence[str] = ()) -> web.Respo
     )
 
 
+_BUG = "A bug of the proxy; its log has the details."
+
 COMMON_HEADERS = {
     "Server": "resilience-proxy",  # not which versions of what
     "Cache-Control": "no-store",
@@ -46,9 +48,39 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             response.headers["Allow"] = error.headers["Allow"]
     except Exception as error:  # noqa: BLE001 - the last resort of the admin side
         events.bug("an admin request failed", error, method=request.method, path=request.path)
-        response = problem(500, "A bug of the proxy; its log has the details.")
+        response = problem(500, _BUG)
     response.headers.update(COMMON_HEADERS)
     return response
+
+
+async def left_over(request: web.Request, response: web.StreamResponse) -> None:
+    """For `on_response_prepare`: what aiohttp answers before a middleware is asked (417)."""
+    if isinstance(response, web.HTTPException):
+        document = problem(response.status, _detail(request, response))
+        response.body = document.body
+        response.content_type = document.content_type
+        response.headers.update(COMMON_HEADERS)
+
+
+class Protocol(web.RequestHandler):
+    """A connection, whose errors below the application (what is no HTTP) are documents too."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer; the connection ends with it."""
+        super().handle_error(request, status, exc, message)  # it logs, and closes
+        detail = _BUG if status >= 500 else "This is no HTTP request that can be read."
+        response = problem(status, detail)
+        response.headers.update(COMMON_HEADERS)
+        response.force_close()
+        return response
 
 
 def _detail(request: web.Request, error: web.HTTPException) -> str:

@@ -1,8 +1,11 @@
 """The admin API on its own address, in the same loop as the data plane."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -10,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from proxy.admin.api import AdminApi
 from proxy.admin.controls import Controls, Reload
+from proxy.admin.problems import Protocol
 from proxy.config import Sources
 from proxy.config.model import Address
 from proxy.telemetry.observed import Gateway
@@ -46,27 +50,28 @@ class AdminServer:
         api = AdminApi(gateway, controls, registry, records, reload, sources)
         self._application = api.application()
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
 
     async def start(self, address: Address) -> tuple[str, int]:
         """Listen; the host and port that it is bound to. OSError: the address is not to be had."""
-        runner = web.AppRunner(
-            self._application,
-            access_log=None,
-            logger=_log,
-            handle_signals=False,
-            shutdown_timeout=_GRACE,
-        )
+        runner = web.AppRunner(self._application, handle_signals=False, shutdown_timeout=_GRACE)
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(runner.cleanup)
             await runner.setup()
-            await web.TCPSite(runner, address.host, address.port).start()
+            loop = asyncio.get_running_loop()
+            assert runner.server is not None
+            options: dict[str, Any] = {"loop": loop, "access_log": None, "logger": _log}
+            protocol = partial(Protocol, runner.server, **options)
+            self._listener = await loop.create_server(protocol, address.host, address.port)
             undo.pop_all()
         self._runner = runner
-        host, port = runner.addresses[0][:2]
+        host, port = self._listener.sockets[0].getsockname()[:2]
         return host, port
 
     async def stop(self) -> None:
         """Close the listener, let requests under way end for a moment, close the rest."""
         runner, self._runner = self._runner, None
+        if self._listener is not None:
+            self._listener.close()
         if runner is not None:
             await runner.cleanup()

@@ -246,9 +246,34 @@ async def test_what_is_no_http_is_no_event(admin: Admin, caplog: pytest.LogCaptu
     caplog.set_level(logging.DEBUG)
     for garbage in ("\x16\x03\x01\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost b\r\n\r\n"):
         answer = await admin.send(garbage)
-        assert answer.status == 400
-        assert "Traceback" not in answer.body
+        assert "no HTTP request" in assert_problem(answer, 400)
+        assert answer.headers["Server"] == "resilience-proxy"
     assert [record for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "status"),
+    [
+        ("GET", "/" + "a" * 20_000, {}, 400),
+        ("GET", "/status", {"X-Long": "a" * 20_000}, 400),
+        ("POST", "/reload", {"Expect": "a miracle"}, 417),
+        ("PATCH", "/status", {}, 405),
+        ("POST", "/drain?wait=soon", {}, 400),
+        ("HEAD", "/events", {}, 405),
+    ],
+)
+async def test_whatever_goes_wrong_is_told_in_a_document(
+    admin: Admin, method: str, target: str, headers: dict[str, str], status: int
+) -> None:
+    answer = await admin.ask(method, target, headers)
+    if method == "HEAD":
+        assert (answer.status, answer.body) == (status, "")
+        assert answer.headers["Content-Type"].startswith("application/problem+json")
+    else:
+        assert_problem(answer, status)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert admin.controls.draining is False
+    assert admin.reloads == []
 
 
 async def test_the_configuration_without_its_secrets(admin: Admin) -> None:
