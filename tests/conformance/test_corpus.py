@@ -98,70 +98,7 @@ def test_nothing_of_it_gets_past(
     forwarded = 0
     entries = corpus()
     if cut is byte_by_byte:  # ten times the work, and the unknown ones are much alike
-        entries = [one for at, one in enumerate(entries) if at % 5 == 0 or "reject" in one.values()]
-    for entry in entries:
-        entry["raw"] = base64.b64decode(entry["b64"])
-    return entries
-
-
-def whole(raw: bytes) -> list[bytes]:
-    return [raw]
-
-
-def by_line(raw: bytes) -> list[bytes]:
-    return raw.splitlines(keepends=True)
-
-
-def inside_the_line_ends(raw: bytes) -> list[bytes]:
-    return [piece for piece in re.split(rb"(?<=\r)", raw) if piece]
-
-
-def byte_by_byte(raw: bytes) -> list[bytes]:
-    return [raw[at : at + 1] for at in range(len(raw))]
-
-
-def behind_another(raw: bytes) -> list[bytes]:
-    return [GOOD + raw]
-
-
-def behind_another_and_cut(raw: bytes) -> list[bytes]:
-    both = GOOD + raw
-    middle = len(GOOD) + len(raw) // 2
-    return [both[: len(GOOD) + 1], both[len(GOOD) + 1 : middle], both[middle:]]
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with staged(CONFIG) as stage:
-        yield stage
-
-
-OUTBOUND, INBOUND = Listener.OUTBOUND, Listener.INBOUND
-
-
-@pytest.mark.parametrize(
-    ("cut", "listener"),
-    [
-        (whole, OUTBOUND),
-        (whole, INBOUND),
-        (by_line, OUTBOUND),
-        (inside_the_line_ends, OUTBOUND),
-        (byte_by_byte, OUTBOUND),
-        (behind_another, OUTBOUND),
-        (behind_another_and_cut, INBOUND),
-    ],
-)
-def test_nothing_of_it_gets_past(
-    stage: Stage, cut: Callable[[bytes], list[bytes]], listener: Listener
-) -> None:
-    forwarded = 0
-    entries = corpus()
-    if (
-        cut is byte_by_byte
-    ):  # a fifth of those that differ in one byte only: it is ten times the work
-        entries = [
-            one for at, one in enumerate(entries) if one["expect"] == "reject" or at % 5 == 0
-        ]
+        entries = [one for at, one in enumerate(entries) if one["expect"] == "reject" or not at % 5]
     for entry in entries:
         play = Play(stage, listener=listener)
         play.send(cut(entry["raw"]))
