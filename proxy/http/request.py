@@ -181,10 +181,12 @@ class RequestParser:
             raise _bad_request_line(raw)
         if len(target) > self._max_url:
             raise UrlTooLong(f"The URL is longer than {self._max_url} bytes.")
-        if not target.isascii() or b"#" in target:
+        text = target.decode("latin-1")
+        # A line end in it as well: llhttp takes "GET /x" for a whole line, one of HTTP/0.9.
+        if not text.isascii() or not text.isprintable() or "#" in text:
             raise BadRequest("The request's target has characters that no URL in a request has.")
         head.method = _METHODS.get(method) or _rare_method(method)
-        return target.decode("ascii")
+        return text
 
     def _target(self, head: RequestHead, target: str) -> None:
         """The four forms of RFC 9112 section 3.2."""

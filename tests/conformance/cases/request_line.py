@@ -28,6 +28,9 @@ LINES: list[tuple[str, bytes, bytes | str]] = [
     ("a response", b"HTTP/1.1 200 OK", BAD),
     # versions
     ("HTTP/0.9", b"GET /x", BAD),
+    ("HTTP/0.9, and the version behind a field", b"GET /x\r\nX-A:b HTTP/1.1", BAD),
+    ("HTTP/0.9, and a request behind it", b"GET /x\r\n\r\nGET /y HTTP/1.1", BAD),
+    ("HTTP/0.9 by a bare LF, and the version", b"GET /x\nX-A:b HTTP/1.1", BAD),
     ("HTTP/0.9 by name", b"GET /x HTTP/0.9", BAD),
     ("HTTP/1.2", b"GET /x HTTP/1.2", BAD),
     ("HTTP/2.0", b"GET /x HTTP/2.0", BAD),
