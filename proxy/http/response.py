@@ -26,7 +26,8 @@ _HELD_BACK = frozenset(
     }
 )
 _VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
-_UPGRADE = frozenset({b"upgrade"})
+_NOT_BY_CONNECTION = frozenset({b"content-length", b"transfer-encoding", b"upgrade"})
+"""Fields that count although Connection names them: two of them say where the body ends."""
 _UPGRADE_REQUIRED = 426
 _TEXT = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 """What a reason phrase is made of (RFC 9112 section 4); llhttp takes anything but line ends."""
@@ -100,7 +101,7 @@ def parse_response_head(raw: bytes) -> ResponseHead:
     line = raw[: raw.find(b"\r")]
     minor, head.status, head.status_line = _status_lines.get(line) or _status_line(line)
     held = head.held
-    head.keep_alive = head.persistence(minor, _UPGRADE)
+    head.keep_alive = head.persistence(minor, _NOT_BY_CONNECTION)
     head.chunked = False
     head.length = None
     if b"transfer-encoding" in held:

@@ -35,6 +35,7 @@ WORDS = [
     b"Host: a\r\n", b"Content-Length: 5\r\n", b"Content-Length: 0\r\n", b"Content-Length: ",
     b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: ", b"chunked", b"identity", b"gzip",
     b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Connection: upgrade\r\n",
+    b"content-length", b"transfer-encoding",
     b"Upgrade: echo\r\n", b"Expect: 100-continue\r\n", b"TE: trailers\r\n", b"Trailer: X\r\n",
     b"Via: 1.1 stage\r\n", b"X-Request-Id: a\r\n", b"X-Request-Timeout-Ms: 1\r\n",
     b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",

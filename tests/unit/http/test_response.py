@@ -174,3 +174,10 @@ def test_a_body_that_was_not_passed_over_leaves_nothing_to_the_next_head():
     chunked = parse("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
     assert chunked.chunked
     assert parse("HTTP/1.1 200 OK", "X-Number: 4").values(b"x-number") == [b"4"]
+
+
+def test_connection_cannot_take_the_framing_away():
+    head = parse("HTTP/1.1 200 OK", "Connection: Content-Length, X", "Content-Length: 5", "X: y")
+    assert (head.length, head.lines) == (5, [])
+    head = parse("HTTP/1.1 200 OK", "Connection: transfer-encoding", "Transfer-Encoding: chunked")
+    assert head.chunked
