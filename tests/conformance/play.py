@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from conformance.canonical import count_requests
 from conformance.strict import Message, Requests
 from exchange.stage import Stage
 from exchange.wires import Client, Server
@@ -158,6 +159,7 @@ class Play:
     def assert_strict(self) -> None:
         """llhttp reads what went upstream as the requests that were carried, and as no others.
 
+        Nor does it look different from what the proxy means to send (`canonical`).
         A request whose body was cut off may be there without its end, but only as the last of its
         connection.
         """
@@ -166,6 +168,7 @@ class Play:
             messages = upstream.read.messages
             assert all(message.whole for message in messages[:-1]), upstream.came
             assert all(message.head_whole for message in messages), upstream.came
+            assert count_requests(upstream.came) == len(upstream.read.whole), upstream.came
         carried = [one for one in self.settled if one.sent]
         assert [one.first for one in self.forwarded] == [
             (one.method, one.target) for one in carried
