@@ -15,7 +15,7 @@ _LENGTH = re.compile(rb"\r\nContent-Length: (0|[1-9][0-9]*)\r\n")
 _CHUNKED = re.compile(rb"\r\nTransfer-Encoding: chunked\r\n")
 _SIZE = re.compile(rb"([1-9a-f][0-9a-f]*)\r\n")
 _LAST = re.compile(rb"0\r\n(?:%b)*\r\n" % _FIELD)
-_FRAMING = re.compile(rb"(?i)\r\n(?:content.length|transfer.encoding):")
+_FRAMING = re.compile(rb"(?i)\r\n(?:content[-_]length|transfer[-_]encoding):")
 
 
 def count_requests(sent: bytes) -> int:
