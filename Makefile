@@ -16,7 +16,7 @@ demo:     ## the order service in trouble, with the proxy and without
 test:     ## the whole suite
 	pytest
 
-thorough: ## the tests with generated cases, fifty times as many of them
+thorough: ## the tests with generated cases, twenty times as many of them
 	HYPOTHESIS_PROFILE=thorough pytest tests/property tests/fuzz
 
 fuzz:     ## 15 minutes for each side of the data plane (docs/fuzzing.md)

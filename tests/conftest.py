@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 # ``HYPOTHESIS_PROFILE=thorough``: many more examples, where a test does not give their number.
-settings.register_profile("thorough", max_examples=5000)
+settings.register_profile("thorough", max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 sys.path.append(str(Path(__file__).parent))
