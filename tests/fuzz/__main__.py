@@ -39,8 +39,12 @@ def main() -> None:
     keep.mkdir(parents=True, exist_ok=True)
     words = keep.with_suffix(".dict")
     words.write_text(seeds.dictionary())
-    for number, seed in enumerate(make_seeds()):
-        (keep / f"seed-{number:03}").write_bytes(seed)
+    places = [str(keep), str(HERE / "corpus" / chosen.side)]
+    if chosen.input is not None:
+        places = [str(chosen.input)]
+    else:
+        for number, seed in enumerate(make_seeds()):
+            (keep / f"seed-{number:03}").write_bytes(seed)
     options = [
         f"-max_total_time={chosen.seconds}",
         f"-max_len={MAX_INPUT_BYTES}",
@@ -49,9 +53,6 @@ def main() -> None:
         "-timeout=10",
         "-print_final_stats=1",
     ]
-    places = [str(keep), str(HERE / "corpus" / chosen.side)]
-    if chosen.input is not None:
-        places = [str(chosen.input)]
     with staged(side.CONFIG) as stage:
         atheris.Setup([sys.argv[0], *options, *places], lambda data: side.run(stage, data))
         atheris.Fuzz()
