@@ -12,6 +12,7 @@ This file imports the SDK: whoever exports no spans must not import it.
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
@@ -27,6 +28,12 @@ from proxy.telemetry.breaker_changes import BreakerChanges
 from proxy.telemetry.span_counts import SpanCounts
 from proxy.telemetry.spans import SpanMaker
 from proxy.telemetry.tracing import CannotExport
+
+SWITCH_SECONDS = 0.0005
+"""After how long a thread hands the interpreter over to one that waits for it. The exporting one
+computes for tens of milliseconds on end, and by default the event loop would wait 5 ms for each of
+its turns meanwhile.
+"""
 
 _SDK = "opentelemetry"
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -185,6 +192,7 @@ class SpanExport:
         self._counts = counts
         inner = make_exporter(config.tracing.exporter, write_line, complaints.hear)
         self._exporter = _Counting(inner, counts, complaints)
+        sys.setswitchinterval(SWITCH_SECONDS)
         batching = _Batching.of_environment()
         self._room = batching.queue
         self._given = 0

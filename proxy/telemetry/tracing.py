@@ -1,6 +1,6 @@
 """Spans of sampled exchanges, exported where the configuration says so, across reloads.
 
-The SDK is imported when an exporter is configured, and not before: it takes 6 MiB of memory and a
+The SDK is imported when an exporter is configured, and not before: it takes 9 MiB of memory and a
 third of a second. So a reload that turns it on has it imported in the thread that reads the file
 (`check_exporter`), not in the loop.
 """

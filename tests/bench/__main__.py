@@ -92,7 +92,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="default: 3")
     parser.add_argument(
         "--peers", nargs="+", metavar="PEER", choices=[peer.name for peer in PEERS],
-        help="only these: " + ", ".join(repr(peer.name) for peer in PEERS),
+        help="only these: " + ", ".join(repr(peer.name) for peer in PEERS).replace("%", "%%"),
     )  # fmt: skip
     parser.add_argument(
         "--loads", nargs="+", metavar="LOAD", choices=[load.name for load in LOADS],

@@ -3,6 +3,7 @@
 import asyncio
 import builtins
 import logging
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -30,12 +31,13 @@ PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 
 
 @pytest.fixture(autouse=True)
-def _own_sdk_logger() -> Iterator[None]:
-    """Its handlers and its propagation are the process's: as they were afterwards."""
+def _what_is_the_processs() -> Iterator[None]:
+    """The SDK's logger and the switching between threads: as they were afterwards."""
     logger = logging.getLogger("opentelemetry")
-    before = logger.propagate, list(logger.handlers)
+    before, interval = (logger.propagate, list(logger.handlers)), sys.getswitchinterval()
     yield
     logger.propagate, logger.handlers = before
+    sys.setswitchinterval(interval)
 
 
 def config_of(exporter: str, service: str = "orders") -> Config:
@@ -125,6 +127,13 @@ def test_without_the_sdk_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         check_exporter(config_of("otlp"))
 
 
+def test_whoever_exports_nothing_does_not_import_it() -> None:
+    wanted = "('opentelemetry', 'requests')"
+    code = f"import proxy.app, sys; print([one for one in {wanted} if one in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
 # --- which observers ----------------------------------------------------------------------------
 
 
@@ -140,6 +149,16 @@ async def test_an_exporter_goes_on_where_nothing_about_it_changes() -> None:
     assert len(tracing.observers(config_of("none"))) == 1
     await tracing.close(5.0)
     assert not [thread for thread in threading.enumerate() if thread.name == "spans"]
+
+
+async def test_the_loop_gets_its_turn_soon_while_spans_are_exported() -> None:
+    tracing = quiet()
+    tracing.observers(config_of("none"))
+    before = sys.getswitchinterval()
+    assert before > span_export.SWITCH_SECONDS
+    tracing.observers(config_of("console"))
+    assert sys.getswitchinterval() == pytest.approx(span_export.SWITCH_SECONDS)
+    await tracing.close(5.0)
 
 
 def test_unsampled_ones_and_refusals_cost_no_span() -> None:

@@ -1,0 +1,51 @@
+"""docs/access-log.md has every member of a line, and its example is one."""
+
+import json
+import re
+
+from unit.telemetry.fakes import FakeAttempt, FakeExchange
+
+from documents.blocks import ROOT
+from proxy.config.model import AccessLogConfig, LogFormat
+from proxy.telemetry.access_log import AccessLog
+
+PAGE = (ROOT / "docs" / "access-log.md").read_text(encoding="utf-8")
+
+
+class Lines:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, line: bytes) -> None:
+        self.lines.append(line.decode())
+
+
+def line(form: LogFormat, exchange: FakeExchange) -> str:
+    kept = Lines()
+    at = 1772366400.5 + exchange.duration
+    AccessLog(AccessLogConfig(1.0, True, form), lambda: 0.0, kept, lambda: at).record(exchange)
+    return kept.lines[0]
+
+
+def test_every_member_is_told_in_order() -> None:
+    first_cells = re.findall(r"^\| (`[^|]*) \|", PAGE, re.MULTILINE)
+    told = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
+    everything = FakeExchange(fallback=True, detail="how", retry_refused="budget")
+    assert told == list(json.loads(line(LogFormat.JSON, everything)))
+
+
+def test_the_line_of_text_is_one() -> None:
+    attempt = FakeAttempt("10.0.0.1:8080", 0, "attempt-timeout", 1.0012)
+    exchange = FakeExchange(
+        client="127.0.0.1",
+        method="POST",
+        path="/api/7",
+        status=504,
+        reason="attempt-timeout",
+        duration=1.0031,
+        bytes_out=512,
+        attempts=[attempt],
+        retry_refused="not-repeatable",
+        detail="10.0.0.1:8080 sent no response head within 1 s (timeouts.attempt).",
+    )
+    assert line(LogFormat.TEXT, exchange) in PAGE
