@@ -212,8 +212,9 @@ class SpanExport:
         if self.queued + count > self._room:
             self._counts.dropped += count
             return
-        self._given += count
-        for span in self._maker.spans_of(exchange):
+        spans = self._maker.spans_of(exchange)
+        self._given += len(spans)
+        for span in spans:
             self._processor.on_end(span)
 
     @property

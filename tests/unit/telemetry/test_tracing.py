@@ -170,6 +170,19 @@ def test_unsampled_ones_and_refusals_cost_no_span() -> None:
     assert tracing._export.queued == 0
 
 
+def test_a_bug_in_making_spans_takes_no_room_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(exchange: Any) -> list[Any]:
+        raise ZeroDivisionError
+
+    tracing = quiet()
+    _, record = tracing.observers(config_of("console"))
+    assert tracing._export is not None
+    monkeypatch.setattr(tracing._export._maker, "spans_of", stumble)
+    with pytest.raises(ZeroDivisionError):
+        record(FakeExchange(sampled=True))  # type: ignore[arg-type]
+    assert tracing._export.queued == 0
+
+
 # --- the way out --------------------------------------------------------------------------------
 
 
