@@ -19,7 +19,7 @@ FROM ${BUILD_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1
 WORKDIR /src
-COPY pyproject.toml setup.py* README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY proxy ./proxy
 RUN pip wheel --wheel-dir /wheels .
 RUN python -m venv --without-pip /opt/resilience-proxy \

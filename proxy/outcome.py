@@ -7,6 +7,7 @@ metrics and log, so they can never disagree about what a failure is.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 
 class Verdict(Enum):
@@ -22,7 +23,9 @@ class Verdict(Enum):
 
 
 # A global is read ten times as fast as a member through its enum (CPython 3.11).
-SUCCESS, FAILURE, IGNORED = Verdict.SUCCESS, Verdict.FAILURE, Verdict.IGNORED
+SUCCESS: Final = Verdict.SUCCESS
+FAILURE: Final = Verdict.FAILURE
+IGNORED: Final = Verdict.IGNORED
 
 
 class Condition(Enum):

@@ -6,8 +6,7 @@ no connection is attached pieces are kept whatever their size, and the client is
 beyond a bound: so nothing is lost, and memory stays bounded.
 """
 
-from proxy.wire.downstream import Downstream
-from proxy.wire.upstream import UpstreamConnection
+from proxy.wire.flow import FlowControlled
 
 HELD_BYTES = 64 * 1024
 """Above this many bytes waiting for a connection the client is not read from."""
@@ -31,11 +30,11 @@ class RequestBody:
     )
 
     def __init__(
-        self, downstream: Downstream, piece: bytes, *, complete: bool, awaits_word: bool
+        self, downstream: FlowControlled, piece: bytes, *, complete: bool, awaits_word: bool
     ) -> None:
         """`awaits_word`: the client sends none of it before a 100 Continue."""
         self._downstream = downstream
-        self._connection: UpstreamConnection | None = None
+        self._connection: FlowControlled | None = None
         self._pieces = [piece] if piece else []
         self._size = len(piece)
         self._limit = 0
@@ -52,7 +51,7 @@ class RequestBody:
         """How much is kept; known once the route is."""
         self._limit = limit
 
-    def attach(self, connection: UpstreamConnection) -> bytes:
+    def attach(self, connection: FlowControlled) -> bytes:
         """Let further pieces go to `connection`; what it must be sent first."""
         self._connection = connection
         held = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)

@@ -1,6 +1,7 @@
 """What wakes an exchange, beside failures and connections, which come as themselves."""
 
 from enum import Enum
+from typing import Final
 
 
 class Event(Enum):
@@ -14,5 +15,10 @@ class Event(Enum):
 
 
 # A global is read ten times as fast as a member through its enum (CPython 3.11).
-ALARM, RESOLVED, GRANTED = Event.ALARM, Event.RESOLVED, Event.GRANTED
-HEAD, END, BODY_END, WRITABLE = Event.HEAD, Event.END, Event.BODY_END, Event.WRITABLE
+ALARM: Final = Event.ALARM
+RESOLVED: Final = Event.RESOLVED
+GRANTED: Final = Event.GRANTED
+HEAD: Final = Event.HEAD
+END: Final = Event.END
+BODY_END: Final = Event.BODY_END
+WRITABLE: Final = Event.WRITABLE

@@ -8,9 +8,7 @@ line is crossed. Whatever happens, `_settle` gives back what is held, exactly on
 """
 
 import logging
-from collections.abc import Generator
 from time import monotonic
-from types import coroutine
 from typing import TYPE_CHECKING, Any
 
 from proxy.config.model import Listener
@@ -33,7 +31,7 @@ from proxy.exchange.events import ALARM, BODY_END, WRITABLE
 from proxy.exchange.fallback import answers_failure, answers_status, fall_back
 from proxy.exchange.heads import GRPC_TIMEOUT_FIELD, RETRY_FIELD, caller_timeout, timeout_lines
 from proxy.exchange.relay import Relay
-from proxy.exchange.script import Script
+from proxy.exchange.script import NEWS, Script
 from proxy.exchange.tunnel import Tunnel
 from proxy.http.request import RequestHead
 from proxy.http.w3c import SAMPLED
@@ -291,15 +289,13 @@ class Exchange(Script):
 
     # --- waiting ------------------------------------------------------------------------------
 
-    @coroutine
-    def wait(self, until: float) -> Generator[None, Any, Any]:
+    async def wait(self, until: float) -> Any:
         """What happens next; ALARM at `until` (monotonic seconds) at the latest.
 
-        Awaited like any coroutine; being a generator it can wait for `wake` by itself.
         Raises what ends the exchange or the attempt: a ProxyError that something woke it with.
         """
         self.downstream.alarm.set(until if until < self.cutoff else self.cutoff)
-        happened = yield
+        happened = await NEWS
         if isinstance(happened, ProxyError):
             raise happened
         if happened is ALARM and monotonic() >= self.cutoff:

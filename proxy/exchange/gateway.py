@@ -232,8 +232,19 @@ class FormerGate(ListenerGate):
     """
 
     def __init__(self, gate: ListenerGate) -> None:
-        vars(self).update(vars(gate))
         self._gate = gate
+        self._gateway = gate._gateway
+        self.listener = gate.listener
+        # What `_configure` made of the configuration they began with.
+        self.limits = gate.limits
+        self.proxy_status = gate.proxy_status
+        self.propagator = gate.propagator
+        self._inbound = gate._inbound
+        self._scheme = gate._scheme
+        self._via = gate._via
+        self._via_and_id = gate._via_and_id
+        # Its own to look at, for `response_fields`: what closes is the gate, see `before_answer`.
+        self.closing = False
 
     def response_fields(self, exchange: Exchange, status_field: bytes) -> bytes:
         self._gate.before_answer(exchange)

@@ -15,6 +15,7 @@ extensions), no bare CR or LF, at most 16 digits.
 
 import re
 from enum import Enum
+from typing import Final
 
 from proxy.http.trailers import parse_trailer
 
@@ -50,7 +51,10 @@ class _State(Enum):
 
 
 # A global is cheaper to look up than an attribute of the enum, and this runs per chunk.
-_SIZE, _DATA, _DATA_CR, _ENDED = _State.SIZE, _State.DATA, _State.DATA_CR, _State.ENDED
+_SIZE: Final = _State.SIZE
+_DATA: Final = _State.DATA
+_DATA_CR: Final = _State.DATA_CR
+_ENDED: Final = _State.ENDED
 
 
 class ChunkedDecoder:
@@ -131,7 +135,8 @@ class ChunkedDecoder:
             pos = after
         rest = data[pos:] if self._state is _ENDED else None
         if not pieces:
-            return data[start:pos], rest
+            # As it is, if that is all: a slice would be a copy where this is compiled.
+            return (data if pos - start == end else data[start:pos]), rest
         if start < pos:
             pieces.append(data[start:pos])
         return b"".join(pieces), rest

@@ -10,6 +10,7 @@ does baggage always, for a proxy has nothing to add to it.
 
 from collections.abc import Sequence
 from enum import Enum
+from typing import Final
 
 from proxy.clock import Random
 from proxy.http.b3 import (
@@ -50,9 +51,11 @@ _NAMES: dict[Format, tuple[bytes, ...]] = {
 
 
 # A global is read ten times as fast as a member through its enum (CPython 3.11).
-_DEFER, _DENY = Sampling.DEFER, Sampling.DENY
-_ACCEPT, _DEBUG = Sampling.ACCEPT, Sampling.DEBUG
-_TRACECONTEXT = Format.TRACECONTEXT
+_DEFER: Final = Sampling.DEFER
+_DENY: Final = Sampling.DENY
+_ACCEPT: Final = Sampling.ACCEPT
+_DEBUG: Final = Sampling.DEBUG
+_TRACECONTEXT: Final = Format.TRACECONTEXT
 
 
 class TraceContext:
@@ -108,8 +111,8 @@ class Propagator:
 
     def __init__(
         self,
-        formats: Sequence[str] = ("tracecontext", "baggage"),
-        sample: float = 0.0,
+        formats: Sequence[str],
+        sample: float,
         *,
         random_hex: RandomHex,
         random: Random,

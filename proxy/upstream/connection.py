@@ -4,7 +4,6 @@ The pool keeps books; it does not know what a connection speaks, how one is open
 the clock. `proxy.wire` provides the connections, asyncio (or uvloop) the loop.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -38,8 +37,8 @@ class PooledConnection(Protocol):
 OnClosed: TypeAlias = Callable[[PooledConnection], None]
 """Called exactly once, when the transport is lost or closed, busy or idle."""
 
-ConnectionFactory: TypeAlias = Callable[[OnClosed], asyncio.Protocol]
-"""Makes the protocol of a new connection; what it makes must be a `PooledConnection` too."""
+ConnectionFactory: TypeAlias = Callable[[OnClosed], Any]
+"""Makes what is at once an asyncio protocol, by its methods, and a `PooledConnection`."""
 
 OnConnected: TypeAlias = Callable[[PooledConnection | ConnectError], None]
 

@@ -7,7 +7,6 @@ import asyncio
 import errno
 import ssl
 from functools import partial
-from typing import cast
 
 from proxy.config.model import UpstreamTls
 from proxy.errors import ConnectError, ConnectFailed, ConnectRefused, ConnectTimeout
@@ -72,6 +71,7 @@ class Connector:
     ) -> PooledConnection:
         try:
             async with asyncio.timeout(seconds):
+                protocol: PooledConnection
                 if endpoint.scheme == "https":
                     protocol = await self._open_tls(endpoint, on_closed)
                 else:
@@ -87,11 +87,12 @@ class Connector:
             ) from error
         except OSError as error:
             raise _connect_error(error, endpoint) from error
-        return cast(PooledConnection, protocol)
+        return protocol
 
-    async def _open_tls(self, endpoint: Endpoint, on_closed: OnClosed) -> asyncio.Protocol:
+    async def _open_tls(self, endpoint: Endpoint, on_closed: OnClosed) -> PooledConnection:
         context = await self._contexts.get(self._tls)
         server_name = (self._tls and self._tls.server_name) or endpoint.host.removesuffix(".")
+        protocol: PooledConnection
         try:
             _, protocol = await self._tasks.loop.create_connection(
                 partial(self._factory, on_closed),

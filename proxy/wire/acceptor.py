@@ -11,7 +11,9 @@ import resource
 import socket
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, cast
+
+from proxy.wire.flow import FlowControlled
 
 LOOK_AGAIN = 0.1
 """Seconds between two looks whether there are file descriptors again."""
@@ -54,7 +56,7 @@ class Acceptor:
     def __init__(
         self,
         name: str,
-        factory: Callable[[], asyncio.Protocol],
+        factory: Callable[[], FlowControlled],
         *,
         kept_free: Callable[[], int] = files_kept_free,
         short: Callable[[int], bool] = files_short,
@@ -114,7 +116,7 @@ class Acceptor:
             if self._pause is None and self._sockets and self._short(self._sockets[0].fileno()):
                 # Not at once: the event loop is in the middle of accepting.
                 self._pause = asyncio.get_running_loop().create_task(self._until_files())
-        return self._factory()
+        return cast(asyncio.Protocol, self._factory())  # it is one by its methods
 
     async def _until_files(self) -> None:
         """Accept nobody until there are descriptors again."""

@@ -13,11 +13,12 @@ JOINED_BYTES = 16 * 1024
 """A piece up to this long is written together with its head: a copy costs less than a write."""
 
 
-class FlowControlled(asyncio.Protocol):
+class FlowControlled:
     """A connection that can be read from or not, and knows whether it can be written to.
 
-    Reading can be paused and resumed any number of times; the transport hears of changes alone.
-    `write` is the transport's own: a call less for every head and every piece of a body.
+    An asyncio protocol by its methods and not by its base class, which a compiled class cannot
+    have. Reading can be paused and resumed any number of times; the transport hears of changes
+    alone. `write` is the transport's own: a call less for every head and every piece of a body.
     """
 
     __slots__ = ("_reading", "_transport", "write", "write_paused")

@@ -10,7 +10,7 @@ the pool never hands out a connection that is known to be dead.
 import asyncio
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from proxy.errors import ProxyError, UpstreamMalformed, UpstreamReset, UpstreamTruncated
 from proxy.http.chunked import ChunkError
@@ -55,7 +55,11 @@ class State(Enum):
 
 
 # A global is read ten times as fast as a member through its enum (CPython 3.11).
-_IDLE, _HEAD, _BODY, _TUNNEL, _CLOSED = State
+_IDLE: Final = State.IDLE
+_HEAD: Final = State.HEAD
+_BODY: Final = State.BODY
+_TUNNEL: Final = State.TUNNEL
+_CLOSED: Final = State.CLOSED
 
 
 class UpstreamConnection(FlowControlled):

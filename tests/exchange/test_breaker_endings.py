@@ -5,6 +5,8 @@ from exchange.wires import request, response
 
 from proxy.policies.circuit_breaker import CircuitBreaker, CircuitPermit
 
+pytestmark = pytest.mark.interpreted  # listens in on the breaker
+
 CONFIG = """
 service: stage
 upstreams: {shop: {endpoints: ["http://10.0.0.1:80", "http://10.0.0.2:80"]}}

@@ -31,6 +31,7 @@ def tracebacks(caplog):
     return lambda: [record.exc_info[0] for record in caplog.records if record.exc_info]
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("name", ["attempt_head", "_enter"])
 def test_a_bug_is_answered_with_500(make_stage, monkeypatch, tracebacks, name):
     stage = make_stage()
@@ -46,6 +47,7 @@ def test_a_bug_is_answered_with_500(make_stage, monkeypatch, tracebacks, name):
     stage.assert_at_rest()
 
 
+@pytest.mark.interpreted
 def test_a_bug_in_a_probe_gives_the_probes_permit_back(make_stage, monkeypatch):
     stage = make_stage(PROBED)
     client = stage.ask(request())
@@ -62,6 +64,7 @@ def test_a_bug_in_a_probe_gives_the_probes_permit_back(make_stage, monkeypatch):
     assert stage.snapshot().state.value == "closed"
 
 
+@pytest.mark.interpreted
 def test_a_bug_behind_the_commit_never_looks_whole(make_stage, monkeypatch, tracebacks):
     stage = make_stage()
     client = stage.ask(request())

@@ -24,7 +24,7 @@ def stage(make_stage):
 def test_a_request_waits_for_the_addresses(stage):
     client = stage.ask(request())
     assert stage.connects == 0
-    stage.resolve(["10.0.0.1"])
+    stage.resolve(("10.0.0.1",))
     server = stage.accept()
     assert server.endpoint.ip == "10.0.0.1"
     server.answer(200, b"hello")
@@ -33,7 +33,7 @@ def test_a_request_waits_for_the_addresses(stage):
 
 def test_all_who_wait_go_on(stage):
     clients = [stage.ask(request()) for _ in range(3)]
-    stage.resolve(["10.0.0.1"])
+    stage.resolve(("10.0.0.1",))
     for server in [stage.accept() for _ in clients]:
         server.answer()
     assert [client.answer().status for client in clients] == [200] * 3
@@ -54,7 +54,7 @@ def test_a_look_up_that_takes_longer_than_the_attempt_may(stage):
     client = stage.ask(request())
     stage.pass_time(2.01)
     stage.pass_time(0.11)
-    stage.resolve(["10.0.0.1"])
+    stage.resolve(("10.0.0.1",))
     stage.accept().answer()
     assert client.answer().status == 200
     assert stage.records[0].attempts[0][1] == "connect-timeout"
@@ -70,5 +70,5 @@ def test_or_than_the_caller_allows(stage):
 def test_a_client_that_leaves_meanwhile(stage):
     stage.ask(request()).reset()
     assert [record.reason for record in stage.records] == ["client-gone"]
-    stage.resolve(["10.0.0.1"])
+    stage.resolve(("10.0.0.1",))
     assert stage.connects == 0

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from exchange.stage import Stage, staged
 from exchange.wires import request, response
 from hypothesis import HealthCheck, given, settings
@@ -228,6 +229,7 @@ def turn(peer, name, *data):
         peer.read_on()
 
 
+@pytest.mark.interpreted
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(["attempts", "requests"]),

@@ -3,15 +3,20 @@
 import pytest
 
 from proxy.exchange.body import HELD_BYTES, RequestBody
+from proxy.wire.flow import FlowControlled
 
 
 class Side:
-    """Either connection, as much of it as a body uses."""
+    """Either connection, and what its transport was told. `end` is what the body is given."""
 
     def __init__(self):
         self.reading = True
-        self.write_paused = False
         self.written = b""
+        self.end = FlowControlled()
+        self.end.connection_made(self)
+
+    def is_closing(self):
+        return False
 
     def pause_reading(self):
         self.reading = False
@@ -31,7 +36,7 @@ def client():
 @pytest.fixture
 def make(client):
     def make(piece=b"", complete=False, awaits_word=False, limit=10):
-        body = RequestBody(client, piece, complete=complete, awaits_word=awaits_word)
+        body = RequestBody(client.end, piece, complete=complete, awaits_word=awaits_word)
         body.set_limit(limit)
         return body
 
@@ -42,25 +47,25 @@ def test_what_came_before_the_connection_is_sent_first(make):
     body = make(b"01")
     body.on_piece(b"23")
     upstream = Side()
-    assert body.attach(upstream) == b"0123"
+    assert body.attach(upstream.end) == b"0123"
     body.on_piece(b"45")
     assert upstream.written == b"45"
 
 
 def test_another_connection_gets_all_of_it(make):
     body = make(b"01")
-    body.attach(Side())
+    body.attach(Side().end)
     body.on_piece(b"23")
     body.detach()
     body.on_piece(b"45")
-    assert body.attach(Side()) == b"012345"
+    assert body.attach(Side().end) == b"012345"
     assert body.whole
 
 
 def test_beyond_the_limit_it_is_no_longer_whole(make):
     body = make(b"0" * 10)
     first = Side()
-    body.attach(first)
+    body.attach(first.end)
     assert body.whole
     body.on_piece(b"1")
     assert (body.whole, first.written) == (False, b"1")
@@ -69,13 +74,13 @@ def test_beyond_the_limit_it_is_no_longer_whole(make):
 def test_a_first_piece_beyond_the_limit_is_sent_and_not_kept(make):
     body = make(b"0" * 11)
     assert body.whole
-    assert body.attach(Side()) == b"0" * 11
+    assert body.attach(Side().end) == b"0" * 11
     assert not body.whole
 
 
 def test_nothing_is_kept_with_a_limit_of_nothing(make):
     body = make(b"", limit=0)
-    body.attach(Side())
+    body.attach(Side().end)
     assert body.whole
     body.on_piece(b"0")
     assert not body.whole
@@ -86,7 +91,7 @@ def test_the_client_waits_while_nobody_takes_it(make, client):
     assert client.reading
     body.on_piece(b"1")
     assert not client.reading
-    body.attach(Side())
+    body.attach(Side().end)
     assert client.reading
 
 
@@ -99,8 +104,8 @@ def test_a_larger_limit_is_a_larger_bound(make, client):
 def test_the_client_waits_while_the_upstream_is_full(make, client):
     body = make()
     upstream = Side()
-    body.attach(upstream)
-    upstream.write_paused = True
+    body.attach(upstream.end)
+    upstream.end.write_paused = True
     body.on_piece(b"0")
     assert not client.reading
     body.on_writable(True)
@@ -122,7 +127,7 @@ def test_the_client_waits_while_the_upstream_is_full(make, client):
 def test_flowing(make, piece, complete, awaits_word, flowing):
     body = make(piece, complete, awaits_word)
     assert not body.flowing
-    body.attach(Side())
+    body.attach(Side().end)
     assert body.flowing is flowing
     body.detach()
     assert not body.flowing
@@ -130,7 +135,7 @@ def test_flowing(make, piece, complete, awaits_word, flowing):
 
 def test_a_client_that_waited_for_a_word_may_begin(make):
     body = make(awaits_word=True)
-    body.attach(Side())
+    body.attach(Side().end)
     body.on_piece(b"0")
     assert body.flowing
     body.complete = True

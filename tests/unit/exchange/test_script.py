@@ -2,12 +2,12 @@
 
 import pytest
 
-from proxy.exchange.script import Script, event
+from proxy.exchange.script import NEWS, Script
 
 
 async def collect(into, count):
     for _ in range(count):
-        into.append(await event())
+        into.append(await NEWS)
 
 
 def test_events_wake_it_at_once_and_in_order():
@@ -32,14 +32,14 @@ def test_events_that_come_while_it_runs_wait_for_their_turn():
     script, got = Script(), []
 
     async def busy():
-        got.append(await event())
+        got.append(await NEWS)
         script.wake("b")
         script.wake("c")
         got.append("still running")
-        got.append(await event())
+        got.append(await NEWS)
         script.wake("d")
-        got.append(await event())
-        got.append(await event())
+        got.append(await NEWS)
+        got.append(await NEWS)
 
     script.start(busy())
     script.wake("a")
@@ -52,7 +52,7 @@ def test_events_before_the_first_wait_are_kept():
 
     async def early():
         script.wake(1)
-        got.append(await event())
+        got.append(await NEWS)
 
     script.start(early())
     assert got == [1]
@@ -64,7 +64,7 @@ def test_what_is_left_at_the_end_is_dropped():
     async def brief():
         script.wake(1)
         script.wake(2)
-        got.append(await event())
+        got.append(await NEWS)
 
     script.start(brief())
     assert (got, script.done) == ([1], True)
@@ -82,7 +82,7 @@ def test_an_exception_goes_to_whoever_woke_it():
     script = Script()
 
     async def failing():
-        await event()
+        await NEWS
         raise KeyError("bug")
 
     script.start(failing())

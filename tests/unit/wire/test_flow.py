@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.wire.flow import FlowControlled
+from proxy.wire.upstream import UpstreamConnection
 
 
 class Transport:
@@ -23,13 +23,15 @@ class Transport:
         self.calls.append("resume")
 
 
-class Connection(FlowControlled):
-    def __init__(self):
-        super().__init__()
+class Handler:
+    """Keeps what it is told, and whether writing was paused by then."""
+
+    def __init__(self, connection):
+        self.connection = connection
         self.told = []
 
-    def on_writable(self, writable):
-        self.told.append((writable, self.write_paused))
+    def on_upstream_writable(self, writable):
+        self.told.append((writable, self.connection.write_paused))
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def transport():
 
 @pytest.fixture
 def connection(transport):
-    connection = Connection()
+    connection = UpstreamConnection(lambda closed: None)
     connection.connection_made(transport)
     return connection
 
@@ -62,8 +64,9 @@ def test_a_closing_transport_hears_nothing(connection, transport):
 
 
 def test_the_exchange_hears_after_the_fact(connection, transport):
+    handler = Handler(connection)
+    connection.begin(handler, "GET", b"x", payload=False)
     connection.pause_writing()
     connection.resume_writing()
-    assert connection.told == [(False, True), (True, False)]
-    connection.write(b"x")
+    assert handler.told == [(False, True), (True, False)]
     assert transport.calls == [b"x"]

@@ -1,0 +1,81 @@
+"""Compiles the data plane's hot modules with mypyc when a wheel is built.
+
+Everything else about the package stands in pyproject.toml. The modules are plain Python, and run
+as they are where nothing compiled them: in an editable install, from the tree, where there is no
+C compiler, and with RESILIENCE_PROXY_PURE=1 in the environment of the build. docs/adr/0014.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CCompilerError
+
+COMPILED = (
+    "exchange/attempt",
+    "exchange/attempts",
+    "exchange/binding",
+    "exchange/body",
+    "exchange/exchange",
+    "exchange/gateway",
+    "exchange/heads",
+    "exchange/relay",
+    "exchange/script",
+    "exchange/stats",
+    "exchange/tunnel",
+    "http/chunked",
+    "http/fields",
+    "http/framing",
+    "http/random_hex",
+    "http/request",
+    "http/request_id",
+    "http/response",
+    "http/tracing",
+    "http/w3c",
+    "policies/budget",
+    "policies/bulkhead",
+    "policies/circuit_breaker",
+    "policies/deadline",
+    "policies/window",
+    "routing/matchers",
+    "routing/table",
+    "upstream/balancing",
+    "upstream/endpoint",
+    "upstream/pool",
+    "upstream/upstream",
+    "wire/alarm",
+    "wire/downstream",
+    "wire/flow",
+    "wire/upstream",
+)
+"""What every request runs through."""
+
+
+class AllOrNothing(build_ext):
+    """Builds every extension, or leaves the package pure: a part of them would not load."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except (BaseError, CCompilerError) as error:  # no compiler, or one that does not work
+            for extension in self.extensions:
+                Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
+            self.extensions.clear()
+            self.warn(f"not compiled, so it will be slower: {error}")
+
+
+def extensions() -> list[Extension]:
+    """None where a wheel is not what is being built: metadata, an sdist, an editable install."""
+    if "bdist_wheel" not in sys.argv or os.environ.get("RESILIENCE_PROXY_PURE", "0") != "0":
+        return []
+    from mypyc.build import mypycify  # here, for it takes its time
+
+    found = mypycify([f"proxy/{module}.py" for module in COMPILED], debug_level="0")
+    for extension in found:  # another compiler's new warning is no reason to stay slow
+        extension.extra_compile_args = [a for a in extension.extra_compile_args if a != "-Werror"]
+    return found
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": AllOrNothing})
