@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import proxy.exchange.exchange
+
 # ``HYPOTHESIS_PROFILE=thorough``: many more examples, where a test does not give their number.
 settings.register_profile("thorough", max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
-
-import proxy.exchange.exchange
 
 COMPILED = not (proxy.exchange.exchange.__file__ or "").endswith(".py")
 

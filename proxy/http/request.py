@@ -14,7 +14,7 @@ import httptools
 
 from proxy.errors import BadRequest, HeadersTooLarge, UrlTooLong
 from proxy.http.authority import Authority, parse_authority
-from proxy.http.fields import Fields, FieldSink, connection_options
+from proxy.http.fields import JUDGE, FieldReader, Fields, connection_options
 from proxy.http.framing import MAX_LENGTH_DIGITS, BodyDecoder, ChunkedDecoder, LengthDecoder
 
 HEAD_END = b"\r\n\r\n"
@@ -47,6 +47,10 @@ _METHODS = {
 }
 """The usual ones; the others are decoded each time."""
 _VERSIONS = {b"HTTP/1.1\r\n": 1, b"HTTP/1.0\r\n": 0}
+_MAX_KNOWN = 256
+"""Heads that are remembered parsed."""
+_LONGEST_KNOWN = 4096
+"""Bytes of a head that is remembered."""
 _MAX_AUTHORITIES = 1000
 """Authorities that are remembered parsed."""
 
@@ -55,7 +59,7 @@ _Host: TypeAlias = tuple[str, Authority | None, str]
 
 
 class RequestHead(Fields):
-    """One request's head.
+    """One request's head. Nobody changes it: the next request with the same bytes has it too.
 
     `path` is the raw path (``*`` for OPTIONS alone), `query_text` what follows the first ``?``,
     None without one. `authority` names whom the request is for: the URL's in absolute form, else
@@ -131,29 +135,42 @@ class RequestParser:
     """Parses the heads of one listener's connections, one whole head at a time.
 
     `held_back` are further lower-case names that the exchange wants in `RequestHead.held`.
-    One llhttp parser serves head after head, for as long as each had no body.
+    Clients send the same head again and again, byte for byte: those that came last are remembered
+    with what was made of them. One llhttp parser judges head after head, for as long as each had
+    no body.
     """
 
-    __slots__ = ("_hosts", "_max_fields", "_max_url", "_parser", "_sink")
+    __slots__ = ("_hosts", "_known", "_max_fields", "_max_url", "_parser", "_reader")
 
     def __init__(self, held_back: Iterable[bytes], *, max_url: int, max_fields: int) -> None:
         self._max_url = max_url
         self._max_fields = max_fields
         self._hosts: dict[bytes, _Host] = {}
         held = CONNECTION_FIELDS | _REWRITTEN | frozenset(held_back)
-        self._sink = FieldSink(held, _CHECKED)
-        self._parser = httptools.HttpRequestParser(self._sink)
+        self._known: dict[bytes, RequestHead] = {}
+        self._reader = FieldReader(held, _CHECKED)
+        self._renew()
 
     def parse(self, raw: bytes) -> RequestHead:
         """The head in `raw`, which ends with its empty line.
 
         Raises BadRequest, UrlTooLong or HeadersTooLarge; the connection cannot go on after that.
         """
+        head = self._known.get(raw)
+        if head is None:
+            head = self._parse(raw)
+            if len(raw) <= _LONGEST_KNOWN:
+                if len(self._known) >= _MAX_KNOWN:
+                    self._known.clear()  # those that are in use are soon there again
+                self._known[raw] = head
+        return head
+
+    def _parse(self, raw: bytes) -> RequestHead:
         head = RequestHead()
         target = self._request_line(head, raw)
         if raw.count(b"\r\n") - 2 > self._max_fields:
             raise HeadersTooLarge(f"The request has more than {self._max_fields} header fields.")
-        fault = self._sink.read(self._parser, raw, head)
+        fault = self._reader.read(self._parser, raw, head)
         if fault is None and head.minor == 1 and _ABOUT_CONNECTION.isdisjoint(head.held):
             # Most requests: no body, and the connection stays. llhttp waits for the next head.
             head.keep_alive = True
@@ -168,7 +185,7 @@ class RequestParser:
         return head
 
     def _renew(self) -> None:
-        self._parser = httptools.HttpRequestParser(self._sink)
+        self._parser = httptools.HttpRequestParser(JUDGE)
 
     def _request_line(self, head: RequestHead, raw: bytes) -> str:
         """The target. Exactly one space on either side of it (RFC 9112 section 3)."""

@@ -1,9 +1,11 @@
 """A response's head: from an upstream's bytes to values (RFC 9112 sections 4 and 6)."""
 
+from typing import Final
+
 import httptools
 
 from proxy.errors import UpstreamMalformed
-from proxy.http.fields import Fields, FieldSink
+from proxy.http.fields import JUDGE, FieldReader, Fields
 from proxy.http.framing import (
     MAX_LENGTH_DIGITS,
     BodyDecoder,
@@ -31,12 +33,16 @@ _NOT_BY_CONNECTION = frozenset({b"content-length", b"transfer-encoding", b"upgra
 _UPGRADE_REQUIRED = 426
 _TEXT = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 """What a reason phrase is made of (RFC 9112 section 4); llhttp takes anything but line ends."""
+_MAX_KNOWN = 256
+"""Heads that are remembered parsed."""
+_LONGEST_KNOWN = 4096
+"""Bytes of a head that is remembered."""
 _MAX_STATUS_LINES = 1000
 """Status lines that are remembered parsed."""
 
 
 class ResponseHead(Fields):
-    """One response's head.
+    """One response's head. Nobody changes it: the next response with the same bytes has it too.
 
     `status_line` is serialised anew and ends with CRLF. `length` is None where no Content-Length
     was given.
@@ -70,32 +76,48 @@ class ResponseHead(Fields):
 class _Llhttp:
     """One parser of llhttp's, for head after head as long as it sees the end of each body too.
 
-    `ready`: it waits for a head. Otherwise the next head has to have another parser.
+    `read`: the head that it read last and whose body it waits for; None: it waits for a head.
     """
 
-    __slots__ = ("parser", "ready", "sink")
+    __slots__ = ("parser", "read")
 
     def __init__(self) -> None:
-        self.sink = FieldSink(_HELD_BACK)
         self.renew()
 
     def renew(self) -> None:
-        self.parser = httptools.HttpResponseParser(self.sink)
-        self.ready = True
+        self.parser = httptools.HttpResponseParser(JUDGE)
+        self.read: ResponseHead | None = None
 
 
-_llhttp = _Llhttp()
+_llhttp: Final = _Llhttp()
+_reader: Final = FieldReader(_HELD_BACK)
+_known: Final[dict[bytes, ResponseHead]] = {}
 _CAN_GO_ON = (None, [b"keep-alive"])
 _status_lines: dict[bytes, tuple[int, int, bytes]] = {}
 
 
 def parse_response_head(raw: bytes) -> ResponseHead:
-    """The head in `raw`, which ends with its empty line. Raises UpstreamMalformed."""
+    """The head in `raw`, which ends with its empty line. Raises UpstreamMalformed.
+
+    Many responses have the same head, but for a Date that changes once a second: those that came
+    last are remembered with what was made of them.
+    """
+    head = _known.get(raw)
+    if head is None:
+        head = _parse(raw)
+        if len(raw) <= _LONGEST_KNOWN:
+            if len(_known) >= _MAX_KNOWN:
+                _known.clear()  # those that are in use are soon there again
+            _known[raw] = head
+    return head
+
+
+def _parse(raw: bytes) -> ResponseHead:
     head = ResponseHead()
-    if not _llhttp.ready:
+    if _llhttp.read is not None:
         _llhttp.renew()
-    _llhttp.ready = False
-    fault = _llhttp.sink.read(_llhttp.parser, raw, head)
+    _llhttp.read = head
+    fault = _reader.read(_llhttp.parser, raw, head)
     if fault is not None:
         raise UpstreamMalformed(f"The upstream's response head is malformed: {fault}.")
     line = raw[: raw.find(b"\r")]
@@ -120,13 +142,13 @@ def parse_response_head(raw: bytes) -> ResponseHead:
 
 
 def pass_over_body(head: ResponseHead, body: bytes) -> None:
-    """The head that was parsed last has this whole body, as long as its Content-Length says.
+    """This head has this whole body, as long as its Content-Length says.
 
-    To tell is cheaper than another parser for the next head, and as good as not to.
+    To tell llhttp is cheaper than another parser for the next head, and as good as not to.
     """
-    if head.keep_alive and head.held.get(b"connection") in _CAN_GO_ON:
+    if head is _llhttp.read and head.keep_alive and head.held.get(b"connection") in _CAN_GO_ON:
         _llhttp.parser.feed_data(body)
-        _llhttp.ready = True
+        _llhttp.read = None
 
 
 def _status_line(line: bytes) -> tuple[int, int, bytes]:
