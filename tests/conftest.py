@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import proxy.exchange.exchange
 
+# A machine with much else to do is slow to make up examples; that says nothing about them.
+settings.register_profile("default", suppress_health_check=[HealthCheck.too_slow])
 # ``HYPOTHESIS_PROFILE=thorough``: many more examples, where a test does not give their number.
 settings.register_profile("thorough", max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
