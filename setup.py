@@ -14,6 +14,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
 COMPILED = (
+    "config/model",
     "exchange/attempt",
     "exchange/attempts",
     "exchange/binding",
@@ -34,13 +35,18 @@ COMPILED = (
     "http/response",
     "http/tracing",
     "http/w3c",
+    "policies/backoff",
     "policies/budget",
     "policies/bulkhead",
     "policies/circuit_breaker",
+    "policies/circuit_breaker_config",
     "policies/deadline",
+    "policies/fallback",
+    "policies/retry",
     "policies/window",
     "routing/matchers",
     "routing/table",
+    "telemetry/access_log",
     "upstream/balancing",
     "upstream/endpoint",
     "upstream/pool",

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 
 import proxy.exchange.exchange
 
-# A machine with much else to do is slow to make up examples; that says nothing about them.
-settings.register_profile("default", suppress_health_check=[HealthCheck.too_slow])
+# A machine with much else to do is slow to make up examples, and to try them: that says nothing.
+settings.register_profile("default", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 # ``HYPOTHESIS_PROFILE=thorough``: many more examples, where a test does not give their number.
 settings.register_profile("thorough", max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

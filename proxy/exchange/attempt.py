@@ -5,7 +5,7 @@ the metrics and the log see too.
 """
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from proxy.errors import (
     AttemptTimeout,
@@ -24,7 +24,6 @@ from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
 from proxy.policies.circuit_breaker import CircuitBreaker, CircuitPermit, CircuitRefusal
 from proxy.policies.retry import Retry, Stop
 from proxy.upstream.endpoint import Endpoint
-from proxy.wire.flow import JOINED_BYTES
 from proxy.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -111,10 +110,11 @@ class Attempt:
                     raise circuit_open(refusal, self._breaker)
                 await self._resolve()
             endpoint = self._choose()
+            taken = endpoint.pool.take()
             # The pool keeps what the factory made; its own type for it says less.
-            connection: Any = endpoint.pool.take()
-            if connection is None:
-                connection = await self._connect(endpoint)
+            connection = (
+                await self._connect(endpoint) if taken is None else cast(UpstreamConnection, taken)
+            )
             self.connection = connection
             self._send(connection)
             while (head := self.head) is None:
@@ -232,24 +232,19 @@ class Attempt:
         exchange.activity = now = monotonic()
         head = exchange.attempt_head(self, now)
         held = b""
-        if body is None:
-            data = head
-        else:
+        if body is not None:
             held = body.attach(connection)
-            # As one write, but for a long piece, which would be copied: see `Relay.commit`.
-            data = head + held if len(held) <= JOINED_BYTES else head
             if body.flowing:
                 self.pause_clocks()
         asked = exchange.head
         connection.begin(
             self,
             asked.method,
-            data,
+            head,
+            held,
             payload=asked.minor == 0,
             upgrade=b"upgrade" in asked.held and asked.upgrade is not None,
         )
-        if len(held) > JOINED_BYTES:
-            connection.write(held)
 
     @property
     def clocks_paused(self) -> bool:

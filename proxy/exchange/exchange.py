@@ -31,7 +31,7 @@ from proxy.exchange.events import ALARM, BODY_END, WRITABLE
 from proxy.exchange.fallback import answers_failure, answers_status, fall_back
 from proxy.exchange.heads import GRPC_TIMEOUT_FIELD, RETRY_FIELD, caller_timeout, timeout_lines
 from proxy.exchange.relay import Relay
-from proxy.exchange.script import NEWS, Script
+from proxy.exchange.script import SUSPENDED, Script
 from proxy.exchange.tunnel import Tunnel
 from proxy.http.request import RequestHead
 from proxy.http.w3c import SAMPLED
@@ -91,9 +91,7 @@ class Exchange(Script):
     def __init__(
         self, gate: "ListenerGate", downstream: Downstream, head: RequestHead, piece: bytes
     ) -> None:
-        self._coroutine = None
-        self._pending = None
-        self._running = False
+        super().__init__()
         self.started = self.activity = monotonic()
         self.gate = gate
         self._bulkhead_permit: BulkheadPermit | None = None
@@ -295,7 +293,8 @@ class Exchange(Script):
         Raises what ends the exchange or the attempt: a ProxyError that something woke it with.
         """
         self.downstream.alarm.set(until if until < self.cutoff else self.cutoff)
-        happened = await NEWS
+        await SUSPENDED
+        happened, self._news = self._news, None
         if isinstance(happened, ProxyError):
             raise happened
         if happened is ALARM and monotonic() >= self.cutoff:

@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
-from random import randbytes
+from os import urandom
 from time import monotonic, time
 from typing import TypeAlias
 
@@ -170,12 +170,17 @@ class ListenerGate:
         assert exchange.binding is not None
         route = exchange.binding.route
         rules = exchange.binding.request_rules
-        rewrite_host = route.config.rewrite.host
+        if rules is None and not route.rewrites:
+            front = head.unchanged_front
+        else:
+            front = head.front(
+                path=route.rewrite_path(head.path),
+                host=head.host_text if route.rewrite_host is None else route.rewrite_host,
+                lines=head.lines if rules is None else rules.apply(head.lines),
+            )
         return request_prefix(
             head,
-            path=route.rewrite_path(head.path),
-            host=head.host_text if rewrite_host is None else rewrite_host,
-            lines=head.lines if rules is None else rules.apply(head.lines),
+            front,
             via=self._via,
             forwarded=forwarded_lines(head, exchange.client, self._scheme)
             if self._inbound
@@ -273,8 +278,8 @@ class Gateway:
         self.upstreams = upstreams
         self.observers = list(observers)
         self.own_addresses = OwnAddresses()
-        self.random_hex = HexStrip(randbytes).draw
-        self.request_ids = RequestIds(randbytes)
+        self.random_hex = HexStrip(urandom).draw
+        self.request_ids = RequestIds(urandom)
         self._random = random
         self._configure(config, table, bindings)
         self.gates: Mapping[Listener, ListenerGate] = {

@@ -42,37 +42,16 @@ class FieldRules:
 
 
 def request_prefix(
-    head: RequestHead,
-    *,
-    path: str,
-    host: str,
-    lines: list[bytes],
-    via: bytes,
-    forwarded: bytes,
-    request_id: bytes,
+    head: RequestHead, front: bytes, *, via: bytes, forwarded: bytes, request_id: bytes
 ) -> bytes:
-    """All of a request's head that is the same for each attempt, up to its own last fields."""
-    target = path if head.query_text is None else f"{path}?{head.query_text}"
-    held = head.held
-    framing = b""
-    if head.chunked:
-        framing = b"Transfer-Encoding: chunked\r\n"
-    elif b"content-length" in held:
-        framing = b"Content-Length: %d\r\n" % head.length
-    if b"te" in held and any(b"trailers" in value.lower() for value in held[b"te"]):
-        framing += b"TE: trailers\r\n"
-    if b"upgrade" in held and (upgrade := head.upgrade) is not None:
-        framing += b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n"
-    if b"via" in held:
-        via = b", ".join((*held[b"via"], via))  # RFC 9110 section 7.6.3
-    return b"%b%b%bVia: %b\r\n%bX-Request-Id: %b\r\n" % (
-        f"{head.method} {target} HTTP/1.1\r\nHost: {host}\r\n".encode("latin-1"),
-        b"".join(lines),
-        framing,
-        via,
-        forwarded,
-        request_id,
-    )
+    """All of a request's head that is the same for each attempt, up to its own last fields.
+
+    `front`: what `RequestHead.front` gave.
+    """
+    if b"via" in head.held:
+        via = b", ".join((*head.held[b"via"], via))  # RFC 9110 section 7.6.3
+    fields = (front, b"Via: ", via, b"\r\n", forwarded, b"X-Request-Id: ", request_id, b"\r\n")
+    return b"".join(fields)
 
 
 def forwarded_lines(head: RequestHead, client: str, scheme: bytes) -> bytes:
@@ -86,7 +65,7 @@ def forwarded_lines(head: RequestHead, client: str, scheme: bytes) -> bytes:
 
 def informational_head(head: ResponseHead) -> bytes:
     """A 1xx head as it goes on."""
-    return b"".join((head.status_line, *head.lines, b"\r\n"))
+    return head.front + b"\r\n"
 
 
 def caller_timeout(held: dict[bytes, list[bytes]]) -> float | None:
@@ -94,6 +73,8 @@ def caller_timeout(held: dict[bytes, list[bytes]]) -> float | None:
 
     Malformed values are as good as none.
     """
+    if TIMEOUT_FIELD not in held and GRPC_TIMEOUT_FIELD not in held:
+        return None
     seconds: float | None = None
     values = held.get(TIMEOUT_FIELD)
     if values is not None and values[0].isdigit() and len(values[0]) <= 12:

@@ -37,10 +37,10 @@ class Relay:
         """The head goes to the client: from here on nothing can be done again."""
         exchange = self._exchange
         attempt = self._attempt
-        lines = head.lines
+        front = head.front
         rules = attempt.binding.response_rules
         if rules is not None:
-            lines = rules.apply(lines)
+            front = b"".join((head.status_line, *rules.apply(head.lines)))
         framing = self._framing(head)
         status_field = exchange.status_field
         if not status_field and len(exchange.attempts) > 1:
@@ -52,13 +52,11 @@ class Relay:
         if self._chunks and piece:
             piece = self._framed(piece)
         downstream = exchange.downstream
-        # Head and body as one write, but for a long piece, which would be copied: the transport
-        # sends both with one call all the same. `own` ends with the empty line.
+        # Head and body as one write; `own` ends with the empty line. A long piece is not copied.
         if len(piece) <= JOINED_BYTES:
-            downstream.write(b"".join((head.status_line, *lines, framing, own, piece)))
+            downstream.write(b"".join((front, framing, own, piece)))
         else:
-            downstream.write(b"".join((head.status_line, *lines, framing, own)))
-            downstream.write(piece)
+            downstream.write_both(b"".join((front, framing, own)), piece)
         if downstream.write_paused and attempt.connection is not None:
             attempt.connection.pause_reading()
         if attempt.ended:
@@ -72,7 +70,7 @@ class Relay:
         if head.status == 204:
             return b""  # neither field may say anything there (section 6.1, RFC 9110 section 8.6)
         if head.length is not None:
-            return b"Content-Length: %d\r\n" % head.length
+            return head.length_field
         exchange = self._exchange
         to_1_0 = exchange.head.minor == 0
         if exchange.head.method == "HEAD" or head.status == 304:

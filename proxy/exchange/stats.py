@@ -4,12 +4,13 @@ Counting happens on every request, reading every few seconds: so this side is an
 dictionary or a list, and the telemetry turns it into metric families when it is asked for them.
 """
 
-from bisect import bisect_left
+from typing import Final
 
-DURATION_BUCKETS = (
+DURATION_BUCKETS: Final[tuple[float, ...]] = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
 """Upper bounds in seconds; one more bucket takes what is longer."""
+_BOUNDED: Final = len(DURATION_BUCKETS)
 
 
 class RouteStats:
@@ -46,19 +47,16 @@ class RouteStats:
     def count_answer(self, status: int, reason: str, seconds: float) -> None:
         """One exchange is over."""
         key = (status, reason)
-        try:
-            self.answers[key] += 1
-        except KeyError:
-            self.answers[key] = 1
-        self.duration_buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
+        self.answers[key] = self.answers.get(key, 0) + 1
+        at = 0  # looked for from below: most are short
+        while at < _BOUNDED and seconds > DURATION_BUCKETS[at]:
+            at += 1
+        self.duration_buckets[at] += 1
         self.duration_sum += seconds
 
     def count_attempt(self, upstream: str, outcome: str) -> None:
         key = (upstream, outcome)
-        try:
-            self.attempts[key] += 1
-        except KeyError:
-            self.attempts[key] = 1
+        self.attempts[key] = self.attempts.get(key, 0) + 1
 
     def count_retry(self, condition: str) -> None:
         self.retries[condition] = self.retries.get(condition, 0) + 1

@@ -21,7 +21,7 @@ def _established() -> ResponseHead:
     """The answer to a CONNECT: no body, and no field that could mean one (section 9.3.6)."""
     head = ResponseHead()
     head.status = 200
-    head.status_line = b"HTTP/1.1 200 Connection established\r\n"
+    head.status_line = head.front = b"HTTP/1.1 200 Connection established\r\n"
     head.keep_alive = True
     head.length = None
     head.chunked = False
@@ -61,7 +61,7 @@ class Tunnel:
         own = exchange.gate.tunnel_fields(exchange)
         piece = self._attempt.piece
         exchange.activity = monotonic()
-        exchange.downstream.write(b"".join((head.status_line, *head.lines, switched, own, piece)))
+        exchange.downstream.write(b"".join((head.front, switched, own, piece)))
         exchange.bytes_out += len(piece)
         early = exchange.downstream.begin_tunnel()
         if early:

@@ -69,6 +69,7 @@ class RequestHead(Fields):
     """
 
     __slots__ = (
+        "_unchanged_front",
         "absolute",
         "authority",
         "chunked",
@@ -83,6 +84,7 @@ class RequestHead(Fields):
         "scheme",
     )
 
+    _unchanged_front: bytes
     method: str
     scheme: str
     path: str
@@ -123,6 +125,31 @@ class RequestHead(Fields):
         asked = b", ".join(protocols)
         options = connection_options(self.held.get(b"connection", []))
         return asked if b"upgrade" in options and b"h2c" not in asked.lower() else None
+
+    def front(self, *, path: str, host: str, lines: list[bytes]) -> bytes:
+        """The request as it goes on, from its line to what frames its body, serialised anew."""
+        target = path if self.query_text is None else f"{path}?{self.query_text}"
+        held = self.held
+        framing = b""
+        if self.chunked:
+            framing = b"Transfer-Encoding: chunked\r\n"
+        elif b"content-length" in held:
+            framing = b"Content-Length: %d\r\n" % self.length
+        if b"te" in held and any(b"trailers" in value.lower() for value in held[b"te"]):
+            framing += b"TE: trailers\r\n"
+        if b"upgrade" in held and (upgrade := self.upgrade) is not None:
+            framing += b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n"
+        line = f"{self.method} {target} HTTP/1.1\r\nHost: {host}\r\n".encode("latin-1")
+        return b"".join((line, *lines, framing))
+
+    @property
+    def unchanged_front(self) -> bytes:
+        """`front` where no rule and no rewrite changes anything."""
+        front = self._unchanged_front
+        if not front:
+            front = self.front(path=self.path, host=self.host_text, lines=self.lines)
+            self._unchanged_front = front
+        return front
 
     def body_decoder(self) -> BodyDecoder | None:
         """A fresh decoder for the body that follows, None where none does."""
@@ -167,6 +194,7 @@ class RequestParser:
 
     def _parse(self, raw: bytes) -> RequestHead:
         head = RequestHead()
+        head._unchanged_front = b""
         target = self._request_line(head, raw)
         if raw.count(b"\r\n") - 2 > self._max_fields:
             raise HeadersTooLarge(f"The request has more than {self._max_fields} header fields.")

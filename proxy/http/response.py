@@ -44,14 +44,18 @@ _MAX_STATUS_LINES = 1000
 class ResponseHead(Fields):
     """One response's head. Nobody changes it: the next response with the same bytes has it too.
 
-    `status_line` is serialised anew and ends with CRLF. `length` is None where no Content-Length
-    was given.
+    `status_line` is serialised anew and ends with CRLF; `front` is that and the fields that go on,
+    `length_field` the Content-Length anew. `length` is None where none was given.
     """
 
-    __slots__ = ("chunked", "keep_alive", "length", "status", "status_line")
+    __slots__ = (
+        "chunked", "front", "keep_alive", "length", "length_field", "status", "status_line",
+    )  # fmt: skip
 
     status: int
     status_line: bytes
+    front: bytes
+    length_field: bytes
     keep_alive: bool
     length: int | None
     chunked: bool
@@ -126,6 +130,7 @@ def _parse(raw: bytes) -> ResponseHead:
     head.keep_alive = head.persistence(minor, _NOT_BY_CONNECTION)
     head.chunked = False
     head.length = None
+    head.length_field = b""
     if b"transfer-encoding" in held:
         _check_coding(held, minor)
         head.chunked = True
@@ -134,10 +139,12 @@ def _parse(raw: bytes) -> ResponseHead:
         if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS:
             raise UpstreamMalformed("The upstream's Content-Length is not one number.")
         head.length = int(lengths[0])
+        head.length_field = b"Content-Length: %d\r\n" % head.length
     if head.status == _UPGRADE_REQUIRED and b"upgrade" in held:
         # The one response that has to say which protocol it wants (RFC 9110 section 15.5.22).
         head.lines.append(b"Connection: Upgrade\r\n")
         head.lines.append(b"Upgrade: %b\r\n" % b", ".join(held[b"upgrade"]))
+    head.front = b"".join((head.status_line, *head.lines))
     return head
 
 

@@ -4,55 +4,49 @@ Both keep running sums, so that recording costs the same however large they are.
 alone is added up when somebody asks.
 """
 
+from abc import ABC, abstractmethod
 from itertools import islice
 from math import fsum
-from typing import Protocol
 
 _FAILURE = 1
 _SLOW = 2
 
 
-class Window(Protocol):
+class Window(ABC):
     """What a circuit breaker wants to know; `slow_failures` count among both others."""
 
-    calls: int
-    failures: int
-    slow_calls: int
-    slow_failures: int
+    __slots__ = ("calls", "failures", "slow_calls", "slow_failures")
 
-    def record(self, failure: bool, slow: bool, duration: float, now: float) -> None:
-        """Add an outcome of `duration` seconds and drop what has left the window."""
-
-    def expire(self, now: float) -> None:
-        """Drop what has left the window, for readers."""
-
-    def total_duration(self) -> float:
-        """Seconds, of all calls in the window."""
-
-
-class CountWindow:
-    """The last `size` outcomes, in a ring."""
-
-    __slots__ = (
-        "_durations",
-        "_kinds",
-        "_next",
-        "_size",
-        "calls",
-        "failures",
-        "slow_calls",
-        "slow_failures",
-    )
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._kinds = bytearray(size)
-        self._durations = [0.0] * size
-        self._next = 0
+    def __init__(self) -> None:
         self.calls = 0
         self.failures = 0
         self.slow_calls = 0
         self.slow_failures = 0
+
+    @abstractmethod
+    def record(self, failure: bool, slow: bool, duration: float, now: float) -> None:
+        """Add an outcome of `duration` seconds and drop what has left the window."""
+
+    @abstractmethod
+    def expire(self, now: float) -> None:
+        """Drop what has left the window, for readers."""
+
+    @abstractmethod
+    def total_duration(self) -> float:
+        """Seconds, of all calls in the window."""
+
+
+class CountWindow(Window):
+    """The last `size` outcomes, in a ring."""
+
+    __slots__ = ("_durations", "_kinds", "_next", "_size")
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+        self._kinds = bytearray(size)
+        self._durations = [0.0] * size
+        self._next = 0
 
     def record(self, failure: bool, slow: bool, duration: float, now: float) -> None:
         kind = (_FAILURE if failure else 0) | (_SLOW if slow else 0)
@@ -97,27 +91,16 @@ class _Bucket:
         self.duration = 0.0
 
 
-class TimeWindow:
+class TimeWindow(Window):
     """The outcomes of `size` whole seconds of the monotonic clock, the present one included."""
 
-    __slots__ = (
-        "_buckets",
-        "_second",
-        "_size",
-        "calls",
-        "failures",
-        "slow_calls",
-        "slow_failures",
-    )
+    __slots__ = ("_buckets", "_second", "_size")
 
     def __init__(self, size: int) -> None:
+        super().__init__()
         self._size = size
         self._buckets = [_Bucket() for _ in range(size)]
         self._second = 0
-        self.calls = 0
-        self.failures = 0
-        self.slow_calls = 0
-        self.slow_failures = 0
 
     def record(self, failure: bool, slow: bool, duration: float, now: float) -> None:
         second = int(now)

@@ -18,10 +18,20 @@ from proxy.routing.matchers import Matcher, compile_match
 class Route:
     """A route of the configuration, compiled.
 
-    Invariant: `matches(head)` holds exactly when `mismatch(head)` is None.
+    Invariant: `matches(head)` holds exactly when `mismatch(head)` is None. `rewrites`: path or host
+    are others upstream.
     """
 
-    __slots__ = ("_matchers", "_rewrite", "config", "listener", "matches", "name")
+    __slots__ = (
+        "_matchers",
+        "_rewrite",
+        "config",
+        "listener",
+        "matches",
+        "name",
+        "rewrite_host",
+        "rewrites",
+    )
 
     matches: Callable[[Head], bool]
 
@@ -34,6 +44,8 @@ class Route:
         only = self._matchers[0] if len(self._matchers) == 1 else None
         self.matches = only.matches if only is not None else _all_of(self._matchers)
         self._rewrite = _path_rewriter(config.match, config.rewrite.prefix)
+        self.rewrite_host = config.rewrite.host
+        self.rewrites = self._rewrite is not None or self.rewrite_host is not None
 
     def mismatch(self, head: Head) -> str | None:
         """Why this route does not take the request, None if it does."""

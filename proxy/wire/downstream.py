@@ -294,7 +294,7 @@ class Downstream(FlowControlled):
         try:
             if end > self._gate.limits.header_bytes:
                 raise head_too_large(data, self._gate.limits)
-            head = self._gate.parser.parse(data[:end])
+            head = self._gate.parser.parse(data if end == len(data) else data[:end])
             piece = b""
             self._decoder = None
             if head.length or head.chunked:

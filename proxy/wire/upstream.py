@@ -113,7 +113,8 @@ class UpstreamConnection(FlowControlled):
         self,
         handler: ResponseHandler,
         method: str,
-        data: bytes,
+        head: bytes,
+        piece: bytes,
         *,
         payload: bool,
         upgrade: bool = False,
@@ -131,7 +132,7 @@ class UpstreamConnection(FlowControlled):
         self._decoder = None
         self._whole_bytes = 0
         self.exchanges += 1
-        self.write(data)
+        self.write_both(head, piece)
 
     def begin_tunnel(self, handler: ResponseHandler) -> None:
         """Pass bytes on as they are from now on; `on_end` tells that no more will come."""
@@ -224,7 +225,7 @@ class UpstreamConnection(FlowControlled):
                 self._fail(_head_too_large())
                 return
             try:
-                head = parse_response_head(data[:end])
+                head = parse_response_head(data if end == len(data) else data[:end])
             except UpstreamMalformed as error:
                 self._fail(error)
                 return

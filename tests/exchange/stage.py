@@ -170,7 +170,7 @@ class Stage:
 
     def resolve(self, result):
         """The look-up that has waited longest gets addresses, or an error."""
-        self.lookups.pending.pop(0)(result)
+        self.lookups.pending.pop(0)(tuple(result) if isinstance(result, list) else result)
         self.loop.run()
 
     def pass_time(self, seconds):

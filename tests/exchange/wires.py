@@ -40,6 +40,9 @@ class Transport:
             self.fills = False
             self.fill()
 
+    def writelines(self, pieces):
+        self.write(b"".join(pieces))
+
     def is_closing(self):
         return bool(self.ended_by)
 

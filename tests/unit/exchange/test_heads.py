@@ -22,15 +22,22 @@ def head(line, *fields):
 
 
 def prefix(head, path="/p", host="h", lines=None):
+    front = head.front(path=path, host=host, lines=head.lines if lines is None else lines)
     return request_prefix(
         head,
-        path=path,
-        host=host,
-        lines=head.lines if lines is None else lines,
+        front,
         via=b"1.1 me",
         forwarded=b"",
         request_id=b"id",
     )
+
+
+def test_a_front_that_nothing_changes_is_made_once():
+    asked = head("POST /p?q HTTP/1.1", "Host: h", "A: 1", "TE: trailers", "Content-Length: 3")
+    front = b"POST /p?q HTTP/1.1\r\nHost: h\r\nA: 1\r\nContent-Length: 3\r\nTE: trailers\r\n"
+    assert asked.front(path=asked.path, host=asked.host_text, lines=asked.lines) == front
+    assert asked.unchanged_front == front
+    assert asked.unchanged_front is asked.unchanged_front
 
 
 def test_rules_remove_first_and_set_last():

@@ -2,17 +2,17 @@
 
 import pytest
 
-from proxy.exchange.script import NEWS, Script
+from proxy.exchange.script import Script
 
 
-async def collect(into, count):
+async def collect(script, into, count):
     for _ in range(count):
-        into.append(await NEWS)
+        into.append(await script.news())
 
 
 def test_events_wake_it_at_once_and_in_order():
     script, got = Script(), []
-    script.start(collect(got, 3))
+    script.start(collect(script, got, 3))
     assert not script.done
     for n in range(3):
         script.wake(n)
@@ -22,7 +22,7 @@ def test_events_wake_it_at_once_and_in_order():
 
 def test_after_its_end_nothing_happens():
     script, got = Script(), []
-    script.start(collect(got, 1))
+    script.start(collect(script, got, 1))
     script.wake(1)
     script.wake(2)
     assert got == [1]
@@ -32,14 +32,14 @@ def test_events_that_come_while_it_runs_wait_for_their_turn():
     script, got = Script(), []
 
     async def busy():
-        got.append(await NEWS)
+        got.append(await script.news())
         script.wake("b")
         script.wake("c")
         got.append("still running")
-        got.append(await NEWS)
+        got.append(await script.news())
         script.wake("d")
-        got.append(await NEWS)
-        got.append(await NEWS)
+        got.append(await script.news())
+        got.append(await script.news())
 
     script.start(busy())
     script.wake("a")
@@ -52,7 +52,7 @@ def test_events_before_the_first_wait_are_kept():
 
     async def early():
         script.wake(1)
-        got.append(await NEWS)
+        got.append(await script.news())
 
     script.start(early())
     assert got == [1]
@@ -64,7 +64,7 @@ def test_what_is_left_at_the_end_is_dropped():
     async def brief():
         script.wake(1)
         script.wake(2)
-        got.append(await NEWS)
+        got.append(await script.news())
 
     script.start(brief())
     assert (got, script.done) == ([1], True)
@@ -74,7 +74,7 @@ def test_what_is_left_at_the_end_is_dropped():
 
 def test_a_coroutine_that_ends_without_waiting():
     script, got = Script(), []
-    script.start(collect(got, 0))
+    script.start(collect(script, got, 0))
     assert script.done
 
 
@@ -82,7 +82,7 @@ def test_an_exception_goes_to_whoever_woke_it():
     script = Script()
 
     async def failing():
-        await NEWS
+        await script.news()
         raise KeyError("bug")
 
     script.start(failing())

@@ -2,6 +2,7 @@
 
 import pytest
 
+from proxy.wire.flow import JOINED_BYTES
 from proxy.wire.upstream import UpstreamConnection
 
 
@@ -15,6 +16,9 @@ class Transport:
 
     def write(self, data):
         self.calls.append(data)
+
+    def writelines(self, pieces):
+        self.calls.append(list(pieces))
 
     def pause_reading(self):
         self.calls.append("pause")
@@ -65,8 +69,17 @@ def test_a_closing_transport_hears_nothing(connection, transport):
 
 def test_the_exchange_hears_after_the_fact(connection, transport):
     handler = Handler(connection)
-    connection.begin(handler, "GET", b"x", payload=False)
+    connection.begin(handler, "GET", b"x", b"", payload=False)
     connection.pause_writing()
     connection.resume_writing()
     assert handler.told == [(False, True), (True, False)]
     assert transport.calls == [b"x"]
+
+
+def test_a_head_and_its_body_leave_together_and_nothing_long_is_copied(connection, transport):
+    connection.write_both(b"head", b"")
+    connection.write_both(b"head", b"body")
+    long = b"x" * (JOINED_BYTES + 1)
+    connection.write_both(b"head", long)
+    assert transport.calls == [b"head", b"headbody", [b"head", long]]
+    assert transport.calls[-1][1] is long

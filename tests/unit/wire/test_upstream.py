@@ -88,7 +88,7 @@ def connection(closed, transport):
 def begun(connection):
     """A GET on it: what its handler hears."""
     handler = Handler()
-    connection.begin(handler, "GET", b"GET / HTTP/1.1\r\n\r\n", payload=False)
+    connection.begin(handler, "GET", b"GET / HTTP/1.1\r\n\r\n", b"", payload=False)
     return handler.heard
 
 
@@ -117,7 +117,7 @@ def test_a_response_in_many(connection, begun):
 def test_one_after_the_other(connection, begun):
     connection.data_received(OK + b"hello")
     second = Handler()
-    connection.begin(second, "HEAD", b"x", payload=False)
+    connection.begin(second, "HEAD", b"x", b"", payload=False)
     assert connection.payload_bytes == 0
     connection.data_received(OK)
     assert second.heard == [("head", 200, b"", True)]
@@ -134,7 +134,7 @@ def test_informational_heads_come_first(connection, begun):
 def test_chunks_with_and_without_their_framing(connection):
     for payload, body in ((False, b"5\r\nhello\r\n0\r\n\r\n"), (True, b"hello")):
         handler = Handler()
-        connection.begin(handler, "GET", b"x", payload=payload)
+        connection.begin(handler, "GET", b"x", b"", payload=payload)
         connection.data_received(CHUNKED + b"5\r\nhello\r\n0\r\n\r\n")
         assert handler.heard == [("head", 200, body, True)]
         assert connection.payload_bytes == 5
