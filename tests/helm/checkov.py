@@ -1,4 +1,4 @@
-"""All that the charts render, looked at by checkov: what it finds has to be explained.
+"""All that the charts render and `inject` makes, looked at by checkov: it has to be explained.
 
     python -m tests.helm.checkov
 
@@ -14,15 +14,33 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from proxy.kubernetes.command_line import injected as inject_text
+from proxy.kubernetes.settings import Settings
+
 from .chart_readme import CHARTS, explained
-from .charts import CASES, HELM, NO_HELM, text_of
+from .charts import CASES, HELM, NO_HELM, Case, objects_of, only, text_of
 
 NO_CHECKOV = "checkov is not installed (pip install checkov, in an environment of its own)"
 
 README = CHARTS / "resilience-proxy/README.md"
+
+
+def injected(legacy: bool) -> str:
+    """A Deployment of the example without its sidecar, and with the one that `inject` gives it."""
+    deployment = deepcopy(only(objects_of(Case("order-service")), "Deployment", "payment"))
+    template = deployment["spec"]["template"]
+    del template["spec"]["initContainers"], template["metadata"]["annotations"]
+    settings = Settings(legacy=legacy, config_map="policies")
+    text, failed = inject_text(yaml.safe_dump(deployment), "example", settings, {})
+    assert not failed
+    assert "name: resilience-proxy\n" in text
+    return text
 
 
 def findings(directory: Path, checkov: str) -> list[dict[str, Any]]:
@@ -59,6 +77,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         for case in CASES:
             Path(directory, f"{case.name}.yaml").write_text(text_of(case), encoding="utf-8")
+        for legacy in (False, True):
+            Path(directory, f"injected-{legacy}.yaml").write_text(
+                injected(legacy), encoding="utf-8"
+            )
         found = findings(Path(directory), checkov)
     wrong = list(complaints(found, explained(README)))
     print("\n".join(wrong) or f"{len(found)} findings, all explained in {README.name}")

@@ -168,7 +168,7 @@ def test_the_program_takes_its_arguments() -> None:
 @needs_helm
 def test_the_webhook_answers_where_it_is_asked() -> None:
     application = Webhook(Settings(), lambda: True).application()
-    paths = {route.resource.canonical for route in application.router.routes() if route.resource}
+    paths = {resource.canonical for resource in application.router.resources()}
     assert configuration(DEFAULT)["clientConfig"]["service"]["path"] in paths
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container(DEFAULT)[probe]["httpGet"]["path"] in paths
@@ -337,6 +337,17 @@ def test_the_dashboard_is_the_file() -> None:
 
 
 @needs_helm
+def test_the_webhook_is_watched_too() -> None:
+    monitor = only(objects_of(FULL), "PodMonitor", "injector-webhook")["spec"]
+    labels = only(objects_of(FULL), "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in container(FULL)["ports"]}
+    application = Webhook(Settings(), lambda: True).application()
+    assert endpoint["path"] in {resource.canonical for resource in application.router.resources()}
+
+
+@needs_helm
 @pytest.mark.parametrize(
     ("kind", "controller", "job"),
     [
@@ -347,7 +358,7 @@ def test_the_dashboard_is_the_file() -> None:
     ],
 )
 def test_the_pod_monitor_names_the_workload(kind: str, controller: str, job: str) -> None:
-    monitor = only(objects_of(FULL), "PodMonitor")["spec"]
+    monitor = only(objects_of(FULL), "PodMonitor", "injector")["spec"]
     assert monitor["namespaceSelector"] == {"matchNames": ["shop", "billing"]}
     (endpoint,) = monitor["podMetricsEndpoints"]
     assert endpoint["port"] == "proxy-admin"
