@@ -2,13 +2,14 @@
 
 Either side may end its half first (RFC 9110 section 9.3.6); the other goes on. What ends a
 tunnel: both halves ended, one side gone, no byte either way for `timeouts.idle`, or the drain.
-A side that speaks TLS with the proxy has no halves: its end is the tunnel's.
+A side that speaks TLS with the proxy has no halves: its end is the tunnel's. A side that is lost
+before it has ended its half is a reset for the other one, never an end.
 """
 
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from proxy.errors import ClientGone
+from proxy.errors import ClientGone, ProxyError
 from proxy.exchange.attempt import Attempt
 from proxy.http.response import ResponseHead
 from proxy.wire.upstream import UpstreamConnection
@@ -41,17 +42,21 @@ class ConnectAttempt(Attempt):
 
 
 class Tunnel:
-    """One tunnel, in the place of a relay. `ends_by_close`: a tunnel has no other end."""
+    """One tunnel, in the place of a relay."""
 
     goes_on = True
-    __slots__ = ("_attempt", "_client_ended", "_exchange", "_told_client", "ends_by_close")
+    __slots__ = ("_attempt", "_client_ended", "_exchange", "_told_client")
 
     def __init__(self, exchange: "Exchange", attempt: Attempt) -> None:
         self._exchange = exchange
         self._attempt = attempt
         self._client_ended = False
         self._told_client = False
-        self.ends_by_close = False
+
+    @property
+    def ends_by_close(self) -> bool:
+        """Whether the end of the client's connection would be taken for the upstream's."""
+        return not self._attempt.ended
 
     def commit(self, head: ResponseHead) -> None:
         """Tell the client, and let flow what either side has sent already."""
@@ -103,11 +108,18 @@ class Tunnel:
                         break
                 if monotonic() >= exchange.idle_at:
                     break
-        except ClientGone:
-            pass  # a tunnel has no end of its own that would be missing now
-        connection, attempt.connection = attempt.connection, None
+        except ProxyError as error:
+            # Whoever has not ended its own half yet was cut off, and the other side must see that.
+            self._leave(reset=not self._client_ended)
+            if not isinstance(error, ClientGone):
+                raise
+        else:
+            self._leave(reset=False)
+
+    def _leave(self, *, reset: bool) -> None:
+        connection, self._attempt.connection = self._attempt.connection, None
         if connection is not None:
             # Not given back: the pool takes it off its books when it is closed, and what was
             # sent just now still has to leave.
             connection.detach()
-            connection.leave_tunnel()
+            connection.leave_tunnel(reset=reset)

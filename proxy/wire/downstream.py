@@ -10,8 +10,6 @@ socket with unread bytes resets it and may destroy the answer on its way (RFC 91
 """
 
 import asyncio
-import socket
-import struct
 from enum import Enum
 from time import monotonic
 from typing import Final, Protocol, cast
@@ -27,14 +25,13 @@ from proxy.http.chunked import ChunkError
 from proxy.http.framing import BodyDecoder
 from proxy.http.request import HEAD_END, RequestHead, RequestParser, early_fault
 from proxy.wire.alarm import Alarm
-from proxy.wire.flow import FlowControlled
+from proxy.wire.flow import FlowControlled, reset_on_close
 from proxy.wire.limits import body_too_large, head_too_large
 
 LINGER_SECONDS = 1.0
 GRACE = 1.0
 """Seconds for another request behind the last response of a gate that has begun to close."""
 _PIPELINE_BYTES = 64 * 1024
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class RequestHandler(Protocol):
@@ -154,8 +151,8 @@ class Downstream(FlowControlled):
             self.alarm.set(now + (GRACE if gate.closing else gate.limits.idle_timeout))
             if self._buffer:  # the next request was pipelined
                 self._advance()
-            if not self._reading:
-                self._read_on()
+            elif not self._reading:
+                self.resume_reading()
         else:
             self._linger(more=self.receiving or bool(self._buffer))
 
@@ -185,8 +182,7 @@ class Downstream(FlowControlled):
         if self._state is _CLOSED:
             return
         if reset:
-            sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            reset_on_close(self._transport)
             self._transport.abort()
         else:
             self._transport.close()
@@ -275,6 +271,8 @@ class Downstream(FlowControlled):
                 pass
         finally:
             self._advancing = False
+        if not self._reading:
+            self._read_on()
 
     def _read_on(self) -> None:
         """Read again, unless enough requests wait already, or one whose body has its own pace."""

@@ -6,11 +6,22 @@ enough again: so memory stays bounded however slow one side is.
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import cast
 
 JOINED_BYTES = 16 * 1024
 """A piece up to this long is copied behind its head, which costs less than to send two."""
+
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+def reset_on_close(transport: asyncio.Transport) -> None:
+    """Have closing reset the connection: so it is no end of what was sent (SO_LINGER, zero)."""
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
 class FlowControlled:

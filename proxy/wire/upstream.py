@@ -17,7 +17,7 @@ from proxy.http.chunked import ChunkError
 from proxy.http.framing import BodyDecoder, CloseDecoder
 from proxy.http.request import HEAD_END
 from proxy.http.response import ResponseHead, parse_response_head, pass_over_body
-from proxy.wire.flow import FlowControlled
+from proxy.wire.flow import FlowControlled, reset_on_close
 from proxy.wire.tls import openssl_code
 
 LINGER_SECONDS = 1.0
@@ -152,8 +152,15 @@ class UpstreamConnection(FlowControlled):
         if handler is not None:
             handler.on_end()
 
-    def leave_tunnel(self) -> None:
-        """Close; what was written last gets a moment to leave, and no more than that."""
+    def leave_tunnel(self, *, reset: bool) -> None:
+        """Close; what was written last gets a moment to leave, and no more than that.
+
+        `reset`: what was sent has not come to an end, and must not look as if it had.
+        """
+        if reset and not self._transport.is_closing():
+            reset_on_close(self._transport)
+            if not self.half_closes:
+                self._transport.abort()  # TLS would send its end first
         self.close()
         asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
 

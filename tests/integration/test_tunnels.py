@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,10 +22,9 @@ MIB = 1024 * 1024
 class HalfCloser(threading.Thread):
     """Reads to the end of what comes, and only then answers with how much that was."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int) -> None:
         super().__init__(daemon=True)
-        self._listener = socket.create_server(("127.0.0.1", free_port()))
-        self.port = self._listener.getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", port))
 
     def run(self) -> None:
         while True:
@@ -44,9 +44,22 @@ class HalfCloser(threading.Thread):
         self.join(5)
 
 
+@pytest.fixture(scope="module")
+def port() -> int:
+    """Where `proxy` lets tunnels lead, and a test listens."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    module_proxy: Callable[[Settings], RunningProxy], port: int, shared_chaos: ChaosUpstream
+) -> RunningProxy:
+    return module_proxy(_settings(port, shared_chaos.port))
+
+
 @pytest.fixture
-def half_closer() -> Iterator[HalfCloser]:
-    server = HalfCloser()
+def half_closer(port: int) -> Iterator[HalfCloser]:
+    server = HalfCloser(port)
     server.start()
     yield server
     server.stop()
@@ -67,10 +80,9 @@ def connect(proxy: RunningProxy, port: int) -> RawClient:
 
 
 def test_what_is_sent_after_the_clients_end_still_comes(
-    start_proxy: StartProxy, half_closer: HalfCloser
+    proxy: RunningProxy, port: int, half_closer: HalfCloser
 ) -> None:
-    proxy = start_proxy(_settings(half_closer.port))
-    with connect(proxy, half_closer.port) as client:
+    with connect(proxy, port) as client:
         assert client.read_head().status == 200
         client.send(b"x" * (3 * MIB))
         client.half_close()
@@ -78,25 +90,54 @@ def test_what_is_sent_after_the_clients_end_still_comes(
     eventually(lambda: proxy.in_flight() == 0)
 
 
-def test_what_the_client_sends_after_the_upstreams_end_still_goes(start_proxy: StartProxy) -> None:
-    with socket.create_server(("127.0.0.1", free_port())) as listener:
-        port = listener.getsockname()[1]
-        proxy = start_proxy(_settings(port))
+def test_what_the_client_sends_after_the_upstreams_end_still_goes(
+    proxy: RunningProxy, port: int
+) -> None:
+    with socket.create_server(("127.0.0.1", port)) as listener, connect(proxy, port) as client:
+        peer, _ = listener.accept()
+        with peer:
+            peer.settimeout(5)
+            assert client.read_head().status == 200
+            peer.sendall(b"last words")
+            peer.shutdown(socket.SHUT_WR)
+            assert client.read_rest() == b"last words"
+            client.send(b"y" * MIB)
+            client.half_close()
+            came = 0
+            while data := peer.recv(65536):
+                came += len(data)
+            assert came == MIB
+    eventually(lambda: proxy.in_flight() == 0)
+
+
+@pytest.mark.parametrize("sent", [b"", b"half of it"])
+def test_a_reset_passes_through_either_way(proxy: RunningProxy, port: int, sent: bytes) -> None:
+    """As an end it would make what was sent before it look whole."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        with connect(proxy, port) as client:
+            peer, _ = listener.accept()
+            assert client.read_head().status == 200
+            peer.sendall(sent)
+            assert client.read_some(len(sent)) == sent
+            _reset(peer)
+            with pytest.raises(ConnectionResetError):
+                client.read_rest()
         with connect(proxy, port) as client:
             peer, _ = listener.accept()
             with peer:
                 peer.settimeout(5)
                 assert client.read_head().status == 200
-                peer.sendall(b"last words")
-                peer.shutdown(socket.SHUT_WR)
-                assert client.read_rest() == b"last words"
-                client.send(b"y" * MIB)
-                client.half_close()
-                came = 0
-                while data := peer.recv(65536):
-                    came += len(data)
-                assert came == MIB
+                client.send(sent)
+                assert len(peer.recv(100)) == len(sent) if sent else True
+                client.reset()
+                with pytest.raises(ConnectionResetError):
+                    peer.recv(100)
     eventually(lambda: proxy.in_flight() == 0)
+
+
+def _reset(peer: socket.socket) -> None:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
 
 
 def test_each_authority_has_a_breaker_and_a_bulkhead(
@@ -169,11 +210,9 @@ def test_idle_ends_a_tunnel_and_traffic_either_way_keeps_it(
 
 
 def test_a_tunnel_under_pressure_is_bounded(
-    start_proxy: StartProxy, start_chaos: Callable[..., ChaosUpstream]
+    proxy: RunningProxy, shared_chaos: ChaosUpstream
 ) -> None:
-    chaos = start_chaos()
-    proxy = start_proxy(_settings(chaos.port))
-    with connect(proxy, chaos.port) as client:
+    with connect(proxy, shared_chaos.port) as client:
         assert client.read_head().status == 200
         before = proxy.memory
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Chaos: endless chunked\r\n\r\n")

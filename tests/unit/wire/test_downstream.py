@@ -135,8 +135,20 @@ def test_a_head_in_pieces(client, gate):
     assert not client.idle
 
 
-def test_no_more_is_read_while_enough_requests_wait(client, gate, transport):
+class AlternatingGate(Gate):
+    """Ends every other request at once."""
+
+    def begin(self, downstream, head, piece):
+        self.plan = "answer" if len(self.begun) % 2 else "hold"
+        super().begin(downstream, head, piece)
+
+
+@pytest.mark.parametrize("kind", [Gate, AlternatingGate])
+def test_no_more_is_read_while_enough_requests_wait(loop, transport, kind):
     """However many have been carried: else each of them would let in more than it was itself."""
+    gate = kind()
+    client = Downstream(gate)
+    client.connection_made(transport)
     filler = GET % 7 * 5000  # well above what may wait
     client.data_received(GET % 0)
     client.data_received(filler)
