@@ -4,13 +4,24 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from integration.pki import Pki
 from integration.ports import free_port
 from integration.running_proxy import RunningProxy, eventually
 from integration.settings import route
-from integration.websocket_bed import WAYS, Bed, Server, Way, ending, settings_for
-from websockets.asyncio.client import ClientConnection
+from integration.websocket_bed import (
+    LARGEST,
+    PUSHED,
+    WAYS,
+    Bed,
+    Server,
+    Way,
+    ending,
+    settings_for,
+)
+from websockets.asyncio.client import ClientConnection, connect
 
 StartProxy = Callable[..., RunningProxy]
 ABNORMAL = 1006
@@ -108,3 +119,31 @@ async def test_they_hold_their_places_in_the_bulkhead(
         await asyncio.to_thread(eventually, lambda: proxy.in_flight() == 0)
         granted = await asyncio.to_thread(lambda: proxy.call("GET", path, listener=listener))
         assert granted.status == 426, "what it holds comes back when it closes"
+
+
+async def test_through_tls_on_both_sides(start_proxy: StartProxy, tmp_path: Path) -> None:
+    """There no side can end its half alone: what was sent before the end still arrives."""
+    (tmp_path / "pki").mkdir()
+    pki = Pki(tmp_path / "pki")
+    cert, key = pki.files("127.0.0.1")
+    port = free_port()
+    secure = {
+        "listeners": {"inbound": {"tls": {"cert": cert, "key": key}}},
+        "upstreams": {"app": {"endpoints": [f"https://127.0.0.1:{port}"], "tls": {"ca": pki.ca}}},
+    }
+    proxy = await asyncio.to_thread(start_proxy, settings_for(port, **secure))
+    url = f"wss://127.0.0.1:{proxy.inbound}"
+    options = {"ssl": pki.client(), "proxy": None, "max_size": LARGEST}
+    async with Server(port, tls=pki.server()).running() as server:
+        async with connect(f"{url}/echo", **options) as client:
+            for message in ("x", bytes(2_000_000)):
+                await client.send(message)
+                assert await client.recv() == message
+            await client.close(4001, "enough")
+        assert await server.closing() == (4001, "enough")
+        async with connect(f"{url}/close?3002", **options) as client:
+            await client.send("go")
+            assert await ending(client) == (3002, "as asked")
+        async with connect(f"{url}/push", **options) as client:
+            assert len([message async for message in client]) == PUSHED
+    await asyncio.to_thread(eventually, lambda: proxy.in_flight() == 0)

@@ -6,6 +6,7 @@ What passes directly has to pass through the proxy with the same outcome: tests 
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -58,6 +59,7 @@ class Server:
     """
 
     port: int
+    tls: ssl.SSLContext | None = None
     closings: asyncio.Queue[tuple[int | None, str | None]] = field(default_factory=asyncio.Queue)
 
     @contextlib.asynccontextmanager
@@ -66,6 +68,7 @@ class Server:
             self._serve,
             "127.0.0.1",
             self.port,
+            ssl=self.tls,
             max_size=LARGEST,
             process_request=_refuse,
             select_subprotocol=lambda _, offered: max(offered, default=None),
