@@ -54,7 +54,9 @@ notices.append(notice);
 function tell(status, lost) {
   const { inbound, outbound } = status?.in_flight ?? {};
   let text = "";
-  if (lost) {
+  if (lost && !status) {
+    text = "The proxy does not answer, or as many pages are open as there may be. Trying again…";
+  } else if (lost) {
     text = "The connection to the proxy is lost; what stands below is how it was. Trying again…";
   } else if (status?.draining) {
     text = `The proxy is draining: ${inbound} inbound and ${outbound} outbound requests still in flight.`;
