@@ -59,6 +59,9 @@ soak:     ## five minutes of mixed traffic: does memory stay where it is?
 connections: ## resident memory with 10,000 idle client connections
 	python -m tests.bench.connections
 
+podlife:  ## rolling updates of pods with real processes, about five minutes
+	python -m tests.podlife --rollovers 10
+
 image:    ## the container image
 	docker build --tag resilience-proxy .
 
