@@ -1,5 +1,5 @@
 # Short names for the commands that the README and .ci/run spell out.
-.PHONY: help install run demo test thorough fuzz lint format types check docs bench chaos soak connections helm image imagetest ci clean
+.PHONY: help install run demo test thorough fuzz lint format types check docs bench chaos soak connections helm podlife image imagetest ci clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile

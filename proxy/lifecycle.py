@@ -32,8 +32,9 @@ IDLE_GRACE = 1.0
 """Seconds before idle inbound connections are closed: who is about to send may still do so."""
 QUIET = 1.0
 """Seconds without an outbound request that count as the service having finished."""
-DRAIN_WITHIN = 2.0
-"""Seconds in which a drain begins, if one is about to: the hook that asks for it takes a moment."""
+DRAIN_WITHIN = 10.0
+"""Seconds in which a drain begins, if one is about to: the hook that asks for it is a program, and
+on a node without a CPU to spare its start alone may take seconds."""
 _TICK = 0.02
 
 _log = logging.getLogger("proxy.lifecycle")

@@ -17,9 +17,15 @@ _ATTEMPTS = 6
 
 @dataclass(slots=True)
 class Endpoints:
-    """Ports of the pods that clients know of."""
+    """Ports of the pods that clients know of; `told`: when which one was told to end."""
 
     ports: list[int] = field(default_factory=list)
+    told: dict[int, float] = field(default_factory=dict)
+
+    def age(self, port: int) -> str:
+        """In words, for failures."""
+        told = self.told.get(port)
+        return f"{time.monotonic() - told:.1f} s after the pod's end began" if told else "serving"
 
 
 @dataclass(slots=True)
@@ -70,11 +76,11 @@ class Load:
                 self.failovers += 1
                 continue
             except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
-                why = repr(error)
+                why = f"{error!r}, {self.endpoints.age(port)}"
                 break
             self.longest = max(self.longest, time.monotonic() - began)
             if status == 200:
                 return
-            why = f"status {status}"
+            why = f"status {status}, {self.endpoints.age(port)}"
             break
         self.failed[why] += 1

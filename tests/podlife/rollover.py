@@ -154,7 +154,7 @@ class Deployment:
 
     async def _remove(self, pod: Pod) -> None:
         asyncio.get_running_loop().call_later(self._timing.late, self._forget, pod)
-        began = time.monotonic()
+        began = self.endpoints.told[pod.address] = time.monotonic()
         await pod.terminate()
         self.slowest_end = max(self.slowest_end, time.monotonic() - began)
 
