@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+import yaml
 from chaos.upstream import ChaosUpstream
 from integration.ports import free_port
 from integration.raw_client import request_bytes
@@ -30,6 +31,10 @@ def _reloads(proxy: RunningProxy, result: str) -> float:
 def _add_route(proxy: RunningProxy, name: str) -> None:
     proxy.config["routes"].append(route(name))
     proxy.write()
+
+
+def _routes(proxy: RunningProxy) -> list[str]:
+    return [str(entry["name"]) for entry in proxy.state("/config")["routes"]]
 
 
 def _served(proxy: RunningProxy, name: str) -> bool:
@@ -105,28 +110,64 @@ def test_a_changed_listener_address_is_refused(proxy: RunningProxy) -> None:
     assert proxy.call("GET", "/r").status == 200
 
 
-def test_reloading_under_load_loses_nothing(proxy: RunningProxy) -> None:
+def test_a_hundred_reloads_under_load_lose_nothing(proxy: RunningProxy) -> None:
+    """Every other one adds a route or takes it away; connections and their requests go on."""
     stop = threading.Event()
     statuses: list[int] = []
+    broken: list[Exception] = []
 
     def load() -> None:
-        with proxy.client() as client:
-            while not stop.is_set():
-                statuses.append(client.request("GET", "/r", body=b"x" * 100).status)
+        try:
+            with proxy.client() as client:
+                while not stop.is_set():
+                    statuses.append(client.request("GET", "/r", body=b"x" * 100).status)
+                    time.sleep(0.002)
+        except (OSError, AssertionError) as error:
+            broken.append(error)
 
     threads = [threading.Thread(target=load) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for number in range(5):
-        _add_route(proxy, f"n{number}")
+    for number in range(100):
+        if number % 2:
+            proxy.config["routes"].pop()
+            proxy.write()
+        else:
+            _add_route(proxy, f"n{number}")
         assert proxy.ask("POST", "/reload")[0] == 200
-        time.sleep(0.05)
     stop.set()
     for thread in threads:
         thread.join(5)
-    assert len(statuses) > 50
+    assert not broken
+    assert len(statuses) > 100
     assert set(statuses) == {200}
-    assert _reloads(proxy, "ok") + _reloads(proxy, "applied") + _reloads(proxy, "accepted") >= 5
+    assert _reloads(proxy, "applied") >= 100, "what the watch found comes on top"
+    assert _reloads(proxy, "rejected") == 0
+
+
+def test_a_swapped_config_map_is_in_effect_within_two_seconds(proxy: RunningProxy) -> None:
+    """As the kubelet does it: the file is a link into ``..data``, and that link is replaced."""
+    volume = proxy.file.parent
+
+    def publish(version: str) -> None:
+        (volume / version).mkdir()
+        (volume / version / "proxy.yaml").write_text(yaml.safe_dump(proxy.config))
+        (volume / "..data_tmp").symlink_to(version)
+        (volume / "..data_tmp").replace(volume / "..data")
+
+    publish("..2026_11_25_1")
+    (volume / "link").symlink_to("..data/proxy.yaml")
+    (volume / "link").replace(proxy.file)
+    eventually(lambda: _reloads(proxy, "applied") == 1, timeout=8)
+    taken = []
+    for name in ("second", "third"):
+        proxy.config["routes"].append(route(name))
+        began = time.monotonic()
+        publish(f"..2026_11_25_{name}")
+        eventually(lambda: _routes(proxy)[-1] == name, timeout=8)  # noqa: B023
+        taken.append(time.monotonic() - began)
+        assert _served(proxy, name)
+    assert min(taken) < 2, taken
 
 
 def test_a_signal_with_a_bad_file_ends_nothing(proxy: RunningProxy) -> None:
