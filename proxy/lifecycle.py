@@ -6,18 +6,20 @@ A drain is the same whether a signal or the admin API asked for it, and there is
 differs is its end: after a signal the process exits, else it stays, its outbound listener still
 serving, until the signal comes (a native sidecar gets SIGTERM last).
 
-1. at once: not ready, every inbound response carries Connection: close; a second later idle
-   inbound connections are closed;
+1. at once: not ready, every inbound response carries Connection: close; a second later inbound
+   connections that have been idle since are closed;
 2. for `delay` the inbound listener still accepts: the cluster needs that long to hear of it;
 3. then it closes; the outbound one keeps working, for the service needs its dependencies to
    finish; once what came in has been answered, the service may be told to end (`inbound_drained`);
 4. it ends when nothing inbound is in flight, the service has no outbound connection open and
-   outbound has been quiet for a second; or at `timeout`, when the rest is cut and counted.
+   outbound has been quiet for a second (and the service, if it asked when to end, has had some
+   seconds to begin with that); or at `timeout`, when the rest is cut and counted.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Set
 from enum import Enum
 from time import monotonic, time
 from typing import Any, Protocol
@@ -27,11 +29,15 @@ from proxy.config.model import DrainConfig, Listener
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.gateway import Gateway
 from proxy.telemetry.timestamps import Timestamps
+from proxy.wire.downstream import Downstream
 
 IDLE_GRACE = 1.0
 """Seconds before idle inbound connections are closed: who is about to send may still do so."""
 QUIET = 1.0
 """Seconds without an outbound request that count as the service having finished."""
+TOLD = 3.0
+"""Seconds after a service's hook was answered, in which its own last calls may begin: SIGTERM has
+to reach it, and it has to get there."""
 DRAIN_WITHIN = 10.0
 """Seconds in which a drain begins, if one is about to: the hook that asks for it is a program, and
 on a node without a CPU to spare its start alone may take seconds."""
@@ -70,6 +76,8 @@ class Lifecycle:
         self._inbound_drained = asyncio.Event()
         self._drained = asyncio.Event()
         self._at_once = asyncio.Event()
+        self._hooks = 0  # of the service, that are held back
+        self._told_at = -math.inf
         self.phase = Phase.SERVING
         self.started = monotonic()
         self.drain_cut = 0
@@ -150,7 +158,12 @@ class Lifecycle:
         streams) in its own way.
         """
         if await self._within(DRAIN_WITHIN, self._begun):
-            await self._inbound_drained.wait()
+            self._hooks += 1
+            try:
+                await self._inbound_drained.wait()
+            finally:
+                self._hooks -= 1
+            self._told_at = monotonic()
         return self.draining
 
     async def ended(self) -> int:
@@ -170,10 +183,14 @@ class Lifecycle:
         begun = monotonic()
         timeout = self._config.timeout
         deadline = begun + timeout
+        # Who connects from now on is about to send its first request: not idle, though it looks so.
+        before = frozenset(self._inbound.connections)
         loop = asyncio.get_running_loop()
-        loop.call_later(IDLE_GRACE, self._close_idle_inbound)
+        loop.call_later(IDLE_GRACE, self._close_idle, before)
         await asyncio.sleep(min(self._config.delay, timeout))
         await self._stop_accepting()
+        self._close_idle(before)
+        loop.call_later(IDLE_GRACE, self._close_idle, self._inbound.connections)
         # Looked at, not told: the hot path would pay for telling.
         while (now := monotonic()) < deadline and not self._nothing_left():
             if self._nothing_inbound() or now >= begun + timeout / 2:
@@ -193,10 +210,9 @@ class Lifecycle:
         server = self._servers.get(Listener.INBOUND)
         if server is not None:
             server.close()
-        self._close_idle_inbound()
 
-    def _close_idle_inbound(self) -> None:
-        for connection in tuple(self._inbound.connections):
+    def _close_idle(self, connections: Set[Downstream]) -> None:
+        for connection in connections & self._inbound.connections:
             connection.close_idle()
 
     def _nothing_inbound(self) -> bool:
@@ -205,9 +221,10 @@ class Lifecycle:
     def _nothing_left(self) -> bool:
         if not self._nothing_inbound():
             return False
-        if self._outbound.in_flight or self._outbound.connections:
+        if self._outbound.in_flight or self._outbound.connections or self._hooks:
             return False
-        return monotonic() - self._outbound.last_active >= QUIET
+        now = monotonic()
+        return now - self._outbound.last_active >= QUIET and now - self._told_at >= TOLD
 
     async def _finish_outbound(self) -> None:
         """A signal after the drain: what goes out just then gets the drain's time as well."""

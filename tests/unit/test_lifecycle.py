@@ -258,6 +258,19 @@ def test_a_delay_is_never_longer_than_the_timeout(loop, gates, at):
     assert seconds == pytest.approx(3, abs=0.1)
 
 
+def test_who_connects_during_the_drain_is_about_to_send(loop, lifecycle, inbound, at):
+    fresh = []
+    at(0, lifecycle.begin_drain)
+    at(0.95, lambda: fresh.append(Connection(inbound)))
+    at(4.95, lambda: fresh.append(Connection(inbound)))
+    seen = []
+    for moment in (1.1, 5.1, 5.9, 6.1):
+        at(moment, lambda: seen.append(len(inbound.connections)))
+    at(7, Exchange(inbound).end)
+    waited(loop, lifecycle.drained())
+    assert seen == [1, 2, 2, 0]
+
+
 # --- when the service may be told to end --------------------------------------------------------
 
 
@@ -299,3 +312,20 @@ def test_without_a_drain_the_service_waits_for_a_moment_only(loop, lifecycle):
     drained, seconds = waited(loop, lifecycle.inbound_drained())
     assert not drained
     assert seconds == pytest.approx(proxy.lifecycle.DRAIN_WITHIN, abs=0.1)
+
+
+def test_a_service_that_was_told_has_some_seconds_to_begin_its_last_calls(loop, lifecycle, at):
+    at(0, lambda: lifecycle.on_signal("SIGTERM"))
+    hook = loop.create_task(lifecycle.inbound_drained())
+    status, seconds = waited(loop, lifecycle.ended())
+    assert hook.result() is True
+    assert (status, lifecycle.drain_cut) == (0, 0)
+    assert seconds == pytest.approx(5 + proxy.lifecycle.TOLD, abs=0.1)
+
+
+def test_a_hook_that_hangs_up_is_forgotten(loop, lifecycle, at):
+    hook = loop.create_task(lifecycle.inbound_drained())
+    at(0, lambda: lifecycle.on_signal("SIGTERM"))
+    at(1, hook.cancel)
+    _, seconds = waited(loop, lifecycle.ended())
+    assert seconds == pytest.approx(5, abs=0.1)
