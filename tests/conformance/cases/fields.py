@@ -13,6 +13,7 @@ FIELDS: list[tuple[str, bytes, bytes | str]] = [
     ("no space behind the colon", b"X-A:b\r\n", b"X-A: b\r\n"),
     ("white space before the value", b"X-A: \t  b\r\n", b"X-A: b\r\n"),
     ("white space in the value", b"X-A: b \t c\r\n", SAME),
+    ("white space behind a value", b"X-A: b \t\r\n", b"X-A: b\r\n"),
     ("an empty value", b"X-A:\r\n", b"X-A: \r\n"),
     ("a value of white space", b"X-A: \t \r\n", b"X-A: \r\n"),
     ("odd spelling of a name", b"x-a: 1\r\nX-B: 2\r\nX-c-D: 3\r\n", SAME),

@@ -57,6 +57,7 @@ FIELDS: list[tuple[str, bytes, bytes | str]] = [
     ("ordinary ones", b"X-A: b\r\nDate: today\r\nServer: x/1\r\n", SAME),
     ("repeated fields", b"Set-Cookie: b\r\nSet-Cookie: a\r\nset-cookie: c\r\n", SAME),
     ("white space before a value", b"X-A: \t b\r\n", b"X-A: b\r\n"),
+    ("white space behind a value", b"X-A: b \t\r\n", b"X-A: b\r\n"),
     ("an empty value", b"X-A:\r\n", b"X-A: \r\n"),
     ("obs-text", b"X-A: \xe9\xff\r\n", SAME),
     ("Location with escapes", b"Location: /a%0d%0aX-B:%20c\r\n", SAME),
