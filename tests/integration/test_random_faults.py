@@ -35,7 +35,8 @@ def proxy(
 def _judge(proxy: RunningProxy, callers: list[Caller]) -> None:
     assert [wrong for caller in callers for wrong in caller.wrong] == []
     seen = sum((caller.seen for caller in callers), Counter[str]())
-    assert min(seen[what] for what in ("whole", "honest", "broken off")) > 10, seen
+    # Each happened; how often is a matter of how busy the machine is.
+    assert all(seen[what] for what in ("whole", "honest", "broken off")), seen
     eventually(lambda: proxy.in_flight() == 0)
     proxy.assert_sound()
 
