@@ -87,7 +87,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "Run it from the top of the repository; docs/benchmarks.md explains the figures.",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="1 KiB GET and POST with 32 connections, briefly"
+        "--quick", action="store_true", help="1 KiB GETs and POSTs with 32 connections, briefly"
     )
     parser.add_argument("--runs", type=int, default=3, help="default: 3")
     parser.add_argument(

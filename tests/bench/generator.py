@@ -25,6 +25,16 @@ end
 """
 
 
+_VARIED = """\
+local number = 0
+request = function()
+  number = number + 1
+  wrk.headers["X-Number"] = number
+  return wrk.format()
+end
+"""
+
+
 class LoadFailed(Exception):
     """The load generator itself gave up."""
 
@@ -43,6 +53,7 @@ class LoadGenerator:
         script = self.directory / "load.lua"
         size = self.load.body_bytes
         body = f'wrk.body = string.rep("x", {size})' if size else ""
+        body += _VARIED if self.load.varied else ""
         script.write_text(_WRK_SCRIPT.format(method=self.load.method, body=body))
         argv = WRK.argv(
             *("-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"),

@@ -4,9 +4,9 @@ Once more with one request in a hundred traced: its spans go over OTLP to a coll
 them all, so what the table shows is the proxy's share.
 """
 
+import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 from .. import programs
 from ..process import free_port
@@ -49,7 +49,8 @@ def _run(site: Site, more: str) -> list[str]:
         upstream=site.upstream_port,
         connections=MAX_CONNECTIONS,
     )
-    return [sys.executable, "-m", "proxy", "run", "--config", site.write("proxy.yaml", text)]
+    # The installed one, not the tree's: only that is compiled.
+    return [sys.executable, "-P", "-m", "proxy", "run", "--config", site.write("proxy.yaml", text)]
 
 
 def _missing_exporter() -> str | None:
@@ -58,19 +59,23 @@ def _missing_exporter() -> str | None:
     return "opentelemetry's OTLP exporter is not installed"
 
 
-_ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[3])}
+def _version() -> str:
+    """With how it runs: that makes more of a difference than most versions do."""
+    asked = [sys.executable, "-P", "-c", "import proxy.exchange.exchange as it; print(it.__file__)"]
+    file = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    how = "interpreted" if file.endswith(".py") else "compiled"
+    return f"{programs.distribution('resilience-proxy')}, {how}"
+
 
 RESILIENCE_PROXY = Peer(
     "resilience-proxy",
-    version=lambda: programs.distribution("resilience-proxy"),
+    version=_version,
     missing=lambda: None,
     command=_command,
-    env=_ENVIRONMENT,
 )
 TRACED = Peer(
     "resilience-proxy, 1 % traced",
     version=lambda: "",
     missing=_missing_exporter,
     command=_traced_command,
-    env=_ENVIRONMENT,
 )
