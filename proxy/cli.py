@@ -10,7 +10,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,9 +75,27 @@ def _run(options: argparse.Namespace) -> int:
     loaded = _load(path)
     if loaded is None:
         return USAGE
-    from proxy import app
+    with _without_default_cas():
+        from proxy import app
 
     return app.run(loaded, path)
+
+
+@contextmanager
+def _without_default_cas() -> Iterator[None]:
+    """aiohttp's client, which the proxy does not use, loads the system's CAs when it is imported:
+    2 MiB, and a tenth of the time until the proxy is ready."""
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def config_file(given: Path | None) -> Path | None:

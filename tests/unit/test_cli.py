@@ -107,6 +107,18 @@ def test_the_help_names_every_command_and_the_exit_statuses(capsys):
         assert word in shown
 
 
+@pytest.mark.parametrize("before", [None, "/etc/own.pem"])
+def test_the_cas_that_were_named_are_the_same_afterwards(monkeypatch, before):
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    if before is not None:
+        monkeypatch.setenv("SSL_CERT_FILE", before)
+    with cli._without_default_cas():
+        assert os.environ["SSL_CERT_FILE"] == os.environ["SSL_CERT_DIR"] == os.devnull
+    assert os.environ.get("SSL_CERT_FILE") == before
+    assert "SSL_CERT_DIR" not in os.environ
+
+
 @pytest.fixture
 def started(monkeypatch):
     """A stand-in for the application: what `run` was called with."""
