@@ -4,14 +4,12 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from documents.blocks import DOCUMENTS, ROOT, Block, blocks, commands
 from proxy import cli
-from proxy.config import load, load_text
+from proxy.config import load_text
 
 README = ROOT / "README.md"
 RUN_IT = "pip install . && resilience-proxy demo"
@@ -26,8 +24,7 @@ def _is_manifest(block: Block) -> bool:
     return "containers:" in block.text or "apiVersion:" in block.text
 
 
-CONFIGURATIONS = [block for block in _all("yaml") if not _is_manifest(block)]
-MANIFESTS = [block for block in _all("yaml") if _is_manifest(block)]
+CONFIGURATIONS = [block for block in _all("yaml") if "apiVersion:" not in block.text]
 
 
 def _typed(block: Block) -> list[str]:
@@ -101,23 +98,6 @@ def _anchors(file: Path) -> set[str]:
     return {
         re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings
     }
-
-
-def test_the_manifest_fits_the_defaults() -> None:
-    (block,) = (block for block in MANIFESTS if block.file == README)
-    pod: dict[str, Any] = yaml.safe_load(block.text)
-    (sidecar,), (service,) = pod["initContainers"], pod["containers"]
-    config = load(None, {}).config
-    assert pod["terminationGracePeriodSeconds"] > config.drain.timeout
-    assert service["lifecycle"]["preStop"]["sleep"]["seconds"] > config.drain.delay
-    ports = {port["containerPort"] for port in sidecar["ports"]}
-    assert ports == {config.listeners.inbound.address.port, config.admin.address.port}
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert sidecar[probe]["httpGet"]["port"] == config.admin.address.port
-    assert sidecar["restartPolicy"] == "Always"
-    program, *arguments = sidecar["lifecycle"]["preStop"]["exec"]["command"]
-    assert program == "resilience-proxy"
-    cli._parser().parse_args(arguments)
 
 
 def test_the_image_listens_where_the_defaults_do() -> None:
