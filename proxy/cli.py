@@ -1,31 +1,23 @@
 """The command line: ``resilience-proxy COMMAND``, also ``python -m proxy COMMAND``.
 
 Exit status: 0 done, 2 bad usage or configuration (problems on stderr), 3 a drain that had to cut
-requests, 1 anything else. Each command imports what it needs when it is called, so that ``check``
-costs no event loop and ``-h`` nothing at all.
+requests, 1 anything else. Here is how the commands are spelled; `commands` has what they do.
 """
 
 import argparse
 import io
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proxy import __version__
+from proxy import __version__, commands
 from proxy.units import UnitError, parse_duration
 
 if TYPE_CHECKING:
-    from proxy.config import Loaded
     from proxy.config.model import Address
 
-OK, FAILED, USAGE = 0, 1, 2
-
-CONFIG_VARIABLE = "RESILIENCE_PROXY_CONFIG"
-DEFAULT_FILE = Path("config/proxy.yaml")
 DEFAULT_ADMIN = "http://127.0.0.1:7072"
 
 
@@ -43,143 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # flushes at exit, so stdout is pointed at nothing.
         with open(os.devnull, "w") as nothing:
             os.dup2(nothing.fileno(), sys.stdout.fileno())
-        return FAILED
+        return commands.FAILED
     except KeyboardInterrupt:
-        return FAILED
+        return commands.FAILED
     except OSError as error:
-        return _fail(str(error), FAILED)
+        return commands.fail(str(error), commands.FAILED)
     return status
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"resilience-proxy: {message}", file=sys.stderr)
-    return status
-
-
-def _load(path: Path | None) -> "Loaded | None":
-    """The configuration, its warnings on stderr; None when its problems have been printed."""
-    from proxy.config import ConfigError, load
-
-    try:
-        loaded = load(path, os.environ)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return None
-    for warning in loaded.warnings:
-        print(warning, file=sys.stderr)
-    return loaded
-
-
-def _run(options: argparse.Namespace) -> int:
-    path = config_file(options.config)
-    loaded = _load(path)
-    if loaded is None:
-        return USAGE
-    with _without_default_cas():
-        from proxy import app
-
-    return app.run(loaded, path)
-
-
-@contextmanager
-def _without_default_cas() -> Iterator[None]:
-    """aiohttp's client, which the proxy does not use, loads the system's CAs when it is imported:
-    2 MiB, and a tenth of the time until the proxy is ready."""
-    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, os.devnull))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def config_file(given: Path | None) -> Path | None:
-    """The file to run: the one given, the environment's, ``config/proxy.yaml`` if there is one,
-    else None for the embedded default."""
-    if given is not None:
-        return given
-    named = os.environ.get(CONFIG_VARIABLE)
-    if named:
-        return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
-
-
-def _check(options: argparse.Namespace) -> int:
-    loaded = _load(options.file)
-    if loaded is None:
-        return USAGE
-    from proxy.config.summary import summary
-
-    print(summary(loaded))
-    return OK
-
-
-def _explain(options: argparse.Namespace) -> int:
-    if options.request_id is not None:
-        if options.file is not None:
-            return _fail("explain takes FILE METHOD URL or --request-id ID, not both", USAGE)
-        from proxy.admin.past import explain_request
-
-        return explain_request(options.admin, options.request_id)
-    from proxy.config.model import Listener
-    from proxy.routing.explain import describe_request, explain
-
-    try:
-        request = describe_request(options.method, options.url, options.header)
-    except ValueError as error:
-        return _fail(str(error), USAGE)
-    loaded = _load(options.file)
-    if loaded is None:
-        return USAGE
-    print(explain(loaded, Listener(options.listener), request))
-    return OK
-
-
-def _demo(options: argparse.Namespace) -> int:
-    from proxy import demo
-
-    return demo.run(options.duration)
-
-
-def _drain(options: argparse.Namespace) -> int:
-    from proxy.admin import client
-
-    return client.drain(options.admin)
-
-
-def _ready(options: argparse.Namespace) -> int:
-    from proxy.admin import client
-
-    return client.ready(options.admin, options.timeout)
-
-
-def _top(options: argparse.Namespace) -> int:
-    from proxy import top
-
-    return top.run(options.admin, options.interval, 1 if options.once else options.iterations)
-
-
-def _inject(options: argparse.Namespace) -> int:
-    from proxy.kubernetes import command_line
-
-    return command_line.inject(options)
-
-
-def _webhook(options: argparse.Namespace) -> int:
-    from proxy import webhook_server
-    from proxy.config.model import ListenerTls
-    from proxy.kubernetes import command_line
-
-    tls = ListenerTls(str(options.tls_cert), str(options.tls_key))
-    settings = command_line.settings_of(options)
-    return webhook_server.run(
-        webhook_server.Options(options.address, tls, options.drain_delay, settings)
-    )
 
 
 def _address(text: str) -> "Address":
@@ -189,13 +50,6 @@ def _address(text: str) -> "Address":
         return AddressKind().parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _schema(options: argparse.Namespace) -> int:
-    from proxy.config import json_schema
-
-    print(json.dumps(json_schema(), indent=2))
-    return OK
 
 
 def _duration(text: str) -> float:
@@ -230,17 +84,17 @@ def _parser() -> argparse.ArgumentParser:
         "requests, 1 anything else.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_run(commands)
-    _add_check(commands)
-    _add_explain(commands)
-    _add_demo(commands)
-    _add_drain(commands)
-    _add_ready(commands)
-    _add_top(commands)
-    _add_inject(commands)
-    _add_webhook(commands)
-    _add_schema(commands)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(subparsers)
+    _add_check(subparsers)
+    _add_explain(subparsers)
+    _add_demo(subparsers)
+    _add_drain(subparsers)
+    _add_ready(subparsers)
+    _add_top(subparsers)
+    _add_inject(subparsers)
+    _add_webhook(subparsers)
+    _add_schema(subparsers)
     return parser
 
 
@@ -249,13 +103,13 @@ if TYPE_CHECKING:
 
 
 def _add(
-    commands: "_Commands",
+    subparsers: "_Commands",
     name: str,
     run: Callable[[argparse.Namespace], int],
     does: str,
     more: str = "",
 ) -> argparse.ArgumentParser:
-    command = commands.add_parser(
+    command = subparsers.add_parser(
         name,
         help=does,
         description=f"{does[0].upper()}{does[1:]}. {more}".strip(),
@@ -265,35 +119,35 @@ def _add(
     return command
 
 
-def _add_run(commands: "_Commands") -> None:
+def _add_run(subparsers: "_Commands") -> None:
     command = _add(
-        commands,
+        subparsers,
         "run",
-        _run,
+        commands.run,
         "run the proxy in the foreground",
-        f"Without --config the file is ${CONFIG_VARIABLE}, else {DEFAULT_FILE} if it exists, else "
-        "none: then built-in defaults apply. SIGTERM or SIGINT drains, a second one ends at once; "
-        "SIGHUP reloads the file.",
+        f"Without --config the file is ${commands.CONFIG_VARIABLE}, else {commands.DEFAULT_FILE} "
+        "if it exists, else none: then built-in defaults apply. SIGTERM or SIGINT drains, a "
+        "second one ends at once; SIGHUP reloads the file.",
     )
     command.add_argument("--config", metavar="FILE", type=Path, help="the configuration")
 
 
-def _add_check(commands: "_Commands") -> None:
+def _add_check(subparsers: "_Commands") -> None:
     command = _add(
-        commands,
+        subparsers,
         "check",
-        _check,
+        commands.check,
         "show all problems of a file, or a summary of its routes",
         "Starts nothing. Every problem has its line and column; warnings do not fail.",
     )
     command.add_argument("file", metavar="FILE", type=Path, help="the configuration")
 
 
-def _add_explain(commands: "_Commands") -> None:
+def _add_explain(subparsers: "_Commands") -> None:
     command = _add(
-        commands,
+        subparsers,
         "explain",
-        _explain,
+        commands.explain,
         "show which route takes a request and on which terms, or what became of one",
         "With FILE METHOD URL: why the earlier routes do not take it, where it goes, and every "
         "value of the policy in effect with the place it comes from. With --request-id: what a "
@@ -355,11 +209,11 @@ class _RequestId(argparse.Action):
             action.required = False
 
 
-def _add_demo(commands: "_Commands") -> None:
+def _add_demo(subparsers: "_Commands") -> None:
     command = _add(
-        commands,
+        subparsers,
         "demo",
-        _demo,
+        commands.demo,
         "show an order service and its troubled dependencies, live",
         "Everything runs on this machine; a table at the end compares it with no proxy.",
     )
@@ -368,22 +222,22 @@ def _add_demo(commands: "_Commands") -> None:
     )
 
 
-def _add_drain(commands: "_Commands") -> None:
+def _add_drain(subparsers: "_Commands") -> None:
     command = _add(
-        commands,
+        subparsers,
         "drain",
-        _drain,
+        commands.drain,
         "ask a running proxy to drain, and wait until it has",
         "For a container's preStop hook. Status 3: it had to cut requests.",
     )
     _add_admin(command)
 
 
-def _add_ready(commands: "_Commands") -> None:
+def _add_ready(subparsers: "_Commands") -> None:
     command = _add(
-        commands,
+        subparsers,
         "ready",
-        _ready,
+        commands.ready,
         "wait until a running proxy takes requests",
         "For a postStart hook, and for scripts. Status 1: not in that time.",
     )
@@ -393,13 +247,13 @@ def _add_ready(commands: "_Commands") -> None:
     )
 
 
-def _add_inject(commands: "_Commands") -> None:
+def _add_inject(subparsers: "_Commands") -> None:
     from proxy.kubernetes import command_line
 
     command = _add(
-        commands,
+        subparsers,
         "inject",
-        _inject,
+        commands.inject,
         "add the sidecar to Kubernetes manifests",
         "Manifests on stdin, YAML or JSON, and the same with the sidecar on stdout; what has no "
         "pod is passed through. Twice is the same as once.",
@@ -408,13 +262,13 @@ def _add_inject(commands: "_Commands") -> None:
     command_line.add_settings(command)
 
 
-def _add_webhook(commands: "_Commands") -> None:
+def _add_webhook(subparsers: "_Commands") -> None:
     from proxy.kubernetes import command_line
 
     command = _add(
-        commands,
+        subparsers,
         "webhook",
-        _webhook,
+        commands.webhook,
         "serve the Kubernetes admission webhook that adds the sidecar to pods",
         "POST /inject takes an AdmissionReview; /health/live, /health/ready and /metrics are "
         "there too. Certificates are loaded again when the files change.",
@@ -448,11 +302,11 @@ def _add_admin(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_top(commands: "_Commands") -> None:
+def _add_top(subparsers: "_Commands") -> None:
     command = _add(
-        commands,
+        subparsers,
         "top",
-        _top,
+        commands.top,
         "show a running proxy live: rates, latencies, breakers, recent trouble",
         "Keys: q quits, s sorts the routes, 1-6 show one table alone and 0 all, space pauses. "
         "Where the output is no terminal it is printed once, as plain text.",
@@ -472,11 +326,11 @@ def _add_top(commands: "_Commands") -> None:
     )
 
 
-def _add_schema(commands: "_Commands") -> None:
+def _add_schema(subparsers: "_Commands") -> None:
     _add(
-        commands,
+        subparsers,
         "schema",
-        _schema,
+        commands.schema,
         "print the JSON Schema of the configuration",
         "For editors: in VS Code, set yaml.schemas to where you keep it.",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy import __version__, cli
+from proxy import __version__, cli, commands
 
 ROOT = Path(__file__).parents[2]
 BAD = "routes:\n  - name: a\n    retry: {max_attempt: 3}\ndrain: {delay: 5}\n"
@@ -113,7 +113,7 @@ def test_the_cas_that_were_named_are_the_same_afterwards(monkeypatch, before):
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     if before is not None:
         monkeypatch.setenv("SSL_CERT_FILE", before)
-    with cli._without_default_cas():
+    with commands.without_default_cas():
         assert os.environ["SSL_CERT_FILE"] == os.environ["SSL_CERT_DIR"] == os.devnull
     assert os.environ.get("SSL_CERT_FILE") == before
     assert "SSL_CERT_DIR" not in os.environ
@@ -132,12 +132,12 @@ def started(monkeypatch):
 
 def test_run_takes_the_file_it_is_given_first(started, file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(cli.CONFIG_VARIABLE, raising=False)
+    monkeypatch.delenv(commands.CONFIG_VARIABLE, raising=False)
     assert cli.main(["run"]) == 3
     (tmp_path / "config").mkdir()
     (tmp_path / "config/proxy.yaml").write_text("service: usual")
     assert cli.main(["run"]) == 3
-    monkeypatch.setenv(cli.CONFIG_VARIABLE, file("service: named"))
+    monkeypatch.setenv(commands.CONFIG_VARIABLE, file("service: named"))
     assert cli.main(["run"]) == 3
     given = tmp_path / "given.yaml"
     given.write_text("service: given")
@@ -159,7 +159,7 @@ def test_run_prints_warnings_and_goes_on(started, file, capsys):
 
 def test_run_does_not_start_with_a_bad_file(started, file, monkeypatch, capsys):
     assert cli.main(["run", "--config", file(BAD)]) == 2
-    monkeypatch.setenv(cli.CONFIG_VARIABLE, "/no/such/file.yaml")
+    monkeypatch.setenv(commands.CONFIG_VARIABLE, "/no/such/file.yaml")
     assert cli.main(["run"]) == 2
     assert "/no/such/file.yaml:1:1: cannot be read: No such file" in capsys.readouterr().err
     assert started == []

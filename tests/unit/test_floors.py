@@ -27,6 +27,7 @@ FLOORS = {
     "admin": 7,
     "kubernetes": 7,
     "cli": 8,
+    "commands": 8,
     "__main__": 8,
     "app": 8,
     "lifecycle": 8,

@@ -1,0 +1,159 @@
+"""What each command does: an exit status from its parsed options.
+
+Each imports what it needs when it is called, so that ``check`` costs no event loop.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proxy.config import Loaded
+
+OK, FAILED, USAGE = 0, 1, 2
+
+CONFIG_VARIABLE = "RESILIENCE_PROXY_CONFIG"
+DEFAULT_FILE = Path("config/proxy.yaml")
+
+
+def fail(message: str, status: int) -> int:
+    print(f"resilience-proxy: {message}", file=sys.stderr)
+    return status
+
+
+def _load(path: Path | None) -> "Loaded | None":
+    """The configuration, its warnings on stderr; None when its problems have been printed."""
+    from proxy.config import ConfigError, load
+
+    try:
+        loaded = load(path, os.environ)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return None
+    for warning in loaded.warnings:
+        print(warning, file=sys.stderr)
+    return loaded
+
+
+def run(options: argparse.Namespace) -> int:
+    path = config_file(options.config)
+    loaded = _load(path)
+    if loaded is None:
+        return USAGE
+    with without_default_cas():
+        from proxy import app
+
+    return app.run(loaded, path)
+
+
+@contextmanager
+def without_default_cas() -> Iterator[None]:
+    """aiohttp's client, which the proxy does not use, loads the system's CAs when it is imported:
+    2 MiB, and a tenth of the time until the proxy is ready."""
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def config_file(given: Path | None) -> Path | None:
+    """The file to run: the one given, the environment's, ``config/proxy.yaml`` if there is one,
+    else None for the embedded default."""
+    if given is not None:
+        return given
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def check(options: argparse.Namespace) -> int:
+    loaded = _load(options.file)
+    if loaded is None:
+        return USAGE
+    from proxy.config.summary import summary
+
+    print(summary(loaded))
+    return OK
+
+
+def explain(options: argparse.Namespace) -> int:
+    if options.request_id is not None:
+        if options.file is not None:
+            return fail("explain takes FILE METHOD URL or --request-id ID, not both", USAGE)
+        from proxy.admin.past import explain_request
+
+        return explain_request(options.admin, options.request_id)
+    from proxy.config.model import Listener
+    from proxy.routing import explain as routes
+
+    try:
+        request = routes.describe_request(options.method, options.url, options.header)
+    except ValueError as error:
+        return fail(str(error), USAGE)
+    loaded = _load(options.file)
+    if loaded is None:
+        return USAGE
+    print(routes.explain(loaded, Listener(options.listener), request))
+    return OK
+
+
+def demo(options: argparse.Namespace) -> int:
+    from proxy import demo
+
+    return demo.run(options.duration)
+
+
+def drain(options: argparse.Namespace) -> int:
+    from proxy.admin import client
+
+    return client.drain(options.admin)
+
+
+def ready(options: argparse.Namespace) -> int:
+    from proxy.admin import client
+
+    return client.ready(options.admin, options.timeout)
+
+
+def top(options: argparse.Namespace) -> int:
+    from proxy import top
+
+    return top.run(options.admin, options.interval, 1 if options.once else options.iterations)
+
+
+def inject(options: argparse.Namespace) -> int:
+    from proxy.kubernetes import command_line
+
+    return command_line.inject(options)
+
+
+def webhook(options: argparse.Namespace) -> int:
+    from proxy import webhook_server
+    from proxy.config.model import ListenerTls
+    from proxy.kubernetes import command_line
+
+    tls = ListenerTls(str(options.tls_cert), str(options.tls_key))
+    settings = command_line.settings_of(options)
+    return webhook_server.run(
+        webhook_server.Options(options.address, tls, options.drain_delay, settings)
+    )
+
+
+def schema(options: argparse.Namespace) -> int:
+    from proxy.config import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return OK
