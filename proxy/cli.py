@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. ``-h`` and bad usage raise SystemExit."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name can be any bytes
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = _parser(next(iter(words), "")).parse_args(words)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         status = command(options)
@@ -75,7 +76,9 @@ def _admin_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(called: str | None = None) -> argparse.ArgumentParser:
+    """`called`: the command that will be; describing those for Kubernetes takes 2 MiB, which no
+    other command needs, and least of all ``run``. None: describe all."""
     parser = argparse.ArgumentParser(
         prog="resilience-proxy",
         description="A sidecar that carries a service's HTTP calls through trouble: retries, "
@@ -92,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_drain(subparsers)
     _add_ready(subparsers)
     _add_top(subparsers)
-    _add_inject(subparsers)
-    _add_webhook(subparsers)
+    _add_inject(subparsers, described=called in (None, "inject"))
+    _add_webhook(subparsers, described=called in (None, "webhook"))
     _add_schema(subparsers)
     return parser
 
@@ -247,9 +250,7 @@ def _add_ready(subparsers: "_Commands") -> None:
     )
 
 
-def _add_inject(subparsers: "_Commands") -> None:
-    from proxy.kubernetes import command_line
-
+def _add_inject(subparsers: "_Commands", *, described: bool) -> None:
     command = _add(
         subparsers,
         "inject",
@@ -258,13 +259,15 @@ def _add_inject(subparsers: "_Commands") -> None:
         "Manifests on stdin, YAML or JSON, and the same with the sidecar on stdout; what has no "
         "pod is passed through. Twice is the same as once.",
     )
+    if not described:
+        return
+    from proxy.kubernetes import command_line
+
     command_line.file_argument(command)
     command_line.add_settings(command)
 
 
-def _add_webhook(subparsers: "_Commands") -> None:
-    from proxy.kubernetes import command_line
-
+def _add_webhook(subparsers: "_Commands", *, described: bool) -> None:
     command = _add(
         subparsers,
         "webhook",
@@ -273,6 +276,10 @@ def _add_webhook(subparsers: "_Commands") -> None:
         "POST /inject takes an AdmissionReview; /health/live, /health/ready and /metrics are "
         "there too. Certificates are loaded again when the files change.",
     )
+    if not described:
+        return
+    from proxy.kubernetes import command_line
+
     command.add_argument("--tls-cert", metavar="FILE", type=Path, required=True, help="PEM")
     command.add_argument("--tls-key", metavar="FILE", type=Path, required=True, help="PEM")
     command.add_argument(

@@ -107,6 +107,15 @@ def test_the_help_names_every_command_and_the_exit_statuses(capsys):
         assert word in shown
 
 
+def test_a_command_does_not_load_what_describes_those_for_kubernetes():
+    code = (
+        "import sys; from proxy import cli; cli.main(['schema']);"
+        "sys.exit('proxy.kubernetes' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False)
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("before", [None, "/etc/own.pem"])
 def test_the_cas_that_were_named_are_the_same_afterwards(monkeypatch, before):
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
