@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 # Words of Envoy, Istio, Linkerd, Dapr, Resilience4j, Polly and nginx for what is called otherwise
 # here, in lower case without separators. The first candidate that exists at the place is offered.
@@ -108,6 +107,8 @@ def meant(word: str, known: Iterable[str]) -> str | None:
     for name in _SYNONYMS.get(folded, ()):
         if name in names:
             return name
+    from difflib import get_close_matches  # here, for a proxy that runs has no use for it
+
     close = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     return close[0] if close else None
 

@@ -117,15 +117,16 @@ def test_a_command_does_not_load_what_describes_those_for_kubernetes():
 
 
 @pytest.mark.parametrize("before", [None, "/etc/own.pem"])
-def test_the_cas_that_were_named_are_the_same_afterwards(monkeypatch, before):
+def test_what_the_environment_names_is_the_same_after_the_imports(monkeypatch, before):
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     if before is not None:
         monkeypatch.setenv("SSL_CERT_FILE", before)
-    with commands.without_default_cas():
+    with commands.lean_imports():
         assert os.environ["SSL_CERT_FILE"] == os.environ["SSL_CERT_DIR"] == os.devnull
     assert os.environ.get("SSL_CERT_FILE") == before
     assert "SSL_CERT_DIR" not in os.environ
+    assert not [name for name in os.environ if name.endswith("_NO_EXTENSIONS")]
 
 
 @pytest.fixture
