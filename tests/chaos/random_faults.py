@@ -106,7 +106,8 @@ class Plan:
             ending = ending.replace("twice", "")
         if framing != "chunked" and source.random() < 0.2:
             manner += " http10"
-        if size < 500 and source.random() < 0.3:
+        # Not a second answer byte by byte: nobody could tell that it is not the next request's.
+        if size < 500 and source.random() < 0.3 and ending != "twice":
             manner += " drip"
         return f"size={size} {framing} {ending} {manner}"
 
