@@ -100,14 +100,14 @@ def live(url: str, interval: float, console: Console) -> None:
     session = Session(url)
     watcher = Watcher(url, interval)
     with (
-        _ended_by_sigterm(),
+        _told_to_end() as told,
         Keyboard(watcher.news) as keyboard,
         Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as drawn,
     ):
         watcher.start()
         try:
             goes_on = True
-            while goes_on:
+            while goes_on and not told:
                 width, height = console.size
                 now = time.monotonic()
                 drawn.update(picture(session.view, now, width, height), refresh=True)
@@ -115,23 +115,24 @@ def live(url: str, interval: float, console: Console) -> None:
                 seen = watcher.take()
                 if seen is not None:
                     session.see(seen, time.monotonic())
-        except KeyboardInterrupt:
-            pass
         finally:
             watcher.stop()
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM as Ctrl-C, so that the terminal is put in order; and no Ctrl-Z, which would not."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    terminate = signal.signal(signal.SIGTERM, interrupt)
-    stop = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+def _told_to_end() -> Iterator[list[int]]:
+    """The signals that came: Ctrl-C and SIGTERM; and no Ctrl-Z, which would leave the terminal as
+    it is. They are noted, not raised: an exception that comes at any moment can come where Python
+    drops it, such as in a finaliser.
+    """
+    told: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: told.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    handlers[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     try:
-        yield
+        yield told
     finally:
-        signal.signal(signal.SIGTERM, terminate)
-        signal.signal(signal.SIGTSTP, stop)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
