@@ -1,9 +1,6 @@
 """What the spans of an exchange say: who is whose parent, when, how it ended, and what happened."""
 
 import pytest
-
-pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
-
 from exchange.wires import request, response
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanKind, StatusCode

@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-
-pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
-
 from chaos.upstream import ChaosUpstream
 from integration.otlp_receiver import CLIENT, SERVER, OtlpReceiver
 from integration.running_proxy import RunningProxy, eventually

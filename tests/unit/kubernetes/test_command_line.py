@@ -13,8 +13,6 @@ from proxy import cli
 from proxy.kubernetes import command_line
 from proxy.kubernetes.settings import SETTINGS, Settings
 
-pytest.importorskip("ruamel.yaml", reason="an installation from before it was needed")
-
 MANIFESTS = Path(__file__).with_name("manifests.yaml")
 VERSIONS = ("1.32", "1.37")
 """The oldest and the newest that kubernetes-validate knows."""

@@ -8,8 +8,6 @@ import yaml
 
 from proxy.kubernetes.manifests import Unreadable, read
 
-pytest.importorskip("ruamel.yaml", reason="an installation from before it was needed")
-
 
 def changed(text, change):
     """The text after `change` of its first document's value."""

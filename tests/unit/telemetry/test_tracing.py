@@ -12,9 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
-
 from opentelemetry.sdk.trace.export import SpanExportResult
 from unit.telemetry.fakes import FakeExchange
 
