@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -33,7 +37,7 @@ class Command:
 
 
 def blocks(file: Path, language: str | None = None) -> list[Block]:
-    """The blocks of a file in order, those of one language if it is given."""
+    """The blocks of a file in order; only those in `language`, if it is given."""
     text = file.read_text(encoding="utf-8")
     found = [
         Block(file, text.count("\n", 0, match.start(2)) + 1, match[1], match[2])
@@ -43,7 +47,7 @@ def blocks(file: Path, language: str | None = None) -> list[Block]:
 
 
 def commands(block: Block) -> list[Command]:
-    """What a console block says to type, and what it says will come."""
+    """The commands of a console block, each with the output that is shown under it."""
     found: list[Command] = []
     for line in block.text.splitlines():
         if line.startswith("$ "):
@@ -55,7 +59,7 @@ def commands(block: Block) -> list[Command]:
 
 
 def pattern(shown: str) -> re.Pattern[str]:
-    """Shown output as a pattern: ``...`` stands for anything, blanks at a line's end for none."""
+    """Shown output as a pattern: ``...`` matches anything, blanks at a line's end do not count."""
     lines = "\n".join(line.rstrip() for line in shown.splitlines())
     parts = (re.escape(part) for part in lines.split("..."))
     return re.compile(".*?".join(parts) + r"\s*", re.DOTALL)

@@ -1,4 +1,4 @@
-"""What the documents show is true: files load, commands exist, links lead somewhere."""
+"""What the documents show is true: files load, commands exist, links resolve, indexes are full."""
 
 import re
 import shlex
@@ -12,6 +12,7 @@ from proxy import cli
 from proxy.config import load_text
 
 README = ROOT / "README.md"
+DOCS = ROOT / "docs"
 RUN_IT = "pip install . && resilience-proxy demo"
 TEST_IT = "pip install '.[test]' && pytest"
 
@@ -72,10 +73,9 @@ def test_commands_exist(line: str) -> None:
             assert (ROOT / words[1]).is_file()
 
 
-def test_every_command_is_in_the_readme() -> None:
-    """And none that does not exist: `test_commands_exist` parses those of the blocks."""
-    text = README.read_text(encoding="utf-8")
-    table = text.partition("## Commands")[2].partition("\n## ")[0]
+def test_every_command_is_in_the_table() -> None:
+    """And no other: `test_commands_exist` parses the commands of the blocks."""
+    table = (DOCS / "commands.md").read_text(encoding="utf-8").partition("\n## ")[0]
     told = re.findall(r"^\| `resilience-proxy (\w+)", table, re.MULTILINE)
     listed = re.findall(r"^    (\w+) ", cli._parser().format_help(), re.MULTILINE)
     assert sorted(told) == sorted(listed)
@@ -91,6 +91,27 @@ def test_links_lead_somewhere(file: Path) -> None:
         assert there.exists(), target
         if anchor:
             assert anchor in _anchors(there), target
+
+
+def test_the_index_lists_every_page() -> None:
+    index = DOCS / "README.md"
+    linked = re.findall(
+        r"^\| \[[^\]]+\]\(([^)]+)\)", index.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    listed = {path for path in linked if "/" not in path}
+    assert listed == {page.name for page in DOCS.glob("*.md")} - {index.name}
+
+
+def test_the_list_of_decisions_names_every_decision() -> None:
+    directory = DOCS / "adr"
+    listed = (directory / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| \[(.*)\]\((.*)\) \|$", listed, re.MULTILINE)
+    titles = {name: f"# {number}. {title}\n" for number, title, name in rows}
+    files = {page.name: page.read_text(encoding="utf-8") for page in directory.glob("0*.md")}
+    assert titles == {name: text[: text.index("\n") + 1] for name, text in files.items()}
+    for name, text in files.items():
+        sections = re.findall(r"^## (.*)$", text, re.MULTILINE)
+        assert sections == ["Context", "Decision", "Consequences"], name
 
 
 def _anchors(file: Path) -> set[str]:

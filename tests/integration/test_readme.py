@@ -1,6 +1,7 @@
-"""The README's console blocks, typed in order into a shell beside a proxy of its own file.
+"""The console blocks of README and docs, typed in order into a shell beside a proxy that runs
+the README's `proxy.yaml`.
 
-Ports are those of this run; ``...`` in the README stands for what differs from run to run.
+The ports are those of this run; ``...`` in a document stands for what differs from run to run.
 """
 
 import shutil
@@ -16,13 +17,16 @@ from integration.settings import Settings, merged
 from integration.shell import Shell, assert_shown, ports_of
 
 README = ROOT / "README.md"
-COMMANDS = [command for block in blocks(README, "console") for command in commands(block)]
+PAGES = [README, ROOT / "docs" / "commands.md", ROOT / "docs" / "answers.md"]
+COMMANDS = [
+    command for page in PAGES for block in blocks(page, "console") for command in commands(block)
+]
 RUN = "resilience-proxy run --config proxy.yaml"
 
 
 @dataclass(frozen=True)
 class Terminal:
-    """A shell in the directory of the README's `proxy.yaml`, and the proxy that runs by it."""
+    """A shell in the directory of the README's `proxy.yaml`, and a proxy that runs this file."""
 
     shell: Shell
     proxy: RunningProxy
@@ -32,20 +36,21 @@ class Terminal:
 def terminal(
     module_proxy: Callable[[Settings], RunningProxy], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Terminal]:
-    (block,) = [one for one in blocks(README, "yaml") if "circuit_breaker:" in one.text]
+    (block,) = blocks(README, "yaml")
     settings: Settings = yaml.safe_load(block.text)
-    nobody = {"inventory": {"endpoints": [f"http://127.0.0.1:{free_port()}"]}}
+    unused = {"inventory": {"endpoints": [f"http://127.0.0.1:{free_port()}"]}}
     breakers = {"default": {"circuit_breaker": {"mode": "enforce"}}}
-    proxy = module_proxy(merged(settings, {"upstreams": nobody, "policies": breakers}))
+    proxy = module_proxy(merged(settings, {"upstreams": unused, "policies": breakers}))
     directory = tmp_path_factory.mktemp("readme")
     terminal = Terminal(Shell(directory, ports_of(proxy)), proxy)
-    # Only the ports of this run are put in, so that lines and columns stay the README's.
+    # The README's text as it is, so that `explain` shows its lines.
     (directory / "proxy.yaml").write_text(block.text)
     return terminal
 
 
-def test_the_terminal_shows_what_the_readme_says(terminal: Terminal) -> None:
-    """One test for all of them: what a command shows depends on those before it."""
+def test_the_terminal_shows_what_the_documents_show(terminal: Terminal) -> None:
+    """One test for all commands: what one shows depends on the commands before it."""
+    assert len(COMMANDS) > 4
     has_curl = shutil.which("curl") is not None
     for command in COMMANDS:
         if command.text == RUN:
@@ -53,7 +58,7 @@ def test_the_terminal_shows_what_the_readme_says(terminal: Terminal) -> None:
             banner = banner.replace("proxy.yaml", str(terminal.proxy.file))
             eventually(lambda banner=banner: banner in terminal.proxy.errors)
         elif "curl" not in command.text:
-            # `check` and `explain` know nothing of the running proxy: their ports are the file's.
+            # `check` and `explain` read the file, so they show its ports.
             assert_shown(terminal.shell.type(command.text), command.output)
         elif has_curl:
             assert_shown(terminal.shell.type(command.text), terminal.shell.here(command.output))
