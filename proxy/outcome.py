@@ -32,6 +32,7 @@ class Condition(Enum):
     """A failure of an attempt that left no usable response."""
 
     CONNECT_FAILURE = "connect-failure"  # nothing of this request was sent: any method may repeat
+    REFUSED_STREAM = "refused-stream"  # HTTP/2: provably not processed: any method may repeat
     RESET = "reset"  # lost after that, before the response's head was whole; malformed included
     TIMEOUT = "timeout"  # the attempt's deadline
 

@@ -4,12 +4,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from proxy.config.model import (
+    BUILT_IN_POLICIES,
+    DEFAULT_POLICY,
+    INBOUND_POLICY,
     Address,
     Config,
     Listener,
     PolicyConfig,
     RouteConfig,
+    repeats_only_unseen,
 )
+from proxy.config.policy_keys import POLICY
 from proxy.config.problems import Mark, Path, Problems, format_path
 from proxy.config.reachability import covers
 from proxy.policies.backoff import BackoffConfig, JitterKind
@@ -65,6 +70,7 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
         _warn_unreachable(config.routes[:index], route, ("routes", index), given, problems)
         _warn_same_upstream(route, ("routes", index), given, problems)
     _warn_unused(config, given, problems)
+    _warn_inbound_policy(config, given, problems)
     _warn_loops(config, given, problems)
     _warn_open_proxy(config, given, problems)
 
@@ -87,7 +93,7 @@ class _Layer:
 
 def _attempt_beyond_request(p: PolicyConfig) -> str | None:
     attempt, request = p.timeouts.attempt, p.timeouts.request
-    if attempt <= request:
+    if attempt <= request or repeats_only_unseen(p.retry):
         return None
     return (
         f"attempt is {format_duration(attempt)} and request {format_duration(request)}: "
@@ -227,7 +233,7 @@ def _warn_unused(config: Config, given: Given, problems: Problems) -> None:
     for name in config.upstreams:
         if name not in used:
             _warn_named("upstreams", name, given, problems)
-    policies = {route.policy for route in config.routes} | {"default"}
+    policies = {route.policy for route in config.routes} | BUILT_IN_POLICIES.keys()
     for name in config.policies:
         if name not in policies:
             _warn_named("policies", name, given, problems)
@@ -236,6 +242,38 @@ def _warn_unused(config: Config, given: Given, problems: Problems) -> None:
 def _warn_named(section: str, name: str, given: Given, problems: Problems) -> None:
     marks = [mark for path, mark in given.items() if path[:2] == (section, name)]
     problems.warning(min(marks, default=given[(section,)]), (section, name), "no route uses it")
+
+
+def _warn_inbound_policy(config: Config, given: Given, problems: Problems) -> None:
+    """Inbound routes that look as if they had something from `policies.default`.
+
+    A file that writes `policies.inbound` knows the difference.
+    """
+    if ("policies", INBOUND_POLICY) in given:
+        return
+    changed = [
+        path
+        for path, _ in POLICY.leaves(config.policies[DEFAULT_POLICY])
+        if ("policies", DEFAULT_POLICY, *path) in given
+    ]
+    concerned = [
+        ("routes", index)
+        for index, route in enumerate(config.routes)
+        if route.listener is Listener.INBOUND
+        and ("routes", index, "policy") not in given
+        and any(("routes", index, *path) not in given for path in changed)
+    ]
+    if not concerned:
+        return
+    path, *others = concerned
+    names = ", ".join(repr(config.routes[index].name) for _, index in others)
+    problems.warning(
+        given[*path, "name"],
+        path,
+        "names no policy and has 'inbound', which takes nothing from policies.default: write "
+        "'policy: default' to have its values, or change policies.inbound"
+        + (f"; the same goes for {names}" if names else ""),
+    )
 
 
 def _warn_loops(config: Config, given: Given, problems: Problems) -> None:

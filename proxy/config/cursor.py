@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from proxy.config.document import Mapping as MappingNode
 from proxy.config.document import Node, Scalar, Sequence, is_null, merged_entries
 from proxy.config.environment import substitute
-from proxy.config.model import APP_UPSTREAM, PolicyConfig
+from proxy.config.model import APP_UPSTREAM, BUILT_IN_POLICIES, PolicyConfig
 from proxy.config.problems import Mark, Path, Problems
 from proxy.config.suggestions import did_you_mean
 
@@ -30,7 +30,7 @@ class Reading:
     sections: Mapping[str, str] = field(default_factory=dict)
     given: dict[Path, Mark] = field(default_factory=dict)
     upstreams: Collection[str] = (APP_UPSTREAM.name,)
-    policies: dict[str, PolicyConfig] = field(default_factory=lambda: {"default": PolicyConfig()})
+    policies: dict[str, PolicyConfig] = field(default_factory=lambda: dict(BUILT_IN_POLICIES))
 
 
 @dataclass(frozen=True, slots=True)

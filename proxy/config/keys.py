@@ -46,8 +46,10 @@ CONFIG = Record(
         "upstreams": Field(Upstreams(), "Named groups of endpoints."),
         "policies": Field(
             Policies(),
-            "Named bundles. default applies to every route that names no other; keys that a "
-            "bundle leaves out come from default.",
+            "Named bundles. default applies to every outbound route that names no other; keys "
+            "that a bundle leaves out come from default. inbound applies to every inbound route "
+            "that names no other; its keys that are left out have values of their own, which are "
+            "safe for the service behind, and nothing comes from default.",
         ),
         "routes": Field(Routes(), "In this order, the first match takes the request."),
         "egress": Field(EGRESS, "What may be reached without an upstream."),

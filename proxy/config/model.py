@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from proxy.outcome import OutcomeSet
 from proxy.policies.bulkhead import BulkheadConfig
-from proxy.policies.circuit_breaker import CircuitBreakerConfig
+from proxy.policies.circuit_breaker import BreakerMode, CircuitBreakerConfig
 from proxy.policies.deadline import TimeoutsConfig
 from proxy.policies.fallback import FallbackConfig
 from proxy.policies.retry import RetryConfig
@@ -190,6 +191,37 @@ class PolicyConfig:
     fallback: FallbackConfig | None = None
 
 
+DEFAULT_POLICY = "default"
+"""The policy of outbound routes that name none. All bundles but `INBOUND_POLICY` build on it."""
+INBOUND_POLICY = "inbound"
+"""The policy of inbound routes that name none. It takes nothing from `DEFAULT_POLICY`."""
+
+BUILT_IN_POLICIES: Mapping[str, PolicyConfig] = {
+    DEFAULT_POLICY: PolicyConfig(),
+    # The callers have policies of their own. The proxy before its own service repeats only what
+    # the service has not seen, and never closes one path because another one fails.
+    INBOUND_POLICY: PolicyConfig(
+        timeouts=TimeoutsConfig(attempt=60.0, request=60.0),
+        retry=RetryConfig(on=OutcomeSet(("connect-failure", "refused-stream"))),
+        circuit_breaker=CircuitBreakerConfig(mode=BreakerMode.OFF),
+        bulkhead=BulkheadConfig(max_concurrent=1024),
+    ),
+}
+
+
+_UNSEEN = frozenset({"connect-failure", "refused-stream"})
+
+
+def repeats_only_unseen(retry: RetryConfig) -> bool:
+    """Whether only requests that the upstream has not processed are sent again."""
+    return _UNSEEN.issuperset(retry.on.terms)
+
+
+def default_policy(listener: Listener) -> str:
+    """The name of the policy of this listener's routes that name none."""
+    return INBOUND_POLICY if listener is Listener.INBOUND else DEFAULT_POLICY
+
+
 @dataclass(frozen=True, slots=True)
 class ValueMatch:
     """How a header or query value must be: `exact`, a `regex` over the whole, or only present."""
@@ -243,7 +275,7 @@ class RouteConfig:
     listener: Listener = Listener.OUTBOUND
     match: MatchConfig = MatchConfig()
     upstream: str | None = None
-    policy: str = "default"
+    policy: str = DEFAULT_POLICY
     policies: PolicyConfig = PolicyConfig()
     rewrite: RewriteConfig = RewriteConfig()
     request_headers: HeaderRules = HeaderRules()
@@ -265,7 +297,8 @@ DEFAULT_INBOUND = "default-inbound"
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole valid file. `upstreams` always has ``app``, `policies` always ``default``."""
+    """A whole valid file. `upstreams` always has ``app``, `policies` always ``default`` and
+    ``inbound``."""
 
     service: str
     listeners: ListenersConfig = ListenersConfig()
@@ -277,8 +310,18 @@ class Config:
     upstreams: Mapping[str, UpstreamConfig] = field(
         default_factory=lambda: {APP_UPSTREAM.name: APP_UPSTREAM}
     )
-    policies: Mapping[str, PolicyConfig] = field(
-        default_factory=lambda: {"default": PolicyConfig()}
-    )
+    policies: Mapping[str, PolicyConfig] = field(default_factory=lambda: dict(BUILT_IN_POLICIES))
     routes: tuple[RouteConfig, ...] = ()
     egress: EgressConfig = EgressConfig()
+
+    def default_route(self, listener: Listener) -> RouteConfig:
+        """The route that takes the requests of a listener that no written route takes."""
+        inbound = listener is Listener.INBOUND
+        policy = default_policy(listener)
+        return RouteConfig(
+            DEFAULT_INBOUND if inbound else DEFAULT_OUTBOUND,
+            listener,
+            upstream=APP_UPSTREAM.name if inbound else None,
+            policy=policy,
+            policies=self.policies[policy],
+        )

@@ -87,8 +87,8 @@ RETRY = Record(
         "attempts": Field(Integer(1), "In all, the first one included; 1: no retry."),
         "on": Field(
             Outcomes(),
-            "What is tried again: connect-failure, reset, timeout, gateway-error (502-504), 5xx, "
-            "statuses and ranges of them.",
+            "What is tried again: connect-failure, refused-stream, reset, timeout, gateway-error "
+            "(502-504), 5xx, statuses and ranges of them.",
         ),
         "methods": Field(
             Methods(),

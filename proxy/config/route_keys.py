@@ -10,6 +10,7 @@ from proxy.config.model import (
     APP_UPSTREAM,
     DEFAULT_INBOUND,
     DEFAULT_OUTBOUND,
+    DEFAULT_POLICY,
     HeaderRules,
     Listener,
     MatchConfig,
@@ -17,6 +18,7 @@ from proxy.config.model import (
     RewriteConfig,
     RouteConfig,
     ValueMatch,
+    default_policy,
 )
 from proxy.config.names import (
     HEADER_NAME,
@@ -173,19 +175,24 @@ def check_route_name(text: str) -> str:
     return NAME.parse(text)
 
 
+LISTENER = Choice(Listener)
+
 ROUTE = Record(
     RouteConfig,
     {
         "name": Field(
             Text("a name", check_route_name), "Unique; label of metrics and traces.", required=True
         ),
-        "listener": Field(Choice(Listener), "Which listener's requests it takes."),
+        "listener": Field(LISTENER, "Which listener's requests it takes."),
         "match": Field(MATCH, "All that is given must hold; an empty match takes everything."),
         "upstream": Field(
             UpstreamName(),
             "Left out: the authority that the caller asked for (outbound), or app (inbound).",
         ),
-        "policy": Field(PolicyName(), "The named policy that applies."),
+        "policy": Field(
+            PolicyName(),
+            "The named policy that applies; default (outbound) or inbound if left out.",
+        ),
         "rewrite": Field(REWRITE, "What is changed about the request's address."),
         "headers": Field(
             HeadersKind(), "Headers to set and remove.", ("request_headers", "response_headers")
@@ -201,20 +208,25 @@ class RouteKind(Kind[RouteConfig]):
 
     def read(self, at: Cursor, base: RouteConfig | None = None) -> RouteConfig:
         given = at.entries(self.keys)
-        policies = POLICY.fill(given, at, self._named_policy(given, at))
-        route = ROUTE.fill(given, at, None, policies=policies)
+        name = self._policy_name(given)
+        policies = POLICY.fill(given, at, at.reading.policies[name])
+        route = ROUTE.fill(given, at, None, policy=name, policies=policies)
         if route.upstream is None and route.listener is Listener.INBOUND:
             return replace(route, upstream=APP_UPSTREAM.name)
         return route
 
     @staticmethod
-    def _named_policy(given: Given, at: Cursor) -> PolicyConfig:
-        """What the route builds upon; a name that does not exist is reported with its key."""
-        name = "default"
+    def _policy_name(given: Given) -> str:
+        """The policy that the route builds upon. A bad name or listener is reported with its key,
+        when that is read."""
+        listener = Listener.OUTBOUND
+        if "listener" in given:
+            with suppress(Reported):
+                listener = LISTENER.read(given["listener"])
         if "policy" in given:
             with suppress(Reported):
-                name = PolicyName().read(given["policy"])
-        return at.reading.policies[name]
+                return PolicyName().read(given["policy"])
+        return default_policy(listener)
 
     def dump(self, value: RouteConfig, reveal: bool) -> dict[str, Any]:
         return ROUTE.dump(value, reveal) | POLICY.dump(value.policies, reveal)
@@ -225,7 +237,8 @@ class RouteKind(Kind[RouteConfig]):
 
 
 class Policies(Kind[dict[str, PolicyConfig]]):
-    """Policies by name: ``default`` over the built-in defaults, every other one over it."""
+    """Policies by name: ``default`` and ``inbound`` over their built-in values, every other one
+    over ``default``."""
 
     _pairs = PairsOf(NAME, POLICY)
 
@@ -234,11 +247,13 @@ class Policies(Kind[dict[str, PolicyConfig]]):
     ) -> dict[str, PolicyConfig]:
         named = dict(self._pairs.named(at))
         policies = at.reading.policies
-        for name in sorted(named, key=lambda name: name != "default"):  # default first
+        for name in sorted(named, key=lambda name: name != DEFAULT_POLICY):  # default first
+            at.reading.given[named[name].path] = named[name].mark
+            below = policies.get(name, policies[DEFAULT_POLICY])
             try:
-                policies[name] = POLICY.read(named[name], policies["default"])
+                policies[name] = POLICY.read(named[name], below)
             except Reported:
-                policies[name] = policies["default"]
+                policies[name] = below
         return dict(policies)
 
     def dump(self, value: dict[str, PolicyConfig], reveal: bool) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from proxy.config.model import Config, RouteConfig
+from proxy.config.model import DEFAULT_POLICY, INBOUND_POLICY, Config, RouteConfig
 from proxy.config.policy_keys import POLICY
 from proxy.config.problems import Mark, Path, format_path
 
 BUILT_IN = "built-in default"
+BUILT_IN_INBOUND = f"{BUILT_IN} (policy {INBOUND_POLICY})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +73,30 @@ class Sources:
 
         That is the route, its policy, or the default policy.
         """
-        layers = _policy_layers(route.policy)
-        if route.name in self._indices:
-            layers.insert(0, (f"route {route.name}", ("routes", self._indices[route.name])))
-        return self._innermost(layers, path)
+        return self._innermost(self._route_layers(route), path) or _built_in(route.policy)
 
     def policy(self, name: str, path: Path) -> str:
         """Of a key of a named policy: that policy, or the default one."""
-        return self._innermost(_policy_layers(name), path)
+        return self._innermost(_policy_layers(name), path) or _built_in(name)
 
-    def _innermost(self, layers: list[tuple[str, Path]], path: Path) -> str:
+    def _route_layers(self, route: RouteConfig) -> list[tuple[str, Path]]:
+        layers = _policy_layers(route.policy)
+        if route.name in self._indices:
+            layers.insert(0, (f"route {route.name}", ("routes", self._indices[route.name])))
+        return layers
+
+    def _innermost(self, layers: list[tuple[str, Path]], path: Path) -> str | None:
         for label, prefix in layers:
             if self._filename and (*prefix, *path) in self._given:
                 return f"{self.of((*prefix, *path))} ({label})"
-        return BUILT_IN
+        return None
 
 
 def _policy_layers(name: str) -> list[tuple[str, Path]]:
-    return [(f"policy {each}", ("policies", each)) for each in dict.fromkeys((name, "default"))]
+    """A policy and what it builds upon. ``inbound`` takes nothing from ``default``."""
+    names = (name,) if name == INBOUND_POLICY else dict.fromkeys((name, DEFAULT_POLICY))
+    return [(f"policy {each}", ("policies", each)) for each in names]
+
+
+def _built_in(policy: str) -> str:
+    return BUILT_IN_INBOUND if policy == INBOUND_POLICY else BUILT_IN

@@ -7,6 +7,8 @@ from proxy.config.model import (
     APP_UPSTREAM,
     DEFAULT_INBOUND,
     DEFAULT_OUTBOUND,
+    DEFAULT_POLICY,
+    INBOUND_POLICY,
     Config,
     Listener,
     MatchConfig,
@@ -14,8 +16,11 @@ from proxy.config.model import (
     RouteConfig,
     UpstreamConfig,
     ValueMatch,
+    repeats_only_unseen,
 )
+from proxy.config.sources import Sources
 from proxy.policies.circuit_breaker import BreakerMode, WindowType
+from proxy.policies.retry import RetryConfig
 from proxy.units import format_duration, format_ratio
 
 
@@ -32,8 +37,10 @@ def summary(loaded: Loaded) -> str:
     lines = [f"{loaded.filename or 'embedded default'}: valid; {', '.join(counts)}"]
     for listener in Listener:
         lines += ["", f"{listener.value}  {_listener(config, listener)}"]
+        if listener is Listener.INBOUND and _seems_to_change_inbound(loaded.sources):
+            lines.append("  (policies.default does not apply here; policies.inbound does)")
         rows = [_row(route, config) for route in config.routes if route.listener is listener]
-        rows.append(_row(_default_route(config, listener), config))
+        rows.append(_row(config.default_route(listener), config))
         lines += _columns(rows)
     lines += ["", f"admin  {config.admin.address}"]
     return "\n".join(lines)
@@ -66,7 +73,7 @@ def describe_policy(policies: PolicyConfig) -> str:
     parts = [
         f"request {format_duration(timeouts.request)}",
         f"attempt {format_duration(timeouts.attempt)}",
-        _count(retry.attempts, "attempt") if retry.attempts > 1 else "no retry",
+        _attempts(retry),
         _breaker(policies),
         f"bulkhead {bulkhead.max_concurrent}"
         + (f"+{bulkhead.max_queue} queued" if bulkhead.max_queue else ""),
@@ -77,6 +84,15 @@ def describe_policy(policies: PolicyConfig) -> str:
     return ", ".join(parts)
 
 
+def _attempts(retry: RetryConfig) -> str:
+    if retry.attempts == 1:
+        return "no retry"
+    attempts = _count(retry.attempts, "attempt")
+    if not repeats_only_unseen(retry):
+        return attempts
+    return f"{attempts} for {' and '.join(retry.on.terms) or 'nothing'} alone"
+
+
 def _breaker(policies: PolicyConfig) -> str:
     breaker = policies.circuit_breaker
     if breaker.mode is BreakerMode.OFF:
@@ -85,6 +101,19 @@ def _breaker(policies: PolicyConfig) -> str:
     size = format_duration(breaker.window.size) if timed else str(breaker.window.size)
     observe = " (observes)" if breaker.mode is BreakerMode.OBSERVE else ""
     return f"breaker {format_ratio(breaker.failure_rate)} of {size}{observe}"
+
+
+def _seems_to_change_inbound(sources: Sources) -> bool:
+    """Whether the file is about the inbound listener and changes only the other one's policy."""
+    about_inbound = (
+        ("listeners", Listener.INBOUND.value),
+        ("upstreams", APP_UPSTREAM.name, "endpoints"),
+    )
+    return (
+        sources.place(("policies", DEFAULT_POLICY)) is not None
+        and sources.place(("policies", INBOUND_POLICY)) is None
+        and any(sources.place(path) for path in about_inbound)
+    )
 
 
 def _listener(config: Config, listener: Listener) -> str:
@@ -104,13 +133,6 @@ def _row(route: RouteConfig, config: Config) -> tuple[str, ...]:
     if route.name in (DEFAULT_OUTBOUND, DEFAULT_INBOUND):
         takes = "everything else" if config.routes else takes
     return route.name, takes, f"-> {target}", f"[{route.policy}] {describe_policy(route.policies)}"
-
-
-def _default_route(config: Config, listener: Listener) -> RouteConfig:
-    policies = config.policies["default"]
-    if listener is Listener.OUTBOUND:
-        return RouteConfig(DEFAULT_OUTBOUND, listener, policies=policies)
-    return RouteConfig(DEFAULT_INBOUND, listener, upstream=APP_UPSTREAM.name, policies=policies)
 
 
 def _columns(rows: list[tuple[str, ...]]) -> Iterable[str]:

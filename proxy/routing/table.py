@@ -3,9 +3,6 @@
 from collections.abc import Callable, Sequence
 
 from proxy.config.model import (
-    APP_UPSTREAM,
-    DEFAULT_INBOUND,
-    DEFAULT_OUTBOUND,
     Config,
     Listener,
     MatchConfig,
@@ -83,20 +80,7 @@ class RouteTable:
             listener: tuple(route for route in self.routes if route.listener is listener)
             for listener in Listener
         }
-        policies = config.policies["default"]
-        self._defaults = {
-            Listener.OUTBOUND: Route(
-                RouteConfig(DEFAULT_OUTBOUND, Listener.OUTBOUND, policies=policies)
-            ),
-            Listener.INBOUND: Route(
-                RouteConfig(
-                    DEFAULT_INBOUND,
-                    Listener.INBOUND,
-                    upstream=APP_UPSTREAM.name,
-                    policies=policies,
-                )
-            ),
-        }
+        self._defaults = {listener: Route(config.default_route(listener)) for listener in Listener}
 
     def match(self, listener: Listener, head: Head) -> Route:
         """The first route of the listener that matches, else its default one."""

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from proxy.config import effective, json_schema, load
+from proxy.config.model import BUILT_IN_POLICIES
+from proxy.config.policy_keys import POLICY
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
@@ -34,8 +36,12 @@ _SECTIONS = {
         "`$RESILIENCE_PROXY_APP_PORT` names."
     ),
     "policies.NAME": (
-        "`policies` is a mapping of named bundles. `default` applies to every route that names no "
-        "other; keys that a bundle leaves out come from `default`."
+        "`policies` is a mapping of named bundles. `default` applies to every outbound route that "
+        "names no other; keys that a bundle leaves out come from `default`.\n\n"
+        "`inbound` applies to every inbound route that names no other, written or not. It takes "
+        "nothing from `default`: its built-in values never hurt the proxy's own service, and a "
+        "file changes them key by key. They differ from the table in these keys: {inbound}. An "
+        "inbound route that wants more names a policy, such as `policy: default`."
     ),
     "routes[]": (
         "A list; the first route that matches takes the request. Beside these keys a route may "
@@ -91,7 +97,7 @@ def render(page: str) -> str:
         title = f"`{name}`" if name else text
         parts.append(f"\n## {title}\n")
         if name and text:
-            parts.append(f"\n{text}\n")
+            parts.append(f"\n{text.replace('{inbound}', _inbound())}\n")
         parts.append("\n| key | type | default | |\n|---|---|---|---|\n")
         parts.extend(
             f"| `{row.path}` | {row.type} | {row.default} | {row.doc} |\n" for row in sections[name]
@@ -103,6 +109,20 @@ def rows() -> list[str]:
     """The full path of every key that the page tells."""
     found = _sections(json_schema(), effective(load(None, {}).config))
     return [f"{name}.{row.path}" if name else row.path for name, table in found for row in table]
+
+
+def _inbound() -> str:
+    """The built-in values of the policy `inbound` that differ from the default ones."""
+    usual, inbound = (
+        dict(POLICY.leaves(BUILT_IN_POLICIES[name])) for name in ("default", "inbound")
+    )
+    told = {".".join(path): value for path, value in inbound.items() if value != usual[path]}
+    assert told
+    return ", ".join(f"`{key}` {_in_words(value)}" for key, value in told.items())
+
+
+def _in_words(value: Any) -> str:
+    return f"`[{', '.join(value)}]`" if isinstance(value, list) else f"`{value}`"
 
 
 def _sections(schema: Schema, shown: Mapping[str, Any]) -> Iterator[tuple[str, list[Row]]]:

@@ -122,7 +122,7 @@ def test_a_slow_upload_survives(start: Start, shared_chaos: ChaosUpstream) -> No
 
 
 def test_a_retry_that_waits_survives(start: Start, shared_chaos: ChaosUpstream) -> None:
-    proxy = start()
+    proxy = start(policies={"inbound": {"retry": {"on": ["gateway-error"]}}})
     with proxy.client("inbound") as client:
         script = "503 header=Retry-After:1 | 200"
         client.send(request_bytes("GET", "/d", chaos=script, request_id="drained-retry"))

@@ -37,7 +37,7 @@ def test_check_of_a_good_file_shows_its_routes(file, capsys):
     )
     assert cli.main(["check", path]) == 0
     shown = capsys.readouterr()
-    assert shown.out.startswith(f"{path}: valid; 2 routes, 1 upstream, 1 policy, 1 warning\n")
+    assert shown.out.startswith(f"{path}: valid; 2 routes, 1 upstream, 2 policies, 1 warning\n")
     assert "stock" in shown.out
     assert f"{path}:1:55: warning: routes[1]: can never match: 'stock'" in shown.err
 

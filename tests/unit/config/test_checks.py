@@ -139,3 +139,36 @@ def test_routes_that_may_match(first, second, warned):
 
 def test_routes_of_different_listeners_do_not_hide_each_other(warned):
     assert warned("routes: [{name: a}, {name: b, listener: inbound}]") == []
+
+
+RELIED = """
+    policies: {{default: {{timeouts: {{request: 20s}}}}{more}}}
+    routes:
+      - {{name: a, listener: inbound{route}}}
+      - {{name: b, listener: inbound}}
+      - {{name: c}}
+    """
+
+
+def test_inbound_routes_that_seem_to_rely_on_the_default_policy(warned):
+    (found,) = warned(RELIED.format(more="", route=", match: {path: /a}"))
+    assert found.startswith("4:12: warning: routes[0]: names no policy and has 'inbound', which")
+    assert "write 'policy: default' to have its values, or change policies.inbound" in found
+    assert found.endswith("; the same goes for 'b'")
+    (found,) = warned(RELIED.format(more="", route=", match: {path: /a}, policy: default"))
+    assert "routes[1]: names no policy" in found
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        RELIED.format(more=", inbound: {}", route=", match: {path: /a}"),
+        "routes: [{name: a, listener: inbound}]",
+        "policies: {default: {timeouts: {request: 20s}}}\nroutes: [{name: a}]",
+        "upstreams: {app: {endpoints: ['http://a']}}\npolicies: {default: {retry: {attempts: 2}}}",
+        "policies: {default: {timeouts: {request: 20s}}}\n"
+        "routes: [{name: a, listener: inbound, timeouts: {request: 20s}}]",
+    ],
+)
+def test_files_that_rely_on_nothing_hear_nothing(file, warned):
+    assert warned(file) == []

@@ -1,5 +1,9 @@
 """Default, named policy and route: what wins, and where it is said to come from."""
 
+from proxy.config.model import Listener, PolicyConfig
+from proxy.policies.circuit_breaker import BreakerMode
+from proxy.policies.deadline import TimeoutsConfig
+
 FILE = """
     policies:
       default:
@@ -106,3 +110,62 @@ def test_a_bad_policy_does_not_make_its_name_unknown(errors):
         routes: [{name: a, policy: gold}]
         """)
     assert "must be at least 1" in problem
+
+
+INBOUND = """
+    policies:
+      default:
+        timeouts: {request: 20s}
+        bulkhead: {max_concurrent: 7}
+      inbound:
+        timeouts: {request: 30s}
+      gold: {}
+    routes:
+      - {name: a, listener: inbound, retry: {attempts: 2}}
+      - {name: b, listener: inbound, policy: default}
+      - {name: c, listener: inbound, policy: gold}
+      - {name: d}
+    """
+
+
+def test_inbound_routes_have_a_policy_that_is_safe_for_their_own_service(config):
+    policies = config("").policies["inbound"]
+    assert (policies.timeouts.attempt, policies.timeouts.request) == (60, 60)
+    assert policies.timeouts.idle == TimeoutsConfig().idle
+    assert policies.retry.on.terms == ("connect-failure", "refused-stream")
+    assert policies.circuit_breaker.mode is BreakerMode.OFF
+    assert policies.bulkhead.max_concurrent == 1024
+    assert config("").default_route(Listener.INBOUND).policies == policies
+    assert config("").default_route(Listener.OUTBOUND).policies == PolicyConfig()
+
+
+def test_the_inbound_policy_takes_nothing_from_the_default_one(config):
+    made = config(INBOUND)
+    a, b, c, d = made.routes
+    assert [route.policy for route in made.routes] == ["inbound", "default", "gold", "default"]
+    assert (a.policies.timeouts.request, a.policies.timeouts.attempt) == (30, 60)
+    assert (a.policies.bulkhead.max_concurrent, a.policies.retry.attempts) == (1024, 2)
+    for route in (b, c, d):
+        assert route.policies.timeouts.request == 20
+        assert route.policies.bulkhead.max_concurrent == 7
+    default = made.default_route(Listener.INBOUND)
+    assert (default.policy, default.policies) == ("inbound", made.policies["inbound"])
+
+
+def test_a_value_of_the_inbound_policy_says_so(loaded):
+    found = loaded(INBOUND)
+    sources = {s.key: s.source for s in found.sources.settings(found.config.routes[0])}
+    assert sources["timeouts.request"] == "f.yaml:7 (policy inbound)"
+    assert sources["bulkhead.max_concurrent"] == "built-in default (policy inbound)"
+    assert sources["retry.attempts"] == "f.yaml:10 (route a)"
+    default = found.config.default_route(Listener.INBOUND)
+    sources = {s.key: s.source for s in found.sources.settings(default)}
+    assert sources["timeouts.request"] == "f.yaml:7 (policy inbound)"
+    assert found.sources.policy("inbound", ("timeouts", "idle")) == (
+        "built-in default (policy inbound)"
+    )
+
+
+def test_a_bad_listener_is_told_once(errors):
+    (problem,) = errors("routes: [{name: a, listener: inward}]")
+    assert "must be one of outbound, inbound" in problem

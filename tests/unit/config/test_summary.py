@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from proxy.config import load
+from proxy.config import load, load_text
 from proxy.config.summary import summary
 
 HERE = Path(__file__).parent
@@ -8,7 +8,7 @@ HERE = Path(__file__).parent
 
 def test_every_route_has_its_match_target_and_numbers():
     text = summary(load(HERE / "everything.yaml", {}))
-    assert "valid; 3 routes, 2 upstreams, 2 policies" in text
+    assert "valid; 3 routes, 2 upstreams, 3 policies, 1 warning" in text
     assert "outbound  [::1]:0 (TLS)" in text
     assert "inbound  127.0.0.1:8071 (mutual TLS)" in text
     assert "GET|POST a|*.b /api/*, x-a: v, x-b: ~v+, x-c: absent, ?q=1, ?r s=~.*" in text
@@ -24,5 +24,19 @@ def test_every_route_has_its_match_target_and_numbers():
 
 def test_the_embedded_default_takes_everything():
     text = summary(load(None, {}))
-    assert text.startswith("embedded default: valid; 0 routes, 1 upstream, 1 policy\n")
+    assert text.startswith("embedded default: valid; 0 routes, 1 upstream, 2 policies\n")
     assert "default-inbound  everything  -> app (http://127.0.0.1:8080)" in text
+
+
+def test_what_applies_to_inbound_requests_is_said():
+    default = "policies: {default: {retry: {attempts: 2}}}"
+    app = "upstreams: {app: {endpoints: ['http://a']}}"
+    note = "(policies.default does not apply here; policies.inbound does)"
+    assert note in summary(load_text(f"{default}\n{app}", "f", {}))
+    assert note in summary(load_text(f"{default}\nlisteners: {{inbound: {{}}}}", "f", {}))
+    for other in (default, app, f"{default}\n{app}".replace("}}}\n", "}}, inbound: {}}\n")):
+        assert note not in summary(load_text(other, "f", {}))
+    assert (
+        "[inbound] request 1m, attempt 1m, 3 attempts for connect-failure and refused-stream "
+        "alone, breaker off, bulkhead 1024" in summary(load(None, {}))
+    )
