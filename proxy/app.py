@@ -3,13 +3,15 @@
 import asyncio
 import gc
 import logging
+import os
 import random
 import resource
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import uvloop
 
@@ -22,6 +24,7 @@ from proxy.lifecycle import Lifecycle
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
 from proxy.reload import Reloader
 from proxy.routing.table import RouteTable
+from proxy.startup import Hangup, hangups
 from proxy.telemetry import events
 from proxy.telemetry.access_log import AccessLog
 from proxy.telemetry.breaker_history import BreakerHistory
@@ -50,17 +53,21 @@ class CannotListen(Exception):
 
 
 def run(loaded: Loaded, config_path: Path | None) -> int:
-    """Serve until told to end. The exit status: 0, 3 for a drain that cut, 1 for no address,
-    2 for certificates or keys of a listener, or an exporter of spans, that cannot be used.
+    """Serve until told to end, and end the process: status 0, or 3 for a drain that cut.
+
+    What it could not start is returned as the exit status: 1 for no address, 2 for certificates or
+    keys of a listener, or an exporter of spans, that cannot be used.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    hangups.hold()
     _raise_file_limit(loaded.config)
     log = LineWriter(descriptor_of(sys.stderr))
     handler = events.install(log, loaded.config.access_log.format)
     try:
         check_exporter(loaded.config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(loaded, config_path, log, handler))
+            status = runner.run(_serve(loaded, config_path, log, handler))
+            events.uninstall(handler)
+            _end(status)
     except CannotListen as error:
         print(f"resilience-proxy: {error}", file=sys.stderr)
         return 1
@@ -69,6 +76,18 @@ def run(loaded: Loaded, config_path: Path | None) -> int:
         return 2
     finally:
         events.uninstall(handler)
+
+
+def _end(status: int) -> NoReturn:
+    """End the process. All that it had to write is written.
+
+    Python, and libuv, would first join their threads, and those may wait for a name server or for
+    a disk that does not answer.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # None: started without it
+            stream.flush()
+    os._exit(status)
 
 
 async def _serve(
@@ -119,6 +138,7 @@ class _Proxy:
             lambda: self._reloader.sources,
         )
         self._acceptors: list[Acceptor] = []
+        self._started = False
         self._tls = {
             listener: ListenerContext(f"listeners.{listener.value}.tls", tls)
             for listener in Listener
@@ -160,7 +180,7 @@ class _Proxy:
         for number in (signal.SIGTERM, signal.SIGINT):
             name = signal.Signals(number).name
             loop.add_signal_handler(number, self._lifecycle.on_signal, name)
-        loop.add_signal_handler(signal.SIGHUP, self._reloader.on_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         try:
             bound = await self._open()
             self._announce(bound)
@@ -168,9 +188,25 @@ class _Proxy:
             self._history.start()
             self._reloader.start()
             self._tls_renewal.start()
+            self._started = True
+            if hangups.held:
+                self._on_hangup()
             return await self._lifecycle.ended()
         finally:
             await self._close()
+
+    def _on_hangup(self) -> None:
+        """SIGHUP: reload, unless it says that the terminal was closed. Before the start is over it
+        is held back.
+        """
+        if not self._started:
+            hangups.held = True
+            return
+        meaning = hangups.meaning()
+        if meaning is Hangup.RELOAD:
+            self._reloader.on_signal()
+        elif meaning is Hangup.TERMINAL_CLOSED:
+            self._lifecycle.on_terminal_closed()
 
     async def _open(self) -> Mapping[str, str]:
         """Open all addresses; the admin one first, so that a probe meets 'not ready'."""

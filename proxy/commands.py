@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proxy import startup
+
 if TYPE_CHECKING:
     from proxy.config import Loaded
 
@@ -41,6 +43,7 @@ def _load(path: Path | None) -> "Loaded | None":
 
 
 def run(options: argparse.Namespace) -> int:
+    startup.begin()
     path = config_file(options.config)
     loaded = _load(path)
     if loaded is None:
@@ -121,6 +124,7 @@ def explain(options: argparse.Namespace) -> int:
 
 
 def demo(options: argparse.Namespace) -> int:
+    startup.fill_standard_streams()
     from proxy import demo
 
     return demo.run(options.duration)
@@ -151,6 +155,7 @@ def inject(options: argparse.Namespace) -> int:
 
 
 def webhook(options: argparse.Namespace) -> int:
+    startup.fill_standard_streams()
     from proxy import webhook_server
     from proxy.config.model import ListenerTls
     from proxy.kubernetes import command_line

@@ -14,11 +14,13 @@ serving, until the signal comes (a native sidecar gets SIGTERM last).
 4. it ends when nothing inbound is in flight, the service has no outbound connection open and
    outbound has been quiet for a second (and the service, if it asked when to end, has had some
    seconds to begin with that); or at `timeout`, when the rest is cut and counted.
+
+SIGINT where no connection is open on either listener comes from a person at a terminal: `delay` and
+the quiet second are skipped.
 """
 
 import asyncio
 import logging
-import math
 from collections.abc import Iterable, Mapping, Set
 from enum import Enum
 from time import monotonic, time
@@ -77,7 +79,9 @@ class Lifecycle:
         self._drained = asyncio.Event()
         self._at_once = asyncio.Event()
         self._hooks = 0  # of the service, that are held back
-        self._told_at = -math.inf
+        self._told_at: float | None = None
+        self._signalled = False
+        self._hurried = False
         self.phase = Phase.SERVING
         self.started = monotonic()
         self.drain_cut = 0
@@ -124,11 +128,21 @@ class Lifecycle:
 
     def on_signal(self, name: str) -> None:
         """SIGTERM or SIGINT: drain, then exit. The second one ends at once."""
-        if self._exit_asked.is_set():
+        if self._signalled:
             _log.warning("second signal (%s): ending at once", name)
             self._at_once.set()
             return
-        _log.info("%s: draining, then exiting", name)
+        self._signalled = True
+        self._hurried = name == "SIGINT" and self.phase is Phase.SERVING and self._nobody_there()
+        self._exit(name)
+
+    def on_terminal_closed(self) -> None:
+        """SIGHUP, because the terminal was closed: drain, then exit. It may come several times."""
+        if not self._exit_asked.is_set():
+            self._exit("SIGHUP, the terminal was closed")
+
+    def _exit(self, why: str) -> None:
+        _log.info("%s: draining, then exiting", why)
         self._exit_asked.set()
         self.begin_drain()
 
@@ -163,7 +177,9 @@ class Lifecycle:
                 await self._inbound_drained.wait()
             finally:
                 self._hooks -= 1
-            self._told_at = monotonic()
+            # Once: who asks again and again must not hold up the drain.
+            if self._told_at is None:
+                self._told_at = monotonic()
         return self.draining
 
     async def ended(self) -> int:
@@ -187,7 +203,7 @@ class Lifecycle:
         before = frozenset(self._inbound.connections)
         loop = asyncio.get_running_loop()
         loop.call_later(IDLE_GRACE, self._close_idle, before)
-        await asyncio.sleep(min(self._config.delay, timeout))
+        await asyncio.sleep(0 if self._hurried else min(self._config.delay, timeout))
         await self._stop_accepting()
         self._close_idle(before)
         loop.call_later(IDLE_GRACE, self._close_idle, self._inbound.connections)
@@ -218,13 +234,20 @@ class Lifecycle:
     def _nothing_inbound(self) -> bool:
         return not (self._inbound.in_flight or self._inbound.connections)
 
+    def _nobody_there(self) -> bool:
+        """No connection is open on either listener."""
+        return self._nothing_inbound() and not (
+            self._outbound.in_flight or self._outbound.connections
+        )
+
     def _nothing_left(self) -> bool:
-        if not self._nothing_inbound():
+        if not self._nobody_there() or self._hooks:
             return False
-        if self._outbound.in_flight or self._outbound.connections or self._hooks:
-            return False
+        if self._hurried:
+            return True
         now = monotonic()
-        return now - self._outbound.last_active >= QUIET and now - self._told_at >= TOLD
+        told_long_ago = self._told_at is None or now - self._told_at >= TOLD
+        return told_long_ago and now - self._outbound.last_active >= QUIET
 
     async def _finish_outbound(self) -> None:
         """A signal after the drain: what goes out just then gets the drain's time as well."""

@@ -4,15 +4,16 @@
     the file is another, and stays ──┴─▶ read in a thread ──problems──▶ rejected: nothing changes
                                                 └──▶ swapped in one step of the loop: applied
 
-The file is looked at, not subscribed to: two system calls twice a second see whatever may happen
-to it and to the links on its way. A file that changed is read when a look finds it as the one
-before did, so that one which is just being written is left alone.
+The file is polled, in a thread: two system calls twice a second see every change of it and of the
+links on its way. A file that changed is read once two looks in a row find it the same, so that one
+which is just being written is left alone.
 """
 
 import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from proxy.admin.controls import Rejection, Reload
 from proxy.config.loading import Loaded, load
 from proxy.config.model import Config, Listener, ListenerTls
 from proxy.config.problems import ConfigError
+from proxy.file_watch import FileWatch
 from proxy.lifecycle import Lifecycle
 from proxy.telemetry import events
 from proxy.telemetry.tracing import CannotExport, check_exporter
@@ -28,6 +30,10 @@ from proxy.wire.tls import ListenerContext, UnusableTls
 INTERVAL = 0.5
 """Seconds between two looks at the file."""
 
+READ_WITHIN = 60.0
+"""Seconds after which a reload gives up a file system that does not answer."""
+
+STILL_READ = "The file is still being read: the reload before this one waits for its file system."
 NO_FILE = "There is no file to reload: the proxy was started with the built-in defaults."
 
 _log = logging.getLogger("proxy.reload")
@@ -49,6 +55,7 @@ class Reloader:
         adopt: Callable[[Config], None],
         *,
         interval: float = INTERVAL,
+        within: float = READ_WITHIN,
     ) -> None:
         """`path` None: the embedded default runs, and there is nothing to reload or to watch."""
         self._running = loaded.config
@@ -58,11 +65,14 @@ class Reloader:
         self._lifecycle = lifecycle
         self._adopt = adopt
         self._interval = interval
+        self._within = within
+        self._reading: asyncio.Future[Loaded] | None = None
+        self._reads = 0
         self._changing = False
         self._one_at_a_time = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._again: str | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def reload(self, trigger: str) -> Reload:
         """Read the file and take it over, or change nothing. `trigger` is for the log."""
@@ -79,24 +89,28 @@ class Reloader:
     def start(self) -> None:
         """Watch the file."""
         if self._watch is not None:
-            self._timer = asyncio.get_running_loop().call_later(self._interval, self._look)
+            self._watching = asyncio.get_running_loop().create_task(self._watch_on(self._watch))
 
     async def stop(self) -> None:
-        """Watch no more; return when no reload is under way."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._again = None
-        if self._task is not None:
-            await self._task
+        """Watch no more. A reload that is under way is given up."""
+        tasks = [task for task in (self._watching, self._task) if task is not None]
+        self._watching = self._task = self._again = None
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     async def _try(self) -> Reload:
         if self._path is None:
             return Reload((NO_FILE,), Rejection.NO_FILE)
-        if self._watch is not None:
-            self._watch.changed()  # from here on: what is read now is no change
-            self._changing = False
+        if self._reading is not None and not self._reading.done():
+            return Reload((STILL_READ,), Rejection.INVALID)
+        self._reads += 1
+        self._changing = False
         try:
-            loaded = await asyncio.to_thread(_read, self._path, self._running)
+            loaded = await self._read_within(self._path)
+        except TimeoutError:
+            return Reload((self._hangs(),), Rejection.INVALID)
         except ConfigError as error:
             return Reload(tuple(map(str, error.problems)), Rejection.INVALID)
         except (UnusableTls, CannotExport) as error:
@@ -109,16 +123,36 @@ class Reloader:
         self.sources = loaded.sources
         return Reload(tuple(map(str, loaded.warnings)), None)
 
+    async def _read_within(self, path: Path) -> Loaded:
+        """What `_read` returns or raises; TimeoutError where a file system does not answer.
+
+        The thread that waits for it cannot be ended. It stays alone: see `_try`.
+        """
+        self._reading = reading = asyncio.ensure_future(
+            asyncio.to_thread(_read, path, self._running, self._watch)
+        )
+        reading.add_done_callback(_retrieved)
+        async with asyncio.timeout(self._within):
+            return await asyncio.shield(reading)
+
+    def _hangs(self) -> str:
+        return f"{self._path}: cannot be read: nothing came back within {self._within:g}s"
+
     # --- the watch ----------------------------------------------------------------------------
 
-    def _look(self) -> None:
-        assert self._watch is not None
-        self._timer = asyncio.get_running_loop().call_later(self._interval, self._look)
-        if self._watch.changed():
-            self._changing = True
-        elif self._changing:
-            self._changing = False
-            self._in_background("the file changed")
+    async def _watch_on(self, watch: FileWatch) -> None:
+        """Look again and again, in a thread: a file system may take its time."""
+        while True:
+            await asyncio.sleep(self._interval)
+            reads = self._reads
+            changed = await asyncio.to_thread(watch.changed)
+            if reads != self._reads:
+                continue  # meanwhile the file has been read
+            if changed:
+                self._changing = True
+            elif self._changing:
+                self._changing = False
+                self._in_background("the file changed")
 
     def _in_background(self, trigger: str) -> None:
         """Reload; once more afterwards, if that is asked for while one is under way."""
@@ -138,11 +172,19 @@ class Reloader:
         self._task = None
 
 
-def _read(path: Path, running: Config) -> Loaded:
+def _retrieved(reading: asyncio.Future[Loaded]) -> None:
+    """Of a reading that was given up nobody asks what became of it."""
+    if not reading.cancelled():
+        reading.exception()
+
+
+def _read(path: Path, running: Config, watch: FileWatch | None) -> Loaded:
     """The file, if it and the TLS files that it newly names can be used.
 
-    Raises ConfigError or UnusableTls. Blocks.
+    Raises ConfigError, UnusableTls or CannotExport. Blocks.
     """
+    if watch is not None:
+        watch.changed()  # from here on: what is read now is no change
     loaded = load(path, os.environ)
     for listener in Listener:
         tls = loaded.config.listeners.of(listener).tls

@@ -9,6 +9,7 @@ from typing import Any
 from proxy.config.checks import check_addresses, warn
 from proxy.config.cursor import Cursor, Reading, Reported
 from proxy.config.document import Unreadable, parse, place_of
+from proxy.config.file_bytes import CannotRead, read_bytes
 from proxy.config.keys import CONFIG, default_app, default_service, sections
 from proxy.config.model import Config
 from proxy.config.otel_environment import apply_environment
@@ -55,11 +56,9 @@ def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Loaded:
 
 def _read(path: FilePath, problems: Problems) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        problems.error(Mark(1, 1), (), f"cannot be read: {reason}")
+        content = read_bytes(str(path), MAX_FILE_BYTES)
+    except CannotRead as error:
+        problems.error(Mark(1, 1), (), str(error))
         raise Unreadable from None
     if len(content) > MAX_FILE_BYTES:
         problems.error(Mark(1, 1), (), f"is larger than {MAX_FILE_BYTES // 2**20}MiB")

@@ -32,6 +32,7 @@ FLOORS = {
     "app": 8,
     "lifecycle": 8,
     "reload": 8,
+    "startup": 8,
     "tls_renewal": 8,
     "webhook_server": 8,
     "demo": 8,

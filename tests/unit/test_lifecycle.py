@@ -329,3 +329,60 @@ def test_a_hook_that_hangs_up_is_forgotten(loop, lifecycle, at):
     at(1, hook.cancel)
     _, seconds = waited(loop, lifecycle.ended())
     assert seconds == pytest.approx(5, abs=0.1)
+
+
+# --- a person at a terminal ---------------------------------------------------------------------
+
+
+def test_an_interrupt_with_nobody_there_skips_the_delay_and_the_quiet_second(
+    loop, lifecycle, outbound, servers, at
+):
+    outbound.last_active = loop.now
+    at(0, lambda: lifecycle.on_signal("SIGINT"))
+    status, seconds = waited(loop, lifecycle.ended())
+    assert (status, servers[Listener.INBOUND].closed) == (0, True)
+    assert seconds == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("listener", list(Listener))
+def test_an_interrupt_with_a_connection_open_is_a_drain_like_any(
+    loop, lifecycle, gates, listener, at
+):
+    gate = gates[listener]
+    connection = Connection(gate)
+    at(0.5, lambda: gate.connections.discard(connection))
+    at(0, lambda: lifecycle.on_signal("SIGINT"))
+    _, seconds = waited(loop, lifecycle.ended())
+    assert seconds == pytest.approx(5, abs=0.1)
+
+
+def test_an_interrupt_after_a_drain_that_was_asked_for_skips_nothing(loop, lifecycle, at):
+    at(0, lifecycle.begin_drain)
+    at(1, lambda: lifecycle.on_signal("SIGINT"))
+    _, seconds = waited(loop, lifecycle.ended())
+    assert seconds == pytest.approx(5, abs=0.1)
+
+
+def test_a_closed_terminal_may_be_told_of_twice_and_is_no_second_signal(loop, lifecycle, at):
+    at(0, lifecycle.on_terminal_closed)
+    at(0.1, lifecycle.on_terminal_closed)
+    at(1, lambda: lifecycle.on_signal("SIGTERM"))
+    _, seconds = waited(loop, lifecycle.ended())
+    assert seconds == pytest.approx(5, abs=0.1)
+    assert not lifecycle.at_once
+
+
+# --- who asks when the service may end ----------------------------------------------------------
+
+
+def test_asking_again_and_again_does_not_hold_up_the_drain(loop, lifecycle, at):
+    async def poll():
+        while True:
+            await lifecycle.inbound_drained()
+            await asyncio.sleep(0.1)
+
+    polling = loop.create_task(poll())
+    at(0, lambda: lifecycle.on_signal("SIGTERM"))
+    _, seconds = waited(loop, lifecycle.ended())
+    polling.cancel()
+    assert seconds == pytest.approx(5 + proxy.lifecycle.TOLD, abs=0.2)

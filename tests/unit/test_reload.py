@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import threading
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 
 from proxy.admin.controls import Rejection
 from proxy.config.loading import load
-from proxy.reload import NO_FILE, Reloader
+from proxy.reload import NO_FILE, STILL_READ, Reloader
 
 FILE = """
 service: {service}
@@ -220,6 +221,48 @@ async def test_tls_files_that_cannot_be_used_change_nothing(bench, tmp_path):
     outcome = await bench.reloader.reload("test")
     assert outcome.rejection is Rejection.INVALID
     assert "listeners.outbound.tls: the certificate" in outcome.problems[0]
+
+
+# --- a file system that does not answer ---------------------------------------------------------
+
+
+class Hanging:
+    """Takes the place of `_read`, and does not come back until it is let go."""
+
+    def __init__(self):
+        self.let_go = threading.Event()
+        self.calls = 0
+
+    def __call__(self, path, *_):
+        self.calls += 1
+        self.let_go.wait(5)
+        return load(path, {})
+
+
+async def test_a_reload_that_hangs_is_given_up_and_no_other_joins_it(bench, monkeypatch):
+    hanging = Hanging()
+    monkeypatch.setattr("proxy.reload._read", hanging)
+    reloader = Reloader(
+        load(bench.path, {}), bench.path, bench.lifecycle, bench.adopted.append, within=SOON
+    )
+    first = await reloader.reload("test")
+    second = await reloader.reload("test")
+    assert "nothing came back within 0.01s" in first.problems[0]
+    assert second.problems == (STILL_READ,)
+    assert (hanging.calls, bench.adopted) == (1, [])
+    hanging.let_go.set()
+    await until(lambda: reloader._reading.done())
+    assert (await reloader.reload("test")).applied
+
+
+async def test_stopping_does_not_wait_for_it(bench, monkeypatch):
+    hanging = Hanging()
+    monkeypatch.setattr("proxy.reload._read", hanging)
+    bench.reloader.on_signal()
+    await until(lambda: hanging.calls)
+    async with asyncio.timeout(1):
+        await bench.reloader.stop()
+    hanging.let_go.set()
 
 
 # --- the watch ----------------------------------------------------------------------------------

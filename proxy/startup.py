@@ -1,0 +1,86 @@
+"""What a process has to do before anything else, so that nothing at its start can hurt it later.
+
+Standard streams: where the process was started without one (``>&-``), the next socket or pipe
+would get its number, and libuv aborts when it is asked to close a descriptor that low. So the
+numbers 0 to 2 are filled at once.
+
+SIGHUP ends a process that has not said otherwise. `hangups` holds it back from the first moment on,
+remembers that it came, and tells a hangup of the terminal from an order to reload:
+
+    the process had a controlling terminal, and has none any more  ──▶ the terminal was closed
+    else (a daemon, a container, a terminal that is still there)   ──▶ somebody asks for a reload
+
+Whoever starts the process with SIGHUP ignored (nohup) wants it to outlive the terminal.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from enum import Enum
+from types import FrameType
+
+
+def fill_standard_streams() -> None:
+    """Open /dev/null on each of the descriptors 0 to 2 that is closed."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            if opened != descriptor:
+                os.dup2(opened, descriptor, inheritable=False)
+                os.close(opened)
+
+
+def has_terminal() -> bool:
+    """Whether the process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+class Hangup(Enum):
+    """What a SIGHUP means."""
+
+    RELOAD = "reload"
+    TERMINAL_CLOSED = "terminal closed"
+    NOTHING = "nothing"
+    """The terminal was closed, and the process is to outlive it."""
+
+
+class Hangups:
+    """SIGHUP before the event loop takes it. `held`: at least one came."""
+
+    def __init__(self, has_terminal: Callable[[], bool] = has_terminal) -> None:
+        self.held = False
+        self._has_terminal = has_terminal
+        self._had_terminal = False
+        self._outlives = False
+
+    def hold(self) -> None:
+        """From now on SIGHUP does not end the process. In the main thread; once or more often."""
+        before = signal.signal(signal.SIGHUP, self._note)
+        if before != self._note:
+            self._had_terminal = self._has_terminal()
+            self._outlives = before == signal.SIG_IGN
+
+    def meaning(self) -> Hangup:
+        """Of a SIGHUP that has just come."""
+        if not self._had_terminal or self._has_terminal():
+            return Hangup.RELOAD
+        return Hangup.NOTHING if self._outlives else Hangup.TERMINAL_CLOSED
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.held = True
+
+
+hangups = Hangups()
+"""Of this process: its signals are as global as this."""
+
+
+def begin() -> None:
+    """The first thing that a command does which serves."""
+    fill_standard_streams()
+    hangups.hold()
