@@ -1,5 +1,5 @@
 # Short names for the commands that the README and .ci/run spell out.
-.PHONY: help install run demo test thorough fuzz lint format types check docs bench chaos soak connections helm podlife image imagetest ci clean
+.PHONY: help install run demo test long thorough fuzz lint format types check docs bench chaos soak connections helm podlife image imagetest ci clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
@@ -13,8 +13,11 @@ run:      ## the proxy, with config/proxy.yaml
 demo:     ## the order service in trouble, with the proxy and without
 	resilience-proxy demo
 
-test:     ## the whole suite
+test:     ## the whole suite, except the long tests
 	pytest
+
+long:     ## the tests that take more than a second or two
+	pytest -m long
 
 thorough: ## the tests with generated cases, twenty times as many of them
 	HYPOTHESIS_PROFILE=thorough pytest tests/property tests/fuzz

@@ -26,7 +26,9 @@ def proxy(start_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream)
     return proxy
 
 
-@pytest.mark.parametrize("framing", ["", "chunked pieces=800"])
+@pytest.mark.parametrize(
+    "framing", ["", pytest.param("chunked pieces=800", marks=pytest.mark.long)]
+)
 def test_a_client_that_does_not_read_200_mb(
     proxy: RunningProxy, shared_chaos: ChaosUpstream, framing: str
 ) -> None:
@@ -44,6 +46,7 @@ def test_a_client_that_does_not_read_200_mb(
     eventually(lambda: proxy.in_flight() == 0)
 
 
+@pytest.mark.long
 def test_a_200_mb_download_comes_whole(proxy: RunningProxy) -> None:
     before = proxy.memory
     expected = hashlib.sha256(pattern(200 * MIB)).hexdigest()

@@ -194,6 +194,7 @@ def _row(out: str, name: str) -> list[float]:
     return [float(re.sub(r"[^\d.]", "", cell) or "nan") for cell in cells]
 
 
+@pytest.mark.long
 def test_a_run_shows_every_state_and_ends_with_what_the_proxy_saved() -> None:
     began = time.monotonic()
     demo = _start("--duration", "8s")

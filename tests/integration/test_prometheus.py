@@ -103,6 +103,7 @@ def as_text(proxy: RunningProxy) -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.long
 def test_it_takes_everything(
     tmp_path: Path, start_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
 ) -> None:

@@ -41,11 +41,12 @@ def _judge(proxy: RunningProxy, callers: list[Caller]) -> None:
     proxy.assert_sound()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_the_whole_right_body_or_an_honest_error(proxy: RunningProxy, seed: int) -> None:
     _judge(proxy, run_callers(proxy, seed, 2.5))
 
 
+@pytest.mark.long
 def test_over_tls_and_connections_that_end_as_they_are_accepted(
     start_chaos: Callable[..., ChaosUpstream],
     start_proxy: Callable[..., RunningProxy],
@@ -59,6 +60,7 @@ def test_over_tls_and_connections_that_end_as_they_are_accepted(
     _judge(proxy, run_callers(proxy, 3, 2.0))
 
 
+@pytest.mark.long
 def test_while_the_upstream_restarts(
     start_chaos: Callable[..., ChaosUpstream], start_proxy: Callable[..., RunningProxy]
 ) -> None:

@@ -104,6 +104,7 @@ def _reloaded(proxy: RunningProxy, times: int) -> None:
     eventually(lambda: proxy.errors.count("new files, in use from") >= times, timeout=8)
 
 
+@pytest.mark.long
 def test_no_request_is_lost_while_certificates_and_ca_are_swapped(
     tmp_path: Path,
     authorities: tuple[Pki, Pki],

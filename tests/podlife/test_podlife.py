@@ -14,6 +14,7 @@ from podlife.rollover import Timing, roll_over, run_job
 QUICK = Timing(late=0.6, delay=0.8, timeout=15.0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", [Order.NATIVE, Order.AT_ONCE], ids=lambda order: order.value)
 def test_a_rollover_loses_nothing(tmp_path: Path, order: Order) -> None:
     report = asyncio.run(roll_over(tmp_path, order, 1, QUICK, workers=4))
