@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import Any, NoReturn
 
 import uvloop
@@ -21,6 +21,7 @@ from proxy.config.model import Address, Config, Listener
 from proxy.exchange.binding import Bindings
 from proxy.exchange.gateway import Gateway, ListenerGate, Observer
 from proxy.lifecycle import Lifecycle
+from proxy.listening import CannotListen, Listening, banner
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
 from proxy.reload import Reloader
 from proxy.routing.table import RouteTable
@@ -48,11 +49,7 @@ _FLUSH_SECONDS = 1.0
 _log = logging.getLogger("proxy.app")
 
 
-class CannotListen(Exception):
-    """An address of the configuration could not be bound; the text says which and why."""
-
-
-def run(loaded: Loaded, config_path: Path | None) -> int:
+def run(loaded: Loaded) -> int:
     """Serve until told to end, and end the process: status 0, or 3 for a drain that cut.
 
     What it could not start is returned as the exit status: 1 for no address, 2 for certificates or
@@ -65,7 +62,7 @@ def run(loaded: Loaded, config_path: Path | None) -> int:
     try:
         check_exporter(loaded.config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            status = runner.run(_serve(loaded, config_path, log, handler))
+            status = runner.run(_serve(loaded, log, handler))
             events.uninstall(handler)
             _end(status)
     except CannotListen as error:
@@ -90,10 +87,8 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
-async def _serve(
-    loaded: Loaded, path: Path | None, log: LineWriter, events_handler: events.EventHandler
-) -> int:
-    return await _Proxy(loaded, path, log, events_handler).serve()
+async def _serve(loaded: Loaded, log: LineWriter, events_handler: events.EventHandler) -> int:
+    return await _Proxy(loaded, log, events_handler).serve()
 
 
 class _Proxy:
@@ -102,7 +97,6 @@ class _Proxy:
     def __init__(
         self,
         loaded: Loaded,
-        path: Path | None,
         log: LineWriter,
         events_handler: events.EventHandler,
     ) -> None:
@@ -126,7 +120,7 @@ class _Proxy:
         self._lifecycle = Lifecycle(self._gateway, config.drain, loaded.filename)
         logs = (self._access, self._log)
         registry = registry_of(self._gateway, self._lifecycle, logs, self._tracing)
-        self._reloader = Reloader(loaded, path, self._lifecycle, self._adopt)
+        self._reloader = Reloader(loaded, self._lifecycle, self._adopt)
         self._history = History(self._gateway)
         records = Records(self._recorder, self._history, self._breaker_history)
         self._admin = AdminServer(
@@ -208,27 +202,35 @@ class _Proxy:
         elif meaning is Hangup.TERMINAL_CLOSED:
             self._lifecycle.on_terminal_closed()
 
-    async def _open(self) -> Mapping[str, str]:
+    async def _open(self) -> Mapping[str, list[Address]]:
         """Open all addresses; the admin one first, so that a probe meets 'not ready'."""
-        bound = {}
-        try:
-            host, port = await self._admin.start(self._config.admin.address)
-        except OSError as error:
-            raise _cannot("admin.address", self._config.admin.address, error) from None
-        bound["admin"] = str(Address(host, port))
-        self._gateway.own_addresses.add(host, port)
+        listening = Listening()
+        config = self._config
+        if bound := await listening.open("admin", config.admin.address, self._admin.start):
+            self._gateway.own_addresses.add(bound.host, bound.port)
         for listener in Listener:
-            acceptor = await self._listen(listener, self._config.listeners.of(listener).address)
+            acceptor = self._acceptor(listener)
             self._acceptors.append(acceptor)
-            host, port = acceptor.address
-            bound[listener.value] = str(Address(host, port))
-            self._gateway.own_addresses.add(host, port)
+            for address in config.listeners.of(listener).addresses:
+                bound = await listening.open(listener.value, address, partial(_open, acceptor))
+                if bound:
+                    self._gateway.own_addresses.add(bound.host, bound.port)
+        sources = self._loaded.sources
+        listening.complete(
+            {
+                "admin": sources.of(("admin", "address")),
+                **{
+                    each.value: sources.of(("listeners", each.value, "address"))
+                    for each in Listener
+                },
+            }
+        )
+        for listener, acceptor in zip(Listener, self._acceptors, strict=True):
             self._lifecycle.serving(listener, acceptor)
-        return bound
+        return listening.bound
 
-    async def _listen(self, listener: Listener, address: Address) -> Acceptor:
+    def _acceptor(self, listener: Listener) -> Acceptor:
         gate: ListenerGate = self._gateway.gates[listener]
-        name = f"listeners.{listener.value}"
         tls: dict[str, Any] = {}
         if listener in self._tls:
             tls = {
@@ -236,27 +238,15 @@ class _Proxy:
                 "ssl_handshake_timeout": gate.limits.header_timeout,
                 "ssl_shutdown_timeout": CLOSE_TIMEOUT,
             }
-        acceptor = Acceptor(name, lambda: Downstream(gate), backlog=BACKLOG, **tls)
-        try:
-            await acceptor.open(address.host, address.port)
-        except OSError as error:
-            raise _cannot(f"{name}.address", address, error) from None
-        return acceptor
+        name = f"listeners.{listener.value}"
+        return Acceptor(name, lambda: Downstream(gate), backlog=BACKLOG, **tls)
 
-    def _announce(self, bound: Mapping[str, str]) -> None:
-        """Where it serves, and how to use that: for whoever started it by hand."""
-        source = self._loaded.filename or "none: the embedded default"
-        port = bound["outbound"].rpartition(":")[2]
+    def _announce(self, bound: Mapping[str, list[Address]]) -> None:
+        """Where it serves and how to use that, for people who started it by hand."""
+        service = str(self._config.upstreams["app"].endpoints[0])
         scheme = "https" if Listener.OUTBOUND in self._tls else "http"
-        lines = (
-            f"resilience-proxy is serving (configuration: {source})",
-            f"  outbound  {bound['outbound']}   the service's own calls:  "
-            f"export HTTP_PROXY={scheme}://127.0.0.1:{port}",
-            f"  inbound   {bound['inbound']}   its callers come in here, on to "
-            f"{self._config.upstreams['app'].endpoints[0]}",
-            f"  admin     {bound['admin']}   /status /metrics /health/ready",
-        )
-        for line in lines:
+        file = self._loaded.filename or "none: the embedded default"
+        for line in banner(bound, service, scheme, file):
             self._log.write(line.encode() + b"\n")
 
     async def _close(self) -> None:
@@ -287,9 +277,8 @@ class _Proxy:
                 connection.cut()
 
 
-def _cannot(key: str, address: Address, error: OSError) -> CannotListen:
-    reason = error.strerror or str(error)
-    return CannotListen(f"cannot listen on {address} ({key}): {reason}")
+async def _open(acceptor: Acceptor, address: Address) -> tuple[str, int]:
+    return await acceptor.open(address.host, address.port)
 
 
 def _quiet_collector() -> None:

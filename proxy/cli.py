@@ -26,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name can be any bytes
     words = sys.argv[1:] if arguments is None else arguments
-    options = _parser(next(iter(words), "")).parse_args(words)
+    parser = _parser(next(iter(words), ""), together=any(map(_means_config, words)))
+    options = parser.parse_args(words)
+    if getattr(options, "admin", "") is None:
+        options.admin = _admin_of_environment(parser)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         status = command(options)
@@ -70,15 +73,62 @@ def _count(text: str) -> int:
 
 
 def _admin_url(text: str) -> str:
-    scheme, _, rest = text.partition("://")
-    if scheme not in ("http", "https") or not rest:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a URL such as {DEFAULT_ADMIN}")
-    return text.rstrip("/")
+    """``host:port`` or a URL; the wildcards, which only a listener has, are this machine."""
+    from urllib.parse import urlsplit
+
+    if text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} has no host; write 127.0.0.1:{text}")
+    url = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port
+    except ValueError:
+        good = False
+    if not good or parts.path.strip("/"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not HOST:PORT or a URL such as {DEFAULT_ADMIN}"
+        )
+    for wildcard in ("0.0.0.0", "[::]"):
+        if parts.netloc.startswith(f"{wildcard}:"):
+            url = url.replace(wildcard, "127.0.0.1", 1)
+    return url.rstrip("/")
 
 
-def _parser(called: str | None = None) -> argparse.ArgumentParser:
+def _admin_of_environment(parser: argparse.ArgumentParser) -> str:
+    from proxy.config.overrides import ADMIN_VARIABLE
+
+    text = os.environ.get(ADMIN_VARIABLE)
+    try:
+        return _admin_url(text) if text else DEFAULT_ADMIN
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"${ADMIN_VARIABLE}: {error}")
+
+
+def _means_config(word: str) -> bool:
+    """Whether the word is --config, or argparse takes it for that."""
+    option = word.partition("=")[0]
+    return len(option) > 2 and "--config".startswith(option)
+
+
+def _address_text(text: str) -> str:
+    return str(_address(text))
+
+
+def _port(text: str) -> str:
+    from proxy.config.overrides import check_port
+
+    try:
+        return str(check_port(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _parser(called: str | None = None, *, together: bool = False) -> argparse.ArgumentParser:
     """`called`: the command that will be; describing those for Kubernetes takes 2 MiB, which no
-    other command needs, and least of all ``run``. None: describe all."""
+    other command needs, and least of all ``run``. None: describe all.
+
+    `together`: the files are given by --config.
+    """
     parser = argparse.ArgumentParser(
         prog="resilience-proxy",
         description="A sidecar that carries a service's HTTP calls through trouble: retries, "
@@ -90,7 +140,7 @@ def _parser(called: str | None = None) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(subparsers)
     _add_check(subparsers)
-    _add_explain(subparsers)
+    _add_explain(subparsers, with_file=not together)
     _add_demo(subparsers)
     _add_drain(subparsers)
     _add_ready(subparsers)
@@ -118,7 +168,7 @@ def _add(
         description=f"{does[0].upper()}{does[1:]}. {more}".strip(),
         formatter_class=argparse.HelpFormatter,
     )
-    command.set_defaults(command=run)
+    command.set_defaults(command=run, misused=command.error)
     return command
 
 
@@ -128,11 +178,32 @@ def _add_run(subparsers: "_Commands") -> None:
         "run",
         commands.run,
         "run the proxy in the foreground",
-        f"Without --config the file is ${commands.CONFIG_VARIABLE}, else {commands.DEFAULT_FILE} "
-        "if it exists, else none: then built-in defaults apply. SIGTERM or SIGINT drains, a "
-        "second one ends at once; SIGHUP reloads the file.",
+        f"Without --config the file is ${commands.CONFIG_VARIABLE} (several are divided by :), "
+        f"else {commands.DEFAULT_FILE} if it exists, else none: then built-in defaults apply. "
+        "Flags stand above the files, and so do $RESILIENCE_PROXY_OUTBOUND, _INBOUND, _APP and "
+        "_ADMIN. SIGTERM or SIGINT drains, a second one ends at once; SIGHUP reloads the files.",
     )
-    command.add_argument("--config", metavar="FILE", type=Path, help="the configuration")
+    _add_config(command)
+    for name, metavar, kind, does in (
+        ("outbound", "HOST:PORT", _address_text, "where the service's own calls leave through"),
+        ("inbound", "HOST:PORT", _address_text, "where the service's callers come in"),
+        ("app", "PORT", _port, "the service's own port, on this machine"),
+        ("admin", "HOST:PORT", _address_text, "health, metrics, status and the page"),
+    ):
+        command.add_argument(
+            f"--{name}", dest=f"{name}_flag", metavar=metavar, type=kind, help=does
+        )
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="the configuration: a file, or a folder of *.yaml; repeated, a later one wins",
+    )
 
 
 def _add_check(subparsers: "_Commands") -> None:
@@ -140,13 +211,28 @@ def _add_check(subparsers: "_Commands") -> None:
         subparsers,
         "check",
         commands.check,
-        "show all problems of a file, or a summary of its routes",
-        "Starts nothing. Every problem has its line and column; warnings do not fail.",
+        "show all problems of files, or a summary of their routes",
+        "Starts nothing. Every problem has its line and column; warnings do not fail. A FILE may "
+        "be - for standard input, a folder, or a Kubernetes manifest with a ConfigMap.",
     )
-    command.add_argument("file", metavar="FILE", type=Path, help="the configuration")
+    command.usage = (
+        "%(prog)s [-h] [--strict] [--format {text,json,github}] FILE...\n"
+        "       %(prog)s [-h] [--strict] [--format {text,json,github}] --config FILE..."
+    )
+    command.add_argument(
+        "files", metavar="FILE", type=Path, nargs="*", help="configurations, each judged alone"
+    )
+    _add_config(command)
+    command.add_argument("--strict", action="store_true", help="warnings fail (status 2)")
+    command.add_argument(
+        "--format",
+        choices=("text", "json", "github"),
+        default="text",
+        help="text: problems on stderr; json, github: on stdout (default: %(default)s)",
+    )
 
 
-def _add_explain(subparsers: "_Commands") -> None:
+def _add_explain(subparsers: "_Commands", *, with_file: bool) -> None:
     command = _add(
         subparsers,
         "explain",
@@ -158,10 +244,15 @@ def _add_explain(subparsers: "_Commands") -> None:
     )
     command.usage = (
         "%(prog)s [-h] FILE METHOD URL [-H 'NAME: VALUE'] [--listener {outbound,inbound}]\n"
+        "       %(prog)s [-h] --config FILE... METHOD URL\n"
         "       %(prog)s [-h] --request-id ID [--admin URL]"
     )
-    described = [
-        command.add_argument("file", metavar="FILE", type=Path, help="the configuration"),
+    described = []
+    if with_file:
+        described.append(
+            command.add_argument("file", metavar="FILE", type=Path, help="the configuration")
+        )
+    described += [
         command.add_argument("method", metavar="METHOD", help="GET, POST, ... or CONNECT"),
         command.add_argument(
             "url",
@@ -169,6 +260,7 @@ def _add_explain(subparsers: "_Commands") -> None:
             help="http://host/path, or /path with a Host header; host:port for CONNECT",
         ),
     ]
+    _add_config(command)
     command.add_argument(
         "-H",
         "--header",
@@ -303,9 +395,9 @@ def _add_admin(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--admin",
         type=_admin_url,
-        default=DEFAULT_ADMIN,
-        metavar="URL",
-        help="the proxy's admin address (default: %(default)s)",
+        metavar="HOST:PORT",
+        help="the proxy's admin address, or its URL (default: $RESILIENCE_PROXY_ADMIN, else "
+        f"{DEFAULT_ADMIN.removeprefix('http://')})",
     )
 
 

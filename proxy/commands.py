@@ -7,7 +7,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,8 @@ from proxy import startup
 
 if TYPE_CHECKING:
     from proxy.config import Loaded
+    from proxy.config.loading import Origin
+    from proxy.config.report import Judged
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -28,12 +30,12 @@ def fail(message: str, status: int) -> int:
     return status
 
 
-def _load(path: Path | None) -> "Loaded | None":
+def _load(origin: "Origin") -> "Loaded | None":
     """The configuration, its warnings on stderr; None when its problems have been printed."""
     from proxy.config import ConfigError, load
 
     try:
-        loaded = load(path, os.environ)
+        loaded = load(origin, os.environ)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return None
@@ -43,15 +45,21 @@ def _load(path: Path | None) -> "Loaded | None":
 
 
 def run(options: argparse.Namespace) -> int:
+    from proxy.config.loading import Origin
+    from proxy.config.overrides import FLAGS
+
     startup.begin()
-    path = config_file(options.config)
-    loaded = _load(path)
+    files = config_files(options.config)
+    if Path("-") in files:
+        return fail("run reads its configuration again when it changes: give a file, not -", USAGE)
+    flags = {flag: given for flag in FLAGS if (given := getattr(options, f"{flag}_flag"))}
+    loaded = _load(Origin(files, flags))
     if loaded is None:
         return USAGE
     with lean_imports():
         from proxy import app
 
-    return app.run(loaded, path)
+    return app.run(loaded)
 
 
 @contextmanager
@@ -81,34 +89,78 @@ def lean_imports() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def config_file(given: Path | None) -> Path | None:
-    """The file to run: the one given, the environment's, ``config/proxy.yaml`` if there is one,
-    else None for the embedded default."""
-    if given is not None:
-        return given
+def config_files(given: Sequence[Path]) -> tuple[Path, ...]:
+    """The files to run: those given, the environment's, ``config/proxy.yaml`` if there is one,
+    else none, for the embedded default."""
+    if given:
+        return tuple(given)
     named = os.environ.get(CONFIG_VARIABLE)
     if named:
-        return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+        return tuple(Path(part) for part in named.split(":") if part)
+    return (DEFAULT_FILE,) if DEFAULT_FILE.exists() else ()
 
 
 def check(options: argparse.Namespace) -> int:
-    loaded = _load(options.file)
-    if loaded is None:
+    if bool(options.files) == bool(options.config):
+        message = "check takes FILEs, each judged alone, or --config FILE (repeated), as one"
+        options.misused(f"{message}: not both" if options.files else message)
+    from proxy.config import report
+
+    judged = list(_judge(options.files, options.config))
+    if options.format == report.JSON:
+        print(report.as_json(judged))
+    elif options.format == report.GITHUB:
+        if any(one.problems for one in judged):
+            print(report.as_github(judged))
+    else:
+        _show(judged)
+    if not all(one.valid for one in judged):
         return USAGE
+    warnings = sum(len(one.problems) for one in judged)
+    if options.strict and warnings:
+        return fail(f"{warnings} warning{'s' * (warnings > 1)} (--strict)", USAGE)
+    return OK
+
+
+def _judge(alone: Sequence[Path], together: Sequence[Path]) -> "Iterator[Judged]":
+    """Every configuration by itself: a file, a folder, each ConfigMap of a manifest."""
+    from proxy.config import ConfigError, load
+    from proxy.config.loading import Origin
+    from proxy.config.reading import count_config_maps, shown_name
+    from proxy.config.report import Judged
+
+    given: list[tuple[Path, ...]] = [(file,) for file in alone] or [tuple(together)]
+    for files in given:
+        name = ":".join(map(shown_name, files))
+        several = len(files) == 1 and count_config_maps(files[0])
+        for number in range(several or 1):
+            found: Loaded | ConfigError
+            try:
+                found = load(Origin(files), os.environ, only=number if several else None)
+            except ConfigError as error:
+                found = error
+            yield Judged(name, found)
+
+
+def _show(judged: "Sequence[Judged]") -> None:
+    from proxy.config import Loaded
     from proxy.config.summary import summary
 
-    print(summary(loaded))
-    return OK
+    for number, one in enumerate(judged):
+        for problem in one.problems:
+            print(problem, file=sys.stderr)
+        if isinstance(one.found, Loaded):
+            print(f"{'' if not number else chr(10)}{summary(one.found)}")
 
 
 def explain(options: argparse.Namespace) -> int:
     if options.request_id is not None:
-        if options.file is not None:
+        if options.method is not None or options.config:
             return fail("explain takes FILE METHOD URL or --request-id ID, not both", USAGE)
         from proxy.admin.past import explain_request
 
         return explain_request(options.admin, options.request_id)
+    from proxy.config.loading import Origin
     from proxy.config.model import Listener
     from proxy.routing import explain as routes
 
@@ -116,7 +168,7 @@ def explain(options: argparse.Namespace) -> int:
         request = routes.describe_request(options.method, options.url, options.header)
     except ValueError as error:
         return fail(str(error), USAGE)
-    loaded = _load(options.file)
+    loaded = _load(Origin(tuple(options.config or (options.file,))))
     if loaded is None:
         return USAGE
     print(routes.explain(loaded, Listener(options.listener), request))

@@ -1,7 +1,7 @@
-"""Whether files are other ones than before, told without reading them."""
+"""Tells without reading them whether files have changed."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 _Identity: TypeAlias = tuple[str, int, int, int] | None
@@ -10,9 +10,9 @@ _Identity: TypeAlias = tuple[str, int, int, int] | None
 class FileWatch:
     """A set of files and what they were at the last look.
 
-    A file is another one when its path leads elsewhere (Kubernetes swaps a symbolic link above
+    A file has changed when its path leads elsewhere (Kubernetes swaps a symbolic link above
     the files of a Secret), or when inode, time of change or size differ. One that cannot be looked
-    at is a state like any other.
+    at is a state like any other. Of a folder the files in it that end in .yaml are looked at too.
     """
 
     def __init__(self, paths: Iterable[str | None]) -> None:
@@ -26,7 +26,17 @@ class FileWatch:
         return self._seen != before
 
     def _look(self) -> tuple[_Identity, ...]:
-        return tuple(_identity(path) for path in self._paths)
+        return tuple(_identity(path) for given in self._paths for path in _with_files(given))
+
+
+def _with_files(path: str) -> Iterator[str]:
+    yield path
+    if os.path.isdir(path):
+        try:
+            names = sorted(os.listdir(path))
+        except OSError:
+            return
+        yield from (os.path.join(path, name) for name in names if name.endswith(".yaml"))
 
 
 def _identity(path: str) -> _Identity:

@@ -134,7 +134,7 @@ class Lifecycle:
             return
         self._signalled = True
         self._hurried = name == "SIGINT" and self.phase is Phase.SERVING and self._nobody_there()
-        self._exit(name)
+        self._exit(f"{name}, a second one ends at once")
 
     def on_terminal_closed(self) -> None:
         """SIGHUP, because the terminal was closed: drain, then exit. It may come several times."""

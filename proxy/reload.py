@@ -1,12 +1,13 @@
-"""Reloading the configuration file: all of it or nothing, and nothing in flight notices.
+"""Reloading the configuration's files: all of it or nothing, and nothing in flight notices.
 
     POST /reload, SIGHUP ────────────┐
     the file is another, and stays ──┴─▶ read in a thread ──problems──▶ rejected: nothing changes
                                                 └──▶ swapped in one step of the loop: applied
 
-The file is polled, in a thread: two system calls twice a second see every change of it and of the
-links on its way. A file that changed is read once two looks in a row find it the same, so that one
-which is just being written is left alone.
+The files are polled, in a thread: two system calls for each, twice a second, see every change to
+them and to the links on their way. A file that changed is read once two looks in a row find it the
+same, so that one which is just being written is left alone. An empty file is taken for such a one
+and refused; ``{}`` says that it is meant.
 """
 
 import asyncio
@@ -15,10 +16,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from proxy.admin.controls import Rejection, Reload
-from proxy.config.loading import Loaded, load
+from proxy.config.loading import EMPTY, Loaded, Origin, load
 from proxy.config.model import Config, Listener, ListenerTls
 from proxy.config.problems import ConfigError
 from proxy.file_watch import FileWatch
@@ -40,7 +40,7 @@ _log = logging.getLogger("proxy.reload")
 
 
 class Reloader:
-    """Reloads one file, one reload at a time. `start` to `stop` it watches that file.
+    """Reloads the files, one reload at a time. From `start` to `stop` it watches them.
 
     `sources` belong to the configuration in effect.
 
@@ -50,17 +50,17 @@ class Reloader:
     def __init__(
         self,
         loaded: Loaded,
-        path: Path | None,
         lifecycle: Lifecycle,
         adopt: Callable[[Config], None],
         *,
         interval: float = INTERVAL,
         within: float = READ_WITHIN,
     ) -> None:
-        """`path` None: the embedded default runs, and there is nothing to reload or to watch."""
+        """The embedded default has nothing to reload or to watch."""
         self._running = loaded.config
         self.sources = loaded.sources
-        self._path = path
+        self._origin = loaded.origin
+        self._files = loaded.filename or "none"
         self._watch = loaded.watch
         self._lifecycle = lifecycle
         self._adopt = adopt
@@ -79,7 +79,7 @@ class Reloader:
         async with self._one_at_a_time:
             outcome = await self._try()
             self._lifecycle.reloaded(outcome, trigger)
-        _report(outcome, trigger, str(self._path))
+        _report(outcome, trigger, self._files)
         return outcome
 
     def on_signal(self) -> None:
@@ -101,20 +101,23 @@ class Reloader:
                 await task
 
     async def _try(self) -> Reload:
-        if self._path is None:
+        if not self._origin.files:
             return Reload((NO_FILE,), Rejection.NO_FILE)
         if self._reading is not None and not self._reading.done():
             return Reload((STILL_READ,), Rejection.INVALID)
         self._reads += 1
         self._changing = False
         try:
-            loaded = await self._read_within(self._path)
+            loaded = await self._read_within(self._origin)
         except TimeoutError:
             return Reload((self._hangs(),), Rejection.INVALID)
         except ConfigError as error:
             return Reload(tuple(map(str, error.problems)), Rejection.INVALID)
         except (UnusableTls, CannotExport) as error:
             return Reload((str(error),), Rejection.INVALID)
+        if loaded.empty:
+            problems = tuple(f"{name}: {EMPTY}" for name in loaded.empty)
+            return Reload(problems, Rejection.INVALID)
         fixed = tuple(_fixed(self._running, loaded))
         if fixed:
             return Reload(fixed, Rejection.NEEDS_RESTART)
@@ -123,20 +126,20 @@ class Reloader:
         self.sources = loaded.sources
         return Reload(tuple(map(str, loaded.warnings)), None)
 
-    async def _read_within(self, path: Path) -> Loaded:
+    async def _read_within(self, origin: Origin) -> Loaded:
         """What `_read` returns or raises; TimeoutError where a file system does not answer.
 
         The thread that waits for it cannot be ended. It stays alone: see `_try`.
         """
         self._reading = reading = asyncio.ensure_future(
-            asyncio.to_thread(_read, path, self._running, self._watch)
+            asyncio.to_thread(_read, origin, self._running, self._watch)
         )
         reading.add_done_callback(_retrieved)
         async with asyncio.timeout(self._within):
             return await asyncio.shield(reading)
 
     def _hangs(self) -> str:
-        return f"{self._path}: cannot be read: nothing came back within {self._within:g}s"
+        return f"{self._files}: cannot be read: nothing came back within {self._within:g}s"
 
     # --- the watch ----------------------------------------------------------------------------
 
@@ -178,14 +181,14 @@ def _retrieved(reading: asyncio.Future[Loaded]) -> None:
         reading.exception()
 
 
-def _read(path: Path, running: Config, watch: FileWatch | None) -> Loaded:
-    """The file, if it and the TLS files that it newly names can be used.
+def _read(origin: Origin, running: Config, watch: FileWatch | None) -> Loaded:
+    """The files, if they and the TLS files that they newly name can be used.
 
     Raises ConfigError, UnusableTls or CannotExport. Blocks.
     """
     if watch is not None:
         watch.changed()  # from here on: what is read now is no change
-    loaded = load(path, os.environ)
+    loaded = load(origin, os.environ)
     for listener in Listener:
         tls = loaded.config.listeners.of(listener).tls
         if tls is not None and tls != running.listeners.of(listener).tls:
@@ -203,8 +206,9 @@ def _fixed(running: Config, loaded: Loaded) -> Iterator[str]:
     for listener in Listener:
         name = listener.value
         before, after = running.listeners.of(listener), new.listeners.of(listener)
-        if before.address != after.address:
-            yield problem(("listeners", name, "address"), before.address, after.address)
+        if before.addresses != after.addresses:
+            shown = [", ".join(map(str, each.addresses)) for each in (before, after)]
+            yield problem(("listeners", name, "address"), *shown)
         if _on(before.tls) != _on(after.tls):
             yield problem(("listeners", name, "tls"), _on(before.tls), _on(after.tls))
 

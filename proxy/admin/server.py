@@ -50,10 +50,13 @@ class AdminServer:
         api = AdminApi(gateway, controls, registry, records, reload, sources)
         self._application = api.application()
         self._runner: web.AppRunner | None = None
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
 
     async def start(self, address: Address) -> tuple[str, int]:
-        """Listen; the host and port that it is bound to. OSError: the address is not to be had."""
+        """Listen; the host and port that it is bound to. OSError: the address cannot be bound.
+
+        ``::`` is every address of both families, by a socket for each.
+        """
         runner = web.AppRunner(self._application, handle_signals=False, shutdown_timeout=_GRACE)
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(runner.cleanup)
@@ -62,16 +65,30 @@ class AdminServer:
             assert runner.server is not None
             options: dict[str, Any] = {"loop": loop, "access_log": None, "logger": _log}
             protocol = partial(Protocol, runner.server, **options)
-            self._listener = await loop.create_server(protocol, address.host, address.port)
+            undo.callback(self._close_listeners)
+            host, port = await self._listen(protocol, address.host, address.port)
+            if host == "::":
+                await self._listen(protocol, "0.0.0.0", port)
             undo.pop_all()
         self._runner = runner
-        host, port = self._listener.sockets[0].getsockname()[:2]
         return host, port
+
+    async def _listen(
+        self, protocol: Callable[[], asyncio.Protocol], host: str, port: int
+    ) -> tuple[str, int]:
+        listener = await asyncio.get_running_loop().create_server(protocol, host, port)
+        self._listeners.append(listener)
+        bound_host, bound_port = listener.sockets[0].getsockname()[:2]
+        return bound_host, bound_port
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
 
     async def stop(self) -> None:
         """Close the listener, let requests under way end for a moment, close the rest."""
         runner, self._runner = self._runner, None
-        if self._listener is not None:
-            self._listener.close()
+        self._close_listeners()
         if runner is not None:
             await runner.cleanup()

@@ -21,20 +21,20 @@ from proxy.policies.backoff import BackoffConfig, JitterKind
 from proxy.policies.circuit_breaker import BreakerCounts, SlowCallConfig, WindowType
 from proxy.units import format_duration
 
-_WILDCARDS = frozenset({"0.0.0.0", "::"})
 Given = Mapping[Path, Mark]
 
 
 def check_addresses(config: Config, given: Given, problems: Problems) -> None:
     """Two listeners at one address are an error, at the later one that the file gives."""
     places: list[tuple[Path, Address]] = [
-        (("listeners", "outbound", "address"), config.listeners.outbound.address),
-        (("listeners", "inbound", "address"), config.listeners.inbound.address),
-        (("admin", "address"), config.admin.address),
+        (("listeners", listener.value, "address"), address)
+        for listener in Listener
+        for address in config.listeners.of(listener).addresses
     ]
+    places.append((("admin", "address"), config.admin.address))
     for index, (path, address) in enumerate(places):
         for other_path, other in places[:index]:
-            if not _clash(address, other):
+            if path == other_path or not _clash(address, other):
                 continue
             if path in given:
                 _report_clash(path, other_path, other, given, problems)
@@ -55,10 +55,10 @@ def _clash(first: Address, second: Address) -> bool:
     hosts = {"127.0.0.1" if host == "localhost" else host for host in (first.host, second.host)}
     if len(hosts) == 1:
         return True
-    # A wildcard takes the addresses of its own family alone; localhost is in both.
+    # :: takes both families, 0.0.0.0 its own alone; localhost is in both.
     one_family = len({":" in host for host in hosts}) == 1
     localhost = "localhost" in (first.host, second.host)
-    return bool(hosts & _WILDCARDS) and (one_family or localhost)
+    return "::" in hosts or ("0.0.0.0" in hosts and (one_family or localhost))
 
 
 def warn(config: Config, given: Given, problems: Problems) -> None:
@@ -292,8 +292,8 @@ def _warn_loops(config: Config, given: Given, problems: Problems) -> None:
 
 def _warn_open_proxy(config: Config, given: Given, problems: Problems) -> None:
     path = ("listeners", "outbound", "address")
-    host = config.listeners.outbound.address.host
-    loopback = host in ("localhost", "::1") or host.startswith("127.")
+    hosts = [address.host for address in config.listeners.outbound.addresses]
+    loopback = all(host in ("localhost", "::1") or host.startswith("127.") for host in hosts)
     if path in given and not loopback and "*" in config.egress.allow:
         problems.warning(
             given[path], path, "whoever reaches it can reach anything through it: egress.allow is *"
@@ -301,6 +301,7 @@ def _warn_open_proxy(config: Config, given: Given, problems: Problems) -> None:
 
 
 def _own_addresses(config: Config) -> Iterator[tuple[str, Address]]:
-    yield Listener.OUTBOUND.value, config.listeners.outbound.address
-    yield Listener.INBOUND.value, config.listeners.inbound.address
+    for listener in Listener:
+        for address in config.listeners.of(listener).addresses:
+            yield listener.value, address
     yield "admin", config.admin.address

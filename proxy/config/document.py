@@ -66,11 +66,19 @@ class Unreadable(Exception):
     """The text has no tree; the problem has been reported."""
 
 
-def parse(text: str, problems: Problems) -> Mapping:
-    """The root mapping of a file (an empty one for an empty file). Raises Unreadable."""
-    root = _Builder(text, problems).build()
+def parse(text: str, problems: Problems, file: int = 0) -> Mapping:
+    """The root mapping of a file (an empty one for an empty file). Raises Unreadable.
+
+    `file` is the number of the file in `problems`, for the marks.
+    """
+    return parse_root(text, problems, file) or Mapping(Mark(1, 1, file))
+
+
+def parse_root(text: str, problems: Problems, file: int = 0) -> Mapping | None:
+    """The same; None for a file that is empty (``{}`` is not). Raises Unreadable."""
+    root = _Builder(text, problems, file).build()
     if root is None or is_null(root):
-        return Mapping(Mark(1, 1))
+        return None
     if not isinstance(root, Mapping):
         problems.error(root.mark, (), "the file must be a mapping of keys such as 'routes:'")
         raise Unreadable
@@ -94,9 +102,10 @@ class _Frame:
 class _Builder:
     """Puts one document together from the parser's events."""
 
-    def __init__(self, text: str, problems: Problems) -> None:
+    def __init__(self, text: str, problems: Problems, file: int) -> None:
         self._text = text
         self._problems = problems
+        self._file = file
         self._anchors: dict[str, Node] = {}
         self._open: list[_Frame] = []
         self._root: Node | None = None
@@ -129,11 +138,11 @@ class _Builder:
         return self._root
 
     def _fail(self, mark: Mark, message: str) -> NoReturn:
-        self._problems.error(mark, (), message)
+        self._problems.error(mark._replace(file=self._file), (), message)
         raise Unreadable
 
     def _take(self, event: Any) -> None:
-        mark = _place(event.start_mark)
+        mark = _place(event.start_mark)._replace(file=self._file)
         match type(event).__name__:
             case "DocumentStartEvent" if self._root is not None:
                 self._fail(mark, "a second document begins here; a file has only one")

@@ -1,31 +1,47 @@
-"""From a file to a `Config`, or to all of its problems at once."""
+"""From files, flags and environment to a `Config`, or to all of their problems at once."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from importlib import resources
 from pathlib import Path as FilePath
 from typing import Any
 
 from proxy.config.checks import check_addresses, warn
 from proxy.config.cursor import Cursor, Reading, Reported
-from proxy.config.document import Unreadable, parse, place_of
-from proxy.config.file_bytes import CannotRead, read_bytes
+from proxy.config.document import Mapping as MappingNode
+from proxy.config.document import Unreadable
 from proxy.config.keys import CONFIG, default_app, default_service, sections
+from proxy.config.merging import merge
 from proxy.config.model import Config
 from proxy.config.otel_environment import apply_environment
-from proxy.config.problems import ConfigError, Mark, Problem, Problems
+from proxy.config.overrides import overrides
+from proxy.config.problems import ConfigError, Problem
+from proxy.config.reading import STDIN, Files, shown_name
 from proxy.config.sources import Sources
 from proxy.file_watch import FileWatch
 
-MAX_FILE_BYTES = 4 * 1024 * 1024
 EMBEDDED = "default.yaml"
+EMPTY = "the file is empty; write {} if that is meant"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a configuration is read from. No files: the embedded default.
+
+    A later file wins, and `flags` (by name, without dashes) over all of them.
+    """
+
+    files: tuple[FilePath, ...] = ()
+    flags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A valid configuration. `filename` is as it was given, None for the embedded default.
+    """A valid configuration. `filename`: the files as they were given, None for the embedded
+    default. `empty`: the files among them that have nothing in them.
 
-    `watch` had its first look before the file was read, so that no change is missed.
+    `watch` had its first look before the files were read, so that no change is missed.
     """
 
     config: Config
@@ -33,51 +49,54 @@ class Loaded:
     sources: Sources
     filename: str | None
     watch: FileWatch | None = None
+    origin: Origin = Origin()
+    empty: tuple[str, ...] = ()
 
 
-def load(path: FilePath | None, environ: Mapping[str, str]) -> Loaded:
-    """Read a file; None is the embedded default. Raises ConfigError with every problem."""
-    if path is None:
-        text = resources.files("proxy.config").joinpath(EMBEDDED).read_text("utf-8")
-        return _load(text, EMBEDDED, environ, embedded=True)
-    problems = Problems(str(path))
-    watch = FileWatch((str(path),))
+def load(
+    given: Origin | FilePath | None, environ: Mapping[str, str], *, only: int | None = None
+) -> Loaded:
+    """Read files; None is the embedded default. Raises ConfigError with every problem.
+
+    `only`: the number of the ConfigMap that is meant, of a manifest that has several.
+    """
+    origin = given if isinstance(given, Origin) else Origin(() if given is None else (given,))
+    files = Files()
+    watched = [str(path) for path in origin.files if path != STDIN]
+    watch = FileWatch(watched) if watched else None
     try:
-        loaded = load_text(_read(path, problems), str(path), environ)
+        roots = [root for path in origin.files for root in files.roots(path, only)]
+        filename = ":".join(map(shown_name, origin.files)) or None
+        if not origin.files:
+            text = resources.files("proxy.config").joinpath(EMBEDDED).read_text("utf-8")
+            roots.append(files.text(text, EMBEDDED))
+        loaded = _load(files, roots, environ, filename, origin)
         return replace(loaded, watch=watch)
     except Unreadable:
-        raise ConfigError(problems.sorted()) from None
+        raise ConfigError(files.problems.sorted()) from None
 
 
 def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Loaded:
     """Read a text as if it stood in `filename`. Raises ConfigError with every problem."""
-    return _load(text, filename, environ, embedded=False)
-
-
-def _read(path: FilePath, problems: Problems) -> str:
+    files = Files()
     try:
-        content = read_bytes(str(path), MAX_FILE_BYTES)
-    except CannotRead as error:
-        problems.error(Mark(1, 1), (), str(error))
-        raise Unreadable from None
-    if len(content) > MAX_FILE_BYTES:
-        problems.error(Mark(1, 1), (), f"is larger than {MAX_FILE_BYTES // 2**20}MiB")
-        raise Unreadable
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8")
-        byte = content[error.start]
-        problems.error(place_of(before, len(before)), (), f"not UTF-8: the byte 0x{byte:02x}")
-        raise Unreadable from None
-
-
-def _load(text: str, filename: str, environ: Mapping[str, str], *, embedded: bool) -> Loaded:
-    problems = Problems(filename)
-    try:
-        root = parse(text, problems)
+        root = files.text(text, filename)
+        return _load(files, [root], environ, filename, Origin((FilePath(filename),)))
     except Unreadable:
-        raise ConfigError(problems.sorted()) from None
+        raise ConfigError(files.problems.sorted()) from None
+
+
+def _load(
+    files: Files,
+    roots: Sequence[MappingNode],
+    environ: Mapping[str, str],
+    filename: str | None,
+    origin: Origin,
+) -> Loaded:
+    """Raises ConfigError and Unreadable."""
+    problems = files.problems
+    layers = [*roots, *map(files.layer, overrides(origin.flags, environ))]
+    root = reduce(lambda lower, upper: merge(lower, upper, environ), layers)
     reading = Reading(problems, environ, sections())
     at = Cursor(reading, root)
     try:
@@ -87,12 +106,18 @@ def _load(text: str, filename: str, environ: Mapping[str, str], *, embedded: boo
     if not problems.any_below("listeners", "admin"):
         check_addresses(config, reading.given, problems)
     problems.raise_errors()
-    # The embedded default was written by nobody: the environment comes before all of it.
-    written = {} if embedded else reading.given
+    for mark in files.empty:
+        problems.warning(mark, (), EMPTY)
+    # Nobody wrote the embedded default: the environment stands above all of it.
+    names: list[str | None] = list(problems.filenames)
+    if filename is None:
+        names[0] = None
+    written = {path: mark for path, mark in reading.given.items() if names[mark.file]}
     config, variables = apply_environment(config, written, environ, problems)
     warn(config, reading.given, problems)
-    sources = Sources(None if embedded else filename, reading.given, config, variables)
-    return Loaded(config, problems.sorted(), sources, None if embedded else filename)
+    sources = Sources(names, reading.given, config, variables)
+    empty = tuple(problems.filenames[mark.file] for mark in files.empty)
+    return Loaded(config, problems.sorted(), sources, filename, None, origin, empty)
 
 
 def _defaults(environ: Mapping[str, str], at: Cursor) -> dict[str, Any]:

@@ -27,7 +27,10 @@ class Listener(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where something listens: an IP address or name, and a port (0: any free one)."""
+    """Where something listens: an IP address or name, and a port (0: any free one).
+
+    The host ``::`` serves both families: every address of this machine.
+    """
 
     host: str
     port: int
@@ -46,14 +49,16 @@ class ListenerTls:
 
 @dataclass(frozen=True, slots=True)
 class ListenerConfig:
-    address: Address
+    """At least one address."""
+
+    addresses: tuple[Address, ...]
     tls: ListenerTls | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ListenersConfig:
-    outbound: ListenerConfig = ListenerConfig(Address("127.0.0.1", 7070))
-    inbound: ListenerConfig = ListenerConfig(Address("0.0.0.0", 7071))
+    outbound: ListenerConfig = ListenerConfig((Address("127.0.0.1", 7070),))
+    inbound: ListenerConfig = ListenerConfig((Address("0.0.0.0", 7071),))
 
     def of(self, listener: "Listener") -> ListenerConfig:
         return self.inbound if listener is Listener.INBOUND else self.outbound

@@ -2,9 +2,10 @@
 
 import re
 import warnings
+from typing import Any
 
 from proxy.config.cursor import Cursor
-from proxy.config.kinds import ENVIRONMENT, JsonSchema, Leaf, Text
+from proxy.config.kinds import ENVIRONMENT, JsonSchema, Kind, Leaf, Text
 from proxy.config.model import Address, EndpointConfig
 from proxy.config.suggestions import did_you_mean
 from proxy.http.authority import DEFAULT_PORTS, parse_authority
@@ -204,6 +205,33 @@ class AddressKind(Leaf[Address]):
 
     def schema(self) -> JsonSchema:
         return {"anyOf": [{"type": "string", "pattern": "^.+:[0-9]{1,5}$"}, ENVIRONMENT]}
+
+
+class Addresses(Kind[tuple[Address, ...]]):
+    """One address, or a list of them."""
+
+    _one = AddressKind()
+
+    def read(self, at: Cursor, base: tuple[Address, ...] | None = None) -> tuple[Address, ...]:
+        items = at.items()
+        if items is None:
+            return (self._one.read(at),)
+        addresses: list[Address] = []
+        for item in items:
+            address = self._one.read(item)
+            if address in addresses:
+                raise item.error(f"{address} stands in this list already")
+            addresses.append(address)
+        if not addresses:
+            raise at.error(f"must be {self._one.wants}, or a list of at least one")
+        return tuple(addresses)
+
+    def dump(self, value: tuple[Address, ...], reveal: bool) -> Any:
+        return str(value[0]) if len(value) == 1 else list(map(str, value))
+
+    def schema(self) -> JsonSchema:
+        one = self._one.schema()
+        return {"anyOf": [*one["anyOf"], {"type": "array", "minItems": 1, "items": one}]}
 
 
 class EndpointKind(Leaf[EndpointConfig]):

@@ -1,4 +1,4 @@
-"""What is wrong with a file: every problem at its place, all of them at once."""
+"""What is wrong with the files: every problem at its place, all of them at once."""
 
 import re
 from dataclasses import dataclass
@@ -12,10 +12,15 @@ _PLAIN_KEY = re.compile(r"[\w-]+", re.ASCII)
 
 
 class Mark(NamedTuple):
-    """A place in a file; both count from 1."""
+    """A place in a file: line and column count from 1.
+
+    `file`: which of the files that are read together. Line 0: a flag or a variable of the
+    environment, which has a name and no lines.
+    """
 
     line: int
     column: int
+    file: int = 0
 
 
 class Severity(Enum):
@@ -38,9 +43,8 @@ class Problem:
     def __str__(self) -> str:
         warning = "warning: " if self.severity is Severity.WARNING else ""
         where = f"{format_path(self.path)}: " if self.path else ""
-        return (
-            f"{self.filename}:{self.mark.line}:{self.mark.column}: {warning}{where}{self.message}"
-        )
+        place = f":{self.mark.line}:{self.mark.column}" if self.mark.line else ""
+        return f"{self.filename}{place}: {warning}{where}{self.message}"
 
 
 class ConfigError(Exception):
@@ -66,17 +70,22 @@ def format_path(path: Path) -> str:
 
 
 class Problems:
-    """Collects the problems of one file; one found twice, through an alias, counts once."""
+    """Collects the problems of files that are read together.
 
-    def __init__(self, filename: str) -> None:
-        self.filename = filename
+    `filenames` are those that `Mark.file` counts. A problem found twice, through an alias, counts
+    once.
+    """
+
+    def __init__(self, *filenames: str) -> None:
+        self.filenames = list(filenames)
         self._found: dict[Problem, None] = {}
 
     def error(self, mark: Mark, path: Path, message: str) -> None:
-        self._found[Problem(self.filename, mark, path, message)] = None
+        self._found[Problem(self.filenames[mark.file], mark, path, message)] = None
 
     def warning(self, mark: Mark, path: Path, message: str) -> None:
-        self._found[Problem(self.filename, mark, path, message, Severity.WARNING)] = None
+        problem = Problem(self.filenames[mark.file], mark, path, message, Severity.WARNING)
+        self._found[problem] = None
 
     def any_below(self, *sections: str) -> bool:
         """Whether there is a problem in one of these keys of the root."""
@@ -90,4 +99,4 @@ class Problems:
             raise ConfigError(self.sorted())
 
     def sorted(self) -> tuple[Problem, ...]:
-        return tuple(sorted(self._found, key=lambda problem: problem.mark))
+        return tuple(sorted(self._found, key=lambda problem: (problem.mark.file, problem.mark)))

@@ -38,6 +38,7 @@ from proxy.config.model import (
 from proxy.config.names import (
     FILE,
     NAME,
+    Addresses,
     AddressKind,
     EndpointKind,
     check_egress_pattern,
@@ -75,7 +76,12 @@ LISTENER_TLS = Record(
 
 def _listener(doc: str) -> Field:
     keys = {
-        "address": Field(AddressKind(), "HOST:PORT to listen on; port 0: any free one."),
+        "address": Field(
+            Addresses(),
+            "HOST:PORT to listen on, or a list of them; port 0: any free one; [::]:PORT serves "
+            "both families.",
+            ("addresses",),
+        ),
         "tls": Field(LISTENER_TLS, "Serve TLS."),
     }
     return Field(Record(ListenerConfig, keys), doc)

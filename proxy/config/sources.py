@@ -1,7 +1,7 @@
-"""Where each value comes from: a line of the file, by way of a policy or route, or a default."""
+"""Where each value comes from: a line of a file, a flag, a variable, or a default."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -30,19 +30,20 @@ class Setting:
 
 
 class Sources:
-    """Of one loaded file; `filename` None is the embedded default, all of it built in.
+    """Of one loaded configuration.
 
+    `names`: what `Mark.file` counts; None is the embedded default, all of it built in.
     `variables`: the values that came from the environment instead, by the variable's name.
     """
 
     def __init__(
         self,
-        filename: str | None,
+        names: Sequence[str | None],
         given: Mapping[Path, Mark],
         config: Config,
         variables: Mapping[Path, str] = MappingProxyType({}),
     ) -> None:
-        self._filename = filename
+        self._names = names
         self._given = given
         self._variables = variables
         self._indices = {route.name: index for index, route in enumerate(config.routes)}
@@ -52,9 +53,15 @@ class Sources:
         return self._variables.get(path) or self.place(path) or BUILT_IN
 
     def place(self, path: Path) -> str | None:
-        """``file:line`` of the key at this path, None where the file does not give it."""
+        """``file:line`` of the key at this path, or the flag or variable that gives it.
+
+        None where nobody wrote it.
+        """
         mark = self._given.get(path)
-        return None if mark is None or not self._filename else f"{self._filename}:{mark.line}"
+        name = None if mark is None else self._names[mark.file]
+        if mark is None or name is None:
+            return None
+        return f"{name}:{mark.line}" if mark.line else name
 
     def route(self, route: RouteConfig) -> str:
         """``file:line`` of the route itself."""
@@ -87,7 +94,7 @@ class Sources:
 
     def _innermost(self, layers: list[tuple[str, Path]], path: Path) -> str | None:
         for label, prefix in layers:
-            if self._filename and (*prefix, *path) in self._given:
+            if self.place((*prefix, *path)):
                 return f"{self.of((*prefix, *path))} ({label})"
         return None
 

@@ -118,9 +118,10 @@ def _seems_to_change_inbound(sources: Sources) -> bool:
 
 def _listener(config: Config, listener: Listener) -> str:
     of = config.listeners.outbound if listener is Listener.OUTBOUND else config.listeners.inbound
+    addresses = ", ".join(map(str, of.addresses))
     if of.tls is None:
-        return str(of.address)
-    return f"{of.address} ({'mutual TLS' if of.tls.client_ca else 'TLS'})"
+        return addresses
+    return f"{addresses} ({'mutual TLS' if of.tls.client_ca else 'TLS'})"
 
 
 def _row(route: RouteConfig, config: Config) -> tuple[str, ...]:

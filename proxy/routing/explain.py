@@ -155,7 +155,7 @@ def _caller_named(config: Config, request: DescribedRequest) -> Iterator[str]:
 def _is_own(config: Config, host: str, port: int) -> bool:
     """Whether it leads back to the proxy, as far as the file tells: of the addresses of the
     machine that the proxy runs on, only loopback is known here."""
-    addresses = (config.listeners.outbound.address, config.listeners.inbound.address)
+    addresses = (*config.listeners.outbound.addresses, *config.listeners.inbound.addresses)
     bound = {own.host for own in (*addresses, config.admin.address) if own.port == port}
     return host in bound or (bool(bound) and (host in _ANY or _is_loopback(host)))
 

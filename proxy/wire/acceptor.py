@@ -86,12 +86,24 @@ class Acceptor:
     def accepting(self) -> bool:
         return bool(self._servers)
 
-    async def open(self, host: str, port: int) -> None:
-        """Listen and accept. OSError: the address is not to be had."""
+    async def open(self, host: str, port: int) -> tuple[str, int]:
+        """Listen and accept at one more address; where it is bound.
+
+        ``::`` is every address of both families, by a socket for each: clients of the older one
+        then have their usual addresses. OSError: the address cannot be bound.
+        """
+        bound = await self._open(host, port)
+        if host == "::":
+            await self._open("0.0.0.0", bound[1])
+        return bound
+
+    async def _open(self, host: str, port: int) -> tuple[str, int]:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(self._accepted, host, port, **self._options)
         self._servers.append(server)
         self._sockets += [socket.socket(fileno=os.dup(one.fileno())) for one in server.sockets]
+        bound_host, bound_port = server.sockets[0].getsockname()[:2]
+        return bound_host, bound_port
 
     def close(self) -> None:
         """Listen no more; connections stay."""

@@ -80,7 +80,9 @@ def test_schema_is_json(capsys):
 @pytest.mark.parametrize(
     "arguments",
     [(), ("nothing",), ("check",), ("run", "--nothing"), ("demo", "--duration", "30"),
-     ("demo", "--duration", "0s"), ("drain", "--admin", "host:7072"), ("check", "a", "b"),
+     ("demo", "--duration", "0s"), ("drain", "--admin", "host"),
+     ("top", "--admin", "ftp://h:1"), ("drain", "--admin", "7072"), ("run", "--outbound", "7070"),
+     ("run", "--app", "localhost:8080"), ("check", "a", "--config", "b"),
      ("top", "--iterations", "0"),
      ("top", "--once", "--iterations", "2"), ("explain", "a", "GET"), ("explain", "--request-id")],
 )  # fmt: skip
@@ -134,7 +136,7 @@ def started(monkeypatch):
     """A stand-in for the application: what `run` was called with."""
     calls = []
     app = types.ModuleType("proxy.app")
-    app.run = lambda loaded, path: calls.append((loaded, path)) or 3
+    app.run = lambda loaded: calls.append(loaded) or 3
     monkeypatch.setitem(sys.modules, "proxy.app", app)
     monkeypatch.setattr("proxy.app", app, raising=False)
     return calls
@@ -152,14 +154,13 @@ def test_run_takes_the_file_it_is_given_first(started, file, tmp_path, monkeypat
     given = tmp_path / "given.yaml"
     given.write_text("service: given")
     assert cli.main(["run", "--config", str(given)]) == 3
-    assert [path for _, path in started] == [
+    assert [loaded.filename for loaded in started] == [
         None,
-        Path("config/proxy.yaml"),
-        tmp_path / "proxy.yaml",
-        given,
+        "config/proxy.yaml",
+        str(tmp_path / "proxy.yaml"),
+        str(given),
     ]
-    assert [loaded.config.service for loaded, _ in started][1:] == ["usual", "named", "given"]
-    assert started[0][0].filename is None
+    assert [loaded.config.service for loaded in started][1:] == ["usual", "named", "given"]
 
 
 def test_run_prints_warnings_and_goes_on(started, file, capsys):
@@ -201,6 +202,116 @@ def test_top_is_called_with_its_options(monkeypatch):
     assert calls == [(here, 1.0, None), (here, 0.5, 1), ("http://h:1", 1.0, 3)]
 
 
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("h:1", "http://h:1"),
+        ("https://h:1/", "https://h:1"),
+        ("0.0.0.0:7072", "http://127.0.0.1:7072"),
+        ("[::]:7072", "http://127.0.0.1:7072"),
+        ("[::1]:7072", "http://[::1]:7072"),
+    ],
+)
+def test_the_admin_address_by_flag_or_environment(given, asked, monkeypatch):
+    from proxy.admin import past
+
+    calls = []
+    monkeypatch.setattr(past, "explain_request", lambda *given: calls.append(given[0]) or 0)
+    assert cli.main(["explain", "--request-id", "a", "--admin", given]) == 0
+    monkeypatch.setenv("RESILIENCE_PROXY_ADMIN", given)
+    assert cli.main(["explain", "--request-id", "a"]) == 0
+    assert cli.main(["explain", "--request-id", "a", "--admin", "other:1"]) == 0
+    assert calls == [asked, asked, "http://other:1"]
+
+
+def test_a_wrong_admin_address_of_the_environment_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("RESILIENCE_PROXY_ADMIN", "7072")
+    with pytest.raises(SystemExit) as raised:
+        cli.main(["drain"])
+    assert raised.value.code == 2
+    told = "$RESILIENCE_PROXY_ADMIN: '7072' has no host; write 127.0.0.1:7072"
+    assert told in capsys.readouterr().err
+
+
+def test_check_judges_each_file_alone_or_all_as_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("policies: {slow: {timeouts: {request: 9s}}}")
+    Path("b.yaml").write_text("routes: [{name: r, policy: slow}]")
+    assert cli.main(["check", "--config", "a.yaml", "--config=b.yaml"]) == 0
+    assert capsys.readouterr().out.startswith("a.yaml:b.yaml: valid; 1 route")
+    assert cli.main(["check", "a.yaml", "b.yaml"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out.startswith("a.yaml: valid")
+    assert "b.yaml:1:28: routes[0].policy: there is no policy 'slow'" in shown.err
+    assert cli.main(["explain", "--config", "a.yaml", "--config", "b.yaml", "GET", "/"]) == 0
+    assert "9s" in capsys.readouterr().out
+
+
+def test_check_strict_fails_for_a_warning(file, capsys):
+    path = file("policies: {gold: {}}")
+    assert cli.main(["check", path]) == 0
+    assert cli.main(["check", "--strict", path]) == 2
+    assert "resilience-proxy: 1 warning (--strict)" in capsys.readouterr().err
+    assert cli.main(["check", "--strict", file("{}")]) == 0
+
+
+def test_check_for_programs(file, capsys):
+    path = file(BAD)
+    assert cli.main(["check", path, "--format", "json"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    document = json.loads(shown.out)
+    assert document["valid"] is False
+    (one,) = document["configurations"]
+    assert (one["file"], one["valid"]) == (path, False)
+    assert one["problems"][0] == {
+        "file": path,
+        "line": 3,
+        "column": 13,
+        "severity": "error",
+        "path": "routes[0].retry.max_attempt",
+        "message": "unknown key; did you mean 'attempts'?",
+    }
+    assert cli.main(["check", file("{}"), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["configurations"][0]["problems"] == []
+
+
+def test_check_for_github(file, capsys, monkeypatch):
+    path = file('policies: {gold: {}}\nservice: "a\\nb%"\n')
+    monkeypatch.setenv("RESILIENCE_PROXY_APP", "x")
+    assert cli.main(["check", path, "--format", "github"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert (
+        shown.out == "::error file=$RESILIENCE_PROXY_APP::'x' is not a port such as 8080: the "
+        "service is on this machine\n"
+    )
+    monkeypatch.delenv("RESILIENCE_PROXY_APP")
+    assert cli.main(["check", path, "--format", "github"]) == 2
+    line, *_ = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"::error file={path},line=2,col=10::service: ")
+    assert cli.main(["check", file("{}"), "--format", "github"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_run_takes_several_files_and_flags(started, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("service: a\ndrain: {delay: 1s}")
+    Path("b.yaml").write_text("service: b")
+    assert cli.main(["run", "--config", "a.yaml", "--config", "b.yaml", "--app", "9000"]) == 3
+    monkeypatch.setenv(commands.CONFIG_VARIABLE, "b.yaml:a.yaml")
+    assert cli.main(["run"]) == 3
+    assert [loaded.config.service for loaded in started] == ["b", "a"]
+    assert started[0].filename == "a.yaml:b.yaml"
+    assert started[0].config.upstreams["app"].endpoints[0].port == 9000
+
+
+def test_run_takes_no_standard_input(started, capsys):
+    assert cli.main(["run", "--config", "-"]) == 2
+    assert "give a file, not -" in capsys.readouterr().err
+    assert started == []
+
+
 def test_explain_of_a_request_id_needs_no_file_and_takes_none(monkeypatch, file, capsys):
     from proxy.admin import past
 
@@ -219,13 +330,13 @@ def test_explain_takes_its_options_anywhere(file, capsys):
 
 
 def test_an_interrupt_or_an_error_of_the_system_is_no_traceback(started, monkeypatch, file, capsys):
-    def interrupted(loaded, path):
+    def interrupted(loaded):
         raise KeyboardInterrupt
 
-    def refused(loaded, path):
+    def refused(loaded):
         raise OSError(98, "Address already in use")
 
-    path = file("")
+    path = file("{}")
     monkeypatch.setattr(sys.modules["proxy.app"], "run", interrupted)
     assert cli.main(["run", "--config", path]) == 1
     monkeypatch.setattr(sys.modules["proxy.app"], "run", refused)
@@ -278,6 +389,9 @@ def test_check_needs_neither_an_event_loop_nor_aiohttp(file):
         "print({'asyncio', 'aiohttp', 'uvloop', 'rich'} & sys.modules.keys())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "check", file("")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, "check", file("{}")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.endswith("set()\n")

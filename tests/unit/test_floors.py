@@ -31,6 +31,7 @@ FLOORS = {
     "__main__": 8,
     "app": 8,
     "lifecycle": 8,
+    "listening": 8,
     "reload": 8,
     "startup": 8,
     "tls_renewal": 8,

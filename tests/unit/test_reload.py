@@ -39,9 +39,7 @@ class Bench:
         self.write("first")
         self.lifecycle = Lifecycle()
         self.adopted = []
-        self.reloader = Reloader(
-            load(path, {}), path, self.lifecycle, self.adopted.append, interval=SOON
-        )
+        self.reloader = Reloader(load(path, {}), self.lifecycle, self.adopted.append, interval=SOON)
 
     def write(self, service, text=FILE):
         """As editors and Kubernetes do: all at once."""
@@ -134,7 +132,7 @@ async def test_a_file_that_is_gone(bench):
 
 async def test_without_a_file_there_is_nothing_to_reload():
     lifecycle = Lifecycle()
-    reloader = Reloader(load(None, {}), None, lifecycle, pytest.fail, interval=SOON)
+    reloader = Reloader(load(None, {}), lifecycle, pytest.fail, interval=SOON)
     reloader.start()
     outcome = await reloader.reload("test")
     await reloader.stop()
@@ -200,7 +198,7 @@ async def test_turning_tls_on_or_off_needs_a_restart(bench, tmp_path, no_openssl
     assert outcome.problems[0].endswith(
         "listeners.outbound.tls: off cannot become on without a restart"
     )
-    bench.reloader = Reloader(load(bench.path, {}), bench.path, bench.lifecycle, pytest.fail)
+    bench.reloader = Reloader(load(bench.path, {}), bench.lifecycle, pytest.fail)
     bench.write("second")
     (problem,) = (await bench.reloader.reload("test")).problems
     assert "listeners.outbound.tls: on cannot become off" in problem
@@ -208,7 +206,7 @@ async def test_turning_tls_on_or_off_needs_a_restart(bench, tmp_path, no_openssl
 
 async def test_asking_clients_for_certificates_needs_one_too(bench, tmp_path, no_openssl):
     bench.write("second", _listening(_tls(tmp_path)))
-    bench.reloader = Reloader(load(bench.path, {}), bench.path, bench.lifecycle, pytest.fail)
+    bench.reloader = Reloader(load(bench.path, {}), bench.lifecycle, pytest.fail)
     bench.write("second", _listening(_tls(tmp_path, client_ca=True)))
     (problem,) = (await bench.reloader.reload("test")).problems
     assert "listeners.outbound.tls: on cannot become mutual" in problem
@@ -242,9 +240,7 @@ class Hanging:
 async def test_a_reload_that_hangs_is_given_up_and_no_other_joins_it(bench, monkeypatch):
     hanging = Hanging()
     monkeypatch.setattr("proxy.reload._read", hanging)
-    reloader = Reloader(
-        load(bench.path, {}), bench.path, bench.lifecycle, bench.adopted.append, within=SOON
-    )
+    reloader = Reloader(load(bench.path, {}), bench.lifecycle, bench.adopted.append, within=SOON)
     first = await reloader.reload("test")
     second = await reloader.reload("test")
     assert "nothing came back within 0.01s" in first.problems[0]
@@ -291,7 +287,7 @@ async def test_a_swapped_directory_link_is_seen(tmp_path):
     path = tmp_path / "proxy.yaml"
     path.symlink_to("..data/proxy.yaml")
     adopted = []
-    reloader = Reloader(load(path, {}), path, Lifecycle(), adopted.append, interval=SOON)
+    reloader = Reloader(load(path, {}), Lifecycle(), adopted.append, interval=SOON)
     bench = SimpleNamespace(reloader=reloader)
     async with watching(bench):
         (tmp_path / "..data_tmp").symlink_to("..2")

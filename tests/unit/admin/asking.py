@@ -67,7 +67,7 @@ class Admin:
         self.controls = FakeControls()
         registry = registry_of(self.gateway, self.controls, [], Tracing(lambda line: None))
         self.recorder = FlightRecorder(self.gateway.config)
-        self.sources = Sources(None, {}, self.gateway.config)
+        self.sources = Sources([None], {}, self.gateway.config)
         self.records = Records(self.recorder, History(self.gateway), BreakerHistory())
         self.server = AdminServer(
             self.gateway, self.controls, registry, self.records, self._reload, lambda: self.sources

@@ -66,7 +66,7 @@ def test_without_variables_and_with_empty_ones_the_defaults_hold(config):
     ],
 )
 def test_what_cannot_be_read_is_a_warning(loaded, environ, message):
-    (warning,) = loaded("", **environ).warnings
+    (warning,) = loaded("{}", **environ).warnings
     assert message in str(warning)
 
 

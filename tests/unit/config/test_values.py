@@ -204,9 +204,23 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(errors):
     ],
 )
 def test_addresses(text, address, config):
-    assert config(f"listeners: {{outbound: {{address: {text}}}}}").listeners.outbound.address == (
-        address
-    )
+    for written, count in ((text, 1), (f"[{text}, 10.0.0.1:1]", 2)):
+        listeners = config(f"listeners: {{outbound: {{address: {written}}}}}").listeners
+        assert listeners.outbound.addresses[0] == address
+        assert len(listeners.outbound.addresses) == count
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("[]", "must be HOST:PORT such as 127.0.0.1:7070, or a list of at least one"),
+        ("[127.0.0.1:1, 127.0.0.1:1]", "127.0.0.1:1 stands in this list already"),
+        ("[7070]", "'7070' is not an address; write HOST:PORT such as 127.0.0.1:7070"),
+    ],
+)
+def test_a_list_of_addresses_that_is_none(written, problem, errors):
+    (found,) = errors(f"listeners: {{outbound: {{address: {written}}}}}")
+    assert problem in found
 
 
 @pytest.mark.parametrize(
@@ -382,5 +396,12 @@ def test_ports_that_the_system_chooses_never_clash(errors):
 
 
 def test_the_two_families_do_not_clash(errors):
-    assert not errors("admin: {address: '[::]:7071'}")
     assert not errors("admin: {address: '[::1]:7070'}")
+    assert not errors(
+        "{admin: {address: '[::1]:7071'}, listeners: {inbound: {address: '0.0.0.0:7071'}}}"
+    )
+
+
+def test_the_ipv6_wildcard_takes_both_families(errors):
+    (problem,) = errors("admin: {address: '[::]:7071'}")
+    assert "admin.address: clashes with listeners.inbound.address, which is 0.0.0.0:7071" in problem

@@ -104,7 +104,7 @@ def test_an_order_that_comes_in_has_time_for_its_calls_and_is_not_repeated(
     calls = [_route(example.config, d).policies.timeouts.request for d in Dependency]
     timeouts = inbound.policies.timeouts
     assert min(timeouts.attempt, timeouts.request) > sum(calls)
-    assert inbound.policies.retry.attempts == 1
+    assert inbound.policies.retry.on.terms == ("connect-failure", "refused-stream")
     assert inbound.upstream == "app"
 
 
@@ -145,8 +145,9 @@ def test_a_short_run_has_the_same_policies_in_less_time() -> None:
 
 def test_the_demo_listens_on_loopback_alone() -> None:
     config = _demo(30).config
-    addresses = [config.listeners.outbound, config.listeners.inbound, config.admin]
-    assert [str(at.address) for at in addresses] == [
+    listeners = config.listeners
+    addresses = [*listeners.outbound.addresses, *listeners.inbound.addresses, config.admin.address]
+    assert [str(address) for address in addresses] == [
         "127.0.0.1:7070",
         "127.0.0.1:7071",
         "127.0.0.1:7072",

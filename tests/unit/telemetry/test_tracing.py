@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -107,7 +106,7 @@ def test_starting_with_one_that_cannot_be_had_is_bad_configuration(
 ) -> None:
     monkeypatch.setenv(PROTOCOL, "http/json")
     loaded = load_text("tracing: {exporter: otlp}", "f.yaml", {})
-    assert app.run(loaded, Path("f.yaml")) == 2
+    assert app.run(loaded) == 2
     assert capsys.readouterr().err.startswith("resilience-proxy: tracing.exporter: OTEL_EXPORTER_")
 
 
