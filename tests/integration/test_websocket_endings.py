@@ -30,8 +30,9 @@ ABNORMAL = 1006
 
 async def test_idle_ends_it_and_pings_keep_it(start_proxy: StartProxy) -> None:
     port = free_port()
-    timeouts = {"policies": {"default": {"timeouts": {"idle": "400ms"}}}}
-    proxy = await asyncio.to_thread(start_proxy, settings_for(port, **timeouts))
+    short = {"timeouts": {"idle": "400ms"}}
+    settings = settings_for(port, policies={"default": short, "inbound": short})
+    proxy = await asyncio.to_thread(start_proxy, settings)
     async with Server(port).running() as server:
         bed = Bed(server, proxy)
         results = await asyncio.gather(*(_idle(bed, way) for way in WAYS))
@@ -104,8 +105,8 @@ async def test_they_hold_their_places_in_the_bulkhead(
     start_proxy: StartProxy, listener: str
 ) -> None:
     port = free_port()
-    one = {"policies": {"default": {"bulkhead": {"max_concurrent": 1}}}}
-    settings = settings_for(port, **one)
+    one = {"bulkhead": {"max_concurrent": 1}}
+    settings = settings_for(port, policies={"default": one, "inbound": one})
     settings["routes"].append(route("other", "ws"))
     proxy = await asyncio.to_thread(start_proxy, settings)
     way = Way.INBOUND if listener == "inbound" else Way.ROUTE
