@@ -42,6 +42,7 @@ COMPILED = (
     "policies/circuit_breaker_config",
     "policies/deadline",
     "policies/fallback",
+    "policies/gate",
     "policies/retry",
     "policies/window",
     "routing/matchers",

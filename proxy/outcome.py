@@ -31,10 +31,14 @@ IGNORED: Final = Verdict.IGNORED
 class Condition(Enum):
     """A failure of an attempt that left no usable response."""
 
-    CONNECT_FAILURE = "connect-failure"  # nothing of this request was sent: any method may repeat
-    REFUSED_STREAM = "refused-stream"  # HTTP/2: provably not processed: any method may repeat
+    CONNECT_FAILURE = "connect-failure"  # nothing of this request was sent
+    REFUSED_STREAM = "refused-stream"  # HTTP/2: the upstream says that it did not process it
     RESET = "reset"  # lost after that, before the response's head was whole; malformed included
     TIMEOUT = "timeout"  # the attempt's deadline
+
+
+UNPROCESSED: Final = frozenset({Condition.CONNECT_FAILURE, Condition.REFUSED_STREAM})
+"""No service has seen the request: a request of any method may be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +49,16 @@ class Outcome:
     condition: Condition | None = None
 
 
-_BY_STATUS = tuple(Outcome(status) for status in range(600))
+_BY_STATUS = tuple(Outcome(status) for status in range(1000))
 
 
 def of_status(status: int) -> Outcome:
-    """The outcome of an attempt that got a response with this status (below 600)."""
+    """The outcome of an attempt that got a response with this status (below 1000)."""
     return _BY_STATUS[status]
 
 
-_STATUS_GROUPS = {"gateway-error": (502, 503, 504), "5xx": tuple(range(500, 600))}
+# A status of 600 to 999 has no class of its own: it counts as one of 5xx (RFC 9110 section 15).
+_STATUS_GROUPS = {"gateway-error": (502, 503, 504), "5xx": tuple(range(500, 1000))}
 
 
 class OutcomeSet:

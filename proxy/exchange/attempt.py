@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 from proxy.errors import (
     AttemptTimeout,
     BodyTimeout,
-    CircuitOpen,
     ConnectFailed,
     ConnectTimeout,
     InternalError,
@@ -21,7 +20,15 @@ from proxy.exchange.events import ALARM, END, HEAD, RESOLVED
 from proxy.exchange.heads import informational_head
 from proxy.http.response import ResponseHead
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
-from proxy.policies.circuit_breaker import CircuitBreaker, CircuitPermit, CircuitRefusal
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.gate import (
+    Permit,
+    Refusal,
+    pass_gates,
+    pause_gates,
+    resume_gates,
+    settle_gates,
+)
 from proxy.policies.retry import Retry, Stop
 from proxy.upstream.endpoint import Endpoint
 from proxy.wire.upstream import UpstreamConnection
@@ -36,13 +43,14 @@ class Attempt:
     `head` is the response's head once it is there, `piece` the part of the body that came with
     it, `ended` whether that was all. `span_id` is "" unless its span is going to be exported.
     `detail` is the failure's sentence, `decision` what the retry policy said afterwards; None: it
-    was not asked.
+    was not asked. `repeat`: attempts before it that a service may have seen. `refused`: a gate
+    did not let it pass, so nothing was attempted.
     """
 
     __slots__ = (
-        "_breaker",
         "_exchange",
-        "_permit",
+        "_gates",
+        "_permits",
         "_stood_before",
         "binding",
         "chosen",
@@ -56,6 +64,8 @@ class Attempt:
         "head",
         "number",
         "piece",
+        "refused",
+        "repeat",
         "span_id",
         "started",
         "status",
@@ -65,10 +75,12 @@ class Attempt:
     def __init__(self, exchange: "Exchange", binding: Binding, number: int, wait: float) -> None:
         self._exchange = exchange
         self.binding = binding
-        self._breaker: CircuitBreaker | None = None
-        self._permit: CircuitPermit | None = None
+        self._gates = binding.attempt_gates
+        self._permits: list[Permit] = []
+        self.refused = False
         self.number = number
         self.wait = wait
+        self.repeat = 0
         self.endpoint = ""
         self.status = 0
         self.failure = ""
@@ -93,7 +105,10 @@ class Attempt:
     @property
     def breaker(self) -> CircuitBreaker | None:
         """The circuit breaker that it asked."""
-        return self._breaker
+        for gate in self._gates:
+            if isinstance(gate, CircuitBreaker):
+                return gate
+        return None
 
     async def run(self) -> ResponseHead:
         """The response's head. Raises what came instead of it; the attempt is settled then."""
@@ -102,12 +117,12 @@ class Attempt:
             deadline = exchange.deadline
             if deadline.at <= self.started:
                 raise exchange.request_timeout()
+            # Before the look-up, which is part of the attempt: the breaker hears of it too.
+            refusal = self._ask()
+            if refusal is not None:
+                self.refused = True
+                raise refusal.error()
             if not self.binding.upstream.endpoints:
-                # A look-up is part of the attempt: the breaker hears of it too. (With one for
-                # each endpoint there is none yet.)
-                refusal = self._admit(self.binding.breaker)
-                if refusal is not None:
-                    raise circuit_open(refusal, self._breaker)
                 await self._resolve()
             endpoint = self._choose()
             taken = endpoint.pool.take()
@@ -130,8 +145,7 @@ class Attempt:
             self._end(InternalError())
             raise
         self.status = head.status
-        breaker = self._breaker
-        failed = breaker is not None and head.status in breaker.config.failures.statuses
+        failed = head.status in self.binding.failures.statuses
         self._settle(FAILURE if failed else SUCCESS)
         return head
 
@@ -146,16 +160,14 @@ class Attempt:
     # --- before the request is sent -----------------------------------------------------------
 
     def _choose(self) -> Endpoint:
-        """An endpoint whose breaker lets the attempt pass, preferably one not yet tried."""
+        """An endpoint whose gates let the attempt pass, preferably one not yet tried."""
         binding = self.binding
         tried = self._tried() if len(self._exchange.attempts) > 1 else ()
         endpoint = binding.upstream.pick(tried, None)
         if endpoint is None:
             raise ConnectFailed(f"Upstream {binding.upstream.name!r} has no endpoint.")
-        breakers = binding.endpoint_breakers
-        refusal = self._admit(binding.breaker if breakers is None else breakers(endpoint))
-        if refusal is not None:
-            endpoint = self._choose_another(endpoint, refusal)
+        if binding.per_endpoint:
+            endpoint = self._ask_endpoint(endpoint)
         self.chosen = endpoint
         self.endpoint = endpoint.label
         return endpoint
@@ -164,21 +176,29 @@ class Attempt:
         """The endpoints of the attempts before."""
         return [one.chosen for one in self._exchange.attempts if one.chosen is not None]
 
-    def _choose_another(self, endpoint: Endpoint, refusal: CircuitRefusal | None) -> Endpoint:
-        """With a breaker for each endpoint another one may be closed."""
-        upstream = self.binding.upstream
+    def _ask_endpoint(self, endpoint: Endpoint) -> Endpoint:
+        """Where each endpoint has gates of its own, another one may let the attempt pass."""
+        binding = self.binding
         refused: set[Endpoint] = set()
-        while refusal is not None:
+        while True:
+            self._gates = [*binding.attempt_gates, *binding.endpoint_gates(endpoint)]
+            refusal = self._ask()
+            if refusal is None:
+                return endpoint
             refused.add(endpoint)
-            other = (
-                upstream.pick(self._tried(), lambda other: other not in refused)
-                if self.binding.per_endpoint
-                else None
-            )
+            other = binding.upstream.pick(self._tried(), lambda other: other not in refused)
             if other is None:
-                raise circuit_open(refusal, self._breaker)
-            endpoint, refusal = other, self._admit(self.binding.breaker_of(other))
-        return endpoint
+                self.refused = True
+                raise refusal.error()
+            self._give_back_endpoint_permits()
+            endpoint = other
+
+    def _give_back_endpoint_permits(self) -> None:
+        """Those of an endpoint of which a later gate refused."""
+        kept = len(self.binding.attempt_gates)
+        while len(self._permits) > kept:
+            permit = self._permits.pop()
+            self._gates[len(self._permits)].settle(permit, IGNORED, 0.0, self.started)
 
     async def _resolve(self) -> None:
         exchange = self._exchange
@@ -196,18 +216,13 @@ class Attempt:
         finally:
             ticket.cancel()
 
-    def _admit(self, breaker: CircuitBreaker | None) -> CircuitRefusal | None:
-        """Ask the breaker, if it was not asked already; None: the attempt may go ahead."""
-        if breaker is None or self._permit is not None:
+    def _ask(self) -> Refusal | None:
+        """Ask the gates that were not asked yet; None: all let it pass."""
+        answer = pass_gates(self._gates, self._permits, self.started, self._exchange)
+        if answer is None:
             return None
-        if self._exchange.holds_breaker and not self.binding.per_endpoint:
-            return None
-        self._breaker = breaker
-        answer = breaker.admit(self.started)
-        if isinstance(answer, CircuitRefusal):
-            return answer
-        self._permit = answer
-        return None
+        assert isinstance(answer, Refusal), "only the gates of a request may let it wait"
+        return answer
 
     async def _connect(self, endpoint: Endpoint) -> UpstreamConnection:
         exchange = self._exchange
@@ -252,13 +267,27 @@ class Attempt:
 
     def pause_clocks(self) -> None:
         """The client's body flows: `idle` watches now, the deadlines stand still."""
-        self._exchange.deadline.pause(monotonic())
+        exchange = self._exchange
+        if exchange.deadline.paused:
+            return
+        now = monotonic()
+        exchange.deadline.pause(now)
+        pause_gates(self._gates, self._permits, now)
+        outer = exchange.outer_permits
+        if outer is not None:
+            pause_gates(self.binding.outer_gates, outer, now)
 
     def resume_clocks(self) -> None:
         """The body has ended, or the attempt has."""
-        deadline = self._exchange.deadline
-        if deadline.paused:
-            deadline.resume(monotonic())
+        exchange = self._exchange
+        if not exchange.deadline.paused:
+            return
+        now = monotonic()
+        exchange.deadline.resume(now)
+        resume_gates(self._gates, self._permits, now)
+        outer = exchange.outer_permits
+        if outer is not None:
+            resume_gates(self.binding.outer_gates, outer, now)
 
     def _check_clocks(self) -> None:
         exchange = self._exchange
@@ -336,22 +365,19 @@ class Attempt:
         if condition is None:
             self._settle(IGNORED)
         else:
-            breaker, outcome = self._breaker, Outcome(condition=condition)
-            failed = breaker is not None and outcome in breaker.config.failures
+            failed = Outcome(condition=condition) in self.binding.failures
             self._settle(FAILURE if failed else SUCCESS)
 
     def _settle(self, verdict: Verdict) -> None:
-        """Give the breaker's permit back, and count."""
+        """Give the permits back, and count."""
         now = monotonic()
+        exchange = self._exchange
         self.duration = now - self.started
-        permit, breaker = self._permit, self._breaker
-        if permit is not None and breaker is not None:
-            self._permit = None
-            stood_still = self._exchange.deadline.stood_still - self._stood_before
-            breaker.settle(permit, verdict, self.duration - stood_still, now)
-        if self.endpoint or self.failure != CircuitOpen.reason:
-            name = self.failure or _CLASSES[self.status // 100]
-            self.binding.stats.count_attempt(self.binding.label, name)
+        exchange.verdict = verdict
+        stood_still = exchange.deadline.stood_still - self._stood_before
+        settle_gates(self._gates, self._permits, verdict, self.duration - stood_still, now)
+        if not self.refused:
+            self.binding.count_attempt(self.status, self.failure)
 
     def release(self, *, reusable: bool) -> None:
         """Give the connection back; once it is back, nothing more is heard of it."""
@@ -366,16 +392,3 @@ class Attempt:
             self.connection = None
             connection.detach()
             endpoint.pool.give_back(connection, reusable)
-
-
-_CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
-
-
-def circuit_open(refusal: CircuitRefusal, breaker: CircuitBreaker | None) -> CircuitOpen:
-    """The answer to a refusal: when to ask again, and which breaker it is."""
-    name = breaker.name if breaker is not None else "?"
-    return CircuitOpen(
-        f"The circuit breaker {name!r} is open after too many failures; "
-        f"its next probe is in {refusal.retry_after} s.",
-        retry_after=refusal.retry_after,
-    )

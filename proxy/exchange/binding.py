@@ -20,12 +20,14 @@ from proxy.http.authority import DEFAULT_PORTS, Authority
 from proxy.policies.budget import RetryBudget
 from proxy.policies.bulkhead import Bulkhead, BulkheadScope
 from proxy.policies.circuit_breaker import (
+    BreakerCounts,
     BreakerMode,
     BreakerScope,
     BreakerState,
     CircuitBreaker,
     CircuitBreakerConfig,
 )
+from proxy.policies.gate import Gate
 from proxy.policies.retry import RetryPolicy
 from proxy.routing.table import Route, RouteTable
 from proxy.upstream.endpoint import Endpoint
@@ -38,6 +40,8 @@ MAX_DYNAMIC = 1000
 """Bindings of caller-named authorities that are kept; idle ones go first."""
 
 OTHER = "other"
+
+_CLASSES = ("", "1xx", "2xx", "3xx", "4xx", *["5xx"] * 5)
 
 Transition: TypeAlias = Callable[[CircuitBreaker, BreakerState, BreakerState, float], None]
 
@@ -77,15 +81,19 @@ class Binding:
     """What an exchange needs once it knows its route and its upstream."""
 
     __slots__ = (
+        "attempt_gates",
         "breaker",
         "budget",
         "budget_name",
         "bulkhead",
         "endpoint_breakers",
+        "failures",
         "fallback",
         "label",
         "labelled",
+        "outer_gates",
         "policies",
+        "request_gates",
         "request_rules",
         "response_rules",
         "retry",
@@ -120,6 +128,20 @@ class Binding:
         self.budget_name: str
         self.retry: RetryPolicy
         self.endpoint_breakers: Callable[[Endpoint], CircuitBreaker] | None = None
+        self.failures = policies.circuit_breaker.failures
+        self.request_gates: list[Gate] = []
+        self.outer_gates: list[Gate] = []
+        self.attempt_gates: list[Gate] = []
+
+    def count_attempt(self, status: int, failure: str) -> None:
+        """One attempt has ended, with a response or by a failure."""
+        self.stats.count_attempt(self.label, failure or _CLASSES[status // 100])
+
+    def endpoint_gates(self, endpoint: Endpoint) -> list[Gate]:
+        """Those that an attempt at this endpoint asks, after `attempt_gates`."""
+        if self.endpoint_breakers is None:
+            return []
+        return [self.endpoint_breakers(endpoint), self.budget]
 
     def breaker_of(self, endpoint: Endpoint) -> CircuitBreaker | None:
         """The breaker that an attempt at this endpoint asks, None with `mode: off`."""
@@ -133,9 +155,12 @@ class Binding:
         return self.endpoint_breakers is not None
 
     def allows_retry(self, now: float) -> bool:
-        """Whether some breaker that another attempt could ask is closed."""
+        """Whether some gate that another attempt could ask lets it pass."""
+        for gate in self.attempt_gates:
+            if not gate.allows_retry(now):
+                return False
         if self.endpoint_breakers is None:
-            return self.breaker is None or self.breaker.allows_retry(now)
+            return True
         breakers = map(self.endpoint_breakers, self.upstream.endpoints)
         return any(breaker.allows_retry(now) for breaker in breakers)
 
@@ -238,7 +263,14 @@ class Bindings:
         self._bind_breaker(binding, name)
         binding.bulkhead = self._bulkhead(name, binding)
         binding.budget_name, binding.budget = self._budget(name, binding)
-        binding.retry = RetryPolicy(policies.retry, self._random)
+        binding.retry = RetryPolicy(policies.retry, self._random, binding.budget)
+        binding.request_gates.append(binding.bulkhead)
+        if binding.breaker is not None:
+            counts = policies.circuit_breaker.counts
+            outer = counts is BreakerCounts.REQUESTS
+            (binding.outer_gates if outer else binding.attempt_gates).append(binding.breaker)
+        if not binding.per_endpoint:
+            binding.attempt_gates.append(binding.budget)
         fallback = policies.fallback
         if fallback is not None and fallback.upstream is not None:
             binding.fallback = self._bind_fallback(binding, fallback.upstream)
@@ -252,6 +284,8 @@ class Bindings:
         self._bind_breaker(fallback, f"{binding.route.name}:{upstream}")
         fallback.bulkhead = binding.bulkhead
         fallback.budget, fallback.retry = binding.budget, binding.retry
+        if fallback.breaker is not None:
+            fallback.attempt_gates.append(fallback.breaker)
         return fallback
 
     def _shared_name(self, binding: Binding, own: object, of_policy: object, name: str) -> str:
@@ -320,7 +354,7 @@ class Bindings:
         bulkhead = self.bulkheads.get(name)
         if bulkhead is None:
             bulkhead = self._inherited.bulkheads.pop(name, None) or Bulkhead(name, config)
-            bulkhead.resize(config)
+            bulkhead.adopt(config)
             self.bulkheads[name] = bulkhead
         return bulkhead
 
@@ -331,8 +365,8 @@ class Bindings:
         budget = self.budgets.get(name)
         if budget is None:
             budget = self._inherited.budgets.pop(name, None)
-            if budget is None or budget.config != config:
-                budget = RetryBudget(config)
+            if budget is None or not budget.adopt(config):
+                budget = RetryBudget(name, config)
             self.budgets[name] = budget
         return name, budget
 

@@ -8,6 +8,7 @@ line is crossed. Whatever happens, `_settle` gives back what is held, exactly on
 """
 
 import logging
+from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from proxy.errors import (
     RequestTimeout,
     UpstreamTruncated,
 )
-from proxy.exchange.admission import wait_for_place
+from proxy.exchange.admission import wait_for_permit
 from proxy.exchange.answers import error_answer
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.attempts import make_attempts
@@ -35,9 +36,9 @@ from proxy.exchange.script import SUSPENDED, Script
 from proxy.exchange.tunnel import Tunnel
 from proxy.http.request import RequestHead
 from proxy.http.w3c import SAMPLED
-from proxy.outcome import Condition
-from proxy.policies.bulkhead import BulkheadPermit
+from proxy.outcome import IGNORED, Condition, Verdict
 from proxy.policies.deadline import Deadline
+from proxy.policies.gate import Permit, pass_gates, settle_gates
 from proxy.wire.alarm import NEVER
 from proxy.wire.downstream import Downstream
 
@@ -52,12 +53,14 @@ class Exchange(Script):
 
     `reason` is "" where the upstream answered, `detail` the sentence that goes with it.
     `retry_refused` is the `StopReason` of a failure or bad status that was not retried, else "".
+    `verdict`: what became of it, for the gates that are asked once for the whole request.
+    `outer_permits`: those of the gates around all attempts, None without such a gate.
     `duration`, and `queued` for the wait in the bulkhead's queue, are in seconds, `started` is
     monotonic.
     """
 
     __slots__ = (
-        "_bulkhead_permit",
+        "_permits",
         "activity",
         "attempts",
         "binding",
@@ -73,9 +76,9 @@ class Exchange(Script):
         "fallback",
         "gate",
         "head",
-        "holds_breaker",
         "id",
         "keep_alive",
+        "outer_permits",
         "prefix",
         "queued",
         "reason",
@@ -86,6 +89,7 @@ class Exchange(Script):
         "status",
         "status_field",
         "trace",
+        "verdict",
     )
 
     def __init__(
@@ -94,7 +98,8 @@ class Exchange(Script):
         super().__init__()
         self.started = self.activity = monotonic()
         self.gate = gate
-        self._bulkhead_permit: BulkheadPermit | None = None
+        self._permits: list[Permit] = []
+        self.outer_permits: list[Permit] | None = None
         self.downstream = downstream
         self.head = head
         self.keep_alive = head.keep_alive
@@ -117,7 +122,7 @@ class Exchange(Script):
         self.relay: Relay | Tunnel | None = None
         self.attempts: list[Attempt] = []
         self.committed = False
-        self.holds_breaker = False
+        self.verdict: Verdict = IGNORED
         self.shortened = False
         self.fallback = False
         self.status = 0
@@ -166,6 +171,13 @@ class Exchange(Script):
         return self.binding.label if self.binding is not None else ""
 
     @property
+    def tries(self) -> int:
+        return len(self.attempts)
+
+    def values(self, name: bytes) -> Sequence[bytes]:
+        return self.head.values(name)
+
+    @property
     def trace_id(self) -> str:
         return self.trace.trace_id
 
@@ -183,10 +195,11 @@ class Exchange(Script):
             fallback = binding.policies.fallback
             answered_by: Attempt | None
             try:
-                place = binding.bulkhead.admit(self.started)
-                if not isinstance(place, BulkheadPermit):
-                    place = await wait_for_place(self, binding, place)
-                self._bulkhead_permit = place
+                gates, permits = binding.request_gates, self._permits
+                answer = pass_gates(gates, permits, self.started, self)
+                while answer is not None:
+                    permits.append(await wait_for_permit(self, gates[len(permits)], answer))
+                    answer = pass_gates(gates, permits, monotonic(), self)
                 answered_by = attempt = await make_attempts(self, binding)
             except ProxyError as error:
                 if fallback is None or not answers_failure(self, fallback, error):
@@ -209,7 +222,6 @@ class Exchange(Script):
 
     def _enter(self, binding: Binding) -> None:
         """The route is known: its clocks start, with the request's head."""
-        binding.budget.record_request(self.started)
         timeouts = binding.policies.timeouts
         self.deadline = Deadline(self.started, timeouts.request)
         given = caller_timeout(self.head.held)
@@ -263,11 +275,11 @@ class Exchange(Script):
         """Everything back, in reverse order, and then the record."""
         if self.body is not None:
             self.bytes_in = self.downstream.request_bytes
-        permit, binding = self._bulkhead_permit, self.binding
-        if permit is not None and binding is not None:
-            binding.bulkhead.release(permit)
         now = monotonic()
         self.duration = now - self.started
+        if self.binding is not None:
+            gates = self.binding.request_gates
+            settle_gates(gates, self._permits, self.verdict, self.duration, now)
         self.gate.settled(self, now)
         # Attempts and relay point back here: without this only the cycle collector could free it.
         self.attempts.clear()
@@ -339,8 +351,8 @@ class Exchange(Script):
             own = propagator.inject_recorded(trace, attempt.span_id)
         else:
             own = propagator.inject_new(trace)
-        if attempt.number > 1:
-            own += b"X-Retry-Attempt: %d\r\n" % (attempt.number - 1)
+        if attempt.repeat:
+            own += b"X-Retry-Attempt: %d\r\n" % attempt.repeat
         elif RETRY_FIELD in held:
             own += b"X-Retry-Attempt: " + held[RETRY_FIELD][0] + b"\r\n"
         if attempt.binding.policies.timeouts.propagate:

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Coroutine, Generator, Iterator
 from typing import Any, Final
 
+from proxy.policies.gate import Ask
+
 
 class _Suspension:
     """Awaiting it suspends until somebody calls `wake`."""
@@ -25,8 +27,11 @@ SUSPENDED: Final = _Suspension()
 _ENDED: Final = object()
 
 
-class Script:
-    """One coroutine on its way. Events that come while it runs are delivered at its next wait."""
+class Script(Ask):
+    """One coroutine on its way; gates ask it about the request that it carries.
+
+    Events that come while it runs are delivered at its next wait.
+    """
 
     __slots__ = ("_news", "_pending", "_running", "_steps")
 

@@ -9,6 +9,10 @@ do, so the buckets never allow what an exact sliding window would refuse.
 """
 
 from dataclasses import dataclass
+from typing import Final
+
+from proxy.outcome import Verdict
+from proxy.policies.gate import Answer, Ask, Gate, Permit, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +25,10 @@ class BudgetConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetSnapshot:
+class BudgetSnapshot(Snapshot):
     """The window as it counts now. `allowed` and `remaining` are whole retries."""
 
+    name: str
     requests: int
     retries: int
     allowed: int
@@ -35,10 +40,21 @@ _SLOTS = _BUCKETS + 1
 _ROUNDING = 1e-9  # 0.29 * 100 is a little less than 29
 
 
-class RetryBudget:
+class _Passed(Permit):
+    """A request that was counted; there is nothing to give back."""
+
+    __slots__ = ()
+
+
+_PASSED: Final = _Passed()
+
+
+class RetryBudget(Gate):
     """One budget of one upstream and policy.
 
-    `record_request` is called once for every exchange, `try_spend` when a retry enters its wait.
+    As a gate it lets everything pass and counts the request at its first attempt, so that a
+    request which another gate refuses is never counted. `try_spend` is called when a retry enters
+    its wait.
     """
 
     __slots__ = (
@@ -54,7 +70,8 @@ class RetryBudget:
         "config",
     )
 
-    def __init__(self, config: BudgetConfig) -> None:
+    def __init__(self, name: str, config: BudgetConfig) -> None:
+        super().__init__(name)
         self.config = config
         self._ratio = config.ratio
         self._reserve = config.min_per_second * config.window + _ROUNDING
@@ -66,8 +83,24 @@ class RetryBudget:
         self._current = 0
         self._next_at = self._width
 
+    def admit(self, now: float, ask: Ask) -> Answer:
+        if ask.tries <= 1:
+            self.record_request(now)
+        return _PASSED
+
+    def settle(self, permit: Permit, verdict: Verdict, seconds: float, now: float) -> None:
+        pass
+
+    def adopt(self, config: object) -> bool:
+        return config == self.config
+
+    def idle(self, now: float) -> bool:
+        """Without it the next request would find the same budget: that of an empty window."""
+        self._expire(now)
+        return self._requests == 0 and self._retries == 0
+
     def record_request(self, now: float) -> None:
-        """Count one exchange, whatever becomes of it."""
+        """Count one request."""
         if now >= self._next_at:  # a comparison: this is on the way of every request
             self._expire(now)
         self._request_slots[self._current % _SLOTS] += 1
@@ -86,7 +119,7 @@ class RetryBudget:
         self._expire(now)
         allowed = int(self._reserve + self._ratio * self._requests)
         remaining = max(0, allowed - self._retries)
-        return BudgetSnapshot(self._requests, self._retries, allowed, remaining)
+        return BudgetSnapshot(self.name, self._requests, self._retries, allowed, remaining)
 
     def _expire(self, now: float) -> None:
         bucket = int(now / self._width)

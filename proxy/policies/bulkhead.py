@@ -1,19 +1,21 @@
 """Bulkhead: how many exchanges may be under way at once.
 
-    admit ─▶ permit ──────────────────────────────▶ release
-       ├───▶ wait ──▶ granted: wait.permit ───────▶ release
+    admit ─▶ permit ──────────────────────────────▶ settle
+       ├───▶ wait ──▶ granted: wait.permit ───────▶ settle
        │        └───▶ abandon (queue timeout, client gone)
        └───▶ refusal
 
-First come, first served: while somebody waits, no permit is free, for a released one goes to the
-head of the queue in the same call. Nothing here measures time: whoever waits sets a timer for
-`wait.deadline` and abandons the wait then.
+First come, first served: while an exchange waits, no permit is free, because a permit that comes
+back goes to the head of the queue in the same call.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+
+from proxy.errors import BulkheadFull, ProxyError, QueueTimeout
+from proxy.outcome import IGNORED, Verdict
+from proxy.policies.gate import Answer, Ask, Gate, Permit, Refusal, Snapshot, Wait
 
 
 class BulkheadScope(Enum):
@@ -31,8 +33,8 @@ class BulkheadConfig:
     scope: BulkheadScope = BulkheadScope.ROUTE
 
 
-class BulkheadPermit:
-    """One place. It is given back once; giving it back again changes nothing."""
+class BulkheadPermit(Permit):
+    """One place. Giving it back a second time changes nothing."""
 
     __slots__ = ("held",)
 
@@ -40,39 +42,61 @@ class BulkheadPermit:
         self.held = True
 
 
-class BulkheadWait:
-    """A place in the queue.
+class BulkheadWait(Wait):
+    """A place in the queue of the bulkhead `name`, for `seconds` at most."""
 
-    `permit` is None until it is granted; then `on_granted` is called, within the call that freed
-    the permit, so it must be quick and must not raise.
-    """
+    __slots__ = ("_name", "_seconds")
 
-    __slots__ = ("deadline", "on_granted", "permit")
+    def __init__(self, name: str, seconds: float, now: float) -> None:
+        super().__init__(now + seconds)
+        self._name = name
+        self._seconds = seconds
 
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.on_granted: Callable[[], object] | None = None
-        self.permit: BulkheadPermit | None = None
+    def timeout(self) -> ProxyError:
+        return QueueTimeout(
+            f"No place in bulkhead {self._name!r} came free within {self._seconds:g} s "
+            "(bulkhead.queue_timeout)."
+        )
+
+
+class BulkheadRefusal(Refusal):
+    """Neither a permit nor a place in the queue was free."""
+
+    __slots__ = ("limit", "max_queue", "name")
+
+    def __init__(self, name: str, limit: int, max_queue: int) -> None:
+        self.name = name
+        self.limit = limit
+        self.max_queue = max_queue
+
+    def error(self) -> ProxyError:
+        return BulkheadFull(
+            f"All {self.limit} places of bulkhead {self.name!r} are taken, and its "
+            f"queue of {self.max_queue} is full."
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class BulkheadRefusal:
-    """Neither a permit nor a place in the queue was free; the numbers are for the message."""
+class BulkheadSnapshot(Snapshot):
+    """`limit` places, `in_use` of them taken; `queued` of `max_queue` exchanges wait."""
 
+    name: str
+    in_use: int
     limit: int
+    queued: int
     max_queue: int
 
 
-class Bulkhead:
-    """One bulkhead. 0 <= in_use, and in_use <= limit but for what a smaller limit still drains."""
+class Bulkhead(Gate):
+    """One bulkhead. 0 <= in_use; in_use <= limit, except while a smaller limit still drains."""
 
-    __slots__ = ("_config", "_queue", "in_use", "name")
+    __slots__ = ("_config", "_queue", "in_use")
 
     def __init__(self, name: str, config: BulkheadConfig) -> None:
-        self.name = name
+        super().__init__(name)
         self.in_use = 0
         self._config = config
-        self._queue: OrderedDict[BulkheadWait, None] = OrderedDict()  # leaves anywhere in O(1)
+        self._queue: OrderedDict[Wait, None] = OrderedDict()  # leaves anywhere in O(1)
 
     @property
     def limit(self) -> int:
@@ -86,20 +110,21 @@ class Bulkhead:
     def max_queue(self) -> int:
         return self._config.max_queue
 
-    def admit(self, now: float) -> BulkheadPermit | BulkheadWait | BulkheadRefusal:
-        """A permit is given back by `release`; a wait ends in a grant or by `abandon`."""
+    def admit(self, now: float, ask: Ask) -> Answer:
+        """A permit is given back by `settle`; a wait ends in a grant or by `abandon`."""
         config = self._config
         if self.in_use < config.max_concurrent:
             self.in_use += 1
             return BulkheadPermit()
         if len(self._queue) < config.max_queue and config.queue_timeout > 0:
-            wait = BulkheadWait(now + config.queue_timeout)
+            wait = BulkheadWait(self.name, config.queue_timeout, now)
             self._queue[wait] = None
             return wait
-        return BulkheadRefusal(config.max_concurrent, config.max_queue)
+        return BulkheadRefusal(self.name, config.max_concurrent, config.max_queue)
 
-    def release(self, permit: BulkheadPermit) -> None:
-        """Give a permit back; the first in the queue gets it."""
+    def settle(self, permit: Permit, verdict: Verdict, seconds: float, now: float) -> None:
+        """Give a permit back; the first in the queue gets it. The verdict says nothing here."""
+        assert isinstance(permit, BulkheadPermit)
         if not permit.held:
             return
         permit.held = False
@@ -107,25 +132,35 @@ class Bulkhead:
         if self._queue:
             self._grant()
 
-    def abandon(self, wait: BulkheadWait) -> None:
+    def abandon(self, wait: Wait) -> None:
         """Leave the queue. What was granted in the meantime goes to the next.
 
         Only for a caller that does not go on: it must not use `wait.permit` afterwards. A second
         call changes nothing.
         """
-        if wait.permit is not None:
-            self.release(wait.permit)
+        permit = wait.permit
+        if permit is not None:
+            self.settle(permit, IGNORED, 0.0, 0.0)
         else:
             self._queue.pop(wait, None)
 
-    def resize(self, config: BulkheadConfig) -> None:
-        """Go on under another configuration.
+    def adopt(self, config: object) -> bool:
+        """Go on under another configuration; a bulkhead always does.
 
-        A smaller limit drains: who holds a permit keeps it. A larger one grants to the queue at
-        once. Who waits keeps its place and deadline, even beyond a smaller `max_queue`.
+        A smaller limit drains: an exchange that holds a permit keeps it. A larger one grants to
+        the queue at once. An exchange that waits keeps its place and deadline, even beyond a
+        smaller `max_queue`.
         """
+        assert isinstance(config, BulkheadConfig)
         self._config = config
         self._grant()
+        return True
+
+    def idle(self, now: float) -> bool:
+        return self.in_use == 0 and not self._queue
+
+    def snapshot(self, now: float) -> BulkheadSnapshot:
+        return BulkheadSnapshot(self.name, self.in_use, self.limit, self.queued, self.max_queue)
 
     def _grant(self) -> None:
         while self._queue and self.in_use < self._config.max_concurrent:

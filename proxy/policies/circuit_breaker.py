@@ -31,8 +31,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from math import ceil
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+from proxy.errors import CircuitOpen, ProxyError
 from proxy.outcome import FAILURE, IGNORED, Verdict
 from proxy.policies.circuit_breaker_config import (
     BreakerCounts,
@@ -45,6 +46,7 @@ from proxy.policies.circuit_breaker_config import (
     WindowConfig,
     WindowType,
 )
+from proxy.policies.gate import Answer, Ask, Gate, Permit, Refusal, Snapshot
 from proxy.policies.window import CountWindow, TimeWindow, Window
 
 __all__ = [
@@ -77,30 +79,60 @@ class BreakerState(Enum):
 
 
 # A global is read ten times as fast as a member through its enum (CPython 3.11).
-_DISABLED = BreakerState.DISABLED
+_DISABLED: Final = BreakerState.DISABLED
+_HALF_OPEN: Final = BreakerState.HALF_OPEN
 
 
-class CircuitPermit:
+class CircuitPermit(Permit):
     """Leave to make a call; comes back through `settle`. `generation` counts the states.
 
     All calls of a CLOSED or DISABLED state share one permit, each probe of HALF_OPEN has its own.
+    A probe was admitted at `since` (monotonic seconds, pauses that have ended left out);
+    `paused_at` is when its present pause began, -1 while its time runs.
     """
 
-    __slots__ = ("generation",)
+    __slots__ = ("generation", "paused_at", "since")
 
-    def __init__(self, generation: int) -> None:
+    def __init__(self, generation: int, since: float = 0.0) -> None:
         self.generation = generation
+        self.since = since
+        self.paused_at = -1.0
+
+
+class CircuitRefusal(Refusal):
+    """What the breaker `name` says in `state`.
+
+    `retry_after`: whole seconds until the next probe, at least 1; None where an operator's order
+    holds the breaker open, and no time is known.
+    """
+
+    __slots__ = ("name", "retry_after", "state")
+
+    def __init__(self, name: str, state: BreakerState, retry_after: int | None) -> None:
+        self.name = name
+        self.state = state
+        self.retry_after = retry_after
+
+    def error(self) -> ProxyError:
+        if self.retry_after is None:
+            says = (
+                "is held open by an operator's order (force-open, admin API), until an operator "
+                "resets it."
+            )
+        elif self.state is _HALF_OPEN:
+            says = "is half-open: it waits for the answers to the probes that it let through."
+        else:
+            says = (
+                "is open after too many failed or slow calls; "
+                f"its next probe is in {self.retry_after} s."
+            )
+        return CircuitOpen(
+            f"The circuit breaker {self.name!r} {says}", retry_after=self.retry_after
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class CircuitRefusal:
-    """`retry_after`: whole seconds until the next probe, at least 1."""
-
-    retry_after: int
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerSnapshot:
+class BreakerSnapshot(Snapshot):
     """The breaker as it is now.
 
     Rates in percent, -1.0 below the minimum of calls. `next_probe_in` seconds, None while no probe
@@ -129,7 +161,7 @@ TransitionListener: TypeAlias = Callable[
 """Called with the breaker, the state it left, the one it is in, and when (monotonic)."""
 
 
-class CircuitBreaker:
+class CircuitBreaker(Gate):
     """One breaker. `transitions` counts, for each state, how often it was entered."""
 
     __slots__ = (
@@ -144,13 +176,12 @@ class CircuitBreaker:
         "_state",
         "_window",
         "config",
-        "name",
         "on_transition",
         "transitions",
     )
 
     def __init__(self, name: str, config: CircuitBreakerConfig) -> None:
-        self.name = name
+        super().__init__(name)
         self.config = config
         self.on_transition: TransitionListener | None = None
         self.transitions = dict.fromkeys(BreakerState, 0)
@@ -160,36 +191,73 @@ class CircuitBreaker:
         self._not_permitted = 0
         self._openings = 0  # consecutive ones
         self._open_until = 0.0
-        self._probes: dict[CircuitPermit, float] = {}  # out there, and since when; oldest first
+        self._probes: set[CircuitPermit] = set()  # those that are out there
         self._permit: CircuitPermit | None = CircuitPermit(0)  # the shared one, if there is one
         self._window, self._minimum = self._empty_window()
 
     # --- the way of a call ------------------------------------------------------------------
 
-    def admit(self, now: float) -> CircuitPermit | CircuitRefusal:
+    def admit(self, now: float, ask: Ask) -> Answer:
         """Ask to make a call. A permit comes back through `settle`, whatever became of the call."""
         permit = self._permit
         if permit is not None:
             return permit
         return self._admit_probe(now)
 
-    def settle(self, permit: CircuitPermit, verdict: Verdict, duration: float, now: float) -> None:
-        """Give a permit back, exactly once. `duration`: seconds to the response's head."""
+    def settle(self, permit: Permit, verdict: Verdict, seconds: float, now: float) -> None:
+        """Take a permit back, exactly once. `seconds`: to the response's head."""
         if permit is not self._permit:
             if self._probes:
-                self._settle_probe(permit, verdict, duration, now)
+                self._settle_probe(permit, verdict, seconds, now)
             return
         if verdict is IGNORED or self._state is _DISABLED:
             return
         window = self._window
-        window.record(verdict is FAILURE, duration > self._slow_after, duration, now)
+        window.record(verdict is FAILURE, seconds > self._slow_after, seconds, now)
         if (window.failures or window.slow_calls) and window.calls >= self._minimum:
             self._check_closed(now)
+
+    def pause(self, permit: Permit, now: float) -> None:
+        """The time of a probe (`half_open.max_wait`) stands still while the client's body flows."""
+        if permit is self._permit:
+            return
+        assert isinstance(permit, CircuitPermit)
+        self._give_up_probes(now)
+        if permit in self._probes and permit.paused_at < 0:
+            permit.paused_at = now
+
+    def resume(self, permit: Permit, now: float) -> None:
+        if permit is self._permit:
+            return
+        assert isinstance(permit, CircuitPermit)
+        if permit.paused_at >= 0:
+            permit.since += now - permit.paused_at
+            permit.paused_at = -1.0
 
     def allows_retry(self, now: float) -> bool:
         """Whether another attempt makes sense; a breaker that merely tries again says no."""
         self._give_up_probes(now)
         return self._permit is not None
+
+    def adopt(self, config: object) -> bool:
+        """A breaker goes on under the settings that it has, or not at all."""
+        return config == self.config
+
+    def succeed(self, former: Gate) -> None:
+        assert isinstance(former, CircuitBreaker)
+        self.transitions = former.transitions
+
+    def idle(self, now: float) -> bool:
+        """Whether nothing is lost with it: no order of an operator, no probe that is out there.
+
+        An open one whose time is up has nothing left to say but that the next call is a probe.
+        """
+        self._give_up_probes(now)
+        if self._state is BreakerState.OPEN:
+            return now >= self._open_until
+        if self._state is _HALF_OPEN:
+            return not self._probes
+        return self._state is _first_state(self.config.mode)
 
     # --- what others see --------------------------------------------------------------------
 
@@ -280,43 +348,47 @@ class CircuitBreaker:
 
     # --- open and half-open -----------------------------------------------------------------
 
-    def _admit_probe(self, now: float) -> CircuitPermit | CircuitRefusal:
+    def _admit_probe(self, now: float) -> Answer:
         self._give_up_probes(now)
         if self._permit is not None:
-            return (
-                self._permit
-            )  # where a rate decides, one lost probe need not keep it from closing
+            # Where a rate decides, a lost probe may close it.
+            return self._permit
         if self._state is BreakerState.OPEN and now >= self._open_until:
-            self._enter(BreakerState.HALF_OPEN, now)
-        if self._state is BreakerState.HALF_OPEN and self._has_room():
-            probe = CircuitPermit(self._generation)
-            self._probes[probe] = now
+            self._enter(_HALF_OPEN, now)
+        if self._state is _HALF_OPEN and self._has_room():
+            probe = CircuitPermit(self._generation, now)
+            self._probes.add(probe)
             return probe
         self._not_permitted += 1
-        return CircuitRefusal(self._retry_after(now))
+        return CircuitRefusal(self.name, self._state, self._retry_after(now))
 
     def _has_room(self) -> bool:
         """A place for another probe: those out there and those recorded never exceed `calls`."""
         return len(self._probes) + self._window.calls < self.config.half_open.calls
 
-    def _settle_probe(
-        self, probe: CircuitPermit, verdict: Verdict, duration: float, now: float
-    ) -> None:
+    def _settle_probe(self, probe: Permit, verdict: Verdict, seconds: float, now: float) -> None:
+        assert isinstance(probe, CircuitPermit)
         self._give_up_probes(now)
-        if self._probes.pop(probe, None) is None:
+        if probe not in self._probes:
             return  # of an earlier state, or given up
+        self._probes.discard(probe)
         if verdict is not IGNORED:
-            self._record_probe(verdict is FAILURE, duration, now)
+            self._record_probe(verdict is FAILURE, seconds, now)
 
     def _give_up_probes(self, now: float) -> None:
         """Count as failed, at the moment their time was up, the probes that never came back."""
+        longest = self.config.half_open.max_wait
         while self._probes:
-            probe, since = next(iter(self._probes.items()))
-            due = since + self.config.half_open.max_wait
-            if now < due:
+            overdue = [
+                probe
+                for probe in self._probes
+                if probe.paused_at < 0 and now >= probe.since + longest
+            ]
+            if not overdue:
                 return
-            del self._probes[probe]
-            self._record_probe(True, self.config.half_open.max_wait, due)
+            first = min(overdue, key=_since)
+            self._probes.discard(first)
+            self._record_probe(True, longest, first.since + longest)
 
     def _record_probe(self, failure: bool, duration: float, now: float) -> None:
         window = self._window
@@ -356,12 +428,12 @@ class CircuitBreaker:
             return 0.0
         return None
 
-    def _retry_after(self, now: float) -> int:
+    def _retry_after(self, now: float) -> int | None:
         if self._state is BreakerState.OPEN:
             return max(1, ceil(self._open_until - now))
-        if self._state is BreakerState.HALF_OPEN:
+        if self._state is _HALF_OPEN:
             return 1  # as soon as one of the probes is back
-        return max(1, ceil(self.config.open_for.initial))  # nobody knows; as good as any
+        return None  # an operator's order: no time is known
 
     # --- every change of state --------------------------------------------------------------
 
@@ -393,6 +465,10 @@ class CircuitBreaker:
         if config.window.type is WindowType.TIME:
             return TimeWindow(size), config.minimum_calls
         return CountWindow(size), min(config.minimum_calls, size)
+
+
+def _since(probe: CircuitPermit) -> float:
+    return probe.since
 
 
 def _first_state(mode: BreakerMode) -> BreakerState:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from proxy.clock import Random
-from proxy.outcome import Condition, Outcome, OutcomeSet
+from proxy.outcome import UNPROCESSED, Outcome, OutcomeSet
 from proxy.policies.backoff import Backoff, BackoffConfig
 from proxy.policies.budget import BudgetConfig, RetryBudget
+from proxy.policies.gate import Decider, Decision, Tries
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
@@ -61,7 +62,7 @@ class StopReason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Decision):
     """Wait `delay` seconds, then make another attempt; `condition` is the term that matched."""
 
     delay: float
@@ -69,7 +70,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Decision):
     """What came of this attempt is final."""
 
     why: StopReason
@@ -80,12 +81,22 @@ _STOP_CONDITION = _STOPS[StopReason.CONDITION]
 _RETRY_AFTER_STATUSES = (429, 503)
 
 
-class RetryPolicy:
-    """Decides for one configuration; what it decides about is handed in whole each time."""
+class RetryPolicy(Decider):
+    """Decides for one configuration and charges one budget; it keeps nothing between attempts."""
 
-    __slots__ = ("_any", "_attempts", "_backoff", "_keyed", "_names", "_on", "_retry_after")
+    __slots__ = (
+        "_any",
+        "_attempts",
+        "_backoff",
+        "_budget",
+        "_keyed",
+        "_names",
+        "_on",
+        "_retry_after",
+    )
 
-    def __init__(self, config: RetryConfig, random: Random) -> None:
+    def __init__(self, config: RetryConfig, random: Random, budget: RetryBudget) -> None:
+        self._budget = budget
         self._attempts = config.attempts
         self._on = config.on
         self._any = config.methods.any
@@ -101,45 +112,26 @@ class RetryPolicy:
         """
         return self._any or method in self._names or (keyed and self._keyed)
 
-    def decide(
-        self,
-        *,
-        attempt: int,
-        outcome: Outcome,
-        repeatable: bool,
-        body_whole: bool,
-        breaker_closed: bool,
-        time_left: float,
-        previous_delay: float,
-        retry_after: float | None,
-        budget: RetryBudget,
-        now: float,
-    ) -> Retry | Stop:
-        """What follows `attempt` (1: the first). The budget is charged when this says Retry.
-
-        `repeatable` as `repeatable()` said; `body_whole`: all of the request's body that was read
-        is still here; `time_left`: seconds of the request's deadline; `previous_delay`: the wait
-        before this attempt, 0 for the first; `retry_after`: seconds the response asked for.
-        """
+    def decide(self, tries: Tries, outcome: Outcome, now: float) -> Decision:
+        """A Retry or a Stop. The budget is charged when this says Retry."""
         condition = self._on.label(outcome)
         if condition is None:
             return _STOP_CONDITION
-        if attempt >= self._attempts:
+        if tries.number >= self._attempts:
             return _STOPS[StopReason.ATTEMPTS]
-        # Nothing was sent when the connection failed: any method may go again.
-        if not repeatable and outcome.condition is not Condition.CONNECT_FAILURE:
+        if not tries.repeatable and outcome.condition not in UNPROCESSED:
             return _STOPS[StopReason.NOT_REPEATABLE]
-        if not body_whole:
+        if not tries.body_whole:
             return _STOPS[StopReason.BODY]
-        if not breaker_closed:
+        if not tries.gates_open:
             return _STOPS[StopReason.CIRCUIT_OPEN]
-        asked = self._asked_wait(outcome, retry_after)
+        asked = self._asked_wait(outcome, tries.retry_after)
         if asked > self._retry_after:
             return _STOPS[StopReason.RETRY_AFTER]
-        delay = max(self._backoff.delay(attempt, previous_delay), asked)
-        if delay >= time_left:
+        delay = max(self._backoff.delay(tries.number, tries.waited), asked)
+        if delay >= tries.time_left:
             return _STOPS[StopReason.DEADLINE]
-        if not budget.try_spend(now):
+        if not self._budget.try_spend(now):
             return _STOPS[StopReason.BUDGET]
         return Retry(delay, condition)
 

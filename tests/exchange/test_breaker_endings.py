@@ -25,8 +25,8 @@ def settled(monkeypatch):
     heard, permits = [], []
     admit, settle = CircuitBreaker.admit, CircuitBreaker.settle
 
-    def admitting(breaker, now):
-        answer = admit(breaker, now)
+    def admitting(breaker, now, ask):
+        answer = admit(breaker, now, ask)
         if isinstance(answer, CircuitPermit):
             permits.append(answer)
         return answer

@@ -136,3 +136,16 @@ def test_a_long_queue_that_ends_at_once(narrow):
     assert first.answer().status == 503
     assert {client.answer().reason for client in waiting} == {"circuit-open"}
     assert stage.bulkhead().in_use == 0
+
+
+def test_what_the_proxy_refuses_itself_is_no_traffic_of_the_retry_budget(make_stage):
+    stage = make_stage(NARROW.format(queue=0, seconds="0s"))
+    first = stage.ask(request())
+    refused = [stage.ask(request()) for _ in range(5)]
+    assert [client.answer().reason for client in refused] == ["bulkhead-full"] * 5
+    stage.accept().answer()
+    assert first.answer().status == 200
+    stage.gateway.bindings.breakers["shop"].breaker.force_open(stage.loop.now)
+    assert stage.ask(request()).answer().reason == "circuit-open"
+    (budget,) = stage.gateway.bindings.budgets.values()
+    assert budget.snapshot(stage.loop.now).requests == 1

@@ -82,7 +82,9 @@ def test_a_failed_connect_is_tried_again_for_every_method(two, error):
     client = stage.ask(request("POST /x HTTP/1.1", body=b"12345"))
     stage.refuse(error)
     second = attempt(stage)
-    assert second.request().body == b"12345"
+    asked = second.request()
+    assert asked.body == b"12345"
+    assert asked.get("x-retry-attempt") is None, "no service has seen it yet"
     second.answer()
     assert client.answer().status == 200
     assert stage.stats().retries == {"connect-failure": 1}

@@ -159,8 +159,8 @@ class Books:
         self._admit, self._settle = CircuitBreaker.admit, CircuitBreaker.settle
 
     def __enter__(self):
-        def admit(breaker, now):
-            answer = self._admit(breaker, now)
+        def admit(breaker, now, ask):
+            answer = self._admit(breaker, now, ask)
             self.lent += isinstance(answer, CircuitPermit)
             return answer
 

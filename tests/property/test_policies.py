@@ -23,6 +23,7 @@ from proxy.policies.circuit_breaker import (
     WindowConfig,
     WindowType,
 )
+from proxy.policies.gate import Ask
 
 INDEX = st.integers(0, 1000)
 
@@ -40,7 +41,7 @@ class BulkheadMachine(RuleBasedStateMachine):
 
     @rule()
     def admit(self) -> None:
-        answer = self.guard.admit(0.0)
+        answer = self.guard.admit(0.0, Ask())
         if isinstance(answer, BulkheadPermit):
             self.held.append(answer)
         elif isinstance(answer, BulkheadWait):
@@ -55,9 +56,9 @@ class BulkheadMachine(RuleBasedStateMachine):
     @rule(index=INDEX, twice=st.booleans())
     def release(self, index: int, twice: bool) -> None:
         permit = self.held.pop(index % len(self.held))
-        self.guard.release(permit)
+        self.guard.settle(permit, Verdict.IGNORED, 0.0, 0.0)
         if twice:
-            self.guard.release(permit)
+            self.guard.settle(permit, Verdict.IGNORED, 0.0, 0.0)
 
     @precondition(lambda self: self.granted)
     @rule(index=INDEX, goes_on=st.booleans())
@@ -77,7 +78,7 @@ class BulkheadMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 5), queue=st.integers(0, 5))
     def resize(self, limit: int, queue: int) -> None:
-        self.guard.resize(BulkheadConfig(limit, queue, 1.0))
+        self.guard.adopt(BulkheadConfig(limit, queue, 1.0))
 
     @invariant()
     def permits_are_conserved(self) -> None:
@@ -129,11 +130,13 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule()
     def admit(self) -> None:
-        answer = self.breaker.admit(self.now)
+        answer = self.breaker.admit(self.now, Ask())
         if isinstance(answer, CircuitPermit):
             self.permits.append((answer, self.now))
         else:
-            assert answer.retry_after >= 1
+            forced = self.breaker.state(self.now) is BreakerState.FORCED_OPEN
+            assert (answer.retry_after is None) is forced
+            assert forced or answer.retry_after >= 1
 
     @precondition(lambda self: self.permits)
     @rule(index=INDEX, verdict=st.sampled_from(Verdict), lost=st.booleans())
@@ -165,7 +168,7 @@ class BreakerMachine(RuleBasedStateMachine):
         # At worst the first success opens it, by the failures before; then two probes close it.
         for _ in range(4):
             self.now += self.MAX_WAIT + self.LONGEST
-            permit = self.breaker.admit(self.now)
+            permit = self.breaker.admit(self.now, Ask())
             assert isinstance(permit, CircuitPermit), "wedged"
             self.breaker.settle(permit, Verdict.SUCCESS, 0.1, self.now)
         assert self.breaker.allows_retry(self.now)
@@ -201,7 +204,7 @@ def test_the_budget_is_never_above_the_exact_rule_and_hardly_below(
     steps: list[tuple[str, int]], ratio: tuple[int, int], min_per_second: int
 ) -> None:
     window, share = 8, Fraction(*ratio)
-    budget = RetryBudget(BudgetConfig(float(share), min_per_second, window))
+    budget = RetryBudget("b", BudgetConfig(float(share), min_per_second, window))
     now, requests, retries = Fraction(100), list[Fraction](), list[Fraction]()
 
     def within(times: list[Fraction], span: Fraction) -> int:

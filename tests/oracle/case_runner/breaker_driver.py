@@ -17,6 +17,7 @@ from proxy.policies.circuit_breaker import (
     CircuitBreaker,
     CircuitPermit,
 )
+from proxy.policies.gate import Ask
 
 _EVENTS = {
     Verdict.SUCCESS: "success",
@@ -54,7 +55,7 @@ class Driver:
 
     def acquire(self) -> CircuitPermit | None:
         """A permit, kept until an outcome or a release uses it; None when refused."""
-        answer = self._breaker.admit(self.now)
+        answer = self._breaker.admit(self.now, Ask())
         if isinstance(answer, CircuitPermit):
             self._permits.append(answer)
             return answer
@@ -88,7 +89,7 @@ class Driver:
             return self._permits.popleft()
         if current in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
             return None
-        answer = self._breaker.admit(self.now)
+        answer = self._breaker.admit(self.now, Ask())
         if isinstance(answer, CircuitPermit):
             return answer
         raise CaseError(f"an outcome in {state} that no permit is left for")

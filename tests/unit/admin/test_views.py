@@ -16,6 +16,7 @@ from proxy.config.model import (
 )
 from proxy.outcome import Verdict
 from proxy.policies.circuit_breaker import CircuitBreakerConfig, CircuitPermit
+from proxy.policies.gate import Ask
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.pool import Pool
@@ -54,10 +55,10 @@ def test_a_breaker_below_its_minimum(gateway: FakeGateway) -> None:
 def test_a_breaker_that_is_open(gateway: FakeGateway) -> None:
     breaker = gateway.bindings.add_breaker("stock", CircuitBreakerConfig(minimum_calls=3))
     for verdict in (Verdict.SUCCESS, Verdict.FAILURE, Verdict.FAILURE):
-        permit = breaker.admit(NOW)
+        permit = breaker.admit(NOW, Ask())
         assert isinstance(permit, CircuitPermit)
         breaker.settle(permit, verdict, 0.1, NOW)
-    breaker.admit(NOW + 1)
+    breaker.admit(NOW + 1, Ask())
     (entry,) = views.circuit_breakers(gateway, NOW + 1.5)["circuit_breakers"]
     assert entry == entry | {
         "state": "open",
@@ -72,8 +73,8 @@ def test_a_breaker_that_is_open(gateway: FakeGateway) -> None:
 
 def test_bulkheads(gateway: FakeGateway) -> None:
     bulkhead = gateway.bindings.add_bulkhead("stock", limit=1, queue=4)
-    bulkhead.admit(NOW)
-    bulkhead.admit(NOW)
+    bulkhead.admit(NOW, Ask())
+    bulkhead.admit(NOW, Ask())
     assert views.bulkheads(gateway) == {
         "bulkheads": [{"name": "stock", "in_use": 1, "limit": 1, "queued": 1, "max_queue": 4}]
     }

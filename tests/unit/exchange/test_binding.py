@@ -8,6 +8,8 @@ from proxy.config.loading import load_text
 from proxy.config.model import Listener
 from proxy.exchange.binding import MAX_DYNAMIC, MAX_LABELS, OTHER, Bindings
 from proxy.http.authority import Authority
+from proxy.outcome import Verdict
+from proxy.policies.gate import Ask
 from proxy.routing.table import RouteTable
 from proxy.upstream.registry import Upstreams
 from proxy.wire.upstream import UpstreamConnection
@@ -141,7 +143,7 @@ def test_labels_are_bounded(of_authority):
 
 def test_authorities_are_bounded_and_busy_ones_stay(of_authority, bindings):
     busy = of_authority("busy", now=0.0)
-    permit = busy.bulkhead.admit(0.0)
+    permit = busy.bulkhead.admit(0.0, Ask())
     opened = of_authority("open", now=0.0)
     opened.breaker.force_open(0.0)
     for n in range(3 * MAX_DYNAMIC):
@@ -151,7 +153,7 @@ def test_authorities_are_bounded_and_busy_ones_stay(of_authority, bindings):
     assert len(bindings.budgets) <= MAX_DYNAMIC
     assert of_authority("busy") is busy
     assert of_authority("open") is opened
-    busy.bulkhead.release(permit)
+    busy.bulkhead.settle(permit, Verdict.IGNORED, 0.0, 0.0)
 
 
 def test_breakers_of_endpoints_that_are_gone_are_forgotten(of, bindings):

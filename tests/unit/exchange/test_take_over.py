@@ -8,8 +8,10 @@ from proxy.config.loading import load_text
 from proxy.config.model import Listener
 from proxy.exchange.binding import Bindings
 from proxy.http.authority import Authority
+from proxy.outcome import Verdict
 from proxy.policies.bulkhead import BulkheadPermit, BulkheadRefusal
 from proxy.policies.circuit_breaker import BreakerState
+from proxy.policies.gate import Ask
 from proxy.routing.table import RouteTable
 from proxy.upstream.registry import Upstreams
 from proxy.wire.upstream import UpstreamConnection
@@ -127,13 +129,13 @@ def test_the_same_upstream_with_other_endpoints_is_the_same(proxy):
 
 def test_a_bulkhead_is_resized_with_who_is_in_it(proxy):
     old = proxy.of("/a").bulkhead
-    permit = old.admit(0.0)
+    permit = old.admit(0.0, Ask())
     proxy.change(("upstream: shop}\n", "upstream: shop, bulkhead: {max_concurrent: 1}}\n"))
     new = proxy.of("/a").bulkhead
     assert (new.in_use, new.limit) == (1, 1)
-    assert isinstance(new.admit(0.0), BulkheadRefusal)
-    old.release(permit)  # by an exchange that began before
-    assert isinstance(new.admit(0.0), BulkheadPermit)
+    assert isinstance(new.admit(0.0, Ask()), BulkheadRefusal)
+    old.settle(permit, Verdict.IGNORED, 0.0, 0.0)  # by an exchange that began before
+    assert isinstance(new.admit(0.0, Ask()), BulkheadPermit)
 
 
 def test_a_budget_with_other_settings_begins_anew(proxy):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from proxy.errors import BulkheadFull
+from proxy.outcome import Verdict
 from proxy.policies.bulkhead import (
     Bulkhead,
     BulkheadConfig,
@@ -9,6 +11,7 @@ from proxy.policies.bulkhead import (
     BulkheadRefusal,
     BulkheadWait,
 )
+from proxy.policies.gate import Ask
 
 
 def bulkhead(limit: int = 1, queue: int = 2, timeout: float = 5.0) -> Bulkhead:
@@ -16,13 +19,13 @@ def bulkhead(limit: int = 1, queue: int = 2, timeout: float = 5.0) -> Bulkhead:
 
 
 def permit(guard: Bulkhead) -> BulkheadPermit:
-    answer = guard.admit(0.0)
+    answer = guard.admit(0.0, Ask())
     assert isinstance(answer, BulkheadPermit)
     return answer
 
 
 def wait(guard: Bulkhead, now: float = 0.0) -> BulkheadWait:
-    answer = guard.admit(now)
+    answer = guard.admit(now, Ask())
     assert isinstance(answer, BulkheadWait)
     return answer
 
@@ -36,7 +39,10 @@ def test_as_many_as_the_limit_then_the_queue_then_refusal() -> None:
     permit(guard)
     permit(guard)
     assert wait(guard, 7.0).deadline == 12.0
-    assert guard.admit(0.0) == BulkheadRefusal(limit=2, max_queue=1)
+    refusal = guard.admit(0.0, Ask())
+    assert isinstance(refusal, BulkheadRefusal)
+    assert (refusal.name, refusal.limit, refusal.max_queue) == ("b", 2, 1)
+    assert isinstance(refusal.error(), BulkheadFull)
     assert counts(guard) == (2, 1)
     assert (guard.limit, guard.max_queue) == (2, 1)
 
@@ -45,7 +51,7 @@ def test_as_many_as_the_limit_then_the_queue_then_refusal() -> None:
 def test_without_places_or_time_to_wait_there_is_no_queue(queue: int, timeout: float) -> None:
     guard = bulkhead(queue=queue, timeout=timeout)
     permit(guard)
-    assert isinstance(guard.admit(0.0), BulkheadRefusal)
+    assert isinstance(guard.admit(0.0, Ask()), BulkheadRefusal)
 
 
 def test_release_serves_the_queue_in_order() -> None:
@@ -54,12 +60,12 @@ def test_release_serves_the_queue_in_order() -> None:
     first, second = wait(guard), wait(guard)
     first.on_granted = lambda: heard.append("first")
     second.on_granted = lambda: heard.append("second")
-    guard.release(held)
+    guard.settle(held, Verdict.IGNORED, 0.0, 0.0)
     assert heard == ["first"]
     assert second.permit is None
     assert counts(guard) == (1, 1)
     assert first.permit is not None
-    guard.release(first.permit)
+    guard.settle(first.permit, Verdict.IGNORED, 0.0, 0.0)
     assert heard == ["first", "second"]
     assert counts(guard) == (1, 0)
 
@@ -68,8 +74,8 @@ def test_a_permit_is_given_back_once() -> None:
     guard = bulkhead(limit=2)
     held = permit(guard)
     permit(guard)
-    guard.release(held)
-    guard.release(held)
+    guard.settle(held, Verdict.IGNORED, 0.0, 0.0)
+    guard.settle(held, Verdict.IGNORED, 0.0, 0.0)
     assert counts(guard) == (1, 0)
 
 
@@ -80,7 +86,7 @@ def test_who_leaves_the_queue_is_passed_over() -> None:
     guard.abandon(first)
     guard.abandon(first)
     assert counts(guard) == (1, 1)
-    guard.release(held)
+    guard.settle(held, Verdict.IGNORED, 0.0, 0.0)
     assert first.permit is None
     assert second.permit is not None
 
@@ -89,7 +95,7 @@ def test_who_leaves_after_the_grant_hands_it_on() -> None:
     guard = bulkhead()
     held = permit(guard)
     first, second = wait(guard), wait(guard)
-    guard.release(held)
+    guard.settle(held, Verdict.IGNORED, 0.0, 0.0)
     guard.abandon(first)
     guard.abandon(first)
     assert second.permit is not None
@@ -101,7 +107,7 @@ def test_who_leaves_within_the_grant_hands_it_on() -> None:
     held = permit(guard)
     first, second = wait(guard), wait(guard)
     first.on_granted = lambda: guard.abandon(first)
-    guard.release(held)
+    guard.settle(held, Verdict.IGNORED, 0.0, 0.0)
     assert second.permit is not None
     assert counts(guard) == (1, 0)
 
@@ -116,13 +122,13 @@ def test_a_place_in_the_queue_is_free_again() -> None:
 def test_a_smaller_limit_drains() -> None:
     guard = bulkhead(limit=3)
     held = [permit(guard) for _ in range(3)]
-    guard.resize(BulkheadConfig(1, 2, 5.0))
+    guard.adopt(BulkheadConfig(1, 2, 5.0))
     waiting = wait(guard)
-    guard.release(held[0])
-    guard.release(held[1])
+    guard.settle(held[0], Verdict.IGNORED, 0.0, 0.0)
+    guard.settle(held[1], Verdict.IGNORED, 0.0, 0.0)
     assert waiting.permit is None
     assert counts(guard) == (1, 1)
-    guard.release(held[2])
+    guard.settle(held[2], Verdict.IGNORED, 0.0, 0.0)
     assert waiting.permit is not None
     assert counts(guard) == (1, 0)
 
@@ -131,6 +137,6 @@ def test_a_larger_limit_serves_the_queue() -> None:
     guard = bulkhead(queue=3)
     permit(guard)
     waiting = [wait(guard) for _ in range(3)]
-    guard.resize(BulkheadConfig(3, 0, 0.0))
+    guard.adopt(BulkheadConfig(3, 0, 0.0))
     assert [w.permit is not None for w in waiting] == [True, True, False]
     assert counts(guard) == (3, 1)

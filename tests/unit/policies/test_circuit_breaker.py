@@ -21,6 +21,7 @@ from proxy.policies.circuit_breaker import (
     WindowConfig,
     WindowType,
 )
+from proxy.policies.gate import Ask
 
 CONFIG = CircuitBreakerConfig(
     window=WindowConfig(WindowType.COUNT, 4),
@@ -32,8 +33,14 @@ CONFIG = CircuitBreakerConfig(
 RATED = replace(CONFIG, half_open=HalfOpenConfig(calls=4, max_wait=5.0, failure_rate=0.5))
 
 
+def refused(breaker: CircuitBreaker, now: float) -> CircuitRefusal:
+    answer = breaker.admit(now, Ask())
+    assert isinstance(answer, CircuitRefusal)
+    return answer
+
+
 def permit(breaker: CircuitBreaker, now: float) -> CircuitPermit:
-    answer = breaker.admit(now)
+    answer = breaker.admit(now, Ask())
     assert isinstance(answer, CircuitPermit)
     return answer
 
@@ -104,7 +111,8 @@ def test_calls_of_a_closed_breaker_share_a_permit() -> None:
 @pytest.mark.parametrize(("now", "seconds"), [(0.0, 10), (0.1, 10), (8.9, 2), (9.0, 1), (9.99, 1)])
 def test_refusals_say_when_the_next_probe_is(now: float, seconds: int) -> None:
     breaker = opened()
-    assert breaker.admit(now) == CircuitRefusal(retry_after=seconds)
+    refusal = refused(breaker, now)
+    assert (refusal.state, refusal.retry_after) == (BreakerState.OPEN, seconds)
     assert breaker.snapshot(now).next_probe_in == pytest.approx(10 - now)
     assert breaker.snapshot(now).not_permitted == 1
 
@@ -176,11 +184,12 @@ def test_no_more_than_so_many_probes_at_once() -> None:
     breaker = opened()
     first = permit(breaker, 10)
     permit(breaker, 10)
-    assert breaker.admit(10) == CircuitRefusal(retry_after=1)
+    refusal = refused(breaker, 10)
+    assert (refusal.state, refusal.retry_after) == (BreakerState.HALF_OPEN, 1)
     assert breaker.snapshot(10).next_probe_in is None
     breaker.settle(first, Verdict.SUCCESS, 0.1, 10)
     # Two results are wanted, one is here and one on its way: a third probe decides nothing.
-    assert isinstance(breaker.admit(10), CircuitRefusal)
+    assert isinstance(breaker.admit(10, Ask()), CircuitRefusal)
     assert breaker.snapshot(10).not_permitted == 2
 
 
@@ -312,3 +321,37 @@ def test_an_ignored_probe_gives_its_place_back_and_decides_nothing() -> None:
     assert breaker.state(10) is BreakerState.HALF_OPEN
     assert breaker.snapshot(10).calls == 0
     assert breaker.snapshot(10).next_probe_in == 0
+
+
+# --- a probe whose body still flows -----------------------------------------------------------
+
+
+def test_the_time_of_a_probe_stands_still_while_the_clients_body_flows() -> None:
+    breaker = opened()
+    probe = permit(breaker, 10)
+    breaker.pause(probe, 11)
+    assert breaker.state(500) is BreakerState.HALF_OPEN
+    breaker.resume(probe, 500)
+    assert breaker.state(503.9) is BreakerState.HALF_OPEN
+    breaker.settle(probe, Verdict.SUCCESS, 4.9, 503.9)
+    assert breaker.snapshot(503.9).calls == 1
+
+
+def test_the_time_of_a_probe_goes_on_after_its_body() -> None:
+    breaker = opened()
+    paused, other = permit(breaker, 10), permit(breaker, 10)
+    breaker.pause(paused, 11)
+    breaker.pause(paused, 12)  # a second pause changes nothing
+    breaker.settle(other, Verdict.SUCCESS, 0.1, 12)
+    breaker.resume(paused, 20)
+    breaker.resume(paused, 25)
+    assert breaker.state(23.9) is BreakerState.HALF_OPEN
+    assert breaker.state(24) is BreakerState.OPEN, "1 s before the body, 4 s after it"
+
+
+def test_a_pause_of_a_call_that_is_no_probe_changes_nothing() -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    stale = permit(breaker, 0)
+    breaker.pause(stale, 0)
+    breaker.resume(stale, 1)
+    assert permit(breaker, 2) is stale

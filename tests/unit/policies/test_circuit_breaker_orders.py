@@ -17,6 +17,7 @@ from proxy.policies.circuit_breaker import (
     WindowConfig,
     WindowType,
 )
+from proxy.policies.gate import Ask
 
 CONFIG = CircuitBreakerConfig(
     window=WindowConfig(WindowType.COUNT, 4),
@@ -27,7 +28,7 @@ CONFIG = CircuitBreakerConfig(
 
 
 def permit(breaker: CircuitBreaker, now: float) -> CircuitPermit:
-    answer = breaker.admit(now)
+    answer = breaker.admit(now, Ask())
     assert isinstance(answer, CircuitPermit)
     return answer
 
@@ -47,7 +48,10 @@ def opened(config: CircuitBreakerConfig = CONFIG, at: float = 0.0) -> CircuitBre
 def test_forced_open_stays() -> None:
     breaker = CircuitBreaker("b", CONFIG)
     breaker.force_open(0)
-    assert breaker.admit(1e6) == CircuitRefusal(retry_after=10)
+    refusal = breaker.admit(1e6, Ask())
+    assert isinstance(refusal, CircuitRefusal)
+    assert refusal.error().retry_after is None
+    assert "operator's order" in refusal.error().detail
     assert breaker.state(1e6) is BreakerState.FORCED_OPEN
     assert breaker.snapshot(1e6).next_probe_in is None
     assert not breaker.allows_retry(1e6)
@@ -117,7 +121,7 @@ def test_observe_reports_and_lets_everything_pass() -> None:
         with pytest.raises(ValueError, match="observe"):
             order(0)
     breaker.force_open(0)
-    assert isinstance(breaker.admit(0), CircuitRefusal)
+    assert isinstance(breaker.admit(0, Ask()), CircuitRefusal)
     breaker.reset(0)
     assert breaker.state(0) is BreakerState.CLOSED
 

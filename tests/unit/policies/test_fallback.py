@@ -14,7 +14,7 @@ from proxy.policies.fallback import FALLBACK_GROUPS, FALLBACK_REASONS, FallbackC
         (["attempt-timeout", 404], {"attempt-timeout"}, {404}),
         (["gateway-error"], set(), {502, 503, 504}),
         (["500-502"], set(), {500, 501, 502}),
-        (["5xx"], set(), set(range(500, 600))),
+        (["5xx"], set(), set(range(500, 1000))),
         ([], set(), set()),
     ],
 )

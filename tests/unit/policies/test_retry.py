@@ -9,6 +9,7 @@ import pytest
 from proxy.outcome import Condition, Outcome, OutcomeSet
 from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
 from proxy.policies.budget import BudgetConfig, RetryBudget
+from proxy.policies.gate import Tries
 from proxy.policies.retry import (
     Retry,
     RetryConfig,
@@ -25,35 +26,44 @@ CONFIG = RetryConfig(
     retry_after=5.0,
 )
 NO_BUDGET = BudgetConfig(ratio=0, min_per_second=0)
+
+
+def budget_of(config: BudgetConfig) -> RetryBudget:
+    return RetryBudget("a-policy:inventory", config)
+
+
 REFUSED_BY_ALL: dict[str, Any] = {
     "outcome": Outcome(404),
-    "attempt": 3,
+    "number": 3,
     "repeatable": False,
     "body_whole": False,
-    "breaker_closed": False,
+    "gates_open": False,
     "retry_after": 6.0,
     "time_left": 1.0,
-    "budget": RetryBudget(NO_BUDGET),
+    "budget": budget_of(NO_BUDGET),
 }
 GOOD: dict[str, Any] = {
     "outcome": Outcome(503),
-    "attempt": 1,
+    "number": 1,
     "repeatable": True,
     "body_whole": True,
-    "breaker_closed": True,
+    "gates_open": True,
     "retry_after": None,
     "time_left": inf,
 }
 
 
 def decide(config: RetryConfig = CONFIG, **changes: Any) -> Retry | Stop:
-    given = {**GOOD, "budget": RetryBudget(BudgetConfig()), "previous_delay": 0.0, "now": 0.0}
-    return RetryPolicy(config, lambda: 0.5).decide(**{**given, **changes})
+    given = {**GOOD, "budget": budget_of(BudgetConfig()), "waited": 0.0, **changes}
+    outcome, budget = given.pop("outcome"), given.pop("budget")
+    answer = RetryPolicy(config, lambda: 0.5, budget).decide(Tries(**given), outcome, 0.0)
+    assert isinstance(answer, Retry | Stop)
+    return answer
 
 
 def test_a_retry_says_how_long_and_why() -> None:
     assert decide() == Retry(1.0, "gateway-error")
-    assert decide(attempt=2) == Retry(2.0, "gateway-error")
+    assert decide(number=2) == Retry(2.0, "gateway-error")
     assert decide(outcome=Outcome(condition=Condition.RESET)) == Retry(1.0, "reset")
 
 
@@ -64,7 +74,7 @@ def test_the_questions_are_asked_in_order() -> None:
         answer = decide(**given)
         assert isinstance(answer, Stop)
         order.append(answer.why.value)
-        given[name] = GOOD.get(name, RetryBudget(BudgetConfig()))
+        given[name] = GOOD.get(name, budget_of(BudgetConfig()))
     assert order == [
         "condition",
         "attempts",
@@ -98,7 +108,7 @@ def test_nothing_was_sent_when_the_connection_failed() -> None:
     ],
 )
 def test_repeatable(methods: RetryMethods, method: str, keyed: bool, repeatable: bool) -> None:
-    policy = RetryPolicy(replace(CONFIG, methods=methods), lambda: 0.5)
+    policy = RetryPolicy(replace(CONFIG, methods=methods), lambda: 0.5, budget_of(NO_BUDGET))
     assert policy.repeatable(method, keyed) is repeatable
 
 
@@ -134,7 +144,7 @@ def test_no_attempt_without_time_even_without_a_wait() -> None:
 
 @pytest.mark.parametrize("name", [name for name in REFUSED_BY_ALL if name != "budget"])
 def test_only_a_retry_that_happens_is_charged(name: str) -> None:
-    budget = RetryBudget(BudgetConfig())
+    budget = budget_of(BudgetConfig())
     assert isinstance(decide(budget=budget, **{name: REFUSED_BY_ALL[name]}), Stop)
     assert budget.snapshot(0).retries == 0
     assert isinstance(decide(budget=budget), Retry)
@@ -144,7 +154,7 @@ def test_only_a_retry_that_happens_is_charged(name: str) -> None:
 def test_the_previous_wait_feeds_decorrelated_jitter() -> None:
     backoff = BackoffConfig(1.0, 2.0, 100.0, Jitter(JitterKind.DECORRELATED))
     config = replace(CONFIG, backoff=backoff)
-    assert decide(config, attempt=2, previous_delay=9.0) == Retry(14.0, "gateway-error")
+    assert decide(config, number=2, waited=9.0) == Retry(14.0, "gateway-error")
 
 
 def test_one_attempt_is_no_retry() -> None:

@@ -98,7 +98,7 @@ class FakeBindings:
         return bulkhead
 
     def add_budget(self, name: str) -> RetryBudget:
-        budget = self.budgets[name] = RetryBudget(BudgetConfig())
+        budget = self.budgets[name] = RetryBudget(name, BudgetConfig())
         return budget
 
     def add_stats(self, listener: Listener, route: str) -> RouteStats:

@@ -7,6 +7,7 @@ from proxy.policies.circuit_breaker import (
     CircuitBreakerConfig,
     CircuitPermit,
 )
+from proxy.policies.gate import Ask
 from proxy.telemetry.breaker_history import MAX_BREAKERS, MAX_TRANSITIONS, BreakerHistory
 
 NOW = 500.0
@@ -27,7 +28,7 @@ def test_an_opening_tells_what_the_window_said() -> None:
     history = history_at()
     breaker = made("stock", history)
     for _ in range(4):
-        permit = breaker.admit(NOW)
+        permit = breaker.admit(NOW, Ask())
         assert isinstance(permit, CircuitPermit)
         breaker.settle(permit, Verdict.FAILURE, 0.1, NOW)
     (change,) = history.changes()["stock"].last

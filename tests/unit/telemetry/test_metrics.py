@@ -16,6 +16,7 @@ from unit.telemetry.promised import PROMISED
 from proxy import __version__
 from proxy.config.model import Listener
 from proxy.policies.bulkhead import BulkheadPermit
+from proxy.policies.gate import Ask
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.tracing import Tracing
 from proxy.upstream.upstream import ConnectionCounts
@@ -161,9 +162,9 @@ def test_breakers_without_a_label_are_one_sum_that_never_falls(scraped: Scraped)
 
 def test_bulkheads(scraped: Scraped) -> None:
     bulkhead = scraped.gateway.bindings.add_bulkhead("stock", limit=1, queue=5)
-    assert isinstance(bulkhead.admit(NOW), BulkheadPermit)
-    bulkhead.admit(NOW)
-    bulkhead.admit(NOW)
+    assert isinstance(bulkhead.admit(NOW, Ask()), BulkheadPermit)
+    bulkhead.admit(NOW, Ask())
+    bulkhead.admit(NOW, Ask())
     assert scraped.samples("proxy_bulkhead_in_use") == {("stock",): 1}
     assert scraped.samples("proxy_bulkhead_limit") == {("stock",): 1}
     assert scraped.samples("proxy_bulkhead_queued") == {("stock",): 2}
