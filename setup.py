@@ -45,6 +45,7 @@ COMPILED = (
     "policies/gate",
     "policies/retry",
     "policies/window",
+    "routing/destination",
     "routing/matchers",
     "routing/table",
     "telemetry/access_log",

@@ -24,6 +24,7 @@ from proxy.lifecycle import Lifecycle
 from proxy.listening import CannotListen, Listening, banner
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
 from proxy.reload import Reloader
+from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.startup import Hangup, hangups
 from proxy.telemetry import events
@@ -36,6 +37,7 @@ from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.records import Records
 from proxy.telemetry.tracing import CannotExport, Tracing, check_exporter
 from proxy.tls_renewal import TlsRenewal
+from proxy.upstream.local_address import is_local_address
 from proxy.upstream.registry import Upstreams
 from proxy.wire.acceptor import Acceptor
 from proxy.wire.downstream import Downstream
@@ -108,12 +110,16 @@ class _Proxy:
         self._recorder = FlightRecorder(config)
         self._breaker_history = BreakerHistory()
         self._tracing = Tracing(events_handler.write_line)
-        self._upstreams = Upstreams(config.upstreams, UpstreamConnection)
+        own_addresses = OwnAddresses(is_local_address)
+        self._upstreams = Upstreams(
+            config.upstreams, UpstreamConnection, is_own=own_addresses.covers
+        )
         self._gateway = Gateway(
             config,
             table=RouteTable(config),
             upstreams=self._upstreams,
             bindings=self._bindings(config),
+            own_addresses=own_addresses,
             random=random.random,
             observers=self._observers(config),
         )

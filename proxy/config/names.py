@@ -8,7 +8,7 @@ from proxy.config.cursor import Cursor
 from proxy.config.kinds import ENVIRONMENT, JsonSchema, Kind, Leaf, Text
 from proxy.config.model import Address, EndpointConfig
 from proxy.config.suggestions import did_you_mean
-from proxy.http.authority import DEFAULT_PORTS, parse_authority
+from proxy.http.authority import DEFAULT_PORTS, MAX_HOST_BYTES, parse_authority
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
@@ -53,7 +53,8 @@ def check_service(text: str) -> str:
 
 
 def check_host(text: str) -> str:
-    """A host name or IP address, in lower case; an IPv6 address comes without brackets."""
+    """A host name or IP address, in lower case and without the root's dot; an IPv6 address comes
+    without brackets."""
     host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if host.count(":") > 1 or _NUMBERS.fullmatch(host):
         import ipaddress
@@ -62,9 +63,8 @@ def check_host(text: str) -> str:
             return str(ipaddress.ip_address(host))
         except ValueError:
             raise ValueError(f"{text!r} is no IP address{_port_hint(text)}") from None
-    name = host.lower()
-    labels = name.removesuffix(".").split(".")
-    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+    name = host.lower().removesuffix(".")
+    if len(name) > MAX_HOST_BYTES or not all(map(_LABEL.fullmatch, name.split("."))):
         raise ValueError(f"{text!r} is not a host name{_scheme_hint(text)}")
     return name
 
@@ -258,7 +258,10 @@ class EndpointKind(Leaf[EndpointConfig]):
         if not authority.host:
             raise ValueError(f"{text!r} has no host")
         port = DEFAULT_PORTS[scheme] if authority.port is None else authority.port
-        return EndpointConfig(scheme, check_host(authority.host), port)
+        host = check_host(authority.host)
+        if rest.partition(":")[0].endswith("."):
+            host += "."  # the root's dot keeps the resolver from its search list
+        return EndpointConfig(scheme, host, port)
 
     def dump(self, value: EndpointConfig, reveal: bool) -> str:
         return str(value)

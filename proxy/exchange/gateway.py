@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from proxy.clock import Random
 from proxy.config.model import Config, LimitsConfig, Listener, TraceExporter
-from proxy.errors import EgressDenied, Loop, NoAuthority, ProxyError
+from proxy.errors import Loop, ProxyError
 from proxy.exchange.answers import refusal_answer
 from proxy.exchange.binding import Binding, Bindings
 from proxy.exchange.exchange import Exchange
@@ -25,15 +25,15 @@ from proxy.exchange.heads import (
     forwarded_lines,
     request_prefix,
 )
-from proxy.exchange.own_addresses import OwnAddresses
 from proxy.exchange.refusal import Refusal
-from proxy.http.authority import DEFAULT_PORTS
 from proxy.http.problem import ProxyStatus
 from proxy.http.random_hex import HexStrip
 from proxy.http.request import RequestHead, RequestParser
 from proxy.http.request_id import RequestIds, valid_request_id
 from proxy.http.tracing import Propagator, TraceContext
+from proxy.routing.destination import Destinations
 from proxy.routing.egress import EgressRules
+from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.upstream.registry import Upstreams
 from proxy.wire.downstream import Downstream
@@ -84,6 +84,9 @@ class ListenerGate:
         self._via_and_id = b"Via: %b\r\nX-Request-Id: " % gateway.via
         self._new_request_id = gateway.request_ids.new
         self._routes = gateway.table.of(listener)
+        self._destinations = Destinations(
+            EgressRules(gateway.config.egress), gateway.own_addresses, inbound=self._inbound
+        )
         held = HELD_FOR_EXCHANGE | gateway.propagator.names
         if self._inbound:
             held |= FORWARDED_FIELDS
@@ -116,31 +119,13 @@ class ListenerGate:
         for route in self._routes:
             if route.matches(head):
                 break
-        tunnel = head.method == "CONNECT"
-        if tunnel:
-            self._check_tunnel(head)
-        elif route.config.upstream is not None:
+        method = head.method
+        named = self._destinations.named_by_caller(route, method, head.scheme, head.authority)
+        if named is None:
             return gateway.bindings.of_route(route)
-        authority = head.authority
-        if authority is None:
-            raise NoAuthority("The request names no host, and no route says where it should go.")
-        port = authority.port or DEFAULT_PORTS[head.scheme]
-        if gateway.own_addresses.covers(authority.host, port):
-            raise Loop(f"{authority} is an address of this proxy itself, and no route takes this.")
-        if not gateway.egress.allows(authority.host, port):
-            raise EgressDenied(f"{authority.host}:{port} is not in egress.allow.")
         # Connections of tunnels are nobody else's: they stay out of the pools of requests.
-        scheme = "connect" if tunnel else head.scheme
-        return gateway.bindings.of_authority(route, scheme, authority, monotonic())
-
-    def _check_tunnel(self, head: RequestHead) -> None:
-        """CONNECT goes where it says, whatever the route, if the port may be asked for."""
-        assert head.authority is not None
-        assert head.authority.port is not None
-        if self._inbound:
-            raise EgressDenied("CONNECT is for the outbound listener.")
-        if not self._gateway.egress.connect_port_allowed(head.authority.port):
-            raise EgressDenied(f"Port {head.authority.port} is not in egress.connect_ports.")
+        scheme = "connect" if method == "CONNECT" else head.scheme
+        return gateway.bindings.of_authority(route, scheme, named, monotonic())
 
     def _check_passes(self, head: RequestHead) -> None:
         passes = b",".join(head.held[b"via"]).count(self._via)
@@ -272,12 +257,13 @@ class Gateway:
         table: RouteTable,
         upstreams: Upstreams,
         bindings: Bindings,
+        own_addresses: OwnAddresses,
         random: Random,
         observers: Sequence[Observer] = (),
     ) -> None:
         self.upstreams = upstreams
         self.observers = list(observers)
-        self.own_addresses = OwnAddresses()
+        self.own_addresses = own_addresses
         self.random_hex = HexStrip(urandom).draw
         self.request_ids = RequestIds(urandom)
         self._random = random
@@ -308,7 +294,6 @@ class Gateway:
         self.config = config
         self.table = table
         self.bindings = bindings
-        self.egress = EgressRules(config.egress)
         self.proxy_status = ProxyStatus(config.service)
         self.via = b"1.1 " + (_NOT_IN_TOKEN.sub("-", config.service) or "proxy").encode("ascii")
         self.propagator = Propagator(

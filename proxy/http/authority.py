@@ -1,5 +1,6 @@
 """Authorities: the ``host[:port]`` of a Host field or a URL (RFC 3986 section 3.2)."""
 
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -9,9 +10,15 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 _REG_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 _IPV6 = frozenset("0123456789abcdefABCDEF:.")
 
+MAX_HOST_BYTES = 253
+"""The longest name in text, without the root's dot (RFC 1035 section 3.1)."""
+
 
 class Authority(NamedTuple):
-    """`host` in lower case and without brackets; `port` None where none was given."""
+    """`host` in lower case, without brackets and the root's dot; `port` None where none was given.
+
+    An IPv6 address is in its canonical form (RFC 5952). So equal hosts are equal texts.
+    """
 
     host: str
     port: int | None
@@ -31,6 +38,10 @@ def parse_authority(text: str) -> Authority:
         host, bracket, after = text[1:].partition("]")
         if not bracket or not host or not _IPV6.issuperset(host):
             raise ValueError("an IPv6 address in brackets is malformed")
+        try:
+            host = str(IPv6Address(host))
+        except ValueError:
+            raise ValueError("an IPv6 address in brackets is malformed") from None
         if after and not after.startswith(":"):
             raise ValueError("only a port may follow an IPv6 address in brackets")
         port = after[1:]
@@ -40,6 +51,12 @@ def parse_authority(text: str) -> Authority:
             raise ValueError("a host name has characters that none may have")
         if not host and port:
             raise ValueError("a port without a host")
+        if host.endswith("."):
+            host = host[:-1]
+            if not host or host.endswith("."):
+                raise ValueError("a host name has an empty label at its end")
+        if len(host) > MAX_HOST_BYTES:
+            raise ValueError(f"a host name is longer than {MAX_HOST_BYTES} bytes")
     return Authority(host.lower(), _parse_port(port) if port else None)
 
 
@@ -47,3 +64,43 @@ def _parse_port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536):
         raise ValueError("a port is a number from 1 to 65535")
     return int(text)
+
+
+def literal_address(host: str) -> str | None:
+    """The IP address that `host` (lower case, without brackets) spells; None: it is a name.
+
+    System resolvers take more than the usual notations for IPv4: fewer than four parts, octal and
+    hexadecimal ones (inet_aton(3)): ``127.1``, ``2130706433``, ``0x7f.1``, ``0177.0.0.1``.
+    """
+    if not host or not (host[0].isdigit() or ":" in host):
+        return None
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return _classful(host)
+
+
+def _classful(host: str) -> str | None:
+    parts = host.split(".")
+    if len(parts) > 4:
+        return None
+    try:
+        numbers = [_number(part) for part in parts]
+        *front, last = numbers
+        if any(number > 255 for number in front) or last >= 256 ** (5 - len(parts)):
+            return None
+    except ValueError:
+        return None
+    value = last
+    for index, number in enumerate(front):
+        value += number << (24 - 8 * index)
+    return str(IPv4Address(value))
+
+
+def _number(text: str) -> int:
+    """A part of an IPv4 address: C's notations. Raises ValueError."""
+    if not text.isascii() or not text.isalnum() or len(text) > 32:
+        raise ValueError(text)
+    if text.startswith("0x"):
+        return int(text[2:] or "0", 16)
+    return int(text, 8 if text.startswith("0") else 10)

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from proxy.config.loading import Loaded
 from proxy.config.model import DEFAULT_INBOUND, DEFAULT_OUTBOUND, Config, Listener
 from proxy.config.names import check_header_name, check_header_value, check_method
+from proxy.errors import ProxyError
 from proxy.http.authority import DEFAULT_PORTS, Authority, parse_authority
+from proxy.routing.destination import Destinations
 from proxy.routing.egress import EgressRules
+from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import Route, RouteTable
 
 
@@ -109,12 +111,20 @@ def _destination(
     listener: Listener, route: Route, request: DescribedRequest, loaded: Loaded
 ) -> Iterator[str]:
     config = loaded.config
-    if request.method == "CONNECT" and listener is Listener.INBOUND:
-        yield "refused: 403 egress-denied, CONNECT is for the outbound listener"
+    destinations = Destinations(
+        EgressRules(config.egress), _own_addresses(config), inbound=listener is Listener.INBOUND
+    )
+    authority = Authority(request.host, request.port) if request.host else None
+    try:
+        named = destinations.named_by_caller(route, request.method, "http", authority)
+    except ProxyError as error:
+        yield f"refused: {error.status} {error.reason}"
+        yield f"  {error.detail}"
         return
-    if request.method == "CONNECT" or route.config.upstream is None:
-        yield from _caller_named(config, request)
-    else:
+    if named is not None:
+        tunnel = " through a tunnel" if request.method == "CONNECT" else ""
+        yield f"goes to {named}{tunnel}, as the caller asks (egress.allow has it)"
+    elif route.config.upstream is not None:
         upstream = config.upstreams[route.config.upstream]
         yield f"goes to upstream {upstream.name}"
         for endpoint in upstream.endpoints:
@@ -134,37 +144,11 @@ def _destination(
             yield f"{label} headers: {', '.join(names)}"
 
 
-def _caller_named(config: Config, request: DescribedRequest) -> Iterator[str]:
-    """Where a request goes that names its own destination, if it may."""
-    egress = EgressRules(config.egress)
-    if not request.host:
-        yield "refused: 400 no-authority, for neither the URL nor a Host header names a host"
-        return
-    authority = Authority(request.host, request.port)
-    if request.method == "CONNECT" and not egress.connect_port_allowed(request.port):
-        yield f"refused: 403 egress-denied, port {request.port} is not in egress.connect_ports"
-    elif _is_own(config, request.host, request.port):
-        yield f"refused: 508 loop, for {authority} is an address of the proxy itself"
-    elif not egress.allows(request.host, request.port):
-        yield f"refused: 403 egress-denied, nothing in egress.allow covers {authority}"
-    else:
-        tunnel = " through a tunnel" if request.method == "CONNECT" else ""
-        yield f"goes to {authority}{tunnel}, as the caller asks (egress.allow has it)"
-
-
-def _is_own(config: Config, host: str, port: int) -> bool:
-    """Whether it leads back to the proxy, as far as the file tells: of the addresses of the
-    machine that the proxy runs on, only loopback is known here."""
-    addresses = (*config.listeners.outbound.addresses, *config.listeners.inbound.addresses)
-    bound = {own.host for own in (*addresses, config.admin.address) if own.port == port}
-    return host in bound or (bool(bound) and (host in _ANY or _is_loopback(host)))
-
-
-_ANY = frozenset({"0.0.0.0", "::"})
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _own_addresses(config: Config) -> OwnAddresses:
+    """As far as the file tells: of the machine that the proxy runs on only loopback is known."""
+    own = OwnAddresses(lambda address: False)
+    for listener in Listener:
+        for address in config.listeners.of(listener).addresses:
+            own.add(address.host, address.port)
+    own.add(config.admin.address.host, config.admin.address.port)
+    return own

@@ -12,7 +12,7 @@ from proxy.upstream.connector import Connector
 from proxy.upstream.resolver import Lookup, Resolver, system_lookup
 from proxy.upstream.tasks import Tasks
 from proxy.upstream.tls import TlsContexts
-from proxy.upstream.upstream import Upstream
+from proxy.upstream.upstream import IsOwn, Upstream
 
 MAX_AUTHORITIES = 1000
 """Upstreams named by callers that are kept; more only while all of them are in use."""
@@ -29,12 +29,16 @@ class Upstreams:
         loop: asyncio.AbstractEventLoop | None = None,
         lookup: Lookup = system_lookup,
         random: Random = chance.random,
+        is_own: IsOwn | None = None,
         max_authorities: int = MAX_AUTHORITIES,
     ) -> None:
-        """`loop`: the running one, where it is not given."""
+        """`loop`: the running one, where it is not given. `is_own`: the addresses that no caller
+        may reach by naming them, whatever the name.
+        """
         self._loop = loop if loop is not None else asyncio.get_running_loop()
         self._factory = factory
         self._random = random
+        self._is_own = is_own
         self._max_authorities = max_authorities
         self._tasks = Tasks(self._loop)
         self._resolver = Resolver(self._tasks, lookup)
@@ -75,7 +79,8 @@ class Upstreams:
         if len(self._by_authority) >= self._max_authorities:
             self._evict()
         name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        upstream = self._build(UpstreamConfig(name, (EndpointConfig(scheme, host, port),)))
+        config = UpstreamConfig(name, (EndpointConfig(scheme, host, port),))
+        upstream = self._build(config, self._is_own)
         self._by_authority[key] = upstream
         return upstream
 
@@ -123,11 +128,12 @@ class Upstreams:
                 upstream.close()
                 surplus -= 1
 
-    def _build(self, config: UpstreamConfig) -> Upstream:
+    def _build(self, config: UpstreamConfig, is_own: IsOwn | None = None) -> Upstream:
         return Upstream(
             config,
             resolver=self._resolver,
             connector=Connector(self._factory, config.tls, self._contexts, self._tasks),
             loop=self._loop,
             random=self._random,
+            is_own=is_own,
         )

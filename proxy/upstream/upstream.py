@@ -1,11 +1,12 @@
 """One upstream: its endpoints, whichever addresses their names have just now, and their pools."""
 
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 from proxy.clock import Random
 from proxy.config.model import UpstreamConfig
-from proxy.errors import ConnectError
+from proxy.errors import ConnectError, Loop, ProxyError
 from proxy.upstream.balancing import Admit, balancer
 from proxy.upstream.connection import Connects, Scheduler, Ticket
 from proxy.upstream.discovery import Discovery, LooksUp
@@ -13,6 +14,9 @@ from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.pool import Pool
 
 _Key = tuple[str, str, int, str]
+
+IsOwn: TypeAlias = Callable[[str, int], bool]
+"""Whether an IP address and port are the proxy's own."""
 
 
 class ConnectionCounts(NamedTuple):
@@ -41,8 +45,11 @@ class Upstream:
         connector: Connects,
         loop: Scheduler,
         random: Random,
+        is_own: IsOwn | None = None,
     ) -> None:
+        """`is_own`: addresses to pass over. A headless Service lists this very pod as well."""
         self.config = config
+        self._is_own = is_own
         self.name = config.name
         self.endpoints: list[Endpoint] = []
         self._connector = connector
@@ -69,13 +76,21 @@ class Upstream:
             endpoint.active for endpoint in (*self.endpoints, *self._leaving)
         )
 
-    def resolve(self, on_done: Callable[[ConnectError | None], None], timeout: float) -> Ticket:
+    def resolve(self, on_done: Callable[[ProxyError | None], None], timeout: float) -> Ticket:
         """Look the names up for the first time, `timeout` seconds at most.
 
         `on_done` is called exactly once, from the loop, unless the ticket was cancelled before:
         with None, and then the upstream is `ready`, or with what went wrong.
         """
-        return self._discovery.resolve(on_done, timeout)
+        return self._discovery.resolve(partial(self._resolved, on_done), timeout)
+
+    def _resolved(
+        self, on_done: Callable[[ProxyError | None], None], error: ConnectError | None
+    ) -> None:
+        if error is None and not self.endpoints and self._is_own is not None:
+            on_done(Loop(f"{self.name} is an address of this proxy itself, by the look-up."))
+        else:
+            on_done(error)
 
     def pick(self, exclude: Collection[Endpoint], admit: Admit | None) -> Endpoint | None:
         """The endpoint for the next attempt, None where `admit` lets none pass.
@@ -114,6 +129,8 @@ class Upstream:
         wanted: dict[_Key, None] = {}
         for configured in self.config.endpoints:
             for ip in self._discovery.addresses.get(configured.host, ()):
+                if self._is_own is not None and self._is_own(ip, configured.port):
+                    continue
                 host = configured.host.strip("[]")
                 wanted[(configured.scheme, host, configured.port, ip)] = None
         staying = []

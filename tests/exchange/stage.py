@@ -11,6 +11,7 @@ from proxy.config.model import Listener
 from proxy.errors import ConnectRefused
 from proxy.exchange.binding import Bindings
 from proxy.exchange.gateway import Gateway
+from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.upstream.registry import Upstreams
 from proxy.upstream.upstream import Upstream
@@ -36,13 +37,14 @@ class ScriptedUpstreams(Upstreams):
         self._lookups = lookups
         super().__init__(config.upstreams, UpstreamConnection, loop=loop)
 
-    def _build(self, config):
+    def _build(self, config, is_own=None):
         return Upstream(
             config,
             resolver=self._lookups,
             connector=self._connects,
             loop=self._loop,
             random=lambda: 0.0,
+            is_own=is_own,
         )
 
 
@@ -80,6 +82,7 @@ class Stage:
         self.lookups = Lookups()
         upstreams = ScriptedUpstreams(self.config, loop, self.connector, self.lookups)
         self.transitions = []
+        self.own_addresses = OwnAddresses(lambda address: False)
         self.bindings = self._bindings(self.config, upstreams)
         self.former = []  # bindings of configurations that there were before a reload
         self.records = []
@@ -88,6 +91,7 @@ class Stage:
             table=RouteTable(self.config),
             upstreams=upstreams,
             bindings=self.bindings,
+            own_addresses=self.own_addresses,
             random=lambda: self.chance,
             observers=[self._record],
         )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.http.authority import Authority, parse_authority
+from proxy.http.authority import Authority, literal_address, parse_authority
 
 
 @pytest.mark.parametrize(
@@ -16,8 +16,10 @@ from proxy.http.authority import Authority, parse_authority
         ("a:", "a", None, "a"),
         ("[::1]", "::1", None, "[::1]"),
         ("[FE80::A]:443", "fe80::a", 443, "[fe80::a]:443"),
-        ("[::ffff:1.2.3.4]", "::ffff:1.2.3.4", None, "[::ffff:1.2.3.4]"),
-        ("under_score~1.", "under_score~1.", None, "under_score~1."),
+        ("[0:0::1]", "::1", None, "[::1]"),
+        ("under_score~1.", "under_score~1", None, "under_score~1"),
+        ("shop.:81", "shop", 81, "shop:81"),
+        ("a" * 253 + ".", "a" * 253, None, "a" * 253),
         ("", "", None, ""),
     ],
 )
@@ -34,8 +36,41 @@ def test_taken(text, host, port, written):
         "a,b", "a;b", "a=80", "a&b", "a+b", "*", "a!", "$a", "a'b", "(a)",
         "a:0", "a:65536", "a:000080", "a:-1", "a:+1", "a: 1", "a:²", "a:80:80", "::1", "[::1", "[]",
         "[::1]80", "[::1]a:80", "[::g]", "[fe80::1%eth0]", "[[::1]]", "[::1]:0",
+        "[::1::2]", ".", "a..", "a" * 254, "a" * 254 + ".:80",
     ],
 )  # fmt: skip
 def test_refused(text):
     with pytest.raises(ValueError, match=r"\w"):
         parse_authority(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.1", "127.0.0.1"),
+        ("10.1.258", "10.1.1.2"),
+        ("2130706433", "127.0.0.1"),
+        ("0x7f.1", "127.0.0.1"),
+        ("0x7f.0x0.0x0.0x1", "127.0.0.1"),
+        ("0177.0.0.01", "127.0.0.1"),
+        ("0", "0.0.0.0"),
+        ("0x", "0.0.0.0"),
+        ("::1", "::1"),
+        ("0::1", "::1"),
+        ("shop", None),
+        ("", None),
+        ("127.0.0.1.1", None),
+        ("256.1", None),
+        ("1.16777216", None),
+        ("127.0.0.256", None),
+        ("4294967296", None),
+        ("08.1", None),
+        ("1..1", None),
+        ("1_0.1", None),
+        ("0x7g", None),
+        ("9" * 5000, None),
+    ],
+)
+def test_literal_addresses_in_every_notation(host, address):
+    assert literal_address(host) == address

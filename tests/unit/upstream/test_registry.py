@@ -125,6 +125,13 @@ async def test_reconfigure_keeps_what_did_not_change(make):
     assert upstreams.for_authority("http", "10.0.0.9", 80) is authority
 
 
+async def test_only_callers_may_not_name_the_proxy_itself(make):
+    own = UpstreamConfig("me", (EndpointConfig("http", "127.0.0.1", 7071),))
+    upstreams = make(own, is_own=lambda ip, port: True)
+    assert upstreams["me"].ready
+    assert not upstreams.for_authority("http", "127.0.0.1", 7071).ready
+
+
 async def test_close_answers_who_waits_for_a_look_up(make):
     upstreams = make()
     answers = []

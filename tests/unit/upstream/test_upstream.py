@@ -3,12 +3,12 @@ import random
 import pytest
 
 from proxy.config.model import EndpointConfig, LoadBalancing, UpstreamConfig
-from proxy.errors import DnsFailure
+from proxy.errors import DnsFailure, Loop
 from proxy.upstream.upstream import ConnectionCounts, Upstream
 
 
 class Bench:
-    def __init__(self, scripted, *endpoints, **settings):
+    def __init__(self, scripted, *endpoints, is_own=None, **settings):
         self.loop = scripted.HandLoop()
         self.resolver = scripted.Resolver()
         self.connector = scripted.Connector(self.loop)
@@ -20,6 +20,7 @@ class Bench:
             connector=self.connector,
             loop=self.loop,
             random=random.Random(5).random,
+            is_own=is_own,
         )
 
     @property
@@ -55,6 +56,31 @@ def test_a_literal_address_is_ready_at_once(bench):
     assert b.upstream.pick((), lambda _: False) is None
     assert b.labels == ["127.0.0.1:8080"]
     assert b.loop.timers == []
+
+
+def is_own(ip, port):
+    return (ip, port) == ("10.0.0.1", 8080)
+
+
+def test_addresses_of_the_proxy_itself_are_passed_over(bench):
+    b = bench(NAMED, is_own=is_own)
+    b.upstream.resolve(b.answers, 1.0)
+    b.look_up("10.0.0.1", "10.0.0.2")
+    assert b.answers == [None]
+    assert b.labels == ["10.0.0.2:8080"]
+
+
+def test_a_name_that_stands_for_nothing_else_is_a_loop(bench):
+    b = bench(NAMED, is_own=is_own)
+    b.upstream.resolve(b.answers, 1.0)
+    b.look_up("10.0.0.1")
+    (loop,) = b.answers
+    assert isinstance(loop, Loop)
+    assert "inventory is an address of this proxy itself" in loop.detail
+    b.look_up("10.0.0.2")
+    assert b.labels == ["10.0.0.2:8080"]
+    b.look_up("10.0.0.1")
+    assert b.labels == []
 
 
 def test_brackets_are_not_part_of_the_host(bench):

@@ -1,0 +1,54 @@
+"""Where a request goes once its route is known: one decision, for the gateway and `explain`."""
+
+from proxy.errors import EgressDenied, Loop, NoAuthority
+from proxy.http.authority import DEFAULT_PORTS, Authority
+from proxy.routing.egress import EgressRules
+from proxy.routing.own_addresses import OwnAddresses
+from proxy.routing.table import Route
+
+
+class Destinations:
+    """The destinations of one listener, under one configuration."""
+
+    __slots__ = ("_egress", "_inbound", "_own")
+
+    def __init__(self, egress: EgressRules, own: OwnAddresses, *, inbound: bool) -> None:
+        self._egress = egress
+        self._own = own
+        self._inbound = inbound
+
+    def named_by_caller(
+        self, route: Route, method: str, scheme: str, authority: Authority | None
+    ) -> Authority | None:
+        """The authority, its port filled in, that the caller names as the destination.
+
+        None: the route's own upstream. CONNECT names its destination whatever the route. Raises
+        NoAuthority, EgressDenied or Loop. A name that passes may still stand for an address of
+        the proxy: `OwnAddresses.covers` judges that when the connection is made.
+        """
+        tunnel = method == "CONNECT"
+        if tunnel:
+            self._check_tunnel(authority)
+        elif route.config.upstream is not None:
+            return None
+        if authority is None:
+            raise NoAuthority("The request names no host, and no route says where it should go.")
+        host = authority.host
+        port = authority.port or DEFAULT_PORTS[scheme]
+        if self._own.named(host, port):
+            raise own_address(str(authority))
+        if not self._egress.allows(host, port):
+            raise EgressDenied(f"{Authority(host, port)} is not in egress.allow.")
+        return Authority(host, port)
+
+    def _check_tunnel(self, authority: Authority | None) -> None:
+        if self._inbound:
+            raise EgressDenied("CONNECT is for the outbound listener.")
+        port = None if authority is None else authority.port
+        if port is not None and not self._egress.connect_port_allowed(port):
+            raise EgressDenied(f"Port {port} is not in egress.connect_ports.")
+
+
+def own_address(what: str) -> Loop:
+    """The refusal to connect to `what`."""
+    return Loop(f"{what} is an address of this proxy itself, and no route takes this.")
