@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import uvloop
 
@@ -41,6 +41,7 @@ from proxy.upstream.local_address import is_local_address
 from proxy.upstream.registry import Upstreams
 from proxy.wire.acceptor import Acceptor
 from proxy.wire.downstream import Downstream
+from proxy.wire.handshakes import Handshakes
 from proxy.wire.tls import CLOSE_TIMEOUT, ListenerContext, UnusableTls
 from proxy.wire.upstream import UpstreamConnection
 
@@ -237,15 +238,21 @@ class _Proxy:
 
     def _acceptor(self, listener: Listener) -> Acceptor:
         gate: ListenerGate = self._gateway.gates[listener]
-        tls: dict[str, Any] = {}
-        if listener in self._tls:
-            tls = {
-                "ssl": self._tls[listener].context,
-                "ssl_handshake_timeout": gate.limits.header_timeout,
-                "ssl_shutdown_timeout": CLOSE_TIMEOUT,
-            }
         name = f"listeners.{listener.value}"
-        return Acceptor(name, lambda: Downstream(gate), backlog=BACKLOG, **tls)
+
+        def factory() -> Downstream:
+            return Downstream(gate)
+
+        handshakes = None
+        if (tls := self._tls.get(listener)) is not None:
+            handshakes = Handshakes(
+                factory,
+                tls.context,
+                room=lambda: gate.limits.connections - len(gate.connections),
+                timeout=lambda: gate.limits.header_timeout,
+                close_timeout=CLOSE_TIMEOUT,
+            )
+        return Acceptor(name, factory, handshakes=handshakes, backlog=BACKLOG)
 
     def _announce(self, bound: Mapping[str, list[Address]]) -> None:
         """Where it serves and how to use that, for people who started it by hand."""

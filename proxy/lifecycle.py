@@ -29,7 +29,7 @@ from typing import Any, Protocol
 from proxy.admin.controls import Reload
 from proxy.config.model import DrainConfig, Listener
 from proxy.exchange.exchange import Exchange
-from proxy.exchange.gateway import Gateway
+from proxy.exchange.gateway import Gateway, ListenerGate
 from proxy.telemetry.timestamps import Timestamps
 from proxy.wire.downstream import Downstream
 
@@ -57,8 +57,15 @@ class Phase(Enum):
 class Accepts(Protocol):
     """What accepts a listener's connections."""
 
+    @property
+    def handshakes(self) -> int:
+        """Connections that are in their TLS handshake."""
+
     def close(self) -> None:
         """Accept no more."""
+
+    def end_handshakes(self) -> None:
+        """Close the connections that are in their TLS handshake."""
 
 
 class Lifecycle:
@@ -207,6 +214,8 @@ class Lifecycle:
         await self._stop_accepting()
         self._close_idle(before)
         loop.call_later(IDLE_GRACE, self._close_idle, self._inbound.connections)
+        if (server := self._servers.get(Listener.INBOUND)) is not None:
+            loop.call_later(IDLE_GRACE, server.end_handshakes)
         # Looked at, not told: the hot path would pay for telling.
         while (now := monotonic()) < deadline and not self._nothing_left():
             if self._nothing_inbound() or now >= begun + timeout / 2:
@@ -232,13 +241,16 @@ class Lifecycle:
             connection.close_idle()
 
     def _nothing_inbound(self) -> bool:
-        return not (self._inbound.in_flight or self._inbound.connections)
+        return self._nobody_at(self._inbound)
 
     def _nobody_there(self) -> bool:
         """No connection is open on either listener."""
-        return self._nothing_inbound() and not (
-            self._outbound.in_flight or self._outbound.connections
-        )
+        return self._nothing_inbound() and self._nobody_at(self._outbound)
+
+    def _nobody_at(self, gate: ListenerGate) -> bool:
+        server = self._servers.get(gate.listener)
+        in_handshake = server is not None and server.handshakes
+        return not (gate.in_flight or gate.connections or in_handshake)
 
     def _nothing_left(self) -> bool:
         if not self._nobody_there() or self._hooks:

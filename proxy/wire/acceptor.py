@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any, cast
 
 from proxy.wire.flow import FlowControlled
+from proxy.wire.handshakes import Handshakes, TlsServer
 
 LOOK_AGAIN = 0.1
 """Seconds between two looks whether there are file descriptors again."""
@@ -61,17 +62,21 @@ class Acceptor:
         kept_free: Callable[[], int] = files_kept_free,
         short: Callable[[int], bool] = files_short,
         look_again: float = LOOK_AGAIN,
+        handshakes: Handshakes | None = None,
         **options: Any,
     ) -> None:
-        """`options` are those of `loop.create_server`."""
+        """`options` are those of `loop.create_server`. `handshakes` make it a TLS listener: they
+        hand the connections over to their own protocols, and `factory` is not asked.
+        """
         self._name = name
         self._factory = factory
         self._kept_free = kept_free
         self._short = short
         self._look_again = look_again
         self._options = options
+        self._handshakes = handshakes
         self._sockets: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsServer] = []
         self._pause: asyncio.Task[None] | None = None
         self._looked_after = 0
         self._warned_at = float("-inf")
@@ -86,6 +91,16 @@ class Acceptor:
     def accepting(self) -> bool:
         return bool(self._servers)
 
+    @property
+    def handshakes(self) -> int:
+        """Connections that are in their TLS handshake."""
+        return 0 if self._handshakes is None else len(self._handshakes)
+
+    def end_handshakes(self) -> None:
+        """Close the connections that are in their TLS handshake."""
+        if self._handshakes is not None:
+            self._handshakes.close()
+
     async def open(self, host: str, port: int) -> tuple[str, int]:
         """Listen and accept at one more address; where it is bound.
 
@@ -99,10 +114,21 @@ class Acceptor:
 
     async def _open(self, host: str, port: int) -> tuple[str, int]:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(self._accepted, host, port, **self._options)
-        self._servers.append(server)
-        self._sockets += [socket.socket(fileno=os.dup(one.fileno())) for one in server.sockets]
+        plain = self._handshakes is None
+        server = await loop.create_server(
+            self._accepted, host, port, start_serving=plain, **self._options
+        )
         bound_host, bound_port = server.sockets[0].getsockname()[:2]
+        opened = [socket.socket(fileno=os.dup(one.fileno())) for one in server.sockets]
+        self._sockets += opened
+        if self._handshakes is None:
+            self._servers.append(server)
+        else:
+            server.close()  # not its sockets: they have been duplicated
+            for one in opened:
+                one.setblocking(False)
+                one.listen(self._options.get("backlog", 100))
+                self._servers.append(self._tls_server(one, self._handshakes))
         return bound_host, bound_port
 
     def close(self) -> None:
@@ -119,8 +145,16 @@ class Acceptor:
             server.close()
         self._servers.clear()
 
+    def _tls_server(self, listening: socket.socket, handshakes: Handshakes) -> TlsServer:
+        return TlsServer(listening, handshakes, self._look_at_files)
+
     def _accepted(self) -> asyncio.Protocol:
         """The event loop has accepted a connection, and asks for its protocol."""
+        self._look_at_files()
+        return cast(asyncio.Protocol, self._factory())  # it is one by its methods
+
+    def _look_at_files(self) -> None:
+        """A connection has been accepted: pause if hardly a descriptor is left."""
         self._looked_after += 1
         # Each takes a descriptor, so what is kept free lasts until the next look.
         if self._looked_after > self._kept_free() // 4:
@@ -128,7 +162,6 @@ class Acceptor:
             if self._pause is None and self._sockets and self._short(self._sockets[0].fileno()):
                 # Not at once: the event loop is in the middle of accepting.
                 self._pause = asyncio.get_running_loop().create_task(self._until_files())
-        return cast(asyncio.Protocol, self._factory())  # it is one by its methods
 
     async def _until_files(self) -> None:
         """Accept nobody until there are descriptors again."""
@@ -153,6 +186,9 @@ class Acceptor:
     async def _resume(self) -> bool:
         """False: the descriptors are gone again."""
         loop = asyncio.get_running_loop()
+        if self._handshakes is not None:
+            self._servers += [self._tls_server(one, self._handshakes) for one in self._sockets]
+            return True
         try:
             for one in self._sockets:
                 self._servers.append(

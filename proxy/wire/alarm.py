@@ -13,6 +13,10 @@ NEVER = float("inf")
 _FINEST = 0.001  # the loop's timers count whole milliseconds
 
 
+def _nobody() -> None:
+    """Called by no alarm: it is closed."""
+
+
 class Alarm:
     """Calls `on_due` once `due` (monotonic seconds) has come; `set` again to hear it again."""
 
@@ -32,8 +36,9 @@ class Alarm:
             self._arm(due)
 
     def close(self) -> None:
-        """Silence it for good."""
+        """Silence it for good, and let go of who would be called: a circle would keep both."""
         self.due = self._armed_for = NEVER
+        self._on_due = _nobody
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -56,6 +56,10 @@ class Connection:
 
 class Server:
     closed = False
+    handshakes = 0
+
+    def end_handshakes(self):
+        self.handshakes = 0
 
     def close(self):
         self.closed = True

@@ -1,5 +1,8 @@
 """One timer that is moved: how often the loop is asked, and when it rings."""
 
+import gc
+import weakref
+
 import pytest
 
 import proxy.wire.alarm
@@ -135,3 +138,24 @@ def test_closed_it_is_silent_for_good(alarm, loop, rung):
     assert loop.pending == []
     loop.go_to(200)
     assert rung == []
+
+
+def test_what_is_closed_leaves_no_circle() -> None:
+    """Under TLS 43 KiB hang on each connection, and must not wait for the cycle collector."""
+
+    class Owner:
+        def __init__(self) -> None:
+            self.alarm = Alarm(Loop(), self.ring)
+
+        def ring(self) -> None:
+            raise AssertionError
+
+    owner = Owner()
+    there = weakref.ref(owner)
+    owner.alarm.close()
+    gc.disable()
+    try:
+        del owner
+        assert there() is None
+    finally:
+        gc.enable()

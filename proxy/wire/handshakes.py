@@ -1,0 +1,193 @@
+"""TLS handshakes of a listener's new connections, within bounds.
+
+    accepted ──first byte──▶ handshake ──done──▶ the protocol's connection_made
+        └────────────┴── too slow, displaced, gone ──▶ closed
+
+A connection that says nothing costs a socket, and no TLS object (50 KiB): that is made when the
+first byte comes. All of it has `timeout` seconds from the accept.
+
+Connections in a handshake count among those that a listener may have. Where that number is reached,
+a new one displaces the one that has been at it longest: an ordinary client needs two round trips,
+and gets in beside any number of silent ones. A few may always try, so that a listener that is full
+can tell them so.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import cast
+
+from proxy.wire.flow import FlowControlled
+
+SPARE = 8
+"""Handshakes that are possible where the listener has all its connections."""
+
+
+class Handshakes:
+    """Those of one listener; `len` is their number."""
+
+    def __init__(
+        self,
+        factory: Callable[[], FlowControlled],
+        context: ssl.SSLContext,
+        *,
+        room: Callable[[], int],
+        timeout: Callable[[], float],
+        close_timeout: float,
+    ) -> None:
+        """`room`: connections that the listener may still get. `close_timeout`: seconds that a
+        client is given to close TLS in order.
+        """
+        self._factory = factory
+        self._context = context
+        self._room = room
+        self._timeout = timeout
+        self._close_timeout = close_timeout
+        self._open: dict[_Handshake, None] = {}  # in the order of their accept
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def begin(self, sock: socket.socket) -> None:
+        """A connection that has just been accepted."""
+        while len(self._open) >= max(self._room(), SPARE):
+            next(iter(self._open)).end()
+        loop = asyncio.get_running_loop()
+        one = _Handshake(self, sock, loop.time() + self._timeout())
+        self._open[one] = None
+        if self._timer is None:
+            self._timer = loop.call_at(one.deadline, self._on_time)
+        one.begin()
+
+    def close(self) -> None:
+        """End all that are under way."""
+        for one in tuple(self._open):
+            one.end()
+
+    async def shake(self, sock: socket.socket) -> None:
+        """One handshake: at its end the connection has its protocol. OSError: it failed."""
+        await asyncio.get_running_loop().connect_accepted_socket(
+            self._protocol,
+            sock,
+            ssl=self._context,
+            ssl_handshake_timeout=self._timeout(),
+            ssl_shutdown_timeout=self._close_timeout,
+        )
+
+    def over(self, one: "_Handshake") -> None:
+        """It has ended, in whatever way."""
+        self._open.pop(one, None)
+        if not self._open and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _protocol(self) -> asyncio.Protocol:
+        return cast(asyncio.Protocol, self._factory())  # it is one by its methods
+
+    def _on_time(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for one in tuple(self._open):
+            if one.deadline > now:
+                self._timer = loop.call_at(one.deadline, self._on_time)
+                break
+            one.end()
+
+
+class _Handshake:
+    """One connection, from its accept to the end of its handshake."""
+
+    __slots__ = ("_all", "_sock", "_task", "deadline")
+
+    def __init__(self, handshakes: Handshakes, sock: socket.socket, deadline: float) -> None:
+        self._all = handshakes
+        self._sock = sock
+        self._task: asyncio.Task[None] | None = None
+        self.deadline = deadline
+
+    def begin(self) -> None:
+        """The first byte is mostly there as soon as the connection is."""
+        if not self._first_byte():
+            asyncio.get_running_loop().add_reader(self._sock, self._readable)
+
+    def end(self) -> None:
+        """Close the connection, unless its handshake is over."""
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            asyncio.get_running_loop().remove_reader(self._sock)
+            self._sock.close()
+        self._all.over(self)
+
+    def _readable(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._sock)
+        if not self._first_byte():  # nobody took it: it does not happen
+            self.end()
+
+    def _first_byte(self) -> bool:
+        """Go on if the client has said something, or has gone; False: it has done neither."""
+        try:
+            gone = not self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            gone = True
+        if gone:
+            self.end()
+        else:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        return True
+
+    async def _run(self) -> None:
+        try:
+            await self._all.shake(self._sock)
+        except OSError:
+            self._sock.close()
+        finally:
+            self._all.over(self)
+            self._task = None
+
+
+class TlsServer:
+    """Accepts on one listening socket, which stays open when this is closed."""
+
+    ACCEPTS = 32
+    """Connections that are accepted in one turn of the loop."""
+    _PAUSE = 0.1
+
+    def __init__(
+        self, listening: socket.socket, handshakes: Handshakes, accepted: Callable[[], object]
+    ) -> None:
+        """`accepted` is called for each new connection."""
+        self._listening = listening
+        self._handshakes = handshakes
+        self._accepted = accepted
+        self._retry: asyncio.TimerHandle | None = None
+        self._listen()
+
+    def close(self) -> None:
+        """Accept no more."""
+        asyncio.get_running_loop().remove_reader(self._listening)
+        if self._retry is not None:
+            self._retry.cancel()
+
+    def _listen(self) -> None:
+        asyncio.get_running_loop().add_reader(self._listening, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(self.ACCEPTS):
+            try:
+                sock, _ = self._listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # no descriptor is left
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(self._listening)
+                self._retry = loop.call_later(self._PAUSE, self._listen)
+                return
+            sock.setblocking(False)
+            self._accepted()
+            self._handshakes.begin(sock)

@@ -1,0 +1,169 @@
+"""TLS handshakes are counted, displaced and timed; a socket is all that a silent one costs."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from integration.pki import Pki
+from unit.waiting import eventually
+
+from proxy.wire.acceptor import Acceptor
+from proxy.wire.handshakes import SPARE, Handshakes
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, gate: "Gate") -> None:
+        self.gate = gate
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert transport.get_extra_info("ssl_object") is not None
+        self.gate.made.append(cast(asyncio.Transport, transport))
+
+    def data_received(self, data: bytes) -> None:
+        self.gate.made[-1].write(data.upper())
+
+
+class Gate:
+    """A TLS listener with so many places, and the connections that came through."""
+
+    def __init__(self, pki: Pki, context: ssl.SSLContext) -> None:
+        self.pki = pki
+        self.limit, self.seconds = 20, 10.0
+        self.made: list[asyncio.Transport] = []
+        self.handshakes = Handshakes(
+            cast(Any, lambda: Connection(self)),
+            context,
+            room=lambda: self.limit - len(self.made),
+            timeout=lambda: self.seconds,
+            close_timeout=0.1,
+        )
+        self.acceptor = Acceptor(
+            "listeners.test", cast(Any, None), handshakes=self.handshakes, backlog=100
+        )
+        self.opened: list[socket.socket] = []
+
+    def silent(self, number: int) -> list[socket.socket]:
+        new = [socket.create_connection(self.acceptor.address) for _ in range(number)]
+        for one in new:
+            one.setblocking(False)
+        self.opened += new
+        return new
+
+    async def client(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, port = self.acceptor.address
+        return await asyncio.open_connection(host, port, ssl=self.pki.client())
+
+
+@pytest.fixture
+async def gate(tmp_path: Path) -> AsyncIterator[Gate]:
+    pki = Pki(tmp_path)
+    one = Gate(pki, pki.server())
+    await one.acceptor.open("127.0.0.1", 0)
+    yield one
+    one.acceptor.close()
+    one.acceptor.end_handshakes()
+    for transport in one.made:
+        transport.abort()
+    for sock in one.opened:
+        sock.close()
+    await asyncio.sleep(0)
+
+
+def standing(sockets: list[socket.socket]) -> int:
+    """Those that the other side has not closed."""
+    found = 0
+    for one in sockets:
+        with contextlib.suppress(ConnectionResetError):
+            try:
+                found += one.recv(1) != b""
+            except BlockingIOError:
+                found += 1
+    return found
+
+
+async def test_bytes_go_both_ways(gate: Gate) -> None:
+    reader, writer = await gate.client()
+    writer.write(b"hello")
+    assert await reader.readexactly(5) == b"HELLO"
+    assert gate.acceptor.handshakes == 0
+    writer.close()
+
+
+async def test_no_more_stand_than_the_listener_may_have(gate: Gate) -> None:
+    silent = gate.silent(60)
+    await eventually(lambda: standing(silent) == gate.limit)
+    assert gate.acceptor.handshakes == gate.limit
+    assert standing(silent[-gate.limit :]) == gate.limit, "the longest silent ones go first"
+
+
+async def test_an_ordinary_client_gets_in_beside_silent_ones(gate: Gate) -> None:
+    gate.silent(60)
+    reader, writer = await gate.client()
+    writer.write(b"x")
+    assert await reader.readexactly(1) == b"X"
+    writer.close()
+
+
+async def test_a_full_listener_still_shakes_a_few_hands_to_say_so(gate: Gate) -> None:
+    gate.limit = 0
+    silent = gate.silent(30)
+    await eventually(lambda: standing(silent) == SPARE)
+    reader, writer = await gate.client()
+    writer.write(b"x")
+    assert await reader.readexactly(1) == b"X"
+    writer.close()
+
+
+async def test_each_has_its_time(gate: Gate) -> None:
+    gate.seconds = 0.1
+    silent = gate.silent(2)
+    begun = gate.silent(1)
+    begun[0].send(b"\x16\x03\x01\x02\x00")  # a record that never comes whole
+    await eventually(lambda: gate.acceptor.handshakes == 3)
+    await eventually(lambda: standing(silent + begun) == 0)
+    assert gate.acceptor.handshakes == 0
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n\r\n"])
+async def test_one_that_goes_or_speaks_no_tls_is_closed(gate: Gate, said: bytes) -> None:
+    (one,) = gate.silent(1)
+    await eventually(lambda: gate.acceptor.handshakes == 1)
+    if said:
+        one.send(said)
+    else:
+        one.shutdown(socket.SHUT_WR)
+    await eventually(lambda: gate.acceptor.handshakes == 0)
+    assert gate.made == []
+
+
+async def test_one_that_is_displaced_in_the_middle_of_its_handshake(gate: Gate) -> None:
+    gate.limit = SPARE
+    (first,) = gate.silent(1)
+    first.send(b"\x16\x03\x01\x02\x00")
+    await asyncio.sleep(0.02)
+    others = gate.silent(SPARE)
+    await eventually(lambda: standing([first]) == 0)
+    assert standing(others) == SPARE
+
+
+async def test_without_descriptors_it_waits(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    (server,) = gate.acceptor._servers
+    real = server._listening  # type: ignore[union-attr]
+
+    def refuse() -> None:
+        monkeypatch.setattr(server, "_listening", real)
+        raise OSError(24, "Too many open files")
+
+    stand_in = SimpleNamespace(accept=refuse, fileno=real.fileno)
+    monkeypatch.setattr(server, "_PAUSE", 0.02)
+    monkeypatch.setattr(server, "_listening", stand_in)
+    reader, writer = await gate.client()
+    writer.write(b"x")
+    assert await reader.readexactly(1) == b"X"
+    writer.close()
