@@ -1,7 +1,7 @@
-"""Time and chance, as values that are handed in.
+"""Types for time and randomness, which callers pass in.
 
-Floors 0 to 2 never ask for the time or for a random number themselves: they take ``now`` as an
-argument, or one of these callables when they are built. The running proxy passes
+Floors 0 to 2 never read a clock or draw a random number themselves: they take ``now`` as an
+argument, or one of these callables when they are constructed. The running proxy passes
 ``loop.time`` and ``random.random``; tests pass their own.
 """
 
@@ -12,7 +12,7 @@ Clock: TypeAlias = Callable[[], float]
 """Monotonic seconds; only differences mean anything."""
 
 WallClock: TypeAlias = Callable[[], float]
-"""Seconds since the Unix epoch: for dates that people or HTTP headers give, never for durations."""
+"""Seconds since the Unix epoch: for dates in HTTP headers and for people, never for durations."""
 
 Random: TypeAlias = Callable[[], float]
 """A number drawn uniformly from [0, 1)."""

@@ -1,4 +1,4 @@
-"""Tells without reading them whether files have changed."""
+"""Detects changed files without reading them."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -8,20 +8,20 @@ _Identity: TypeAlias = tuple[str, int, int, int] | None
 
 
 class FileWatch:
-    """A set of files and what they were at the last look.
+    """A set of files and their state at the last check.
 
-    A file has changed when its path leads elsewhere (Kubernetes swaps a symbolic link above
-    the files of a Secret), or when inode, time of change or size differ. One that cannot be looked
-    at is a state like any other. Of a folder the files in it that end in .yaml are looked at too.
+    A file has changed if its path resolves differently (Kubernetes swaps a symbolic link above
+    the files of a Secret), or if inode, modification time or size differ. An unreadable file is a
+    state like any other. Of a directory, its files that end in .yaml are checked too.
     """
 
     def __init__(self, paths: Iterable[str | None]) -> None:
-        """Look for the first time; None stands for a file that is not set."""
+        """Take the first state; None stands for a file that is not configured."""
         self._paths = tuple(path for path in paths if path is not None)
         self._seen = self._look()
 
     def changed(self) -> bool:
-        """Look again: whether anything is different from the last look."""
+        """Check again; whether anything has changed since the last check."""
         before, self._seen = self._seen, self._look()
         return self._seen != before
 

@@ -1,12 +1,12 @@
-"""Durations, sizes and shares as people write them, and the values they mean.
+"""Durations, sizes and ratios: parses the notation of the configuration, and writes it.
 
     duration   250us  20ms  1.5s  2m  1h     seconds, a float
     size       500B  64KiB  1MiB  1GiB       bytes, an int
     ratio      20%  or  0.2                  a float of 0 to 1
 
-A number without a unit is an error that names the units which might be meant; zero alone needs
-none. Signs, exponents, inner spaces, nan and inf are errors. KB, MB and GB are refused, for half
-of the world reads them as powers of 1000 and the other half as powers of 1024.
+A number without a unit is an error that suggests units; only zero needs none. Signs, exponents,
+inner spaces, nan and inf are errors. KB, MB and GB are refused because they are ambiguous: powers
+of 1000 or of 1024.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _DURATIONS = {
 }
 _SIZES = {"B": Decimal(1), "KiB": Decimal(2**10), "MiB": Decimal(2**20), "GiB": Decimal(2**30)}
 
-# What people write instead, in lower case, and what they will mean by it.
+# Common misspellings in lower case, and the unit that they probably mean.
 _MEANT = {
     "µs": "us",
     "μs": "us",
@@ -51,11 +51,11 @@ _MEANT = {
     "gi": "GiB",
     "gb": "GiB",
 }
-_MAX_DIGITS = 18  # beyond it a typing error is likelier than a meaning
+_MAX_DIGITS = 18  # a longer number is probably a typing error
 
 
 class UnitError(ValueError):
-    """A value that is not written as this module wants it; the message says how it should be."""
+    """A value in the wrong notation; the message says what is expected."""
 
 
 def parse_duration(text: str | float) -> float:
@@ -72,14 +72,14 @@ def parse_size(text: str | float) -> int:
 
 
 def parse_ratio(value: str | float) -> float:
-    """A share of 0 to 1, from ``20%`` or 0.2. Raises UnitError."""
-    hint = "a ratio is a share such as 20% or 0.2"
+    """A ratio of 0 to 1, from ``20%`` or 0.2. Raises UnitError."""
+    hint = "a ratio is a number such as 20% or 0.2"
     if isinstance(value, bool):
         raise UnitError(f"{_shown(value)} is not a ratio; {hint}")
     text = str(value)
     number, percent = (text[:-1], True) if text.endswith("%") else (text, False)
     if not _is_number(number):
-        # str() of a small float has an exponent: the value is as good as any other.
+        # str() writes a small float with an exponent; the value is valid.
         if isinstance(value, str) or not 0 <= value <= 1:
             raise UnitError(f"{_shown(value)} is not a ratio; {hint}")
         return float(value)
@@ -127,7 +127,7 @@ def _parse(value: str | float, units: Mapping[str, Decimal], what: str, examples
 
 
 def _about(number: str, unit: str, units: Mapping[str, Decimal]) -> str:
-    """What is wrong with this unit, and what was probably meant."""
+    """Why this unit is wrong, and which one was probably meant."""
     bare = unit.strip()
     alike = [known for known in units if known.lower() == bare.lower()]
     meant = alike[0] if alike else _MEANT.get(bare.lower())

@@ -5,19 +5,19 @@ from typing import NamedTuple
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# The unreserved characters of RFC 3986. No name in use needs more: with percent-encoding one would
-# compare unequal to itself, and the sub-delims are where parsers disagree ("a,b": two hosts?).
+# The unreserved characters of RFC 3986. No name in use needs more. A percent-encoded name would
+# differ from its decoded form, and parsers disagree about sub-delims (is "a,b" two hosts?).
 _REG_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 _IPV6 = frozenset("0123456789abcdefABCDEF:.")
 
 MAX_HOST_BYTES = 253
-"""The longest name in text, without the root's dot (RFC 1035 section 3.1)."""
+"""The longest host name, without a final dot (RFC 1035 section 3.1)."""
 
 
 class Authority(NamedTuple):
-    """`host` in lower case, without brackets and the root's dot; `port` None where none was given.
+    """`host` in lower case, without brackets and final dot; `port` None if none was given.
 
-    An IPv6 address is in its canonical form (RFC 5952). So equal hosts are equal texts.
+    An IPv6 address is in its canonical form (RFC 5952), so equal hosts are equal texts.
     """
 
     host: str
@@ -48,7 +48,7 @@ def parse_authority(text: str) -> Authority:
     else:
         host, _, port = text.partition(":")
         if not _REG_NAME.issuperset(host):
-            raise ValueError("a host name has characters that none may have")
+            raise ValueError("a host name contains a forbidden character")
         if not host and port:
             raise ValueError("a port without a host")
         if host.endswith("."):

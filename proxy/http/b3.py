@@ -1,9 +1,9 @@
 """The text of B3, Zipkin's trace headers: one field, or several.
 
-    b3: {TraceId}-{SpanId}-{SamplingState}-{ParentSpanId}      the last two may be left out
+    b3: {TraceId}-{SpanId}-{SamplingState}-{ParentSpanId}      the last two are optional
     b3: 0                                                      a decision without a trace
 
-A trace id of 64 bits is filled up with zeros on the left, and goes on like that.
+A trace id of 64 bits is padded with zeros on the left, and sent so.
 """
 
 from enum import Enum
@@ -13,7 +13,7 @@ from proxy.http.w3c import is_span_id, is_trace_id
 
 
 class Sampling(Enum):
-    """The caller's decision. DEFER leaves it to the receiver; DEBUG is a firmer ACCEPT."""
+    """The caller's decision. DEFER leaves it to the receiver; DEBUG is a stronger ACCEPT."""
 
     DEFER = ""
     DENY = "0"
@@ -22,7 +22,7 @@ class Sampling(Enum):
 
 
 class B3Context(NamedTuple):
-    """What was read. Without ids (None) only the decision was there."""
+    """A parsed context. Without ids (None) only the decision was sent."""
 
     trace_id: str | None
     span_id: str | None
@@ -67,7 +67,7 @@ def parse_b3(value: bytes) -> B3Context | None:
 def parse_b3_multi(fields: dict[bytes, bytes]) -> B3Context | None:
     """The X-B3 fields by lower-case name; None if there are none or they are malformed.
 
-    X-B3-ParentSpanId is not asked: the caller's span is the parent of what comes next.
+    X-B3-ParentSpanId is not read: the caller's span is the parent of the next span.
     """
     sampled = fields.get(b"x-b3-sampled")
     sampling: Sampling | None = Sampling.DEFER

@@ -1,4 +1,4 @@
-"""Answers that the proxy makes itself, as bytes: problem body, Proxy-Status, response head."""
+"""The proxy's own answers as bytes: problem body, Proxy-Status, response head."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from proxy.errors import ProxyError
 
 PROBLEM_TYPE = b"application/problem+json"
 TYPE_PREFIX = "urn:resilience-proxy:problem:"
-"""Before a reason: a problem's `type`. A name, not an address: it is never looked up."""
+"""The prefix of a problem's `type`, before the reason. It is a name, not an address."""
 
 _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -27,10 +27,10 @@ def problem_body(
     trace_id: str,
     retry_refused: str = "",
 ) -> bytes:
-    """An application/problem+json document (RFC 9457). `attempts`: what JSON can hold.
+    """An application/problem+json document (RFC 9457). `attempts`: JSON values.
 
-    All members are always there, but for `retry_refused` where no retry was asked about; `route`
-    and `upstream` are null where none was found yet.
+    All members are always present, except `retry_refused` if no retry was considered; `route` and
+    `upstream` are null if none was found yet.
     """
     document: dict[str, Any] = {
         "type": TYPE_PREFIX + error.reason,
@@ -46,23 +46,23 @@ def problem_body(
     }
     if retry_refused:
         document["retry_refused"] = retry_refused
-    # What was not valid text when it came must not cost the answer.
+    # Input that is not valid text must not make the answer fail.
     return _encode_json(document).encode(errors="replace")
 
 
 class ProxyStatus:
     """Values of Proxy-Status (RFC 9209) in the name of one service.
 
-    The service is the intermediary's identity: a token where it can be one, else a string
-    (RFC 9651 sections 3.3.3 and 3.3.4). `attempts`, `retry-refused` and `fallback` are parameters
-    of our own.
+    The service is the intermediary's identity: a token if possible, else a string
+    (RFC 9651 sections 3.3.3 and 3.3.4). `attempts`, `retry-refused` and `fallback` are this
+    proxy's own parameters.
     """
 
     __slots__ = ("_failures", "service")
 
     def __init__(self, service: str) -> None:
         self.service = _item(service)
-        # Made once each: by reason and error type, which an instance may refine.
+        # One for each reason and error type; an instance may refine the error type.
         self._failures: dict[tuple[str, str], bytes] = {}
 
     def value(
@@ -73,11 +73,11 @@ class ProxyStatus:
         fallback: bool = False,
         received_status: int | None = None,
     ) -> bytes:
-        """The field's value; b"" where there is nothing to say and the field stays away.
+        """The field's value; b"" if there is nothing to report and the field is not sent.
 
-        `error`: why the proxy made the answer. `attempts`: told of an upstream's response that
-        took more than one. `fallback`: the answer is a fallback, `received_status` the upstream's
-        that it replaced.
+        `error`: why the proxy made the answer. `attempts`: reported for an upstream's response
+        after more than one attempt. `fallback`: the answer is a fallback, `received_status` the
+        upstream's status that it replaced.
         """
         if error is not None:
             value = self._failure(error)
@@ -92,9 +92,9 @@ class ProxyStatus:
         return value + b"; fallback" if fallback else value
 
     def refused(self, attempts: int, next_hop: str, why: str) -> bytes:
-        """Of an upstream's bad answer that something kept from being tried again.
+        """The value for an upstream's failed response that was not retried.
 
-        `next_hop`: the endpoint that gave it; `why`: a word such as ``circuit-open``.
+        `next_hop`: its endpoint; `why`: the reason for no retry, such as ``circuit-open``.
         """
         value = self.value(attempts=attempts)
         hop = next_hop.encode("ascii", "replace").replace(b'"', b"?").replace(b"\\", b"?")
@@ -110,7 +110,7 @@ class ProxyStatus:
 
 
 def _item(name: str) -> bytes:
-    """`name` as a token if it is one, else as a string, with ? for what a string cannot hold."""
+    """`name` as a token, else as a string with ? for characters that a string cannot hold."""
     if name[:1] in _TOKEN_START and _TOKEN.issuperset(name):
         return name.encode("ascii")
     held = "".join(character if " " <= character <= "~" else "?" for character in name)
@@ -124,9 +124,9 @@ _STATUS_LINES = {status: f"HTTP/1.1 {status} ".encode() + b"\r\n" for status in 
 
 
 def status_line(status: int) -> bytes:
-    """The status line with its CRLF; the reason phrase is empty where there is no usual one.
+    """The status line with its CRLF; the reason phrase is empty if there is no usual one.
 
-    Raises KeyError for what is no status (RFC 9110 section 15: 100 to 599).
+    Raises KeyError for an invalid status (RFC 9110 section 15: 100 to 599).
     """
     return _STATUS_LINES[status]
 
@@ -141,8 +141,8 @@ def answer_head(
 ) -> bytes:
     """A response's head, the empty line included.
 
-    `body_length` is what a GET would be answered with, so for HEAD as well; 1xx, 204 and 304 go
-    without Content-Length (RFC 9110 section 8.6). `fields` must not frame the message, and their
+    `body_length` is the length for a GET, also for HEAD; 1xx, 204 and 304 have no Content-Length
+    (RFC 9110 section 8.6). `fields` must not frame the message, and their
     names and values must be valid already. `date` is the Date field's value.
     """
     lines = [_STATUS_LINES[status]]

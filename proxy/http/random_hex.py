@@ -1,4 +1,4 @@
-"""Random hex digits for ids, cut from a long strip: drawing for each id would cost its multiple."""
+"""Random hex digits for ids, taken from a buffer: drawing for each id costs several times more."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -11,7 +11,7 @@ _STRIP_DIGITS = 2 * _STRIP_BYTES
 
 
 class HexStrip:
-    """`draw(n)` is a `RandomHex`; no digit is handed out twice."""
+    """`draw(n)` is a `RandomHex`; no digit is used twice."""
 
     __slots__ = ("_at", "_random_bytes", "_strip")
 

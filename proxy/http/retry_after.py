@@ -1,12 +1,12 @@
-"""Retry-After (RFC 9110 section 10.2.3): how long an upstream asks to be left alone.
+"""Retry-After (RFC 9110 section 10.2.3): how long an upstream asks clients to wait.
 
-    delay-seconds   120                                   ASCII digits and nothing else
+    delay-seconds   120                                   only ASCII digits
     IMF-fixdate     Sun, 06 Nov 1994 08:49:37 GMT
     rfc850-date     Sunday, 06-Nov-94 08:49:37 GMT
     asctime-date    Sun Nov  6 08:49:37 1994
 
-Two liberties that servers need: a day of one digit, and UTC for GMT. The name of the day must be
-one, and is not checked against the date.
+Two deviations that servers need are accepted: a day of one digit, and UTC for GMT. The name of the
+day must be valid, and is not checked against the date.
 """
 
 from calendar import timegm
@@ -20,15 +20,15 @@ _LONG_DAYS = frozenset(
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 )
 _ZONES = ("GMT", "UTC")
-_MAX_DIGITS = 15  # more than that is longer than anybody waits
+_MAX_DIGITS = 15  # more digits are longer than any useful wait
 _MAX_CHARACTERS = 64
 
 
 def parse_retry_after(values: Sequence[str | bytes], wall_now: float) -> float | None:
-    """Seconds to wait from `wall_now` (Unix time), or None when nothing usable was said.
+    """Seconds to wait from `wall_now` (Unix time), or None without a usable value.
 
-    `values` are the fields of a response in order; the first one alone counts. A date in the past
-    is 0, a number of absurd length inf.
+    `values` are the fields of a response in order; only the first counts. A date in the past is
+    0, a number of excessive length inf.
     """
     if not values:
         return None
@@ -44,7 +44,7 @@ def parse_retry_after(values: Sequence[str | bytes], wall_now: float) -> float |
 
 def _parse_date(text: str, wall_now: float) -> float | None:
     """Unix time of an HTTP date (RFC 9110 section 5.6.7), None for anything else."""
-    # A day of one digit stands after two spaces in asctime's form, and only there.
+    # Only asctime's form has a day of one digit after two spaces.
     words = text.replace("  ", " ", 1).split(" ") if "," not in text else text.split(" ")
     if len(words) == 6 and words[0][-1:] == "," and words[0][:-1] in _DAYS and words[5] in _ZONES:
         return _unix(words[3], words[2], words[1], words[4])
@@ -83,7 +83,7 @@ def _unix(year: str, month: str, day: str, clock: str) -> float | None:
     if month not in _MONTHS:
         return None
     hour, minute, second = map(int, times)
-    if second == 60:  # a leap second, which no calendar here knows
+    if second == 60:  # a leap second, which `calendar` does not know
         second = 59
     try:
         date = datetime(int(year), _MONTHS.index(month) + 1, int(day), hour, minute, second)

@@ -1,11 +1,10 @@
-"""Trace headers: a caller's trace is continued, or a new one begun.
+"""Trace headers: continues a caller's trace, or begins a new one.
 
     extract(fields) ──▶ TraceContext ──▶ inject(context, span id) ──▶ header lines
 
-A valid context keeps its trace id, decision and tracestate and gets a new parent id; an invalid
-one is replaced. The order of the formats is precedence when reading; all of them are written.
-Fields of a format that is not configured are none of our business: they pass untouched, and so
-does baggage always, for a proxy has nothing to add to it.
+A valid context keeps its trace id, sampling decision and tracestate and gets a new parent id; an
+invalid one is replaced. The order of the formats is their precedence when reading; all of them are
+written. Fields of formats that are not configured pass unchanged, and so does baggage.
 """
 
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ Fields = Sequence[tuple[bytes, bytes]]
 
 
 class Format(Enum):
-    """The words of ``tracing.propagate``."""
+    """The values of ``tracing.propagate``."""
 
     TRACECONTEXT = "tracecontext"
     BAGGAGE = "baggage"
@@ -50,7 +49,7 @@ _NAMES: dict[Format, tuple[bytes, ...]] = {
 }
 
 
-# A global is read ten times as fast as a member through its enum (CPython 3.11).
+# Reading a global is ten times as fast as reading an enum member (CPython 3.11).
 _DEFER: Final = Sampling.DEFER
 _DENY: Final = Sampling.DENY
 _ACCEPT: Final = Sampling.ACCEPT
@@ -62,9 +61,9 @@ class TraceContext:
     """The trace one request belongs to.
 
     `trace_id` is 32 lower-case hex digits; `parent_id` the caller's span (16 digits), None in a
-    trace that begins here (`own`). `flags` are traceparent's, `sampled` is their lowest bit,
-    `sampling` the decision in full. `tracestate` is one field's value, b"" for none. `span_id` is
-    that of the proxy's own span between the caller's and those of the attempts, "" for none.
+    trace that begins at this proxy (`own`). `flags` are traceparent's, `sampled` is their lowest
+    bit, `sampling` the complete decision. `tracestate` is one field's value, b"" for none.
+    `span_id` is that of the proxy's own span between the caller's and the attempts', "" for none.
     """
 
     __slots__ = ("flags", "parent_id", "sampling", "span_id", "trace_id", "tracestate")
@@ -118,11 +117,11 @@ class Propagator:
         random: Random,
         records: bool = False,
     ) -> None:
-        """`sample`: share of new traces to sample. Raises ValueError for a format that is none.
+        """`sample`: ratio of new traces to sample. Raises ValueError for an unknown format.
 
-        `names` are the lower-case names of the fields that `extract` reads and `inject` writes
-        anew. `records`: spans of sampled traces are exported, so their ids must be those that
-        were sent.
+        `names` are the lower-case names of the fields that `extract` reads and `inject`
+        replaces. `records`: spans of sampled traces are exported, so their ids must be the ids
+        that were sent.
         """
         self.records = records
         self._formats = tuple(Format(word) for word in formats if word != Format.BAGGAGE.value)
@@ -158,7 +157,7 @@ class Propagator:
     def inject(self, context: TraceContext, span_id: str, parent_id: str | None = None) -> bytes:
         """The header lines, each with its CRLF, for a request sent by span `span_id`.
 
-        `parent_id`: that span's parent, where it is not the caller's own span; only B3 tells it.
+        `parent_id`: that span's parent, if it is not the caller's span; only B3 transmits it.
         """
         lines = b""
         for form in self._formats:
@@ -182,7 +181,7 @@ class Propagator:
         return self.inject(context, span_id)
 
     def inject_recorded(self, context: TraceContext, span_id: str) -> bytes:
-        """Likewise, where `span_id` and its parent, the proxy's own span, will be exported."""
+        """The same, if `span_id` and its parent, the proxy's own span, will be exported."""
         if not context.span_id:
             context.span_id = self.new_span_id()
         return self.inject(context, span_id, context.span_id)
@@ -194,16 +193,16 @@ class Propagator:
         return self._span_ids.pop()
 
     def _draw(self, digits: int, first: str) -> list[str]:
-        """Many ids at a time, which is cheaper; `first` in the place of those that are all zero."""
+        """Many ids at a time, which is cheaper; `first` replaces ids that are all zero."""
         drawn = self._random_hex(digits * _BATCH)
         ids = [drawn[at : at + digits] for at in range(0, len(drawn), digits)]
         zero = "0" * digits
         return [one if one != zero else first for one in ids] if zero in drawn else ids
 
     def begin(self, sampling: Sampling = _DEFER) -> TraceContext:
-        """A new trace, where a request brought none."""
-        # The random flag of level 2 stays unset: there are parsers that follow level 1 to the
-        # letter and refuse a traceparent with any flag but sampled.
+        """A new trace, for a request without one."""
+        # The random flag of level 2 stays unset: parsers that implement level 1 strictly refuse a
+        # traceparent with any flag except sampled.
         if not self._trace_ids:
             self._trace_ids = self._draw(32, _FIRST_TRACE)
         trace_id = self._trace_ids.pop()
@@ -213,9 +212,9 @@ class Propagator:
         return TraceContext(trace_id, None, _sampled_flag(sampling), sampling)
 
     def _decide(self, sampling: Sampling) -> Sampling:
-        """Take a decision that was left open. With `sample` 0 it stays open for the next.
+        """Make a sampling decision that the caller left open. With `sample` 0 it stays open.
 
-        The next to see it may report spans when this proxy does not; B3 can say so.
+        A later service may then report spans although this proxy does not; B3 can express that.
         """
         if sampling is not _DEFER or self._sample <= 0:
             return sampling
@@ -228,7 +227,7 @@ class Propagator:
         flags = _sampled_flag(sampling)
         context = TraceContext(trace_id, b3.span_id, flags, sampling)
         if self._tracecontext:
-            # A caller that writes both formats means one trace: its tracestate stays with it.
+            # A caller that sends both formats means one trace, so the tracestate is kept.
             other = _read_tracecontext(fields)
             if other is not None and other.trace_id == context.trace_id:
                 context.tracestate = other.tracestate

@@ -1,9 +1,9 @@
-"""One line of a trailer section (RFC 9110 section 6.5): checked, or left out where it may not be.
+"""One line of a trailer section (RFC 9110 section 6.5): checked, and dropped if it is forbidden.
 
-A field that frames, routes, authenticates or describes a message means nothing once the body has
-gone, and would be harmful to a receiver that merges trailers into its head. Section 6.5.1 forbids
-a sender to generate such fields and lets a recipient ignore them: they are dropped. But one that
-frames or routes the message a second time is no slip, and the message is refused for it.
+A field that frames, routes, authenticates or describes a message has no meaning after the body,
+and harms a receiver that merges trailers into its head. Section 6.5.1 forbids a sender to generate
+such fields and lets a recipient ignore them: they are dropped. A field that would frame or route
+the message again is an attack rather than a mistake, so the message is refused.
 """
 
 import re
@@ -18,7 +18,7 @@ FORBIDDEN = frozenset(
     for group in (
         # framing and the connection
         "trailer te upgrade connection keep-alive proxy-connection",
-        # routing, and who the caller is
+        # routing, and the identity of the caller
         "via forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port",
         "x-real-ip max-forwards",
         # controls and conditions of a request
@@ -34,14 +34,14 @@ FORBIDDEN = frozenset(
     )
     for name in group.split()
 )
-"""Lower-case names that are never passed on from a trailer section."""
+"""Lower-case names that are dropped from a trailer section."""
 
 REFUSED = frozenset({b"content-length", b"transfer-encoding", b"host"})
-"""Lower-case names that no trailer section may have."""
+"""Lower-case names that make a trailer section invalid."""
 
 
 def parse_trailer(line: bytes) -> tuple[bytes, bytes] | None:
-    """Name as received and value without the white space round it; None for a forbidden field.
+    """Name as received and value without surrounding white space; None for a forbidden field.
 
     `line` comes without its CRLF. Raises ValueError, saying what is wrong with it.
     """

@@ -1,7 +1,7 @@
 """The text of traceparent and tracestate (W3C Trace Context, level 1, and what level 2 adds).
 
-Only version 00 is written. Of its flags two are known: sampled (level 1) and random trace id
-(level 2); the others must go on as zero, so they are masked out when read.
+Only version 00 is written. Two flags are known: sampled (level 1) and random trace id (level 2);
+the others must be sent as zero, so they are masked out when read.
 """
 
 import re
@@ -16,7 +16,7 @@ _LOWER_HEX = b"0123456789abcdef"
 _NO_TRACE = b"0" * 32
 _NO_SPAN = b"0" * 16
 _DASH = ord("-")
-_LENGTH = 55  # of version 00; the shortest that any later version may be
+_LENGTH = 55  # of version 00; later versions are at least as long
 
 # Level 1's key grammar, and level 2's keys that begin with a digit.
 _MEMBER = re.compile(
@@ -36,9 +36,9 @@ def is_span_id(value: bytes) -> bool:
 
 
 def parse_traceparent(value: bytes) -> tuple[str, str, int] | None:
-    """Trace id, parent id and flags; None where the trace has to be restarted.
+    """Trace id, parent id and flags; None if the trace must be restarted.
 
-    A later version is read by its first 55 characters, and of its flags only the sampled bit
+    Of a later version, only the first 55 characters are read, and of its flags the sampled bit
     (section 'Versioning of traceparent').
     """
     value = value.strip(b" \t")
@@ -63,8 +63,8 @@ def parse_traceparent(value: bytes) -> tuple[str, str, int] | None:
 def combine_tracestate(values: Sequence[bytes]) -> bytes:
     """Several fields as one, members unchanged and in order; b"" if any of them is malformed.
 
-    Empty members are allowed and not counted. A key that comes twice is malformed: each entry is
-    the last position of one tracing system.
+    Empty members are allowed and not counted. A repeated key is malformed: each entry is the last
+    position of one tracing system.
     """
     combined = b",".join([value for value in values if value.strip(b" \t,")])
     keys: set[bytes] = set()

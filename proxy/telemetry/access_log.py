@@ -1,9 +1,9 @@
-"""Access log: one line for an exchange that is over.
+"""Access log: one line for each settled exchange that the configuration selects.
 
-Which exchanges are logged is the configuration's choice. Troubled ones are those with a reason
-(answers made by the proxy, responses that broke off, clients that went away), 5xx, those that took
-a second attempt, and fallbacks. A line never has a header's value or a query in it, and no byte of
-a request can end it or start another: whatever is not plain ASCII is escaped.
+Exchanges with trouble are those with a reason (answers of the proxy, truncated responses, clients
+that left), 5xx, those with a second attempt, and fallbacks. A line never contains the value of a
+header or a query, and no byte of a request can end it or start another: everything that is not
+printable ASCII is escaped.
 """
 
 import json
@@ -21,10 +21,10 @@ _quoted: Callable[[str], str] = json.JSONEncoder().encode
 
 
 class TakesLines(Protocol):
-    """`LineWriter`, as this file needs it."""
+    """The part of `LineWriter` that this file needs."""
 
     def write(self, line: bytes) -> None:
-        """Take one line, its newline included."""
+        """Accept one line with its newline."""
 
 
 class AccessLog:
@@ -48,7 +48,7 @@ class AccessLog:
         self._format = _FORMATS[config.format]
 
     def record(self, exchange: Exchange) -> None:
-        """Log it, if it is one to be logged. Cheap where it is not."""
+        """Log the exchange if it is selected. Cheap if it is not."""
         if (
             exchange.reason
             or exchange.status >= 500
@@ -64,8 +64,8 @@ class AccessLog:
 
 
 def _as_json(exchange: Exchange, began: str) -> str:
-    """The members in the order of the contract. Put together by hand: that takes a third of the
-    time that encoding a dictionary does, and this is done for every request where all are logged.
+    """The members in the documented order. Assembled by hand, in a third of the time that encoding
+    a dictionary takes: this runs for every request if all are logged.
     """
     attempts = ",".join([_attempt_json(attempt) for attempt in exchange.attempts])
     return (
@@ -90,7 +90,7 @@ def _as_json(exchange: Exchange, began: str) -> str:
 
 
 def _why_json(exchange: Exchange) -> str:
-    """What explains a troubled exchange further; nothing where there is nothing to explain."""
+    """Optional members that explain an exchange with trouble."""
     members = ""
     if exchange.retry_refused:
         members += f',"retry_refused":"{exchange.retry_refused}"'
@@ -102,7 +102,7 @@ def _why_json(exchange: Exchange) -> str:
 
 
 def _attempt_json(attempt: AttemptRecord) -> str:
-    """`status` or `failure`; both where a response's head came and the rest did not."""
+    """`status` or `failure`; both if the response's head arrived and the body did not."""
     status = f',"status":{attempt.status}' if attempt.status else ""
     failure = f',"failure":{_quoted(attempt.failure)}' if attempt.failure else ""
     return (
@@ -146,7 +146,7 @@ def _attempt_words(attempt: AttemptRecord) -> str:
 
 
 def _word(text: str) -> str:
-    """`text` as one word of a line: a JSON string where it could be taken for more, - for none."""
+    """`text` as one word: a JSON string if it could be read as more than one, - if empty."""
     if not text:
         return "-"
     if text.isascii() and text.isprintable() and not _SEPARATORS.intersection(text):

@@ -1,7 +1,7 @@
-"""The latest changes of state of each circuit breaker: in which state it was when.
+"""The latest state changes of each circuit breaker, with their times.
 
-Kept for spans, which are made when an exchange is over, and tell in which state the breaker was
-when an attempt asked it. What is no longer here is older than any exchange of interest.
+Spans need them: they are made after an exchange is settled, and contain the state that the breaker
+had when an attempt asked it. Changes that are no longer kept are older than any such exchange.
 """
 
 from collections import OrderedDict, deque
@@ -10,15 +10,15 @@ from typing import NamedTuple
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
 
 MAX_CHANGES = 20
-"""Changes that are kept of one breaker."""
+"""Changes kept for one breaker."""
 MAX_BREAKERS = 500
-"""Breakers that are remembered; the one that has not changed for longest goes first."""
+"""Breakers kept; the one whose last change is oldest is dropped first."""
 
 _HALF_OPEN = BreakerState.HALF_OPEN
 
 
 class Change(NamedTuple):
-    """One state left for another; `at` is monotonic seconds."""
+    """One transition; `at` is monotonic seconds."""
 
     at: float
     left: BreakerState
@@ -36,7 +36,7 @@ class BreakerChanges:
     def note(
         self, breaker: CircuitBreaker, left: BreakerState, entered: BreakerState, now: float
     ) -> None:
-        """`now` may lie back: a probe is given up when somebody looks."""
+        """`now` may be in the past: an expired probe is noticed at the next access."""
         kept = self._by_breaker.get(breaker)
         if kept is None:
             kept = self._by_breaker[breaker] = deque(maxlen=MAX_CHANGES)
@@ -47,14 +47,14 @@ class BreakerChanges:
         kept.append(Change(now, left, entered))
 
     def since(self, breaker: CircuitBreaker, begin: float) -> list[Change]:
-        """The breaker's changes from `begin` (monotonic) on, the oldest first."""
+        """The breaker's changes since `begin` (monotonic), oldest first."""
         return [change for change in self._by_breaker.get(breaker, ()) if change.at >= begin]
 
     def state_at(self, breaker: CircuitBreaker, moment: float, now: float) -> BreakerState:
-        """The state that an attempt met that began at `moment` (monotonic).
+        """The state that the breaker had for an attempt that began at `moment` (monotonic).
 
-        An open breaker becomes half-open by being asked, so that it was at that very moment; what
-        else happened then came after the question.
+        An open breaker becomes half-open when it is asked, so such a change at that moment counts;
+        any other change at that moment happened after the question.
         """
         for change in self.since(breaker, moment):
             if change.at > moment or change.entered is not _HALF_OPEN:

@@ -1,6 +1,6 @@
-"""When each circuit breaker changed its state, and what its window said then: the last few times.
+"""The last state changes of each circuit breaker, each with its time and the window's rates.
 
-A listener of transitions like the one that logs them. It costs nothing while nothing changes.
+A transition listener, like the one that logs. It costs nothing while no breaker changes.
 """
 
 import time
@@ -12,9 +12,9 @@ from proxy.clock import Clock, WallClock
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
 
 MAX_TRANSITIONS = 50
-"""Changes that are kept of one breaker."""
+"""Changes kept for one breaker."""
 MAX_BREAKERS = 200
-"""Breakers that are remembered; the one that has not changed for longest goes first."""
+"""Breakers kept; the one whose last change is oldest is dropped first."""
 
 
 class Transition(NamedTuple):
@@ -30,7 +30,7 @@ class Transition(NamedTuple):
 
 
 class Changes:
-    """Those of one breaker: `last` the last ones, oldest first, `count` how many there were."""
+    """One breaker's changes: `last` the latest, oldest first, `count` all of them."""
 
     __slots__ = ("count", "last")
 
@@ -53,7 +53,7 @@ class BreakerHistory:
     def record(
         self, breaker: CircuitBreaker, left: BreakerState, entered: BreakerState, now: float
     ) -> None:
-        """Called with the moment of the change, which may lie back (a probe that was given up)."""
+        """`now` is the time of the change, which may be in the past (an expired probe)."""
         self.seen += 1
         kept = self._by_name.get(breaker.name)
         if kept is None:
@@ -69,5 +69,5 @@ class BreakerHistory:
         kept.last.append(Transition(self.seen, at, left, entered, *rates))
 
     def changes(self) -> Mapping[str, Changes]:
-        """By the breaker's name."""
+        """The changes by breaker name."""
         return self._by_name

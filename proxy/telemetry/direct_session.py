@@ -1,4 +1,4 @@
-"""The HTTP session of the OTLP exporter: straight to the collector, and it says what goes wrong."""
+"""The HTTP session of the OTLP exporter: connects directly, and reports failures."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +7,8 @@ import requests
 
 
 class DirectSession(requests.Session):
-    """Takes no notice of HTTP_PROXY (nor of .netrc): it may well name this very proxy, and the
-    exports would go round in circles. `heard` gets a text for each failure.
+    """Ignores HTTP_PROXY (and .netrc): it usually names this proxy, and exports would cause spans
+    of their own. `heard` gets a text for each failure.
     """
 
     def __init__(self, heard: Callable[[str], None]) -> None:

@@ -1,7 +1,7 @@
-"""The proxy's own log: what happens to it, rather than to one request.
+"""The proxy's own log: events of the process rather than of one request.
 
-All of it goes through the standard logging, the proxy's under the logger `proxy` and below, and
-comes out as one line each, JSON or text, on standard error. An event's particulars are given as
+Events use the standard `logging`, under the logger `proxy` and its children, and become one line
+each, JSON or text, on standard error. An event's fields are passed as
 ``LOGGER.info("drain began", extra={"fields": {"timeout_s": 25}})``.
 """
 
@@ -24,7 +24,7 @@ _FLUSH_WITHIN = 1.0
 
 
 class _Formatter(logging.Formatter):
-    """Common to both formats: the time, the particulars, the traceback."""
+    """The parts of both formats: time, fields, traceback."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class _Formatter(logging.Formatter):
 
 
 class JsonFormatter(_Formatter):
-    """One object a line: time, level, logger where it is not the proxy's, message, particulars."""
+    """One object a line: time, level, logger unless it is the proxy's, message, fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {"time": self._time(record), "level": record.levelname.lower()}
@@ -58,7 +58,7 @@ class JsonFormatter(_Formatter):
 
 
 class TextFormatter(_Formatter):
-    """One line for people; a traceback follows on lines of its own, indented."""
+    """One line of text; a traceback follows on separate indented lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         words = [self._time(record), record.levelname, _printable(record.getMessage())]
@@ -71,7 +71,7 @@ class TextFormatter(_Formatter):
 
 
 def _printable(text: str) -> str:
-    """`text` with what could end a line, or drive a terminal, escaped."""
+    """`text` with control characters escaped: they could end a line or control a terminal."""
     if text.isprintable():
         return text
     return "".join(
@@ -80,7 +80,7 @@ def _printable(text: str) -> str:
 
 
 class EventHandler(logging.Handler):
-    """Hands the lines to a writer. `flush`, also at the interpreter's exit, has it write them."""
+    """Passes lines to a writer. `flush`, which also runs at the interpreter's exit, writes them."""
 
     def __init__(self, writer: LineWriter, log_format: LogFormat) -> None:
         super().__init__()
@@ -93,14 +93,14 @@ class EventHandler(logging.Handler):
         self.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
 
     def write_line(self, line: bytes) -> None:
-        """A line that is no event, its newline included. From any thread, as events are."""
+        """Write a line that is not an event, with its newline. Thread-safe, as events are."""
         with self.lock or nullcontext():
             self._writer.write(line)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
-        except Exception:  # noqa: BLE001 - as logging has it: a faulty event must not do harm
+        except Exception:  # noqa: BLE001 - like logging itself: a faulty event must not raise
             self.handleError(record)
             return
         self._writer.write(line.encode(errors="backslashreplace") + b"\n")
@@ -110,7 +110,7 @@ class EventHandler(logging.Handler):
 
 
 def install(writer: LineWriter, log_format: LogFormat) -> EventHandler:
-    """Send all logging to `writer`: the proxy's from INFO, that of libraries from WARNING."""
+    """Send all logging to `writer`: the proxy's from INFO on, that of libraries from WARNING on."""
     handler = EventHandler(writer, log_format)
     root = logging.getLogger()
     root.addHandler(handler)
@@ -120,7 +120,7 @@ def install(writer: LineWriter, log_format: LogFormat) -> EventHandler:
 
 
 def uninstall(handler: EventHandler) -> None:
-    """Write what is left, and take `handler` out again."""
+    """Write remaining lines, and remove `handler`."""
     logging.getLogger().removeHandler(handler)
     handler.flush()
     handler.close()
@@ -132,7 +132,7 @@ def uninstall(handler: EventHandler) -> None:
 def breaker_transition(
     breaker: CircuitBreaker, left: BreakerState, entered: BreakerState, now: float
 ) -> None:
-    """A `TransitionListener`: log it, with what the window said."""
+    """A `TransitionListener`: logs the change with the window's rates."""
     snapshot = breaker.snapshot(now)
     fields: dict[str, Any] = {"name": breaker.name, "from": left.value, "to": entered.value}
     if entered is BreakerState.OPEN:
@@ -151,5 +151,5 @@ _REFUSING = (BreakerState.OPEN, BreakerState.FORCED_OPEN)
 
 
 def bug(what: str, error: BaseException, **fields: Any) -> None:
-    """Something happened that never should: log it with its traceback."""
+    """Log a bug with its traceback."""
     LOGGER.error("bug: %s", what, exc_info=error, extra={"fields": fields})

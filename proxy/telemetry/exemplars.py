@@ -1,7 +1,7 @@
-"""Exemplars: for each bucket of a duration histogram the last sampled exchange that fell into it.
+"""Exemplars: for each bucket of a duration histogram its last sampled exchange.
 
-They lead from a slow bucket on a dashboard to the trace of one request that was that slow. Only
-sampled exchanges are kept, for of the others there is no trace to be found.
+They lead from a slow bucket on a dashboard to the trace of one such request. Only sampled
+exchanges are kept, because the others have no trace.
 """
 
 import time
@@ -27,7 +27,7 @@ class Exemplars:
         self._kept: dict[tuple[str, str], Row] = {}
 
     def record(self, exchange: Exchange) -> None:
-        """Keep it in its bucket, if it is sampled. Cheap where it is not."""
+        """Keep the exchange in its bucket if it is sampled. Cheap if it is not."""
         if not exchange.sampled:
             return
         key = (exchange.listener.value, exchange.route)
@@ -39,7 +39,7 @@ class Exemplars:
         )
 
     def of(self, listener: str, route: str) -> Sequence[Exemplar | None]:
-        """One for each bucket of that histogram, None where there is none."""
+        """One exemplar for each bucket of that histogram, or None."""
         return self._kept.get((listener, route)) or _NONE
 
 

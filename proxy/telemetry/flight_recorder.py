@@ -1,17 +1,16 @@
 """Flight recorder: the last exchanges that had trouble, each with its attempts, for `/recent`.
 
-Trouble is what somebody may come and ask about: an answer that the proxy made, a response that
-broke off, a client that went away, a 5xx, more than one attempt, a fallback, or a slow answer.
-Slow is a response that came later than half the route's `timeouts.attempt`, or later than its
-`circuit_breaker.slow_call.duration` where that is shorter: half way to a time-out. How long the
-body then took says nothing about that, for downloads and streams are long by nature.
+Trouble is an answer of the proxy, a truncated response, a client that left, a 5xx, more than one
+attempt, a fallback, or a slow response. A response is slow if its head took longer than half the
+route's `timeouts.attempt`, or longer than its `circuit_breaker.slow_call.duration` if that is
+shorter. The body's time does not count, because downloads and streams are long by nature.
 
-    untroubled ── one test ──▶ nothing        troubled ──▶ copied, into the ring of its kind
+    no trouble ── one test ──▶ nothing        trouble ──▶ copied into the ring of its kind
 
-A flood of one kind (the same route and the same reason or status) must not wash away what came
-before it, which is mostly its cause: when the recorder is full, the oldest of the kind that has
-most makes room. Nothing of an exchange is kept alive, and every text has a bound, so the memory
-is bounded too.
+A flood of one kind (the same route and the same reason or status) must not push out the exchanges
+before it, which usually show its cause: when the recorder is full, the oldest exchange of the most
+frequent kind makes room. Records hold no reference to their exchange, and every text is bounded,
+so the memory is bounded too.
 """
 
 import time
@@ -26,17 +25,17 @@ from proxy.policies.retry import Retry, Stop
 from proxy.telemetry.observed import AttemptRecord, Exchange
 
 CAPACITY = 200
-"""Exchanges that are kept."""
+"""Exchanges kept."""
 MAX_ATTEMPTS = 20
-"""Attempts of an exchange that are kept, the last ones."""
+"""Attempts kept of one exchange, the last ones."""
 MAX_TEXT = 512
-"""Characters of any one text that are kept."""
+"""Characters kept of one text."""
 
 
 class RecordedAttempt(NamedTuple):
-    """One attempt. Seconds; `offset` from the exchange's begin to its own, `wait` before it.
+    """One attempt. Seconds; `offset` from the exchange's start to the attempt's, `wait` before it.
 
-    Neither status nor failure: it was under way.
+    Without status and failure it was in flight.
     """
 
     endpoint: str
@@ -53,8 +52,8 @@ class RecordedAttempt(NamedTuple):
 class Recorded(NamedTuple):
     """One exchange. `began` in seconds since the Unix epoch, `duration` in seconds.
 
-    `breaker`: name and state, when it was recorded, of the circuit breaker that it asked.
-    `attempts_made` may be more than there are in `attempts`. `status` 0: it was under way.
+    `breaker`: name and state, at the time of recording, of the circuit breaker that it asked.
+    `attempts_made` may exceed the number of `attempts`. `status` 0: it was in flight.
     """
 
     number: int
@@ -85,7 +84,7 @@ _Kind: TypeAlias = tuple[str, str | int]
 
 
 class FlightRecorder:
-    """`record` is the observer of settled exchanges. `seen` counts all that were troubled."""
+    """`record` is the observer of settled exchanges. `seen` counts all exchanges with trouble."""
 
     __slots__ = ("_kinds", "_slow_from", "_wall_clock", "held", "seen")
 
@@ -97,12 +96,12 @@ class FlightRecorder:
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:
-        """Another configuration holds; what is recorded stays."""
+        """Use another configuration; records stay."""
         policies = [*config.policies.values(), *(route.policies for route in config.routes)]
         self._slow_from = min(map(slow_after, policies))
 
     def record(self, exchange: Exchange) -> None:
-        """Keep it, if it had trouble. Cheap where it had none."""
+        """Keep the exchange if it had trouble. Cheap if it had none."""
         slow = exchange.duration > self._slow_from and _is_slow(exchange)
         if (
             slow
@@ -136,19 +135,19 @@ class FlightRecorder:
             del self._kinds[kind]
 
     def recent(self) -> list[Recorded]:
-        """All that is kept, the newest first."""
+        """All records, newest first."""
         found = [one for kind in self._kinds.values() for one in kind]
         found.sort(key=lambda one: one.number, reverse=True)
         return found
 
 
 def slow_after(policies: PolicyConfig) -> float:
-    """Seconds until the response's head from which on an exchange counts as slow."""
+    """An exchange is slow if its response's head took this many seconds or longer."""
     return min(policies.timeouts.attempt / 2, policies.circuit_breaker.slow_call.duration)
 
 
 def _is_slow(exchange: Exchange) -> bool:
-    """Without the time in which the client's body flowed: that was the client's."""
+    """Excludes the time in which the client sent its body."""
     binding, deadline = exchange.binding, exchange.deadline
     if binding is None or deadline is None or not exchange.attempts:
         return False
@@ -160,7 +159,7 @@ def _is_slow(exchange: Exchange) -> bool:
 def snapshot(
     exchange: Exchange, now: float, wall: float, *, slow: bool = False, number: int = 0
 ) -> Recorded:
-    """A copy of all that is told of an exchange, over or under way.
+    """A copy of what is shown of an exchange, settled or in flight.
 
     `now` (monotonic) and `wall` (since the Unix epoch) are the same moment, in seconds.
     """

@@ -1,12 +1,13 @@
-"""The last 15 minutes of every route: rate, errors, p50 and p99, a sample each five seconds.
+"""The last 15 minutes of every route: rate, errors, p50 and p99, a sample every five
+seconds.
 
-Nothing is measured for this: a sample is what the counters of `exchange/stats.py` grew by since the
-one before. It is taken whether somebody looks or not, for who opens the page at night asks what
-happened before; that costs some tens of microseconds in five seconds (docs/status-page.md).
+Requests do no work for it: a sample is the growth of the counters of `exchange/stats.py` since the
+previous sample. Samples are always taken, because the page is opened after the trouble; that costs
+some tens of microseconds in five seconds (docs/status-page.md).
 
-Samples stand in rings of one size, a slot for each moment, so that the memory of a route is fixed
-and no sample moves. A slot without a request has no percentile, one before the route's first
-request has nothing.
+Samples are in rings of one size, a slot for each time, so the memory of a route is fixed and no
+sample moves. A slot without a request has no percentile, a slot before the route's first request
+has no values.
 """
 
 import asyncio
@@ -24,11 +25,11 @@ from proxy.telemetry.percentiles import percentile
 INTERVAL = 5.0
 """Seconds between two samples."""
 SAMPLES = 180
-"""Samples that are kept: 15 minutes of them."""
+"""Samples kept: 15 minutes."""
 
 
 class Sample(NamedTuple):
-    """One route at one moment. Per second, and seconds; nan where there is nothing to tell."""
+    """One route at one time. Rates per second, durations in seconds; nan without a value."""
 
     rate: float
     errors: float
@@ -37,7 +38,7 @@ class Sample(NamedTuple):
 
 
 class _Track:
-    """The samples of one route, and the counters as the last one saw them."""
+    """The samples of one route, and the counters at the last one."""
 
     __slots__ = ("_buckets", "_errors", "_rings", "_stats")
 
@@ -69,7 +70,7 @@ class _Track:
         )
 
     def samples(self, slots: list[int]) -> list[Sample]:
-        """Those in `slots`, in that order."""
+        """The samples in `slots`, in that order."""
         return [Sample(*(ring[slot] for ring in self._rings)) for slot in slots]
 
 
@@ -112,7 +113,7 @@ class History:
         self.sample()
 
     def sample(self) -> None:
-        """Take one of every route that has ever had a request."""
+        """Take a sample of every route that has had a request."""
         now = self._clock()
         seconds, self._last = max(now - self._last, 0.001), now
         slot = self.taken % SAMPLES
@@ -125,7 +126,7 @@ class History:
         self.taken += 1
 
     def times(self, last: int = SAMPLES) -> list[float]:
-        """When each of the last samples was taken (since the Unix epoch), the oldest first."""
+        """The times of the kept samples (since the Unix epoch), oldest first."""
         return [self._times[slot] for slot in self._slots(last)]
 
     def routes(self, last: int = SAMPLES) -> Mapping[tuple[str, str], list[Sample]]:
@@ -134,6 +135,6 @@ class History:
         return {key: track.samples(slots) for key, track in self._tracks.items()}
 
     def _slots(self, last: int) -> list[int]:
-        """The slots of the last samples, the oldest first."""
+        """The slots of the kept samples, oldest first."""
         count = min(last, self.taken, SAMPLES)
         return [number % SAMPLES for number in range(self.taken - count, self.taken)]

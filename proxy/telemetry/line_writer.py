@@ -1,11 +1,11 @@
-"""Lines to a descriptor from a thread of its own, so that nobody ever waits for a slow reader.
+"""Writes lines to a descriptor from a separate thread, so that no caller waits for a slow reader.
 
-    write ──▶ queue (bounded) ──▶ thread: collects for a moment, then writes what is there
+    write ──▶ queue (bounded) ──▶ thread: collects for a moment, then writes
 
-Standard output may be a file, a pipe that nobody reads, or a terminal on hold. Making it
-non-blocking would change it for every process that shares it; so the blocking is left to a
-daemon thread, which is started by the first line and sleeps while there are none. Lines that find
-the queue full, or that the descriptor did not take, are dropped and counted.
+Standard output may be a file, a pipe that is not read, or a stopped terminal. Making it
+non-blocking would change it for every process that shares it, so a daemon thread does the blocking
+writes. The first line starts it; it sleeps while there are no lines. Lines that do not fit into
+the queue, or that could not be written, are dropped and counted.
 """
 
 import os
@@ -15,16 +15,16 @@ from collections import deque
 from typing import TextIO
 
 DEFAULT_LIMIT = 1024 * 1024
-"""Bytes that may be on their way, those in a write included."""
+"""Maximum bytes in the queue and in the current write."""
 _BATCH = 64 * 1024
 _COLLECT = 0.05
-"""Seconds from the first line to the write: a hand-over to the thread costs more than a line."""
+"""Seconds from the first line to the write: waking the thread costs more than a line."""
 
 
 def descriptor_of(stream: TextIO | None) -> int | None:
-    """Where `sys.stdout` or `sys.stderr` goes; None where the process was started without it.
+    """The descriptor of `sys.stdout` or `sys.stderr`; None if the process was started without it.
 
-    The number alone would not do: without standard output, 1 is soon some connection's.
+    The number 1 or 2 alone is not enough: in such a process it may be a connection's.
     """
     try:
         return None if stream is None else stream.fileno()
@@ -33,9 +33,9 @@ def descriptor_of(stream: TextIO | None) -> int | None:
 
 
 class LineWriter:
-    """`write` is for one thread at a time (the event loop, or under a lock); `flush` for any.
+    """One thread at a time may call `write` (the event loop, or under a lock), any thread `flush`.
 
-    `descriptor` None: there is nowhere to write, and every line is dropped.
+    With `descriptor` None every line is dropped.
     """
 
     __slots__ = (
@@ -57,7 +57,7 @@ class LineWriter:
         self._descriptor = descriptor
         self._limit = limit
         self._lines: deque[bytes] = deque()
-        # Each of these counts has one writer: the two on the left `write`, the others the thread.
+        # Each of these counts has one writer: `write` the two on the left, the thread the others.
         self._queued, self._gone = 0, 0  # bytes in all
         self._refused, self._lost = 0, 0  # lines
         self._broken = False  # the last write ended within a line
@@ -68,11 +68,11 @@ class LineWriter:
 
     @property
     def dropped(self) -> int:
-        """Lines that were never written whole."""
+        """Lines that were not written completely."""
         return self._refused + self._lost
 
     def write(self, line: bytes) -> None:
-        """Take one line, its newline included. Never blocks and never fails."""
+        """Accept one line with its newline. Never blocks and never raises."""
         size = len(line)
         if self._descriptor is None or self._queued - self._gone + size > self._limit:
             self._refused += 1
@@ -85,9 +85,9 @@ class LineWriter:
                 self._start()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all lines so far are written or lost, `timeout` seconds at most.
+        """Wait until all lines so far are written or dropped, `timeout` seconds at most.
 
-        False: the descriptor takes nothing. Blocks, so it is for the end of the process.
+        False if the descriptor accepts nothing. Blocks, so it is for the end of the process.
         """
         target = self._queued
         self._hurry.set()
@@ -108,7 +108,7 @@ class LineWriter:
         while True:
             self._wake.wait()
             self._hurry.wait(_COLLECT)
-            self._wake.clear()  # before looking: a line that comes after the look wakes again
+            self._wake.clear()  # before the check: a line after it wakes the thread again
             while self._lines:
                 batch = self._next_batch()
                 self._write_batch(self._descriptor, batch)
@@ -125,7 +125,7 @@ class LineWriter:
         return b"".join(lines)
 
     def _write_batch(self, descriptor: int, batch: bytes) -> None:
-        """Write all of it, however long that takes; what fails is lost, the next batch is not."""
+        """Write the batch, however long that takes; a failure loses only this batch."""
         rest = memoryview(batch)
         try:
             if self._broken:
@@ -144,7 +144,7 @@ class LineWriter:
         while True:
             try:
                 return os.write(descriptor, data)
-            except BlockingIOError:  # somebody else made it non-blocking
+            except BlockingIOError:  # another process made it non-blocking
                 poll = select.poll()
                 poll.register(descriptor, select.POLLOUT)
                 poll.poll()

@@ -1,6 +1,6 @@
-"""What telemetry and the admin side look at, as far as they look at it.
+"""The attributes that telemetry and admin read, as protocols.
 
-Nothing below this floor knows its observers; these are the shapes that they rely on.
+The floors below do not know their observers; these are the shapes that observers rely on.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,10 +15,10 @@ from proxy.upstream.registry import Upstreams
 
 
 class AttemptRecord(Protocol):
-    """One attempt. `status` 0 where none came, `failure` "" where none happened, seconds.
+    """One attempt. `status` is 0 without one, `failure` "" without one; seconds.
 
-    `started` is monotonic, `detail` the failure's sentence, `decision` what the retry policy said
-    afterwards, if it was asked, `breaker` the one that it asked itself.
+    `started` is monotonic, `detail` the failure's sentence, `decision` the retry policy's decision
+    afterwards, if any, `breaker` the circuit breaker that the attempt asked.
     """
 
     @property
@@ -44,12 +44,11 @@ class AttemptRecord(Protocol):
 
 
 class Exchange(Protocol):
-    """One request. `started` is monotonic; `duration`, `status` and `reason` come at its end.
+    """One request. `started` is monotonic; `duration`, `status` and `reason` are set at its end.
 
-    `reason` is "" where the upstream's answer went back whole, and `detail` the sentence of the
-    proxy's answer; `path` has no query. `retry_refused` is why no other attempt was made, ""
-    where nothing asked for one. One that never had a route has no `binding`, and may have no
-    `deadline`.
+    `reason` is "" if the upstream's response was sent complete, `detail` is the sentence of the
+    proxy's answer; `path` has no query. `retry_refused` says why there was no other attempt, "" if
+    none was considered. A request without a route has no `binding`, and may have no `deadline`.
     """
 
     @property
@@ -99,7 +98,7 @@ class Exchange(Protocol):
 
 
 class Gate(Protocol):
-    """One listener: the exchanges under way in it, and its client connections."""
+    """One listener: its exchanges in flight and its client connections."""
 
     @property
     def in_flight(self) -> Collection[Exchange]: ...
@@ -108,7 +107,7 @@ class Gate(Protocol):
 
 
 class Gateway(Protocol):
-    """The data plane. A reload may replace `config` and `bindings`: read them anew each time."""
+    """The data plane. A reload may replace `config` and `bindings`: read them each time."""
 
     @property
     def config(self) -> Config: ...
@@ -135,7 +134,7 @@ class Lifecycle(Protocol):
 
 
 class Log(Protocol):
-    """Something that writes lines, and counts those it could not write."""
+    """A writer of lines that counts the lines it could not write."""
 
     @property
     def dropped(self) -> int: ...

@@ -1,14 +1,14 @@
-"""Percentiles out of a histogram, for what shows them without a Prometheus beside it."""
+"""Percentiles from a histogram, for views that have no Prometheus."""
 
 from collections.abc import Sequence
 
 
 def percentile(bounds: Sequence[float], counts: Sequence[int], share: float) -> float | None:
-    """The value below which `share` (0 to 1) of what was counted lies; None: nothing was counted.
+    """The value below which a `share` (0 to 1) of the counted values lies; None without values.
 
-    `counts` are those of each bucket, with one more than there are `bounds` for what lies above
-    the last one. Within a bucket all values are taken as evenly spread, as Prometheus'
-    histogram_quantile does; of those above the last bound no more than that bound is known.
+    `counts` has one entry for each bucket, and one more for values above the last of `bounds`.
+    Within a bucket values are assumed to be spread evenly, as in Prometheus' histogram_quantile;
+    for values above the last bound the result is that bound.
     """
     rank = share * sum(counts)
     if not rank:

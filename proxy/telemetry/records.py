@@ -1,4 +1,4 @@
-"""What telemetry remembers of the past, for the admin side to show."""
+"""What telemetry remembers, for the admin API and the page."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from proxy.telemetry.history import History
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Troubled exchanges, samples of the routes, and changes of the circuit breakers' states."""
+    """Exchanges with trouble, samples of the routes, and state changes of the circuit breakers."""
 
     recorder: FlightRecorder
     history: History

@@ -1,11 +1,11 @@
-"""What became of the spans of sampled exchanges, for a metric; it lives through reloads."""
+"""Counts exported, failed and dropped spans for a metric; it survives reloads."""
 
 from collections.abc import Mapping
 from threading import Lock
 
 
 class SpanCounts:
-    """`dropped` is counted by the loop, the rest by the threads of exporters. All only grow."""
+    """The loop counts `dropped`, the exporters' threads the others. Counts never fall."""
 
     __slots__ = ("_lock", "dropped", "exported", "failed")
 
@@ -16,8 +16,8 @@ class SpanCounts:
         self.failed = 0
 
     def ended(self, count: int, *, exported: bool) -> None:
-        """A batch was taken by the collector, or was not."""
-        with self._lock:  # of an exporter that ends, and of the next one
+        """Count a batch that the collector accepted or refused."""
+        with self._lock:  # an ending exporter and the next one may count at the same time
             if exported:
                 self.exported += count
             else:

@@ -1,13 +1,13 @@
-"""The way of spans out of the process: a bounded queue, a thread, an exporter.
+"""Exports spans: a bounded queue, a thread, an exporter.
 
     record ──▶ spans ──▶ queue (OTEL_BSP_MAX_QUEUE_SIZE) ──▶ SDK's thread: batch ──▶ exporter
 
-Queue, thread and exporters are the OpenTelemetry SDK's. What is added here: spans that find the
-queue full are counted (the SDK drops the oldest in its queue), and so are those that no collector
-took; a failure is logged once until it is over, instead of once a batch; and exports go straight to
-the collector even where HTTP_PROXY is set, for that is how a service finds this very proxy.
+Queue, thread and exporters are the OpenTelemetry SDK's. This file adds: spans that do not fit into
+the queue are counted (the SDK would drop the oldest uncounted), and so are spans that the collector
+did not accept; a failure is logged once until it is over, instead of once a batch; exports connect
+directly even if HTTP_PROXY is set, because HTTP_PROXY points to this proxy.
 
-This file imports the SDK: whoever exports no spans must not import it.
+This file imports the SDK: import it only if spans are exported.
 """
 
 import logging
@@ -30,9 +30,8 @@ from proxy.telemetry.spans import SpanMaker
 from proxy.telemetry.tracing import CannotExport
 
 SWITCH_SECONDS = 0.0005
-"""After how long a thread hands the interpreter over to one that waits for it. The exporting one
-computes for tens of milliseconds on end, and by default the event loop would wait 5 ms for each of
-its turns meanwhile.
+"""Seconds after which a thread must yield the interpreter. The exporting thread computes for tens
+of milliseconds at a time; with the default the event loop would wait 5 ms for each of its turns.
 """
 
 _SDK = "opentelemetry"
@@ -46,16 +45,16 @@ Heard = Callable[[str], None]
 
 
 class Exporter(Protocol):
-    """What the SDK's thread hands batches to."""
+    """Receives batches from the SDK's thread."""
 
     def export(self, spans: Sequence[ReadableSpan], /) -> SpanExportResult: ...
     def shutdown(self) -> None: ...
 
 
 def make_exporter(kind: TraceExporter, write_line: WriteLine, heard: Heard) -> Exporter:
-    """The exporter of ``tracing.exporter``. Connects to nothing yet. Raises CannotExport.
+    """The exporter of ``tracing.exporter``. Does not connect yet. Raises CannotExport.
 
-    `write_line` is for console, `heard` is told what goes wrong.
+    `write_line` is for console, `heard` gets failures.
     """
     if kind is TraceExporter.CONSOLE:
         return ConsoleExporter(write_line)
@@ -68,7 +67,7 @@ def make_exporter(kind: TraceExporter, write_line: WriteLine, heard: Heard) -> E
             return _over_grpc(variable)
     except CannotExport:
         raise
-    except Exception as error:  # whatever the SDK makes of the variables
+    except Exception as error:  # the SDK may raise anything for a bad variable
         raise CannotExport(f"the OTLP exporter cannot be used: {error}") from error
     raise CannotExport(f"{variable} is {protocol!r}: this proxy exports over {_HTTP} and {_GRPC}")
 
@@ -85,7 +84,7 @@ def _over_grpc(variable: str) -> Exporter:
         exporters: Any = import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
     except ImportError as error:
         raise CannotExport(
-            f"{variable} is {_GRPC}, which takes: pip install 'resilience-proxy[otlp-grpc]'"
+            f"{variable} is {_GRPC}, which needs: pip install 'resilience-proxy[otlp-grpc]'"
         ) from error
     options = (("grpc.enable_http_proxy", 0),)
     exporter: Exporter = exporters.OTLPSpanExporter(channel_options=options)
@@ -93,7 +92,7 @@ def _over_grpc(variable: str) -> Exporter:
 
 
 class ConsoleExporter:
-    """A JSON object a line, for a look at them while setting up."""
+    """Writes a JSON object per line, for setting up."""
 
     def __init__(self, write_line: WriteLine) -> None:
         self._write_line = write_line
@@ -108,9 +107,9 @@ class ConsoleExporter:
 
 
 class _Counting:
-    """Counts what becomes of spans, and tells of failures: the first, and when they are over.
+    """Counts spans by result, and logs the first failure and the end of failures.
 
-    `taken`: how many spans it was handed, ever.
+    `taken`: the number of spans received so far.
     """
 
     def __init__(self, inner: Exporter, counts: SpanCounts, complaints: "_Complaints") -> None:
@@ -146,7 +145,7 @@ class _Counting:
 
 
 class _Complaints(logging.Handler):
-    """Takes in what the SDK logs, which is lines for each batch; the first says what was wrong."""
+    """Receives the SDK's log lines, several per batch; the first one has the cause."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -163,7 +162,7 @@ class _Complaints(logging.Handler):
 
 
 def _listen_to_sdk() -> _Complaints:
-    """Nothing of what it says goes on to the proxy's own log."""
+    """Keeps the SDK's lines out of the proxy's own log."""
     logger = logging.getLogger(_SDK)
     for handler in logger.handlers:
         if isinstance(handler, _Complaints):
@@ -175,8 +174,8 @@ def _listen_to_sdk() -> _Complaints:
 
 
 class _OwnResource(Resource):
-    """The resource of all spans, whose hash is made once: the encoder asks for it at each span,
-    and the SDK's is that of a JSON text made anew every time, a tenth of all encoding."""
+    """The resource of all spans, with a cached hash: the encoder needs it for each span, and the
+    SDK computes it from a new JSON text each time, a tenth of all encoding."""
 
     def __init__(self, resource: Resource) -> None:
         super().__init__(resource.attributes, resource.schema_url)
@@ -187,7 +186,7 @@ class _OwnResource(Resource):
 
 
 class SpanExport:
-    """One exporter at work. `record` is the observer of settled exchanges."""
+    """One running exporter. `record` is the observer of settled exchanges."""
 
     def __init__(
         self,
@@ -208,7 +207,7 @@ class SpanExport:
         batching = _Batching.of_environment()
         self._room = batching.queue
         self._given = 0
-        exporter: Any = self._exporter  # to the SDK everything with these methods is one
+        exporter: Any = self._exporter  # the SDK accepts any object with these methods
         self._processor: Any = BatchSpanProcessor(
             exporter,
             max_queue_size=batching.queue,
@@ -217,7 +216,7 @@ class SpanExport:
         )
 
     def record(self, exchange: Exchange | Refusal) -> None:
-        """Queue its spans, if it is sampled. Never blocks."""
+        """Queue the exchange's spans if it is sampled. Never blocks."""
         if not exchange.sampled or isinstance(exchange, Refusal):
             return
         count = 1 + len(exchange.attempts)
@@ -231,22 +230,22 @@ class SpanExport:
 
     @property
     def queued(self) -> int:
-        """Spans that the exporter has not been handed yet."""
+        """Spans that the exporter has not received yet."""
         return self._given - self._exporter.taken
 
     def finish(self) -> None:
-        """Export what is queued, and end. Blocks for as long as the collector makes it."""
+        """Export the queue, then end. Blocks while the collector does."""
         self._processor.shutdown()
 
 
 def check(kind: TraceExporter) -> None:
-    """Raise CannotExport for what `SpanExport` could not work with."""
+    """Raise CannotExport for a configuration that `SpanExport` cannot use."""
     _Batching.of_environment()
     make_exporter(kind, lambda line: None, lambda text: None).shutdown()
 
 
 class _Batching(NamedTuple):
-    """How spans are put together. A batch is never larger than the queue."""
+    """Queue and batch sizes. A batch is never larger than the queue."""
 
     queue: int
     batch: int
@@ -264,5 +263,5 @@ def _number(variable: str, default: int) -> int:
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and int(text)):
-        raise CannotExport(f"{variable} is {text!r}, which is no whole number above 0")
+        raise CannotExport(f"{variable} is {text!r}, which is not a whole number above 0")
     return int(text)

@@ -1,14 +1,14 @@
-"""A settled exchange as OpenTelemetry spans: one for itself, one for each of its attempts.
+"""Converts a settled exchange to OpenTelemetry spans: one for itself, one for each attempt.
 
     caller's span ──▶ SERVER  the exchange ──┬──▶ CLIENT  attempt 1 ──▶ the upstream's span
                                              └──▶ CLIENT  attempt 2 ──▶ the upstream's span
 
-They are made afterwards, from the record, with the ids that were sent: so an exchange that is not
-sampled costs nothing, and one that is costs the data path two ids. Names and attributes follow the
-stable HTTP semantic conventions (1.23 and later); what they have no word for is below
-``resilience_proxy.``. As in the access log, no header's value and no query is in them.
+Spans are made afterwards, from the record, with the ids that were sent: an exchange that is not
+sampled costs nothing, and a sampled one costs the data path two ids. Names and attributes follow
+the stable HTTP semantic conventions (1.23 and later); attributes outside them begin with
+``resilience_proxy.``. As in the access log, no span contains the value of a header or a query.
 
-This file imports the SDK: whoever exports no spans must not import it.
+This file imports the SDK: import it only if spans are exported.
 """
 
 import time
@@ -49,13 +49,13 @@ _UNSET = Status(StatusCode.UNSET)
 _METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
 )
-"""The methods that the conventions know; any other is ``_OTHER``."""
+"""The methods of the conventions; any other is ``_OTHER``."""
 _CLIENTS_FAULT = frozenset(one.reason for one in subclasses() if one.blame is Blame.CLIENT)
 _NOT_PLACED = frozenset({BulkheadFull.reason, QueueTimeout.reason})
 
 
 class SpanMaker:
-    """Makes spans in the name of one resource. The loop's thread alone calls it."""
+    """Makes spans for one resource. Only the loop's thread calls it."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class _Spans:
         self._resource = maker.resource
         self._changes = maker.changes
         self._now = maker.clock()
-        # From the monotonic clock of the record to the wall's, nanoseconds.
+        # Offset from the record's monotonic clock to the wall clock, nanoseconds.
         self._shift = maker.epoch_ns() - int(self._now * 1e9)
         trace = exchange.trace
         state = trace.tracestate
@@ -157,12 +157,12 @@ class _Spans:
         return int(moment * 1e9) + self._shift
 
     def _sibling(self, span_id: int, *, remote: bool = False) -> SpanContext:
-        """Another span of this trace."""
+        """A span of this trace."""
         context = self._context
         return SpanContext(context.trace_id, span_id, remote, _SAMPLED, context.trace_state)
 
     def _name(self, target: str) -> str:
-        """Few names in all: the method, and a route or upstream by its label in metrics."""
+        """Low cardinality: the method, and a route or upstream by its label in metrics."""
         method = "HTTP" if self._method == "_OTHER" else self._method
         return f"{method} {target}" if target else method
 
@@ -205,15 +205,14 @@ class _Spans:
             attributes[f"{OWN}fallback"] = True
 
     def _was_answered(self) -> bool:
-        """A client that went before the answer was sent no status: the record's is nginx's 499."""
+        """Missing if the client left before a response: the record has nginx's 499 then."""
         exchange = self._exchange
         return exchange.committed or exchange.reason != ClientGone.reason
 
     def _server_error(self) -> str:
-        """The reason, or the status; "" where the server has done what it was there for.
+        """The reason, or the status; "" if the server did its work.
 
-        It has in spite of 4xx, and of failures that are the client's ("HTTP spans", status), and
-        where a fallback answered.
+        That includes 4xx, failures caused by the client ("HTTP spans", status), and fallbacks.
         """
         exchange = self._exchange
         if exchange.status >= 500:
@@ -227,7 +226,7 @@ class _Spans:
             return _UNSET
         return Status(StatusCode.ERROR, self._exchange.detail or None)
 
-    # --- what happened on the way -------------------------------------------------------------
+    # --- events -------------------------------------------------------------------------------
 
     def _events(self) -> Iterator[Event]:
         exchange = self._exchange
@@ -268,7 +267,7 @@ class _Spans:
             yield self._event("bulkhead.refused", refused, name | {"reason": exchange.reason})
 
     def _breaker_events(self) -> Iterator[Event]:
-        """Refusals, and changes of the route's own breaker while the exchange was under way."""
+        """Refusals, and changes of the route's own breaker while the exchange was in flight."""
         exchange = self._exchange
         binding = exchange.binding
         if binding is None:
@@ -320,7 +319,7 @@ class _Spans:
         return attributes
 
     def _target(self, attempt: Attempt) -> Attributes:
-        """Whom it asked for what: the endpoint as configured, and the address that was taken."""
+        """Target and URL: the endpoint as configured, and the address that was used."""
         endpoint = attempt.chosen or next(iter(attempt.binding.upstream.config.endpoints), None)
         if endpoint is None:
             return {}
@@ -336,7 +335,7 @@ class _Spans:
 
 
 def _id(text: str) -> int:
-    """A span's id; a new one for a span that nobody was told of."""
+    """A span's id; a new one for a span whose id was not sent."""
     return int(text, 16) if text else getrandbits(64) or 1
 
 

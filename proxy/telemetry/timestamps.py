@@ -1,10 +1,10 @@
-"""Times as people and log stores read them."""
+"""Formats times for people and log stores."""
 
 from time import gmtime, strftime
 
 
 class Timestamps:
-    """RFC 3339 in UTC with milliseconds; the second's text is made once."""
+    """RFC 3339 in UTC with milliseconds; the text of each second is made once."""
 
     __slots__ = ("_second", "_text")
 

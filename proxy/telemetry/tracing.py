@@ -1,7 +1,7 @@
-"""Spans of sampled exchanges, exported where the configuration says so, across reloads.
+"""Exports spans of sampled exchanges if the configuration says so, across reloads.
 
-The SDK is imported when an exporter is configured, and not before: it takes 9 MiB of memory and a
-third of a second. So a reload that turns it on has it imported in the thread that reads the file
+The SDK is imported only when an exporter is configured: it takes 9 MiB of memory and a third of a
+second. A reload that turns the export on imports it in the thread that reads the file
 (`check_exporter`), not in the loop.
 """
 
@@ -28,14 +28,14 @@ _log = logging.getLogger("proxy.tracing")
 
 
 class CannotExport(Exception):
-    """``tracing.exporter`` cannot be used; the text says why."""
+    """``tracing.exporter`` is unusable; the text says why."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"tracing.exporter: {why}")
 
 
 def check_exporter(config: Config) -> None:
-    """Import and try what exports spans under `config`. Raises CannotExport. For any thread."""
+    """Import and construct the exporter of `config` as a test. Raises CannotExport. Thread-safe."""
     if config.tracing.exporter is TraceExporter.NONE:
         return
     try:
@@ -46,7 +46,7 @@ def check_exporter(config: Config) -> None:
 
 
 class Tracing:
-    """The exporter of the present configuration, and those of former ones that still end.
+    """The exporter of the present configuration, and former ones that are still ending.
 
     `counts`, `changes` and `exemplars` live as long as the process.
     """
@@ -62,10 +62,10 @@ class Tracing:
         self._ending: list[threading.Thread] = []
 
     def observers(self, config: Config) -> "list[Callable[[Exchange | Refusal], None]]":
-        """What takes settled exchanges from now on.
+        """The observers of settled exchanges from now on.
 
-        An exporter goes on as it is where the configuration names the same. Another one takes
-        over at once, and the former exports what it has. `check_exporter` has seen `config`.
+        The exporter stays if the configuration names the same one. Another one takes over at once,
+        and the former exports its queue. `check_exporter` must have accepted `config`.
         """
         wanted = (config.tracing.exporter, config.service)
         if wanted != self._made_for:
@@ -80,10 +80,10 @@ class Tracing:
         return [self.exemplars.record, self._export.record]
 
     async def close(self, within: float) -> None:
-        """Export what there is, `within` seconds: a dead collector must not hold the exit."""
+        """Export the queue, `within` seconds: a dead collector must not delay the exit."""
         self._end()
         until = monotonic() + within
-        while self._ends_still() and monotonic() < until:  # noqa: ASYNC110 - threads tell nobody
+        while self._ends_still() and monotonic() < until:  # noqa: ASYNC110 - threads signal no event
             await asyncio.sleep(_TICK)
         if self._ends_still():
             _log.warning("not all spans were exported before the end")
@@ -92,7 +92,7 @@ class Tracing:
         return any(thread.is_alive() for thread in self._ending)
 
     def _end(self) -> None:
-        """The exporter ends in a thread of its own: it may have to wait for its collector."""
+        """End the exporter in a separate thread: it may have to wait for its collector."""
         self._ending = [thread for thread in self._ending if thread.is_alive()]
         if self._export is not None:
             thread = threading.Thread(target=self._export.finish, name="spans", daemon=True)
