@@ -36,9 +36,9 @@ def ask(url: str, path: str, timeout: float) -> dict[str, Any]:
     except (OSError, HTTPException) as error:
         raise NoAnswer(f"no proxy answers at {url}: {_cause(error)}") from None
     except ValueError:
-        raise NoAnswer(f"what answers at {url} is no resilience proxy") from None
+        raise NoAnswer(f"{url} answers, but is not a resilience proxy") from None
     if not isinstance(document, dict):
-        raise NoAnswer(f"what answers at {url} is no resilience proxy")
+        raise NoAnswer(f"{url} answers, but is not a resilience proxy")
     return document
 
 

@@ -52,7 +52,7 @@ def drain(url: str) -> int:
             print("drain: the proxy has ended", flush=True)
             break
         except (ValueError, KeyError, TypeError):
-            return _fail(f"what answers at {url} is no resilience proxy")
+            return _fail(f"{url} answers, but is not a resilience proxy")
         shown = _show(answer, shown)
     return CUT if answer["cut"] else DRAINED
 

@@ -24,7 +24,7 @@ def explain_request(url: str, request_id: str) -> int:
     except NoAnswer as error:
         return _fail(str(error))
     except (KeyError, TypeError, ValueError, AttributeError):
-        return _fail(f"what answers at {url} is no resilience proxy")
+        return _fail(f"{url} answers, but is not a resilience proxy")
     if not stories:
         return _fail(
             f"{url} knows no request {request_id!r}: it is not under way, and only the last "

@@ -1,14 +1,14 @@
-"""`resilience-proxy demo`: an order service in trouble, with the proxy and without, side by side.
+"""`resilience-proxy demo`: an order service with failing dependencies, with and without the proxy.
 
-What it needs (rich, aiohttp) is imported when it runs, so that the other commands stay light.
+Its dependencies (rich, aiohttp) are imported when it runs, so that other commands start fast.
 """
 
 
 def run(duration: float = 30.0) -> int:
-    """Play the scene for `duration` seconds in this terminal; the exit status.
+    """Run the scene for `duration` seconds in this terminal; returns the exit status.
 
-    0 also when the audience leaves early (Ctrl-C), 2 for a duration too short to show anything,
-    1 when the proxy could not be started. Takes two or three seconds longer than `duration`.
+    0 also after Ctrl-C, 2 for a duration that is too short, 1 if the proxy could not be started.
+    Takes two or three seconds longer than `duration`.
     """
     from proxy.demo.stage import play
 

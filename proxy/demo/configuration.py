@@ -1,7 +1,7 @@
-"""The proxy's configuration for the demonstration.
+"""The proxy's configuration for the demo.
 
-It is ``config/examples/order-service.yaml`` on loopback and with shorter durations; a test holds
-the two together: at full tempo every policy is the same.
+It is ``config/examples/order-service.yaml`` on loopback with shorter durations; a test checks that
+every policy is the same at full tempo.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ REQUEST_TIMEOUTS = {Dependency.INVENTORY: 4.0, Dependency.PAYMENT: 8.0, Dependen
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the proxy listens on 127.0.0.1."""
+    """The proxy's ports on 127.0.0.1."""
 
     outbound: int
     inbound: int
@@ -43,7 +43,7 @@ def render(tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, int]) -> s
         "admin": {"address": loopback(ports.admin)},
         "access_log": {"requests": "none"},
         "tracing": {"exporter": "none"},
-        # When the curtain falls every order has its answer: there is nothing to wait for.
+        # At the end of the scene every order has its answer, so the drain need not wait.
         "drain": {"delay": "0s", "timeout": "500ms"},
         "upstreams": {
             dependency.value: {"endpoints": ["http://" + loopback(port)]}
@@ -113,5 +113,5 @@ def _route(dependency: Dependency, tempo: Tempo) -> dict[str, Any]:
 
 
 def _scaled(share: float) -> Callable[[float], str]:
-    """From seconds to a share of them, as the configuration writes it, in whole microseconds."""
+    """Scales seconds, and formats them for the configuration, in whole microseconds."""
     return lambda seconds: format_duration(round(seconds * share, 6))

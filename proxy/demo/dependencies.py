@@ -1,7 +1,7 @@
-"""The three dependencies: small HTTP services that meet the trouble the scene has for them.
+"""The three dependencies: small HTTP services that fail as the scene says.
 
-They are honest. Work is done once for each idempotency key, and a repeat gets the first answer
-again, as any service must whose callers may repeat. The ledger keeps what really happened.
+They do their work once for each idempotency key, and answer a repeat with the first answer, as
+every service must whose callers may retry. The ledger records what really happened.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from aiohttp import web
 from proxy.demo.ports import ReservedPort
 from proxy.demo.scene import Dependency, Scene, Trouble
 
-_USUAL_SECONDS = {  # shortest and longest when all is well
+_USUAL_SECONDS = {  # shortest and longest without trouble
     Dependency.INVENTORY: (0.003, 0.010),
     Dependency.PAYMENT: (0.008, 0.025),
     Dependency.SHIPPING: (0.004, 0.015),
@@ -31,8 +31,8 @@ _Answer: TypeAlias = "Callable[[web.BaseRequest, _Life], Awaitable[web.StreamRes
 class Ledger:
     """What a dependency did, by idempotency key.
 
-    `work` counts how often a key's work was done (a charge made), `repeats` the requests whose
-    key was known already, `requests` all that arrived.
+    `work` counts how often a key's work was done (a charge made), `repeats` the requests with a
+    known key, `requests` all requests that arrived.
     """
 
     __slots__ = ("_answers", "repeats", "requests", "work")
@@ -44,7 +44,7 @@ class Ledger:
         self._answers: dict[str, dict[str, str]] = {}
 
     def record(self, key: str, do: Callable[[], dict[str, str]]) -> dict[str, str]:
-        """The answer to this key, from doing the work or from having done it before."""
+        """The answer for this key; does the work if it has not been done."""
         known = self._answers.get(key)
         if known is not None:
             self.repeats += 1
@@ -55,7 +55,7 @@ class Ledger:
 
 
 def work(dependency: Dependency, number: int) -> dict[str, str]:
-    """What the dependency answers when its `number`th piece of work is done."""
+    """The dependency's answer after its `number`th piece of work."""
     match dependency:
         case Dependency.INVENTORY:
             return {"status": "DEDUCTED", "reservation": f"R{number}"}
@@ -66,10 +66,10 @@ def work(dependency: Dependency, number: int) -> dict[str, str]:
 
 
 class DependencyServer:
-    """One dependency on a loopback port of its own.
+    """One dependency on its own loopback port.
 
-    `now` gives the seconds since the curtain rose. `open` and `close` are those of its listening
-    socket; `close` also cuts the connections it has, like a process that dies.
+    `now` gives the seconds since the scene began. `open` and `close` its listening socket; `close`
+    also cuts its connections, like a process that dies.
     """
 
     __slots__ = ("_life", "_now", "_port", "_random", "_scene", "dependency", "ledger")
@@ -102,7 +102,7 @@ class DependencyServer:
             await life.end()
 
     async def follow_scene(self) -> None:
-        """Open and close the listening socket as the scene has it; runs until cancelled."""
+        """Open and close the listening socket as the scene says; runs until cancelled."""
         while True:
             if self._scene.trouble(self.dependency, self._now()) is Trouble.DOWN:
                 await self.close()
@@ -125,7 +125,7 @@ class DependencyServer:
         slow = trouble is Trouble.SLOW
         usual = self._random.uniform(*_USUAL_SECONDS[self.dependency])
         if await life.ends_within(self._scene.tempo.slowness if slow else usual):
-            return web.Response(status=500)  # which nobody gets: the connection is cut
+            return web.Response(status=500)  # never sent: the connection is cut
         answer = self.ledger.record(request.headers.get("X-Idempotency-Key", ""), self._work)
         if trouble is Trouble.LOSES_ANSWERS and request.transport is not None:
             request.transport.abort()
@@ -136,10 +136,10 @@ class DependencyServer:
 
 
 class _Life:
-    """A dependency from the opening of its listening socket to its death.
+    """A dependency from the opening of its listening socket to its end.
 
-    It dies as a process does: the socket closes, every connection is cut, work that is not done
-    is never done.
+    It ends like a killed process: the socket closes, every connection is cut, unfinished work is
+    lost.
     """
 
     __slots__ = ("_dead", "_listening", "_runner", "_server", "_site")
@@ -157,7 +157,7 @@ class _Life:
         await self._site.start()
 
     async def ends_within(self, seconds: float) -> bool:
-        """Wait so long; whether life ended meanwhile."""
+        """Wait; returns whether the dependency ended meanwhile."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._dead.wait()
@@ -175,10 +175,10 @@ class _Life:
         await self._runner.cleanup()
 
     async def _until_cut(self) -> None:
-        """Wait for the answers that are under way to notice.
+        """Wait until the answers in progress have noticed the end.
 
-        Only then may the runner's own, gentler end begin: it does not expect an answer to be
-        finished just when it has given up waiting for it.
+        The runner's own shutdown may begin only then: it does not expect an answer to finish just
+        after it has stopped waiting for it.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(_CUT_SECONDS):

@@ -1,4 +1,4 @@
-"""The picture in a terminal, redrawn several times a second; made for 80 columns and more."""
+"""The demo in a terminal, redrawn several times a second, for 80 columns and more."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ _EVENTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Symbols:
-    """What is drawn where the terminal has no Unicode, and where it has."""
+    """The characters for terminals without and with Unicode."""
 
     fates: dict[Fate, str]
     state: str
@@ -67,10 +67,10 @@ def symbols_for(console: Console) -> Symbols:
 
 
 def picture(show: Show, width: int, symbols: Symbols) -> RenderableType:
-    """All of it, as it is now, for a terminal of `width` columns."""
+    """The whole view for a terminal of `width` columns."""
     parts = [
         _progress(show, width, symbols),
-        # Two lines always, so that what stands below does not jump.
+        # Always two lines, so that the lines below do not move.
         Text(_two_lines(narrate(show), width - 2), style="italic"),
         Text(),
         _dependencies(show, symbols),
@@ -143,7 +143,7 @@ def _failure_rate(status: BreakerStatus, symbols: Symbols) -> Text:
 
 
 def _ticker(show: Show, world: World, width: int, symbols: Symbols) -> RenderableType:
-    """The latest orders, the newest on the right, and below them what became of all so far."""
+    """The latest orders, the newest on the right, and below them the totals."""
     orders = show.orders[world]
     latest = orders[-max(10, width - _TICKER_MARGIN - 2) :]
     line = Text(f"{_LABELS[world]:<{_TICKER_MARGIN - 2}}", style="bold", no_wrap=True)
@@ -171,7 +171,7 @@ def _legend(symbols: Symbols) -> Text:
 
 
 def _events(show: Show) -> list[Text]:
-    """The latest transitions; always as many lines, so that the picture keeps its height."""
+    """The latest transitions; always the same number of lines, so that the height stays."""
     latest = show.observer.transitions[-_EVENTS:]
     lines = [
         Text.assemble(

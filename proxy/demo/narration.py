@@ -1,4 +1,4 @@
-"""One sentence about what happens now, told from what is seen: trouble, breaker, last orders."""
+"""One sentence about what happens now, from the observed trouble, breakers and orders."""
 
 from proxy.demo.observation import CLOSED, HALF_OPEN, OPEN
 from proxy.demo.orders import Fate
@@ -7,12 +7,12 @@ from proxy.demo.show import Show
 
 
 def headline(show: Show) -> str:
-    """What is going on, without numbers that change all the time."""
+    """The headline, without numbers that change all the time."""
     return _tell(show)[0]
 
 
 def narrate(show: Show) -> str:
-    """The headline and, where there is one, the number of the moment."""
+    """The headline and, if there is one, the present number."""
     return " ".join(part for part in _tell(show) if part)
 
 
@@ -39,21 +39,21 @@ def _in_trouble(
     match trouble:
         case Trouble.UNAVAILABLE:
             return (
-                f"{name} answers 503 in short bursts: the proxy waits a little and asks again.",
+                f"{name} answers 503 in short bursts: the proxy waits a little and retries.",
                 "",
             )
         case Trouble.LOSES_ANSWERS:
             return (
-                f"{name} charges and then loses its answers: the proxy asks again with the same "
-                "idempotency key, so nobody pays twice.",
+                f"{name} charges and then loses its answers: the proxy retries with the same "
+                "idempotency key, so no order is charged twice.",
                 "",
             )
         case Trouble.DOWN:
-            return f"{name} refuses connections: the proxy tries again, and counts.", ""
+            return f"{name} refuses connections: the proxy retries, and its breaker counts.", ""
         case _:
             return (
-                f"{name} answers too late: after two attempts the fallback DEFERRED takes the "
-                "answer's place, and the order stands.",
+                f"{name} answers too late: after two attempts the fallback DEFERRED replaces the "
+                "answer, and the order succeeds.",
                 "",
             )
 
@@ -66,9 +66,7 @@ def _shielded(show: Show, dependency: Dependency, trouble: Trouble) -> tuple[str
     if fate is Fate.DEFERRED:
         head = f"{name} is {trouble.value}: its breaker opened, orders are deferred at once."
         return head, f"The last one{took}." if took else ""
-    head = (
-        f"{name} is {trouble.value}: its breaker opened, orders fail at once and it is left alone."
-    )
+    head = f"{name} is {trouble.value}: its breaker opened, orders fail at once without a call."
     return head, f"The last one failed{took}." if took else ""
 
 
@@ -77,5 +75,5 @@ def _recovering(show: Show, dependency: Dependency, state: str) -> tuple[str, st
     if state == HALF_OPEN:
         return f"{name}: the breaker is half-open, three probes decide.", ""
     probe = show.breaker(dependency).next_probe
-    head = f"{name} is well again, which its breaker finds out by its next probe"
+    head = f"{name} works again; the breaker's next probe will notice"
     return f"{head}.", f"That is in {probe:.1f} s." if probe is not None else ""

@@ -1,7 +1,7 @@
-"""What the proxy says about itself: its admin API, asked several times a second.
+"""Polls the proxy's admin API several times a second.
 
-Nothing here knows the scene. Breakers, retries and fallbacks are what the running proxy reports,
-and a state too short to be seen between two looks is known from the counters of transitions.
+This file does not know the scene. Breakers, retries and fallbacks are what the running proxy
+reports; the transition counters reveal a state that was too short to be sampled.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class BreakerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A breaker entered `state` at about `at`, seconds since the curtain rose."""
+    """A breaker entered `state` at about `at`, seconds since the scene began."""
 
     at: float
     breaker: str
@@ -42,10 +42,10 @@ _NEXT = {CLOSED: (OPEN,), OPEN: (HALF_OPEN,), HALF_OPEN: (OPEN, CLOSED)}
 
 
 def states_entered(before: str, entered: Mapping[str, int], after: str) -> list[str]:
-    """The states between two looks, in order; `entered` says how often each was entered.
+    """The states between two samples, in order; `entered` counts how often each was entered.
 
-    Where a half-open breaker may have gone both ways, it opened again first if it was half-open
-    once more afterwards. Without counts the shortest way that ends in `after` is taken.
+    If a half-open breaker may have opened or closed first, it opened first if it became half-open
+    once more afterwards. Without counts the result is the shortest path that ends in `after`.
     """
     left = Counter(entered)
     path: list[str] = []
@@ -71,16 +71,16 @@ def _shortest(before: str, after: str) -> list[str]:
 
 @dataclass(slots=True)
 class _Breakers:
-    """From one look at the metrics: each breaker's state, and how often it entered each."""
+    """One sample of the metrics: each breaker's state, and how often it entered each state."""
 
     states: dict[str, str] = field(default_factory=dict)
     entered: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class Observer:
-    """Looks at the proxy and remembers; the totals never fall.
+    """Samples the proxy and keeps totals, which never fall.
 
-    `breakers`, `retries`, `refused` (calls that a breaker did not let through) and `fallbacks`
+    `breakers`, `retries`, `refused` (calls that a breaker refused) and `fallbacks`
     are by route. `in_flight` counts the exchanges of the outbound listener.
     """
 
@@ -110,13 +110,13 @@ class Observer:
         self._entered: Counter[tuple[str, str]] = Counter()
 
     async def watch(self) -> None:
-        """Look until cancelled."""
+        """Sample until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(_INTERVAL)
 
     async def look(self) -> None:
-        """One look; one that fails changes nothing and is made good by the next."""
+        """Take one sample; a failed one changes nothing, and the next one catches up."""
         try:
             breakers = await self._json("/circuit-breakers")
             in_flight = await self._json("/in-flight")
@@ -127,7 +127,7 @@ class Observer:
         self._take_breakers(breakers["circuit_breakers"], self._take_metrics(metrics))
 
     def _take_metrics(self, text: str) -> _Breakers:
-        """Keep the totals; return what the metrics say about the breakers."""
+        """Update the totals; returns the breakers' states and transition counts."""
         retries: Counter[str] = Counter()
         fallbacks: Counter[str] = Counter()
         breakers = _Breakers()
@@ -151,8 +151,8 @@ class Observer:
         for fields in reported:
             name = fields["name"]
             now = BreakerStatus(
-                # Asked for a moment earlier, the other document may know an older state than
-                # the counters do.
+                # The other document was requested earlier and may have an older state than the
+                # counters.
                 metrics.states.get(name, fields["state"]),
                 float(fields["failure_rate"]),
                 int(fields["not_permitted"]),
@@ -162,7 +162,7 @@ class Observer:
             counts = {s: metrics.entered[name, s] - self._entered[name, s] for s in _NEXT}
             for state in states_entered(then.state, counts, now.state):
                 self.transitions.append(Transition(at, name, state))
-            # The number starts again with some transitions: what was counted stays counted.
+            # Some transitions reset this number: keep what was counted.
             self.refused[name] += (
                 now.not_permitted - then.not_permitted
                 if now.not_permitted >= then.not_permitted

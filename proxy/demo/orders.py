@@ -1,8 +1,8 @@
-"""Orders, and the order service that sees each through: reserve, then pay, then ship.
+"""Orders, and the order service that processes them: reserve, then pay, then ship.
 
-The service is as plain as most are: one call after the other, the same idempotency key on each,
-and the first failure fails the order. It runs twice, and the twins differ in one thing alone,
-the address they call: the proxy's, or the dependencies' own.
+The service is simple: one call after another, the same idempotency key on each, and the first
+failure fails the order. It runs twice; the two copies differ only in the address that they call:
+the proxy's, or the dependencies' own.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from proxy.demo.scene import Dependency
 
 
 class World(Enum):
-    """The twins; the value begins their orders' idempotency keys."""
+    """The two copies; the value is the prefix of their orders' idempotency keys."""
 
     WITH = "with"
     WITHOUT = "without"
 
 
 class Fate(Enum):
-    """What became of an order."""
+    """The result of an order."""
 
     UNDER_WAY = "under way"
     OK = "ok"
@@ -41,9 +41,9 @@ class Fate(Enum):
 
 @dataclass(slots=True)
 class Order:
-    """`seconds` from placing to its fate; `step` is the call it is at or ended with.
+    """`seconds` from placing to the result; `step` is the present or last call.
 
-    `why` says what failed it, `step_seconds` how long the last call took.
+    `why` says what failed, `step_seconds` how long the last call took.
     """
 
     world: World
@@ -60,7 +60,7 @@ class Order:
 
 
 def order_key(world: World, number: int) -> str:
-    """The idempotency key. The twins' orders are different orders."""
+    """The idempotency key. The two copies have different orders."""
     return f"{world.value}-{number}"
 
 
@@ -69,7 +69,7 @@ class CallFailed(Exception):
 
 
 class OrderService:
-    """Sees orders through against `urls`, each call within its timeout (seconds)."""
+    """Processes orders with calls to `urls`, each with its timeout (seconds)."""
 
     __slots__ = ("_session", "_timeouts", "_urls")
 
@@ -84,7 +84,7 @@ class OrderService:
         self._timeouts = {d: ClientTimeout(total=seconds) for d, seconds in timeouts.items()}
 
     async def place(self, order: Order) -> None:
-        """Never raises but when cancelled: what goes wrong is the order's fate."""
+        """Raises only if cancelled: a failure is the order's result."""
         begun = time.monotonic()
         fate = Fate.OK
         try:
@@ -135,7 +135,7 @@ _ATTEMPTS = re.compile(r"\battempts=(\d+)")
 
 
 class OrderStream:
-    """The same orders for both twins at the same times, one every `interval` seconds."""
+    """The same orders for both copies at the same times, one every `interval` seconds."""
 
     __slots__ = ("_interval", "_services", "_tasks", "orders")
 
@@ -146,7 +146,7 @@ class OrderStream:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, seconds: float) -> None:
-        """Place orders for so long; late ones are placed at once, so that none is left out."""
+        """Place orders for `seconds`; late ones are placed at once, so that none is missing."""
         begun = time.monotonic()
         for number in range(round(seconds / self._interval)):
             await asyncio.sleep(begun + number * self._interval - time.monotonic())
@@ -158,9 +158,9 @@ class OrderStream:
                 task.add_done_callback(self._tasks.discard)
 
     async def settle(self, patience: float) -> None:
-        """Wait `patience` seconds for the orders under way, then give up on them.
+        """Wait `patience` seconds for the orders in progress, then cancel them.
 
-        Those stay under way for ever.
+        Those keep the result that they have.
         """
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=patience)

@@ -1,4 +1,4 @@
-"""The same for a pipe or a file: a line whenever something happens, and one every second."""
+"""The demo in a pipe or file: a line for every event, and one every second."""
 
 from rich.console import Console
 
@@ -9,7 +9,7 @@ from proxy.demo.show import Show
 
 
 class PlainView:
-    """Prints what is new since the last call of `update`."""
+    """Prints the changes since the last call of `update`."""
 
     __slots__ = ("_console", "_headline", "_next_tick", "_show", "_tick", "_told")
 
@@ -18,7 +18,7 @@ class PlainView:
         self._show = show
         self._headline = ""
         self._told = 0
-        # A long run is told in fewer words.
+        # A long run prints fewer lines.
         self._tick = max(1.0, round(show.scene.tempo.duration / 60))
         self._next_tick = self._tick
 
@@ -54,7 +54,7 @@ class PlainView:
 
     def _print(self, text: str, at: float | None = None) -> None:
         seconds = self._show.now() if at is None else at
-        # Lines are not wrapped: whoever reads them from a file has its own width.
+        # Lines are not wrapped: the reader of a file has another width.
         self._console.print(
             f"{seconds:5.1f} s  {text}", soft_wrap=True, highlight=False, markup=False
         )

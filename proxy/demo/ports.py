@@ -1,8 +1,8 @@
-"""Ports of this machine that stay ours even while nobody listens on them.
+"""Reserves ports of this machine, also while no socket listens on them.
 
-A closed listener's number can be given to any outgoing connection, and then the listener cannot
-come back. A socket that is bound but never listens keeps the number, and whoever connects
-meanwhile is refused, as it should be.
+The kernel can assign the port of a closed listener to an outgoing connection, and then the listener
+cannot return. A socket that is bound but never listens reserves the port, and connections to it
+are refused, as intended.
 """
 
 import socket
@@ -29,7 +29,7 @@ class ReservedPort:
 
 def _bound(port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    # With this on both sides two sockets may have one port while at most one of them listens.
+    # With this option two sockets may share a port while at most one of them listens.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((LOOPBACK, port))

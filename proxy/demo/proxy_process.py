@@ -1,4 +1,4 @@
-"""The real proxy as a child process: the command that users run, with a file of its own."""
+"""The real proxy as a child process: the command that users run, with a generated file."""
 
 import asyncio
 import os
@@ -20,11 +20,11 @@ _PROBE = ClientTimeout(total=1)
 
 
 class ProxyDied(Exception):
-    """The child ended or did not become ready; the text says why, with what it wrote."""
+    """The child ended or did not become ready; the text says why, with its output."""
 
 
 class RunningProxy:
-    """The child and the last lines that it wrote to stderr."""
+    """The child and the last lines of its stderr."""
 
     __slots__ = ("_child", "_lines", "_reader")
 
@@ -56,7 +56,7 @@ class RunningProxy:
             await asyncio.sleep(0.05)
 
     async def end(self) -> None:
-        """SIGTERM, and SIGKILL for one that takes no notice of it."""
+        """SIGTERM, then SIGKILL if it does not end."""
         for ask in (signal.SIGTERM, signal.SIGKILL):
             if self._child.returncode is not None:
                 break
@@ -76,7 +76,7 @@ class RunningProxy:
 async def running_proxy(
     configuration: str, admin_url: str, session: ClientSession
 ) -> AsyncIterator[RunningProxy]:
-    """A proxy that is ready on entering and gone on leaving. Raises ProxyDied at the start."""
+    """Context of a running proxy that is ready. Raises ProxyDied if it does not start."""
     with tempfile.TemporaryDirectory(prefix="resilience-proxy-demo-") as directory:
         running = RunningProxy(await _spawn(_written(directory, configuration)))
         try:
@@ -93,9 +93,9 @@ def _written(directory: str, configuration: str) -> Path:
 
 
 async def _spawn(file: Path) -> asyncio.subprocess.Process:
-    # The child runs in the file's directory, where no other package named proxy can be, and
-    # finds this one wherever it is. Ctrl-C of the terminal is for the parent: the child is in
-    # a group of its own.
+    # The child runs in the file's directory, which contains no other package named proxy, and
+    # PYTHONPATH names this one. The terminal's Ctrl-C is for the parent only: the child is in
+    # its own process group.
     package = str(Path(proxy.__file__).parents[1])
     inherited = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([package, inherited]) if inherited else package

@@ -1,4 +1,4 @@
-"""The end of the demonstration: the same orders with and without the proxy, side by side."""
+"""The demo's final report: the same orders with and without the proxy."""
 
 import math
 import textwrap
@@ -16,7 +16,7 @@ from proxy.demo.show import Show
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
-    """The smallest value that at least `share` (0 to 1) of them do not exceed; None of none."""
+    """The smallest value that at least `share` (0 to 1) of them do not exceed; None if empty."""
     ordered = sorted(values)
     if not ordered:
         return None
@@ -25,9 +25,9 @@ def percentile(values: Iterable[float], share: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of one twin's orders; those still under way are left out.
+    """The results of one copy's orders, without those in progress.
 
-    `stranded` orders were charged and failed afterwards: somebody has to pay the money back.
+    `stranded` orders were charged and failed afterwards: the money must be refunded.
     `charged_twice` counts orders with more than one charge. Percentiles are seconds, None
     without orders.
     """
@@ -52,7 +52,7 @@ class Summary:
 
 
 def summarize(orders: Sequence[Order], charges: Mapping[str, int]) -> Summary:
-    """`charges` counts the charges that payment made, by idempotency key."""
+    """`charges` counts payment's charges by idempotency key."""
     ended = [order for order in orders if order.fate is not Fate.UNDER_WAY]
     by_fate = {fate: [o for o in ended if o.fate is fate] for fate in Fate}
     seconds = [order.seconds for order in ended]
@@ -70,7 +70,7 @@ def summarize(orders: Sequence[Order], charges: Mapping[str, int]) -> Summary:
 
 
 def print_report(console: Console, show: Show, timeouts: Mapping[Dependency, float]) -> None:
-    """The table, what the proxy did, and where to go from here."""
+    """The table, what the proxy did, and the next step."""
     payment = show.servers[Dependency.PAYMENT].ledger
     sums = {world: summarize(show.orders[world], payment.work) for world in World}
     limits = ", ".join(f"{d.value} {_seconds(timeouts[d])}" for d in Dependency)
@@ -86,12 +86,12 @@ def print_report(console: Console, show: Show, timeouts: Mapping[Dependency, flo
     console.print()
     console.print(what_the_proxy_did(show.observer, payment.repeats))
     console.print()
-    console.print("README.md tells how to put it before your own service; this starts it:")
+    console.print("README.md shows how to put it in front of your own service. To start it:")
     console.print("  resilience-proxy run", style="bold", highlight=False)
 
 
 def comparison(with_proxy: Summary, without: Summary, observer: Observer) -> Table:
-    """The table of with and without; what only the proxy does has a dash on the other side."""
+    """The comparison; what only the proxy does has a dash on the other side."""
     table = Table(title="What the proxy saved", title_style="bold", title_justify="left")
     table.add_column("")
     table.add_column("with the proxy", justify="right", style="bold")
@@ -106,7 +106,7 @@ def comparison(with_proxy: Summary, without: Summary, observer: Observer) -> Tab
     row("  of these after a retry", "retried")
     row("  of these with shipping deferred", "deferred")
     row("orders failed", "failed", "red")
-    row("  of these charged all the same", "stranded")
+    row("  of these charged anyway", "stranded")
     row("orders charged twice", "charged_twice")
     shares = [f"{side.success_share:.1%}" for side in (with_proxy, without)]
     table.add_row("success", *shares, style="green")
@@ -124,7 +124,7 @@ def comparison(with_proxy: Summary, without: Summary, observer: Observer) -> Tab
 
 
 def what_the_proxy_did(observer: Observer, repeats: int) -> RenderableType:
-    """Every transition of a breaker with its time, and what came of repeating payments.
+    """Every transition of a breaker with its time, and the result of repeated payments.
 
     `repeats` is how many repeated payments were recognised by their idempotency key.
     """
@@ -133,10 +133,10 @@ def what_the_proxy_did(observer: Observer, repeats: int) -> RenderableType:
 
 def _repeats(repeats: int) -> str:
     if not repeats:
-        return "No payment was asked for a second time after it was made."
+        return "No payment was requested again after it was made."
     return (
-        f"Payment knew {repeats} repeated request{'s' if repeats > 1 else ''} by the idempotency "
-        "key and charged nothing again."
+        f"Payment recognised {repeats} repeated request{'s' if repeats > 1 else ''} by the "
+        "idempotency key and did not charge again."
     )
 
 
@@ -148,7 +148,7 @@ def _timelines(transitions: Sequence[Transition]) -> list[Text]:
         steps = [
             f"{t.state.replace('_', '-')}_{t.at:.1f}" for t in transitions if t.breaker == name
         ]
-        # Glued while it is wrapped: a state and its time stay on one line.
+        # Joined while wrapping, so that a state and its time stay on one line.
         wrapped = textwrap.wrap(
             f"{name}: " + ", ".join(steps),
             width=78,

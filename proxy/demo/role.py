@@ -1,14 +1,14 @@
-"""One part of the order service as a process of its own: what the example chart runs.
+"""One part of the order service as a separate process, for the example chart.
 
     python -m proxy.demo.role orders|inventory|payment|shipping [--address HOST:PORT]
 
-    orders       POST /orders: an order, each of whose three calls goes where `INVENTORY_URL`,
-                 `PAYMENT_URL` and `SHIPPING_URL` say, through HTTP_PROXY if it is set
+    orders       POST /orders: an order; its three calls go to `INVENTORY_URL`, `PAYMENT_URL` and
+                 `SHIPPING_URL`, through HTTP_PROXY if it is set
     the others   their one path; `--failures 0.2` answers 503 to a fifth of the requests
-    all          GET /health; SIGTERM ends after what is under way
+    all          GET /health; SIGTERM ends after the requests in progress
 
-The same image has the proxy and this, and they know nothing of each other: the service is as
-plain as in `orders.py`, with one timeout above the proxy's own deadlines.
+The image contains both the proxy and this; they do not depend on each other. The service is as
+simple as in `orders.py`, with one timeout above the proxy's deadlines.
 """
 
 import argparse
@@ -26,12 +26,12 @@ from proxy.demo.scene import Dependency
 ORDERS = "orders"
 IDEMPOTENCY_KEY = "X-Idempotency-Key"
 _CALL_SECONDS = 10.0
-"""Longest wait for one call; the routes' own deadlines are shorter."""
+"""Timeout of one call in seconds; the routes' deadlines are shorter."""
 _SESSION = web.AppKey("session", ClientSession)
 
 
 def dependency_app(dependency: Dependency, failures: float, chance: Random) -> web.Application:
-    """A dependency that does its work once for each key, and refuses `failures` (0 to 1) of it."""
+    """A dependency that does its work once for each key, and fails a share of it (0 to 1)."""
     ledger = Ledger()
 
     async def answer(request: web.Request) -> web.Response:
@@ -75,7 +75,7 @@ def orders_app(urls: dict[Dependency, str]) -> web.Application:
 async def _call(
     session: ClientSession, urls: dict[Dependency, str], dependency: Dependency, key: str
 ) -> object:
-    """One call's answer. Raises ClientError, TimeoutError or ValueError where it has none."""
+    """One call's answer. Raises ClientError, TimeoutError or ValueError without one."""
     url = urls[dependency].rstrip("/") + dependency.path
     headers = {IDEMPOTENCY_KEY: key}
     async with session.post(url, json={"order": key}, headers=headers) as response:
@@ -99,7 +99,7 @@ def _app() -> web.Application:
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT")
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
     return host, int(port)
 
 
@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(
         prog="python -m proxy.demo.role",
-        description="One part of the order service, as a process of its own.",
+        description="One part of the order service as a separate process.",
     )
     parser.add_argument("role", choices=[ORDERS, *(one.value for one in Dependency)])
     parser.add_argument("--address", type=_address, default=("127.0.0.1", 8080))

@@ -1,11 +1,11 @@
-"""The script of the demonstration: which dependency is in which trouble, and when.
+"""The script of the demo: which dependency has which trouble, and when.
 
     0 %        10 %           31 %   36 %   44 %  45 %  55 %      63 %      81 %        100 %
     ├── well ──┼─ inventory ──┼─ well ┼─ payment ──┼─ payment ┼─ well ┼─ shipping ┼─ well ──┤
                bursts of 503           answers lost  down              slow
 
-Everything is a share of the run's duration, so that a run of 8 s tells the same story as one of
-five minutes. Times are seconds since the curtain rose.
+Everything is a share of the run's duration, so that a run of 8 s shows the same as one of five
+minutes. Times are seconds since the scene began.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from enum import Enum
 
 
 class Dependency(Enum):
-    """Whom an order asks, in this order."""
+    """The dependencies, in the order in which an order calls them."""
 
     INVENTORY = "inventory"
     PAYMENT = "payment"
@@ -32,21 +32,21 @@ _PATHS = {
 
 
 class Trouble(Enum):
-    """What is wrong with a dependency; the value is what the audience reads."""
+    """What is wrong with a dependency; the value is displayed."""
 
     NONE = "well"
     UNAVAILABLE = "bursts of 503"
     LOSES_ANSWERS = "answers lost"  # the work is done, then the connection breaks
-    DOWN = "down"  # nobody listens: connections are refused
+    DOWN = "down"  # nothing listens: connections are refused
     SLOW = "slow"
 
 
 MINIMUM_DURATION = 5.0
-"""Seconds; in less than that no breaker could open and close again."""
+"""Seconds; in less time no breaker could open and close again."""
 
-_REAL_TIME = 300.0  # a run this long keeps the breakers open for as long as the example does
+_REAL_TIME = 300.0  # from this length on breakers stay open for as long as in the example
 _REAL_WAITS = 150.0  # and from this length on timeouts and backoff are those of the example
-_SHORTEST_WAITS = 0.2  # below this share a busy machine would be mistaken for a slow dependency
+_SHORTEST_WAITS = 0.2  # with a smaller share a busy machine would look like a slow dependency
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class Tempo:
     """How far the durations of the example are scaled down for a run of `duration` seconds.
 
     `waits` is the share for timeouts, backoff and slow calls, `open_for` the one for the time
-    that a breaker stays open. Orders come the faster the shorter the waits are, so that a burst
-    of trouble always meets about as many of them.
+    that a breaker stays open. The shorter the waits, the faster the orders, so that a burst of
+    trouble always affects about the same number of them.
     """
 
     duration: float
@@ -75,7 +75,7 @@ class Tempo:
 
     @property
     def slowness(self) -> float:
-        """Seconds that a slow dependency takes: longer than anybody waits."""
+        """Seconds that a slow dependency takes: longer than any timeout."""
         return 3.5 * self.waits
 
 
@@ -91,11 +91,11 @@ class Act:
     every: float = 0.0
 
     def on(self, now: float) -> bool:
-        """Whether the act is playing, also between two of its bursts."""
+        """Whether the act is on, also between two of its bursts."""
         return self.start <= now < self.end
 
     def strikes(self, now: float) -> bool:
-        """Whether a request that comes now meets the trouble."""
+        """Whether a request that arrives now is affected."""
         return self.on(now) and (not self.every or (now - self.start) % self.every < self.burst)
 
 
@@ -114,7 +114,7 @@ class Scene:
         def bursts(
             dependency: Dependency, trouble: Trouble, start: float, end: float, every: float
         ) -> Act:
-            # Shorter than the waits of two retries together: what meets it can be repeated.
+            # Shorter than the waits of two retries together, so a retry can succeed.
             burst, gap = 0.75 * waits, every * waits
             return Act(dependency, trouble, start * duration, end * duration, burst, gap)
 
@@ -126,10 +126,10 @@ class Scene:
         )
 
     def act(self, dependency: Dependency, now: float) -> Act | None:
-        """The act that this dependency is in, bursts and the gaps between them alike."""
+        """The present act of this dependency, also in the gaps between bursts."""
         return next((a for a in self.acts if a.dependency is dependency and a.on(now)), None)
 
     def trouble(self, dependency: Dependency, now: float) -> Trouble:
-        """What a request that reaches the dependency now meets."""
+        """The trouble of a request that reaches the dependency now."""
         act = self.act(dependency, now)
         return act.trouble if act is not None and act.strikes(now) else Trouble.NONE

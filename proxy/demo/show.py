@@ -1,6 +1,6 @@
-"""All that the audience may look at: the scene, both order streams, the dependencies, the proxy.
+"""What the views display: the scene, both order streams, the dependencies, the proxy.
 
-The views read it and change nothing.
+The views only read it.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from proxy.demo.scene import Dependency, Scene
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """`now` gives the seconds since the curtain rose."""
+    """`now` gives the seconds since the scene began."""
 
     scene: Scene
     now: Callable[[], float]
@@ -23,11 +23,11 @@ class Show:
     observer: Observer
 
     def breaker(self, dependency: Dependency) -> BreakerStatus:
-        """Breakers have their routes' names, and the routes those of the dependencies."""
+        """Breakers are named after their routes, and routes after the dependencies."""
         return self.observer.breakers.get(dependency.value, BreakerStatus())
 
     def trouble(self, dependency: Dependency) -> str:
-        """The trouble that a dependency is in, in a word or two."""
+        """A dependency's trouble in a word or two."""
         act = self.scene.act(dependency, self.now())
         return act.trouble.value if act is not None else "well"
 
@@ -35,6 +35,6 @@ class Show:
         return sum(order.fate is fate for order in self.orders[world])
 
     def last(self, fate: Fate, step: Dependency) -> Order | None:
-        """The latest order with the proxy that ended so at this step."""
+        """The latest order through the proxy with this result at this step."""
         ended = (o for o in reversed(self.orders[World.WITH]) if o.fate is fate)
         return next((o for o in ended if o.step is step), None)

@@ -1,4 +1,4 @@
-"""The stage: builds everything, plays the scene, tears everything down, tells what it was."""
+"""Starts everything, runs the scene, stops everything, prints the report."""
 
 import asyncio
 import signal
@@ -27,18 +27,18 @@ from proxy.demo.scene import MINIMUM_DURATION, Dependency, Scene
 from proxy.demo.show import Show
 
 _FRAMES_PER_SECOND = 8
-_LAST_ORDERS = 1.5  # seconds that the orders still under way have when the curtain falls
-_HASTE = 0.3  # and that they have when somebody wants to leave
+_LAST_ORDERS = 1.5  # seconds for the orders in progress at the end of the scene
+_HASTE = 0.3  # and after Ctrl-C
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def play(duration: float) -> int:
-    """The whole demonstration in this terminal; see `proxy.demo.run`."""
+    """The whole demo in this terminal; see `proxy.demo.run`."""
     if duration < MINIMUM_DURATION:
         print(f"the demo needs at least {MINIMUM_DURATION:g} s to show anything", file=sys.stderr)
         return 2
     if isinstance(sys.stdout, TextIOWrapper):
-        # Better a question mark than no demonstration, where the terminal has ASCII alone.
+        # An ASCII terminal shows a question mark instead of failing.
         sys.stdout.reconfigure(errors="replace")
     console = Console()
     try:
@@ -63,9 +63,9 @@ async def _play(console: Console, duration: float) -> int:
 
 @contextmanager
 def _asked_to_end() -> Iterator[asyncio.Event]:
-    """An event that Ctrl-C and the like set, so that the end is as orderly as any other.
+    """An event that Ctrl-C and SIGTERM set, for an orderly end.
 
-    The second of them does not wait for order: it cancels the current task.
+    The second signal cancels the current task.
     """
     end = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -86,7 +86,7 @@ def _asked_to_end() -> Iterator[asyncio.Event]:
 
 
 class _Curtain:
-    """The clock of the scene: 0 until it rises, seconds since then afterwards."""
+    """The clock of the scene: 0 before it begins, then the seconds since."""
 
     __slots__ = ("_rose",)
 
@@ -102,7 +102,7 @@ class _Curtain:
 
 @dataclass(frozen=True, slots=True)
 class _Staged:
-    """What is set up: all that is to be seen, the orders to come, the child, the clock."""
+    """Everything that was started: what is displayed, the orders, the child, the clock."""
 
     show: Show
     stream: OrderStream
@@ -112,7 +112,7 @@ class _Staged:
 
 @asynccontextmanager
 async def _staged(scene: Scene) -> AsyncIterator[_Staged]:
-    """Dependencies, the proxy and both order services; gone when it is left."""
+    """Context in which dependencies, the proxy and both order services run."""
     curtain = _Curtain()
     async with AsyncExitStack() as stack:
         servers = {d: DependencyServer(d, scene, curtain.now) for d in Dependency}
@@ -142,7 +142,7 @@ async def _staged(scene: Scene) -> AsyncIterator[_Staged]:
 async def _through_the_proxy(
     stack: AsyncExitStack, scene: Scene, ports: configuration.Ports
 ) -> OrderService:
-    """The proxy keeps the deadlines; the client's own are only there for a proxy that hangs."""
+    """The proxy enforces the deadlines; the client's own only cover a proxy that hangs."""
     session = await stack.enter_async_context(_session())
     urls = dict.fromkeys(Dependency, f"http://{LOOPBACK}:{ports.outbound}")
     timeouts = configuration.request_timeouts(scene.tempo)
@@ -162,9 +162,9 @@ def _session() -> ClientSession:
 
 
 async def _perform(staged: _Staged, viewer: Coroutine[Any, Any, None], end: asyncio.Event) -> None:
-    """Play until the last order has its fate or somebody asks to end.
+    """Run until the last order has its result or a signal arrives.
 
-    Raises what any of the players raises, ProxyDied for the proxy.
+    Raises what any part raises, ProxyDied for the proxy.
     """
     show, stream = staged.show, staged.stream
     staged.curtain.rise()

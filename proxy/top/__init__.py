@@ -3,17 +3,17 @@
     watcher (a thread: /status, /recent) ──▶ looks ──▶ rates ──▶ sections ──▶ picture
                                     keyboard ──▶ live (a terminal) or plain (anything else)
 
-It counts nothing of its own in the proxy: rates and percentiles are the difference between two
-looks at counters that the proxy keeps anyway. What it needs (rich) is imported when it runs.
+The proxy counts nothing extra for it: rates and percentiles are differences between two samples of
+counters that the proxy keeps anyway. Its dependency (rich) is imported when it runs.
 """
 
 
 def run(url: str, interval: float = 1.0, iterations: int | None = None) -> int:
-    """Show the proxy whose admin address is `url`; the exit status.
+    """Show the proxy whose admin address is `url`; returns the exit status.
 
-    Live on a terminal, looking every `interval` seconds, until Q or Ctrl-C: 0. `iterations` times
-    as plain text where that is given, once where standard output is no terminal: 0, or 1 if the
-    proxy did not answer the last time.
+    On a terminal: live, a sample every `interval` seconds, until Q or Ctrl-C; status 0. As plain
+    text: `iterations` times if given, once if standard output is not a terminal; status 0, or 1
+    if the proxy did not answer the last time.
     """
     import os
     import sys
@@ -23,7 +23,7 @@ def run(url: str, interval: float = 1.0, iterations: int | None = None) -> int:
     from proxy.top.live import live
     from proxy.top.plain import WIDTH, print_looks
 
-    # Without TERM, as in some containers, it is taken for one of the usual kind.
+    # Some containers have no TERM: assume an ordinary terminal.
     on_terminal = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     if iterations is None and on_terminal:
         live(url, interval, Console(highlight=False))

@@ -1,4 +1,4 @@
-"""Single keys of a terminal, as they are typed."""
+"""Reads single keys from a terminal as they are typed."""
 
 import os
 import select
@@ -21,10 +21,10 @@ _NAMES = {
 
 
 class Keyboard:
-    """On entering the terminal gives keys at once and shows none; on leaving it is as before.
+    """A context in which the terminal delivers keys at once and does not echo them.
 
-    Where standard input is no terminal there are no keys, and Ctrl-C is left. `wake` is a
-    descriptor that ends a wait as a key does.
+    If standard input is not a terminal there are no keys, only Ctrl-C. `wake` is a descriptor that
+    ends a wait as a key does.
     """
 
     __slots__ = ("_descriptor", "_saved", "_wake")
@@ -38,7 +38,7 @@ class Keyboard:
         if sys.stdin is not None and sys.stdin.isatty():
             self._descriptor = sys.stdin.fileno()
             self._saved = termios.tcgetattr(self._descriptor)
-            tty.setcbreak(self._descriptor)  # Ctrl-C stays what it is
+            tty.setcbreak(self._descriptor)  # Ctrl-C keeps its meaning
         return self
 
     def __exit__(
@@ -51,7 +51,7 @@ class Keyboard:
             termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._saved)
 
     def read(self, timeout: float) -> list[str]:
-        """The keys of `timeout` seconds at most; returns as soon as there is one, or news."""
+        """Wait `timeout` seconds at most for keys or for `wake`; returns the keys."""
         watched = [self._wake]
         if self._descriptor is not None:
             watched.append(self._descriptor)
@@ -61,7 +61,7 @@ class Keyboard:
         if self._descriptor is None or self._descriptor not in ready:
             return []
         typed = os.read(self._descriptor, 1024)
-        if not typed:  # the terminal has gone: there will be no more keys
+        if not typed:  # the terminal is gone: no more keys
             self._descriptor = None
         return keys_of(typed)
 
@@ -69,7 +69,7 @@ class Keyboard:
 def keys_of(typed: bytes) -> list[str]:
     """``up``, ``down``, ``enter``, ``escape``, ``space``, and lower-case characters.
 
-    Other sequences that begin with an escape are passed over, for none of them means anything here.
+    Other escape sequences are ignored.
     """
     found: list[str] = []
     rest = typed

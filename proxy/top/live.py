@@ -1,4 +1,4 @@
-"""The view on a terminal: drawn anew when there is news, and for every key."""
+"""The view on a terminal: redrawn for every new sample and every key."""
 
 import signal
 import time
@@ -18,13 +18,13 @@ from proxy.top.sections import Name
 from proxy.top.watcher import Seen, Watcher
 
 _REDRAW = 0.5
-"""Seconds after which it is drawn anew without news: ages go on, and the size may be another."""
+"""Seconds until a redraw without a new sample: ages change, and so may the terminal's size."""
 
 _STEPS = {"up": -1, "down": 1, "k": -1, "j": 1}
 
 
 class Session:
-    """What keys and looks make of the view. It knows neither terminal nor network."""
+    """Updates the view for keys and samples. It knows neither terminal nor network."""
 
     __slots__ = ("recent", "view")
 
@@ -33,7 +33,7 @@ class Session:
         self.recent: tuple[Document, ...] = ()
 
     def see(self, seen: Seen | NoAnswer, now: float) -> None:
-        """What a look brought. While paused only failures count."""
+        """Apply a sample. While paused only failures count."""
         view = self.view
         if isinstance(seen, NoAnswer):
             if not view.failure:
@@ -46,7 +46,7 @@ class Session:
             self._keep_selection(seen.recent)
 
     def _keep_selection(self, recent: tuple[Document, ...]) -> None:
-        """The selected request stays selected when others come in above it."""
+        """Keep the selected request selected when new ones appear above it."""
         view = self.view
         if view.alone is Name.RECENT and view.selected and view.selected < len(self.recent):
             chosen = self.recent[view.selected]["request_id"]
@@ -58,7 +58,7 @@ class Session:
         view.selected = min(view.selected, max(0, len(recent) - 1))
 
     def press(self, key: str) -> bool:
-        """Whether the view goes on."""
+        """Handle a key; False ends the view."""
         view = self.view
         if key == "q":
             return False
@@ -96,7 +96,7 @@ _DIGITS = {str(number): name for number, name in enumerate(Name, 1)}
 
 
 def live(url: str, interval: float, console: Console) -> None:
-    """Until Q or Ctrl-C. A proxy that does not answer, or is gone, is asked on."""
+    """Run until Q or Ctrl-C. A proxy that does not answer is asked again."""
     session = Session(url)
     watcher = Watcher(url, interval)
     with (
@@ -121,8 +121,8 @@ def live(url: str, interval: float, console: Console) -> None:
 
 @contextmanager
 def _told_to_end() -> Iterator[list[int]]:
-    """The signals that came: Ctrl-C and SIGTERM; and no Ctrl-Z, which would leave the terminal as
-    it is. They are noted, not raised: an exception that comes at any moment can come where Python
+    """Records Ctrl-C and SIGTERM, and ignores Ctrl-Z, which would leave the terminal changed.
+    Signals are recorded, not raised: an exception at an arbitrary moment may occur where Python
     drops it, such as in a finaliser.
     """
     told: list[int] = []

@@ -1,4 +1,4 @@
-"""One look at a running proxy: what `/status` and `/recent` say, as far as the view shows it."""
+"""One sample of a running proxy: the parts of `/status` and `/recent` that the view shows."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RouteTotals:
-    """Counts since the proxy's start; `counts` of `bounds` (milliseconds), and one for above."""
+    """Counts since the proxy's start; `counts` per bucket of `bounds` (ms), and one above."""
 
     listener: str
     name: str
@@ -24,7 +24,7 @@ class RouteTotals:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Rates are percent, -1 where unknown; `next_probe` seconds, None where none is to come."""
+    """Rates are percent, -1 if unknown; `next_probe` seconds, None if there is none."""
 
     name: str
     state: str
@@ -68,9 +68,9 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Troubled:
-    """An exchange that the flight recorder has. `time` as the proxy wrote it (UTC).
+    """An exchange of the flight recorder. `time` is the proxy's text (UTC).
 
-    `trouble`: why it is kept, in a word or two; `refused`: why it was not tried again.
+    `trouble`: why it was recorded, in a word or two; `refused`: why it was not retried.
     """
 
     time: str
@@ -89,7 +89,7 @@ class Troubled:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """The last one: `applied` or `rejected`, and the first of `problems`."""
+    """The last reload: `applied` or `rejected`, and the first of `problems`."""
 
     result: str
     problems: int
@@ -98,9 +98,9 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """`at`: monotonic seconds of the one who looked. `flying`: requests under way by route.
+    """`at`: this process's monotonic seconds. `flying`: requests in flight by route.
 
-    `recent` None: the proxy has no flight recorder; `troubled` counts what went into it.
+    `recent` None: the proxy has no flight recorder; `troubled` counts its entries since the start.
     """
 
     at: float
@@ -124,15 +124,15 @@ class Look:
 
 
 def troubled_so_far(status: Document) -> int:
-    """How many exchanges the flight recorder has taken; -1 where there is none."""
+    """How many exchanges the flight recorder has recorded; -1 without one."""
     told = status.get("recent")
     return int(told["seen"]) if told is not None else -1
 
 
 def read(status: Document, recent: Sequence[Document] | None, at: float) -> Look:
-    """`recent`: the exchanges that `/recent` has.
+    """`recent`: the exchanges of `/recent`.
 
-    Raises KeyError, TypeError or ValueError for what is no such document.
+    Raises KeyError, TypeError or ValueError for another document.
     """
     flying = status["in_flight"]
     requests = flying["requests"]
@@ -163,7 +163,7 @@ def read(status: Document, recent: Sequence[Document] | None, at: float) -> Look
 
 
 def _text(value: object) -> str:
-    """For a terminal: what callers sent is part of it, and must not drive the terminal."""
+    """Makes text safe for a terminal: callers' input must not control it."""
     text = str(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 

@@ -1,4 +1,4 @@
-"""The whole view as it is now, for a terminal of so many columns and lines."""
+"""Draws the whole view for a terminal of a given size."""
 
 from dataclasses import dataclass
 from textwrap import wrap
@@ -15,10 +15,9 @@ from proxy.top.sections import Name, Section, sections
 
 @dataclass(slots=True)
 class View:
-    """What is looked at, and how. `failed_at`: monotonic seconds of the first look in vain.
+    """The state of the view. `failed_at`: monotonic seconds of the first failed sample.
 
-    `selected`: a row of the recent trouble; `story` what happened to it, line by line, while that
-    is shown.
+    `selected`: a row of the recent trouble; `story` its story line by line, while it is shown.
     """
 
     url: str
@@ -39,7 +38,7 @@ _STORY_KEYS = "q quit  up/down scroll  0 back"
 
 
 def picture(view: View, now: float, width: int, height: int | None) -> RenderableType:
-    """`height` None: as many lines as it takes, and no keys; for output that nobody types at."""
+    """`height` None: as many lines as needed, and no key hints; for plain output."""
     look = view.window.latest
     lines: list[RenderableType] = [*_head(view, look, now, width)]
     foot = None if height is None else Text(_keys(view)[:width], style="dim")
@@ -63,7 +62,7 @@ def _keys(view: View) -> str:
 
 
 def _head(view: View, look: Look | None, now: float, width: int) -> list[Text]:
-    """Two lines: the proxy and its state; what there is to know about these numbers."""
+    """Two lines: the proxy and its state, and notes about the numbers."""
     if look is None:
         first = Text(f"resilience-proxy top  {view.url}", style="bold")
     else:
@@ -92,7 +91,7 @@ def _state(look: Look) -> tuple[str, str]:
 def _second(view: View, look: Look | None, now: float) -> Text:
     if view.failure:
         seconds = words.age(now - view.failed_at)
-        return Text(f"NO ANSWER for {seconds}, asking on: {view.failure}", style="bold red")
+        return Text(f"NO ANSWER for {seconds}, trying again: {view.failure}", style="bold red")
     if look is None:
         return Text("asking ...", style="dim")
     if look.reload is not None and look.reload.result == "rejected":
@@ -121,14 +120,14 @@ def _tables(view: View, look: Look, width: int, room: int | None) -> list[Render
             drawn.append(Text())
         drawn.append(_table(section, rows, width, view))
     if room is not None:
-        drawn += [Text()] * (room - used - gaps)  # so that the keys stay on the last line
+        drawn += [Text()] * (room - used - gaps)  # keeps the key hints on the last line
     return drawn
 
 
 def allot(wanted: list[int], room: int | None) -> list[int]:
-    """How many rows each table gets of `room` lines, when each takes one more for its titles.
+    """How many rows of `room` lines each table gets; each takes one more for its titles.
 
-    All get two first, in their order, and then one after the other until nothing is left or wanted.
+    First all get two rows, in order, then one more each in turn, until no room or row is left.
     """
     if room is None:
         return wanted
@@ -150,7 +149,7 @@ def allot(wanted: list[int], room: int | None) -> list[int]:
 
 
 def _table(section: Section, rows: int, width: int, view: View) -> RenderableType:
-    """`rows` lines below the titles; where that is not all, the last one says how many more."""
+    """`rows` lines below the titles; if there are more, the last line says how many."""
     flexible = any(column.flexible for column in section.columns)
     table = Table(
         box=None,
@@ -185,7 +184,7 @@ def _table(section: Section, rows: int, width: int, view: View) -> RenderableTyp
 
 
 def _first_shown(section: Section, rows: int, view: View) -> int:
-    """Only a table with a selected row is ever scrolled."""
+    """Only a table with a selected row is scrolled."""
     if view.alone is not Name.RECENT or len(section.rows) <= rows:
         return 0
     last = len(section.rows) - max(rows - 1, 1)
@@ -202,7 +201,7 @@ def _story(view: View, width: int, room: int | None) -> list[RenderableType]:
 
 
 def _wrapped(lines: tuple[str, ...], width: int) -> list[str]:
-    """What goes on in the next line is indented a little more."""
+    """Continuation lines are indented a little more."""
     found: list[str] = []
     for line in lines:
         text = line.lstrip()

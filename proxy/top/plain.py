@@ -1,4 +1,4 @@
-"""The view as text, once or a few times, for pipes, files and CI."""
+"""The view as plain text, once or a few times, for pipes, files and CI."""
 
 import sys
 import time
@@ -11,16 +11,16 @@ from proxy.top.rates import Window
 from proxy.top.watcher import look_once
 
 WIDTH = 120
-"""Columns where there is neither a terminal nor COLUMNS."""
+"""Columns without a terminal and without COLUMNS."""
 
 
 def print_looks(url: str, interval: float, iterations: int, console: Console) -> bool:
     """Print the view `iterations` times, each over the `interval` seconds before it.
 
-    Whether the last of them could be taken; what could not is told on standard error.
+    Returns whether the last sample succeeded; failures go to standard error.
     """
     view = View(url, Window())
-    succeeded = _look(view)  # rates are differences: the first look shows nothing yet
+    succeeded = _look(view)  # rates are differences: one sample gives none
     for number in range(iterations):
         if number or succeeded:
             time.sleep(interval)

@@ -1,4 +1,4 @@
-"""Rates and percentiles of the last seconds: the difference between two looks."""
+"""Rates and percentiles of the last seconds: the difference between two samples."""
 
 from collections import deque
 from collections.abc import Callable
@@ -9,15 +9,15 @@ from proxy.telemetry.percentiles import percentile
 from proxy.top.looks import Look, RouteTotals
 
 SPAN = 10.0
-"""Seconds of traffic that a rate is taken over, once they have passed."""
+"""Rates cover this many seconds, once they have passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteRates:
-    """One route over the time between two looks. Rates are per second, percentiles in ms.
+    """One route over the time between two samples. Rates are per second, percentiles in ms.
 
-    `errors`: the share of answers with a 5xx status; it and the percentiles are None where nothing
-    was answered. `total` counts since the proxy's start.
+    `errors`: the share of responses with a 5xx status; it and the percentiles are None without a
+    response. `total` counts since the proxy's start.
     """
 
     listener: str
@@ -33,7 +33,7 @@ class RouteRates:
 
 
 class Window:
-    """The looks of the last seconds. `span` is what the rates are taken over, 0 with one look."""
+    """The samples of the last seconds. `span`: the seconds that rates cover, 0 with one sample."""
 
     __slots__ = ("_looks",)
 
@@ -43,9 +43,9 @@ class Window:
     def add(self, look: Look) -> None:
         looks = self._looks
         if looks and look.uptime < looks[-1].uptime:
-            looks.clear()  # another process: its counts begin anew
+            looks.clear()  # another process: its counts start at 0
         looks.append(look)
-        # The oldest one kept is the last that is at least SPAN old.
+        # The oldest one kept is the newest that is at least SPAN old.
         while len(looks) > 2 and look.at - looks[1].at >= SPAN:
             looks.popleft()
 
@@ -58,7 +58,7 @@ class Window:
         return self._looks[-1].at - self._looks[0].at if self._looks else 0.0
 
     def routes(self) -> list[RouteRates]:
-        """In the order in which the proxy asks them."""
+        """In the order in which the proxy tries them."""
         if not self._looks:
             return []
         now, then = self._looks[-1], self._looks[0]
@@ -69,7 +69,7 @@ class Window:
 
 
 def _rates(now: RouteTotals, then: RouteTotals | None, span: float, look: Look) -> RouteRates:
-    """Of a route that a reload brought, all it counted is new."""
+    """A route that a reload added counts from 0."""
     flying = look.flying.get((now.listener, now.name), 0)
     if not span:
         none = (None,) * 6
@@ -93,7 +93,7 @@ def _rates(now: RouteTotals, then: RouteTotals | None, span: float, look: Look) 
 
 
 class Order(Enum):
-    """What the routes are sorted by; the key S goes to the next one."""
+    """The sort orders of the routes; the key S selects the next one."""
 
     CONFIGURED = "as configured"
     REQUESTS = "by requests"
@@ -113,6 +113,6 @@ _KEYS: dict[Order, Callable[[RouteRates], float]] = {
 
 
 def ordered(routes: list[RouteRates], order: Order) -> list[RouteRates]:
-    """The highest first; equal ones stay as they were."""
+    """Highest first; equal routes keep their order."""
     key = _KEYS.get(order)
     return routes if key is None else sorted(routes, key=key, reverse=True)

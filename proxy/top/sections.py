@@ -1,6 +1,6 @@
-"""The tables of the view: what each has for columns, and which of its rows are worth a glance.
+"""The tables of the view: the columns of each, and which rows the overview shows.
 
-Colour never stands alone: whatever is red or green says so in a word as well.
+Colour is never the only sign: everything red or green also has a word.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from proxy.top.looks import Breaker, Endpoint, Look, Troubled
 from proxy.top.rates import Order, RouteRates, Window, ordered
 
 NAME = 24
-"""Columns that a name gets at most."""
+"""Maximum columns of a name."""
 
 _STATES = {
     "closed": "green",
@@ -38,7 +38,7 @@ class Name(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`flexible`: takes what the others leave; its text may be cut."""
+    """`flexible`: takes the remaining width; its text may be cut."""
 
     title: str
     right: bool = False
@@ -47,7 +47,7 @@ class Column:
 
 @dataclass(slots=True)
 class Section:
-    """One table; `empty` is what it says where it has no row."""
+    """One table; `empty` is its text without rows."""
 
     name: Name
     columns: Sequence[Column]
@@ -56,7 +56,7 @@ class Section:
 
 
 def sections(window: Window, look: Look, order: Order, *, alone: Name | None) -> list[Section]:
-    """All that have a row; or `alone` one of them with everything in it."""
+    """All sections with a row; or `alone` one of them with all rows."""
     if alone is not None:
         return [_MAKERS[alone](window, look, order, True)]
     made = [make(window, look, order, False) for make in _MAKERS.values()]
@@ -104,7 +104,7 @@ def _route(one: RouteRates, longest: float | None) -> list[Text]:
 
 
 def _breakers(window: Window, look: Look, order: Order, everything: bool) -> Section:
-    """Those that refuse first, then by failures."""
+    """Breakers that refuse first, then by failures."""
     columns = [
         Column("circuit breaker"),
         Column("state"),
@@ -114,7 +114,7 @@ def _breakers(window: Window, look: Look, order: Order, everything: bool) -> Sec
         Column("refused", right=True),
         Column("next probe", right=True),
     ]
-    section = Section(Name.BREAKERS, columns, empty="no circuit breaker was needed yet")
+    section = Section(Name.BREAKERS, columns, empty="no circuit breaker has been used yet")
     for one in sorted(look.breakers, key=lambda one: (one.state == "closed", -one.failure_rate)):
         section.rows.append(_breaker(one))
     return section
@@ -135,7 +135,7 @@ def _breaker(one: Breaker) -> list[Text]:
 
 
 def _bulkheads(window: Window, look: Look, order: Order, everything: bool) -> Section:
-    """The fullest first; in the overview those alone that are half full, or have a queue."""
+    """Fullest first; the overview has only those that are half full or have a queue."""
     columns = [
         Column("bulkhead"),
         Column("in use", right=True),
@@ -144,7 +144,7 @@ def _bulkheads(window: Window, look: Look, order: Order, everything: bool) -> Se
         Column("queued", right=True),
         Column("queue", right=True),
     ]
-    section = Section(Name.BULKHEADS, columns, empty="no bulkhead was needed yet")
+    section = Section(Name.BULKHEADS, columns, empty="no bulkhead has been used yet")
     for one in sorted(look.bulkheads, key=lambda one: -one.in_use / max(one.limit, 1)):
         if not (everything or 2 * one.in_use >= one.limit or one.queued):
             continue
@@ -164,7 +164,7 @@ def _bulkheads(window: Window, look: Look, order: Order, everything: bool) -> Se
 
 
 def _budgets(window: Window, look: Look, order: Order, everything: bool) -> Section:
-    """In the overview those alone that a quarter or less is left of."""
+    """The overview has only those with a quarter or less left."""
     columns = [
         Column("retry budget"),
         Column("left", right=True),
@@ -172,7 +172,7 @@ def _budgets(window: Window, look: Look, order: Order, everything: bool) -> Sect
         Column("retries", right=True),
         Column("requests", right=True),
     ]
-    section = Section(Name.BUDGETS, columns, empty="no retry budget was needed yet")
+    section = Section(Name.BUDGETS, columns, empty="no retry budget has been used yet")
     for one in sorted(look.budgets, key=lambda one: one.remaining / max(one.allowed, 1)):
         if not (everything or 4 * one.remaining <= one.allowed):
             continue
@@ -193,7 +193,7 @@ def _budgets(window: Window, look: Look, order: Order, everything: bool) -> Sect
 
 
 def _endpoints(window: Window, look: Look, order: Order, everything: bool) -> Section:
-    """Those that connecting to failed first, then the busiest."""
+    """Endpoints with failed connections first, then the busiest."""
     columns = [
         Column("endpoint"),
         Column("upstream"),
@@ -225,7 +225,7 @@ def _endpoint(one: Endpoint) -> list[Text]:
 
 
 def _recent(window: Window, look: Look, order: Order, everything: bool) -> Section:
-    """In the overview one row for each kind, the latest of it: floods are alike."""
+    """The overview has the latest request of each kind: a flood has equal rows."""
     columns = [
         Column("time"),
         Column("recent trouble", flexible=True),
@@ -236,7 +236,7 @@ def _recent(window: Window, look: Look, order: Order, everything: bool) -> Secti
         Column("took", right=True),
     ]
     if look.recent is None:
-        return Section(Name.RECENT, columns, empty="this proxy keeps no troubled requests")
+        return Section(Name.RECENT, columns, empty="this proxy records no requests with trouble")
     empty = "no request had trouble yet"
     if everything:
         return Section(Name.RECENT, columns, [_troubled(one) for one in look.recent], empty)

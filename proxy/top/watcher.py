@@ -1,4 +1,4 @@
-"""A thread that looks at the proxy again and again, so that no key waits for an answer."""
+"""A thread that polls the proxy, so that no key waits for an answer."""
 
 import os
 import threading
@@ -9,18 +9,18 @@ from proxy.admin.asking import NoAnswer, ask
 from proxy.top.looks import Document, Look, read, troubled_so_far
 
 TIMEOUT = 3.0
-"""Seconds after which a proxy that says nothing has not answered."""
+"""Timeout of one request to the proxy, seconds."""
 
 
 class Seen(NamedTuple):
-    """What one look brought: the numbers and the troubled exchanges as they came."""
+    """The documents of one sample: the numbers and the exchanges with trouble."""
 
     look: Look
     recent: tuple[Document, ...]
 
 
 def look_once(url: str, before: Seen | None = None) -> Seen:
-    """Raises NoAnswer. The troubled exchanges are asked for if there are others than `before`."""
+    """Raises NoAnswer. `/recent` is requested only if it has changed since `before`."""
     try:
         status = ask(url, "/status", TIMEOUT)
         at = time.monotonic()
@@ -34,7 +34,7 @@ def look_once(url: str, before: Seen | None = None) -> Seen:
             recent = tuple(ask(url, "/recent", TIMEOUT)["recent"])
         return Seen(read(status, recent, at), recent or ())
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise NoAnswer(f"what answers at {url} is no resilience proxy") from None
+        raise NoAnswer(f"{url} answers, but is not a resilience proxy") from None
 
 
 def _nothing_new(before: Look, status: Document, troubled: int) -> bool:
@@ -42,9 +42,9 @@ def _nothing_new(before: Look, status: Document, troubled: int) -> bool:
 
 
 class Watcher:
-    """Looks every `interval` seconds from `start` on. `take` gives what is new, once.
+    """Takes a sample every `interval` seconds from `start` on. `take` returns each sample once.
 
-    `news` becomes readable whenever there is something to take.
+    `news` becomes readable when there is a sample to take.
     """
 
     def __init__(self, url: str, interval: float) -> None:
@@ -59,7 +59,7 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """The thread ends by itself after the look that it may be at."""
+        """The thread ends by itself after its current sample."""
         self._ended.set()
 
     def take(self) -> Seen | NoAnswer | None:

@@ -1,4 +1,4 @@
-"""Numbers as a view of few columns shows them: three figures and a unit."""
+"""Formats numbers for narrow columns: three figures and a unit."""
 
 
 def rate(value: float | None) -> str:
@@ -11,7 +11,7 @@ def rate(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Of percent; negative or None: not known. What is not nothing does not look like it."""
+    """Of percent; negative or None means unknown. A value above 0 is never shown as 0."""
     if value is None or value < 0:
         return "-"
     if 0 < value < 0.1:
@@ -20,7 +20,7 @@ def percent(value: float | None) -> str:
 
 
 def milliseconds(value: float | None, longest: float | None = None) -> str:
-    """`longest`: the highest value that is told apart; at it, all is known that it is above."""
+    """`longest`: the highest distinguishable value; the true value may be above it."""
     if value is None:
         return "-"
     if longest is not None and value >= longest:
@@ -46,7 +46,7 @@ def age(seconds: float) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """`text` in `width` columns; its middle is left out, for names differ at both ends."""
+    """`text` in `width` columns; its middle is left out, because names differ at both ends."""
     if len(text) <= width:
         return text
     if width < 8:

@@ -168,7 +168,7 @@ def test_draining_and_gone(start_proxy: StartProxy, visit: Open) -> None:
     watching = visit(proxy.admin)
     page = watching.open()
     page.locator("#breakers:has-text('No circuit breaker yet')").wait_for()
-    page.locator("#trouble:has-text('No trouble since the proxy began')").wait_for()
+    page.locator("#trouble:has-text('No trouble since the proxy started')").wait_for()
     proxy.ask("POST", "/drain")
     page.locator("#phase:has-text('Draining')").wait_for()
     assert "draining" in page.locator(".notice").inner_text()

@@ -1,4 +1,4 @@
-// The page: events in, views out. One function draws everything, once for each event at most.
+// The page: events update the model, one function draws all views, at most once per event.
 
 import { setBadge, badge } from "./badges.js";
 import { breakers } from "./breakers.js";
@@ -55,9 +55,9 @@ function tell(status, lost) {
   const { inbound, outbound } = status?.in_flight ?? {};
   let text = "";
   if (lost && !status) {
-    text = "The proxy does not answer, or as many pages are open as there may be. Trying again…";
+    text = "The proxy does not answer, or too many pages are open. Trying again…";
   } else if (lost) {
-    text = "The connection to the proxy is lost; what stands below is how it was. Trying again…";
+    text = "The connection to the proxy is lost; the page shows the last known state. Trying again…";
   } else if (status?.draining) {
     text = `The proxy is draining: ${inbound} inbound and ${outbound} outbound requests still in flight.`;
   }
@@ -82,7 +82,7 @@ function draw() {
 
 let asked = false;
 
-/** Once for all events that come together. */
+/** Draw once for all events that arrive together. */
 function soon() {
   if (asked) return;
   asked = true;

@@ -1,4 +1,4 @@
-// States in words, with a sign and a tone: never by colour alone.
+// States as words with a sign and a tone: colour is never the only sign.
 
 import { el, setAttribute, setText } from "./dom.js";
 
@@ -31,7 +31,7 @@ export function troubleTone(word) {
   return TROUBLE[word] ?? "quiet";
 }
 
-/** The tone of a status; 0 is none. */
+/** The tone of a status; 0 means no status. */
 export function statusTone(status) {
   if (!status) return "quiet";
   if (status >= 500) return "bad";

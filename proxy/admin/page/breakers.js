@@ -1,4 +1,4 @@
-// Circuit breakers: the state in words, what the window says, and the states of 15 minutes as a strip.
+// Circuit breakers: the state, the window's rates, and the states of 15 minutes as a strip.
 
 import { badge, breakerState, setBadge } from "./badges.js";
 import { el, keyed, setAttribute, setText } from "./dom.js";
@@ -30,7 +30,7 @@ export function breakers(container, announce, model) {
   };
 }
 
-/** Read out what has changed, once: the first look is no change. */
+/** Announce changes once; the first status is not a change. */
 function tell(found, states, announce) {
   const changed = found.filter((one) => states.has(one.name) && states.get(one.name) !== one.state);
   for (const one of found) states.set(one.name, one.state);
@@ -89,13 +89,13 @@ function createChange(change) {
   );
 }
 
-/** What it was before the first change that is kept: unknown, if there were more than are kept. */
+/** The state before the first kept change: unknown if older changes were dropped. */
 function firstState(one, past) {
   if (!past) return one.state;
   return past.changes > past.transitions.length ? "unknown" : past.transitions[0].from;
 }
 
-/** One piece for each state that it was in within the window. */
+/** One piece for each state within the window. */
 function drawStrip(strip, first, state, changes, now) {
   const begin = now - WINDOW;
   const pieces = [];

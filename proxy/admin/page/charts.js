@@ -21,7 +21,7 @@ const PLOTS = [
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** Samples with nothing on either side: a line cannot show them, a point does. */
+/** Samples without neighbours: a line cannot show them, a point can. */
 function lonely(plot, series) {
   const values = plot.data[series];
   const found = [];
@@ -113,9 +113,9 @@ class Chart {
     return `${word}: now ${format(values.at(-1))}, at most ${format(Math.max(...known))}.`;
   }
 
-  /** The values under the cursor, else the last ones. */
+  /** The values at the cursor, else the last ones. */
   caption() {
-    if (!this.uplot) return; // the first cursor is set while it is being made
+    if (!this.uplot) return; // uPlot sets the first cursor during its construction
     const { idx } = this.uplot.cursor;
     const [times, ...lines] = this.uplot.data;
     const at = idx ?? times.length - 1;

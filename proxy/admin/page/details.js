@@ -1,4 +1,4 @@
-// The smaller tables: bulkheads, requests in flight, upstreams, and the configuration's few lines.
+// The smaller tables: bulkheads, requests in flight, upstreams, configuration.
 
 import { el, setAttribute, setText } from "./dom.js";
 import { count, moment, span } from "./format.js";
@@ -35,7 +35,7 @@ function drawMeter(cell, used, limit) {
 
 export function flight(container) {
   const fill = table(container, {
-    label: "Requests in flight, the oldest first",
+    label: "Requests in flight, oldest first",
     key: (one) => `${one.request_id} ${one.listener}`,
     empty: "Nothing in flight at this moment.",
     columns: [
@@ -52,7 +52,7 @@ export function flight(container) {
     fill(requests);
     const others = inbound + outbound - requests.length;
     more.hidden = others <= 0;
-    setText(more, `and ${count(Math.max(0, others))} younger ones`);
+    setText(more, `and ${count(Math.max(0, others))} newer ones`);
   };
 }
 
@@ -60,7 +60,7 @@ export function upstreams(container) {
   const fill = table(container, {
     label: "Endpoints of the upstreams",
     key: (row) => row.key,
-    empty: "No upstream has been asked yet.",
+    empty: "No upstream has been used yet.",
     columns: [
       { title: "Upstream", class: "name", text: (row) => row.upstream },
       { title: "Endpoint", class: "code wide", text: (row) => row.address },
@@ -91,12 +91,12 @@ function endpointsOf(upstream) {
 }
 
 function drawState(cell, row) {
-  setText(cell, row.state === "avoided" ? "▲ avoided: connecting failed lately" : row.state);
+  setText(cell, row.state === "avoided" ? "▲ avoided: a recent connection failed" : row.state);
   setAttribute(cell, "data-tone", row.state === "avoided" ? "warn" : null);
 }
 
 export function configuration(container) {
-  const [file, loaded, reload, problems] = ["File", "In effect since", "Last reload", "Said then"].map(
+  const [file, loaded, reload, problems] = ["File", "In effect since", "Last reload", "Problems"].map(
     (title) => {
       const value = el("dd");
       const row = el("div", {}, el("dt", {}, title), value);

@@ -1,7 +1,7 @@
-// Making and changing elements. Text goes in as text, never as markup: names of routes, paths and
-// hosts come from whoever sends requests.
+// Creates and changes elements. Text is set as text, never as markup: paths and hosts come from
+// clients.
 
-/** An element. `attributes`: `class`, and what setAttribute takes; null leaves one out. */
+/** An element. `attributes`: `class` and others for setAttribute; null omits one. */
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -11,7 +11,7 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Another text, if it is another: what is the same is not read out again. */
+/** Set the text if it differs, so that screen readers do not repeat it. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -24,8 +24,8 @@ export function setAttribute(node, name, value) {
 const kept = new WeakMap();
 
 /**
- * Children of `parent`, one for each item, in their order. A node stays with its key, so that
- * focus, selection and what is open survive an update.
+ * Children of `parent`, one for each item, in order. A node stays with its key, so that focus,
+ * selection and open details survive an update.
  */
 export function keyed(parent, items, keyOf, create, update) {
   const before = kept.get(parent) ?? new Map();

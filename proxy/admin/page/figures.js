@@ -1,4 +1,4 @@
-// The first look: a handful of numbers, and whether one of them is a reason to read on.
+// The figures at the top: a few numbers, highlighted if they need attention.
 
 import { el, setAttribute, setText } from "./dom.js";
 import { count, plural, rate, share } from "./format.js";
@@ -11,7 +11,7 @@ const last = (model, name) => {
   return sum;
 };
 
-/** In the last 15 minutes, as far as the recorder reaches back. */
+/** In the last 15 minutes, as far back as the recorder's entries reach. */
 const recentTrouble = (model) => {
   const since = (model.now() - 900) * 1000;
   return model.trouble.filter((one) => Date.parse(one.time) >= since).length;

@@ -1,8 +1,8 @@
-// Numbers, spans and moments as people read them. null: there is nothing to tell.
+// Formats numbers, durations and times. null means no value.
 
 const NONE = "–";
 
-/** Something per second. */
+/** A rate per second. */
 export function rate(value) {
   if (value === null || value === undefined) return NONE;
   if (value === 0) return "0";
@@ -15,7 +15,7 @@ export function count(value) {
   return value.toLocaleString("en-US");
 }
 
-/** Milliseconds, with a unit that fits. */
+/** Milliseconds with a suitable unit. */
 export function span(milliseconds) {
   if (milliseconds === null || milliseconds === undefined) return NONE;
   if (milliseconds === 0) return "0 ms";
@@ -36,13 +36,13 @@ export function age(seconds) {
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
-/** Percent; -1, as a breaker has it below its minimum of calls, is nothing. */
+/** Percent; -1 (a breaker below its minimum of calls) means no value. */
 export function percent(value) {
   if (value === null || value < 0) return NONE;
   return `${value < 10 && value % 1 ? value.toFixed(1) : Math.round(value)} %`;
 }
 
-/** The share of errors: one that is not 0 never looks like 0. */
+/** The share of errors; a value above 0 is never shown as 0. */
 export function share(part, whole) {
   if (!whole) return NONE;
   if (!part) return "0 %";
@@ -57,7 +57,7 @@ const clock = new Intl.DateTimeFormat("en-GB", {
 });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 
-/** A moment (RFC 3339, or a Date), by this browser's clock; with the day if it is not today. */
+/** A time (RFC 3339 or a Date) in the browser's time zone; with the day if it is not today. */
 export function moment(when) {
   const date = new Date(when);
   const today = new Date().toDateString() === date.toDateString();

@@ -1,4 +1,4 @@
-// What the page knows: filled by the events, read by the views.
+// The page's data: events write it, views read it.
 
 const SLOTS = 180; // samples of five seconds
 const MAX_TROUBLE = 200;
@@ -11,8 +11,8 @@ export class Model {
     this.slots = SLOTS;
     this.times = [];
     this.samples = new Map(); // by listener and name of the route
-    this.transitions = new Map(); // by name of the breaker: the last changes, and how many there were
-    this.trouble = []; // the newest first
+    this.transitions = new Map(); // by name of the breaker: the last changes, and the count of all
+    this.trouble = []; // newest first
     this.status = null;
     this.offset = 0; // seconds that the proxy's clock is ahead of this one
   }
@@ -22,7 +22,7 @@ export class Model {
     return Date.now() / 1000 + this.offset;
   }
 
-  /** The begin of a connection: all of the past anew, for the proxy may be another one. */
+  /** At the start of a connection: replace all history, because the proxy may be another process. */
   takeHistory(history) {
     this.times = history.times;
     this.samples = new Map(history.routes.map((route) => [keyOf(route), route]));

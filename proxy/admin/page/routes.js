@@ -1,4 +1,4 @@
-// The table of routes, and the plots of the one that is selected.
+// The table of routes, and the plots of the selected one.
 
 import { charts } from "./charts.js";
 import { el, setAttribute, setText } from "./dom.js";
@@ -11,7 +11,7 @@ const now = (row, name) => row.samples?.[name].at(-1) ?? null;
 const sum = (values) => values.reduce((all, value) => all + (value ?? 0), 0);
 
 export function routes(container, panel, model) {
-  let chosen = null; // nobody has chosen: the busiest
+  let chosen = null; // no choice yet: the busiest route
   let plots = null;
 
   const show = (key) => {
@@ -25,7 +25,7 @@ export function routes(container, panel, model) {
     empty: "No route yet.",
     columns: [
       { title: "Route", draw: (cell, row) => drawName(cell, row, show) },
-      { title: "To", class: "text", text: (row) => row.route.upstream ?? "where the caller says" },
+      { title: "To", class: "text", text: (row) => row.route.upstream ?? "the authority asked for" },
       { title: "Requests", class: "number", text: (row) => `${rate(now(row, "rate") ?? 0)} /s` },
       { title: "Errors", class: "number", draw: drawErrors },
       { title: "p50", class: "number", text: (row) => span(now(row, "p50_ms")) },

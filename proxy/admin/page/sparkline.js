@@ -1,4 +1,4 @@
-// A route's last 15 minutes within its row of the table: the rate as a line, its errors filled.
+// A route's last 15 minutes in its table row: the rate as a line, errors as a filled area.
 
 const WIDTH = 132;
 const HEIGHT = 28;
@@ -18,7 +18,7 @@ export function sparkline() {
   return svg;
 }
 
-/** `rates` and `errors` per second, of which the last of `slots` is now. */
+/** `rates` and `errors` per second; the last of `slots` is now. */
 export function drawSparkline(svg, rates, errors, slots) {
   const top = Math.max(...rates.map((value) => value ?? 0), 0);
   const step = WIDTH / (slots - 1);

@@ -1,12 +1,12 @@
-// The events of /events: connected as long as the page is looked at, and again when it is cut.
+// The events of /events: connected while the page is visible, and reconnected when cut.
 
 const EVENTS = ["history", "status", "sample", "transitions", "trouble"];
-const AGAIN = 5000; // milliseconds, where the browser has given up by itself
-const SILENCE = 6000; // a status comes each second: after so long without one it is stale
+const AGAIN = 5000; // milliseconds, if the browser has stopped reconnecting
+const SILENCE = 6000; // a status arrives each second: after this time without one the page is stale
 
 /**
- * Listen. `on` has a function for each event, which gets its data; `onLink` is told "live",
- * "lost" (trying again) or "paused" (nobody looks).
+ * Listen. `on` has a function for each event, which gets its data; `onLink` gets "live",
+ * "lost" (trying again) or "paused" (the page is hidden).
  */
 export function listen(on, onLink) {
   let source = null;
@@ -26,7 +26,7 @@ export function listen(on, onLink) {
     }
     source.addEventListener("error", () => {
       onLink("lost");
-      // A refusal (too many pages) ends it for good; a cut stream is taken up by the browser.
+      // A refusal (too many pages) is final; the browser itself reconnects a cut stream.
       if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, AGAIN);
     });
   };

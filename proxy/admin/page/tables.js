@@ -1,13 +1,13 @@
-// Tables that are filled anew each second and stay the same elements. Their roles are spelled out:
-// on a narrow screen the style makes rows into cards, and a table loses its meaning with its display.
+// Tables that are updated each second and keep their elements. Roles are explicit: on a narrow screen
+// the style turns rows into cards, and a table without table display loses its implicit roles.
 
 import { el, keyed, setAttribute, setText } from "./dom.js";
 
 /**
  * A table in `container`; returns a function that takes the rows.
  *
- * A column: `title`, `class` (may be absent), and `text(row)`, or `draw(cell, row)` for more than
- * text. The first column names the row. Without rows `empty` stands there.
+ * A column: `title`, `class` (optional), and `text(row)`, or `draw(cell, row)` for more than text.
+ * The first column names the row. `empty` is shown without rows.
  */
 export function table(container, { label, columns, key, empty }) {
   const headers = columns.map((column) =>

@@ -1,4 +1,4 @@
-// The theme: the system's until somebody chooses. Runs before anything is drawn.
+// The theme: the system's until the user chooses one. Runs before the first drawing.
 "use strict";
 
 (() => {
@@ -8,7 +8,7 @@
       const kept = localStorage.getItem("theme");
       return CHOICES.includes(kept) ? kept : "system";
     } catch {
-      return "system"; // storage may be forbidden: then the choice lasts as long as the page
+      return "system"; // storage may be forbidden: the choice then lasts as long as the page
     }
   };
   let choice = read();

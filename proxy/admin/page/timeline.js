@@ -1,4 +1,4 @@
-// The attempts of one exchange on a line of time: what was waited for, what was tried, what came.
+// The attempts of one exchange on a time line: waits, attempts, results.
 
 import { statusTone } from "./badges.js";
 import { el } from "./dom.js";
@@ -6,12 +6,12 @@ import { span } from "./format.js";
 
 const REFUSED = {
   attempts: "no attempt was left (retry.attempts)",
-  "not-repeatable": "the request may not be repeated (retry.methods)",
+  "not-repeatable": "the request is not safe to repeat (retry.methods)",
   body: "its body was not kept (retry.body_limit)",
   "circuit-open": "the circuit breaker is not closed",
   "retry-after": "the upstream asked for a longer wait (retry.retry_after)",
-  deadline: "the request's time would not do (timeouts.request)",
-  budget: "the retry budget was spent (retry.budget)",
+  deadline: "the wait would end after the deadline (timeouts.request)",
+  budget: "the retry budget was used up (retry.budget)",
   condition: "this outcome is not in retry.on",
 };
 
@@ -24,13 +24,13 @@ export function timeline(one) {
   const first = one.attempts[0];
   const queued = one.attempts_made > one.attempts.length ? 0 : (first?.started_ms ?? one.duration_ms);
   if (queued >= 1 && (first || one.reason)) {
-    const what = first ? "Waited for a place in the bulkhead" : "Waited, and was never attempted";
+    const what = first ? "Waited for a permit of the bulkhead" : "Waited, without an attempt";
     rows.push(row(what, span(queued), "", [bar("wait", 0, queued, total)], "quiet"));
   }
   const skipped = one.attempts_made - one.attempts.length;
   one.attempts.forEach((attempt, index) => rows.push(attemptRow(one, attempt, skipped + index + 1, total)));
   if (end && one.duration_ms - end >= Math.max(1, total / 50)) rows.push(afterRow(one, end, total));
-  if (!rows.length) return el("p", { class: "muted" }, "Nothing was attempted: it was answered at once.");
+  if (!rows.length) return el("p", { class: "muted" }, "No attempt: the proxy answered at once.");
   const axis = el("li", { class: "axis", "aria-hidden": "true" }, el("span", {}, "0 ms"), el("span", {}, span(total)));
   return el("ol", { class: "timeline", "aria-label": "Attempts" }, ...rows, axis);
 }
@@ -54,7 +54,7 @@ function outcomeOf(attempt) {
   return attempt.failure ?? (attempt.status ? String(attempt.status) : "under way");
 }
 
-/** The failure's sentence, and what the retry policy made of it. */
+/** The failure's sentence, and the retry policy's decision. */
 function saidAfter(attempt) {
   const { retry } = attempt;
   const said = attempt.detail ? [attempt.detail] : [];

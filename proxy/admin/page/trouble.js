@@ -1,4 +1,4 @@
-// The recent troubled exchanges; each opens into what happened to it.
+// The recent exchanges with trouble; each opens to show its attempts.
 
 import { statusTone, troubleTone } from "./badges.js";
 import { el, keyed, setText } from "./dom.js";
@@ -15,7 +15,7 @@ export function trouble(container, filter, counter, model) {
   const more = el("button", { type: "button", class: "quiet-button" });
   const [above, below] = [el("div", { class: "trouble-newer" }, newer), el("div", { class: "trouble-more" }, more)];
   container.append(above, empty, list, below);
-  let held = []; // what is shown; while one is open nothing moves under the reader's eyes
+  let held = []; // what is shown; while one is open, new ones do not move the list
   let length = STEP;
 
   const draw = () => {
@@ -46,7 +46,7 @@ export function trouble(container, filter, counter, model) {
   return draw;
 }
 
-// A proxy that was started again counts from the begin.
+// A restarted proxy counts from 1 again.
 const keyOf = (one) => `${one.number} ${one.time}`;
 
 function newerThan(held, all) {
@@ -61,8 +61,8 @@ function heldOf(model) {
 }
 
 function emptiness(wanted, status) {
-  if (wanted) return "Nothing that is kept matches. An exchange without trouble is not kept.";
-  return `No trouble since the proxy began, ${span(status.uptime_s * 1000)} ago.`;
+  if (wanted) return "No match. Exchanges without trouble are not recorded.";
+  return `No trouble since the proxy started, ${span(status.uptime_s * 1000)} ago.`;
 }
 
 const texts = new WeakMap();
@@ -103,7 +103,7 @@ function create(one) {
 
 function whereOf(one) {
   const place = one.route ? `${one.route} → ${one.upstream}` : one.listener;
-  return [place, one.reason, one.attempts_made ? plural(one.attempts_made, "attempt") : "never attempted"].filter(Boolean).join(" · ");
+  return [place, one.reason, one.attempts_made ? plural(one.attempts_made, "attempt") : "no attempt"].filter(Boolean).join(" · ");
 }
 
 function inside(one) {
@@ -113,14 +113,14 @@ function inside(one) {
     ["Trace id", one.trace_id, "code"],
     ["Client", `${one.client}, ${one.listener}`],
     ["Host", one.host, "code"],
-    ["Circuit breaker", breaker ? `${breaker.name}, ${breaker.state.replace("_", "-")} at the end` : "none asked"],
+    ["Circuit breaker", breaker ? `${breaker.name}, ${breaker.state.replace("_", "-")} at the end` : "none"],
     ["Bytes", `${bytes(one.bytes_in)} in, ${bytes(one.bytes_out)} out`],
   ].filter(([, value]) => value);
   return el(
     "div",
     { class: "inside" },
     one.detail ? el("p", { class: "detail" }, one.detail) : null,
-    one.fallback ? el("p", { class: "detail" }, "The fallback answered in the place of this failure.") : null,
+    one.fallback ? el("p", { class: "detail" }, "The fallback answered instead of this failure.") : null,
     timeline(one),
     el("dl", { class: "facts" }, ...facts.map(([name, value, kind]) => fact(name, value, kind))),
   );

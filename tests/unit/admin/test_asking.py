@@ -58,8 +58,8 @@ def test_a_document(server, url, monkeypatch):
     [
         ((404, "x"), "refuses: status 404", 404),
         ((403, '{"detail": "Only from here."}'), "refuses: Only from here.", 403),
-        ((200, "<html>"), "is no resilience proxy", 0),
-        ((200, "[1]"), "is no resilience proxy", 0),
+        ((200, "<html>"), "is not a resilience proxy", 0),
+        ((200, "[1]"), "is not a resilience proxy", 0),
     ],
 )
 def test_no_document(server, url, answer, message, code):
@@ -121,7 +121,7 @@ def test_a_look_at_a_proxy_without_a_flight_recorder(server, url):
 @pytest.mark.parametrize("document", ["{}", json.dumps(status(routes=3)), '{"service": 1}'])
 def test_a_look_at_something_else(server, url, document):
     server.answers["/status"] = (200, document)
-    with pytest.raises(NoAnswer, match="no resilience proxy"):
+    with pytest.raises(NoAnswer, match="not a resilience proxy"):
         look_once(url)
 
 
@@ -144,8 +144,8 @@ def test_the_story_of_a_request(server, url, capsys):
     [
         ((200, '{"recent": [], "in_flight": []}'), "only the last troubled ones are kept"),
         ((403, '{"detail": "No."}'), "refuses: No."),
-        ((200, '{"recent": [{}], "in_flight": []}'), "is no resilience proxy"),
-        ((200, "{}"), "is no resilience proxy"),
+        ((200, '{"recent": [{}], "in_flight": []}'), "is not a resilience proxy"),
+        ((200, "{}"), "is not a resilience proxy"),
     ],
 )
 def test_no_story(server, url, answer, message, capsys):

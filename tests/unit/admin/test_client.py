@@ -116,7 +116,7 @@ async def test_something_else_answers_there(
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     assert await asyncio.to_thread(client.drain, f"http://127.0.0.1:{port}") == 1
-    assert "no resilience proxy" in capsys.readouterr().err
+    assert "not a resilience proxy" in capsys.readouterr().err
     server.close()
     await server.wait_closed()
 

@@ -158,7 +158,7 @@ def test_a_proxy_that_does_not_answer_is_told_with_what_was_seen_last():
     made = view(RECENT, **BUSY)
     made.failure, made.failed_at = "no proxy answers at x: Connection refused", 104.0
     lines = drawn(made)
-    assert lines[1] == "NO ANSWER for 6s, asking on: no proxy answers at x: Connection refused"
+    assert lines[1] == "NO ANSWER for 6s, trying again: no proxy answers at x: Connection refused"
     assert any("circuit-open" in line for line in lines)
 
 
