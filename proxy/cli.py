@@ -27,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name can be any bytes
     words = sys.argv[1:] if arguments is None else arguments
     parser = _parser(next(iter(words), ""), together=any(map(_means_config, words)))
-    options = parser.parse_args(words)
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        hint = _did_you_mean(str(words[0]), unknown[0])
+        options.misused(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if getattr(options, "admin", "") is None:
         options.admin = _admin_of_environment(parser)
     command: Callable[[argparse.Namespace], int] = options.command
@@ -102,6 +105,25 @@ def _admin_of_environment(parser: argparse.ArgumentParser) -> str:
         return _admin_url(text) if text else DEFAULT_ADMIN
     except argparse.ArgumentTypeError as error:
         parser.error(f"${ADMIN_VARIABLE}: {error}")
+
+
+_MEANT = {
+    "--port": "--app PORT for the service's port; --outbound and --inbound HOST:PORT are the "
+    "proxy's own",
+    "--listen": "--outbound HOST:PORT, or --inbound HOST:PORT",
+    "--upstream": "--app PORT",
+    "-p": "--app PORT, --outbound HOST:PORT or --inbound HOST:PORT",
+    **dict.fromkeys(("-c", "-f", "--file", "--conf-file", "--config-file"), "--config FILE"),
+}
+
+
+def _did_you_mean(command: str, word: str) -> str:
+    """The option of `run` that was meant by a word that is none."""
+    if command != "run":
+        return ""
+    option = word.partition("=")[0]
+    meant = _MEANT.get(option) or ("" if word.startswith("-") else f"--config {word}")
+    return f"; did you mean {meant}?" if meant else ""
 
 
 def _means_config(word: str) -> bool:

@@ -55,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
     flags = {flag: given for flag in FLAGS if (given := getattr(options, f"{flag}_flag"))}
     loaded = _load(Origin(files, flags))
     if loaded is None:
+        if not options.config and os.environ.get(CONFIG_VARIABLE):
+            return fail(f"the file is the one that ${CONFIG_VARIABLE} names", USAGE)
         return USAGE
     with lean_imports():
         from proxy import app

@@ -106,8 +106,9 @@ def _connect_beyond_attempt(p: PolicyConfig) -> str | None:
     if connect <= attempt:
         return None
     return (
-        f"connect is {format_duration(connect)} and attempt {format_duration(attempt)}: "
-        "the attempt ends before the connect timeout"
+        f"connect is {format_duration(connect)} and attempt {format_duration(attempt)}: a slow "
+        "connection ends as timeout, which is repeated for idempotent requests alone, and not as "
+        f"connect-failure; set connect below {format_duration(attempt)}"
     )
 
 

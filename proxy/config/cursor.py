@@ -3,12 +3,12 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from proxy.config.advice import Vocabulary, one_value, unknown_key
 from proxy.config.document import Mapping as MappingNode
 from proxy.config.document import Node, Scalar, Sequence, is_null, merged_entries
 from proxy.config.environment import substitute
 from proxy.config.model import APP_UPSTREAM, BUILT_IN_POLICIES, PolicyConfig
 from proxy.config.problems import Mark, Path, Problems
-from proxy.config.suggestions import did_you_mean
 
 
 class Reported(Exception):
@@ -19,7 +19,7 @@ class Reported(Exception):
 class Reading:
     """What is shared while one file is read.
 
-    `sections` tells of a key the one section in which it stands, for hints.
+    `vocabulary` is for hints.
     `given`: every key that the file has, with the place of its value, for `Sources`.
     `upstreams` and `policies` are what routes and fallbacks may name; they are there before
     the first name is looked up, since the keys of the root are read in that order.
@@ -27,7 +27,7 @@ class Reading:
 
     problems: Problems
     environ: Mapping[str, str]
-    sections: Mapping[str, str] = field(default_factory=dict)
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
     given: dict[Path, Mark] = field(default_factory=dict)
     upstreams: Collection[str] = (APP_UPSTREAM.name,)
     policies: dict[str, PolicyConfig] = field(default_factory=lambda: dict(BUILT_IN_POLICIES))
@@ -104,11 +104,17 @@ class Cursor:
             return {}
         members = self.members()
         if members is None:
-            raise self.error(f"must be a mapping with keys such as '{next(iter(known))}'")
+            raise self.error(self._no_mapping(known))
         entries = {}
-        for key, (mark, cursor) in members.items():
+        for written, (mark, cursor) in members.items():
+            key = written
+            if written.lower() == "true" and "on" in known and "on" not in members:
+                key, cursor = "on", Cursor(self.reading, cursor.node, (*self.path, "on"))
+                self.reading.problems.warning(
+                    mark, cursor.path, f"'{written}' is what a writer of YAML 1.1 makes of 'on'"
+                )
             if key not in known:
-                self._report_unknown(key, mark, known)
+                self._report_unknown(key, mark, known, cursor)
                 continue
             try:
                 if not cursor.absent():
@@ -117,8 +123,15 @@ class Cursor:
                 continue
         return entries
 
-    def _report_unknown(self, key: str, mark: Mark, known: Collection[str]) -> None:
-        hint = did_you_mean(key, known)
-        if not hint and key in self.reading.sections:
-            hint = f"; it belongs in '{self.reading.sections[key]}'"
-        self.reading.problems.error(mark, (*self.path, key), f"unknown key{hint}")
+    def _no_mapping(self, known: Collection[str]) -> str:
+        text = self.node.text if isinstance(self.node, Scalar) else ""
+        advice = one_value(self.path, text)
+        such = "" if advice else f" with keys such as '{next(iter(known))}'"
+        return f"must be a mapping{such}{advice}"
+
+    def _report_unknown(
+        self, key: str, mark: Mark, known: Collection[str], value: "Cursor"
+    ) -> None:
+        text = value.node.text if isinstance(value.node, Scalar) else None
+        advice = unknown_key(value.path, known, text, self.reading.vocabulary)
+        self.reading.problems.error(mark, value.path, f"unknown key{advice}")

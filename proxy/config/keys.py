@@ -8,12 +8,13 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
+from proxy.config.advice import Vocabulary
 from proxy.config.kinds import JsonSchema, Kind, Text
 from proxy.config.model import APP_UPSTREAM, Config, UpstreamConfig
 from proxy.config.names import check_service
 from proxy.config.policy_keys import POLICY
 from proxy.config.record import Field, Optional, Record
-from proxy.config.route_keys import HEADER_RULES, ROUTE, Policies, Routes
+from proxy.config.route_keys import HEADER_RULES, MATCH, ROUTE, Policies, Routes
 from proxy.config.server_keys import (
     ACCESS_LOG,
     ADMIN,
@@ -65,6 +66,12 @@ def sections() -> Mapping[str, str]:
         places.extend(_places(record, name))
     count = Counter(key for key, _ in places)
     return {key: section for key, section in places if section and count[key] == 1}
+
+
+@cache
+def vocabulary() -> Vocabulary:
+    """All words there are, for hints."""
+    return Vocabulary(sections(), POLICY.keys.keys(), ROUTE.keys.keys(), MATCH.keys.keys())
 
 
 def _places(record: Record[Any], section: str) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from proxy import units
+from proxy.config.advice import OFF_WORDS, ON_WORDS
 from proxy.config.cursor import Cursor
 from proxy.config.suggestions import did_you_mean
 
@@ -187,7 +188,9 @@ class Boolean(Leaf[bool]):
 
     def parse(self, text: str) -> bool:
         if text.lower() not in ("true", "false"):
-            raise ValueError(f"must be true or false, not {text!r}")
+            meant = "true" if text.lower() in ON_WORDS else "false"
+            hint = f"; did you mean {meant}?" if text.lower() in ON_WORDS | OFF_WORDS else ""
+            raise ValueError(f"must be true or false, not {text!r}{hint}")
         return text.lower() == "true"
 
     def schema(self) -> JsonSchema:
@@ -203,6 +206,8 @@ class Choice(Leaf[E]):
         self.wants = "one of " + ", ".join(self.words)
 
     def parse(self, text: str) -> E:
+        if text == "false" and "off" in self.words:
+            text = "off"  # as a writer of YAML 1.1 has it
         if text not in self.words:
             hint = did_you_mean(text, self.words)
             raise ValueError(f"must be {self.wants}, not {text!r}{hint}")

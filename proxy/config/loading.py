@@ -11,7 +11,7 @@ from proxy.config.checks import check_addresses, warn
 from proxy.config.cursor import Cursor, Reading, Reported
 from proxy.config.document import Mapping as MappingNode
 from proxy.config.document import Unreadable
-from proxy.config.keys import CONFIG, default_app, default_service, sections
+from proxy.config.keys import CONFIG, default_app, default_service, vocabulary
 from proxy.config.merging import merge
 from proxy.config.model import Config
 from proxy.config.otel_environment import apply_environment
@@ -97,7 +97,7 @@ def _load(
     problems = files.problems
     layers = [*roots, *map(files.layer, overrides(origin.flags, environ))]
     root = reduce(lambda lower, upper: merge(lower, upper, environ), layers)
-    reading = Reading(problems, environ, sections())
+    reading = Reading(problems, environ, vocabulary())
     at = Cursor(reading, root)
     try:
         config = CONFIG.fill(at.entries(CONFIG.keys), at, None, **_defaults(environ, at))

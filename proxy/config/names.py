@@ -4,6 +4,7 @@ import re
 import warnings
 from typing import Any
 
+from proxy.config.advice import upstream_name
 from proxy.config.cursor import Cursor
 from proxy.config.kinds import ENVIRONMENT, JsonSchema, Kind, Leaf, Text
 from proxy.config.model import Address, EndpointConfig
@@ -280,7 +281,7 @@ class UpstreamName(Text):
     def read(self, at: Cursor, base: str | None = None) -> str:
         name = self.read_checked(at)
         if name not in at.reading.upstreams:
-            hint = did_you_mean(name, at.reading.upstreams)
+            hint = upstream_name(name, at.reading.upstreams)
             raise at.error(f"there is no upstream {name!r}{hint}")
         return name
 

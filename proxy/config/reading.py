@@ -10,6 +10,7 @@ from proxy.config.file_bytes import CannotRead, read_bytes
 from proxy.config.manifest import config_maps
 from proxy.config.overrides import Override
 from proxy.config.problems import Mark, Problems
+from proxy.config.suggestions import did_you_mean
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 STDIN = Path("-")
@@ -106,7 +107,7 @@ def _read(path: Path, problems: Problems, number: int) -> str:
     try:
         content = _stdin() if path == STDIN else read_bytes(str(path), MAX_FILE_BYTES)
     except CannotRead as error:
-        fail(Mark(1, 1), str(error))
+        fail(Mark(1, 1), f"{error}{_beside(path)}")
         raise Unreadable from None
     if len(content) > MAX_FILE_BYTES:
         fail(Mark(1, 1), f"is larger than {MAX_FILE_BYTES // 2**20}MiB")
@@ -118,6 +119,13 @@ def _read(path: Path, problems: Problems, number: int) -> str:
         byte = content[error.start]
         fail(place_of(before, len(before)), f"not UTF-8: the byte 0x{byte:02x}")
         raise Unreadable from None
+
+
+def _beside(path: Path) -> str:
+    """A file of a similar name, where this one is not."""
+    if path == STDIN or path.exists() or not path.parent.is_dir():
+        return ""
+    return did_you_mean(path.name, [file.name for file in path.parent.glob("*.y*ml")])
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from proxy.config.advice import OFF_WORDS, ON_WORDS
 from proxy.config.cursor import Cursor, Reported
 from proxy.config.kinds import (
     Boolean,
@@ -139,7 +140,9 @@ class LoggedRequests(Leaf[Any]):
         if text in self._words:
             return self._words[text]
         if not text[:1].isdigit():
-            hint = did_you_mean(text, self._words)
+            word = "all" if text.lower() in ON_WORDS else "none"
+            switch = text.lower() in ON_WORDS | OFF_WORDS
+            hint = f"; did you mean '{word}'?" if switch else did_you_mean(text, self._words)
             raise ValueError(f"must be {self.wants}, not {text!r}{hint}")
         return parse_ratio(text), True
 

@@ -100,9 +100,9 @@ _SYNONYMS = {
 def meant(word: str, known: Iterable[str]) -> str | None:
     """The known word that this one is a mistake for, or None."""
     names = list(known)
-    folded = _fold(word)
+    folded = fold(word)
     for name in names:
-        if _fold(name) == folded:
+        if fold(name) == folded:
             return name
     for name in _SYNONYMS.get(folded, ()):
         if name in names:
@@ -119,5 +119,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{name}'?" if name else ""
 
 
-def _fold(word: str) -> str:
+def fold(word: str) -> str:
+    """Without case and separators, as spellings differ in."""
     return re.sub(r"[^a-z0-9]", "", word.lower())

@@ -395,3 +395,35 @@ def test_check_needs_neither_an_event_loop_nor_aiohttp(file):
         check=True,
     )
     assert done.stdout.endswith("set()\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mend"),
+    [
+        (("run", "--port", "8080"), "did you mean --app PORT for the service's port; --outbound"),
+        (("run", "proxy.yaml"), "did you mean --config proxy.yaml?"),
+        (("run", "-f", "proxy.yaml"), "did you mean --config FILE?"),
+        (("run", "--outbound", "7070"), "write HOST:PORT such as 127.0.0.1:7070"),
+        (("run", "--outbound", ":7070"), "127.0.0.1:7070 is for this machine alone"),
+        (("run", "--app", "localhost:80"), "write 80: the service is on this machine"),
+        (("drain", "--admin", "7072"), "write 127.0.0.1:7072"),
+        (("demo", "--duration", "30"), "did you mean 30"),
+    ],
+)
+def test_a_mistake_in_a_flag_names_the_mend(arguments, mend, capsys):
+    with pytest.raises(SystemExit) as raised:
+        cli.main(arguments)
+    assert raised.value.code == 2
+    assert mend in capsys.readouterr().err
+
+
+def test_a_missing_file_names_one_beside_it_and_who_asked_for_it(tmp_path, monkeypatch, capsys):
+    (tmp_path / "proxy.yaml").write_text("{}")
+    monkeypatch.setenv(commands.CONFIG_VARIABLE, str(tmp_path / "proxy.yml"))
+    assert cli.main(["run"]) == 2
+    shown = capsys.readouterr().err
+    assert (
+        "proxy.yml:1:1: cannot be read: No such file or directory; did you mean 'proxy.yaml'?"
+        in shown
+    )
+    assert "resilience-proxy: the file is the one that $RESILIENCE_PROXY_CONFIG names" in shown

@@ -1,0 +1,221 @@
+"""The mend for common mistakes: which words to write instead, at keys and at values.
+
+`suggestions` knows words that are spelled or called otherwise. Here is what takes a sentence: keys
+that belong elsewhere, and one value where a mapping is needed.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from proxy.config.problems import Path
+from proxy.config.suggestions import did_you_mean, fold, meant
+
+ON_WORDS = frozenset({"on", "yes", "true", "enabled"})
+OFF_WORDS = frozenset({"off", "no", "false", "none", "disabled"})
+
+_VAGUE = frozenset({"timeout", "delay"})
+"""They stand in one section alone, and yet mostly something else is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What keys there are. `sections`: for each that stands in one section alone, that section."""
+
+    sections: Mapping[str, str] = field(default_factory=dict)
+    policy: Collection[str] = ()
+    route: Collection[str] = ()
+    match: Collection[str] = ()
+
+
+_OPEN_FOR = "; how long it stays open is open_for: {initial: 30s}"
+_RATE = "; failures are counted as a rate: failure_rate: 50%, from minimum_calls: 20 on"
+
+# By the key of the mapping around it; the keys are folded.
+_UNKNOWN: dict[str, dict[str, str]] = {
+    "circuit_breaker": {
+        "timeout": f"{_OPEN_FOR}, and how long a call may take is timeouts.attempt",
+        "resettimeout": _OPEN_FOR,
+        "recoverytimeout": _OPEN_FOR,
+        "sleepwindow": _OPEN_FOR,
+        "breakduration": _OPEN_FOR,
+        "consecutivefailures": _RATE,
+        "maxfailures": _RATE,
+        "failurethreshold": _RATE,
+        "enabled": "; write mode: enforce, observe or off",
+    },
+    "retry": {
+        "timeout": "; the time of one attempt is timeouts.attempt",
+        "delay": "; the wait between attempts is backoff: {initial: 25ms}",
+        "enabled": "; attempts: 1 turns retries off",
+    },
+    "headers": {
+        word: f"; did you mean headers: {{request: {{{mend}: ...}}}}, or response?"
+        for word, mend in (("set", "set"), ("remove", "remove"), ("add", "set"))
+    },
+    "bulkhead": {"enabled": "; it is always there: a large max_concurrent lets everything pass"},
+}
+
+
+def unknown_key(path: Path, known: Collection[str], value: str | None, words: Vocabulary) -> str:
+    """What to say of the key at the end of `path`; nothing where there is no advice.
+
+    `known`: the keys that the mapping around it has. `value`: what is written there, if one value.
+    """
+    *around, key = map(str, path)
+    return (
+        _special(around, key)
+        or _misplaced(around, key, value, words)
+        or did_you_mean(key, known)
+        or _section(key, words)
+    )
+
+
+def _special(around: list[str], key: str) -> str:
+    place = next((step for step in reversed(around) if not step.isdigit()), "")
+    return _UNKNOWN.get(place, {}).get(fold(key), "")
+
+
+def _misplaced(around: list[str], key: str, value: str | None, words: Vocabulary) -> str:
+    if not around:
+        return _at_the_root(key, words)
+    if len(around) != 2:
+        return ""
+    if around[0] == "routes":
+        return _in_a_route(key, value, words)
+    return _in_a_policy(around[1], key, value, words) if around[0] == "policies" else ""
+
+
+def _section(key: str, words: Vocabulary) -> str:
+    section = None if key in _VAGUE else words.sections.get(key)
+    return f"; it belongs in '{section}'" if section else ""
+
+
+def _at_the_root(key: str, words: Vocabulary) -> str:
+    if key in ("port", "app_port", "target"):
+        return (
+            "; the service's port is upstreams: {app: {endpoints: ['http://127.0.0.1:8080']}}, "
+            "or run --app PORT"
+        )
+    policy = meant(key, words.policy)
+    if policy and (fold(key) in fold(policy) or fold(policy) in fold(key) or key == "retries"):
+        return (
+            f"; it is a policy's key: write policies: {{default: {{{policy}: ...}}}} for all "
+            "routes, or put it into one route"
+        )
+    if key in words.match:
+        return f"; it is a route's key: write routes: [{{name: ..., match: {{{key}: ...}}}}]"
+    if key in words.route:
+        return f"; it is a route's key: write routes: [{{name: ..., {key}: ...}}]"
+    return ""
+
+
+def _in_a_route(key: str, value: str | None, words: Vocabulary) -> str:
+    name = key if key in words.match else {"host": "hosts", "method": "methods"}.get(key)
+    if name:
+        return f"; it belongs in 'match': match: {{{name}: ...}}"
+    if key in ("url", "endpoint", "endpoints", "address", "target", "backend"):
+        return (
+            "; a route names an upstream: upstream: NAME, and the URL stands in "
+            "upstreams: {NAME: {endpoints: [...]}}"
+        )
+    return _retries(key, value)
+
+
+def _in_a_policy(name: str, key: str, value: str | None, words: Vocabulary) -> str:
+    if name in words.policy:
+        return (
+            f"; '{name}' is taken for the name of a policy: "
+            f"write policies: {{default: {{{name}: {{{key}: ...}}}}}}"
+        )
+    return _retries(key, value)
+
+
+def _retries(key: str, value: str | None) -> str:
+    if key in ("retries", "max_retries") and value and value.isdigit():
+        attempts = int(value[:6]) + 1
+        return f"; did you mean retry: {{attempts: {attempts}}}? It counts the first one too"
+    return ""
+
+
+def one_value(path: Path, value: str) -> str:
+    """Where a mapping is needed and one value stands: the mapping that was meant, or nothing."""
+    if not value or not value.isprintable() or not path:
+        return ""
+    key = str(path[-1])
+    wrap = _WRAPS.get(key)
+    if wrap is None and len(path) == 2 and path[0] == "upstreams":
+        key, wrap = str(path[1]), _endpoints
+    mend = wrap(value) if wrap else ""
+    return f"; did you mean {key}: {mend}?" if mend else ""
+
+
+def upstream_name(text: str, known: Collection[str]) -> str:
+    """What to say of an upstream that is not there."""
+    if "://" in text or ":" in text or text.count(".") > 1:
+        url = text if "://" in text else f"http://{text}"
+        return f"; it is a name: write upstreams: {{NAME: {{endpoints: ['{url}']}}}}, and NAME here"
+    return did_you_mean(text, known)
+
+
+def _word(text: str, on: str, off: str) -> str:
+    if text.lower() in ON_WORDS:
+        return on
+    return off if text.lower() in OFF_WORDS else ""
+
+
+def _endpoints(text: str) -> str:
+    return f"{{endpoints: ['{text if '://' in text else f'http://{text}'}']}}"
+
+
+def _retry(text: str) -> str:
+    if text.isdigit():
+        return f"{{attempts: {text}}}"
+    return _word(text, "{attempts: 3}", "{attempts: 1}")
+
+
+def _address(text: str) -> str:
+    return f"{{address: {f'127.0.0.1:{text}' if text.isdigit() else text}}}"
+
+
+def _breaker(text: str) -> str:
+    if text in ("observe", "enforce"):
+        return f"{{mode: {text}}}"
+    return _word(text, "{mode: enforce}", "{mode: off}")
+
+
+def _starting_with(key: str, is_one: Callable[[str], bool]) -> Callable[[str], str]:
+    return lambda text: f"{{{key}: {text}}}" if is_one(text) else ""
+
+
+def _is_amount(text: str) -> bool:
+    return text[:1].isdigit()
+
+
+def _is_path(text: str) -> bool:
+    return text.startswith("/")
+
+
+_WRAPS: dict[str, Callable[[str], str]] = {
+    "access_log": lambda text: (
+        _word(text, "{requests: all}", "{requests: none}")
+        or (f"{{requests: {text}}}" if text in ("all", "errors") else "")
+    ),
+    "admin": _address,
+    "backoff": _starting_with("initial", _is_amount),
+    "budget": _starting_with("ratio", _is_amount),
+    "bulkhead": _starting_with("max_concurrent", _is_amount),
+    "circuit_breaker": _breaker,
+    "drain": _starting_with("timeout", _is_amount),
+    "half_open": _starting_with("calls", _is_amount),
+    "inbound": _address,
+    "log": lambda text: f"{{level: {text}}}",
+    "match": _starting_with("prefix", _is_path),
+    "open_for": _starting_with("initial", _is_amount),
+    "outbound": _address,
+    "retry": _retry,
+    "rewrite": _starting_with("prefix", _is_path),
+    "slow_call": _starting_with("duration", _is_amount),
+    "timeouts": _starting_with("request", _is_amount),
+    "tracing": lambda text: _word(text, "{exporter: otlp}", "{exporter: none}"),
+    "window": _starting_with("size", _is_amount),
+}

@@ -1,0 +1,100 @@
+"""Realistic mistakes: each is answered by one sentence that names the mend."""
+
+import pytest
+
+MISTAKES = [
+    # YAML 1.1
+    ("access_log: {requests: on}", "not 'on'; did you mean 'all'?"),
+    ("access_log: {requests: off}", "not 'off'; did you mean 'none'?"),
+    ("access_log: on", "access_log: must be a mapping; did you mean access_log: {requests: all}?"),
+    ("policies: {default: {timeouts: {propagate: yes}}}", "not 'yes'; did you mean true?"),
+    ("policies: {default: {timeouts: {propagate: off}}}", "not 'off'; did you mean false?"),
+    # keys at the wrong place
+    (
+        "retry: {attempts: 2}",
+        "retry: unknown key; it is a policy's key: write policies: {default: {retry: ...}} for "
+        "all routes, or put it into one route",
+    ),
+    ("timeout: 5s", "write policies: {default: {timeouts: ...}} for all routes"),
+    ("circuitBreaker: {}", "write policies: {default: {circuit_breaker: ...}} for all routes"),
+    ("upstream: a", "it is a route's key: write routes: [{name: ..., upstream: ...}]"),
+    ("prefix: /a", "it is a route's key: write routes: [{name: ..., match: {prefix: ...}}]"),
+    ("port: 8080", "or run --app PORT"),
+    (
+        "policies: {retry: {attempts: 2}}",
+        "'retry' is taken for the name of a policy: write policies: {default: {retry: {attempts: "
+        "...}}}",
+    ),
+    ("routes: [{name: a, path: /x}]", "it belongs in 'match': match: {path: ...}"),
+    ("routes: [{name: a, host: x}]", "it belongs in 'match': match: {hosts: ...}"),
+    (
+        "routes: [{name: a, headers: {set: {x: y}}}]",
+        "did you mean headers: {request: {set: ...}}, or response?",
+    ),
+    ("routes: [{name: a, url: 'http://a'}]", "a route names an upstream: upstream: NAME"),
+    # keys of other tools
+    (
+        "policies: {default: {circuit_breaker: {timeout: 5s}}}",
+        "how long it stays open is open_for: {initial: 30s}, and how long a call may take is "
+        "timeouts.attempt",
+    ),
+    (
+        "policies: {default: {circuit_breaker: {consecutiveFailures: 5}}}",
+        "failures are counted as a rate: failure_rate: 50%, from minimum_calls: 20 on",
+    ),
+    ("policies: {default: {circuit_breaker: {enabled: true}}}", "write mode: enforce, observe or"),
+    (
+        "policies: {default: {retries: 3}}",
+        "did you mean retry: {attempts: 4}? It counts the first one too",
+    ),
+    ("routes: [{name: a, retries: {attempts: 3}}]", "did you mean 'retry'?"),
+    ("policies: {default: {retry: {timeout: 1s}}}", "the time of one attempt is timeouts.attempt"),
+    # one value where a mapping is needed
+    ("policies: {default: {retry: 3}}", "did you mean retry: {attempts: 3}?"),
+    ("policies: {default: {retry: off}}", "did you mean retry: {attempts: 1}?"),
+    ("policies: {default: {circuit_breaker: off}}", "did you mean circuit_breaker: {mode: off}?"),
+    ("policies: {default: {timeouts: 5s}}", "did you mean timeouts: {request: 5s}?"),
+    ("listeners: {outbound: 7070}", "did you mean outbound: {address: 127.0.0.1:7070}?"),
+    ("upstreams: {a: 'http://x:1'}", "did you mean a: {endpoints: ['http://x:1']}?"),
+    ("routes: [{name: a, match: /api}]", "did you mean match: {prefix: /api}?"),
+    # values
+    (
+        "routes: [{name: a, upstream: 'http://a:80'}]",
+        "there is no upstream 'http://a:80'; it is a name: write upstreams: {NAME: {endpoints: "
+        "['http://a:80']}}, and NAME here",
+    ),
+    ("drain: {delay: 5}", "5 has no unit; did you mean 5us or 5ms or 5s"),
+    ("listeners: {outbound: {address: '7070'}}", "write HOST:PORT such as 127.0.0.1:7070"),
+]
+
+
+@pytest.mark.parametrize(("text", "mend"), MISTAKES)
+def test_a_mistake_is_one_sentence_that_names_the_mend(text, mend, errors):
+    (told,) = errors(text)
+    assert mend in told
+
+
+def test_an_attempt_below_the_built_in_connect(warned):
+    (told,) = warned("policies: {default: {timeouts: {attempt: 500ms}}}")
+    assert "connect is 1s and attempt 500ms" in told
+    assert told.endswith("set connect below 500ms")
+
+
+@pytest.mark.parametrize("key", ["true", "True"])
+def test_on_as_a_writer_of_yaml_1_1_has_it(key, loaded):
+    found = loaded(f"policies:\n  default:\n    retry:\n      {key}: [reset]\n")
+    default = found.config.policies["default"]
+    assert default.retry.on.terms == ("reset",)
+    assert found.sources.policy("default", ("retry", "on")) == "f.yaml:4 (policy default)"
+    (warning,) = found.warnings
+    assert f"'{key}' is what a writer of YAML 1.1 makes of 'on'" in str(warning)
+
+
+def test_a_key_true_beside_on_is_unknown(errors):
+    (told,) = errors("policies: {default: {retry: {on: [reset], true: [timeout]}}}")
+    assert "retry.true: unknown key" in told
+
+
+def test_off_as_a_writer_of_yaml_1_1_has_it(config):
+    found = config("policies: {default: {circuit_breaker: {mode: false}}}")
+    assert found.policies["default"].circuit_breaker.mode.value == "off"
