@@ -1,13 +1,13 @@
 """Kinds of the things that networks and HTTP name: hosts, addresses, methods, headers, paths."""
 
 import re
-import warnings
 from typing import Any
 
 from proxy.config.advice import upstream_name
 from proxy.config.cursor import Cursor
 from proxy.config.kinds import ENVIRONMENT, JsonSchema, Kind, Leaf, Text
 from proxy.config.model import Address, EndpointConfig
+from proxy.config.regex import Regex
 from proxy.config.suggestions import did_you_mean
 from proxy.http.authority import DEFAULT_PORTS, MAX_HOST_BYTES, parse_authority
 
@@ -161,18 +161,7 @@ def check_prefix(text: str) -> str:
 
 
 def check_regex(text: str) -> str:
-    compile_regex(text)
-    return text
-
-
-def compile_regex(text: str) -> re.Pattern[str]:
-    """Raise ValueError, with the place in the expression, for one that does not compile."""
-    try:
-        with warnings.catch_warnings():  # of syntax that a later Python may read differently
-            warnings.simplefilter("ignore")
-            return re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"is not a regular expression: {error}") from None
+    return Regex(text).pattern
 
 
 def check_file(text: str) -> str:

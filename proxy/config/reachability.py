@@ -1,7 +1,7 @@
 """Whether a route can be reached at all, or an earlier one takes everything that it could."""
 
 from proxy.config.model import MatchConfig, ValueMatch
-from proxy.config.names import compile_regex
+from proxy.config.regex import Regex
 
 
 def covers(first: MatchConfig, second: MatchConfig) -> bool:
@@ -41,7 +41,7 @@ def _path_covers(first: MatchConfig, second: MatchConfig) -> bool:
         return second.path == first.path
     if first.regex is not None:
         if second.path is not None:
-            return compile_regex(first.regex).fullmatch(second.path) is not None
+            return Regex(first.regex).matches(second.path)
         return second.regex == first.regex
     return True
 
@@ -56,8 +56,5 @@ def _value_covers(first: ValueMatch, second: ValueMatch) -> bool:
     if not first.present or not second.present:
         return False
     if first.regex is not None:
-        return (
-            second.exact is not None
-            and compile_regex(first.regex).fullmatch(second.exact) is not None
-        )
+        return second.exact is not None and Regex(first.regex).matches(second.exact)
     return first.exact is None

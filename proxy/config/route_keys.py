@@ -96,7 +96,11 @@ MATCH = Record(
         ),
         "prefix": Field(PREFIX, "Whole segments: /api covers /api and /api/x, not /apix."),
         "path": Field(PATH, "The exact path."),
-        "regex": Field(REGEX, "A regular expression that covers the whole path."),
+        "regex": Field(
+            REGEX,
+            "A regular expression (RE2's: linear time, no look-around, no back references) that "
+            "covers the whole path.",
+        ),
         "methods": Field(SetOf(METHOD, "methods such as GET"), "The request's method."),
         "headers": Field(
             PairsOf(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from urllib.parse import parse_qsl
 
 from proxy.config.model import MatchConfig, ValueMatch
-from proxy.config.names import compile_regex
+from proxy.config.regex import Regex
 from proxy.routing.head import Head
 
 _MAX_PARAMETERS = 1000
@@ -109,10 +109,10 @@ class RegexMatcher(Matcher):
     __slots__ = ("_regex",)
 
     def __init__(self, regex: str) -> None:
-        self._regex = compile_regex(regex)
+        self._regex = Regex(regex)
 
     def matches(self, head: Head) -> bool:
-        return self._regex.fullmatch(head.path) is not None
+        return self._regex.matches(head.path)
 
     def why_not(self, head: Head) -> str:
         return f"path {head.path} does not match {self._regex.pattern}"
@@ -129,7 +129,7 @@ class ValueTest:
         if match.exact is not None:
             self._test = match.exact.__eq__
         elif match.regex is not None:
-            self._test = compile_regex(match.regex).fullmatch
+            self._test = Regex(match.regex).matches
 
     def met(self, values: list[str]) -> bool:
         if self._test is None:
