@@ -49,6 +49,7 @@ COMPILED = (
     "routing/matchers",
     "routing/table",
     "telemetry/access_log",
+    "upstream/address",
     "upstream/balancing",
     "upstream/endpoint",
     "upstream/pool",
@@ -56,6 +57,7 @@ COMPILED = (
     "wire/alarm",
     "wire/downstream",
     "wire/flow",
+    "wire/streams",
     "wire/upstream",
 )
 """What every request runs through."""

@@ -126,7 +126,7 @@ class Attempt:
                 await self._resolve()
             endpoint = self._choose()
             taken = endpoint.pool.take()
-            # The pool keeps what the factory made; its own type for it says less.
+            # Only HTTP/1 connections are opened.
             connection = (
                 await self._connect(endpoint) if taken is None else cast(UpstreamConnection, taken)
             )

@@ -10,16 +10,12 @@ from functools import partial
 
 from proxy.config.model import UpstreamTls
 from proxy.errors import ConnectError, ConnectFailed, ConnectRefused, ConnectTimeout
-from proxy.upstream.connection import (
-    ConnectionFactory,
-    OnClosed,
-    OnConnected,
-    PooledConnection,
-)
-from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.address import Address
+from proxy.upstream.leases import ConnectionFactory, OnClosed, OnConnected
 from proxy.upstream.resolver import describe
 from proxy.upstream.tasks import Tasks
 from proxy.upstream.tls import TlsContexts, tls_failure
+from proxy.wire.streams import UpstreamSession, UpstreamStream
 
 TLS_CLOSE_TIMEOUT = 1.0
 """Seconds that closing waits for the other side's close_notify."""
@@ -41,19 +37,19 @@ class Connector:
         self._tasks = tasks
 
     def connect(
-        self, endpoint: Endpoint, timeout: float, on_closed: OnClosed, on_done: OnConnected
+        self, address: Address, timeout: float, on_closed: OnClosed, on_done: OnConnected
     ) -> None:
         """Start one; `on_done` hears exactly once, from the loop, what became of it."""
-        task = self._tasks.start(self._open(endpoint, timeout, on_closed))
-        task.add_done_callback(partial(self._finished, endpoint, on_done))
+        task = self._tasks.start(self._open(address, timeout, on_closed))
+        task.add_done_callback(partial(self._finished, address, on_done))
 
     def _finished(
-        self, endpoint: Endpoint, on_done: OnConnected, task: asyncio.Task[PooledConnection]
+        self, address: Address, on_done: OnConnected, task: asyncio.Task[UpstreamSession]
     ) -> None:
         if task.cancelled():
             on_done(
                 ConnectFailed(
-                    f"Connecting to {endpoint.where} was given up: the proxy is shutting down."
+                    f"Connecting to {address.where} was given up: the proxy is shutting down."
                 )
             )
             return
@@ -62,78 +58,78 @@ class Connector:
             on_done(task.result())
             return
         if not isinstance(error, ConnectError):
-            self._tasks.report(f"Connecting to {endpoint.where} failed unforeseen", error)
-            error = ConnectFailed(f"Connecting to {endpoint.where} failed: {describe(error)}.")
+            self._tasks.report(f"Connecting to {address.where} failed unforeseen", error)
+            error = ConnectFailed(f"Connecting to {address.where} failed: {describe(error)}.")
         on_done(error)
 
-    async def _open(
-        self, endpoint: Endpoint, seconds: float, on_closed: OnClosed
-    ) -> PooledConnection:
+    async def _open(self, address: Address, seconds: float, on_closed: OnClosed) -> UpstreamSession:
         try:
             async with asyncio.timeout(seconds):
-                protocol: PooledConnection
-                if endpoint.scheme == "https":
-                    protocol = await self._open_tls(endpoint, on_closed)
-                else:
-                    _, protocol = await self._tasks.loop.create_connection(
-                        partial(self._factory, on_closed), endpoint.ip, endpoint.port
-                    )
+                if address.scheme == "https":
+                    return await self._open_tls(address, on_closed)
+                return await self._open_tcp(address, on_closed)
         except TimeoutError as error:
             # The kernel's ETIMEDOUT is a TimeoutError too, and means the same.
-            tls = " and its TLS handshake" if endpoint.scheme == "https" else ""
+            tls = " and its TLS handshake" if address.scheme == "https" else ""
             raise ConnectTimeout(
-                f"{endpoint.where} did not complete a connection{tls} within {seconds:.3g}s: it "
+                f"{address.where} did not complete a connection{tls} within {seconds:.3g}s: it "
                 "is overloaded, or something on the way drops the packets."
             ) from error
         except OSError as error:
-            raise _connect_error(error, endpoint) from error
-        return protocol
+            raise _connect_error(error, address) from error
 
-    async def _open_tls(self, endpoint: Endpoint, on_closed: OnClosed) -> PooledConnection:
+    async def _open_tcp(self, address: Address, on_closed: OnClosed) -> UpstreamSession:
+        protocol: UpstreamStream
+        _, protocol = await self._tasks.loop.create_connection(
+            partial(self._factory, on_closed), address.ip, address.port
+        )
+        return protocol.session
+
+    async def _open_tls(self, address: Address, on_closed: OnClosed) -> UpstreamSession:
         context = await self._contexts.get(self._tls)
-        server_name = (self._tls and self._tls.server_name) or endpoint.host.removesuffix(".")
-        protocol: PooledConnection
+        server_name = (self._tls and self._tls.server_name) or address.host.removesuffix(".")
+        protocol: UpstreamStream
         try:
             _, protocol = await self._tasks.loop.create_connection(
                 partial(self._factory, on_closed),
-                endpoint.ip,
-                endpoint.port,
+                address.ip,
+                address.port,
                 ssl=context,
                 server_hostname=server_name,
                 ssl_shutdown_timeout=TLS_CLOSE_TIMEOUT,
             )
         except (ssl.SSLError, ConnectionResetError, ConnectionAbortedError) as error:
-            raise tls_failure(error, endpoint.where, server_name) from error
+            raise tls_failure(error, address.where, server_name) from error
         except ValueError as error:
             raise ConnectFailed(
-                f"{server_name} cannot be the server name of {endpoint.where}: {error}."
+                f"{server_name} cannot be the server name of {address.where}: {error}."
             ) from error
-        return protocol
+        return protocol.session
 
 
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 _NO_ROUTE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 
-def _connect_error(error: OSError, endpoint: Endpoint) -> ConnectError:
+def _connect_error(error: OSError, address: Address) -> ConnectError:
     if error.errno == errno.ECONNREFUSED:
         return ConnectRefused(
-            f"{endpoint.where} refused the connection: "
+            f"{address.where} refused the connection: "
             "see whether the service is running, and listening on this port."
         )
     if error.errno in _NO_DESCRIPTORS:
         return ConnectFailed(
-            f"No file descriptor is left for a connection to {endpoint.where}: raise this "
+            f"No file descriptor is left for a connection to {address.where}: raise this "
             "process's limit (ulimit -n), or lower connections.max of the upstreams."
         )
     if error.errno in _NO_ROUTE:
         return ConnectFailed(
-            f"There is no route to {endpoint.where}: "
+            f"There is no route to {address.where}: "
             "check the address, and the network policies on the way."
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return ConnectFailed(
-            f"No local port is left for a connection to {endpoint.where}, or this machine has no "
+            f"No local port is left for a connection to {address.where}, or this machine has no "
             "address of that family: look at connections in TIME_WAIT."
         )
-    return ConnectFailed(f"Connecting to {endpoint.where} failed: {describe(error)}.")
+    return ConnectFailed(f"Connecting to {address.where} failed: {describe(error)}.")

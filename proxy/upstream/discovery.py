@@ -13,7 +13,7 @@ from typing import Protocol
 
 from proxy.config.model import EndpointConfig
 from proxy.errors import ConnectError, ConnectTimeout, DnsFailure
-from proxy.upstream.connection import Scheduler, Ticket
+from proxy.upstream.leases import Scheduler, Ticket
 from proxy.upstream.resolver import Addresses, OnLookedUp, literal
 
 PAUSE_AFTER = 5

@@ -1,16 +1,29 @@
-"""The connections to one endpoint: who has one, who waits for one, which are idle.
+"""The connections to one address: which have leases out, who waits for one, which are idle.
 
-All of it is synchronous bookkeeping in the loop's thread; only opening a connection is left to
-asyncio. Rules:
+A pool keeps sessions and lends their streams: `take` or `request`, and then `give_back`. All of
+it is synchronous bookkeeping in the loop's thread; only opening a connection is left to asyncio.
 
-- open + connecting never exceeds `max`;
-- somebody waits only while nothing is idle, and without a connect of its own only at `max`;
-- first come, first served: whatever becomes free first, given back or new, goes to the waiter
-  that has waited longest. If a connect finishes for a later waiter, the two swap connects;
-- a failed connect is the answer of the waiter whose connect it is, and of nobody else. So no
-  waiter hears of another's shorter timeout, and every one gets an answer: at `max` it waits for
-  what others give back, and gets a connect of its own as soon as there is room;
-- a connect that nobody waits for any more goes on, and its connection becomes idle;
+A session is in one of four states, which follow from the session itself:
+
+    idle      no lease is out: the one used last is lent first, and each is closed after a while
+    partly    leases are out, and there is room for more: filled before an idle one is begun
+    full      as many leases are out as it has room for
+    leaving   leases are out, and it gives no more (not usable any longer, or `max_requests` is
+              reached): closed when the last one is back
+
+Rules:
+
+- open + connecting never exceeds `max`. A session that leaves still counts;
+- an exchange waits only while no session has room, and without a connect only at `max`;
+- first come, first served: what becomes free first, given back or new, goes to the waiter that
+  has waited longest. A new session serves as many waiters as it has room for;
+- a waiter gets a connect of its own, or shares the newest one, if that was begun with the same
+  time limit for no more waiters than the last new session had room for;
+- if a connect ends and serves a waiter of another connect, its own waiter takes that place;
+- a failed connect is the answer of the waiters it was begun for, and of no others. So no waiter
+  is told of another's shorter timeout, and every waiter gets an answer: at `max` it waits for
+  what others give back, and gets a connect as soon as there is room;
+- a connect that nobody waits for any more goes on, and its session becomes idle;
 - callbacks are called from the loop, never from inside a call of the pool.
 """
 
@@ -21,11 +34,15 @@ from functools import partial
 
 from proxy.config.model import ConnectionsConfig
 from proxy.errors import ConnectError, ConnectFailed, TlsFailure
-from proxy.upstream.connection import Connects, PooledConnection, Scheduler, Ticket
-from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.address import Address
+from proxy.upstream.leases import Connects, Scheduler, Ticket
+from proxy.wire.streams import UpstreamSession, UpstreamStream
 
 SWEEP_PAUSE = 0.01
 """Shortest pause between two sweeps, in seconds: loops round their clocks."""
+
+AVOID_FIRST = 1.0
+AVOID_LONGEST = 30.0
 
 
 class _State(Enum):
@@ -37,30 +54,39 @@ class _State(Enum):
 
 
 class _Connect:
-    """A connect under way; `owner` is the waiter it was begun for, None once that is served."""
+    """A connect under way, and the waiters that it is for."""
 
-    __slots__ = ("owner",)
+    __slots__ = ("claims", "timeout")
 
-    def __init__(self, owner: "_Claim") -> None:
-        self.owner: _Claim | None = owner
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self.claims: dict[_Claim, None] = {}
+
+    def add(self, claim: "_Claim") -> None:
+        self.claims[claim] = None
+        claim.connect = self
 
 
 class _Claim:
-    """One exchange's claim to a connection: the pool's `Ticket`."""
+    """One exchange's claim to a lease: the pool's `Ticket`.
 
-    __slots__ = ("answer", "connect", "connect_timeout", "on_ready", "pool", "state")
+    `fresh`: its answer is a lease of a connection that has just been opened.
+    """
+
+    __slots__ = ("answer", "connect", "connect_timeout", "fresh", "on_ready", "pool", "state")
 
     def __init__(
         self,
         pool: "Pool",
-        on_ready: Callable[[PooledConnection | ConnectError], None],
+        on_ready: Callable[[UpstreamStream | ConnectError], None],
         connect_timeout: float,
     ) -> None:
         self.pool = pool
         self.on_ready = on_ready
         self.connect_timeout = connect_timeout
         self.connect: _Connect | None = None
-        self.answer: PooledConnection | ConnectError | None = None
+        self.answer: UpstreamStream | ConnectError | None = None
+        self.fresh = False
         self.state = _State.WAITING
 
     def cancel(self) -> None:
@@ -70,52 +96,70 @@ class _Claim:
 class Pool:
     """See the module for the rules.
 
-    Whoever got a connection, from `take` or through `request`, gives it back with `give_back`
-    exactly once, whatever became of it.
+    Every lease, from `take` or through `request`, ends once: with `give_back`, or with the loss
+    of its connection.
+
+    A pool whose last connect failed is *avoided* until `avoid_until`, for 1 s at first, doubling
+    up to 30 s: balancing picks it only where no other will do. A refusal takes no time, so
+    without that a dead endpoint would always be the one with the fewest active exchanges, and
+    draw most of the traffic to itself.
     """
 
     __slots__ = (
-        "_busy",
+        "_address",
         "_closing",
         "_config",
+        "_connect_failures",
         "_connector",
         "_connects",
-        "_endpoint",
+        "_expected_room",
         "_idle",
         "_loop",
+        "_newest",
+        "_partly",
         "_queued",
+        "_sessions",
         "_timer",
         "_waiting",
+        "avoid_until",
+        "lent",
     )
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        address: Address,
         config: ConnectionsConfig,
         connector: Connects,
         loop: Scheduler,
     ) -> None:
-        self._endpoint = endpoint
+        self._address = address
         self._config = config
         self._connector = connector
         self._loop = loop
+        self._sessions: set[UpstreamSession] = set()
         # In the order in which they became idle: the last one is the most recently used.
-        self._idle: dict[PooledConnection, None] = {}
-        self._busy: set[PooledConnection] = set()
+        self._idle: dict[UpstreamSession, None] = {}
+        self._partly: dict[UpstreamSession, None] = {}
         self._connects: set[_Connect] = set()
+        self._newest: _Connect | None = None
+        self._expected_room = 1
         self._waiting: OrderedDict[_Claim, None] = OrderedDict()
-        # Those of _waiting that have no connect of their own, for want of room.
+        # Those of _waiting that have no connect, for want of room.
         self._queued: OrderedDict[_Claim, None] = OrderedDict()
         self._timer: Ticket | None = None
         self._closing = False
+        self._connect_failures = 0
+        self.avoid_until = 0.0
+        self.lent = 0
 
     @property
     def open(self) -> int:
-        """Connections, busy or idle."""
-        return len(self._busy) + len(self._idle)
+        """Connections, with or without leases."""
+        return len(self._sessions)
 
     @property
     def idle(self) -> int:
+        """Connections without a lease."""
         return len(self._idle)
 
     @property
@@ -124,131 +168,149 @@ class Pool:
 
     @property
     def waiting(self) -> int:
-        """Exchanges that wait for a connection."""
+        """Exchanges that wait for a lease."""
         return len(self._waiting)
+
+    @property
+    def active(self) -> int:
+        """Exchanges that have a lease or wait for one."""
+        return self.lent + len(self._waiting)
 
     # --- the exchange's side ----------------------------------------------------------------
 
-    def take(self) -> PooledConnection | None:
-        """The most recently used idle connection, or None: then `request` one."""
+    def take(self) -> UpstreamStream | None:
+        """A lease of what is open, or None: then `request` one."""
+        while self._partly:
+            session, _ = self._partly.popitem()
+            if self._lends(session):
+                return self._lend(session)
         idle = self._idle
         while idle:
-            connection, _ = idle.popitem()
-            age = self._loop.time() - connection.idle_since
-            if connection.usable and age < self._config.idle_timeout:
-                self._busy.add(connection)
-                self._endpoint.active += 1
-                return connection
-            connection.close()
+            session, _ = idle.popitem()
+            age = self._loop.time() - session.idle_since
+            if age < self._config.idle_timeout and self._lends(session):
+                return self._lend(session)
+            self._end(session)
         return None
 
     def request(
         self,
-        on_ready: Callable[[PooledConnection | ConnectError], None],
+        on_ready: Callable[[UpstreamStream | ConnectError], None],
         connect_timeout: float,
     ) -> Ticket:
-        """Ask for a connection after `take` gave none.
+        """Ask for a lease after `take` gave none.
 
         `on_ready` is called exactly once, from the loop, unless the ticket was cancelled before:
-        with a connection, or with what went wrong while connecting. `connect_timeout` (seconds)
+        with a lease, or with what went wrong while connecting. `connect_timeout` (seconds)
         limits a connect, not the wait for room: that is the caller's to limit, by cancelling.
         """
         claim = _Claim(self, on_ready, connect_timeout)
         self._waiting[claim] = None
-        self._endpoint.active += 1
         self._provide(claim)
         return claim
 
-    def give_back(self, connection: PooledConnection, reusable: bool) -> None:
-        """Take a connection back. `reusable`: the exchange on it ended in good order.
-
-        One that was lost meanwhile has left the books already; giving it back changes nothing.
-        """
-        try:
-            self._busy.remove(connection)
-        except KeyError:
+    def give_back(self, stream: UpstreamStream, reusable: bool) -> None:
+        """Take a lease back. `reusable`: the exchange on it ended in good order."""
+        session = stream.session
+        if session.lent == 0:
             return
-        self._endpoint.active -= 1
-        if not (reusable and connection.usable):
-            # Half a request may be stuck in its buffer: nobody will wait for that to flow off.
-            connection.abort()
-        elif 0 < self._config.max_requests <= connection.exchanges:
-            connection.close()
+        session.lent -= 1
+        self.lent -= 1
+        session.take_back(stream, reusable)
+        if self._partly:
+            self._partly.pop(session, None)
+        if not session.usable or self._worn(session):
+            if session.lent == 0:
+                self._end(session)
+                self._use_room()
         elif self._waiting:
-            self._assign(next(iter(self._waiting)), connection)
-            return
+            self._serve(session)
+        elif session.lent > 0:
+            if session.lent < session.room:
+                self._partly[session] = None
         elif self._closing:
-            connection.close()
+            self._end(session)
         else:
-            self._park(connection)
-            return
-        self._use_room()
+            self._park(session)
 
     def close(self) -> None:
-        """Close what is idle, now and from now on; who has or awaits a connection finishes."""
+        """Close what is idle, now and from now on; exchanges with a lease or a claim finish."""
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._idle:
-            connection, _ = self._idle.popitem()
-            connection.close()
+            session, _ = self._idle.popitem()
+            self._end(session)
 
     # --- waiters ----------------------------------------------------------------------------
 
     def _provide(self, claim: _Claim) -> None:
-        """Find something for a waiter: an idle connection, room for a connect, or the queue."""
-        connection = self.take()
-        if connection is not None:
-            self._answer(claim, connection)
-        elif self._room():
-            self._start(claim)
-        else:
+        """Find something for a waiter: a lease, a connect, or the queue."""
+        stream = self.take()
+        if stream is not None:
+            self._answer(claim, stream)
+        elif not self._connect_for(claim):
             self._queued[claim] = None
 
-    def _room(self) -> bool:
-        used = len(self._busy) + len(self._idle) + len(self._connects)
-        return used < self._config.max
-
-    def _use_room(self) -> None:
-        """Begin connects for those who queue, as far as there is room."""
-        while self._queued and self._room():
-            claim, _ = self._queued.popitem(last=False)
-            self._start(claim)
-
-    def _start(self, claim: _Claim) -> None:
-        connect = claim.connect = _Connect(claim)
+    def _connect_for(self, claim: _Claim) -> bool:
+        """Have it share the newest connect, or begin one; False: there is room for neither."""
+        newest = self._newest
+        if (
+            newest is not None
+            and 0 < len(newest.claims) < self._expected_room
+            and newest.timeout == claim.connect_timeout
+        ):
+            newest.add(claim)
+            return True
+        if len(self._sessions) + len(self._connects) >= self._config.max:
+            return False
+        connect = self._newest = _Connect(claim.connect_timeout)
+        connect.add(claim)
         self._connects.add(connect)
         self._connector.connect(
-            self._endpoint, claim.connect_timeout, self._closed, partial(self._connected, connect)
+            self._address, connect.timeout, self._closed, partial(self._connected, connect)
         )
+        return True
+
+    def _use_room(self) -> None:
+        """Begin connects for the queue, as far as there is room."""
+        while self._queued:
+            claim = next(iter(self._queued))
+            if not self._connect_for(claim):
+                return
+            del self._queued[claim]
 
     def _leave(self, claim: _Claim) -> None:
-        """Take a claim out of the line; its connect, if any, goes on without an owner."""
+        """Take a claim out of the line; its connect, if any, goes on without it."""
         del self._waiting[claim]
         self._queued.pop(claim, None)
-        if claim.connect is not None:
-            claim.connect.owner = None
+        connect = claim.connect
+        if connect is not None:
+            del connect.claims[claim]
             claim.connect = None
-        self._endpoint.active -= 1
 
-    def _answer(self, claim: _Claim, answer: PooledConnection | ConnectError) -> None:
+    def _answer(self, claim: _Claim, answer: UpstreamStream | ConnectError) -> None:
         self._leave(claim)
         claim.state = _State.ANSWERED
         claim.answer = answer
         self._loop.call_soon(self._deliver, claim)
 
-    def _assign(self, claim: _Claim, connection: PooledConnection) -> None:
-        self._answer(claim, connection)
-        self._busy.add(connection)
-        self._endpoint.active += 1
+    def _serve(self, session: UpstreamSession) -> None:
+        """Lend to those who have waited longest, as far as there is room."""
+        while self._waiting and self._lends(session):
+            claim = next(iter(self._waiting))
+            claim.fresh = False
+            self._answer(claim, self._lend(session))
 
     def _deliver(self, claim: _Claim) -> None:
         answer = claim.answer
         if claim.state is not _State.ANSWERED or answer is None:
             return
-        if not isinstance(answer, ConnectError) and not self._still_usable(answer):
-            if answer.exchanges > 0:
+        if isinstance(answer, UpstreamStream) and not answer.session.usable:
+            # It did not live through the turn of the loop since it was assigned.
+            self.give_back(answer, False)
+            if not claim.fresh:
                 self._return_to_line(claim)
                 return
             answer = self._dead_on_arrival()
@@ -256,19 +318,11 @@ class Pool:
         claim.answer = None
         claim.on_ready(answer)
 
-    def _still_usable(self, connection: PooledConnection) -> bool:
-        """Whether it lived through the turn of the loop since it was assigned."""
-        if connection in self._busy and connection.usable:
-            return True
-        self.give_back(connection, reusable=False)
-        return False
-
     def _return_to_line(self, claim: _Claim) -> None:
         claim.state = _State.WAITING
         claim.answer = None
         self._waiting[claim] = None
         self._waiting.move_to_end(claim, last=False)
-        self._endpoint.active += 1
         self._provide(claim)
         if claim in self._queued:
             self._queued.move_to_end(claim, last=False)
@@ -279,68 +333,108 @@ class Pool:
             self._leave(claim)
         elif state is _State.ANSWERED:
             answer, claim.answer = claim.answer, None
-            if answer is not None and not isinstance(answer, ConnectError):
-                self.give_back(answer, reusable=True)
+            if isinstance(answer, UpstreamStream):
+                self.give_back(answer, True)
 
-    # --- connections ------------------------------------------------------------------------
+    # --- connects ---------------------------------------------------------------------------
 
-    def _connected(self, connect: _Connect, result: PooledConnection | ConnectError) -> None:
+    def _connected(self, connect: _Connect, result: UpstreamSession | ConnectError) -> None:
         self._connects.discard(connect)
-        if not isinstance(result, ConnectError) and not result.usable:
-            result.abort()
+        if self._newest is connect:
+            self._newest = None
+        if isinstance(result, UpstreamSession) and not result.usable:
+            result.close()
             result = self._dead_on_arrival()
         if isinstance(result, ConnectError):
-            self._endpoint.note_connect_failed(self._loop.time())
-            if connect.owner is not None:
-                self._answer(connect.owner, result)
+            self._note_connect_failed()
+            for claim in list(connect.claims):
+                self._answer(claim, result)
             self._use_room()
             return
-        self._endpoint.note_connected()
-        result.endpoint = self._endpoint
+        self._connect_failures = 0
+        self.avoid_until = 0.0
+        self._expected_room = max(result.room, 1)
+        self._sessions.add(result)
         if self._waiting:
-            self._hand_out_new(connect.owner, result)
+            self._hand_out_new(connect, result)
         elif self._closing:
-            result.close()
+            self._end(result)
         else:
             self._park(result)
 
-    def _hand_out_new(self, owner: _Claim | None, connection: PooledConnection) -> None:
-        """Give a new connection to the first in line, who leaves its own connect to the owner."""
-        first = next(iter(self._waiting))
-        spare = first.connect
-        self._assign(first, connection)
-        if owner is None or owner is first:
+    def _hand_out_new(self, connect: _Connect, session: UpstreamSession) -> None:
+        """Lend to the first in line; they leave their own connects to the waiters of this one."""
+        places: list[_Connect] = []
+        while self._waiting and self._lends(session):
+            claim = next(iter(self._waiting))
+            if claim.connect is not None and claim.connect is not connect:
+                places.append(claim.connect)
+            claim.fresh = True
+            self._answer(claim, self._lend(session))
+        left = list(connect.claims)
+        for claim, place in zip(left, places, strict=False):
+            place.add(claim)
+        for claim in reversed(left[len(places) :]):
+            claim.connect = None
+            self._queued[claim] = None
+            self._queued.move_to_end(claim, last=False)
+        self._use_room()
+
+    def _note_connect_failed(self) -> None:
+        """Failures while it is being avoided anyway count once."""
+        now = self._loop.time()
+        if now < self.avoid_until:
             return
-        owner.connect = spare
-        if spare is not None:
-            spare.owner = owner
-        else:
-            self._queued[owner] = None
-            self._queued.move_to_end(owner, last=False)
+        self.avoid_until = now + min(AVOID_LONGEST, AVOID_FIRST * 2.0**self._connect_failures)
+        self._connect_failures = min(self._connect_failures + 1, 16)
 
     def _dead_on_arrival(self) -> ConnectError:
-        if self._endpoint.scheme == "https":
+        if self._address.scheme == "https":
             # In TLS 1.3 a server looks at the client's certificate when the client is done.
             return TlsFailure(
-                f"{self._endpoint.where} closed the connection right after the TLS handshake: see "
+                f"{self._address.where} closed the connection right after the TLS handshake: see "
                 "whether it asks for a client certificate (tls.cert) other than what it was shown."
             )
         return ConnectFailed(
-            f"{self._endpoint.where} accepted the connection and closed it at once: "
+            f"{self._address.where} accepted the connection and closed it at once: "
             "look for a connection limit or a crash in its log."
         )
 
-    def _closed(self, connection: PooledConnection) -> None:
-        if connection in self._idle:
-            del self._idle[connection]
-        elif connection in self._busy:
-            self._busy.discard(connection)
-            self._endpoint.active -= 1
+    # --- sessions ---------------------------------------------------------------------------
+
+    def _worn(self, session: UpstreamSession) -> bool:
+        return 0 < self._config.max_requests <= session.served
+
+    def _lends(self, session: UpstreamSession) -> bool:
+        """Whether it has room for another lease."""
+        return session.lent < session.room and session.usable and not self._worn(session)
+
+    def _lend(self, session: UpstreamSession) -> UpstreamStream:
+        session.lent += 1
+        session.served += 1
+        self.lent += 1
+        if session.lent < session.room:
+            self._partly[session] = None
+        return session.lend()
+
+    def _end(self, session: UpstreamSession) -> None:
+        """Close a session that has no lease out; harmless where it is lost already."""
+        self._sessions.discard(session)
+        session.close()
+
+    def _closed(self, session: UpstreamSession) -> None:
+        """Its connection is lost, and its leases with it: giving them back changes nothing."""
+        self.lent -= session.lent
+        session.lent = 0
+        if session in self._sessions:
+            self._sessions.remove(session)
+            self._idle.pop(session, None)
+            self._partly.pop(session, None)
             self._use_room()
 
-    def _park(self, connection: PooledConnection) -> None:
-        connection.idle_since = self._loop.time()
-        self._idle[connection] = None
+    def _park(self, session: UpstreamSession) -> None:
+        session.idle_since = self._loop.time()
+        self._idle[session] = None
         if self._timer is None:
             self._timer = self._loop.call_later(self._config.idle_timeout, self._sweep)
 
@@ -350,13 +444,13 @@ class Pool:
         now = self._loop.time()
         timeout = self._config.idle_timeout
         expired = []
-        for connection in self._idle:
-            left = connection.idle_since + timeout - now
+        for session in self._idle:
+            left = session.idle_since + timeout - now
             if left > 0:
                 self._timer = self._loop.call_later(max(left, SWEEP_PAUSE), self._sweep)
                 break
-            expired.append(connection)
-        for connection in expired:
-            del self._idle[connection]
-        for connection in expired:
-            connection.close()
+            expired.append(session)
+        for session in expired:
+            del self._idle[session]
+        for session in expired:
+            self._end(session)

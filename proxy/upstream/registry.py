@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from proxy.clock import Random
 from proxy.config.model import EndpointConfig, UpstreamConfig
-from proxy.upstream.connection import ConnectionFactory
 from proxy.upstream.connector import Connector
+from proxy.upstream.leases import ConnectionFactory
 from proxy.upstream.resolver import Lookup, Resolver, system_lookup
 from proxy.upstream.tasks import Tasks
 from proxy.upstream.tls import TlsContexts

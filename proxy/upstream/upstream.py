@@ -7,10 +7,11 @@ from typing import NamedTuple, TypeAlias
 from proxy.clock import Random
 from proxy.config.model import UpstreamConfig
 from proxy.errors import ConnectError, Loop, ProxyError
+from proxy.upstream.address import Address
 from proxy.upstream.balancing import Admit, balancer
-from proxy.upstream.connection import Connects, Scheduler, Ticket
 from proxy.upstream.discovery import Discovery, LooksUp
 from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.leases import Connects, Scheduler, Ticket
 from proxy.upstream.pool import Pool
 
 _Key = tuple[str, str, int, str]
@@ -147,11 +148,11 @@ class Upstream:
         self._forget_finished()
 
     def _endpoint(self, scheme: str, host: str, port: int, ip: str) -> Endpoint:
-        endpoint = Endpoint(scheme, host, port, ip)
-        endpoint.pool = Pool(endpoint, self.config.connections, self._connector, self._loop)
+        address = Address(scheme, host, port, ip)
+        pool = Pool(address, self.config.connections, self._connector, self._loop)
         if self._closed:
-            endpoint.pool.close()
-        return endpoint
+            pool.close()
+        return Endpoint(address, pool)
 
     def _forget_finished(self) -> None:
         if self._leaving:

@@ -10,14 +10,15 @@ the pool never hands out a connection that is known to be dead.
 import asyncio
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from proxy.errors import ProxyError, UpstreamMalformed, UpstreamReset, UpstreamTruncated
 from proxy.http.chunked import ChunkError
 from proxy.http.framing import BodyDecoder, CloseDecoder
 from proxy.http.request import HEAD_END
 from proxy.http.response import ResponseHead, parse_response_head, pass_over_body
-from proxy.wire.flow import FlowControlled, reset_on_close
+from proxy.wire.flow import reset_on_close
+from proxy.wire.streams import UpstreamSession, UpstreamStream
 from proxy.wire.tls import openssl_code
 
 LINGER_SECONDS = 1.0
@@ -62,8 +63,8 @@ _TUNNEL: Final = State.TUNNEL
 _CLOSED: Final = State.CLOSED
 
 
-class UpstreamConnection(FlowControlled):
-    """One connection. `on_closed` is called exactly once, whenever and however it is lost."""
+class UpstreamConnection(UpstreamStream):
+    """One connection. `on_closed` hears of its session exactly once, however it is lost."""
 
     __slots__ = (
         "_buffer",
@@ -76,13 +77,12 @@ class UpstreamConnection(FlowControlled):
         "_state",
         "_upgrade",
         "_whole_bytes",
-        "endpoint",
         "exchanges",
-        "idle_since",
     )
 
-    def __init__(self, on_closed: Callable[["UpstreamConnection"], None]) -> None:
+    def __init__(self, on_closed: Callable[[UpstreamSession], None]) -> None:
         super().__init__()
+        self.session = Http1Session(self)
         self._on_closed = on_closed
         self._state = _IDLE
         self._handler: ResponseHandler | None = None
@@ -94,8 +94,6 @@ class UpstreamConnection(FlowControlled):
         self._reusable = True
         self._whole_bytes = 0
         self.exchanges = 0
-        self.idle_since = 0.0
-        self.endpoint: Any = None
 
     # --- what the exchange does ---------------------------------------------------------------
 
@@ -208,9 +206,11 @@ class UpstreamConnection(FlowControlled):
     def connection_lost(self, exc: Exception | None) -> None:
         self._reusable = False
         self._on_loss(exc)
-        self._buffer = b""  # the cycle collector may take its time
+        self._buffer = b""
         self._state = _CLOSED
-        self._on_closed(self)
+        session = cast(Http1Session, self.session)
+        session.connection = None
+        self._on_closed(session)
 
     def on_writable(self, writable: bool) -> None:
         if self._handler is not None:
@@ -341,6 +341,38 @@ class UpstreamConnection(FlowControlled):
         self._transport.abort()
         if handler is not None:
             handler.on_lost(error)
+
+
+class Http1Session(UpstreamSession):
+    """A connection as its pool keeps it: room for one exchange at a time.
+
+    `connection` is None once that is lost: so the two leave no reference cycle.
+    """
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: UpstreamConnection) -> None:
+        super().__init__(1)
+        self.connection: UpstreamConnection | None = connection
+
+    @property
+    def usable(self) -> bool:
+        """Open, with no exchange on it, and nothing unexpected seen."""
+        connection = self.connection
+        return connection is not None and connection.usable
+
+    def lend(self) -> UpstreamStream:
+        return cast(UpstreamConnection, self.connection)
+
+    def take_back(self, stream: UpstreamStream, reusable: bool) -> None:
+        connection = self.connection
+        if connection is not None and not (reusable and connection.usable):
+            # Half a request may be stuck in its buffer: nobody will wait for that to flow off.
+            connection.abort()
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
 
 
 def _head_too_large() -> UpstreamMalformed:

@@ -163,7 +163,7 @@ class Stage:
         connection = UpstreamConnection(on_closed)
         server = Server(self.loop, connection, endpoint)
         self.servers.append(server)
-        on_done(connection)
+        on_done(connection.session)
         self.loop.run()
         return server
 

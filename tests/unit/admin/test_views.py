@@ -18,6 +18,7 @@ from proxy.outcome import Verdict
 from proxy.policies.circuit_breaker import CircuitBreakerConfig, CircuitPermit
 from proxy.policies.gate import Ask
 from proxy.telemetry.flight_recorder import FlightRecorder
+from proxy.upstream.address import Address
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.pool import Pool
 from proxy.upstream.upstream import ConnectionCounts
@@ -147,10 +148,10 @@ class NoConnector:
 
 
 def test_upstreams(gateway: FakeGateway) -> None:
-    endpoint = Endpoint("http", "inventory.test", 8080, "10.0.0.1")
-    endpoint.pool = Pool(endpoint, ConnectionsConfig(), NoConnector(), NoConnector())
-    endpoint.active = 3
-    endpoint.note_connect_failed(NOW)
+    address = Address("http", "inventory.test", 8080, "10.0.0.1")
+    endpoint = Endpoint(address, Pool(address, ConnectionsConfig(), NoConnector(), NoConnector()))
+    endpoint.pool.lent = 3
+    endpoint.pool.avoid_until = NOW + 1
     gateway.upstreams = [FakeUpstream("inventory", ConnectionCounts(1, 2, 3, 4), endpoint)]
     expected = {
         "address": "10.0.0.1:8080",

@@ -8,8 +8,10 @@ import pytest
 
 from proxy.config.model import ConnectionsConfig
 from proxy.errors import ConnectRefused
+from proxy.upstream.address import Address
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.pool import Pool
+from proxy.wire.upstream import UpstreamConnection
 
 
 class Handle:
@@ -74,21 +76,19 @@ class HandLoop:
         return [entry for entry in self._later if not entry[2].cancelled]
 
 
-class ScriptedConnection:
-    """A `PooledConnection`; its closing is heard of in the loop's next turn, as a transport's."""
+class ScriptedTransport:
+    """Its closing is heard of in the loop's next turn, as a transport's."""
 
-    def __init__(self, loop, on_closed):
-        self._loop, self._on_closed = loop, on_closed
-        self.endpoint = None
-        self.idle_since = 0.0
-        self.exchanges = 0
-        self.open = True
-        self.end_seen = False
+    def __init__(self, loop):
+        self._loop = loop
+        self.connection = None
         self.ended_by = None
 
-    @property
-    def usable(self):
-        return self.open and not self.end_seen
+    def write(self, data):
+        pass
+
+    def is_closing(self):
+        return self.ended_by is not None
 
     def close(self):
         self._end("close")
@@ -98,44 +98,61 @@ class ScriptedConnection:
 
     def lose(self):
         """The other side is gone: heard of at once, for it comes from the loop."""
-        if self.open:
-            self.open = False
+        if self.ended_by is None:
             self.ended_by = "peer"
-            self._on_closed(self)
+            self.connection.connection_lost(None)
 
     def _end(self, how):
-        if self.open:
-            self.open = False
+        if self.ended_by is None:
             self.ended_by = how
-            self._loop.call_soon(self._on_closed, self)
+            self._loop.call_soon(self.connection.connection_lost, None)
 
 
 class ScriptedConnector:
-    """A `Connects` that waits to be told how each connect ends."""
+    """A `Connects` that waits to be told how each connect ends, and opens HTTP/1 connections."""
 
     def __init__(self, loop):
         self._loop = loop
         self.pending = []
         self.timeouts = []
         self.made = []
+        self._transports = {}
 
-    def connect(self, endpoint, timeout, on_closed, on_done):
+    def connect(self, address, timeout, on_closed, on_done):
         self.timeouts.append(timeout)
-        self.pending.append((endpoint, on_closed, on_done))
+        self.pending.append((address, on_closed, on_done))
 
     def succeed(self, index=0, dead=False):
-        """`dead`: the other side closed before anybody heard of the connection."""
+        """`dead`: the other side closed before the pool was told of the connection."""
         _, on_closed, on_done = self.pending.pop(index)
-        connection = ScriptedConnection(self._loop, on_closed)
+        connection = UpstreamConnection(on_closed)
+        transport = self._transports[connection] = ScriptedTransport(self._loop)
+        transport.connection = connection
+        connection.connection_made(transport)
+        session = connection.session
         if dead:
-            connection.lose()
+            transport.lose()
         self.made.append(connection)
-        on_done(connection)
+        on_done(session)
         return connection
 
     def fail(self, index=0, error=None):
         *_, on_done = self.pending.pop(index)
         on_done(error or ConnectRefused("10.0.0.1:80 refused the connection."))
+
+    def lose(self, connection):
+        self._transports[connection].lose()
+
+    def see_end(self, connection):
+        """The other side has ended its half, and the transport is not closed yet."""
+        if self.open(connection):
+            connection.eof_received()
+
+    def ended_by(self, connection):
+        return self._transports[connection].ended_by
+
+    def open(self, connection):
+        return self.ended_by(connection) is None
 
 
 class ScriptedResolver:
@@ -167,9 +184,9 @@ class PoolBench:
     def __init__(self, **config):
         self.loop = HandLoop()
         self.connector = ScriptedConnector(self.loop)
-        self.endpoint = Endpoint("http", "inventory", 80, "10.0.0.1")
-        self.pool = Pool(self.endpoint, ConnectionsConfig(**config), self.connector, self.loop)
-        self.endpoint.pool = self.pool
+        address = Address("http", "inventory", 80, "10.0.0.1")
+        self.pool = Pool(address, ConnectionsConfig(**config), self.connector, self.loop)
+        self.endpoint = Endpoint(address, self.pool)
 
     def ask(self, timeout=1.0):
         """Request a connection; the answers and the ticket."""
@@ -200,7 +217,6 @@ def scripted():
     """The classes of this file."""
     return SimpleNamespace(
         HandLoop=HandLoop,
-        Connection=ScriptedConnection,
         Connector=ScriptedConnector,
         Resolver=ScriptedResolver,
         Answers=Answers,

@@ -4,15 +4,25 @@ from collections import Counter
 
 import pytest
 
-from proxy.config.model import LoadBalancing
+from proxy.config.model import ConnectionsConfig, LoadBalancing
+from proxy.upstream.address import Address
 from proxy.upstream.balancing import balancer
 from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.pool import Pool
 
 NOW = 50.0
 
 
+class NoConnector:
+    """Opens nothing."""
+
+
 def endpoints(count):
-    return [Endpoint("http", "a", 80, f"10.0.0.{number}") for number in range(count)]
+    addresses = [Address("http", "a", 80, f"10.0.0.{number}") for number in range(count)]
+    return [
+        Endpoint(address, Pool(address, ConnectionsConfig(), NoConnector(), NoConnector()))
+        for address in addresses
+    ]
 
 
 def never():
@@ -31,7 +41,7 @@ def any_balancer(request):
 @pytest.mark.parametrize("kind", list(LoadBalancing))
 def test_a_lone_endpoint_needs_no_draw_and_is_taken_even_if_tried(kind):
     (only,) = endpoints(1)
-    only.avoid_until = NOW + 1
+    only.pool.avoid_until = NOW + 1
     assert balancer(kind, never).pick([only], {only}, None, NOW) is only
 
 
@@ -54,7 +64,7 @@ def test_those_tried_are_picked_only_when_no_other_is_left(any_balancer):
 
 def test_the_order_of_preference(any_balancer):
     fresh, avoided, tried, tried_and_avoided = endpoints(4)
-    avoided.avoid_until = tried_and_avoided.avoid_until = NOW + 1
+    avoided.pool.avoid_until = tried_and_avoided.pool.avoid_until = NOW + 1
     exclude = {tried, tried_and_avoided}
     everything = [tried_and_avoided, tried, avoided, fresh]
     for left, best in (
@@ -69,7 +79,7 @@ def test_the_order_of_preference(any_balancer):
 
 def test_an_avoided_endpoint_comes_back_when_its_time_is_up(any_balancer):
     a, b = endpoints(2)
-    a.avoid_until = NOW
+    a.pool.avoid_until = NOW
     assert {any_balancer.pick([a, b], (), None, NOW) for _ in range(50)} == {a, b}
 
 
@@ -87,7 +97,7 @@ class AdmitOnly:
 
 def test_admit_is_asked_once_of_each_and_holds_once(any_balancer):
     everything = endpoints(4)
-    everything[2].avoid_until = NOW + 1
+    everything[2].pool.avoid_until = NOW + 1
     for wanted in (*everything, None) * 20:
         admit = AdmitOnly(wanted)
         picked = any_balancer.pick(everything, {everything[1]}, admit, NOW)
@@ -101,7 +111,7 @@ def test_admit_is_asked_once_of_each_and_holds_once(any_balancer):
 
 def test_least_request_takes_the_less_active_of_two():
     a, b, c = everything = endpoints(3)
-    a.active, b.active, c.active = 5, 2, 9
+    a.pool.lent, b.pool.lent, c.pool.lent = 5, 2, 9
     # first = int(r * 3); second = int(r * 2), one further where that is at or past the first
     least = balancer(LoadBalancing.LEAST_REQUEST, script(0.0, 0.0, 0.7, 0.0, 0.7, 0.9))
     assert least.pick(everything, (), None, NOW) is b  # a and b
@@ -113,7 +123,7 @@ def test_least_request_compares_two_different_ones():
     everything = endpoints(5)
     grid = [step / 20 for step in range(20)]
     for first, second in itertools.product(grid, grid):
-        everything[0].active = 1
+        everything[0].pool.lent = 1
         least = balancer(LoadBalancing.LEAST_REQUEST, script(first, second))
         assert least.pick(everything, (), None, NOW) is not everything[0]
 

@@ -18,7 +18,6 @@ def test_a_request_starts_a_connect_and_is_answered_from_the_loop(bench):
     assert answers == []
     b.loop.run()
     assert answers == [connection]
-    assert connection.endpoint is b.endpoint
     assert b.counts == (1, 0, 0, 0)
 
 
@@ -57,28 +56,26 @@ def test_what_is_not_reusable_is_aborted(bench):
     held = b.connection()
     b.pool.give_back(held, reusable=False)
     b.loop.run()
-    assert held.ended_by == "abort"
+    assert b.connector.ended_by(held) == "abort"
     assert b.counts == (0, 0, 0, 0)
 
 
 def test_a_connection_that_saw_its_end_is_not_kept(bench):
     b = bench()
     held = b.connection()
-    held.end_seen = True
+    b.connector.see_end(held)
     b.pool.give_back(held, reusable=True)
-    assert not held.open
+    assert not b.connector.open(held)
     assert b.pool.open == 0
 
 
 def test_max_requests_closes_a_connection_after_its_last_exchange(bench):
     b = bench(max_requests=2)
     held = b.connection()
-    held.exchanges = 1
     b.pool.give_back(held, reusable=True)
     assert b.pool.take() is held
-    held.exchanges = 2
     b.pool.give_back(held, reusable=True)
-    assert held.ended_by == "close"
+    assert b.connector.ended_by(held) == "close"
     assert b.pool.take() is None
 
 
@@ -112,7 +109,7 @@ def test_a_busy_connection_that_is_lost_makes_room(bench):
     b = bench(max=1)
     held = b.connection()
     b.ask()
-    held.lose()
+    b.connector.lose(held)
     assert b.counts == (0, 0, 1, 1)
     b.pool.give_back(held, reusable=False)
     assert b.endpoint.active == 1
@@ -187,11 +184,10 @@ def test_every_waiter_at_max_is_answered_when_all_connects_fail(bench):
 def test_a_connection_that_dies_on_its_way_to_a_waiter_is_replaced(bench):
     b = bench(max=1)
     held = b.connection()
-    held.exchanges = 1
     first, _ = b.ask()
     second, _ = b.ask()
     b.pool.give_back(held, reusable=True)
-    held.lose()
+    b.connector.lose(held)
     b.loop.run()
     assert (first, second) == ([], [])
     new = b.connector.succeed()
@@ -215,10 +211,9 @@ def test_a_connection_that_was_dead_before_it_came_is_a_failed_connect(bench):
 def test_who_lost_its_connect_to_an_older_waiter_stands_before_younger_ones(bench):
     b = bench(max=2)
     held = b.connection()
-    held.exchanges = 1
     asked = [b.ask()[0] for _ in range(3)]  # the first one connects
     b.pool.give_back(held, reusable=True)  # on its way to the first one, whose connect goes on
-    held.lose()  # so the second one gets a connect, and the first one stands without
+    b.connector.lose(held)  # so the second one gets a connect, and the first one stands without
     assert b.pool.connecting == 2
     b.loop.run()
     assert [len(answers) for answers in asked] == [0, 0, 0]
@@ -235,10 +230,9 @@ def test_who_lost_its_connect_to_an_older_waiter_stands_before_younger_ones(benc
 def test_who_got_a_dead_connection_stands_first_in_the_queue_again(bench):
     b = bench(max=1)
     held = b.connection()
-    held.exchanges = 1
     asked = [b.ask()[0] for _ in range(3)]
     b.pool.give_back(held, reusable=True)
-    held.lose()  # the second one gets the room
+    b.connector.lose(held)  # the second one gets the room
     b.loop.run()
     order = []
     while b.connector.pending:
@@ -254,13 +248,13 @@ def test_a_new_connection_that_dies_on_its_way_fails_the_connect(bench, how):
     answers, _ = b.ask()
     connection = b.connector.succeed()
     if how == "lost":
-        connection.lose()
+        b.connector.lose(connection)
     else:
-        connection.end_seen = True
+        b.connector.see_end(connection)
     b.loop.run()
     assert isinstance(answers[0], ConnectFailed)
     assert "closed it at once" in answers[0].detail
-    assert not connection.open
+    assert not b.connector.open(connection)
     assert b.counts == (0, 0, 0, 0)
     assert b.endpoint.active == 0
 
@@ -268,7 +262,7 @@ def test_a_new_connection_that_dies_on_its_way_fails_the_connect(bench, how):
 def test_an_idle_connection_that_is_lost_leaves_the_pool(bench):
     b = bench()
     first, second = b.idle(2)
-    second.lose()
+    b.connector.lose(second)
     assert b.counts == (1, 1, 0, 0)
     assert b.pool.take() is first
 
@@ -276,9 +270,9 @@ def test_an_idle_connection_that_is_lost_leaves_the_pool(bench):
 def test_take_passes_over_a_dead_connection_and_closes_it(bench):
     b = bench()
     first, second = b.idle(2)
-    second.end_seen = True
+    b.connector.see_end(second)
     assert b.pool.take() is first
-    assert not second.open
+    assert not b.connector.open(second)
     b.loop.run()
     assert b.counts == (1, 0, 0, 0)
 
@@ -287,9 +281,9 @@ def test_idle_connections_are_closed_after_idle_timeout(bench):
     b = bench(idle_timeout=4.0)
     (first,) = b.idle(1)
     b.loop.advance(3.9)
-    assert first.open
+    assert b.connector.open(first)
     b.loop.advance(0.2)
-    assert first.ended_by == "close"
+    assert b.connector.ended_by(first) == "close"
     assert b.counts == (0, 0, 0, 0)
     assert b.loop.timers == []
 
@@ -302,10 +296,10 @@ def test_one_timer_serves_all_idle_connections(bench):
     b.pool.give_back(second, reusable=True)
     assert len(b.loop.timers) == 1
     b.loop.advance(1.5)
-    assert (first.open, second.open) == (False, True)
+    assert (b.connector.open(first), b.connector.open(second)) == (False, True)
     assert len(b.loop.timers) == 1
     b.loop.advance(3.0)
-    assert not second.open
+    assert not b.connector.open(second)
 
 
 def test_take_never_gives_an_expired_connection(bench):
@@ -313,7 +307,7 @@ def test_take_never_gives_an_expired_connection(bench):
     (first,) = b.idle(1)
     b.loop.now += 4.0  # the timer is late
     assert b.pool.take() is None
-    assert not first.open
+    assert not b.connector.open(first)
 
 
 def test_idle_timeout_zero_keeps_nothing(bench):
@@ -321,7 +315,7 @@ def test_idle_timeout_zero_keeps_nothing(bench):
     (first,) = b.idle(1)
     assert b.pool.take() is None
     b.loop.advance(0.1)
-    assert not first.open
+    assert not b.connector.open(first)
 
 
 def test_close_ends_idle_connections_and_lets_busy_ones_finish(bench):
@@ -329,10 +323,10 @@ def test_close_ends_idle_connections_and_lets_busy_ones_finish(bench):
     held = b.connection()
     (idle,) = b.idle(1)
     b.pool.close()
-    assert idle.ended_by == "close"
-    assert held.open
+    assert b.connector.ended_by(idle) == "close"
+    assert b.connector.open(held)
     b.pool.give_back(held, reusable=True)
-    assert held.ended_by == "close"
+    assert b.connector.ended_by(held) == "close"
     assert b.counts == (0, 0, 0, 0)
     assert b.loop.timers == []
 
@@ -358,18 +352,41 @@ def test_a_connect_that_ends_after_close_unwanted_is_closed(bench):
     ticket.cancel()
     b.pool.close()
     connection = b.connector.succeed()
-    assert connection.ended_by == "close"
+    assert b.connector.ended_by(connection) == "close"
     assert b.pool.open == 0
 
 
-def test_failed_connects_make_the_endpoint_avoided_until_one_succeeds(bench):
+def fail_a_connect(b):
+    b.ask()
+    b.connector.fail()
+    b.loop.run()
+
+
+def test_each_failed_connect_after_the_pause_doubles_it_up_to_thirty_seconds(bench):
     b = bench()
-    b.ask()
-    b.ask()
-    b.ask()
-    b.connector.fail()
-    assert b.endpoint.avoid_until == b.loop.now + 1
-    b.connector.fail()
-    assert b.endpoint.avoid_until == b.loop.now + 1
-    b.connector.succeed()
+    pauses = []
+    for _ in range(8):
+        fail_a_connect(b)
+        pauses.append(b.endpoint.avoid_until - b.loop.now)
+        b.loop.advance(pauses[-1])
+    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_connects_that_fail_together_count_once(bench):
+    b = bench()
+    start = b.loop.now
+    for _ in range(3):
+        fail_a_connect(b)
+        b.loop.advance(0.3)
+    assert b.endpoint.avoid_until == start + 1
+
+
+def test_a_connect_that_succeeds_ends_the_pause(bench):
+    b = bench()
+    fail_a_connect(b)
+    b.loop.advance(1.0)
+    fail_a_connect(b)
+    b.connection()
     assert b.endpoint.avoid_until == 0
+    fail_a_connect(b)
+    assert b.endpoint.avoid_until == b.loop.now + 1

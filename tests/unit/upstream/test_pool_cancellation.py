@@ -100,7 +100,7 @@ def test_between_failure_and_callback_nothing_is_heard(bench):
 def test_after_the_connection_died_on_its_way(bench):
     b = bench()
     answers, ticket = b.ask()
-    b.connector.succeed().lose()
+    b.connector.lose(b.connector.succeed())
     ticket.cancel()
     b.loop.run()
     assert answers == []

@@ -71,7 +71,6 @@ class World:
     def hold(self, connection):
         assert connection.usable
         assert connection not in self.held
-        connection.exchanges += 1
         self.held.append(connection)
 
     def cancel(self, pick):
@@ -98,15 +97,15 @@ class World:
 
     def lose_busy(self, pick):
         if self.held:
-            self.held[pick % len(self.held)].lose()
+            self.connector.lose(self.held[pick % len(self.held)])
 
     def lose_any(self, pick):
         if self.connector.made:
-            self.connector.made[pick % len(self.connector.made)].lose()
+            self.connector.lose(self.connector.made[pick % len(self.connector.made)])
 
     def see_an_end(self, pick):
         if self.connector.made:
-            self.connector.made[pick % len(self.connector.made)].end_seen = True
+            self.connector.see_end(self.connector.made[pick % len(self.connector.made)])
 
     def wait_a_little(self, _):
         self.loop.advance(1.0)
@@ -122,8 +121,9 @@ class World:
         busy = pool.open - pool.idle
         assert pool.open + pool.connecting <= self.max
         assert pool.connecting == len(self.connector.pending)
-        assert self.bench.endpoint.active == busy + pool.waiting
-        assert len([c for c in self.held if c.open]) <= busy
+        assert self.bench.endpoint.active == pool.lent + pool.waiting
+        assert pool.lent == busy
+        assert len([c for c in self.held if self.connector.open(c)]) <= busy
         if pool.waiting:
             assert pool.idle == 0
         if pool.waiting > pool.connecting:
@@ -167,7 +167,9 @@ def test_every_waiter_is_answered_once_and_nothing_leaks(
     world.pool.close()
     world.loop.run()
     assert world.bench.counts == (0, 0, 0, 0)
-    assert not [connection for connection in world.connector.made if connection.open]
+    assert not [
+        connection for connection in world.connector.made if world.connector.open(connection)
+    ]
     assert world.loop.timers == []
 
 
@@ -188,5 +190,7 @@ def test_closed_at_any_moment_it_serves_who_asked_and_keeps_nothing(scripted, be
     for number, answers in world.answers.items():
         assert len(answers) == (0 if number in world.cancelled else 1)
     world.loop.run()
-    assert not [connection for connection in world.connector.made if connection.open]
+    assert not [
+        connection for connection in world.connector.made if world.connector.open(connection)
+    ]
     assert world.loop.timers == []

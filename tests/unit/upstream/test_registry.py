@@ -86,12 +86,12 @@ async def test_an_authority_in_use_stays_and_the_bound_gives_way(make):
     for number in (1, 2):
         upstream = upstreams.for_authority("http", f"10.0.0.{number}", 80)
         endpoint = upstream.pick((), None)
-        endpoint.active += 1
+        endpoint.pool.lent += 1
         endpoints.append(endpoint)
     upstreams.for_authority("http", "10.0.0.3", 80)
     assert len(upstreams) == 3
     for endpoint in endpoints:
-        endpoint.active -= 1
+        endpoint.pool.lent -= 1
     upstreams.for_authority("http", "10.0.0.4", 80)
     assert [upstream.name for upstream in upstreams] == ["10.0.0.3:80", "10.0.0.4:80"]
 

@@ -131,11 +131,11 @@ def test_an_endpoint_that_vanished_lets_busy_connections_finish(bench):
     b.look_up("10.0.0.2")
     assert old.removed
     assert b.labels == ["10.0.0.2:8080"]
-    assert (busy.open, idle.open) == (True, False)
+    assert (b.connector.open(busy), b.connector.open(idle)) == (True, False)
     assert b.upstream.connections() == ConnectionCounts(1, 0, 0, 0)
     assert b.upstream.in_use
     old.pool.give_back(busy, reusable=True)
-    assert busy.ended_by == "close"
+    assert b.connector.ended_by(busy) == "close"
     assert not b.upstream.in_use
     assert b.upstream.connections() == ConnectionCounts(0, 0, 0, 0)
 
@@ -208,5 +208,5 @@ def test_a_closed_upstream_keeps_nothing_and_still_serves(bench):
     endpoint = b.upstream.pick((), None)
     connection = b.connection(endpoint)
     endpoint.pool.give_back(connection, reusable=True)
-    assert not connection.open
+    assert not b.connector.open(connection)
     assert b.loop.timers == []

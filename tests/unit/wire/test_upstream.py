@@ -185,7 +185,7 @@ def test_what_a_loss_means(connection, begun, closed, sent, last, reset):
     expected = last or (("lost", UpstreamTruncated) if reset else ("end",))
     assert begun[-1] == expected
     assert [kind for kind, *_ in begun].count(expected[0]) == 1
-    assert closed == [connection]
+    assert closed == [connection.session]
     assert not connection.usable
 
 
@@ -195,7 +195,7 @@ def test_a_loss_while_idle_is_told_to_nobody_but_the_pool(connection, begun, clo
     assert not connection.usable
     connection.connection_lost(None)
     assert len(begun) == 1
-    assert closed == [connection]
+    assert closed == [connection.session]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_detached_it_tells_nothing_more(connection, begun):
 def test_aborted_it_tells_nothing_more(connection, transport, begun, closed):
     connection.abort()
     connection.connection_lost(None)
-    assert (begun, transport.ended_by, closed) == ([], "abort", [connection])
+    assert (begun, transport.ended_by, closed) == ([], "abort", [connection.session])
 
 
 # --- flow control -------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_the_end_of_our_half_is_the_end_of_tls(connection, transport, tunnel, cl
     connection.end_tunnel()
     assert (transport.ended_by, tunnel) == ("close", [("end",)])
     connection.connection_lost(None)
-    assert (tunnel, closed) == ([("end",)], [connection])
+    assert (tunnel, closed) == ([("end",)], [connection.session])
 
 
 def test_the_end_of_its_half_is_the_end_of_tls(connection, transport, tunnel):
