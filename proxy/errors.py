@@ -1,15 +1,15 @@
-"""Everything that can go wrong with a request, as one tree by phase.
+"""Every failure of a request, as one tree by phase.
 
     ProxyError
-    ├── AcceptError    the client's bytes could not become a request
-    ├── AdmitError     a policy, or the drain, would not let it pass
-    ├── ConnectError   no connection to an endpoint came about: nothing was sent
-    ├── ReceiveError   it was sent, and no usable response head came back
-    └── RelayError     a response broke off after its head had gone to the client
+    ├── AcceptError    the client's bytes are not a valid request
+    ├── AdmitError     a policy or the drain refused it
+    ├── ConnectError   no connection to an endpoint: nothing was sent
+    ├── ReceiveError   the request was sent, no usable response head came back
+    └── RelayError     the response was truncated after its head went to the client
 
-Each class carries the one slug under which its failure is known everywhere (problem body,
-Proxy-Status, metric, log), the status it is answered with, its RFC 9209 section 2.3 error type
-and who is to blame. The detail of an instance is a sentence that says what to look at.
+Each class has the reason, the one name of its failure in problem body, Proxy-Status, metric and
+log, its status, its RFC 9209 section 2.3 error type, and the party at fault. The detail of an
+instance is a sentence that says what to look at.
 """
 
 from enum import Enum
@@ -19,7 +19,7 @@ from proxy.outcome import Condition
 
 
 class Blame(Enum):
-    """Who has to change something for the failure to go away."""
+    """The party that must change something to fix the failure."""
 
     CLIENT = "client"
     UPSTREAM = "upstream"
@@ -27,7 +27,7 @@ class Blame(Enum):
 
 
 class ProxyError(Exception):
-    """A failure with a name. `detail` is shown to the client: no header or query values in it."""
+    """A named failure. `detail` is sent to the client: it contains no header or query values."""
 
     reason: ClassVar[str]
     title: ClassVar[str]
@@ -47,7 +47,7 @@ class ProxyError(Exception):
 
 
 class AcceptError(ProxyError):
-    """The client sent something that is no request, or one beyond the limits."""
+    """The client sent an invalid request, or one beyond the limits."""
 
     proxy_error = "http_request_error"
     blame = Blame.CLIENT
@@ -85,7 +85,7 @@ class HeadersTooLarge(AcceptError):
 
 
 class AdmitError(ProxyError):
-    """A request the proxy would not carry; nothing of it reached an upstream."""
+    """A request that the proxy refused; nothing of it reached an upstream."""
 
     blame = Blame.PROXY
 
@@ -133,7 +133,7 @@ class ConnectionsFull(LimitReached):
 
 
 class RequestTimeout(AdmitError):
-    """The request's own deadline passed: whatever was under way is given up."""
+    """The request's own deadline expired: the attempt in progress is cancelled."""
 
     reason, title, status = "request-timeout", "Request deadline exceeded", 504
     proxy_error = "http_response_timeout"
@@ -149,7 +149,7 @@ class InternalError(AdmitError):
 
 
 class ConnectError(ProxyError):
-    """Nothing of the request was sent: every method may be tried again."""
+    """Nothing of the request was sent: a retry is safe for every method."""
 
     status = 502
     proxy_error = "destination_unavailable"
@@ -177,7 +177,7 @@ class ConnectTimeout(ConnectError):
 
 
 class TlsFailure(ConnectError):
-    """`proxy_error` is tls_certificate_error on the instance when the certificate is at fault."""
+    """`proxy_error` of the instance is tls_certificate_error if the certificate is at fault."""
 
     reason, title = "tls-failure", "TLS handshake failed"
     proxy_error = "tls_protocol_error"
@@ -187,7 +187,7 @@ class TlsFailure(ConnectError):
 
 
 class ReceiveError(ProxyError):
-    """The request was sent, wholly or in part; the upstream may have acted on it."""
+    """The request was sent, completely or in part; the upstream may have acted on it."""
 
     status = 502
     blame = Blame.UPSTREAM
@@ -215,20 +215,20 @@ class AttemptTimeout(ReceiveError):
 
 
 class RelayError(ProxyError):
-    """Too late for an answer: the client's connection is closed, the reason logged and counted."""
+    """The response had begun: the client's connection is closed, the reason logged and counted."""
 
     status = 502
     proxy_error = "connection_terminated"
 
 
 class UpstreamTruncated(RelayError):
-    reason, title = "upstream-truncated", "Upstream's response broke off"
+    reason, title = "upstream-truncated", "Upstream's response was truncated"
     blame = Blame.UPSTREAM
     condition = Condition.RESET
 
 
 class ClientGone(RelayError):
-    """Nobody is left to answer. 499 is nginx's status for it; it is logged, never sent."""
+    """No client is left to answer. 499 is nginx's status for it; it is logged, never sent."""
 
     reason, title, status = "client-gone", "Client went away", 499
     proxy_error = "connection_terminated"
@@ -241,7 +241,7 @@ class DrainCut(RelayError):
 
 
 def subclasses(root: type[ProxyError] = ProxyError) -> list[type[ProxyError]]:
-    """Every failure that has a reason of its own, in the order of this file."""
+    """Every failure with its own reason, in the order of this file."""
     found: list[type[ProxyError]] = []
     for child in root.__subclasses__():
         if "reason" in vars(child):

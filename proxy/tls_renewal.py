@@ -1,4 +1,4 @@
-"""Looks every second whether certificates, keys or CAs on disk are new, and has them taken over."""
+"""Checks every second for new certificates, keys or CAs on disk, and loads them."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from proxy.upstream.registry import Upstreams
 from proxy.wire.tls import ListenerContext
 
 INTERVAL = 1.0
-"""Seconds between two looks: a few stat calls each."""
+"""Seconds between two checks, each a few stat calls."""
 
 _log = logging.getLogger("proxy.tls")
 
@@ -26,7 +26,7 @@ class TlsRenewal:
         *,
         interval: float = INTERVAL,
     ) -> None:
-        # Reading a file may wait for a disk: a thread does it.
+        # Reading may block on a disk, so a thread does it.
         self._renewals: list[Callable[[], Coroutine[Any, Any, None]]] = [
             partial(asyncio.to_thread, listener.renew) for listener in listeners
         ]
@@ -39,7 +39,7 @@ class TlsRenewal:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
-        """Return when nothing is being looked at any more. Without a `start`: nothing to do."""
+        """Return when no check runs any more. No effect without `start`."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -52,5 +52,5 @@ class TlsRenewal:
             for renew in self._renewals:
                 try:
                     await renew()
-                except Exception:  # noqa: BLE001 - a bug here must not end what is to come
+                except Exception:  # noqa: BLE001 - a bug here must not end later checks
                     _log.exception("internal error while TLS files were renewed")

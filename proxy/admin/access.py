@@ -1,12 +1,12 @@
 """Who may ask the admin API.
 
-    health, metrics   from other machines as `admin.remote` says; under any Host
-    what only reads   from loopback, and with `read` from other machines
-    what changes      from loopback alone, and from no page of another origin
+    health, metrics   from other machines as `admin.remote` says, with any Host
+    reading           from loopback, and with `read` from other machines
+    changing          only from loopback, and not from a page of another origin
 
-A web page that a browser on this machine shows must not be able to ask: its requests come from
-loopback too. So outside the first group a request whose Host is a name other than localhost is
-refused (DNS rebinding), and a POST with the Origin of another page.
+A web page in a browser on this machine must not be able to send requests, although they come from
+loopback too. Outside the first group, a request whose Host is a name other than localhost is
+refused (DNS rebinding), and so is a POST with the Origin of another page.
 """
 
 from ipaddress import IPv6Address, ip_address
@@ -20,18 +20,18 @@ _READING = (hdrs.METH_GET, hdrs.METH_HEAD)
 PUBLIC = {
     "/health/live": RemoteAccess.HEALTH,
     "/health/ready": RemoteAccess.HEALTH,
-    "/health/inbound-drained": RemoteAccess.HEALTH,  # the kubelet asks, from outside of the pod
+    "/health/inbound-drained": RemoteAccess.HEALTH,  # the kubelet sends it from outside the pod
     "/metrics": RemoteAccess.METRICS,
 }
-"""Paths as routes write them, not as requests do: only what the router has matched counts."""
+"""Paths of routes, not of requests: compared with the route that the router matched."""
 
 
 def refusal(request: web.Request, remote: frozenset[RemoteAccess]) -> str | None:
-    """Why the request is refused, as a sentence; None where it is not."""
+    """Why the request is refused, as a sentence; None if it is allowed."""
     needed = _needed(request)
     if not is_loopback(request.remote) and not _open_to_others(needed, remote):
         return (
-            "Only this machine may ask this; from elsewhere go through kubectl port-forward, or "
+            "Only this machine may request this; from elsewhere use kubectl port-forward, or "
             "see admin.remote in the configuration."
         )
     if needed in (RemoteAccess.HEALTH, RemoteAccess.METRICS):
@@ -42,12 +42,12 @@ def refusal(request: web.Request, remote: frozenset[RemoteAccess]) -> str | None
     if request.method not in _READING and not all(
         same_origin(origin, hosts) for origin in request.headers.getall(hdrs.ORIGIN, [])
     ):
-        return "A page of another origin may change nothing here."
+        return "A page of another origin cannot change anything here."
     return None
 
 
 def _needed(request: web.Request) -> RemoteAccess | None:
-    """The access that another machine needs; None: none that it could have."""
+    """The access that another machine needs; None: never allowed."""
     if request.method not in _READING:
         return None
     resource = request.match_info.route.resource
@@ -60,7 +60,7 @@ def _open_to_others(needed: RemoteAccess | None, remote: frozenset[RemoteAccess]
 
 
 def is_loopback(peer: str | None) -> bool:
-    """Whether a peer's address is 127.0.0.0/8, also written as IPv6, or ::1."""
+    """Whether a peer's address is in 127.0.0.0/8 (also IPv4-mapped) or ::1."""
     try:
         address = ip_address(peer or "")
     except ValueError:
@@ -94,7 +94,7 @@ def _is_port(text: str) -> bool:
 
 
 def same_origin(origin: str, hosts: list[str]) -> bool:
-    """Whether `origin` is that of a page which came from here, as the browser addresses it."""
+    """Whether `origin` is that of this server, as the browser addresses it."""
     scheme, separator, authority = origin.lower().partition("://")
     return (
         scheme in ("http", "https")

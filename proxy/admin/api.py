@@ -1,4 +1,4 @@
-"""The endpoints of the admin API, each a method; the documents are made in `views`."""
+"""The endpoints of the admin API, each a method; `views` makes the documents."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from proxy.telemetry.records import Records
 from proxy.units import UnitError, parse_duration
 
 MAX_WAIT = 60.0
-"""Seconds that one request may wait for the end of a drain."""
+"""Maximum seconds that one request waits for the end of a drain."""
 
 _ORDERS: dict[str, Callable[[CircuitBreaker, float], None]] = {
     "force-open": CircuitBreaker.force_open,
@@ -37,7 +37,7 @@ _ORDERS: dict[str, Callable[[CircuitBreaker, float], None]] = {
 
 
 class AdminApi:
-    """Holds what the endpoints look at; it keeps nothing of its own."""
+    """Refers to what the endpoints show; it has no state of its own."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class AdminApi:
             web.get("/config", self.config),
             web.post("/drain", self.drain),
             web.post("/reload", self.reload),
-            # Names have colons, and may have slashes: the order is what follows the last one.
+            # Names have colons and may have slashes: the order follows the last slash.
             web.post("/circuit-breakers/{name:.+}/{order:[^/]+}", self.order),
         ]
 
@@ -104,7 +104,7 @@ class AdminApi:
     # --- reading ------------------------------------------------------------------------------
 
     async def index(self, request: web.Request) -> web.Response:
-        """The page for a browser, a list of the endpoints for everybody else."""
+        """The page for a browser, a list of the endpoints for other clients."""
         if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
             return await self._page.answer(INDEX)
         lines = [f"{route.method:4} {route.path}" for route in self._routes()[1:-1]]
@@ -115,14 +115,14 @@ class AdminApi:
         return await self._page.answer(request.match_info["name"])
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events for the page, as long as somebody watches."""
+        """Server-sent events for the page, until the client leaves."""
         hosts = request.headers.getall(hdrs.HOST, [])
         if not all(same_origin(o, hosts) for o in request.headers.getall(hdrs.ORIGIN, [])):
-            return problem(403, "A page of another origin may take no place here.")
+            return problem(403, "A page of another origin cannot watch.")
         try:
             return await self._watchers.serve(request)
         except TooMany:
-            return problem(503, "As many pages are open as there may be; close one.")
+            return problem(503, "Too many pages are open; close one.")
 
     async def _end_streams(self, app: web.Application) -> None:
         self._watchers.close()
@@ -138,13 +138,13 @@ class AdminApi:
         return _json({"status": "ready"})
 
     async def inbound_drained(self, request: web.Request) -> web.Response:
-        """For the service's preStop hook: held back until the service gets no more requests."""
+        """For the service's preStop hook: answers when the service gets no more requests."""
         drained = await self._controls.inbound_drained()
         return _json({"status": "drained" if drained else "serving"})
 
     async def metrics(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        # The header whole: its parameters are more than a charset.
+        # The whole header: it has more parameters than a charset.
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
     async def status(self, request: web.Request) -> web.Response:
@@ -171,7 +171,7 @@ class AdminApi:
         return _json(views.routes(self._gateway))
 
     async def recent(self, request: web.Request) -> web.Response:
-        """Of a filter that is given twice the first one counts."""
+        """The first value of a repeated filter counts."""
         now, wall = self._clock(), self._wall_clock()
         try:
             return _json(recent(self._records.recorder, self._gateway, request.query, now, wall))
@@ -188,9 +188,9 @@ class AdminApi:
     # --- changing -----------------------------------------------------------------------------
 
     async def drain(self, request: web.Request) -> web.Response:
-        """Begin the drain, or find it begun; with ``?wait=10s`` answer when it has ended.
+        """Begin the drain unless it has begun; with ``?wait=10s`` answer when it has ended.
 
-        200 when it has, 202 while it has not.
+        200 after its end, 202 before.
         """
         try:
             wait = _wait_asked(request)
@@ -212,9 +212,9 @@ class AdminApi:
         return _json(document, 200 if over else 202)
 
     async def reload(self, request: web.Request) -> web.Response:
-        """Read the configuration file again: 200, or 409 or 422 where nothing has changed.
+        """Read the configuration file again: 200, or 409 or 422 if nothing was changed.
 
-        422: the file has problems; 409: it is fine, but the process as it runs cannot take it.
+        422: the file has problems; 409: the file is valid, but its change needs a restart.
         """
         outcome = await self._reload("POST /reload")
         if outcome.rejection is None:
@@ -224,14 +224,14 @@ class AdminApi:
         return problem(status, detail, outcome.problems)
 
     async def order(self, request: web.Request) -> web.Response:
-        """Force a breaker open, disable it, or reset it; the answer is the breaker as it is now."""
+        """Force a breaker open, disable it, or reset it; the answer shows its new state."""
         name, order = request.match_info["name"], request.match_info["order"]
         entry = self._gateway.bindings.breakers.get(name)
         if entry is None:
             return problem(404, f"There is no circuit breaker {name!r}; see /circuit-breakers.")
         give = _ORDERS.get(order)
         if give is None:
-            return problem(404, f"{order!r} is no order; {', '.join(_ORDERS)} are.")
+            return problem(404, f"Unknown order {order!r}; the orders are {', '.join(_ORDERS)}.")
         now = self._clock()
         give(entry.breaker, now)
         return _json(views.circuit_breaker(entry, now))
@@ -244,7 +244,7 @@ def _json(document: views.Document, status: int = 200) -> web.Response:
 
 
 def _wait_asked(request: web.Request) -> float:
-    """Seconds; 0 where no wait is asked for, the longest for a bare ``?wait``. UnitError."""
+    """Seconds; 0 without ``wait``, the maximum for a bare ``?wait``. Raises UnitError."""
     text = request.query.get("wait")
     if text is None:
         return 0.0

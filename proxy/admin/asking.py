@@ -1,7 +1,7 @@
-"""Asking a running proxy's admin address for its documents, for commands that only look.
+"""Reads documents from a running proxy's admin address, for commands.
 
-The standard library alone, so that they start fast; and never through a proxy, for the pods that
-this runs in have HTTP_PROXY set to the very proxy that is asked.
+It uses only the standard library, so that commands start fast, and ignores HTTP_PROXY, which in
+pods points to the proxy itself.
 """
 
 import json
@@ -14,7 +14,7 @@ _opener = build_opener(ProxyHandler({}))
 
 
 class NoAnswer(Exception):
-    """There is no document; the text says why. `status` 0: nothing answered in HTTP."""
+    """No document; the text says why. `status` 0: there was no HTTP response."""
 
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
@@ -43,7 +43,7 @@ def ask(url: str, path: str, timeout: float) -> dict[str, Any]:
 
 
 def detail_of(error: HTTPError) -> str:
-    """What the problem document says, else the status."""
+    """The problem document's detail, else the status."""
     try:
         return str(json.load(error)["detail"])
     except (ValueError, KeyError, TypeError, OSError, HTTPException):

@@ -1,8 +1,8 @@
-"""`drain`: ask a running proxy to drain, and wait until it has. The preStop hook.
-`ready`: wait until a proxy takes requests. The postStart hook, where nothing else holds back.
+"""`drain`: asks a running proxy to drain, and waits until it has. The preStop hook.
+`ready`: waits until a proxy accepts requests. The postStart hook of legacy sidecars.
 
-Only the standard library, so that it starts fast; and never through a proxy, for the pods that
-this runs in have HTTP_PROXY set to the very proxy that is to drain.
+They use only the standard library, so that they start fast, and ignore HTTP_PROXY, which in pods
+points to the proxy itself.
 """
 
 import json
@@ -21,18 +21,18 @@ CUT = 3
 """Exit statuses."""
 
 _WAIT = 2
-"""Seconds that the proxy may hold one answer back: how often progress is shown, at least."""
+"""Seconds that the proxy may delay one answer; progress is shown at least this often."""
 _TIMEOUT = 10.0
-"""Seconds after which a proxy that says nothing is given up."""
+"""Timeout of one request to the proxy, seconds."""
 _ASK_EVERY = 0.1
-"""Seconds between two looks at whether a proxy is ready."""
+"""Seconds between two checks whether a proxy is ready."""
 
 
 def drain(url: str) -> int:
-    """Ask the admin address `url` (``http://127.0.0.1:7072``) to drain; the exit status.
+    """Ask the admin address `url` (``http://127.0.0.1:7072``) to drain; returns the exit status.
 
     0: drained, nothing lost; 3: some requests were cut; 1: no proxy answers there, or it refuses.
-    A proxy that was draining and then is gone has ended its drain: what it had cut by then counts.
+    If a draining proxy disappears, its drain has ended; its last count of cut requests counts.
     """
     opener = build_opener(ProxyHandler({}))
     address = (url if "://" in url else f"http://{url}").rstrip("/") + "/drain"
@@ -58,7 +58,7 @@ def drain(url: str) -> int:
 
 
 def ready(url: str, timeout: float) -> int:
-    """Wait until the proxy with the admin address `url` is ready; the exit status.
+    """Wait until the proxy with the admin address `url` is ready; returns the exit status.
 
     0: it is; 1: not within `timeout` seconds, and stderr has its last answer. It is asked at least
     once.
@@ -83,7 +83,7 @@ def ready(url: str, timeout: float) -> int:
 
 
 def _ask(opener: OpenerDirector, address: str) -> dict[str, Any]:
-    """One answer. OSError, HTTPException, ValueError, KeyError or TypeError: it is not one."""
+    """One answer. Raises OSError, HTTPException, ValueError, KeyError or TypeError otherwise."""
     with opener.open(Request(address, method="POST"), timeout=_TIMEOUT) as response:
         document = json.load(response)
     flying = document["in_flight"]
@@ -96,7 +96,7 @@ def _ask(opener: OpenerDirector, address: str) -> dict[str, Any]:
 
 
 def _show(answer: dict[str, Any], shown: str) -> str:
-    """Print how far it is, unless that was the last line already."""
+    """Print the progress, unless it equals the last line."""
     if answer["status"] == "drained":
         line = (
             f"drained: {answer['cut']} requests cut" if answer["cut"] else "drained: nothing lost"

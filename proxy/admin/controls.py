@@ -1,4 +1,4 @@
-"""What the admin side may ask of the process's life: floor 8 does it."""
+"""What the admin API asks of the process: drain and reload. Floor 8 implements it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from proxy.telemetry.observed import Lifecycle
 
 
 class Rejection(Enum):
-    """Why a reload changed nothing."""
+    """Why a reload changed nothing; the value completes "Nothing has changed: "."""
 
     INVALID = "the file has problems"
-    NEEDS_RESTART = "it changes what only a restart can change"
+    NEEDS_RESTART = "its change needs a restart"
     NO_FILE = "there is no file"
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """What became of a reload. Of one that was applied, `problems` are the file's warnings."""
+    """The result of a reload. If it was applied, `problems` are the file's warnings."""
 
     problems: tuple[str, ...]
     rejection: Rejection | None
@@ -34,10 +34,10 @@ class Reload:
 
 
 class Controls(Lifecycle, Protocol):
-    """`started` is monotonic; `ready`: the listeners are open and routes can be used.
+    """`started` is monotonic; `ready`: the listeners are open and routes usable.
 
     `config_file` None: the embedded default runs. `config_loaded_at` is in seconds since the
-    Unix epoch, `last_reload` what JSON can hold, None before the first.
+    Unix epoch, `last_reload` a JSON value, None before the first.
     """
 
     @property
@@ -54,13 +54,13 @@ class Controls(Lifecycle, Protocol):
     def last_reload(self) -> Mapping[str, Any] | None: ...
 
     def begin_drain(self) -> None:
-        """Start the drain, the one that SIGTERM starts; nothing happens where it has begun."""
+        """Start the drain that SIGTERM also starts; no effect if it has begun."""
 
     async def inbound_drained(self) -> bool:
         """Wait until the service gets no more requests through the proxy.
 
-        False after a moment where no drain has begun. May be cancelled.
+        False after a while if no drain begins. May be cancelled.
         """
 
     async def drained(self) -> int:
-        """Wait until that drain has ended; how many exchanges it cut. May be cancelled."""
+        """Wait until the drain has ended; returns how many exchanges it cut. May be cancelled."""

@@ -1,4 +1,4 @@
-"""The document of `/history`: the last 15 minutes of the routes, the last changes of breakers."""
+"""The document of `/history`: the routes' last 15 minutes, the breakers' last changes."""
 
 from math import isnan
 from typing import Any
@@ -15,7 +15,7 @@ def history(records: Records) -> Document:
 
 
 def samples(taken: History, last: int = SAMPLES) -> Document:
-    """The last samples, columns of the same length for each route, the oldest first."""
+    """The kept samples as columns of the same length for each route, oldest first."""
     return {
         "interval_s": INTERVAL,
         "times": [round(at, 3) for at in taken.times(last)],

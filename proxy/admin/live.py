@@ -1,12 +1,12 @@
-"""What the page is told while it is open: the events of `/events`.
+"""The events of `/events` for open pages.
 
-    history       all of `/history`, at the begin
+    history       all of `/history`, at the start
     status        `/status` with the oldest requests in flight and the time, each second
-    sample        the last sample of `/history`, when there is a new one
-    transitions   the circuit breakers' changes, when there was another
-    trouble       exchanges of `/recent`: all at the begin, then the new ones
+    sample        the last sample of `/history`, if there is a new one
+    transitions   the circuit breakers' changes, if there is a new one
+    trouble       exchanges of `/recent`: all at the start, then new ones
 
-The names of the events are those that the page listens to.
+The page listens to these event names.
 """
 
 import json
@@ -22,13 +22,13 @@ from proxy.telemetry.records import Records
 from proxy.telemetry.timestamps import Timestamps
 
 MAX_IN_FLIGHT = 20
-"""Requests in flight that are listed; all are counted."""
+"""Requests in flight in a frame; all are counted."""
 MAX_TROUBLE = 50
-"""Troubled exchanges that one frame tells of, the newest; of a flood nobody reads more."""
+"""Exchanges with trouble in a frame, the newest; more of a flood would not be read."""
 
 
 class Live:
-    """Makes the frames. It remembers what the frame before had."""
+    """Makes the frames. It remembers the previous one."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Live:
         self._troubles = 0
 
     def opening(self) -> bytes:
-        """All of it, for one who begins to watch; takes nothing from the frames of the others."""
+        """The first frame of a new watcher; does not affect the frames of others."""
         told = [
             ("history", history.history(self._records)),
             ("trouble", self._trouble(self._records.recorder.recent())),
@@ -57,7 +57,7 @@ class Live:
         return b"retry: 2000\n\n" + b"".join(frame(name, json.dumps(data)) for name, data in told)
 
     def next(self) -> bytes:
-        """What is new, for all."""
+        """The next frame for all watchers: what is new."""
         return b"".join(frame(name, json.dumps(data)) for name, data in self._news())
 
     def _news(self) -> Iterator[tuple[str, views.Document]]:

@@ -1,4 +1,4 @@
-"""The page's files, as they are shipped in the package; read when somebody first asks."""
+"""The page's files from the package, read at the first request."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ _TYPES = {
 }
 
 PAGE_HEADERS = {
-    # Nothing but what comes from here, and nobody else's frame around it.
+    # Only files from this server, and no foreign frame around the page.
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "object-src 'none'"
@@ -30,13 +30,13 @@ INDEX = "index.html"
 
 
 class PageFiles:
-    """Holds them once they are read: some 120 KB."""
+    """Keeps the files after the first read: about 120 KB."""
 
     def __init__(self) -> None:
         self._files: Mapping[str, tuple[bytes, str]] | None = None
 
     async def answer(self, name: str) -> web.Response:
-        """The file of that name, with its directory. Raises HTTPNotFound."""
+        """The file with this name and directory. Raises HTTPNotFound."""
         if self._files is None:
             self._files = await asyncio.to_thread(_read_all)
         found = self._files.get(name)

@@ -1,4 +1,4 @@
-"""`explain --request-id`: what a running proxy knows of one request."""
+"""`explain --request-id`: shows what a running proxy knows of one request."""
 
 import sys
 from urllib.parse import quote
@@ -13,9 +13,9 @@ _TIMEOUT = 5.0
 
 
 def explain_request(url: str, request_id: str) -> int:
-    """Print the story of every request of that id, the exit status.
+    """Print the story of every request with this id; returns the exit status.
 
-    1: the proxy at the admin address `url` does not answer, or knows of none.
+    1: the proxy at the admin address `url` does not answer, or knows no such request.
     """
     try:
         found = ask(url, f"/recent?request_id={quote(request_id, safe='')}", _TIMEOUT)
@@ -27,9 +27,9 @@ def explain_request(url: str, request_id: str) -> int:
         return _fail(f"{url} answers, but is not a resilience proxy")
     if not stories:
         return _fail(
-            f"{url} knows no request {request_id!r}: it is not under way, and only the last "
-            "troubled ones are kept (errors, retried, fallback, slow), until a restart. "
-            "If it has an access-log line, that has its attempts."
+            f"{url} knows no request {request_id!r}: it is not in flight, and only the last "
+            "requests with trouble are kept (error, retried, fallback, slow), until a restart. "
+            "Its access-log line, if there is one, has its attempts."
         )
     print("\n\n".join("\n".join(lines) for lines in stories))
     return TOLD

@@ -1,4 +1,4 @@
-"""Every error of the admin API as a problem document (RFC 9457); no traceback ever leaves here."""
+"""Every error of the admin API as a problem document (RFC 9457), never with a traceback."""
 
 import json
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from proxy.telemetry import events
 
 
 def problem(status: int, detail: str, problems: Sequence[str] = ()) -> web.Response:
-    """`type` about:blank: the status says it all, and `title` is its phrase (section 4.2.1).
+    """`type` about:blank: `title` is the status's phrase (section 4.2.1).
 
-    `problems`, where there are some, are a member of their own.
+    `problems`, if there are any, are a separate member.
     """
     document = {
         "type": "about:blank",
@@ -30,23 +30,23 @@ def problem(status: int, detail: str, problems: Sequence[str] = ()) -> web.Respo
 _BUG = "A bug of the proxy; its log has the details."
 
 COMMON_HEADERS = {
-    "Server": "resilience-proxy",  # not which versions of what
+    "Server": "resilience-proxy",  # without versions of libraries
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
-"""Of every answer; a stream has to set them itself, before it begins."""
+"""Headers of every answer; a stream must set them itself before it begins."""
 
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Outermost: whatever goes wrong further in ends here."""
+    """The outermost middleware: turns every exception into a document."""
     try:
         response = await handler(request)
     except web.HTTPException as error:
         response = problem(error.status, _detail(request, error))
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
-    except Exception as error:  # noqa: BLE001 - the last resort of the admin side
+    except Exception as error:  # noqa: BLE001 - the last handler of the admin API
         events.bug("an admin request failed", error, method=request.method, path=request.path)
         response = problem(500, _BUG)
     response.headers.update(COMMON_HEADERS)
@@ -54,7 +54,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def left_over(request: web.Request, response: web.StreamResponse) -> None:
-    """For `on_response_prepare`: what aiohttp answers before a middleware is asked (417)."""
+    """For `on_response_prepare`: covers answers that aiohttp makes before middleware (417)."""
     if isinstance(response, web.HTTPException):
         document = problem(response.status, _detail(request, response))
         response.body = document.body
@@ -63,7 +63,7 @@ async def left_over(request: web.Request, response: web.StreamResponse) -> None:
 
 
 class Protocol(web.RequestHandler):
-    """A connection, whose errors below the application (what is no HTTP) are documents too."""
+    """A connection whose errors below the application (invalid HTTP) are documents too."""
 
     __slots__ = ()
 
@@ -74,9 +74,9 @@ class Protocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer; the connection ends with it."""
+        """The answer; the connection is closed after it."""
         super().handle_error(request, status, exc, message)  # it logs, and closes
-        detail = _BUG if status >= 500 else "This is no HTTP request that can be read."
+        detail = _BUG if status >= 500 else "This is not a valid HTTP request."
         response = problem(status, detail)
         response.headers.update(COMMON_HEADERS)
         response.force_close()
@@ -85,8 +85,8 @@ class Protocol(web.RequestHandler):
 
 def _detail(request: web.Request, error: web.HTTPException) -> str:
     if isinstance(error, web.HTTPNotFound):
-        return "There is no such endpoint; GET / lists those that there are."
+        return "There is no such endpoint; GET / lists all endpoints."
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = " or ".join(sorted(error.allowed_methods))
-        return f"{request.method} is not for this endpoint; {allowed} is."
+        return f"This endpoint does not support {request.method}, only {allowed}."
     return error.text or error.reason

@@ -1,4 +1,4 @@
-"""The document of `/recent`: troubled exchanges, and those under way, with their attempts."""
+"""The document of `/recent`: exchanges with trouble, and those in flight, with their attempts."""
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
@@ -20,13 +20,13 @@ _FILTERS = ("request_id", "route", "limit")
 
 
 class BadQuery(ValueError):
-    """A filter that cannot be understood; the text says why."""
+    """An invalid filter; the text says why."""
 
 
 def recent(
     recorder: FlightRecorder, gateway: Gateway, query: Mapping[str, str], now: float, wall: float
 ) -> Document:
-    """Newest first; of those under way the oldest first. Raises BadQuery.
+    """Newest first; those in flight oldest first. Raises BadQuery.
 
     `now` (monotonic) and `wall` (since the Unix epoch) are the same moment, in seconds.
     """
@@ -44,7 +44,7 @@ def recent(
 def _filter(query: Mapping[str, str]) -> tuple[Callable[[Exchange | Recorded], bool], int]:
     for name in query:
         if name not in _FILTERS:
-            raise BadQuery(f"{name!r} is no filter; {', '.join(_FILTERS)} are.")
+            raise BadQuery(f"Unknown filter {name!r}; the filters are {', '.join(_FILTERS)}.")
     request_id, route = query.get("request_id"), query.get("route")
     limit = query.get("limit", str(CAPACITY))
     if not (limit.isascii() and limit.isdecimal() and 1 <= len(limit) <= 9):
@@ -59,7 +59,7 @@ def _filter(query: Mapping[str, str]) -> tuple[Callable[[Exchange | Recorded], b
 
 
 def exchange(one: Recorded, time_text: Callable[[float], str]) -> Document:
-    """One exchange. `trouble` says why it is kept; empty for one under way without any."""
+    """One exchange. `trouble` says why it is recorded; may be empty while it is in flight."""
     return {
         "number": one.number,
         "time": time_text(one.began),
@@ -115,7 +115,7 @@ def _attempt(attempt: RecordedAttempt) -> Document:
 
 
 def _decision(decision: Retry | Stop | None) -> Document | None:
-    """What the retry policy said after the attempt; None where there was nothing to decide."""
+    """The retry policy's decision after the attempt; None without one."""
     if decision is None:
         return None
     if isinstance(decision, Stop):

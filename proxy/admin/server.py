@@ -20,13 +20,13 @@ from proxy.telemetry.observed import Gateway
 from proxy.telemetry.records import Records
 
 _GRACE = 1.0
-"""Seconds that requests under way are given when the server stops."""
+"""Seconds for requests in progress when the server stops."""
 
 _log = logging.getLogger("proxy.admin")
 
 
 def _worth_logging(record: logging.LogRecord) -> bool:
-    """Not that somebody sent what is no HTTP: it got its 400, and a port scan is no event."""
+    """Drops log records about invalid HTTP: the client got 400, and port scans are not events."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError)
 
@@ -46,16 +46,16 @@ class AdminServer:
         reload: Callable[[str], Awaitable[Reload]],
         sources: Callable[[], Sources],
     ) -> None:
-        """`reload` gets a word on who asked; `sources` are of the configuration in effect."""
+        """`reload` gets the trigger's name; `sources` belong to the configuration in effect."""
         api = AdminApi(gateway, controls, registry, records, reload, sources)
         self._application = api.application()
         self._runner: web.AppRunner | None = None
         self._listeners: list[asyncio.Server] = []
 
     async def start(self, address: Address) -> tuple[str, int]:
-        """Listen; the host and port that it is bound to. OSError: the address cannot be bound.
+        """Listen; returns the bound host and port. Raises OSError if that fails.
 
-        ``::`` is every address of both families, by a socket for each.
+        ``::`` is every address of both families, with a socket for each.
         """
         runner = web.AppRunner(self._application, handle_signals=False, shutdown_timeout=_GRACE)
         async with contextlib.AsyncExitStack() as undo:
@@ -87,7 +87,7 @@ class AdminServer:
         self._listeners.clear()
 
     async def stop(self) -> None:
-        """Close the listener, let requests under way end for a moment, close the rest."""
+        """Close the listener, give requests in progress a moment to end, close the rest."""
         runner, self._runner = self._runner, None
         self._close_listeners()
         if runner is not None:

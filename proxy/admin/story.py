@@ -1,7 +1,7 @@
-"""What happened to one request, told line by line from its entry in `/recent`.
+"""The story of one request in lines, from its entry in `/recent`.
 
-A time line from the request's head to the end of its answer; who decided what, by which key of the
-configuration; what the client got; and which section of the runbook goes on from there.
+A time line from the request's head to the end of its response, each decision with its configuration
+key, what the client got, and the runbook's section to read next.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,17 +10,17 @@ from typing import Any
 Document = Mapping[str, Any]
 
 _WHY = {
-    "condition": "it is none of retry.on",
+    "condition": "this outcome is not in retry.on",
     "attempts": "that was the last of retry.attempts",
-    "not-repeatable": "something was sent, and {method} may not be repeated then (retry.methods; "
-    "by default an Idempotency-Key allows it)",
-    "body": "the request's body was larger than what is kept for another one (retry.body_limit)",
-    "circuit-open": "circuit breaker {breaker} was not closed any more",
+    "not-repeatable": "something was sent, and {method} is not safe to repeat (retry.methods; "
+    "an Idempotency-Key allows it by default)",
+    "body": "the request's body was larger than what is kept for a retry (retry.body_limit)",
+    "circuit-open": "circuit breaker {breaker} was no longer closed",
     "retry-after": "the upstream asked for a longer wait than retry.retry_after",
     "deadline": "the wait would have ended after the deadline (timeouts.request)",
     "budget": "the retry budget was used up (retry.budget)",
 }
-"""By the `why` of a retry that was not made."""
+"""By the `why` of a refused retry."""
 
 _DECIDED = {
     "circuit-open": "circuit breaker {breaker} (circuit_breaker)",
@@ -37,11 +37,11 @@ _DECIDED = {
     "url-too-long": "the listener (limits.url_bytes)",
     "headers-too-large": "the listener (limits.header_bytes and limits.headers)",
 }
-"""By the reason of an answer that a policy made, rather than a failure that none covered up."""
+"""By the reason of an answer, if a policy decided rather than a failure."""
 
 _BROKEN_OFF = ("upstream-truncated", "drain-cut")
 _WAITED = 5.0
-"""Milliseconds before the first attempt that are worth telling: so long only a queue takes."""
+"""Milliseconds before the first attempt from which on they are shown as a wait in the queue."""
 
 
 def story(one: Document) -> list[str]:
@@ -54,14 +54,14 @@ def story(one: Document) -> list[str]:
 
 
 def _plain(line: str) -> str:
-    """For a terminal: what the client sent must not drive it."""
+    """Makes text safe for a terminal: a client's input must not control it."""
     return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)
 
 
 def _told(one: Document) -> Iterator[str]:
     yield _request(one)
     yield f"request id {one['request_id']}" + (f", trace {one['trace_id']}" * bool(one["trace_id"]))
-    yield f"began {one['time']}, from {one['client'] or 'nobody known'}"
+    yield f"began {one['time']}, from {one['client'] or 'an unknown client'}"
     if one["route"]:
         yield f"route {one['route']}, upstream {one['upstream'] or '-'}"
     yield ""
@@ -79,7 +79,7 @@ def _told(one: Document) -> Iterator[str]:
 
 def _request(one: Document) -> str:
     if not one["method"]:
-        return f"something that never became a request, at the {one['listener']} listener"
+        return f"input that was not a request, at the {one['listener']} listener"
     host = f" of {one['host']}" if one["host"] else ""
     return f"{one['method']} {one['path']}{host} at the {one['listener']} listener"
 
@@ -91,7 +91,7 @@ def _at(milliseconds: float) -> str:
 def _attempt(one: Document, attempt: Document, number: int) -> Iterator[str]:
     begun, took = attempt["started_ms"], attempt["duration_ms"]
     if number == 1 and begun >= _WAITED:
-        yield f"{_at(0.0)}  waited {begun:.1f} ms for a place in the bulkhead"
+        yield f"{_at(0.0)}  waited {begun:.1f} ms in the bulkhead's queue"
     endpoint = attempt["endpoint"] or "no endpoint"
     other = attempt.get("upstream", one["upstream"])
     fallback = f", the fallback's upstream {other}" if other != one["upstream"] else ""
@@ -108,7 +108,7 @@ def _attempt(one: Document, attempt: Document, number: int) -> Iterator[str]:
         return
     if decision["allowed"]:
         condition, wait = decision["condition"], decision["wait_ms"]
-        yield f"{'':>10}    retry, for {condition} is in retry.on, after a wait of {wait:.1f} ms"
+        yield f"{'':>10}    retry after a wait of {wait:.1f} ms, because {condition} is in retry.on"
     else:
         yield f"{'':>10}    no other attempt: {_why(one, decision['why'])}"
 
@@ -123,7 +123,7 @@ def _breaker_name(one: Document) -> str:
 
 
 def _is_last_failure(one: Document) -> bool:
-    """The answer's sentence has been told already, as the last attempt's."""
+    """Whether the last attempt's line already has the answer's sentence."""
     attempts = one["attempts"]
     return bool(attempts) and attempts[-1].get("detail") == one["detail"]
 
@@ -131,15 +131,15 @@ def _is_last_failure(one: Document) -> bool:
 def _end(one: Document) -> str:
     status, reason = one["status"], one["reason"]
     if _under_way(one):
-        sent = f": {status} and {one['bytes_out']} bytes have gone to the client"
-        return "still under way" + (sent if status else "")
+        sent = f": {status} and {one['bytes_out']} bytes were sent to the client"
+        return "still in flight" + (sent if status else "")
     if one["fallback"]:
-        instead = reason or "the upstream's answer"
-        return f"the client got {status} from the fallback, in the place of {instead}"
+        instead = reason or "the upstream's response"
+        return f"the client got {status} from the fallback, instead of {instead}"
     if reason == "client-gone":
         if status == 499:
-            return "the client had gone: nobody was answered, the log has 499"
-        return f"the client went away within the response ({status}, {one['bytes_out']} bytes sent)"
+            return "the client had left: no response was sent, the log has 499"
+        return f"the client left during the response ({status}, {one['bytes_out']} bytes sent)"
     if reason in _BROKEN_OFF:
         return (
             f"the client got {status} and {one['bytes_out']} bytes, then its connection was closed:"
@@ -155,13 +155,13 @@ def _under_way(one: Document) -> bool:
 
 
 def _conclusions(one: Document) -> Iterator[str]:
-    """Who decided, the breaker's state, and where to look next."""
+    """Which policy decided, the breaker's state, and where to look next."""
     decided = _decided(one)
     if decided:
         yield f"decided by: {decided}"
     breaker = one["circuit_breaker"]
     if breaker:
-        when = "now" if _under_way(one) else "when it was over"
+        when = "now" if _under_way(one) else "at the end"
         yield f"circuit breaker {breaker['name']}: {breaker['state'].replace('_', '-')} {when}"
     where = _anchor(one)
     if where:
@@ -169,7 +169,7 @@ def _conclusions(one: Document) -> Iterator[str]:
 
 
 def _refused(one: Document) -> str:
-    """Why no other attempt was made; "" where none was asked for."""
+    """Why there was no other attempt; "" if none was considered."""
     for attempt in reversed(one["attempts"]):
         if attempt["retry"] is not None:
             return "" if attempt["retry"]["allowed"] else str(attempt["retry"]["why"])
@@ -185,7 +185,7 @@ def _decided(one: Document) -> str:
 
 
 def _anchor(one: Document) -> str:
-    """The runbook's section: the reason's, else that of what made it one of the troubled."""
+    """The runbook's section: the reason's, else that of its trouble."""
     if one["reason"]:
         return str(one["reason"])
     if _under_way(one) or one["trouble"] == ["slow"]:

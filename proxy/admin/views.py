@@ -1,4 +1,4 @@
-"""The documents of the admin API: what JSON can hold, from what the data plane keeps anyway."""
+"""The documents of the admin API as JSON values, from the data plane's state."""
 
 import heapq
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from proxy.upstream.upstream import Upstream
 Document: TypeAlias = dict[str, Any]
 
 MAX_IN_FLIGHT = 1000
-"""Requests that `/in-flight` lists, the oldest ones; it counts all of them."""
+"""`/in-flight` lists this many requests, the oldest; it counts all."""
 
 
 def in_flight_counts(gateway: Gateway) -> dict[str, int]:
@@ -45,7 +45,7 @@ def in_flight(gateway: Gateway, now: float, limit: int = MAX_IN_FLIGHT) -> Docum
 
 
 def _request(exchange: Exchange, now: float) -> Document:
-    """`attempt` 0: it has not come to one, and waits for a place."""
+    """`attempt` 0: the request waits for its first attempt."""
     return {
         "request_id": exchange.request_id,
         "listener": exchange.listener.value,
@@ -125,7 +125,7 @@ def _upstream(upstream: Upstream, now: float) -> Document:
 
 
 def _endpoint(endpoint: Endpoint, now: float) -> Document:
-    """`active` exchanges have a connection or wait for one; `avoided`: connecting failed lately."""
+    """`active` exchanges have a connection or wait for one; `avoided`: connecting has failed."""
     pool = endpoint.pool
     return {
         "address": endpoint.label,
@@ -149,7 +149,7 @@ _DEFAULT_ROUTES = (
 
 
 def routes(gateway: Gateway) -> Document:
-    """In the order in which they are asked; the two that take what no other does come last."""
+    """In matching order; the two default routes are last."""
     written = gateway.config.routes
     names = {route.name for route in written}
     all_routes = (*written, *(route for route in _DEFAULT_ROUTES if route.name not in names))
@@ -173,7 +173,7 @@ def _route(route: RouteConfig, stats: RouteStats | None) -> Document:
 
 
 def _match(match: MatchConfig) -> Document:
-    """What it asks for; of headers and query the names alone, for values may be secrets."""
+    """The match; of headers and query only the names, because values may be secrets."""
     asked: Document = {
         "hosts": list(match.hosts),
         "prefix": match.prefix,
@@ -187,7 +187,7 @@ def _match(match: MatchConfig) -> Document:
 
 
 def _counts(stats: RouteStats) -> Document:
-    """Since the start. `proxy_answers` have a reason; `errors` are 5xx, whoever made them."""
+    """Since the start. `proxy_answers` have a reason; `errors` are 5xx of proxy and upstream."""
     requests = sum(stats.answers.values())
     return {
         "requests": requests,

@@ -1,10 +1,10 @@
 """Server-sent events for several watchers, made once for all of them.
 
-    first watcher ──▶ the sampler starts      last one gone ──▶ it stops, and nothing is left
+    first watcher ──▶ the sampler starts      last watcher leaves ──▶ it stops
 
-Each second `make` is asked for one frame, and every watcher gets the same bytes. Nobody is waited
-for and nothing piles up: a watcher that does not take its frames is cut off, and its browser comes
-back by itself and begins with the present state. Their number is bounded.
+Each second `make` returns one frame, and every watcher gets the same bytes. Nothing waits for a
+watcher and no backlog grows: a watcher that does not read its frames is disconnected; its browser
+reconnects and begins with the present state. The number of watchers is bounded.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ INTERVAL = 1.0
 """Seconds between two frames."""
 MAX_WATCHERS = 16
 BACKLOG = 4
-"""Frames that may wait for a watcher, beside the socket's own buffer (64 KiB)."""
+"""Frames queued for a watcher, in addition to the socket's buffer (64 KiB)."""
 
 _HEADERS = COMMON_HEADERS | {"Content-Type": "text/event-stream; charset=utf-8"}
 
 
 class TooMany(Exception):
-    """There are as many watchers as there may be, or the server is about to end."""
+    """The maximum of watchers is reached, or the server is stopping."""
 
 
 def frame(name: str, data: str) -> bytes:
@@ -34,7 +34,7 @@ def frame(name: str, data: str) -> bytes:
 
 
 class _Watcher:
-    """One response, and the frames that are on their way to it."""
+    """One response and its queued frames."""
 
     __slots__ = ("_transport", "frames")
 
@@ -43,7 +43,7 @@ class _Watcher:
         self.frames: asyncio.Queue[bytes | None] = asyncio.Queue(BACKLOG)
 
     def offer(self, data: bytes | None) -> bool:
-        """Hand it a frame, None for the end; False: it took too few, and is cut off."""
+        """Queue a frame, None for the end; False: the queue was full, it is disconnected."""
         try:
             self.frames.put_nowait(data)
         except asyncio.QueueFull:
@@ -54,7 +54,7 @@ class _Watcher:
 
 
 class Watchers:
-    """Those who watch, and the timer that feeds them. After `close` there are none any more."""
+    """All watchers and the timer that feeds them. After `close` there are no more watchers."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Watchers:
         interval: float = INTERVAL,
         limit: int = MAX_WATCHERS,
     ) -> None:
-        """`opening`: what a new watcher is told first; `make`: what all are told next."""
+        """`opening`: the first frame of a new watcher; `make`: the next frame for all."""
         self._opening = opening
         self._make = make
         self._interval = interval
@@ -77,7 +77,7 @@ class Watchers:
         return len(self._watchers)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Feed one watcher until either side has enough. Raises TooMany."""
+        """Feed one watcher until it leaves or is disconnected. Raises TooMany."""
         if self._closed or len(self._watchers) >= self._limit:
             raise TooMany
         response = web.StreamResponse(headers=_HEADERS)
@@ -92,13 +92,13 @@ class Watchers:
                 await response.write(data)
                 data = await watcher.frames.get()
         except ConnectionError:
-            pass  # it has gone away, or was cut off
+            pass  # it left, or was disconnected
         finally:
             self._forget(watcher)
         return response
 
     def close(self) -> None:
-        """Every stream ends; there will be no other."""
+        """End every stream, and accept no other."""
         self._closed = True
         for watcher in tuple(self._watchers):
             watcher.offer(None)
@@ -116,7 +116,7 @@ class Watchers:
         self._set_timer()
         try:
             data = self._make()
-        except Exception as error:  # noqa: BLE001 - the page must not take the proxy with it
+        except Exception as error:  # noqa: BLE001 - a fault of the page must not end the proxy
             events.bug("the page's events failed", error)
             return
         for watcher in tuple(self._watchers):

@@ -1,7 +1,7 @@
 """Backoff: how long to wait before another attempt.
 
-The base grows as min(max, initial * multiplier^(retry - 1)): it is capped first and jittered
-after, so that late clients spread over the whole range below the cap instead of meeting at it.
+The base is min(max, initial * multiplier^(retry - 1)). It is capped before the jitter, so that late
+retries spread over the whole range below the cap instead of gathering at the cap.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class JitterKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Jitter:
-    """`ratio` (0 to 1) belongs to RATIO alone: 0.2 is plus or minus a fifth."""
+    """`ratio` (0 to 1) applies to RATIO only: 0.2 means plus or minus a fifth."""
 
     kind: JitterKind = JitterKind.FULL
     ratio: float = 0.0
@@ -37,7 +37,7 @@ class BackoffConfig:
 
 
 class Backoff:
-    """Draws the waits of one configuration; it keeps no state between draws."""
+    """Draws the waits of one configuration; it has no state between draws."""
 
     __slots__ = ("_initial", "_jitter", "_max", "_multiplier", "_random")
 
@@ -51,8 +51,8 @@ class Backoff:
     def delay(self, retry: int, previous: float = 0.0) -> float:
         """Seconds to wait before retry number `retry` (1: before the second attempt).
 
-        `previous` is the wait before the attempt that just failed, 0 when there was none; only
-        decorrelated jitter asks for it.
+        `previous` is the wait before the attempt that just failed, 0 without one; only
+        decorrelated jitter uses it.
         """
         kind = self._jitter.kind
         if kind is JitterKind.DECORRELATED:

@@ -19,8 +19,8 @@ class TimeoutsConfig:
 class Deadline:
     """A point in monotonic time that stands still while it is paused.
 
-    `at` is that point (inf: none). While `paused` it is the point as of the pause; `resume` moves
-    it on by the time that stood still.
+    `at` is that point (inf: none). While `paused` it is the point at the pause; `resume` moves it
+    by the length of the pause.
     """
 
     __slots__ = ("_paused_at", "at", "paused", "stood_still")
@@ -30,7 +30,7 @@ class Deadline:
         self.at = now + seconds if seconds else inf
         self.paused = False
         self._paused_at = 0.0
-        self.stood_still = 0.0  # seconds, pauses that have ended
+        self.stood_still = 0.0  # seconds of pauses that have ended
 
     def remaining(self, now: float) -> float:
         """Seconds left, 0 or less when it has passed."""
@@ -46,13 +46,13 @@ class Deadline:
             self._paused_at = now
 
     def resume(self, now: float) -> None:
-        """Let it run again; without a pause nothing happens."""
+        """Run again; no effect without a pause."""
         if self.paused:
             self.paused = False
             self.at += now - self._paused_at
             self.stood_still += now - self._paused_at
 
     def shorten(self, now: float, seconds: float) -> None:
-        """Leave at most `seconds` from now; a later deadline than the present one has no effect."""
+        """Shorten to `seconds` from now; no effect if the present deadline is earlier."""
         since = self._paused_at if self.paused else now
         self.at = min(self.at, since + seconds)

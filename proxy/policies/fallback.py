@@ -1,8 +1,7 @@
 """Fallback: what the client gets instead of a failure.
 
-A user's list names reasons of answers that the proxy makes once a route has been found, groups of
-them, and statuses of the upstream. What is the client's fault, a drain, and the proxy's own bugs
-are never covered up.
+A user's list names reasons of the proxy's answers after a route was found, groups of reasons, and
+statuses of the upstream. Faults of the client, a drain, and bugs of the proxy are never replaced.
 """
 
 from collections.abc import Iterable
@@ -36,12 +35,12 @@ FALLBACK_GROUPS: dict[str, frozenset[str]] = {
     ),
     "reset": frozenset({"upstream-reset", "upstream-malformed"}),
 }
-"""Words of the other policies' lists, and the reasons that they stand for here."""
+"""Conditions of the other policies' lists, and the reasons that they mean here."""
 
 
 @dataclass(frozen=True, slots=True)
 class FallbackResponse:
-    """A fixed answer. `headers` holds the content-type too; `body` is ready to send."""
+    """A fixed answer. `headers` includes the content-type; `body` is ready to send."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
@@ -50,9 +49,9 @@ class FallbackResponse:
 
 @dataclass(frozen=True, slots=True)
 class FallbackConfig:
-    """`reasons`: slugs of answers the proxy makes; `statuses`: final statuses of the upstream.
+    """`reasons`: reasons of the proxy's answers; `statuses`: final statuses of the upstream.
 
-    Exactly one of `response` and `upstream` is set. `terms` are the words of the user's list.
+    Exactly one of `response` and `upstream` is set. `terms` are the entries of the user's list.
     """
 
     terms: tuple[str, ...]
@@ -62,7 +61,7 @@ class FallbackConfig:
     upstream: str | None = None
 
     def covers_reason(self, reason: str) -> bool:
-        """Whether an answer that the proxy would make for this reason is replaced."""
+        """Whether the proxy's answer for this reason is replaced."""
         return reason in self.reasons
 
     def covers_status(self, status: int) -> bool:
@@ -71,7 +70,7 @@ class FallbackConfig:
 
 
 def expand(terms: Iterable[str]) -> tuple[frozenset[str], frozenset[int]]:
-    """Reasons and statuses that a user's list stands for.
+    """The reasons and statuses that a user's list means.
 
     Raises ValueError, naming the term, for a word that is neither a reason of `FALLBACK_REASONS`,
     a group, a status, a range of statuses, ``gateway-error`` nor ``5xx``.
@@ -93,5 +92,5 @@ def _statuses(term: str) -> frozenset[int]:
         return frozenset(OutcomeSet((term,)).statuses)
     known = ", ".join(sorted(set(chain(FALLBACK_GROUPS, FALLBACK_REASONS))))
     raise ValueError(
-        f"{term!r} is no status and no reason that a fallback can answer; these are {known}"
+        f"{term!r} is neither a status nor a reason that a fallback can answer; these are {known}"
     )

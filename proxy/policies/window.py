@@ -1,7 +1,7 @@
-"""Sliding windows of outcomes: the last N of them, or those of the last N whole seconds.
+"""Sliding windows of outcomes: the last N outcomes, or those of the last N whole seconds.
 
-Both keep running sums, so that recording costs the same however large they are. `total_duration`
-alone is added up when somebody asks.
+Both keep running sums, so the cost of recording does not depend on the size. Only
+`total_duration` is summed on demand.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ _SLOW = 2
 
 
 class Window(ABC):
-    """What a circuit breaker wants to know; `slow_failures` count among both others."""
+    """The counts that a circuit breaker needs; `slow_failures` are included in both others."""
 
     __slots__ = ("calls", "failures", "slow_calls", "slow_failures")
 
@@ -25,11 +25,11 @@ class Window(ABC):
 
     @abstractmethod
     def record(self, failure: bool, slow: bool, duration: float, now: float) -> None:
-        """Add an outcome of `duration` seconds and drop what has left the window."""
+        """Add an outcome of `duration` seconds, and drop outcomes outside the window."""
 
     @abstractmethod
     def expire(self, now: float) -> None:
-        """Drop what has left the window, for readers."""
+        """Drop outcomes outside the window, before reading."""
 
     @abstractmethod
     def total_duration(self) -> float:
@@ -66,7 +66,7 @@ class CountWindow(Window):
         self._next = at if at < self._size else 0
 
     def expire(self, now: float) -> None:
-        pass  # time takes nothing out of it
+        pass  # time does not remove anything
 
     def total_duration(self) -> float:
         return fsum(islice(self._durations, self.calls))

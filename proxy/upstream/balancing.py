@@ -1,14 +1,14 @@
-"""Which endpoint takes the next attempt.
+"""Chooses the endpoint of the next attempt.
 
-Order of preference, the balancing deciding among equals:
+Order of preference; load balancing decides among equals:
 
 1. not tried in this exchange yet, and not avoided (`Endpoint`);
 2. not tried yet, but avoided;
 3. tried already, and not avoided;
 4. the rest.
 
-`admit` is asked of one endpoint at a time, in the order of choice, and the first for which it
-holds is the answer: it may take a permit, and no permit is left over.
+`admit` is called for one endpoint at a time, in order of preference, and the first one that it
+accepts is chosen. It may take a permit: only the chosen endpoint's is taken.
 """
 
 from abc import ABC, abstractmethod
@@ -23,13 +23,13 @@ Admit: TypeAlias = Callable[[Endpoint], bool]
 
 
 class Balancer(ABC):
-    """One for each upstream."""
+    """Chooses endpoints of one upstream."""
 
     __slots__ = ()
 
     @abstractmethod
     def choose(self, endpoints: Sequence[Endpoint]) -> Endpoint:
-        """One of `endpoints` (never empty), by load alone."""
+        """One of `endpoints` (never empty), chosen by load only."""
 
     def pick(
         self,
@@ -38,9 +38,9 @@ class Balancer(ABC):
         admit: Admit | None,
         now: float,
     ) -> Endpoint | None:
-        """The endpoint for the next attempt; None where none is admitted, or there is none.
+        """The endpoint for the next attempt; None if none is admitted.
 
-        `exclude` are those that this exchange has tried. A lone endpoint is taken in any case,
+        `exclude` are those that this exchange has tried. A single endpoint is always chosen,
         without a random draw.
         """
         if len(endpoints) > 1:
@@ -76,7 +76,7 @@ class Balancer(ABC):
 
 
 class LeastRequest(Balancer):
-    """Power of two choices: two different endpoints at random, the less active one of them.
+    """Power of two choices: the less active of two different random endpoints.
 
     The first of the two wins a tie; which one that is, is random.
     """
@@ -113,7 +113,7 @@ class RoundRobin(Balancer):
 
 
 class RandomChoice(Balancer):
-    """Each with the same chance."""
+    """Each with the same probability."""
 
     __slots__ = ("_random",)
 
@@ -126,7 +126,7 @@ class RandomChoice(Balancer):
 
 
 def balancer(kind: LoadBalancing, random: Random) -> Balancer:
-    """The balancer for a configured word."""
+    """The balancer for a configured value."""
     match kind:
         case LoadBalancing.LEAST_REQUEST:
             return LeastRequest(random)

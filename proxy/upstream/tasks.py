@@ -1,4 +1,4 @@
-"""The asyncio tasks that look names up and open connections: kept referenced, ended together."""
+"""Keeps references to tasks that look names up and open connections, and ends them together."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -16,7 +16,7 @@ class Tasks:
         self._closed = False
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run it. The caller adds a done callback: it hears of a cancellation too."""
+        """Run the coroutine. The caller adds a done callback, which a cancellation also calls."""
         task = self.loop.create_task(coroutine)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -25,11 +25,11 @@ class Tasks:
         return task
 
     def report(self, message: str, error: BaseException) -> None:
-        """Hand an error that nobody foresaw to the loop's exception handler."""
+        """Pass an unexpected error to the loop's exception handler."""
         self.loop.call_exception_handler({"message": message, "exception": error})
 
     def close(self) -> None:
-        """Cancel all; `wait_closed` tells when they have ended."""
+        """Cancel all tasks; `wait_closed` waits until they have ended."""
         self._closed = True
         for task in tuple(self._running):
             task.cancel()

@@ -1,6 +1,6 @@
-"""TLS towards upstreams: the context of an upstream, and what its failures mean.
+"""TLS towards upstreams: the context of an upstream, and messages for its failures.
 
-At least TLS 1.2; ALPN offers HTTP/1.1 alone; certificates are verified unless told otherwise.
+At least TLS 1.2; ALPN offers only HTTP/1.1; certificates are verified unless `verify` is false.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ _EXPIRED = 10
 _UNKNOWN_CA = frozenset({2, 18, 19, 20, 21, 27})
 _WRONG_NAME = frozenset({62, 64})
 
-# SSLError.reason where the other side's first bytes were no TLS record.
+# SSLError.reason if the peer's first bytes are not a TLS record.
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 
-# SSLError.reason where both sides have no version of TLS in common, found here or told by it.
+# SSLError.reason if both sides have no TLS version in common, found here or by the peer.
 _OTHER_VERSION = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
 
 _log = logging.getLogger("proxy.tls")
@@ -61,7 +61,7 @@ def client_context(tls: UpstreamTls | None) -> ssl.SSLContext:
 
 @dataclass(slots=True)
 class _Built:
-    """A context, and the files that it was made of. `stale`: they changed, and were no use."""
+    """A context and its files. `stale`: they changed and could not be loaded."""
 
     context: ssl.SSLContext
     watch: FileWatch
@@ -70,13 +70,13 @@ class _Built:
 
 
 def _build(tls: UpstreamTls | None) -> _Built:
-    # The first look comes first: what changes while it is being read has changed.
+    # Take the files' state before reading: a change during the reading must be noticed.
     watch = FileWatch((tls.ca, tls.cert, tls.key) if tls is not None else ())
     return _Built(client_context(tls), watch)
 
 
 class TlsContexts:
-    """Contexts, built when first needed, one for each set of settings; failures are not kept.
+    """Contexts, built when first needed, one for each set of settings; failures are not cached.
 
     Building one reads the system's CAs, tens of milliseconds: a thread does it.
     """
@@ -86,7 +86,7 @@ class TlsContexts:
         self._building: dict[UpstreamTls | None, asyncio.Future[_Built]] = {}
 
     async def get(self, tls: UpstreamTls | None) -> ssl.SSLContext:
-        """Raises TlsFailure where a file cannot be used; the next call tries again."""
+        """Raises TlsFailure if a file cannot be used; the next call tries again."""
         built = self._built.get(tls)
         if built is not None:
             return built.context
@@ -95,14 +95,14 @@ class TlsContexts:
             loop = asyncio.get_running_loop()
             building = self._building[tls] = loop.run_in_executor(None, _build, tls)
             building.add_done_callback(partial(self._finish, tls))
-        # One who gives up waiting does not spoil it for the others.
+        # A waiter that is cancelled does not affect the others.
         return (await asyncio.shield(building)).context
 
     async def renew(self) -> None:
-        """Build anew what was built of files that have changed, for connections to come.
+        """Rebuild contexts whose files have changed, for new connections.
 
-        Files that cannot be used (half of a pair may be new) change nothing: one warning, and
-        they are tried again each time.
+        Unusable files (perhaps only half of a pair is new) change nothing: one warning, and they
+        are tried again each time.
         """
         for tls, built in tuple(self._built.items()):
             if tls is not None and (built.watch.changed() or built.stale):
@@ -116,7 +116,7 @@ class TlsContexts:
             built.stale = True
             if built.warned != error.detail:
                 built.warned = error.detail
-                _log.warning("%s What was loaded before stays in use.", error.detail)
+                _log.warning("%s The previous files stay in use.", error.detail)
             return
         built.stale = False
         built.warned = ""
@@ -130,7 +130,7 @@ class TlsContexts:
 
 
 def tls_failure(error: OSError, where: str, server_name: str) -> TlsFailure:
-    """The failure for an error of a handshake with `where`, expected to be `server_name`."""
+    """The failure for an error in the handshake with `where`, expected to be `server_name`."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return CertificateFailure(_certificate_detail(error, where, server_name))
     if isinstance(error, ssl.SSLError) and openssl_code(error) in _NO_TLS:
@@ -139,8 +139,8 @@ def tls_failure(error: OSError, where: str, server_name: str) -> TlsFailure:
         )
     if isinstance(error, ssl.SSLError) and openssl_code(error) in _OTHER_VERSION:
         return TlsFailure(
-            f"{where} speaks no version of TLS that is allowed here ({reason_of(error)}): it has "
-            "to know TLS 1.2 or 1.3."
+            f"{where} supports no TLS version that is allowed here ({reason_of(error)}): it must "
+            "support TLS 1.2 or 1.3."
         )
     if isinstance(error, ssl.SSLError):
         return TlsFailure(
@@ -163,7 +163,7 @@ def _certificate_detail(error: ssl.SSLCertVerificationError, where: str, server_
     if code in _WRONG_NAME:
         return (
             f"The certificate of {where} is not for {server_name}: "
-            "set tls.server_name to a name that it has."
+            "set tls.server_name to one of its names."
         )
     if code in _UNKNOWN_CA:
         return (

@@ -1,26 +1,25 @@
-"""TLS sessions that are taken up again: the upstream need not sign, and TLS 1.2 is a trip shorter.
+"""Resumes TLS sessions: the upstream need not sign, and TLS 1.2 saves a round trip.
 
-asyncio and uvloop have no argument for a session; `ssl` has a hook for the class of a context's
-connections, and there it can be given. Resumption skips the verification of certificates, so
-sessions are kept with the context that verified them, and end with it: `TlsContexts` builds a
-new one whenever a file changes.
+asyncio and uvloop have no argument for a session, but `ssl` has a hook for the class of a context's
+connections, which can set it. Resumption skips the verification of certificates, so sessions
+belong to the context that verified them: `TlsContexts` builds a new context when a file changes.
 """
 
 import ssl
 
 
 def resume_sessions(context: ssl.SSLContext) -> None:
-    """Have each of a client context's connections take up the session of the one before it.
+    """Let each connection of a client context resume the previous one's session.
 
-    To the same server name, that is. A server that does not know a session any more, or gives
-    none, makes a handshake like the first.
+    That is the previous connection to the same server name. A server that does not know the
+    session, or issues none, makes a full handshake.
     """
     context.sslobject_class = _resuming()
 
 
 def _resuming() -> type[ssl.SSLObject]:
-    # The session of TLS 1.3 comes when the handshake is over, with the first bytes that are read.
-    # So it is not asked for before it is needed.
+    # A TLS 1.3 session arrives after the handshake, with the first bytes that are read,
+    # so it is fetched only when it is needed.
     latest: dict[str | None, ssl.SSLObject] = {}
 
     class ResumingConnection(ssl.SSLObject):
@@ -29,7 +28,7 @@ def _resuming() -> type[ssl.SSLObject]:
         begun = False
 
         def do_handshake(self) -> None:
-            """Called again and again, until it does not raise that it wants to read."""
+            """Called repeatedly until it no longer raises SSLWantReadError."""
             if not self.begun:
                 self.begun = True
                 before = latest.get(self.server_hostname)

@@ -55,10 +55,10 @@ def test_a_request_that_was_retried(proxy: RunningProxy, shared_chaos: ChaosUpst
         "route stock, upstream chaos",
         f"attempt 1 to {shared_chaos.authority}",
         "got 503",
-        "retry, for gateway-error is in retry.on",
+        "because gateway-error is in retry.on",
         "attempt 2",
         "upstream-reset: The upstream",
-        "retry, for reset is in retry.on",
+        "because reset is in retry.on",
         "attempt 3",
         "got 200",
         "the client got the upstream's 200",
@@ -74,7 +74,7 @@ def test_a_request_that_failed(proxy: RunningProxy) -> None:
         "POST /stock/7",
         "attempt 1",
         "upstream-reset",
-        "no other attempt: something was sent, and POST may not be repeated",
+        "no other attempt: something was sent, and POST is not safe to repeat",
         "the client got the proxy's own answer: 502 upstream-reset",
         "decided by: retry",
         "look next: docs/runbook.md#upstream-reset",
@@ -88,11 +88,11 @@ def test_a_request_under_way(proxy: RunningProxy, shared_chaos: ChaosUpstream) -
         shared_chaos.wait_seen("flying")
         done = explain(proxy, "flying")
     assert done.returncode == 0
-    assert_in_order(done.stdout, "request id flying", "attempt 1", "still under way")
+    assert_in_order(done.stdout, "request id flying", "attempt 1", "still in flight")
 
 
 def test_a_request_that_nobody_knows(proxy: RunningProxy) -> None:
     done = explain(proxy, "never-seen")
     assert (done.returncode, done.stdout) == (1, "")
     assert "knows no request 'never-seen'" in done.stderr
-    assert "only the last troubled ones are kept" in done.stderr
+    assert "only the last requests with trouble are kept" in done.stderr

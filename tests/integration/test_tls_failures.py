@@ -72,7 +72,7 @@ WORDS = {
     "early": ("tls-failure", "is not valid yet"),
     "misnamed": ("tls-failure", "is not for 127.0.0.1: set tls.server_name"),
     "unknown": ("tls-failure", "comes from a CA that is not trusted here"),
-    "outdated": ("tls-failure", "speaks no version of TLS that is allowed here"),
+    "outdated": ("tls-failure", "supports no TLS version that is allowed here"),
     "silent": ("connect-timeout", "did not complete a connection and its TLS handshake"),
     "plain": ("tls-failure", "does not speak TLS on this port"),
 }

@@ -246,7 +246,7 @@ async def test_what_is_no_http_is_no_event(admin: Admin, caplog: pytest.LogCaptu
     caplog.set_level(logging.DEBUG)
     for garbage in ("\x16\x03\x01\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost b\r\n\r\n"):
         answer = await admin.send(garbage)
-        assert "no HTTP request" in assert_problem(answer, 400)
+        assert "not a valid HTTP request" in assert_problem(answer, 400)
         assert answer.headers["Server"] == "resilience-proxy"
     assert [record for record in caplog.records if record.exc_info] == []
 

@@ -136,13 +136,13 @@ def test_the_story_of_a_request(server, url, capsys):
     assert explain_request(url, "a b/ü") == 0
     shown = capsys.readouterr().out
     assert shown.count("request id a b/ü") == 2
-    assert shown.index("still under way") < shown.index("the client got the upstream's 200")
+    assert shown.index("still in flight") < shown.index("the client got the upstream's 200")
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ((200, '{"recent": [], "in_flight": []}'), "only the last troubled ones are kept"),
+        ((200, '{"recent": [], "in_flight": []}'), "only the last requests with trouble are kept"),
         ((403, '{"detail": "No."}'), "refuses: No."),
         ((200, '{"recent": [{}], "in_flight": []}'), "is not a resilience proxy"),
         ((200, "{}"), "is not a resilience proxy"),

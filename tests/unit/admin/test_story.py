@@ -38,7 +38,7 @@ def test_a_request_that_was_retried_and_failed():
         "",
         "    0.1 ms  attempt 1 to 10.0.0.7:8080",
         "    3.1 ms    got 503 after 3.0 ms",
-        "              retry, for gateway-error is in retry.on, after a wait of 37.2 ms",
+        "              retry after a wait of 37.2 ms, because gateway-error is in retry.on",
         "   40.5 ms  attempt 2 to 10.0.0.8:8080",
         " 1040.5 ms    failed after 1000.0 ms, attempt-timeout: "
         "10.0.0.8:8080 sent no response head within 1 s (timeouts.attempt).",
@@ -46,7 +46,7 @@ def test_a_request_that_was_retried_and_failed():
         " 1040.6 ms  the client got the proxy's own answer: 504 attempt-timeout",
         "",
         "decided by: retry, the retry budget was used up (retry.budget)",
-        "circuit breaker stock: closed when it was over",
+        "circuit breaker stock: closed at the end",
         "look next: docs/runbook.md#attempt-timeout",
     ]
 
@@ -71,7 +71,7 @@ def test_a_refusal_by_the_breaker():
     assert "            The circuit breaker 'stock' is open." in told
     assert told[-3:] == [
         "decided by: circuit breaker 'stock' (circuit_breaker)",
-        "circuit breaker stock: half-open when it was over",
+        "circuit breaker stock: half-open at the end",
         "look next: docs/runbook.md#circuit-open",
     ]
 
@@ -84,19 +84,19 @@ def line(prefix: str, told: list[str]) -> str:
 @pytest.mark.parametrize(
     ("over", "end"),
     [
-        ({"reason": "client-gone", "status": 499}, "nobody was answered, the log has 499"),
-        ({"reason": "client-gone"}, "went away within the response (200, 2 bytes sent)"),
+        ({"reason": "client-gone", "status": 499}, "no response was sent, the log has 499"),
+        ({"reason": "client-gone"}, "left during the response (200, 2 bytes sent)"),
         (
             {"reason": "upstream-truncated"},
             "the client got 200 and 2 bytes, then its connection was closed: upstream-truncated",
         ),
         (
             {"reason": "attempt-timeout", "fallback": True},
-            "got 200 from the fallback, in the place of attempt-timeout",
+            "got 200 from the fallback, instead of attempt-timeout",
         ),
-        ({"fallback": True}, "got 200 from the fallback, in the place of the upstream's answer"),
-        ({"under_way": True, "status": 0}, "still under way"),
-        ({"under_way": True}, "still under way: 200 and 2 bytes have gone to the client"),
+        ({"fallback": True}, "got 200 from the fallback, instead of the upstream's response"),
+        ({"under_way": True, "status": 0}, "still in flight"),
+        ({"under_way": True}, "still in flight: 200 and 2 bytes were sent to the client"),
     ],
 )
 def test_ends(over, end):
@@ -120,7 +120,7 @@ def test_an_attempt_under_way_and_one_that_broke_off():
 
 def test_waiting_for_a_place_and_attempts_that_are_not_kept():
     told = story(troubled(attempts=[attempt(status=200, started_ms=20.0)]))
-    assert line("bulkhead", told) == "0.0 ms  waited 20.0 ms for a place in the bulkhead"
+    assert line("bulkhead", told) == "0.0 ms  waited 20.0 ms in the bulkhead's queue"
     told = story(troubled(attempts=[attempt(status=200)], attempts_made=24))
     assert line("earlier", told) == "(23 earlier attempts are not kept)"
     assert line("attempt 24", told)
@@ -143,7 +143,7 @@ def test_what_never_became_a_request():
             circuit_breaker=None,
         )
     )
-    assert told[0] == "something that never became a request, at the outbound listener"
+    assert told[0] == "input that was not a request, at the outbound listener"
     assert told[1] == "request id r-1"
     assert told[-1] == "look next: docs/runbook.md#bad-request"
 
