@@ -99,8 +99,7 @@ async def test_a_refusal_is_passed_on(admin: Admin, capsys: pytest.CaptureFixtur
     url = f"http://127.0.0.1:{admin.port}/nowhere"
     assert await asyncio.to_thread(client.drain, url) == 1
     assert capsys.readouterr().err == (
-        f"drain: {url} refuses to drain: There is no such endpoint; GET / lists all "
-        "endpoints.\n"
+        f"drain: {url} refuses to drain: There is no such endpoint; GET / lists all endpoints.\n"
     )
 
 

@@ -49,7 +49,10 @@ def test_when_names_reasons_groups_and_statuses(config):
         ("{when: [], response: {}}", "must name at least one of reasons"),
         ("{when: timeout, response: {}}", "must be a list of reasons and statuses: [timeout]"),
         ("{when: [circuit_open], response: {}}", "did you mean 'circuit-open'?"),
-        ("{when: [draining], response: {}}", "is neither a status nor a reason that a fallback can"),
+        (
+            "{when: [draining], response: {}}",
+            "is neither a status nor a reason that a fallback can",
+        ),
         ("{when: [timeout], upstream: apq}", "there is no upstream 'apq'; did you mean 'app'?"),
         ("{when: [timeout], response: {status: 199}}", "must be at least 200, not 199"),
         ("{when: [timeout], response: {json: {}, body: x}}", "give either 'json' or 'body'"),
