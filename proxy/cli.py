@@ -167,9 +167,11 @@ def _parser(called: str | None = None, *, together: bool = False) -> argparse.Ar
     _add_drain(subparsers)
     _add_ready(subparsers)
     _add_top(subparsers)
+    _add_breaker(subparsers)
     _add_inject(subparsers, described=called in (None, "inject"))
     _add_webhook(subparsers, described=called in (None, "webhook"))
     _add_schema(subparsers)
+    _add_completion(subparsers)
     return parser
 
 
@@ -291,6 +293,7 @@ def _add_explain(subparsers: "_Commands", *, with_file: bool) -> None:
         default=[],
         help="a header of the request; may be given several times",
     )
+    _add_format(command)
     command.add_argument(
         "--listener",
         choices=("outbound", "inbound"),
@@ -305,6 +308,12 @@ def _add_explain(subparsers: "_Commands", *, with_file: bool) -> None:
         help="the X-Request-Id of a request that was carried",
     )
     _add_admin(command)
+
+
+def _add_format(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--format", choices=("text", "json"), default="text", help="(default: %(default)s)"
+    )
 
 
 class _RequestId(argparse.Action):
@@ -445,6 +454,42 @@ def _add_top(subparsers: "_Commands") -> None:
     times.add_argument(
         "--iterations", type=_count, metavar="N", help="print N looks as text, and end"
     )
+    _add_format(command)
+
+
+def _add_breaker(subparsers: "_Commands") -> None:
+    from proxy.admin.breakers import ORDERS
+
+    command = _add(
+        subparsers,
+        "breaker",
+        commands.breaker,
+        "give an order to a running proxy's circuit breaker",
+        "force-open refuses everything, disable lets everything pass, reset closes it with an "
+        "empty window and ends either. Names: `top`, or /circuit-breakers.",
+    )
+    command.add_argument("name", metavar="NAME", help="the breaker's name, or all")
+    command.add_argument("order", metavar="ORDER", choices=ORDERS, help=", ".join(ORDERS))
+    _add_admin(command)
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from proxy.completion import script
+
+    print(script(_parser(), options.shell))
+    return commands.OK
+
+
+def _add_completion(subparsers: "_Commands") -> None:
+    command = _add(
+        subparsers,
+        "completion",
+        _completion,
+        "print a script that completes commands and options in your shell",
+        "bash: source <(resilience-proxy completion bash). zsh: likewise, after compinit. fish: "
+        "resilience-proxy completion fish | source.",
+    )
+    command.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="which")
 
 
 def _add_schema(subparsers: "_Commands") -> None:
@@ -453,5 +498,6 @@ def _add_schema(subparsers: "_Commands") -> None:
         "schema",
         commands.schema,
         "print the JSON Schema of the configuration",
-        "For editors: in VS Code, set yaml.schemas to where you keep it.",
+        "For editors with yaml-language-server (VS Code, Neovim, ...): keep it as a file, and "
+        "begin yours with `# yaml-language-server: $schema=FILE`.",
     )

@@ -173,7 +173,11 @@ def explain(options: argparse.Namespace) -> int:
     loaded = _load(Origin(tuple(options.config or (options.file,))))
     if loaded is None:
         return USAGE
-    print(routes.explain(loaded, Listener(options.listener), request))
+    explanation = routes.explain(loaded, Listener(options.listener), request)
+    if options.format == "json":
+        print(json.dumps(explanation.document(), indent=2))
+    else:
+        print(explanation.text())
     return OK
 
 
@@ -199,7 +203,14 @@ def ready(options: argparse.Namespace) -> int:
 def top(options: argparse.Namespace) -> int:
     from proxy import top
 
-    return top.run(options.admin, options.interval, 1 if options.once else options.iterations)
+    iterations = 1 if options.once else options.iterations
+    return top.run(options.admin, options.interval, iterations, as_json=options.format == "json")
+
+
+def breaker(options: argparse.Namespace) -> int:
+    from proxy.admin import breakers
+
+    return breakers.order(options.admin, options.name, options.order)
 
 
 def inject(options: argparse.Namespace) -> int:

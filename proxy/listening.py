@@ -53,7 +53,6 @@ def banner(
 ) -> Iterator[str]:
     """Where the proxy serves, and how to use that. `scheme` is the outbound listener's."""
     shown = {flag: ", ".join(map(str, bound[flag])) for flag in (OUTBOUND, INBOUND, ADMIN)}
-    width = max(map(len, shown.values()))
     door = local_url(bound[OUTBOUND][0], scheme)
     use = {
         OUTBOUND: f"the service's own calls:  export HTTP_PROXY={door}",
@@ -62,7 +61,7 @@ def banner(
     }
     yield f"resilience-proxy is serving (configuration: {file})"
     for flag, text in use.items():
-        yield f"  {flag:8}  {shown[flag]:{width}}   {text}"
+        yield f"  {flag:8}  {shown[flag]}   {text}"
 
 
 def local_url(address: Address, scheme: str = "http") -> str:

@@ -8,7 +8,7 @@ import json
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 _opener = build_opener(ProxyHandler({}))
 
@@ -21,13 +21,14 @@ class NoAnswer(Exception):
         self.status = status
 
 
-def ask(url: str, path: str, timeout: float) -> dict[str, Any]:
+def ask(url: str, path: str, timeout: float, *, method: str = "GET") -> dict[str, Any]:
     """The JSON document at `path` of the admin address `url` (``http://127.0.0.1:7072``).
 
     Blocks for `timeout` seconds at most for each step of the exchange. Raises NoAnswer.
     """
     try:
-        with _opener.open(url + path, timeout=timeout) as response:
+        request = Request(url + path, method=method)
+        with _opener.open(request, timeout=timeout) as response:
             document = json.load(response)
     except HTTPError as error:
         raise NoAnswer(f"{url} refuses: {detail_of(error)}", error.code) from None

@@ -141,9 +141,11 @@ def json_schema() -> JsonSchema:
         _define(record, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:resilience-proxy:configuration",
         "title": "Resilience Proxy",
         **CONFIG.object_schema(),
         "type": ["object", "null"],
+        "patternProperties": {"^x-": {"description": "For anchors; it means nothing."}},
         "$defs": definitions,
     }
 

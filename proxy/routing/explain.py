@@ -1,16 +1,26 @@
 """Which route takes a request, why the earlier ones do not, and what happens to it then."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.config.loading import Loaded
-from proxy.config.model import DEFAULT_INBOUND, DEFAULT_OUTBOUND, Config, Listener
+from proxy.config.model import (
+    DEFAULT_INBOUND,
+    DEFAULT_OUTBOUND,
+    Config,
+    Listener,
+    RouteConfig,
+    UpstreamConfig,
+)
 from proxy.config.names import check_header_name, check_header_value, check_method
+from proxy.config.sources import Setting
 from proxy.errors import ProxyError
 from proxy.http.authority import DEFAULT_PORTS, Authority, parse_authority
 from proxy.routing.destination import Destinations
 from proxy.routing.egress import EgressRules
+from proxy.routing.outlook import Longest, Repeats, longest, repeats
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import Route, RouteTable
 
@@ -75,73 +85,173 @@ def _field(line: str) -> tuple[str, str]:
         raise ValueError(f"header {line!r}: {error}") from None
 
 
-def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> str:
-    """The whole answer, as text for a terminal."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One of the routes up to the one that takes the request; `mismatch` None: it does."""
+
+    name: str
+    mismatch: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The proxy's own answer, instead of a destination."""
+
+    status: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The whole answer. One of `upstream`, `authority` and `refused` is there."""
+
+    request: DescribedRequest
+    listener: Listener
+    asked: tuple[Asked, ...]
+    route: RouteConfig
+    path: str
+    settings: tuple[Setting, ...]
+    repeats: Repeats
+    longest: Longest
+    upstream: UpstreamConfig | None = None
+    authority: Authority | None = None
+    refused: Refused | None = None
+
+    def text(self) -> str:
+        """For a terminal."""
+        request, route = self.request, self.route
+        lines = [f"{request.method} {request.url} at the {self.listener.value} listener", ""]
+        lines += ["routes, in the order they are asked", *self._routes()]
+        lines += ["", *self._destination()]
+        if self.refused is None:
+            sources = {setting.key: setting.source for setting in self.settings}
+            lines += ["", self.repeats.sentence(route.policies.retry, sources)]
+            lines += [self.longest.sentence(sources)]
+        lines += ["", f"policy {route.policy}, as route {route.name} has it in effect"]
+        settings = self.settings
+        widths = [max(len(s.key) for s in settings), max(min(len(s.text), 32) for s in settings)]
+        lines += [f"  {s.key:{widths[0]}}  {s.text:{widths[1]}}  {s.source}" for s in settings]
+        return "\n".join(lines)
+
+    def document(self) -> dict[str, Any]:
+        """For programs: plain data."""
+        request = self.request
+        return {
+            "request": {
+                "listener": self.listener.value,
+                "method": request.method,
+                "url": request.url,
+            },
+            "routes": [
+                {"name": one.name, "mismatch": one.mismatch, "source": one.source}
+                for one in self.asked
+            ],
+            "route": self.route.name,
+            "destination": self._destination_document(),
+            "path": self.path,
+            "host": self.route.rewrite.host,
+            "repeats": {
+                "attempts": self.repeats.attempts,
+                "after_sending": self.repeats.after_sending,
+                "on": list(self.repeats.on),
+                "why_not": self.repeats.why_not or None,
+            },
+            "longest_s": round(self.longest.seconds, 6),
+            "policy": self.route.policy,
+            "settings": [
+                {"key": one.key, "value": one.value, "source": one.source} for one in self.settings
+            ],
+        }
+
+    def _routes(self) -> Iterator[str]:
+        rows = [(one.name, one.mismatch or "takes it", one.source) for one in self.asked]
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        for number, (name, why, source) in enumerate(rows, 1):
+            mark = ">" if number == len(rows) else " "
+            yield f"{mark} {number}. {name:{widths[0]}}  {why:{widths[1]}}  {source}"
+
+    def _destination(self) -> Iterator[str]:
+        if self.refused is not None:
+            yield f"refused: {self.refused.status} {self.refused.reason}"
+            yield f"  {self.refused.detail}"
+            return
+        if self.upstream is not None:
+            yield f"goes to upstream {self.upstream.name}"
+            for endpoint in self.upstream.endpoints:
+                yield f"  {endpoint}"
+        else:
+            tunnel = " through a tunnel" if self.request.method == "CONNECT" else ""
+            yield f"goes to {self.authority}{tunnel}, as the caller asks (egress.allow has it)"
+        yield from self._changes()
+
+    def _changes(self) -> Iterator[str]:
+        route = self.route
+        if self.path != self.request.path:
+            yield f"path {self.request.path} becomes {self.path}"
+        if route.rewrite.host is not None:
+            yield f"Host becomes {route.rewrite.host}"
+        for label, rules in (
+            ("request", route.request_headers),
+            ("response", route.response_headers),
+        ):
+            names = [f"sets {name}" for name, _ in rules.set]
+            names += [f"removes {name}" for name in sorted(rules.remove)]
+            if names:
+                yield f"{label} headers: {', '.join(names)}"
+
+    def _destination_document(self) -> dict[str, Any]:
+        if self.refused is not None:
+            return {"refused": asdict(self.refused)}
+        if self.upstream is not None:
+            endpoints = list(map(str, self.upstream.endpoints))
+            return {"upstream": self.upstream.name, "endpoints": endpoints}
+        tunnel = self.request.method == "CONNECT"
+        return {"authority": str(self.authority), "tunnel": tunnel}
+
+
+def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Explanation:
+    """Ask what the gateway asks, without sending anything."""
     table = RouteTable(loaded.config)
     taken = table.match(listener, request)
-    lines = [f"{request.method} {request.url} at the {listener.value} listener", ""]
-    lines += ["routes, in the order they are asked"]
-    lines += _asked(table.of(listener), taken, request, loaded)
-    lines += ["", *_destination(listener, taken, request, loaded)]
-    lines += ["", f"policy {taken.config.policy}, as route {taken.name} has it in effect"]
-    settings = loaded.sources.settings(taken.config)
-    widths = [max(len(s.key) for s in settings), max(min(len(s.text), 32) for s in settings)]
-    lines += [f"  {s.key:{widths[0]}}  {s.text:{widths[1]}}  {s.source}" for s in settings]
-    return "\n".join(lines)
-
-
-def _asked(
-    routes: Iterable[Route], taken: Route, request: DescribedRequest, loaded: Loaded
-) -> Iterator[str]:
-    """One line for each route up to the one that takes the request."""
-    rows: list[tuple[str, str, str]] = []
-    for route in routes:
-        written = route.name not in (DEFAULT_OUTBOUND, DEFAULT_INBOUND)
-        source = loaded.sources.route(route.config) if written else "takes what no other claims"
-        rows.append((route.name, route.mismatch(request) or "takes it", source))
-        if route is taken:
-            break
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for number, (name, why, source) in enumerate(rows, 1):
-        mark = ">" if number == len(rows) else " "
-        yield f"{mark} {number}. {name:{widths[0]}}  {why:{widths[1]}}  {source}"
-
-
-def _destination(
-    listener: Listener, route: Route, request: DescribedRequest, loaded: Loaded
-) -> Iterator[str]:
+    headers = dict(reversed(request.headers))
+    asked = repeats(request.method, headers, taken.config.policies)
+    answer = Explanation(
+        request,
+        listener,
+        tuple(_asked(table.of(listener), taken, request, loaded)),
+        taken.config,
+        taken.rewrite_path(request.path),
+        tuple(loaded.sources.settings(taken.config)),
+        asked,
+        longest(asked, headers, taken.config.policies),
+    )
     config = loaded.config
     destinations = Destinations(
         EgressRules(config.egress), _own_addresses(config), inbound=listener is Listener.INBOUND
     )
     authority = Authority(request.host, request.port) if request.host else None
     try:
-        named = destinations.named_by_caller(route, request.method, "http", authority)
+        named = destinations.named_by_caller(taken, request.method, "http", authority)
     except ProxyError as error:
-        yield f"refused: {error.status} {error.reason}"
-        yield f"  {error.detail}"
-        return
+        return replace(answer, refused=Refused(error.status, error.reason, error.detail))
     if named is not None:
-        tunnel = " through a tunnel" if request.method == "CONNECT" else ""
-        yield f"goes to {named}{tunnel}, as the caller asks (egress.allow has it)"
-    elif route.config.upstream is not None:
-        upstream = config.upstreams[route.config.upstream]
-        yield f"goes to upstream {upstream.name}"
-        for endpoint in upstream.endpoints:
-            yield f"  {endpoint}"
-    path = route.rewrite_path(request.path)
-    if path != request.path:
-        yield f"path {request.path} becomes {path}"
-    if route.config.rewrite.host is not None:
-        yield f"Host becomes {route.config.rewrite.host}"
-    for label, rules in (
-        ("request", route.config.request_headers),
-        ("response", route.config.response_headers),
-    ):
-        names = [f"sets {name}" for name, _ in rules.set]
-        names += [f"removes {name}" for name in sorted(rules.remove)]
-        if names:
-            yield f"{label} headers: {', '.join(names)}"
+        return replace(answer, authority=named)
+    assert taken.config.upstream is not None
+    return replace(answer, upstream=config.upstreams[taken.config.upstream])
+
+
+def _asked(
+    routes: Iterable[Route], taken: Route, request: DescribedRequest, loaded: Loaded
+) -> Iterator[Asked]:
+    """Each route up to the one that takes the request."""
+    for route in routes:
+        written = route.name not in (DEFAULT_OUTBOUND, DEFAULT_INBOUND)
+        source = loaded.sources.route(route.config) if written else "takes what no other claims"
+        yield Asked(route.name, route.mismatch(request), source)
+        if route is taken:
+            return
 
 
 def _own_addresses(config: Config) -> OwnAddresses:

@@ -195,11 +195,15 @@ def test_top_is_called_with_its_options(monkeypatch):
     from proxy import top
 
     calls = []
-    monkeypatch.setattr(top, "run", lambda *given: calls.append(given) or 0)
+    monkeypatch.setattr(top, "run", lambda *given, as_json: calls.append((*given, as_json)) or 0)
     assert cli.main(["top"]) == cli.main(["top", "--once", "--interval", "500ms"]) == 0
-    assert cli.main(["top", "--iterations", "3", "--admin", "http://h:1/"]) == 0
+    assert cli.main(["top", "--iterations", "3", "--admin", "http://h:1/", "--format=json"]) == 0
     here = "http://127.0.0.1:7072"
-    assert calls == [(here, 1.0, None), (here, 0.5, 1), ("http://h:1", 1.0, 3)]
+    assert calls == [
+        (here, 1.0, None, False),
+        (here, 0.5, 1, False),
+        ("http://h:1", 1.0, 3, True),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ FLOORS = {
     "kubernetes": 7,
     "cli": 8,
     "commands": 8,
+    "completion": 8,
     "__main__": 8,
     "app": 8,
     "lifecycle": 8,

@@ -87,7 +87,7 @@ def test_every_value_names_its_own_file(files):
     assert shown["drain.delay"] == "built-in default"
     assert shown["routes[0].retry.on"] == "team.yaml:5 (policy default)"
     assert shown["routes[0].retry.attempts"] == "platform.yaml:7 (policy default)"
-    text = explain(loaded, Listener.OUTBOUND, describe_request("GET", "http://a/health", []))
+    text = explain(loaded, Listener.OUTBOUND, describe_request("GET", "http://a/health", [])).text()
     assert "platform.yaml:10" in text
     assert "team.yaml:7" in text
 

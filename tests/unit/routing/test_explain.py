@@ -31,12 +31,12 @@ FILE = """\
 
 def explained(method: str, url: str, *headers: str, listener: str = "outbound") -> str:
     loaded = load_text(dedent(FILE), "f.yaml", {})
-    return explain(loaded, Listener(listener), describe_request(method, url, headers))
+    return explain(loaded, Listener(listener), describe_request(method, url, headers)).text()
 
 
 def test_the_route_its_reasons_and_its_destination():
     lines = explained("GET", "http://Shop/api/x?q=1").splitlines()
-    assert lines[:15] == [
+    assert lines[:18] == [
         "GET http://Shop/api/x?q=1 at the outbound listener",
         "",
         "routes, in the order they are asked",
@@ -51,9 +51,14 @@ def test_the_route_its_reasons_and_its_destination():
         "request headers: sets X-Team, removes x-debug",
         "response headers: removes server",
         "",
+        "repeated on connect-failure, reset, timeout, gateway-error, up to 5 attempts in all "
+        "(f.yaml:5 (policy gold)); a body is kept for that up to 64KiB",
+        "takes 9s at the longest (timeouts.request, f.yaml:13 (route stock)), its body's time left "
+        "out; all attempts and waits (Retry-After too) would take 45s",
+        "",
         "policy gold, as route stock has it in effect",
     ]
-    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[15:]}
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[18:]}
     assert rows["timeouts.request"] == "9s f.yaml:13 (route stock)"
     assert rows["retry.attempts"] == "5 f.yaml:5 (policy gold)"
     assert rows["timeouts.attempt"] == "5s built-in default"
@@ -142,3 +147,42 @@ def test_the_urls_authority_counts_more_than_host():
 def test_what_is_no_request(method, url, headers, message):
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
         describe_request(method, url, headers)
+
+
+def document(method: str, url: str, *headers: str, listener: str = "outbound"):
+    loaded = load_text(dedent(FILE), "f.yaml", {})
+    request = describe_request(method, url, headers)
+    return explain(loaded, Listener(listener), request).document()
+
+
+def test_the_same_for_programs():
+    found = document("GET", "http://Shop/api/x?q=1")
+    assert found["routes"] == [
+        {"name": "writes", "mismatch": "method GET is not POST", "source": "f.yaml:7"},
+        {"name": "stock", "mismatch": None, "source": "f.yaml:9"},
+    ]
+    assert found["route"] == "stock"
+    assert found["destination"] == {
+        "upstream": "inventory",
+        "endpoints": ["http://inventory:8080", "http://spare:8080"],
+    }
+    assert (found["path"], found["host"], found["policy"]) == ("/stock/x", "inventory.shop", "gold")
+    assert found["repeats"]["attempts"] == 5
+    assert found["repeats"]["why_not"] is None
+    assert found["longest_s"] == 9
+    setting = {"key": "retry.attempts", "value": 5, "source": "f.yaml:5 (policy gold)"}
+    assert setting in found["settings"]
+
+
+def test_other_destinations_for_programs():
+    assert document("POST", "http://a.shop/")["destination"] == {
+        "authority": "a.shop:80",
+        "tunnel": False,
+    }
+    assert document("CONNECT", "ok:443")["destination"] == {"authority": "ok:443", "tunnel": True}
+    refused = document("POST", "http://elsewhere/")["destination"]["refused"]
+    assert (refused["status"], refused["reason"]) == (403, "egress-denied")
+
+
+def test_a_refused_request_has_no_outlook():
+    assert "at the longest" not in explained("POST", "http://elsewhere/")

@@ -1,0 +1,124 @@
+"""What can become of a request under a policy: would it be repeated, and how long can it take."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proxy.config.model import PolicyConfig
+from proxy.outcome import UNPROCESSED
+from proxy.policies.backoff import BackoffConfig, JitterKind
+from proxy.policies.retry import RetryConfig
+from proxy.units import format_duration, format_size
+
+_KEYS = ("idempotency-key", "x-idempotency-key")
+_MOST_WAITS = 1000
+"""Waits that are added up one by one; with more attempts than that `request` decides anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """`attempts` in all. `after_sending`: also once something of the request was sent.
+
+    `why_not`: the reason that it is not, with the key that says so; empty where it is.
+    `on`: the conditions that are tried again, as far as they apply to this request.
+    """
+
+    attempts: int
+    after_sending: bool
+    on: tuple[str, ...]
+    why_not: str
+
+    def sentence(self, retry: RetryConfig, sources: Mapping[str, str]) -> str:
+        """`sources`: by key of the policy, where its value comes from."""
+        if self.attempts == 1:
+            return f"not repeated: {self.why_not}"
+        many = f"up to {self.attempts} attempts in all ({sources['retry.attempts']})"
+        conditions = f"on {', '.join(self.on)}"
+        if not self.after_sending:
+            return (
+                f"repeated only {conditions}, when nothing has been processed, {many}; "
+                f"not after that: {self.why_not}"
+            )
+        limit = format_size(retry.body_limit)
+        return f"repeated {conditions}, {many}; a body is kept for that up to {limit}"
+
+
+def repeats(method: str, headers: Mapping[str, str], policies: PolicyConfig) -> Repeats:
+    """`headers`: by lower-case name."""
+    retry = policies.retry
+    if retry.attempts == 1:
+        return Repeats(1, False, (), "retry.attempts is 1")
+    never_sent = {condition.value for condition in UNPROCESSED}
+    unprocessed = tuple(term for term in retry.on.terms if term in never_sent)
+    if method == "CONNECT":
+        why = "what goes through a tunnel is not seen"
+    else:
+        why = _not_repeatable(method, headers, retry)
+    if not why and len(unprocessed) == len(retry.on.terms):
+        why = "retry.on names nothing else"
+    if not why:
+        return Repeats(retry.attempts, True, retry.on.terms, "")
+    if not unprocessed:
+        return Repeats(1, False, (), why)
+    return Repeats(retry.attempts, False, unprocessed, why)
+
+
+def _not_repeatable(method: str, headers: Mapping[str, str], retry: RetryConfig) -> str:
+    methods = retry.methods
+    if methods.any or method in methods.names:
+        return ""
+    if not methods.keyed:
+        return f"{method} is not in retry.methods"
+    if any(headers.get(name) for name in _KEYS):
+        return ""
+    return (
+        f"{method} is not idempotent and the request has no Idempotency-Key "
+        "(or retry.methods would have to say any)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Longest:
+    """Seconds until a response's head goes back, time in which the body flows left out.
+
+    `seconds` is what ends it at the latest, `needed` what all attempts and waits would take.
+    """
+
+    seconds: float
+    needed: float
+    by: str
+
+    def sentence(self, sources: Mapping[str, str]) -> str:
+        shown = format_duration(round(self.seconds, 3))
+        origin = f"{self.by}, {sources[self.by]}" if self.by in sources else self.by
+        text = f"takes {shown} at the longest ({origin}), its body's time left out"
+        if self.needed > self.seconds:
+            needed = format_duration(round(self.needed, 3))
+            text += f"; all attempts and waits (Retry-After too) would take {needed}"
+        return text
+
+
+def longest(asked: Repeats, headers: Mapping[str, str], policies: PolicyConfig) -> Longest:
+    timeouts, retry, bulkhead = policies.timeouts, policies.retry, policies.bulkhead
+    waits = sum(
+        max(longest_wait(retry.backoff, number), retry.retry_after if asked.after_sending else 0.0)
+        for number in range(1, min(asked.attempts, _MOST_WAITS))
+    )
+    attempt = min(timeouts.attempt, timeouts.request)
+    queue = bulkhead.queue_timeout if bulkhead.max_queue else 0.0
+    needed = queue + asked.attempts * attempt + waits
+    ends = [(needed, "all attempts and waits"), (timeouts.request, "timeouts.request")]
+    given = headers.get("x-request-timeout-ms", "")
+    if re.fullmatch(r"[0-9]{1,9}", given):
+        ends.append((int(given) / 1000, "the request's own X-Request-Timeout-Ms"))
+    seconds, by = min(ends, key=lambda end: end[0])
+    return Longest(seconds, needed, by)
+
+
+def longest_wait(backoff: BackoffConfig, retry: int) -> float:
+    """Seconds before retry number `retry`, jitter at its worst."""
+    kind, ratio = backoff.jitter.kind, backoff.jitter.ratio
+    growth = 3.0 if kind is JitterKind.DECORRELATED else backoff.multiplier
+    power = retry if kind is JitterKind.DECORRELATED else retry - 1
+    base = min(backoff.max, backoff.initial * min(growth ** min(power, 64), 1e9))
+    return base * (1 + ratio) if kind is JitterKind.RATIO else base

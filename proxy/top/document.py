@@ -1,0 +1,40 @@
+"""One look as plain data, for `top --format json`."""
+
+from dataclasses import asdict
+from typing import Any
+
+from proxy.top.rates import Window
+
+
+def document(window: Window) -> dict[str, Any]:
+    """The latest look, with rates over the `span_s` seconds before it.
+
+    Of a window that has one look at least.
+    """
+    look = window.latest
+    assert look is not None
+    found = asdict(look)
+    for name in ("at", "flying"):  # the watcher's own clock; in_flight of each route has it
+        del found[name]
+    found["uptime_s"] = found.pop("uptime")
+    found["oldest_s"] = found.pop("oldest")
+    found["in_flight"] = {name: found.pop(name) for name in ("inbound", "outbound")}
+    found["span_s"] = round(window.span, 3)
+    found["routes"] = [_route(asdict(route)) for route in window.routes()]
+    return found
+
+
+def _route(found: dict[str, Any]) -> dict[str, Any]:
+    """With the units that the view has in its head line."""
+    return {
+        "listener": found["listener"],
+        "name": found["name"],
+        "total": found["total"],
+        "in_flight": found["flying"],
+        "requests_per_s": found["requests"],
+        "error_share": found["errors"],
+        "retries_per_s": found["retries"],
+        "fallbacks_per_s": found["fallbacks"],
+        "p50_ms": found["p50"],
+        "p99_ms": found["p99"],
+    }

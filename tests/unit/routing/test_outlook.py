@@ -1,0 +1,119 @@
+"""Whether a request would be repeated and why not, and the longest it can take."""
+
+import pytest
+
+from proxy.config.model import PolicyConfig
+from proxy.outcome import OutcomeSet
+from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
+from proxy.policies.bulkhead import BulkheadConfig
+from proxy.policies.deadline import TimeoutsConfig
+from proxy.policies.retry import RetryConfig, RetryMethods
+from proxy.routing.outlook import longest, longest_wait, repeats
+
+KEY = {"idempotency-key": "a"}
+
+
+def policies(**retry):
+    return PolicyConfig(retry=RetryConfig(**retry))
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "retry", "after_sending", "why"),
+    [
+        ("GET", {}, {}, True, ""),
+        ("POST", {}, {}, False, "POST is not idempotent and the request has no Idempotency-Key"),
+        ("POST", KEY, {}, True, ""),
+        ("POST", {"x-idempotency-key": "a"}, {}, True, ""),
+        ("POST", {"idempotency-key": ""}, {}, False, "POST is not idempotent"),
+        ("POST", {}, {"methods": RetryMethods(any=True)}, True, ""),
+        (
+            "POST",
+            KEY,
+            {"methods": RetryMethods(frozenset({"GET"}), keyed=False)},
+            False,
+            "POST is not in retry.methods",
+        ),
+        ("BREW", {}, {}, False, "BREW is not idempotent"),
+        ("CONNECT", KEY, {}, False, "what goes through a tunnel is not seen"),
+        (
+            "GET",
+            {},
+            {"on": OutcomeSet(("connect-failure", "refused-stream"))},
+            False,
+            "retry.on names nothing else",
+        ),
+    ],
+)
+def test_after_sending(method, headers, retry, after_sending, why):
+    found = repeats(method, headers, policies(**retry))
+    assert found.attempts == 3
+    assert found.after_sending is after_sending
+    assert found.why_not.startswith(why)
+    assert bool(found.why_not) is bool(why)
+
+
+def test_what_was_never_sent_is_repeated_for_every_method():
+    found = repeats("POST", {}, policies(on=OutcomeSet(("reset", "connect-failure", "503"))))
+    assert found.on == ("connect-failure",)
+    sentence = found.sentence(RetryConfig(), {"retry.attempts": "f.yaml:1"})
+    assert sentence.startswith(
+        "repeated only on connect-failure, when nothing has been processed, up to 3 attempts in "
+        "all (f.yaml:1); not after that: POST is not idempotent"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "retry", "why"),
+    [
+        ("GET", {"attempts": 1}, "retry.attempts is 1"),
+        ("POST", {"on": OutcomeSet(("5xx",))}, "POST"),
+    ],
+)
+def test_never(method, retry, why):
+    found = repeats(method, {}, policies(**retry))
+    assert (found.attempts, found.on) == (1, ())
+    assert found.sentence(RetryConfig(), {}).startswith(f"not repeated: {why}")
+
+
+def test_the_longest_is_what_the_attempts_need_or_the_request_allows():
+    exact = BackoffConfig(initial=1, multiplier=2, max=8, jitter=Jitter(JitterKind.NONE))
+    config = PolicyConfig(
+        timeouts=TimeoutsConfig(attempt=2, request=60),
+        retry=RetryConfig(backoff=exact, retry_after=0.0),
+        bulkhead=BulkheadConfig(max_queue=1, queue_timeout=4),
+    )
+    found = longest(repeats("GET", {}, config), {}, config)
+    assert (found.seconds, found.needed, found.by) == (13, 13, "all attempts and waits")
+    tight = PolicyConfig(timeouts=TimeoutsConfig(attempt=2, request=5), retry=config.retry)
+    found = longest(repeats("GET", {}, tight), {}, tight)
+    assert (found.seconds, found.needed, found.by) == (5, 9, "timeouts.request")
+    headers = {"x-request-timeout-ms": "1500"}
+    found = longest(repeats("GET", headers, tight), headers, tight)
+    assert found.seconds == 1.5
+    assert found.sentence({}) == (
+        "takes 1.5s at the longest (the request's own X-Request-Timeout-Ms), its body's time left "
+        "out; all attempts and waits (Retry-After too) would take 9s"
+    )
+    once = longest(repeats("POST", {}, policies(on=OutcomeSet(("5xx",)))), {}, tight)
+    assert once.needed == 2
+
+
+def test_a_retry_after_that_is_waited_for_counts():
+    config = PolicyConfig(retry=RetryConfig(attempts=2, retry_after=5.0))
+    assert longest(repeats("GET", {}, config), {}, config).needed == 15
+
+
+@pytest.mark.parametrize(
+    ("jitter", "waits"),
+    [
+        (Jitter(JitterKind.NONE), [1, 2, 4, 5, 5]),
+        (Jitter(JitterKind.FULL), [1, 2, 4, 5, 5]),
+        (Jitter(JitterKind.EQUAL), [1, 2, 4, 5, 5]),
+        (Jitter(JitterKind.RATIO, 0.2), [1.2, 2.4, 4.8, 6, 6]),
+        (Jitter(JitterKind.DECORRELATED), [3, 5, 5, 5, 5]),
+    ],
+)
+def test_the_longest_wait(jitter, waits):
+    config = BackoffConfig(initial=1, multiplier=2, max=5, jitter=jitter)
+    assert [longest_wait(config, retry) for retry in range(1, 6)] == pytest.approx(waits)
+    assert longest_wait(config, 5000) == pytest.approx(waits[-1])
