@@ -1,14 +1,13 @@
-"""A YAML file as a tree of texts with their places: nothing is resolved, nothing is constructed.
+"""A YAML file as a tree of texts with their places: nothing is resolved or constructed.
 
-YAML 1.1 reads ``on`` as true, ``1:30`` as ninety and ``010`` as eight. None of that happens here:
-a scalar is the text that was written, and the key that it stands at decides what it means.
-Keys are texts as well, so ``retry.on`` is just that.
+YAML 1.1 reads ``on`` as true, ``1:30`` as ninety and ``010`` as eight. Here a scalar is the text
+that was written, and its key decides what it means. Keys are texts too, so ``retry.on`` works.
 
-Anchors and aliases work, and so does ``<<`` (a mapping, or a list of them, whose entries count
-where the mapping has none of its own). Tags, several documents in one file, keys that are not
-plain text, duplicate keys, and aliases that contain themselves or expand beyond all measure are
-problems. The tree is built from the parser's events without recursion, so that no nesting can
-exhaust the stack; beyond `MAX_DEPTH` it is a problem.
+Anchors and aliases work, and so does ``<<`` (a mapping, or a list of mappings, whose entries count
+if the mapping has no entry of its own). Tags, several documents in one file, keys that are not
+plain text, duplicate keys, and aliases that contain themselves or expand too far are problems. The
+tree is built from the parser's events without recursion, so that no nesting can exhaust the stack;
+nesting beyond `MAX_DEPTH` is a problem.
 """
 
 from dataclasses import dataclass, field
@@ -18,10 +17,10 @@ from proxy.config.problems import Mark, Path, Problems
 
 MAX_DEPTH = 64
 MAX_NODES = 100_000
-"""All that aliases stand for counted: far beyond any real file, and quick to walk."""
+"""Maximum values with aliases expanded: far beyond any real file, and fast to walk."""
 
 
-# `size` counts a node and all below it, aliases expanded; `depth` the levels, likewise.
+# `size` counts a node and its descendants, aliases expanded; `depth` their levels.
 
 
 @dataclass(slots=True, eq=False)
@@ -58,12 +57,12 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
 def is_null(node: Node) -> bool:
-    """Whether this is YAML's way to write nothing."""
+    """Whether this is YAML's null."""
     return isinstance(node, Scalar) and not node.quoted and node.text in _NULLS
 
 
 class Unreadable(Exception):
-    """The text has no tree; the problem has been reported."""
+    """The text could not be parsed; the problem has been reported."""
 
 
 def parse(text: str, problems: Problems, file: int = 0) -> Mapping:
@@ -87,7 +86,7 @@ def parse_root(text: str, problems: Problems, file: int = 0) -> Mapping | None:
 
 @dataclass(slots=True, eq=False)
 class _Frame:
-    """A collection that is being read, where it stands, and the key whose value comes next."""
+    """A collection that is being read, its place, and the key whose value is next."""
 
     node: Mapping | Sequence
     path: Path
@@ -100,7 +99,7 @@ class _Frame:
 
 
 class _Builder:
-    """Puts one document together from the parser's events."""
+    """Builds one document from the parser's events."""
 
     def __init__(self, text: str, problems: Problems, file: int) -> None:
         self._text = text
@@ -111,16 +110,17 @@ class _Builder:
         self._root: Node | None = None
 
     def build(self) -> Node | None:
-        import yaml  # not at the top: who wants the typed model alone should not pay for it
+        import yaml  # not at the top: users of the typed model alone should not import it
 
         try:
-            # The parser in Python, not libyaml's: a file takes milliseconds, and places and
-            # messages are the same on every platform.
+            # The Python parser, not libyaml's: a file takes milliseconds, and places and messages
+            # are the same on every platform.
             loader = yaml.SafeLoader(self._text)
         except yaml.reader.ReaderError as error:
             place = place_of(self._text, error.position)
             self._fail(
-                place, f"the character U+{ord(self._text[error.position]):04X} cannot stand in YAML"
+                place,
+                f"the character U+{ord(self._text[error.position]):04X} is not allowed in YAML",
             )
         try:
             while loader.check_event():
@@ -129,9 +129,9 @@ class _Builder:
             place = _place(error.problem_mark or error.context_mark)
             self._fail(place, _syntax_message(str(error.problem), self._text, place))
         except (ValueError, OverflowError, IndexError):
-            # What PyYAML does with the escape \\UFFFFFFFF and with absurd %YAML versions.
+            # PyYAML raises this for the escape \\UFFFFFFFF and for invalid %YAML versions.
             self._fail(
-                _place(loader.get_mark()), "not valid YAML: an escape or number beyond bounds"
+                _place(loader.get_mark()), "not valid YAML: an escape or number is out of range"
             )
         finally:
             loader.dispose()
@@ -170,7 +170,7 @@ class _Builder:
         self._open.append(_Frame(node, frame.next_path() if frame else ()))
 
     def _announce(self, node: Node, event: Any) -> None:
-        """Remember the anchor, refuse the tag."""
+        """Register the anchor, report the tag."""
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         if event.tag is not None:
@@ -181,17 +181,17 @@ class _Builder:
     def _resolve(self, anchor: str, mark: Mark) -> Node:
         node = self._anchors.get(anchor)
         if node is None:
-            self._fail(mark, f"*{anchor} stands for nothing: there is no &{anchor} before it")
+            self._fail(mark, f"*{anchor} is undefined: there is no &{anchor} before it")
         if any(node is frame.node for frame in self._open):
             self._fail(mark, f"*{anchor} contains itself")
         if len(self._open) + node.depth > MAX_DEPTH:
             self._fail(mark, f"*{anchor} makes this nested more than {MAX_DEPTH} levels deep")
         if node.size + sum(frame.node.size for frame in self._open) > MAX_NODES:
-            self._fail(mark, f"aliases blow this file up to more than {MAX_NODES} values")
+            self._fail(mark, f"aliases expand this file to more than {MAX_NODES} values")
         return node
 
     def _finish(self, node: Node, mark: Mark) -> None:
-        """Hang a node that is complete into the collection around it."""
+        """Add a complete node to its collection."""
         if not self._open:
             self._root = node
             return
@@ -224,7 +224,7 @@ class _Builder:
 
 
 def merged_entries(mapping: Mapping) -> dict[str, tuple[Mark, Node]]:
-    """The mapping's own entries, then what ``<<`` adds to them; the earlier source wins."""
+    """The mapping's own entries, then those of ``<<``; the earlier source wins."""
     entries = dict(mapping.entries)
     for source in mapping.merged:
         for key, entry in merged_entries(source).items():
@@ -243,7 +243,7 @@ def _place(mark: Any) -> Mark:
 
 
 def _syntax_message(problem: str, text: str, place: Mark) -> str:
-    """PyYAML's words, and a hint at the mistakes that are made most."""
+    """PyYAML's message, with a hint for common mistakes."""
     line = (text.splitlines() or [""])[min(place.line, len(text.splitlines())) - 1]
     if "\t" in problem or "\\t" in problem:
         return "not valid YAML: a tab cannot indent; use spaces"

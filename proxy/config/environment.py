@@ -1,7 +1,7 @@
-"""``${NAME}`` and ``${NAME:-default}`` inside values.
+"""Replaces ``${NAME}`` and ``${NAME:-default}`` inside values.
 
-As in a shell, the default also stands in for a variable that is set but empty. ``$${`` is a
-literal ``${``; every other dollar sign is itself, so regular expressions need no care.
+As in a shell, the default also replaces a variable that is set but empty. ``$${`` is a literal
+``${``; any other dollar sign is literal, so regular expressions need no escaping.
 """
 
 import re
@@ -12,7 +12,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str:
-    """The text with every reference replaced. Raises ValueError, naming each that cannot be."""
+    """The text with every reference replaced. Raises ValueError that names each missing one."""
     if "${" not in text:
         return text
     unset: list[str] = []

@@ -1,4 +1,4 @@
-"""The keys of a fallback: when it applies, and what the client gets then."""
+"""The keys of a fallback: when it applies, and what the client gets."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from proxy.policies.fallback import (
 
 
 class Reason(Leaf[str]):
-    """A reason of an answer that the proxy makes, a group of them, or a status."""
+    """A reason of the proxy's answers, a group of reasons, or a status."""
 
     wants = "a reason such as circuit-open, or a status"
     _words = sorted({*FALLBACK_REASONS, *FALLBACK_GROUPS, "gateway-error", "5xx"})
@@ -31,7 +31,7 @@ class Reason(Leaf[str]):
             expand((text,))
         except ValueError as error:
             hint = did_you_mean(text, self._words)
-            raise ValueError(f"{text!r} is no status{hint}" if hint else str(error)) from None
+            raise ValueError(f"{text!r} is not a status{hint}" if hint else str(error)) from None
         return text
 
     def schema(self) -> JsonSchema:
@@ -40,7 +40,7 @@ class Reason(Leaf[str]):
 
 
 class Reasons(Kind[Any]):
-    """A list of reasons; the value is the list and the two sets that it stands for."""
+    """A list of reasons; the value is the list and the two sets that it means."""
 
     _list = ListOf(Reason(), "reasons and statuses", minimum=1)
 
@@ -60,7 +60,7 @@ _JSON_WORDS = {"true": True, "false": False}
 
 
 class Json(Kind[Any]):
-    """Any data. A plain scalar is what it would be in JSON, else text (``no``, ``007``)."""
+    """Any data. A plain scalar that is valid JSON is that value, else text (``no``, ``007``)."""
 
     def read(self, at: Cursor, base: Any = None) -> Any:
         items, members = at.items(), at.members()
@@ -89,7 +89,7 @@ class Json(Kind[Any]):
 
 
 class _Nothing:
-    """Stands for a body of JSON that was not given: null is one, too."""
+    """Marks a missing JSON body, because null is a value."""
 
 
 NOTHING = _Nothing()
@@ -111,12 +111,12 @@ def _build_response(
 
 
 class Response(Record[FallbackResponse]):
-    """A fixed answer: taken as a whole, never merged into an inherited one."""
+    """A fixed answer: it replaces an inherited one, and is never merged with it."""
 
     def read(self, at: Cursor, base: FallbackResponse | None = None) -> FallbackResponse:
         given = at.entries(self.keys)
         members = at.members() or {}
-        if "json" in members:  # even if it is null: that is JSON, too
+        if "json" in members:  # even if it is null, which is JSON
             given["json"] = members["json"][1]
         return self.fill(given, at, None, status=200, headers=(), json_body=NOTHING, body=None)
 
@@ -130,7 +130,7 @@ def _settle_response(values: Values, given: Given, at: Cursor) -> None:
         given["body"].error("give either 'json' or 'body'")
     has_body = values["json_body"] is not NOTHING or values["body"]
     if has_body and values["status"] in (204, 205, 304):
-        at.error(f"an answer with status {values['status']} has no body")
+        at.error(f"an answer with status {values['status']} cannot have a body")
 
 
 def _settle_fallback(values: Values, given: Given, at: Cursor) -> None:
@@ -148,7 +148,7 @@ def _settle_fallback(values: Values, given: Given, at: Cursor) -> None:
 
 
 _RESPONSE_KEYS = {
-    "status": Field(Integer(200, 599), "The status; 200 if it is left out."),
+    "status": Field(Integer(200, 599), "The status; default 200."),
     "headers": Field(
         PairsOf(WRITTEN_HEADER, Text("a header value", check_header_value)),
         "Header fields of the answer.",
@@ -162,7 +162,7 @@ FALLBACK = Record(
     {
         "when": Field(
             Reasons(),
-            "Reasons of answers made by the proxy, timeout for all of its timeouts, or statuses.",
+            "Reasons of the proxy's answers, timeout for all its timeouts, or statuses.",
             ("terms", "reasons", "statuses"),
         ),
         "response": Field(

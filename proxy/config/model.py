@@ -1,7 +1,7 @@
-"""The configuration as typed, immutable values: what a file means, whatever it looked like.
+"""The configuration as typed, immutable values.
 
-Every default of the reference stands here or in the policy it belongs to, and nowhere else.
-Durations are seconds, sizes bytes, shares 0 to 1.
+Every default of the reference is defined here or in its policy, and nowhere else.
+Durations are seconds, sizes bytes, ratios 0 to 1.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ KIB = 1024
 
 
 class Listener(Enum):
-    """The two doors: the service's own calls go out, its callers' come in."""
+    """OUTBOUND for the service's own calls, INBOUND for the service's callers."""
 
     OUTBOUND = "outbound"
     INBOUND = "inbound"
@@ -27,7 +27,7 @@ class Listener(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where something listens: an IP address or name, and a port (0: any free one).
+    """An address to listen on: an IP address or name, and a port (0: any free one).
 
     The host ``::`` serves both families: every address of this machine.
     """
@@ -65,7 +65,7 @@ class ListenersConfig:
 
 
 class RemoteAccess(Enum):
-    """What other machines may ask of the admin address."""
+    """What other machines may request from the admin address."""
 
     HEALTH = "health"
     METRICS = "metrics"
@@ -80,7 +80,7 @@ class AdminConfig:
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    """Of each listener. `body_bytes` 0: no limit."""
+    """Limits of each listener. `body_bytes` 0: no limit."""
 
     connections: int = 20000
     header_bytes: int = 64 * KIB
@@ -104,7 +104,7 @@ class LogFormat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AccessLogConfig:
-    """`ratio` is the share of untroubled exchanges that is logged; `errors`: troubled ones are.
+    """`ratio` of the exchanges without trouble are logged; `errors`: all with trouble are.
 
     none: (0, False); errors: (0, True); all: (1, True); a ratio: (ratio, True).
     """
@@ -142,7 +142,7 @@ class LoadBalancing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
-    """`scheme://host:port` as written, the scheme's port filled in."""
+    """`scheme://host:port` as written, with the scheme's port added."""
 
     scheme: str
     host: str
@@ -155,7 +155,7 @@ class EndpointConfig:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionsConfig:
-    """To one endpoint. `max_requests` 0: no limit."""
+    """Connections to one endpoint. `max_requests` 0: no limit."""
 
     max: int = 1024
     idle_timeout: float = 4.0
@@ -182,12 +182,12 @@ class UpstreamConfig:
 
 
 APP_UPSTREAM = UpstreamConfig("app", (EndpointConfig("http", "127.0.0.1", 8080),))
-"""Where the inbound listener sends what no route claims, unless the file says otherwise."""
+"""The upstream of inbound requests that no route matches, by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
-    """A bundle with nothing left open: default, named policy and route are merged in it."""
+    """A complete policy: default, named policy and route are merged."""
 
     timeouts: TimeoutsConfig = TimeoutsConfig()
     retry: RetryConfig = RetryConfig()
@@ -197,14 +197,14 @@ class PolicyConfig:
 
 
 DEFAULT_POLICY = "default"
-"""The policy of outbound routes that name none. All bundles but `INBOUND_POLICY` build on it."""
+"""The policy of outbound routes that name none, and the base of all except `INBOUND_POLICY`."""
 INBOUND_POLICY = "inbound"
 """The policy of inbound routes that name none. It takes nothing from `DEFAULT_POLICY`."""
 
 BUILT_IN_POLICIES: Mapping[str, PolicyConfig] = {
     DEFAULT_POLICY: PolicyConfig(),
-    # The callers have policies of their own. The proxy before its own service repeats only what
-    # the service has not seen, and never closes one path because another one fails.
+    # Callers have their own policies. For its own service the proxy repeats only what the service
+    # did not receive, and never refuses one path because another one fails.
     INBOUND_POLICY: PolicyConfig(
         timeouts=TimeoutsConfig(attempt=60.0, request=60.0),
         retry=RetryConfig(on=OutcomeSet(("connect-failure", "refused-stream"))),
@@ -218,18 +218,18 @@ _UNSEEN = frozenset({"connect-failure", "refused-stream"})
 
 
 def repeats_only_unseen(retry: RetryConfig) -> bool:
-    """Whether only requests that the upstream has not processed are sent again."""
+    """Whether only requests that the upstream has not processed are retried."""
     return _UNSEEN.issuperset(retry.on.terms)
 
 
 def default_policy(listener: Listener) -> str:
-    """The name of the policy of this listener's routes that name none."""
+    """The policy of this listener's routes that name none."""
     return INBOUND_POLICY if listener is Listener.INBOUND else DEFAULT_POLICY
 
 
 @dataclass(frozen=True, slots=True)
 class ValueMatch:
-    """How a header or query value must be: `exact`, a `regex` over the whole, or only present."""
+    """The match of a header or query value: `exact`, a `regex` for all of it, or presence."""
 
     exact: str | None = None
     regex: str | None = None
@@ -238,7 +238,7 @@ class ValueMatch:
 
 @dataclass(frozen=True, slots=True)
 class MatchConfig:
-    """All that is given must hold; an empty one takes everything.
+    """All given conditions must hold; an empty match takes everything.
 
     `hosts` are lower case, ``*.suffix`` allowed; at most one of prefix, path and regex is set;
     header names are lower case.
@@ -271,9 +271,9 @@ class HeaderRules:
 
 @dataclass(frozen=True, slots=True)
 class RouteConfig:
-    """`upstream` None (outbound alone): the authority that the caller asked for.
+    """`upstream` None (outbound only): the authority that the caller asked for.
 
-    `policy` is the name of its bundle, `policies` what came of merging it.
+    `policy` is the policy's name, `policies` the result of merging it.
     """
 
     name: str
@@ -297,7 +297,7 @@ class EgressConfig:
 
 DEFAULT_OUTBOUND = "default-outbound"
 DEFAULT_INBOUND = "default-inbound"
-"""Names of the routes that take what no written route claims; reserved."""
+"""Reserved names of the routes for requests that no written route matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +320,7 @@ class Config:
     egress: EgressConfig = EgressConfig()
 
     def default_route(self, listener: Listener) -> RouteConfig:
-        """The route that takes the requests of a listener that no written route takes."""
+        """The route for a listener's requests that no written route matches."""
         inbound = listener is Listener.INBOUND
         policy = default_policy(listener)
         return RouteConfig(

@@ -210,7 +210,7 @@ class Addresses(Kind[tuple[Address, ...]]):
         for item in items:
             address = self._one.read(item)
             if address in addresses:
-                raise item.error(f"{address} stands in this list already")
+                raise item.error(f"{address} is already in this list")
             addresses.append(address)
         if not addresses:
             raise at.error(f"must be {self._one.wants}, or a list of at least one")

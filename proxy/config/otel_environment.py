@@ -1,14 +1,14 @@
-"""What OpenTelemetry's standard variables say about tracing, where the file says nothing.
+"""OpenTelemetry's standard variables for tracing, used if the file has no value.
 
-The file comes first: a key that it gives stands, whatever the environment says. OTEL_SDK_DISABLED
-alone is above it, for it is there to switch spans off without touching anything else.
+A key in the file has priority over its variable. Only OTEL_SDK_DISABLED overrides the file: it
+switches spans off without any other change.
 
     tracing.exporter   OTEL_TRACES_EXPORTER   none | otlp | console
-    tracing.sample     OTEL_TRACES_SAMPLER    with OTEL_TRACES_SAMPLER_ARG, a share from 0 to 1
+    tracing.sample     OTEL_TRACES_SAMPLER    with OTEL_TRACES_SAMPLER_ARG, a ratio from 0 to 1
 
 A caller's decision is always kept, so a sampler means the same with and without ``parentbased_``.
-What cannot be read is left alone, with a warning, as OpenTelemetry wants it ("Environment variable
-specification", enum and numeric values). An empty variable is as good as none.
+An invalid value is ignored with a warning, as OpenTelemetry requires ("Environment variable
+specification", enum and numeric values). An empty variable counts as unset.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ _SAMPLERS = ("always_on", "always_off", "traceidratio")
 def apply_environment(
     config: Config, given: Mapping[Path, Mark], environ: Mapping[str, str], problems: Problems
 ) -> tuple[Config, Mapping[Path, str]]:
-    """`config` with what the environment says, and for each key taken from it the variable."""
+    """`config` with the environment's values, and for each such key its variable."""
     tracing, sources = config.tracing, dict[Path, str]()
     if EXPORTER not in given:
         exporter = _exporter(environ, problems)
@@ -61,7 +61,7 @@ def _exporter(environ: Mapping[str, str], problems: Problems) -> TraceExporter |
             return exporter
     if text:
         choices = ", ".join(exporter.value for exporter in TraceExporter)
-        message = f"OTEL_TRACES_EXPORTER is {text!r}, which is none of {choices}: left alone"
+        message = f"OTEL_TRACES_EXPORTER is {text!r}, which is not one of {choices}: ignored"
         problems.warning(_TOP, EXPORTER, message)
     return None
 
@@ -77,7 +77,7 @@ def _sample(environ: Mapping[str, str], problems: Problems) -> float | None:
         return _ratio(environ, problems)
     if text:
         choices = ", ".join(_names())
-        message = f"OTEL_TRACES_SAMPLER is {text!r}, which is none of {choices}: left alone"
+        message = f"OTEL_TRACES_SAMPLER is {text!r}, which is not one of {choices}: ignored"
         problems.warning(_TOP, SAMPLE, message)
     return None
 
@@ -89,7 +89,7 @@ def _names() -> Iterator[str]:
 
 
 def _ratio(environ: Mapping[str, str], problems: Problems) -> float:
-    """1 where it is left out or cannot be read: the specification's default."""
+    """1, the specification's default, if it is missing or invalid."""
     text = environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip()
     if not text:
         return 1.0
@@ -99,6 +99,6 @@ def _ratio(environ: Mapping[str, str], problems: Problems) -> float:
         ratio = -1.0
     if 0.0 <= ratio <= 1.0:
         return ratio
-    message = f"OTEL_TRACES_SAMPLER_ARG is {text!r}, which is no share from 0 to 1: taken as 1"
+    message = f"OTEL_TRACES_SAMPLER_ARG is {text!r}, which is not a ratio from 0 to 1: 1 is used"
     problems.warning(_TOP, SAMPLE, message)
     return 1.0

@@ -36,20 +36,20 @@ TIMEOUTS = Record(
         "connect": Field(Duration(), "Name look-up, TCP and TLS of each new connection."),
         "attempt": Field(
             Duration(),
-            "One attempt, from taking a connection to the end of the response's head; time in "
-            "which the client's body flows is left out.",
+            "One attempt, from taking a connection to the end of the response's head; the time in "
+            "which the client's body flows does not count.",
         ),
         "request": Field(
             Duration(),
-            "The whole exchange, queueing, attempts and waits included, until a response's head "
-            "goes back; body time is left out likewise.",
+            "The whole exchange, including queueing, attempts and waits, until a response's head "
+            "is sent; the body's time does not count either.",
         ),
         "idle": Field(Duration(), "No byte in either direction while bodies or a tunnel flow."),
         "max_duration": Field(
-            Duration(zero=True), "The whole exchange, bodies included; 0: no limit."
+            Duration(zero=True), "The whole exchange, including bodies; 0: no limit."
         ),
         "propagate": Field(
-            Boolean(), "Send the time that is left as X-Request-Timeout-Ms with every attempt."
+            Boolean(), "Send the remaining time as X-Request-Timeout-Ms with every attempt."
         ),
     },
     definition="timeouts",
@@ -59,12 +59,12 @@ BACKOFF = Record(
     BackoffConfig,
     {
         "initial": Field(Duration(zero=True), "The wait before the second attempt."),
-        "multiplier": Field(Number(1), "Each further wait is this many times longer."),
+        "multiplier": Field(Number(1), "The factor from one wait to the next."),
         "max": Field(Duration(zero=True), "The longest wait, before jitter."),
         "jitter": Field(
             JitterKindOrRatio(),
-            "full: anything up to the wait; equal: half of it and up; decorrelated: up to three "
-            "times the last one; none; or a ratio (20%: plus or minus a fifth).",
+            "full: 0 to the wait; equal: half the wait to the wait; decorrelated: up to three "
+            "times the previous wait; none; or a ratio (20%: plus or minus a fifth).",
         ),
     },
     check=check_max,
@@ -74,9 +74,9 @@ BACKOFF = Record(
 BUDGET = Record(
     BudgetConfig,
     {
-        "ratio": Field(Ratio(), "Retries as a share of the requests in the window."),
-        "min_per_second": Field(Number(0), "Retries each second that are free of the ratio."),
-        "window": Field(Duration(), "The stretch of traffic that is looked at."),
+        "ratio": Field(Ratio(), "Maximum retries as a share of the requests in the window."),
+        "min_per_second": Field(Number(0), "Retries per second that are always allowed."),
+        "window": Field(Duration(), "The period whose requests and retries count."),
     },
     definition="budget",
 )
@@ -84,26 +84,24 @@ BUDGET = Record(
 RETRY = Record(
     RetryConfig,
     {
-        "attempts": Field(Integer(1), "In all, the first one included; 1: no retry."),
+        "attempts": Field(Integer(1), "Total attempts, including the first; 1: no retry."),
         "on": Field(
             Outcomes(),
-            "What is tried again: connect-failure, refused-stream, reset, timeout, gateway-error "
+            "What is retried: connect-failure, refused-stream, reset, timeout, gateway-error "
             "(502-504), 5xx, statuses and ranges of them.",
         ),
         "methods": Field(
             Methods(),
-            "What may be repeated once something was sent: idempotent (and any request with an "
+            "What is safe to repeat after something was sent: idempotent (and any request with an "
             "Idempotency-Key or X-Idempotency-Key), any, or a list.",
         ),
         "backoff": Field(BACKOFF, "The waits between attempts."),
         "retry_after": Field(
             Duration(zero=True),
-            "The longest Retry-After of a 429 or 503 that is waited for; 0s: ignore the header.",
+            "The longest Retry-After of a 429 or 503 that is obeyed; 0s: ignore the header.",
         ),
-        "budget": Field(BUDGET, "How many retries a stretch of traffic may cause."),
-        "body_limit": Field(
-            Size(zero=True), "The largest request body that is kept for another attempt."
-        ),
+        "budget": Field(BUDGET, "Limits retries relative to requests."),
+        "body_limit": Field(Size(zero=True), "The largest request body that is kept for a retry."),
     },
     definition="retry",
 )
@@ -121,61 +119,66 @@ WINDOW = Window(
 CIRCUIT_BREAKER = Record(
     CircuitBreakerConfig,
     {
-        "mode": Field(
-            Choice(BreakerMode), "observe: records and reports, but lets everything pass."
+        "mode": Field(Choice(BreakerMode), "observe: records and reports, but refuses nothing."),
+        "window": Field(WINDOW, "The calls that the rates are computed from."),
+        "minimum_calls": Field(Integer(1), "With fewer calls in the window the rates are unknown."),
+        "failure_rate": Field(
+            Ratio(zero=False), "The breaker opens at this share of failures or above."
         ),
-        "window": Field(WINDOW, "The calls of which the rates are taken."),
-        "minimum_calls": Field(Integer(1), "With fewer calls in the window no rate is known."),
-        "failure_rate": Field(Ratio(zero=False), "At or above this share of failures it opens."),
         "slow_call": Field(
             Record(
                 SlowCallConfig,
                 {
                     "duration": Field(Duration(), "A call that takes longer is slow."),
                     "rate": Field(
-                        Ratio(zero=False), "At or above this share of slow calls it opens."
+                        Ratio(zero=False), "The breaker opens at this share of slow calls or above."
                     ),
                 },
                 definition="slow_call",
             ),
-            "Slow calls open the breaker as failures do.",
+            "Slow calls can open the breaker too.",
         ),
         "failures": Field(Outcomes(), "What counts as a failure."),
         "open_for": Field(
             Record(
                 OpenForConfig,
                 {
-                    "initial": Field(Duration(), "How long the first opening lasts."),
-                    "multiplier": Field(
-                        Number(1), "Each consecutive opening lasts this many times longer."
+                    "initial": Field(
+                        Duration(), "The time that the breaker stays open the first time."
                     ),
-                    "max": Field(Duration(), "The longest opening."),
+                    "multiplier": Field(
+                        Number(1),
+                        "The factor from one opening to the next, until the breaker closes.",
+                    ),
+                    "max": Field(Duration(), "The longest time that the breaker stays open."),
                 },
                 check=check_max,
                 definition="open_for",
             ),
-            "How long everything is refused before probes are let through.",
+            "How long all calls are refused before probes are allowed.",
         ),
         "half_open": Field(
             Record(
                 HalfOpenConfig,
                 {
-                    "calls": Field(Integer(1), "Probes at once; as many successes close it."),
+                    "calls": Field(
+                        Integer(1), "Concurrent probes; as many successes close the breaker."
+                    ),
                     "max_wait": Field(
-                        Duration(), "A probe that has not come back by then counts as failed."
+                        Duration(), "A probe without a result by then counts as failed."
                     ),
                     "failure_rate": Field(
                         Optional(Ratio(zero=False)),
-                        "The share of failed probes that opens it again; none: the first one does.",
+                        "The share of failed probes that opens it again; none: the first failure.",
                     ),
                 },
                 definition="half_open",
             ),
-            "Probing whether the upstream is well again.",
+            "Testing whether the upstream has recovered.",
         ),
         "counts": Field(
             Choice(BreakerCounts),
-            "attempts, or requests: what became of the whole exchange, retries included.",
+            "attempts, or requests: the result of the whole exchange including retries.",
         ),
         "scope": Field(
             Choice(BreakerScope),
@@ -189,10 +192,15 @@ CIRCUIT_BREAKER = Record(
 BULKHEAD = Record(
     BulkheadConfig,
     {
-        "max_concurrent": Field(Integer(1), "Exchanges at once; a body or tunnel counts."),
-        "max_queue": Field(Integer(0), "How many more may wait for a place."),
+        "max_concurrent": Field(
+            Integer(1), "Maximum concurrent exchanges, until the end of the body or tunnel."
+        ),
+        "max_queue": Field(Integer(0), "Maximum exchanges that wait for a permit."),
         "queue_timeout": Field(Duration(zero=True), "The longest wait in the queue."),
-        "scope": Field(Choice(BulkheadScope), "One for each route, or shared by an upstream's."),
+        "scope": Field(
+            Choice(BulkheadScope),
+            "route: one for each route; upstream: shared by the routes to an upstream.",
+        ),
     },
     definition="bulkhead",
 )
@@ -200,10 +208,10 @@ BULKHEAD = Record(
 POLICY = Record(
     PolicyConfig,
     {
-        "timeouts": Field(TIMEOUTS, "How long things may take."),
-        "retry": Field(RETRY, "Whether and when another attempt is made."),
-        "circuit_breaker": Field(CIRCUIT_BREAKER, "When an upstream is no longer asked."),
-        "bulkhead": Field(BULKHEAD, "How many exchanges may be under way at once."),
+        "timeouts": Field(TIMEOUTS, "Deadlines and idle times."),
+        "retry": Field(RETRY, "Whether and when to make another attempt."),
+        "circuit_breaker": Field(CIRCUIT_BREAKER, "When to stop calling an upstream."),
+        "bulkhead": Field(BULKHEAD, "The limit of concurrent exchanges."),
         "fallback": Field(
             Optional(FALLBACK), "What the client gets instead of a failure; none removes it."
         ),

@@ -1,4 +1,4 @@
-"""Kinds that stand in policies alone: outcomes, methods, jitter, the breaker's window."""
+"""Kinds of policies: outcomes, methods, jitter, the breaker's window."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -29,7 +29,7 @@ STATUS: JsonSchema = {"type": "integer", "minimum": 200, "maximum": 599}
 
 
 class Outcome(Leaf[str]):
-    """A condition, a status or a range of statuses, as `OutcomeSet` reads it."""
+    """A condition, a status or a range of statuses, as `OutcomeSet` parses it."""
 
     wants = "a condition such as timeout, a status or a range of statuses"
 
@@ -61,7 +61,7 @@ class Outcomes(Kind[OutcomeSet]):
 
 
 class Methods(Kind[RetryMethods]):
-    """``idempotent``, ``any`` or a list, which counts as it stands: keys repeat nothing then."""
+    """``idempotent``, ``any`` or an exact list, with which Idempotency-Key has no effect."""
 
     _list = ListOf(METHOD, "methods")
 
@@ -106,7 +106,7 @@ class JitterKindOrRatio(Leaf[Jitter]):
 
 
 class WindowSize(Leaf[int]):
-    """Outcomes, or whole seconds: a pair of type and number, told apart by the unit."""
+    """Outcomes or whole seconds, distinguished by the unit: a pair of type and number."""
 
     wants = "a number of calls such as 100, or whole seconds such as 60s"
 
@@ -126,13 +126,13 @@ class WindowSize(Leaf[int]):
 
 
 class Window(Record[WindowConfig]):
-    """`type` and `size` must fit each other, whichever of them comes from where."""
+    """`type` and `size` must match, also if they come from different layers."""
 
     def read(self, at: Cursor, base: WindowConfig | None = None) -> WindowConfig:
         inherited = base or WindowConfig()
         value = super().read(at, base)
         if value.type is not inherited.type and "size" not in (at.members() or {}):
-            at.error(f"a window of type {value.type.value} needs a 'size' as well")
+            at.error(f"a window of type {value.type.value} also needs a 'size'")
         return value
 
     def dump(self, value: WindowConfig, reveal: bool) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class Window(Record[WindowConfig]):
 
 
 def settle_window(values: Values, given: Given, at: Cursor) -> None:
-    """Take the size's number out of its pair, and see that it fits the type."""
+    """Extract the size's number, and check that it matches the type."""
     if "size" not in given:
         return
     window_type = values["type"]
@@ -158,8 +158,8 @@ def settle_window(values: Values, given: Given, at: Cursor) -> None:
 
 
 def check_max(value: BackoffConfig | OpenForConfig, given: Given, at: Cursor) -> None:
-    """`max` caps every wait. Below `initial` it is a mistake where both are written, and worth a
-    word where one of them comes from elsewhere."""
+    """`max` caps every wait. Below `initial` it is an error if both are written together, and a
+    warning if one is inherited."""
     if value.max >= value.initial:
         return
     most, first = format_duration(value.max), format_duration(value.initial)

@@ -1,4 +1,4 @@
-"""What is wrong with the files: every problem at its place, all of them at once."""
+"""Problems of the files: collects all of them, each with its place."""
 
 import re
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ _PLAIN_KEY = re.compile(r"[\w-]+", re.ASCII)
 class Mark(NamedTuple):
     """A place in a file: line and column count from 1.
 
-    `file`: which of the files that are read together. Line 0: a flag or a variable of the
-    environment, which has a name and no lines.
+    `file`: index of the file among those read together. Line 0: a flag or an environment
+    variable, which has a name and no lines.
     """
 
     line: int
@@ -32,7 +32,7 @@ class Severity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong. `path` is empty where the whole file is meant."""
+    """One problem. `path` is empty if it concerns the whole file."""
 
     filename: str
     mark: Mark
@@ -48,7 +48,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The file cannot be used. `problems` has its errors and its warnings, by their place."""
+    """The file cannot be used. `problems` has its errors and warnings in order of place."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -72,8 +72,8 @@ def format_path(path: Path) -> str:
 class Problems:
     """Collects the problems of files that are read together.
 
-    `filenames` are those that `Mark.file` counts. A problem found twice, through an alias, counts
-    once.
+    `filenames` are the files that `Mark.file` counts. A problem found twice, through an alias,
+    counts once.
     """
 
     def __init__(self, *filenames: str) -> None:
@@ -88,13 +88,13 @@ class Problems:
         self._found[problem] = None
 
     def any_below(self, *sections: str) -> bool:
-        """Whether there is a problem in one of these keys of the root."""
+        """Whether one of these root keys has a problem."""
         return any(
             problem.path[:1] == (section,) for problem in self._found for section in sections
         )
 
     def raise_errors(self) -> None:
-        """Raise ConfigError with all that was found, if an error is among it."""
+        """Raise ConfigError with all problems if one is an error."""
         if any(problem.severity is Severity.ERROR for problem in self._found):
             raise ConfigError(self.sorted())
 

@@ -1,4 +1,4 @@
-"""For a whole configuration, key by key: where its value comes from."""
+"""The source of each value of a whole configuration."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,14 +17,14 @@ _DERIVED: dict[Path, str] = {
     ("service",): "OTEL_SERVICE_NAME, else the host's name",
     ("upstreams", APP_UPSTREAM.name, "endpoints"): f"{APP_PORT_VARIABLE}, else 8080",
 }
-"""Where the built-in default is not the same everywhere."""
+"""Sources of built-in defaults that depend on the environment."""
 
 
 def provenance(config: Config, sources: Sources) -> dict[str, str]:
-    """By key, as problems name it: ``file:line``, with the layer if it comes by way of a policy;
-    a variable of the environment; or that it is a built-in default.
+    """By key, as problems spell it: ``file:line``, with the layer if a policy supplies it; an
+    environment variable; or that it is a built-in default.
 
-    The keys are those of `effective`; what `sources` were loaded with must be `config`.
+    The keys are those of `effective`; `sources` and `config` must come from the same load.
     """
     shown = effective(config)
     found = _all(config, sources)
@@ -57,7 +57,7 @@ def _plain(leaves: Iterable[tuple[Path, Any]], sources: Sources) -> Iterator[tup
 
 
 def _is_there(document: Any, path: Path) -> bool:
-    """Keys at their default are left out where a section is sparse."""
+    """Keys at their default are omitted in sparse sections."""
     for step in path:
         if isinstance(document, dict) and step not in document:
             return False

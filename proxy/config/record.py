@@ -1,4 +1,4 @@
-"""Kinds that hold others: records with fixed keys, lists, and mappings with keys of the user's."""
+"""Kinds that contain others: records with fixed keys, lists, and mappings with users' keys."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -16,8 +16,8 @@ Values: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key. `attributes` of the record's class that its value fills: the key's own name if
-    none are given; with several, the value is a tuple. `doc` is a sentence for people."""
+    """One key. `attributes` of the record's class that its value sets, by default the one with the
+    key's name; with several, the value is a tuple. `doc` is a sentence for the reference."""
 
     kind: Kind[Any]
     doc: str
@@ -26,12 +26,12 @@ class Field:
 
 
 class Record(Kind[T]):
-    """A mapping with fixed keys that becomes a `build(**attributes)`.
+    """A mapping with fixed keys that becomes `build(**attributes)`.
 
-    With a base, keys that are not given keep the base's values, deep: that is how default,
-    policy and route are merged. `settle` may look at what was given and change the attributes
-    before they are built, or report problems. `check` looks at the whole value. Both come only
-    after every key was read without an error.
+    With a base, missing keys keep the base's values recursively: this merges default, policy and
+    route. `settle` may inspect the given keys, change the attributes before they are built, and
+    report problems. `check` inspects the whole value. Both run only if every key was read without
+    an error.
     `sparse`: keys at their default are not written back.
     """
 
@@ -60,7 +60,7 @@ class Record(Kind[T]):
         return self.fill(at.entries(self.keys), at, base)
 
     def fill(self, given: Given, at: Cursor, base: T | None = None, **fixed: Any) -> T:
-        """Build the value from the entries of a mapping; `fixed` are attributes without a key."""
+        """Build the value from a mapping's entries; `fixed` are attributes without a key."""
         values = dict(self._defaults) if base is None else self._values_of(base)
         values |= fixed
         whole = True
@@ -75,7 +75,7 @@ class Record(Kind[T]):
         try:
             value = self._build(**values)
         except (TypeError, ValueError) as error:
-            # A required key that is missing or unusable has been reported; a ValueError is an
+            # A missing or unusable required key has been reported; a ValueError is an
             # invariant of the value itself.
             raise at.error(str(error)) if whole else Reported() from None
         if whole and self._check:
@@ -83,7 +83,7 @@ class Record(Kind[T]):
         return value
 
     def _take(self, at: Cursor, field: Field, values: Values) -> bool:
-        """Read one key's value into its attributes; whether it was usable."""
+        """Read one key's value into its attributes; returns whether it was usable."""
         names = field.attributes
         base = values.get(names[0]) if len(names) == 1 else None
         try:
@@ -110,7 +110,7 @@ class Record(Kind[T]):
         return dumped
 
     def leaves(self, value: T, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-        """Every key that holds no record, and its value in the file's spelling."""
+        """Every key that is not a record, and its value in the file's spelling."""
         for key, field in self.keys.items():
             found = self._member(value, field)
             if isinstance(field.kind, Record) and found is not None:
@@ -126,7 +126,7 @@ class Record(Kind[T]):
         return {"$ref": f"#/$defs/{self.definition}"} if self.definition else self.object_schema()
 
     def object_schema(self) -> JsonSchema:
-        """The schema itself, where `schema` may only point at it."""
+        """The schema itself; `schema` may be a reference to it."""
         properties = {key: self._property(field) for key, field in self.keys.items()}
         required = [key for key, field in self.keys.items() if field.required]
         return {
@@ -147,7 +147,7 @@ class Record(Kind[T]):
 
 
 class Optional(Kind[T | None]):
-    """A kind, or the word ``none``, which also takes away what would be inherited."""
+    """A kind, or ``none``, which also removes an inherited value."""
 
     def __init__(self, kind: Kind[T]) -> None:
         self.kind = kind
@@ -164,7 +164,7 @@ class Optional(Kind[T | None]):
 
 
 class ListOf(Kind[tuple[T, ...]]):
-    """A list, which replaces an inherited one. An item that stands there twice is a warning."""
+    """A list, which replaces an inherited one. A repeated item is a warning."""
 
     def __init__(self, item: Kind[T], what: str, *, minimum: int = 0) -> None:
         self._item = item
@@ -186,7 +186,7 @@ class ListOf(Kind[tuple[T, ...]]):
                 whole = False
                 continue
             if value in values:
-                cursor.warning("stands in this list already")
+                cursor.warning("is already in this list")
             values.append(value)
         if whole and len(values) < self._minimum:
             raise at.error(f"must name at least one of {self._what}")
@@ -203,7 +203,7 @@ class ListOf(Kind[tuple[T, ...]]):
 
 
 class SetOf(Kind[frozenset[T]]):
-    """A list whose order means nothing."""
+    """A list whose order has no meaning."""
 
     def __init__(self, item: Kind[T], what: str, *, minimum: int = 0) -> None:
         self._list = ListOf(item, what, minimum=minimum)
@@ -219,7 +219,7 @@ class SetOf(Kind[frozenset[T]]):
 
 
 class PairsOf(Kind[tuple[tuple[str, T], ...]]):
-    """A mapping whose keys the user chooses, in the file's order; `name` is what a key must be."""
+    """A mapping with users' keys, in the file's order; `name` is the kind of the keys."""
 
     def __init__(self, name: Leaf[str], value: Kind[T]) -> None:
         self._name = name
@@ -237,19 +237,19 @@ class PairsOf(Kind[tuple[tuple[str, T], ...]]):
                 whole = False
                 continue
             if key in pairs:
-                cursor.error(f"'{key}' stands here already, in another spelling")
+                cursor.error(f"'{key}' is already here in another spelling")
             pairs[key] = value
         if not whole:
             raise Reported
         return tuple(pairs.items())
 
     def named(self, at: Cursor) -> Iterator[tuple[str, Cursor]]:
-        """The entries whose key is a usable name; each other one is reported at its key."""
+        """The entries whose key is valid; each other one is reported at its key."""
         if at.absent():
             return
         members = at.members()
         if members is None:
-            raise at.error(f"must be a mapping, each key {self._name.wants}")
+            raise at.error(f"must be a mapping; each key must be {self._name.wants}")
         for key, (mark, cursor) in members.items():
             try:
                 yield self._name.parse(key), cursor
@@ -264,12 +264,12 @@ class PairsOf(Kind[tuple[tuple[str, T], ...]]):
 
 
 def dump_or_none(kind: Kind[Any], value: Any, reveal: bool) -> Any:
-    """None stays None, but for a kind that has a word for it."""
+    """None stays None, unless the kind has a word for it."""
     return None if value is None and not isinstance(kind, Optional) else kind.dump(value, reveal)
 
 
 def or_null(schema: JsonSchema) -> JsonSchema:
-    """The schema, or nothing at all: a key without a value is as good as none."""
+    """The schema, or null: a key without a value counts as missing."""
     if "anyOf" in schema:
         return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]}
     return {"anyOf": [schema, {"type": "null"}]}
@@ -280,7 +280,7 @@ def _attribute_names(build: Callable[..., Any]) -> list[str]:
 
 
 def _defaults_of(build: Callable[..., Any]) -> Values:
-    """The defaults of a dataclass's attributes: what holds where neither file nor base speaks."""
+    """The defaults of a dataclass's attributes, used without a value in file and base."""
     defaults: Values = {}
     for attribute in fields(build) if is_dataclass(build) else ():
         if attribute.default is not MISSING:

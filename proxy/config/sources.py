@@ -30,10 +30,10 @@ class Setting:
 
 
 class Sources:
-    """Of one loaded configuration.
+    """The sources of one loaded configuration.
 
-    `names`: what `Mark.file` counts; None is the embedded default, all of it built in.
-    `variables`: the values that came from the environment instead, by the variable's name.
+    `names`: the files that `Mark.file` counts; None is the embedded default.
+    `variables`: the values that came from the environment, by the variable's name.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Sources:
         return self._variables.get(path) or self.place(path) or BUILT_IN
 
     def place(self, path: Path) -> str | None:
-        """``file:line`` of the key at this path, or the flag or variable that gives it.
+        """``file:line`` of the key at this path, or the flag or variable that sets it.
 
-        None where nobody wrote it.
+        None for a default.
         """
         mark = self._given.get(path)
         name = None if mark is None else self._names[mark.file]
@@ -69,21 +69,21 @@ class Sources:
         return BUILT_IN if index is None else self.of(("routes", index, "name"))
 
     def settings(self, route: RouteConfig) -> list[Setting]:
-        """Every value of the policy that a route has in effect, in the reference's order."""
+        """Every value of a route's effective policy, in the reference's order."""
         return [
             Setting(format_path(path), value, self.in_route(route, path))
             for path, value in POLICY.leaves(route.policies)
         ]
 
     def in_route(self, route: RouteConfig, path: Path) -> str:
-        """Of a policy's key that a route has in effect: the innermost layer that gives it.
+        """The source of a key of a route's effective policy: the innermost layer that sets it.
 
         That is the route, its policy, or the default policy.
         """
         return self._innermost(self._route_layers(route), path) or _built_in(route.policy)
 
     def policy(self, name: str, path: Path) -> str:
-        """Of a key of a named policy: that policy, or the default one."""
+        """The source of a key of a named policy: that policy, or the default one."""
         return self._innermost(_policy_layers(name), path) or _built_in(name)
 
     def _route_layers(self, route: RouteConfig) -> list[tuple[str, Path]]:
@@ -100,7 +100,7 @@ class Sources:
 
 
 def _policy_layers(name: str) -> list[tuple[str, Path]]:
-    """A policy and what it builds upon. ``inbound`` takes nothing from ``default``."""
+    """A policy and its base. ``inbound`` takes nothing from ``default``."""
     names = (name,) if name == INBOUND_POLICY else dict.fromkeys((name, DEFAULT_POLICY))
     return [(f"policy {each}", ("policies", each)) for each in names]
 

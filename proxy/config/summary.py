@@ -1,4 +1,4 @@
-"""A valid file in a few lines, for whoever has just checked it."""
+"""The summary of a valid file, for `check`."""
 
 from collections.abc import Iterable
 
@@ -25,7 +25,7 @@ from proxy.units import format_duration, format_ratio
 
 
 def summary(loaded: Loaded) -> str:
-    """What listens where, and for every route what it takes, where to, and on which terms."""
+    """The listeners, and for every route its match, upstream and policy."""
     config = loaded.config
     counts = [
         _count(len(config.routes), "route"),
@@ -68,7 +68,7 @@ def describe_upstream(upstream: UpstreamConfig) -> str:
 
 
 def describe_policy(policies: PolicyConfig) -> str:
-    """The numbers one asks for first."""
+    """The most important values of a policy."""
     timeouts, retry, bulkhead = policies.timeouts, policies.retry, policies.bulkhead
     parts = [
         f"request {format_duration(timeouts.request)}",
@@ -90,7 +90,7 @@ def _attempts(retry: RetryConfig) -> str:
     attempts = _count(retry.attempts, "attempt")
     if not repeats_only_unseen(retry):
         return attempts
-    return f"{attempts} for {' and '.join(retry.on.terms) or 'nothing'} alone"
+    return f"{attempts} only for {' and '.join(retry.on.terms) or 'nothing'}"
 
 
 def _breaker(policies: PolicyConfig) -> str:
@@ -104,7 +104,7 @@ def _breaker(policies: PolicyConfig) -> str:
 
 
 def _seems_to_change_inbound(sources: Sources) -> bool:
-    """Whether the file is about the inbound listener and changes only the other one's policy."""
+    """Whether the file configures the inbound listener but only changes the outbound policy."""
     about_inbound = (
         ("listeners", Listener.INBOUND.value),
         ("upstreams", APP_UPSTREAM.name, "endpoints"),
@@ -137,7 +137,7 @@ def _row(route: RouteConfig, config: Config) -> tuple[str, ...]:
 
 
 def _columns(rows: list[tuple[str, ...]]) -> Iterable[str]:
-    """Name, match and target side by side, the policy on a line of its own."""
+    """Name, match and target in columns, the policy on a separate line."""
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, takes, target, policy in rows:
         yield f"  {name:{widths[0]}}  {takes:{widths[1]}}  {target}"

@@ -30,7 +30,7 @@ def routes(*matches: str) -> str:
         (policy("{circuit_breaker: {open_for: {initial: 10m}}}"), "every wait is 5m"),
         (policy("{bulkhead: {max_queue: 5}}"), "max_queue: has no effect: queue_timeout is 0s"),
         (policy("{bulkhead: {queue_timeout: 5s}}"), "has no effect: max_queue is 0"),
-        (policy("{retry: {on: [timeout, timeout]}}"), "on[1]: stands in this list already"),
+        (policy("{retry: {on: [timeout, timeout]}}"), "on[1]: is already in this list"),
         ("upstreams: {a: {endpoints: [http://a]}}", "warning: upstreams.a: no route uses it"),
         ("policies: {gold: {retry: {attempts: 2}}}", "warning: policies.gold: no route uses it"),
         ("policies: {gold: {}}", "warning: policies.gold: no route uses it"),

@@ -57,7 +57,10 @@ def test_when_names_reasons_groups_and_statuses(config):
         ("{when: [timeout], response: {status: 199}}", "must be at least 200, not 199"),
         ("{when: [timeout], response: {json: {}, body: x}}", "give either 'json' or 'body'"),
         ("{when: [timeout], response: {json: null, body: x}}", "give either 'json' or 'body'"),
-        ("{when: [timeout], response: {status: 204, body: x}}", "with status 204 has no body"),
+        (
+            "{when: [timeout], response: {status: 204, body: x}}",
+            "with status 204 cannot have a body",
+        ),
         ("{when: [timeout], response: {headers: {a b: c}}}", "'a b' is not a header name"),
         ("{when: [timeout], response: {headers: {content-length: 1}}}", "cannot be changed"),
         ('{when: [timeout], response: {headers: {x: "a\\nb"}}}', "not usable as a header value"),

@@ -93,7 +93,7 @@ def test_a_window_that_changes_its_type_needs_a_size(errors, config):
         """
     assert config(file.format(type="time")).routes[0].policies.circuit_breaker.window.size == 60
     (problem,) = errors(file.format(type="count"))
-    assert "a window of type count needs a 'size' as well" in problem
+    assert "a window of type count also needs a 'size'" in problem
 
 
 def test_the_share_of_probes_can_be_taken_back(config):

@@ -57,7 +57,7 @@ def test_without_variables_and_with_empty_ones_the_defaults_hold(config):
         ({"OTEL_TRACES_EXPORTER": "zipkin"}, "tracing.exporter: OTEL_TRACES_EXPORTER is 'zipkin'"),
         (
             {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"},
-            "OTEL_TRACES_SAMPLER_ARG is '2', which is no share from 0 to 1: taken as 1",
+            "OTEL_TRACES_SAMPLER_ARG is '2', which is not a ratio from 0 to 1: 1 is used",
         ),
         (
             {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "nan"},

@@ -37,6 +37,6 @@ def test_what_applies_to_inbound_requests_is_said():
     for other in (default, app, f"{default}\n{app}".replace("}}}\n", "}}, inbound: {}}\n")):
         assert note not in summary(load_text(other, "f", {}))
     assert (
-        "[inbound] request 1m, attempt 1m, 3 attempts for connect-failure and refused-stream "
-        "alone, breaker off, bulkhead 1024" in summary(load(None, {}))
+        "[inbound] request 1m, attempt 1m, 3 attempts only for connect-failure and "
+        "refused-stream, breaker off, bulkhead 1024" in summary(load(None, {}))
     )

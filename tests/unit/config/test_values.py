@@ -76,7 +76,7 @@ def in_policy(line: str) -> str:
         ("upstreams: {a: {endpoints: ['http://a:0']}}", "a port is a number from 1 to 65535"),
         ("upstreams: {a: {endpoints: [http://a..b]}}", "'a..b' is not a host name"),
         ("upstreams: {a b: {endpoints: [http://a]}}", "1:13: upstreams[\"a b\"]: 'a b' is not us"),
-        ("upstreams: [a]", "1:12: upstreams: must be a mapping, each key a name"),
+        ("upstreams: [a]", "1:12: upstreams: must be a mapping; each key must be a name"),
         ("upstreams: {a: {endpoints: [http://a], load_balancing: robin}}", "must be one of least"),
         ("upstreams: {a: {endpoints: [http://a], connections: {max: 0}}}", "must be at least 1"),
         ("upstreams: {a: {endpoints: [https://a], tls: {cert: c}}}", "tls: 'key' is missing"),
@@ -109,7 +109,7 @@ def in_policy(line: str) -> str:
         (in_policy("circuit_breaker {failure_rate: 60}"), "did you mean 60%?"),
         (in_policy("circuit_breaker {window: {size: 60s}}"), "the window's type is count"),
         (in_policy("circuit_breaker {window: {type: time, size: 60}}"), "a size such as 60s"),
-        (in_policy("circuit_breaker {window: {type: time}}"), "type time needs a 'size' as well"),
+        (in_policy("circuit_breaker {window: {type: time}}"), "type time also needs a 'size'"),
         (in_policy("circuit_breaker {window: {type: time, size: 1500ms}}"), "must be whole sec"),
         (in_policy("circuit_breaker {window: {type: time, size: 0s}}"), "must be whole seconds"),
         (in_policy("circuit_breaker {window: {size: 0}}"), "must be at least 1"),
@@ -214,7 +214,7 @@ def test_addresses(text, address, config):
     ("written", "problem"),
     [
         ("[]", "must be HOST:PORT such as 127.0.0.1:7070, or a list of at least one"),
-        ("[127.0.0.1:1, 127.0.0.1:1]", "127.0.0.1:1 stands in this list already"),
+        ("[127.0.0.1:1, 127.0.0.1:1]", "127.0.0.1:1 is already in this list"),
         ("[7070]", "'7070' is not an address; write HOST:PORT such as 127.0.0.1:7070"),
     ],
 )
