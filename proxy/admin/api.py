@@ -8,13 +8,15 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from proxy.admin import views
-from proxy.admin.access import refusal, same_origin
+from proxy.admin.access import is_loopback, refusal, same_origin
+from proxy.admin.connections import Connection
 from proxy.admin.controls import Controls, Rejection, Reload
 from proxy.admin.history import history
 from proxy.admin.live import Live
+from proxy.admin.metrics_page import MetricsPage
+from proxy.admin.pace import Pace
 from proxy.admin.page_files import INDEX, PageFiles
 from proxy.admin.problems import left_over, problem, problems
 from proxy.admin.recent import BadQuery, recent
@@ -22,12 +24,24 @@ from proxy.admin.watchers import TooMany, Watchers
 from proxy.clock import Clock, WallClock
 from proxy.config import Sources, effective, provenance
 from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.telemetry.exposition import form_of
 from proxy.telemetry.observed import Gateway
 from proxy.telemetry.records import Records
 from proxy.units import UnitError, parse_duration
 
 MAX_WAIT = 60.0
 """Maximum seconds that one request waits for the end of a drain."""
+
+HEALTH_SHARE = 0.03
+OTHERS_SHARE = 0.03
+RENDERING_SHARE = 0.03
+LOCAL_SHARE = 0.25
+"""Shares of the loop's time: for health, for what other machines ask, for rendering metrics, and
+for what this machine asks. Nobody's curiosity may cost the data plane more."""
+_REQUEST_COSTS = 0.0004
+"""Seconds of the loop for a request and its answer, beside what the endpoint itself takes."""
+_WAITING = frozenset({"/health/inbound-drained", "/metrics", "/drain", "/reload", "/events"})
+"""Endpoints whose time is mostly a wait."""
 
 _ORDERS: dict[str, Callable[[CircuitBreaker, float], None]] = {
     "force-open": CircuitBreaker.force_open,
@@ -52,7 +66,10 @@ class AdminApi:
     ) -> None:
         self._gateway = gateway
         self._controls = controls
-        self._registry = registry
+        self._metrics = MetricsPage(registry, time.monotonic, Pace(RENDERING_SHARE, time.monotonic))
+        self._health_pace = Pace(HEALTH_SHARE, time.monotonic)
+        self._others_pace = Pace(OTHERS_SHARE, time.monotonic)
+        self._local_pace = Pace(LOCAL_SHARE, time.monotonic)
         self._records = records
         self._reload = reload
         self._sources = sources
@@ -63,7 +80,7 @@ class AdminApi:
         self._watchers = Watchers(live.opening, live.next)
 
     def application(self) -> web.Application:
-        app = web.Application(middlewares=[problems, self._access])
+        app = web.Application(middlewares=[problems, self._paced, self._access])
         app.add_routes(self._routes())
         app.add_routes([web.get("/page/{name:.+}", self.page_file)])
         app.on_shutdown.append(self._end_streams)
@@ -93,6 +110,32 @@ class AdminApi:
             # Names have colons and may have slashes: the order follows the last slash.
             web.post("/circuit-breakers/{name:.+}/{order:[^/]+}", self.order),
         ]
+
+    @web.middleware
+    async def _paced(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let the data plane have most of the loop, whoever asks whatever how often."""
+        connection = request.protocol
+        if isinstance(connection, Connection):
+            connection.request_began()
+        pace = self._pace_of(request)
+        costs = _REQUEST_COSTS
+        try:
+            await pace.turn()
+            begun = time.monotonic()
+            try:
+                return await handler(request)
+            finally:
+                if request.path not in _WAITING:
+                    costs += time.monotonic() - begun
+        finally:
+            pace.spent(costs)
+            if isinstance(connection, Connection):
+                connection.request_ended()
+
+    def _pace_of(self, request: web.Request) -> Pace:
+        if request.path.startswith("/health/"):
+            return self._health_pace
+        return self._local_pace if is_loopback(request.remote) else self._others_pace
 
     @web.middleware
     async def _access(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -143,9 +186,10 @@ class AdminApi:
         return _json({"status": "drained" if drained else "serving"})
 
     async def metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        form = form_of(",".join(request.headers.getall(hdrs.ACCEPT, [])))
+        document = await self._metrics.get(form, fresh=is_loopback(request.remote))
         # The whole header: it has more parameters than a charset.
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+        return web.Response(body=document, headers={"Content-Type": form.content_type})
 
     async def status(self, request: web.Request) -> web.Response:
         return _json(
@@ -216,7 +260,8 @@ class AdminApi:
 
         422: the file has problems; 409: the file is valid, but its change needs a restart.
         """
-        outcome = await self._reload("POST /reload")
+        # Whoever asked may go: the reload is made all the same.
+        outcome = await asyncio.shield(self._reload("POST /reload"))
         if outcome.rejection is None:
             return _json({"result": outcome.result, "problems": list(outcome.problems)})
         status = 422 if outcome.rejection is Rejection.INVALID else 409

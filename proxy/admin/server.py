@@ -12,8 +12,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 
 from proxy.admin.api import AdminApi
+from proxy.admin.connections import IDLE, Connection, Connections
 from proxy.admin.controls import Controls, Reload
-from proxy.admin.problems import Protocol
 from proxy.config import Sources
 from proxy.config.model import Address
 from proxy.telemetry.observed import Gateway
@@ -57,14 +57,24 @@ class AdminServer:
 
         ``::`` is every address of both families, with a socket for each.
         """
-        runner = web.AppRunner(self._application, handle_signals=False, shutdown_timeout=_GRACE)
+        runner = web.AppRunner(
+            self._application,
+            handle_signals=False,
+            shutdown_timeout=_GRACE,
+            handler_cancellation=True,  # a client that is gone is waited for by nobody
+        )
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(runner.cleanup)
             await runner.setup()
             loop = asyncio.get_running_loop()
             assert runner.server is not None
-            options: dict[str, Any] = {"loop": loop, "access_log": None, "logger": _log}
-            protocol = partial(Protocol, runner.server, **options)
+            options: dict[str, Any] = {
+                "loop": loop,
+                "access_log": None,
+                "logger": _log,
+                "keepalive_timeout": IDLE,
+            }
+            protocol = partial(Connection, Connections(), runner.server, **options)
             undo.callback(self._close_listeners)
             host, port = await self._listen(protocol, address.host, address.port)
             if host == "::":

@@ -17,7 +17,7 @@ from proxy.telemetry import events
 
 INTERVAL = 1.0
 """Seconds between two frames."""
-MAX_WATCHERS = 16
+MAX_WATCHERS = 32
 BACKLOG = 4
 """Frames queued for a watcher, in addition to the socket's buffer (64 KiB)."""
 

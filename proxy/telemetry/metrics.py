@@ -6,8 +6,8 @@ labels of their own as long as `Bindings.labels` has them; the rest are summed u
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -28,6 +28,11 @@ from proxy.telemetry.exemplars import Exemplars
 from proxy.telemetry.observed import Gateway, Lifecycle, Log
 from proxy.telemetry.tracing import Tracing
 
+ROUTES_AT_ONCE = 20
+"""Routes in a part of a family: each has some twenty series."""
+SERIES_AT_ONCE = 400
+_T = TypeVar("_T")
+
 _BUCKET_LABELS = (*(str(bound) for bound in DURATION_BUCKETS), "+Inf")
 
 
@@ -37,12 +42,32 @@ def registry_of(
     logs: Sequence[Log],
     tracing: Tracing,
     clock: Clock = time.monotonic,
-) -> CollectorRegistry:
+) -> "Registry":
     """A registry with the proxy's metrics and those of its process. To be read in the loop."""
-    registry = CollectorRegistry()
-    registry.register(ProxyCollector(gateway, lifecycle, logs, tracing, clock))
-    ProcessCollector(registry=registry)
+    registry = Registry()
+    registry.add(ProxyCollector(gateway, lifecycle, logs, tracing, clock))
+    registry.add(ProcessCollector(registry=None))
     return registry
+
+
+class Registry(CollectorRegistry):
+    """A registry that gives families in parts, so that nobody has to take them all at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[Callable[[], Iterable[Metric]]] = []
+
+    def add(self, collector: Collector) -> None:
+        self.register(collector)
+        self._parts.append(getattr(collector, "parts", collector.collect))
+
+    def parts(self) -> Iterator[Metric]:
+        """All families; of large ones several parts, one right after the other.
+
+        What changes between two of them may be in the later one alone.
+        """
+        for parts in self._parts:
+            yield from parts()
 
 
 class ProxyCollector(Collector):
@@ -64,8 +89,27 @@ class ProxyCollector(Collector):
         self._unlabelled = _UnlabelledTransitions()
 
     def collect(self) -> Iterator[Metric]:
+        """The families, each whole."""
+        whole: Metric | None = None
+        for part in self.parts():
+            if whole is not None and part.name == whole.name:
+                whole.samples += part.samples
+                continue
+            if whole is not None:
+                yield whole
+            whole = part
+        if whole is not None:
+            yield whole
+
+    def parts(self) -> Iterator[Metric]:
+        """The families in parts of at most `ROUTES_AT_ONCE` routes; no part is waited for within
+        another.
+        """
         stats = list(self._gateway.bindings.stats.values())
-        yield from _request_families(stats, self._tracing.exemplars)
+        for few in _divided(stats, ROUTES_AT_ONCE):
+            yield _requests(few)
+        for few in _divided(stats, ROUTES_AT_ONCE):
+            yield _durations(few, self._tracing.exemplars)
         yield from _attempt_families(stats)
         yield from self._breaker_families()
         yield from self._bulkhead_families()
@@ -74,30 +118,33 @@ class ProxyCollector(Collector):
         yield from self._process_families()
 
     def _breaker_families(self) -> Iterator[Metric]:
-        state = GaugeMetricFamily(
-            "proxy_circuit_breaker_state",
-            "1 for the state that the circuit breaker is in, 0 for the others.",
-            labels=["name", "state"],
-        )
-        transitions = CounterMetricFamily(
+        now = self._clock()
+        entries = dict(self._gateway.bindings.breakers)
+        labelled = [(name, entry.breaker) for name, entry in entries.items() if entry.labelled]
+        for few in _divided(labelled, ROUTES_AT_ONCE):
+            state = GaugeMetricFamily(
+                "proxy_circuit_breaker_state",
+                "1 for the state that the circuit breaker is in, 0 for the others.",
+                labels=["name", "state"],
+            )
+            for name, breaker in few:
+                present = breaker.state(now)
+                for each in BreakerState:
+                    state.add_metric([name, each.value], 1 if each is present else 0)
+            yield state
+        counts: dict[tuple[str, ...], int] = {
+            (name, each.value): breaker.transitions[each]
+            for name, breaker in labelled
+            for each in BreakerState
+        }
+        for each, count in self._unlabelled.update(entries).items():
+            counts[OTHER, each.value] = count
+        yield from _counter(
             "proxy_circuit_breaker_transitions",
             "Times that the circuit breaker entered the state.",
-            labels=["name", "to"],
+            ["name", "to"],
+            counts,
         )
-        now = self._clock()
-        entries = self._gateway.bindings.breakers
-        for name, entry in entries.items():
-            if not entry.labelled:
-                continue
-            present = entry.breaker.state(now)
-            for each in BreakerState:
-                state.add_metric([name, each.value], 1 if each is present else 0)
-                transitions.add_metric([name, each.value], entry.breaker.transitions[each])
-        others = self._unlabelled.update(entries)
-        for each, count in others.items():
-            transitions.add_metric([OTHER, each.value], count)
-        yield state
-        yield transitions
 
     def _bulkhead_families(self) -> Iterator[Metric]:
         in_use: Counter[str] = Counter()
@@ -108,19 +155,21 @@ class ProxyCollector(Collector):
             in_use[label] += bulkhead.in_use
             limit[label] += bulkhead.limit
             queued[label] += bulkhead.queued
-        yield _gauge("proxy_bulkhead_in_use", "Exchanges that hold a permit.", "name", in_use)
-        yield _gauge("proxy_bulkhead_limit", "Permits that there are.", "name", limit)
-        yield _gauge("proxy_bulkhead_queued", "Exchanges that wait for a permit.", "name", queued)
+        yield from _gauge("proxy_bulkhead_in_use", "Exchanges that hold a permit.", "name", in_use)
+        yield from _gauge("proxy_bulkhead_limit", "Permits that there are.", "name", limit)
+        yield from _gauge(
+            "proxy_bulkhead_queued", "Exchanges that wait for a permit.", "name", queued
+        )
 
     def _listener_families(self) -> Iterator[Metric]:
         gates = self._gateway.gates.items()
-        yield _gauge(
+        yield from _gauge(
             "proxy_in_flight",
             "Requests under way.",
             "listener",
             {listener.value: len(gate.in_flight) for listener, gate in gates},
         )
-        yield _gauge(
+        yield from _gauge(
             "proxy_connections",
             "Open client connections.",
             "listener",
@@ -149,7 +198,7 @@ class ProxyCollector(Collector):
         cut = CounterMetricFamily("proxy_drain_cut", "Requests cut at the end of a drain.")
         cut.add_metric([], lifecycle.drain_cut)
         yield cut
-        yield _counter(
+        yield from _counter(
             "proxy_config_reloads",
             "Reloads of the configuration, by what became of them.",
             ["result"],
@@ -166,7 +215,7 @@ class ProxyCollector(Collector):
         )
         dropped.add_metric([], sum(log.dropped for log in self._logs))
         yield dropped
-        yield _counter(
+        yield from _counter(
             "proxy_spans",
             "Spans of sampled requests: exported, failed at the collector, dropped from the queue.",
             ["result"],
@@ -217,28 +266,32 @@ class _UnlabelledTransitions:
         return self._sums
 
 
-def _request_families(stats: Sequence[RouteStats], exemplars: Exemplars) -> Iterator[Metric]:
+def _requests(stats: Sequence[RouteStats]) -> Metric:
     requests = CounterMetricFamily(
         "proxy_requests",
         "Requests that are over. reason is empty where the upstream's answer went back whole.",
         labels=["listener", "route", "code", "reason"],
     )
+    for one in stats:
+        for (status, reason), count in one.answers.items():
+            requests.add_metric([one.listener, one.route, str(status), reason], count)
+    return requests
+
+
+def _durations(stats: Sequence[RouteStats], exemplars: Exemplars) -> Metric:
     durations = HistogramMetricFamily(
         "proxy_request_duration_seconds",
         "Time from a request's head to the end of its response.",
         labels=["listener", "route"],
     )
     for one in stats:
-        for (status, reason), count in one.answers.items():
-            requests.add_metric([one.listener, one.route, str(status), reason], count)
         if one.answers:
             counts = _cumulated(one.duration_buckets)
             examples = exemplars.of(one.listener, one.route)
             # Without an exemplar a bucket's third is None, which the declared type does not know.
             buckets: list[Any] = list(zip(_BUCKET_LABELS, counts, examples, strict=True))
             durations.add_metric([one.listener, one.route], buckets, one.duration_sum)
-    yield requests
-    yield durations
+    return durations
 
 
 def _cumulated(counts: Iterable[int]) -> Iterator[float]:
@@ -263,35 +316,44 @@ def _attempt_families(stats: Sequence[RouteStats]) -> Iterator[Metric]:
             refused[one.route, why] += count
         if one.route:
             fallbacks[(one.route,)] += one.fallbacks
-    yield _counter(
+    yield from _counter(
         "proxy_attempts",
         "Attempts by outcome: a class of statuses, or the reason of a failure.",
         ["route", "upstream", "outcome"],
         attempts,
     )
-    yield _counter(
+    yield from _counter(
         "proxy_retries", "Retries by the condition that led to them.", ["route", "condition"],
         retries,
     )  # fmt: skip
-    yield _counter(
+    yield from _counter(
         "proxy_retries_refused", "Retries that were not made, and why.", ["route", "why"], refused
     )
-    yield _counter(
+    yield from _counter(
         "proxy_fallbacks", "Answers that a fallback took the place of.", ["route"], fallbacks
     )
 
 
 def _counter(
     name: str, documentation: str, labels: Sequence[str], counts: Mapping[tuple[str, ...], int]
-) -> Metric:
-    family = CounterMetricFamily(name, documentation, labels=labels)
-    for values, count in counts.items():
-        family.add_metric(values, count)
-    return family
+) -> Iterator[Metric]:
+    for few in _divided(list(counts.items()), SERIES_AT_ONCE):
+        family = CounterMetricFamily(name, documentation, labels=labels)
+        for values, count in few:
+            family.add_metric(values, count)
+        yield family
 
 
-def _gauge(name: str, documentation: str, label: str, values: Mapping[str, int]) -> Metric:
-    family = GaugeMetricFamily(name, documentation, labels=[label])
-    for value, number in values.items():
-        family.add_metric([value], number)
-    return family
+def _gauge(
+    name: str, documentation: str, label: str, values: Mapping[str, int]
+) -> Iterator[Metric]:
+    for few in _divided(list(values.items()), SERIES_AT_ONCE):
+        family = GaugeMetricFamily(name, documentation, labels=[label])
+        for value, number in few:
+            family.add_metric([value], number)
+        yield family
+
+
+def _divided(items: list[_T], size: int) -> list[list[_T]]:
+    """Lists of at most `size`; one that is empty where there is nothing."""
+    return [items[i : i + size] for i in range(0, len(items), size)] or [[]]

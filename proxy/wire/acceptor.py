@@ -153,8 +153,10 @@ class Acceptor:
         self._look_at_files()
         return cast(asyncio.Protocol, self._factory())  # it is one by its methods
 
-    def _look_at_files(self) -> None:
-        """A connection has been accepted: pause if hardly a descriptor is left."""
+    def _look_at_files(self) -> bool:
+        """A connection has been accepted: pause if hardly a descriptor is left. Whether it goes on
+        accepting.
+        """
         self._looked_after += 1
         # Each takes a descriptor, so what is kept free lasts until the next look.
         if self._looked_after > self._kept_free() // 4:
@@ -162,6 +164,7 @@ class Acceptor:
             if self._pause is None and self._sockets and self._short(self._sockets[0].fileno()):
                 # Not at once: the event loop is in the middle of accepting.
                 self._pause = asyncio.get_running_loop().create_task(self._until_files())
+        return self._pause is None
 
     async def _until_files(self) -> None:
         """Accept nobody until there are descriptors again."""

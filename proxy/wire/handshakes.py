@@ -159,9 +159,11 @@ class TlsServer:
     _PAUSE = 0.1
 
     def __init__(
-        self, listening: socket.socket, handshakes: Handshakes, accepted: Callable[[], object]
+        self, listening: socket.socket, handshakes: Handshakes, accepted: Callable[[], bool]
     ) -> None:
-        """`accepted` is called for each new connection."""
+        """`accepted` is called for each new connection; False: no other for now, this will be
+        closed soon.
+        """
         self._listening = listening
         self._handshakes = handshakes
         self._accepted = accepted
@@ -189,5 +191,6 @@ class TlsServer:
                 self._retry = loop.call_later(self._PAUSE, self._listen)
                 return
             sock.setblocking(False)
-            self._accepted()
             self._handshakes.begin(sock)
+            if not self._accepted():
+                return

@@ -1,0 +1,148 @@
+"""The admin server's connections: few, none of them silent for long, and each reads its answers.
+
+Descriptors are the data plane's first of all. Beyond `limit` connections the next one displaces the
+one that has been silent longest; those whose request is being answered go last, and among them
+those from this machine.
+
+A request's head has `HEAD` seconds: the first from the accept, others from their first byte. So has
+what is left of a body after its answer. A client that takes no byte of its answer for `STALLED`
+seconds is ended.
+"""
+
+import asyncio
+import fcntl
+import struct
+import termios
+from typing import Any
+
+from aiohttp import web
+
+from proxy.admin.access import is_loopback
+from proxy.admin.problems import Protocol
+
+LIMIT = 64
+HEAD = 5.0
+STALLED = 10.0
+IDLE = 75.0
+"""Seconds between two requests of a connection."""
+_LOOK = 0.5
+"""Seconds between two looks at all connections, while there are any."""
+
+
+class Connections:
+    """All connections of one server."""
+
+    def __init__(self, *, limit: int = LIMIT, head: float = HEAD, stalled: float = STALLED) -> None:
+        self._limit = limit
+        self._head = head
+        self._stalled = stalled
+        self._open: set[Connection] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, connection: "Connection") -> None:
+        self._open.add(connection)
+        if len(self._open) > self._limit:
+            displaced = min(self._open - {connection}, key=Connection.importance)
+            self._open.discard(displaced)  # it learns of its end a turn later
+            displaced.end()
+        if self._timer is None:
+            self._set_timer()
+
+    def discard(self, connection: "Connection") -> None:
+        self._open.discard(connection)
+        if not self._open and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
+
+    def _look(self) -> None:
+        self._set_timer()
+        now = asyncio.get_running_loop().time()
+        for one in tuple(self._open):
+            if one.head_began(now) >= self._head or one.untaken(now) >= self._stalled:
+                one.end()
+
+
+class Connection(Protocol):
+    """One client. `answering`: a request is in the application's hands."""
+
+    __slots__ = ("_connections", "_head_since", "_left", "_left_since", "_local", "answering",
+                 "heard")  # fmt: skip
+
+    def __init__(self, connections: Connections, server: web.Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._connections = connections
+        self._local = False
+        self._left, self._left_since = 0, 0.0
+        self._head_since: float | None = None
+        self.answering = False
+        self.heard = 0.0
+
+    # --- what the event loop does -------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self._local = is_loopback(peer[0] if peer else None)
+        self.heard = self._head_since = asyncio.get_running_loop().time()
+        self._connections.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._connections.discard(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = asyncio.get_running_loop().time()
+        if not self.answering and self._head_since is None:
+            self._head_since = self.heard
+        super().data_received(data)
+
+    # --- what the application does ------------------------------------------------------------
+
+    def request_began(self) -> None:
+        self.answering = True
+        self._head_since = None
+
+    def request_ended(self) -> None:
+        self.answering = False
+
+    # --- what the others ask ------------------------------------------------------------------
+
+    def importance(self) -> tuple[bool, bool, float]:
+        """The smallest is displaced first."""
+        return self.answering, self.answering and self._local, self.heard
+
+    def head_began(self, now: float) -> float:
+        """Seconds since a head began that has not come whole; 0 where none has."""
+        return 0.0 if self._head_since is None else now - self._head_since
+
+    def untaken(self, now: float) -> float:
+        """Seconds in which the client took nothing of what is left of its answer."""
+        left = self._untaken_bytes()
+        if not left or left != self._left:
+            self._left, self._left_since = left, now
+        return now - self._left_since
+
+    def end(self) -> None:
+        """Close at once, whatever is still to be sent."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _untaken_bytes(self) -> int:
+        """What is written and not acknowledged, in the transport and in the kernel."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return 0
+        queued = struct.pack("i", 0)
+        try:
+            descriptor = transport.get_extra_info("socket").fileno()
+            queued = fcntl.ioctl(descriptor, termios.TIOCOUTQ, queued)  # SIOCOUTQ, see tcp(7)
+        except (OSError, ValueError):  # it is being closed
+            pass
+        in_kernel: int = struct.unpack("i", queued)[0]
+        return transport.get_write_buffer_size() + in_kernel
