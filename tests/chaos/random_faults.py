@@ -34,7 +34,7 @@ def settings(url: str, **tls: str) -> Settings:
     upstream: Settings = {"endpoints": [url]} | ({"tls": tls} if tls else {})
     return {
         "upstreams": {"chaos": upstream, "app": upstream},
-        "policies": {"default": {"timeouts": quick}},
+        "policies": {name: {"timeouts": quick} for name in ("default", "inbound")},
         "routes": [
             route("chaos"),
             route(
