@@ -4,13 +4,13 @@
 help:     ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
 
-install:  ## the package, editable, with what tests and lint need
+install:  ## the package, editable, with the dependencies of tests and lint
 	pip install --editable '.[test,lint]'
 
 run:      ## the proxy, with config/proxy.yaml
 	resilience-proxy run
 
-demo:     ## the order service in trouble, with the proxy and without
+demo:     ## the order service with failing dependencies, with and without the proxy
 	resilience-proxy demo
 
 test:     ## the whole suite, except the long tests
@@ -19,7 +19,7 @@ test:     ## the whole suite, except the long tests
 long:     ## the tests that take more than a second or two
 	pytest -m long
 
-thorough: ## the tests with generated cases, twenty times as many of them
+thorough: ## the tests with generated cases, twenty times as many cases
 	HYPOTHESIS_PROFILE=thorough pytest tests/property tests/fuzz
 
 fuzz:     ## 15 minutes for each side of the data plane (docs/fuzzing.md)
@@ -37,10 +37,10 @@ format:   ## ruff, changing what it can
 types:    ## mypy
 	mypy --strict proxy
 
-check:    ## the configuration files that come with it
+check:    ## the shipped configuration files
 	for file in config/proxy.yaml config/examples/*.yaml; do resilience-proxy check $$file || exit 1; done
 
-docs:     ## write anew what is generated: tables in docs/ and helm/, the dashboard
+docs:     ## generate tables in docs/ and helm/, and the dashboard
 	python -m tests.documents.reference
 	python -m tests.documents.sidecar_settings
 	python -m tests.helm.chart_readme
@@ -53,10 +53,10 @@ helm:     ## the charts: lint, render, validate, checkov (needs helm; docs/kuber
 	pytest tests/helm
 	python -m tests.helm.checkov
 
-chaos:    ## random faults for a minute, by a seed that it prints: clients see whole bodies or errors
+chaos:    ## random faults for a minute: clients get complete bodies or errors
 	python -m tests.chaos
 
-soak:     ## five minutes of mixed traffic: does memory stay where it is?
+soak:     ## five minutes of mixed traffic: does memory grow?
 	python -m tests.bench.soak
 
 connections: ## resident memory with 10,000 idle client connections
@@ -71,8 +71,8 @@ image:    ## the container image
 imagetest: ## the image's build and start without an engine (as root)
 	pytest -n 0 tests/image
 
-ci:       ## what has to hold before a change is taken
+ci:       ## everything that must pass before a change is taken
 	bash .ci/run
 
-clean:    ## what builds and tools leave behind
+clean:    ## remove what builds and tools leave behind
 	rm -rf build dist *.egg-info .fuzz .pytest_cache .mypy_cache .ruff_cache .hypothesis

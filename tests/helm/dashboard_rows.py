@@ -59,16 +59,16 @@ _FAILED = (
 _ALL = "sum(rate(proxy_requests_total{@listener}[$__rate_interval]))"
 
 _OVERVIEW = (
-    _stat("Requests", "Requests that ended, a second.", _ALL + _NONE_IS_ZERO, "reqps"),
+    _stat("Requests", "Finished requests per second.", _ALL + _NONE_IS_ZERO, "reqps"),
     _stat(
         "Failures",
-        "Share of requests answered 5xx or broken off: what the callers see.",
+        "Share of requests with a 5xx or truncated response: what the callers see.",
         f"({_FAILED} / {_ALL}){_NONE_IS_ZERO}",
         "percentunit",
         0.05,
     ),
     _stat(
-        "99th percentile", "Head of the request to end of the response.", _quantile("0.99")[0], "s"
+        "99th percentile", "From a request's head to its response's end.", _quantile("0.99")[0], "s"
     ),
     _stat(
         "Breakers open",
@@ -76,10 +76,10 @@ _OVERVIEW = (
         'sum(proxy_circuit_breaker_state{@, state=~"open|half_open|forced_open"})' + _NONE_IS_ZERO,
         red_from=1,
     ),
-    _stat("In flight", "Requests under way now.", "sum(proxy_in_flight{@})"),
+    _stat("In flight", "Requests in flight now.", "sum(proxy_in_flight{@})"),
     _stat(
         "Files rejected",
-        "Processes whose configuration file was rejected when it was last read.",
+        "Processes that rejected the last version of their configuration file.",
         "count(proxy_config_last_reload_successful{@} == 0)" + _NONE_IS_ZERO,
         red_from=1,
     ),
@@ -88,13 +88,13 @@ _OVERVIEW = (
 _REQUESTS = (
     Panel(
         "Requests by status",
-        "Requests that ended, a second, by the status that the client got.",
+        "Finished requests per second, by the status that the client got.",
         (("sum by (code) (rate(proxy_requests_total{@listener}[$__rate_interval]))", "{{code}}"),),
         "reqps",
     ),
     Panel(
         "Answers made by the proxy",
-        "By reason, docs/answers.md says what to look at for each. Empty where upstreams answered.",
+        "By reason (docs/answers.md). Responses of upstreams have no reason.",
         (
             (
                 'sum by (reason) (rate(proxy_requests_total{@listener, reason!=""}'
@@ -106,7 +106,7 @@ _REQUESTS = (
     ),
     Panel(
         "Duration",
-        "From a request's head to the end of its response, retries and waits included.",
+        "From a request's head to the end of its response, including retries and waits.",
         (_quantile("0.5"), _quantile("0.9"), _quantile("0.99")),
         "s",
     ),
@@ -115,7 +115,7 @@ _REQUESTS = (
 _RETRIES = (
     Panel(
         "Attempts by outcome",
-        "A class of statuses, or the reason of a failure. What is more than requests are retries.",
+        "A status class, or the reason of a failure. More attempts than requests means retries.",
         (
             (
                 "sum by (outcome) (rate(proxy_attempts_total{@route}[$__rate_interval]))",
@@ -126,7 +126,7 @@ _RETRIES = (
     ),
     Panel(
         "Retries by condition",
-        "Retries that were made, by what led to them.",
+        "Retries, by the condition that caused them.",
         (
             (
                 "sum by (condition) (rate(proxy_retries_total{@route}[$__rate_interval]))",
@@ -137,7 +137,7 @@ _RETRIES = (
     ),
     Panel(
         "Retries refused",
-        "Failures that were not repeated, and why; budget means that too much fails.",
+        "Failures without a retry, by reason; budget means that too many calls fail.",
         (
             (
                 "sum by (why) (rate(proxy_retries_refused_total{@route}[$__rate_interval]))",
@@ -148,7 +148,7 @@ _RETRIES = (
     ),
     Panel(
         "Fallbacks",
-        "Answers that a fallback took the place of.",
+        "Responses that a fallback replaced.",
         (("sum by (route) (rate(proxy_fallbacks_total{@route}[$__rate_interval]))", "{{route}}"),),
         "reqps",
     ),
@@ -234,12 +234,12 @@ _BREAKERS = (
 _CONNECTIONS = (
     Panel(
         "In flight",
-        "Requests under way, by listener.",
+        "Requests in flight, by listener.",
         (("sum by (listener) (proxy_in_flight{@})", "{{listener}}"),),
     ),
     Panel(
         "Client connections",
-        "Open, idle ones included, by listener.",
+        "Open connections, including idle ones, by listener.",
         (("sum by (listener) (proxy_connections{@})", "{{listener}}"),),
     ),
     Panel(
@@ -268,7 +268,7 @@ _PROCESSES = (
     ),
     Panel(
         "File descriptors",
-        "Share of what the process may open.",
+        "Share of the process's limit.",
         (("process_open_fds{@} / process_max_fds{@}", "{{pod}} {{instance}}"),),
         "percentunit",
     ),

@@ -20,7 +20,7 @@ httpGet: {path: /health/inbound-drained, port: 7072}
 {{- max 30 (add (ceil $settings.drainTimeout | int) 5) -}}
 {{- end -}}
 
-{{/* Annotations of the pod: the webhook leaves it alone, for it has its sidecar. */}}
+{{/* Annotations of the pod: tells the webhook that the pod has its sidecar. */}}
 {{- define "resilience-proxy-lib.annotations" -}}
 resilience-proxy/inject: disabled
 {{- end -}}
