@@ -310,7 +310,7 @@ def test_a_secret_that_lost_something_is_made_anew(cluster: Cluster, tmp_path: P
 def test_the_notes_tell_how_to_go_on(cluster: Cluster) -> None:
     notes = cluster.upgrade().partition("NOTES:")[2]
     assert "kubectl label namespace MY-NAMESPACE resilience-proxy/inject=enabled" in notes
-    assert "unless it has the label resilience-proxy/inject=disabled. Pods that run" in notes
+    assert "unless it has the label resilience-proxy/inject=disabled. Running pods" in notes
     assert "{{" not in notes
 
 
