@@ -80,9 +80,9 @@ def healthy(image: Image) -> int:
     text = Path(image.workdir, "config/proxy.yaml").read_text()
     port = text.partition("admin: {address: 127.0.0.1:")[2].partition("}")[0]
     return subprocess.run(
-        [*as_the_user(image, command), "--admin", f"http://127.0.0.1:{port}"],
+        as_the_user(image, command),
         cwd=image.workdir,
-        env=image.environment(),
+        env=image.environment() | {"RESILIENCE_PROXY_ADMIN": f"127.0.0.1:{port}"},
         capture_output=True,
         timeout=10,
     ).returncode
