@@ -1,1 +1,1 @@
-"""The documents as tests see them: their code blocks, and the tables that follow from the code."""
+"""Tests of the documents: their code blocks, and the tables that are generated from the code."""

@@ -1,6 +1,6 @@
-"""docs/configuration.md, written from the JSON Schema and the defaults.
+"""Generates docs/configuration.md from the JSON Schema and the defaults.
 
-    python -m tests.documents.reference      writes the page anew
+    python -m tests.documents.reference      writes the page
 
 One table for each section of the file. A key's type comes from its schema, its default from the
 effective configuration of an empty file, so neither can differ from what the proxy does.
@@ -36,19 +36,19 @@ _SECTIONS = {
         "`$RESILIENCE_PROXY_APP_PORT` names."
     ),
     "policies.NAME": (
-        "`policies` is a mapping of named bundles. `default` applies to every outbound route that "
-        "names no other; keys that a bundle leaves out come from `default`.\n\n"
+        "`policies` is a mapping of named policies. `default` applies to every outbound route that "
+        "names no other; keys that a policy leaves out come from `default`.\n\n"
         "`inbound` applies to every inbound route that names no other, written or not. It takes "
         "nothing from `default`: its built-in values never hurt the proxy's own service, and a "
         "file changes them key by key. They differ from the table in these keys: {inbound}. An "
-        "inbound route that wants more names a policy, such as `policy: default`."
+        "inbound route that needs more names a policy, such as `policy: default`."
     ),
     "routes[]": (
-        "A list; the first route that matches takes the request. Beside these keys a route may "
-        "have any key of a policy, over the policy that it names and for itself alone."
+        "A list; the first route that matches takes the request. In addition to these keys a route "
+        "can have any key of a policy, which overrides its policy for this route."
     ),
 }
-"""In the page's order; the text is what stands above a section's table."""
+"""In the page's order; the text above each section's table."""
 
 _WORDS = {
     "hosts": "list of hosts",
@@ -85,7 +85,7 @@ class Row:
 
 
 def render(page: str) -> str:
-    """The page with its tables written anew; what stands above the mark is kept."""
+    """The page with new tables; the text above the mark is kept."""
     introduction, mark, _ = page.partition(MARK)
     assert mark, f"{DOCUMENT} has lost its mark"
     schema = json_schema()
@@ -106,7 +106,7 @@ def render(page: str) -> str:
 
 
 def rows() -> list[str]:
-    """The full path of every key that the page tells."""
+    """The full path of every key on the page."""
     found = _sections(json_schema(), effective(load(None, {}).config))
     return [f"{name}.{row.path}" if name else row.path for name, table in found for row in table]
 
@@ -213,7 +213,7 @@ def _type_of(at: Schema, definitions: Schema) -> str:
         return f"list of {_type('', at['items'], definitions)}"
     if kind == "string":
         return _text(at.get("pattern", ""))
-    if isinstance(kind, list):  # whatever YAML takes a bare text for
+    if isinstance(kind, list):  # bare text that YAML reads as another type
         return "text"
     words = {"integer": "whole number", "boolean": "`true`, `false`"}
     return words.get(kind) or str(kind)

@@ -1,6 +1,6 @@
-"""The table of docs/inject.md, written from the settings.
+"""Generates the table of docs/inject.md from the settings.
 
-python -m tests.documents.settings       writes it anew
+python -m tests.documents.settings       writes it
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ HEAD = "| `resilience-proxy/…` | value | default | |\n|---|---|---|---|\n"
 
 
 def render(page: str) -> str:
-    """The page with its table written anew."""
+    """The page with a new table."""
     before, head, after = page.partition(HEAD)
     assert head, f"{DOCUMENT} has lost the head of its table"
     rest = after[after.index("\n## ") :]

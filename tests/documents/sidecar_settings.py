@@ -1,6 +1,6 @@
-"""The table of settings in docs/kubernetes.md, written from the code's own.
+"""Generates the table of docs/kubernetes.md from the settings.
 
-python -m tests.documents.sidecar_settings      writes it anew
+python -m tests.documents.sidecar_settings      writes it
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ MARK = "<!-- From here on the page is written by tests/documents/sidecar_setting
 
 
 def render(page: str) -> str:
-    """The page with its table written anew; what stands above the mark is kept."""
+    """The page with a new table; the text above the mark is kept."""
     introduction, mark, _ = page.partition(MARK)
     assert mark, f"{DOCUMENT} has lost its mark"
     head = "\n| annotation | option | value | default | |\n|---|---|---|---|---|\n"

@@ -1,4 +1,4 @@
-"""docs/access-log.md has every member of a line, and its example is one."""
+"""docs/access-log.md has every member of a line, and its example is a real line."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""docs/kubernetes.md: its manifests are valid and get their sidecars, its table is the code's."""
+"""docs/kubernetes.md: its manifests are valid and get their sidecars, its table is current."""
 
 from typing import Any
 
@@ -57,10 +57,10 @@ def test_they_get_their_sidecars(block: Block) -> None:
 
 
 def test_together_they_are_one_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    """The Deployment's port, the Service that leads to it, the ConfigMap that it names."""
+    """The Deployment's port, its Service and its ConfigMap fit together."""
     text, failed = injected("---\n".join(b.text for b in MANIFESTS), "page", Settings(), {})
     assert not failed
-    assert capsys.readouterr().err == ""  # which would tell of a Service that leads past it
+    assert capsys.readouterr().err == ""  # which would report a Service that bypasses the sidecar
     found = {one["kind"]: one for one in yaml.safe_load_all(text)}
     pod = found["Deployment"]["spec"]["template"]["spec"]
     (sidecar,) = pod["initContainers"]

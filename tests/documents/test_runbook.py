@@ -1,7 +1,7 @@
 """docs/runbook.md has a section for every reason, and names only what there is.
 
-Keys, metrics and endpoints that it tells people to look at at three in the morning are held against
-the code: a name that is gone would cost them the time that the page is to save.
+Keys, metrics and endpoints on the page are compared with the code: a name that no longer exists
+would cost the reader time.
 """
 
 import re
@@ -80,7 +80,7 @@ def test_the_keys_that_it_names_exist() -> None:
 
 
 DOCUMENT_MEMBERS = {"access.log", "config.last_reload"}
-"""Look like keys and are none."""
+"""They look like keys and are not."""
 
 
 def test_the_metrics_that_it_names_exist() -> None:

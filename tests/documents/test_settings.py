@@ -1,4 +1,4 @@
-"""docs/inject.md tells every setting as the code has it."""
+"""docs/inject.md has every setting as in the code."""
 
 from documents.settings import DOCUMENT, render
 

@@ -1,6 +1,6 @@
-"""docs/images/top.svg: the view of `resilience-proxy top`, taken of a proxy that is running.
+"""Makes docs/images/top.svg: the view of `resilience-proxy top` of a running proxy.
 
-python -m tests.documents.top_image [ADMIN-URL]      looks for ten seconds and writes it anew
+python -m tests.documents.top_image [ADMIN-URL]      watches for ten seconds and writes it
 """
 
 import re
@@ -21,7 +21,7 @@ SECONDS = 10
 
 _FONTS = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)
 FORMAT = _FONTS.sub("", CONSOLE_SVG_FORMAT).replace("Fira Code", "DejaVu Sans Mono, Menlo")
-"""As rich has it, without fonts from elsewhere."""
+"""rich's format without external fonts."""
 
 
 def take(url: str) -> None:

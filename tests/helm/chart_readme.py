@@ -1,6 +1,6 @@
-"""The READMEs of the charts: their table of values, written from values.yaml.
+"""Generates the tables of values in the charts' READMEs from values.yaml.
 
-    python -m tests.helm.chart_readme      writes them anew
+    python -m tests.helm.chart_readme      writes them
 
 A key's description is the comment right above it. A key without one belongs to the next key above
 that has one, and is part of its default.
@@ -19,11 +19,11 @@ WRITTEN = tuple(CHARTS / name / "README.md" for name in ("order-service", "resil
 
 MARK = "<!-- From here on the page is written by tests/helm/chart_readme.py. -->\n"
 LONGEST = 60
-"""Characters of a default; what is longer is left to values.yaml."""
+"""Maximum characters of a default; for longer ones the table refers to values.yaml."""
 
 
 class Row(NamedTuple):
-    """One value: `default` is None for a heading, whose keys have rows of their own."""
+    """One value: `default` is None for a heading, whose keys have their own rows."""
 
     key: str
     default: Any
@@ -31,7 +31,7 @@ class Row(NamedTuple):
 
 
 def rows(text: str) -> list[Row]:
-    """The values of a file of values, in its order."""
+    """The values of a values.yaml, in its order."""
     node = yaml.compose(text, yaml.SafeLoader)
     return list(_rows(node, yaml.safe_load(text), text.splitlines(), ""))
 
@@ -50,7 +50,7 @@ def _rows(node: yaml.Node, value: Any, lines: list[str], prefix: str) -> Iterato
 
 
 def _comment(lines: list[str], line: int) -> str:
-    """The comment that ends right above a line, in one line of its own."""
+    """The comment directly above a line, joined to one line."""
     found: list[str] = []
     for above in reversed(lines[:line]):
         if not above.lstrip().startswith("# "):
@@ -67,7 +67,7 @@ def _default(value: Any) -> str:
 
 
 def render(readme: Path) -> str:
-    """The page with its table written anew; what stands above the mark is kept."""
+    """The page with a new table; the text above the mark is kept."""
     introduction, mark, _ = readme.read_text(encoding="utf-8").partition(MARK)
     assert mark, f"{readme} has lost its mark"
     values = readme.with_name("values.yaml").read_text(encoding="utf-8")
@@ -80,7 +80,7 @@ def render(readme: Path) -> str:
 
 
 def explained(readme: Path) -> dict[str, str]:
-    """Checks of checkov that the page says why they are not met: number and reason."""
+    """Checks of checkov that do not pass, with the page's reasons."""
     text = readme.read_text(encoding="utf-8")
     return dict(re.findall(r"^\| `(CKV\w+)` [^|]*\| ([^|]+) \|$", text, re.MULTILINE))
 

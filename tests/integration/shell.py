@@ -1,4 +1,4 @@
-"""A shell in which tests type what the documents show, and compare what comes."""
+"""A shell for the documents' commands, whose output tests compare with the documents."""
 
 import os
 import re
@@ -13,28 +13,28 @@ from integration.running_proxy import RunningProxy
 
 
 def ports_of(proxy: RunningProxy) -> dict[str, int]:
-    """The ports that documents tell, and what they are in this run."""
+    """The ports of the documents, and those of this run."""
     return {"7070": proxy.outbound, "7071": proxy.inbound, "7072": proxy.admin}
 
 
 @dataclass(frozen=True)
 class Shell:
-    """bash in `directory`, where `resilience-proxy` is the one under test.
+    """bash in `directory`, with the `resilience-proxy` under test.
 
-    `ports` are those that the documents tell, each with that of this run.
+    `ports` maps the ports of the documents to those of this run.
     """
 
     directory: Path
     ports: Mapping[str, int]
 
     def here(self, text: str) -> str:
-        """The document's words with this run's ports."""
+        """The text with this run's ports."""
         for told, port in self.ports.items():
             text = re.sub(rf"\b{told}\b", str(port), text)
         return text
 
     def type(self, command: str) -> str:
-        """What it printed. Its exit status must be 0, and nothing on standard error."""
+        """Run a command; returns its output. Asserts exit status 0 and an empty stderr."""
         line = f'resilience-proxy() {{ "{sys.executable}" -m proxy "$@"; }}\n{self.here(command)}'
         environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
         environment.pop("INVENTORY_URL", None)
@@ -52,6 +52,6 @@ class Shell:
 
 
 def assert_shown(printed: str, shown: str) -> None:
-    """`shown` as the documents have it: ``...`` stands for anything."""
+    """Assert that `printed` is as `shown` in a document; ``...`` matches anything."""
     printed = "\n".join(line.rstrip() for line in printed.splitlines())
     assert pattern(shown).fullmatch(printed), f"{printed}\n--- is not ---\n{shown}"

@@ -1,7 +1,7 @@
 """The console blocks of README and docs, typed in order into a shell beside a proxy that runs
 the README's `proxy.yaml`.
 
-The ports are those of this run; ``...`` in a document stands for what differs from run to run.
+The ports are those of this run; ``...`` in a document matches what differs from run to run.
 """
 
 import shutil

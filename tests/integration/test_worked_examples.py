@@ -1,6 +1,6 @@
-"""The worked examples of docs/runbook.md: what is typed there brings what is shown there.
+"""The worked examples of docs/runbook.md: the commands print what the page shows.
 
-Three upstreams misbehave as the page says. ``...`` stands for what differs from run to run.
+Three upstreams misbehave as the page says. ``...`` matches what differs from run to run.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from integration.shell import Shell, assert_shown, ports_of
 RUNBOOK = ROOT / "docs" / "runbook.md"
 
 SCRIPTS = {"8081": "reset-before-head", "8082": "503 size=0", "8083": "hang", "8084": "size=0"}
-"""What the upstreams do, by the port that the page tells."""
+"""What the upstreams do, by the port on the page."""
 
 AS_A_USER_RUNS_IT: Settings = {
     "access_log": {"requests": "errors"},
