@@ -83,7 +83,7 @@ class ListenerGate:
         self._via = gateway.via
         self._via_and_id = b"Via: %b\r\nX-Request-Id: " % gateway.via
         self._new_request_id = gateway.request_ids.new
-        self._routes = gateway.table.of(listener)
+        self._routes = gateway.table.at(listener)
         self._destinations = Destinations(
             EgressRules(gateway.config.egress), gateway.own_addresses, inbound=self._inbound
         )
@@ -116,9 +116,7 @@ class ListenerGate:
         gateway = self._gateway
         if b"via" in head.held:
             self._check_passes(head)
-        for route in self._routes:
-            if route.matches(head):
-                break
+        route = self._routes.match(head)
         method = head.method
         named = self._destinations.named_by_caller(route, method, head.scheme, head.authority)
         if named is None:

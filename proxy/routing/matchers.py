@@ -106,10 +106,13 @@ class PrefixMatcher(Matcher):
 
 
 class RegexMatcher(Matcher):
-    __slots__ = ("_regex",)
+    """`prefix`: what every path that matches begins with."""
+
+    __slots__ = ("_regex", "prefix")
 
     def __init__(self, regex: str) -> None:
         self._regex = Regex(regex)
+        self.prefix = self._regex.prefix
 
     def matches(self, head: Head) -> bool:
         return self._regex.matches(head.path)

@@ -254,3 +254,32 @@ def test_a_route_called_unreachable_never_matches_what_the_earlier_one_does_not(
     # `OPTIONS *` is let pass: a prefix of / counts as everything in the warning.
     if unreachable and request_.path != "*":
         assert both != (False, True)
+
+
+@pytest.mark.interpreted
+def test_of_many_routes_few_are_asked():
+    """However many there are, the last one is found by its host, its path or its regex."""
+    lines = ["routes:"]
+    for number in range(100):
+        lines += [
+            f"  - {{name: h{number}, match: {{hosts: [h{number}.test], prefix: /api}}}}",
+            f"  - {{name: s{number}, match: {{hosts: ['*.s{number}.test']}}}}",
+            f"  - {{name: p{number}, match: {{prefix: /api/v1/p{number}}}}}",
+            f"  - {{name: e{number}, match: {{path: /exact/e{number}}}}}",
+            f"  - {{name: r{number}, match: {{regex: '/r{number}/[0-9]+'}}}}",
+        ]
+    made = table("\n".join(lines))
+    asked = []
+    for each in made.routes:
+        each.matches = lambda head, was=each.matches: asked.append(1) or was(head)
+    for request, name in (
+        (Request(host="h99.test", path="/api/x"), "h99"),
+        (Request(host="a.b.s99.test", path="/x"), "s99"),
+        (Request(path="/api/v1/p99/x"), "p99"),
+        (Request(path="/exact/e99"), "e99"),
+        (Request(path="/r99/17"), "r99"),
+        (Request(path="/none"), DEFAULT_OUTBOUND),
+    ):
+        asked.clear()
+        assert made.match(Listener.OUTBOUND, request).name == name
+        assert len(asked) <= 1

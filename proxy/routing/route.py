@@ -1,0 +1,84 @@
+"""One route of the configuration, compiled."""
+
+from collections.abc import Callable, Sequence
+
+from proxy.config.model import MatchConfig, RouteConfig
+from proxy.routing.head import Head
+from proxy.routing.matchers import Matcher, RegexMatcher, compile_match
+
+
+class Route:
+    """A route of the configuration, compiled.
+
+    Invariant: `matches(head)` holds exactly when `mismatch(head)` is None. `order`: its place in
+    the file. `regex_prefix`: what every path that `match.regex` covers begins with. `rewrites`:
+    path or host are others upstream.
+    """
+
+    __slots__ = (
+        "_matchers",
+        "_rewrite",
+        "config",
+        "listener",
+        "matches",
+        "name",
+        "order",
+        "regex_prefix",
+        "rewrite_host",
+        "rewrites",
+    )
+
+    matches: Callable[[Head], bool]
+
+    def __init__(self, config: RouteConfig, order: int = 0) -> None:
+        self.name = config.name
+        self.order = order
+        self.listener = config.listener
+        self.config = config
+        self._matchers = compile_match(config.match)
+        self.regex_prefix = ""
+        for matcher in self._matchers:
+            if isinstance(matcher, RegexMatcher):
+                self.regex_prefix = matcher.prefix
+        # Most routes have one: it is asked without a detour.
+        only = self._matchers[0] if len(self._matchers) == 1 else None
+        self.matches = only.matches if only is not None else _all_of(self._matchers)
+        self._rewrite = _path_rewriter(config.match, config.rewrite.prefix)
+        self.rewrite_host = config.rewrite.host
+        self.rewrites = self._rewrite is not None or self.rewrite_host is not None
+
+    def mismatch(self, head: Head) -> str | None:
+        """Why this route does not take the request, None if it does."""
+        for matcher in self._matchers:
+            if not matcher.matches(head):
+                return matcher.why_not(head)
+        return None
+
+    def rewrite_path(self, path: str) -> str:
+        """The path to send for a path that this route has matched. ``*`` is left alone."""
+        return self._rewrite(path) if self._rewrite and path != "*" else path
+
+    def __repr__(self) -> str:
+        return f"Route({self.name!r})"
+
+
+def _all_of(matchers: Sequence[Matcher]) -> Callable[[Head], bool]:
+    def matches(head: Head) -> bool:
+        for matcher in matchers:  # noqa: SIM110  a generator for all() costs a frame a request
+            if not matcher.matches(head):
+                return False
+        return True
+
+    return matches
+
+
+def _path_rewriter(match: MatchConfig, prefix: str | None) -> Callable[[str], str] | None:
+    """What puts `prefix` in the place of the matched prefix, or of the whole path where an exact
+    path or a regular expression matched. A route without any of them matches the prefix ``/``."""
+    if prefix is None:
+        return None
+    if match.path is not None or match.regex is not None:
+        return lambda path: prefix
+    length = len((match.prefix or "/").rstrip("/"))
+    front = prefix.rstrip("/")
+    return lambda path: front + path[length:] or "/"
