@@ -55,8 +55,10 @@ def _run(
         samples: list[Sample] = []
         benchmark.runs.append(samples)
         for load in loads:
-            for connections in options.connections:
+            for connections in _connections(load, options):
                 for peer in peers:
+                    if load.tls and not peer.tls:
+                        continue
                     where = f"{load.name}, {connections} connections, {peer.name}"
                     print(f"run {number + 1}: {where}", end=" ", file=sys.stderr, flush=True)
                     try:
@@ -74,6 +76,12 @@ def _brief(sample: Sample) -> str:
     return f"{sample.rate:,.0f}/s{cpu}, p99 {sample.p99 / 1000:.2f} ms, {sample.errors} errors"
 
 
+def _connections(load: Load, options: argparse.Namespace) -> Sequence[int]:
+    if options.connections:
+        return list(options.connections)
+    return [32, 512] if load.many and not options.quick else [32]
+
+
 def _loads(options: argparse.Namespace) -> Sequence[Load]:
     if options.loads:
         return [load for load in LOADS if load.name in options.loads]
@@ -87,7 +95,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "Run it from the top of the repository; docs/benchmarks.md explains the figures.",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="1 KiB GETs and POSTs with 32 connections, briefly"
+        "--quick", action="store_true", help="only the loads of 1 KiB in the clear, briefly"
     )
     parser.add_argument("--runs", type=int, default=3, help="default: 3")
     parser.add_argument(
@@ -98,11 +106,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--loads", nargs="+", metavar="LOAD", choices=[load.name for load in LOADS],
         help="only these: " + ", ".join(repr(load.name) for load in LOADS),
     )  # fmt: skip
-    parser.add_argument("--connections", nargs="+", type=int, help="default: 32 512; quick: 32")
+    parser.add_argument(
+        "--connections", nargs="+", type=int, help="default: 32; without --quick, 512 too for some"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS, help=f"default: {RESULTS}")
-    options = parser.parse_args(arguments)
-    options.connections = options.connections or ([32] if options.quick else [32, 512])
-    return options
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .certificates import issue
 from .check import wait_until_right
 from .generator import LoadGenerator
 from .loads import Load
-from .peers import Peer, Site
+from .peers import MAX_CONNECTIONS, Peer, Site
 from .process import Process, free_port
 from .upstream import start_nginx, start_sink
 
@@ -31,22 +32,28 @@ class Bed:
 
 
 @contextmanager
-def bed(peer: Peer, load: Load) -> Iterator[Bed]:
-    """Everything runs and answers `load` right; raises WrongAnswer where that cannot be had."""
+def bed(peer: Peer, load: Load, connections: int = MAX_CONNECTIONS) -> Iterator[Bed]:
+    """Everything runs and answers `load` right; raises WrongAnswer where that cannot be had.
+
+    `connections`: the limit of the peer.
+    """
     with TemporaryDirectory(prefix="proxy-bench-") as name, ExitStack() as running:
         directory = Path(name)
         start_upstream = start_sink if load.sink else start_nginx
         upstream, port = start_upstream(directory, LOAD_CORE)
         running.enter_context(upstream)
-        wait_until_right(load, port, upstream)
+        # The upstream serves in the clear, whatever the peer in front of it serves.
+        wait_until_right(replace(load, tls=False), port, upstream)
+        certificate = issue(directory) if load.tls else None
         process = ready_seconds = None
         if peer.command is not None:
-            site = Site(directory, free_port(), port)
+            site = Site(directory, free_port(), port, certificate, connections)
             argv, log = peer.command(site), directory / "peer.log"
             started = time.monotonic()
             process = Process(peer.name, argv, core=PEER_CORE, log=log, env=peer.env)
             running.enter_context(process)
-            wait_until_right(load, site.port, process)
+            wait_until_right(load, site.port, process, certificate)
             ready_seconds = time.monotonic() - started
             port = site.port
-        yield Bed(LoadGenerator(load, port, LOAD_CORE, directory), process, ready_seconds)
+        generator = LoadGenerator(load, port, LOAD_CORE, directory, certificate)
+        yield Bed(generator, process, ready_seconds)

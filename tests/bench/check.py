@@ -1,8 +1,10 @@
 """Does a peer answer right? Asked before anything is measured."""
 
 import http.client
+import ssl
 import time
 
+from .certificates import Certificate
 from .loads import Load
 from .process import Process
 from .upstream import BODY_SIZES
@@ -14,12 +16,18 @@ class WrongAnswer(Exception):
     """A peer that would be measured doing something else than the others."""
 
 
-def wait_until_right(load: Load, port: int, peer: Process | None) -> None:
-    """Returns once `load` is answered as upstream does; raises WrongAnswer, at last after 15 s."""
-    deadline = time.monotonic() + READY_WITHIN
+def wait_until_right(
+    load: Load,
+    port: int,
+    peer: Process | None,
+    certificate: Certificate | None = None,
+    within: float = READY_WITHIN,
+) -> None:
+    """Returns once `load` is answered as upstream does; WrongAnswer where it never is."""
+    deadline = time.monotonic() + within
     while True:
         try:
-            _ask_twice(load, port)
+            _ask_twice(load, port, certificate)
             return
         except (OSError, http.client.HTTPException, WrongAnswer) as problem:
             gone = peer is not None and not peer.running()
@@ -34,9 +42,16 @@ def _explain(problem: Exception, peer: Process | None) -> str:
     return " · ".join([str(problem), *printed[-1:]])
 
 
-def _ask_twice(load: Load, port: int) -> None:
+def _connection(port: int, certificate: Certificate | None) -> http.client.HTTPConnection:
+    if certificate is None:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    context = ssl.create_default_context(cafile=certificate.ca)
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+
+
+def _ask_twice(load: Load, port: int, certificate: Certificate | None) -> None:
     """Two requests over one connection: the peer has to keep it open."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = _connection(port, certificate)
     try:
         connection.connect()
         connected = connection.sock

@@ -1,11 +1,15 @@
-"""The programs that make a load: wrk for saturation, h2load for a fixed rate."""
+"""The programs that make a load: wrk for saturation, h2load for a fixed rate, and one of our own
+for TLS handshakes (`handshakes`).
+"""
 
 import json
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .loads import Burst, Load
+from .certificates import Certificate
+from .loads import Burst, Connections, Heads, Load
 from .process import pinned
 from .programs import H2LOAD, WRK
 
@@ -26,13 +30,23 @@ end
 
 
 _VARIED = """\
-local number = 0
+local number = os.time() % 1000000 * 4294967296
 request = function()
   number = number + 1
-  wrk.headers["X-Number"] = number
-  return wrk.format()
+  local low, high = number % 4294967296, math.floor(number / 4294967296)
+  return string.format(
+    "%s %s/%x%08x HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n" ..
+    "X-Request-Id: %08x-7c1a-4e0b-9d55-0000%08x\\r\\n" ..
+    "Traceparent: 00-4bf92f3577b34da6%08x%08x-%08x%08x-00\\r\\n\\r\\n",
+    wrk.method, wrk.path, high, low, high, low, high, low, low, high)
 end
 """
+"""Another path, request id and trace in every request; none of them ever comes again."""
+
+_ONE_REQUEST = 'wrk.headers["Connection"] = "close"\n'
+
+HANDSHAKING = 8
+"""Connections at once where each is a handshake of our own program."""
 
 
 class LoadFailed(Exception):
@@ -41,19 +55,43 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True)
 class LoadGenerator:
-    """One load towards one port, from one core."""
+    """One load towards one port, from one core. `certificate`: of a peer that serves TLS."""
 
     load: Load
     port: int
     core: int
     directory: Path
+    certificate: Certificate | None = None
 
     def saturate(self, connections: int, seconds: float) -> Burst:
         """As many requests as `connections` can carry, one at a time each."""
+        if self.load.tls and self.load.connections is not Connections.KEPT:
+            return self._handshake(seconds)
+        return self._wrk(connections, seconds)
+
+    def _handshake(self, seconds: float) -> Burst:
+        """A TLS connection for each request; raises LoadFailed where it did not resume as asked."""
+        assert self.certificate is not None
+        resume = self.load.connections is Connections.RESUMED
+        argv = [sys.executable, str(Path(__file__).with_name("handshakes.py")), str(self.port)]
+        argv += [self.load.path, self.certificate.ca, str(seconds), str(HANDSHAKING)]
+        result = json.loads(self._run([*argv, "resumed" if resume else "whole"], seconds))
+        resumed = result.pop("resumed")
+        if not result["requests"]:
+            raise LoadFailed(f"no handshake came to its end within {seconds:g} s")
+        # The first one of each caller has no session yet.
+        if resume != (resumed + HANDSHAKING > 0.9 * result["requests"]):
+            raise LoadFailed(f"{resumed} of {result['requests']} handshakes were resumed")
+        return Burst(**result)
+
+    def _wrk(self, connections: int, seconds: float) -> Burst:
         script = self.directory / "load.lua"
         size = self.load.body_bytes
-        body = f'wrk.body = string.rep("x", {size})' if size else ""
-        body += _VARIED if self.load.varied else ""
+        body = f'wrk.body = string.rep("x", {size})\n' if size else ""
+        if self.load.heads is Heads.VARIED:
+            body += _VARIED
+        if self.load.connections is Connections.ONE_REQUEST:
+            body += _ONE_REQUEST
         script.write_text(_WRK_SCRIPT.format(method=self.load.method, body=body))
         argv = WRK.argv(
             *("-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"),
@@ -93,7 +131,8 @@ class LoadGenerator:
 
     @property
     def _url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{self.load.path}"
+        scheme = "https" if self.load.tls else "http"
+        return f"{scheme}://127.0.0.1:{self.port}{self.load.path}"
 
     def _run(self, argv: list[str], seconds: float) -> str:
         done = subprocess.run(

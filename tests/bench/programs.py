@@ -52,6 +52,7 @@ HAPROXY = Program("haproxy", "-v")
 NGINX = Program("nginx", "-v")
 WRK = Program("wrk", "-v")
 H2LOAD = Program("h2load", "--version")
+VALGRIND = Program("valgrind", "--version")
 TASKSET = Program("taskset", "--version")
 
 NEEDED = (NGINX, WRK, H2LOAD, TASKSET)

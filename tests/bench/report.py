@@ -8,33 +8,26 @@ from pathlib import Path
 
 from .generator import FIXED_RATE
 from .measure import Durations
-from .peers import REFERENCE
+from .peers import REFERENCES
 from .summary import Row, Run, summarise
 
 BUSY_ENOUGH = 0.9
 """Share of its core below which a peer was not the limit of the rate that was reached."""
 
+_RATIOS = tuple(f"× {reference.name}" for reference in REFERENCES)
 _HEADINGS = (
-    "peer",
-    "requests/s",
-    f"× {REFERENCE.name}",
-    "CPU µs/request",
-    f"× {REFERENCE.name}",
-    "p50 ms",
-    "p99 ms",
-    "added p50 µs",
-    "added p99 µs",
-    "ready s",
-    "MiB idle",
-    "MiB loaded",
-    "errors",
+    *("peer", "requests/s", _RATIOS[0], "CPU µs/request", *_RATIOS),
+    *("p50 ms", "p99 ms", _RATIOS[0], "added p50 µs", "added p99 µs"),
+    *("ready s", "MB idle", "MB loaded", "errors"),
 )
 
 _NOTES = f"""\
-Medians over the runs; × {REFERENCE.name} is the median of the ratios within each run. p50 and p99
-are at saturation; *added* is at a fixed {FIXED_RATE:,} requests/s, less what the direct call takes.
-`*`: the peer used less than {BUSY_ENOUGH:.0%} of its core, so load generator and upstream were the
-limit of that rate, not the peer. *ready*: from the start of the process to its first right answer.
+Medians over the runs; a × column is the median of the ratios within each run, of the figure left of
+it. p50 and p99 are at saturation; *added* is at a fixed {FIXED_RATE:,} requests/s, less what the
+direct call takes. `*`: the peer used less than {BUSY_ENOUGH:.0%} of its core, so load generator and
+upstream were the limit of that rate, not the peer. *ready*: from the start of the process to its
+first right answer. MB: resident memory, 10^6 bytes. A request of *new connections* and *handshakes*
+has a connection of its own.
 """
 
 
@@ -91,16 +84,17 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.peer,
         f"{row.rate:,.0f}" + ("*" if not_the_limit else ""),
-        _number(row.rate_ratio, 2),
+        _number(row.rate_ratio[REFERENCES[0].name], 2),
         _number(row.cpu, 1),
-        _number(row.cpu_ratio, 2),
+        *(_number(row.cpu_ratio[reference.name], 2) for reference in REFERENCES),
         _number(row.p50 / 1000, 2),
         _number(row.p99 / 1000, 2),
+        _number(row.p99_ratio[REFERENCES[0].name], 2),
         _number(row.added_p50, 0),
         _number(row.added_p99, 0),
         _number(row.ready, 2),
-        _mebibytes(row.idle_kib),
-        _mebibytes(row.loaded_kib),
+        _megabytes(row.idle_kib),
+        _megabytes(row.loaded_kib),
         str(row.errors),
     )
 
@@ -109,5 +103,5 @@ def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:,.{digits}f}"
 
 
-def _mebibytes(kib: float | None) -> str:
-    return _number(None if kib is None else kib / 1024, 0)
+def _megabytes(kib: float | None) -> str:
+    return _number(None if kib is None else kib * 1024 / 1e6, 0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from .measure import Sample
-from .peers import DIRECT, REFERENCE
+from .peers import DIRECT, REFERENCES
 
 Run = list[Sample]
 Figure = Callable[[Sample], float | None]
@@ -17,7 +17,7 @@ Figure = Callable[[Sample], float | None]
 
 @dataclass(frozen=True)
 class Row:
-    """Medians; microseconds, KiB, `ready` in seconds.
+    """Medians; microseconds, KiB, `ready` in seconds. `*_ratio`: by the name of the reference.
 
     `added_*` is the fixed rate's latency less the direct call's.
     """
@@ -27,9 +27,10 @@ class Row:
     connections: int
     runs: int
     rate: float
-    rate_ratio: float | None
+    rate_ratio: dict[str, float | None]
     cpu: float | None
-    cpu_ratio: float | None
+    cpu_ratio: dict[str, float | None]
+    p99_ratio: dict[str, float | None]
     busy: float | None
     ready: float | None
     p50: float
@@ -53,14 +54,18 @@ def _row(runs: list[Run], load: str, connections: int, peer: str) -> Row:
     def of(name: str) -> list[Sample | None]:
         return [_find(run, load, connections, name) for run in runs]
 
-    mine, reference, direct = of(peer), of(REFERENCE.name), of(DIRECT.name)
+    mine, direct = of(peer), of(DIRECT.name)
+    references = {reference.name: of(reference.name) for reference in REFERENCES}
     present = [sample for sample in mine if sample is not None]
 
     def middle(figure: Figure) -> float | None:
         return _median(figure(sample) for sample in present)
 
-    def ratio(figure: Figure) -> float | None:
-        return _median(_paired(mine, reference, figure, lambda a, b: a / b))
+    def ratio(figure: Figure) -> dict[str, float | None]:
+        return {
+            name: _median(_paired(mine, theirs, figure, lambda a, b: a / b))
+            for name, theirs in references.items()
+        }
 
     def added(figure: Figure) -> float | None:
         return None if peer == DIRECT.name else _median(_paired(mine, direct, figure, _minus))
@@ -74,6 +79,7 @@ def _row(runs: list[Run], load: str, connections: int, peer: str) -> Row:
         rate_ratio=ratio(lambda sample: sample.rate),
         cpu=middle(lambda sample: sample.cpu),
         cpu_ratio=ratio(lambda sample: sample.cpu),
+        p99_ratio=ratio(lambda sample: sample.p99),
         busy=middle(lambda sample: sample.busy),
         ready=middle(lambda sample: sample.ready),
         p50=median(sample.p50 for sample in present),

@@ -24,7 +24,7 @@ http {{
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     root {directory}/www;
-    location = /1k {{ return 200 "{small}"; }}
+    location /1k {{ return 200 "{small}"; }}
   }}
 }}
 """

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 from .. import programs
+from ..certificates import Certificate
 from ..process import free_port
-from .base import MAX_CONNECTIONS, Peer, Site
+from .base import Peer, Site
 
 
 def _address(port: int) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def _route() -> dict[str, Any]:
     }
 
 
-def _listener(port: int) -> dict[str, Any]:
+def _listener(site: Site) -> dict[str, Any]:
     manager = _typed(
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="bench",
@@ -44,20 +45,34 @@ def _listener(port: int) -> dict[str, Any]:
             }
         ],
     )
-    chain = {
+    chain: dict[str, Any] = {
         "filters": [
             {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
         ]
     }
-    return {"name": "bench", "address": _address(port), "filter_chains": [chain]}
+    if site.certificate is not None:
+        chain["transport_socket"] = _tls(site.certificate)
+    return {"name": "bench", "address": _address(site.port), "filter_chains": [chain]}
 
 
-def _cluster(upstream_port: int) -> dict[str, Any]:
+def _tls(certificate: Certificate) -> dict[str, Any]:
+    pair = {
+        "certificate_chain": {"filename": certificate.cert},
+        "private_key": {"filename": certificate.key},
+    }
+    context = _typed(
+        "transport_sockets.tls.v3.DownstreamTlsContext",
+        common_tls_context={"tls_certificates": [pair], "alpn_protocols": ["http/1.1"]},
+    )
+    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
+
+
+def _cluster(upstream_port: int, connections: int) -> dict[str, Any]:
     endpoint = {"endpoint": {"address": _address(upstream_port)}}
     thresholds = {
-        "max_connections": MAX_CONNECTIONS,
-        "max_pending_requests": MAX_CONNECTIONS,
-        "max_requests": MAX_CONNECTIONS,
+        "max_connections": connections,
+        "max_pending_requests": connections,
+        "max_requests": connections,
         "retry_budget": {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 3},
     }
     return {
@@ -82,8 +97,8 @@ def _command(site: Site) -> list[str]:
     config = {
         "admin": {"address": _address(free_port())},
         "static_resources": {
-            "listeners": [_listener(site.port)],
-            "clusters": [_cluster(site.upstream_port)],
+            "listeners": [_listener(site)],
+            "clusters": [_cluster(site.upstream_port, site.connections)],
         },
     }
     path = site.write("envoy.json", json.dumps(config, indent=1))
@@ -100,4 +115,4 @@ def _version() -> str:
     return programs.ENVOY.version
 
 
-ENVOY = Peer("Envoy", version=_version, missing=_missing, command=_command)
+ENVOY = Peer("Envoy", version=_version, missing=_missing, command=_command, tls=True)

@@ -1,7 +1,7 @@
 """HAProxy, one thread: retries, a connection limit and passive observation of the server on."""
 
 from .. import programs
-from .base import MAX_CONNECTIONS, Peer, Site
+from .base import Peer, Site
 
 _CONFIG = """\
 global
@@ -19,7 +19,7 @@ defaults
   option forwardfor
   http-reuse always
 frontend bench
-  bind 127.0.0.1:{port} backlog {connections}
+  bind 127.0.0.1:{port} backlog {connections}{tls}
   unique-id-format %{{+X}}o\\ %ci:%cp_%fi:%fp_%Ts_%rt:%pid
   unique-id-header X-Request-Id
   default_backend bench
@@ -32,7 +32,10 @@ check inter 10s observe layer7 error-limit 50 on-error mark-down
 
 def _command(site: Site) -> list[str]:
     text = _CONFIG.format(
-        port=site.port, upstream_port=site.upstream_port, connections=MAX_CONNECTIONS
+        port=site.port,
+        upstream_port=site.upstream_port,
+        connections=site.connections,
+        tls=f" ssl crt {site.certificate.both} alpn http/1.1" if site.certificate else "",
     )
     return programs.HAPROXY.argv("-db", "-q", "-f", site.write("haproxy.cfg", text))
 
@@ -45,4 +48,4 @@ def _version() -> str:
     return programs.HAPROXY.version
 
 
-HAPROXY = Peer("HAProxy", version=_version, missing=_missing, command=_command)
+HAPROXY = Peer("HAProxy", version=_version, missing=_missing, command=_command, tls=True)

@@ -4,7 +4,7 @@ Both directions stream like the others do (its default would spool large bodies 
 """
 
 from .. import programs
-from .base import MAX_CONNECTIONS, Peer, Site
+from .base import Peer, Site
 
 _CONFIG = """\
 daemon off; master_process off; pid {directory}/nginx.pid; error_log stderr error;
@@ -21,7 +21,7 @@ http {{
     keepalive 1024; keepalive_requests 1000000000;
   }}
   server {{
-    listen 127.0.0.1:{port} backlog={connections};
+    listen 127.0.0.1:{port} backlog={connections}{tls};
     location / {{
       proxy_pass http://bench;
       proxy_http_version 1.1;
@@ -38,14 +38,17 @@ http {{
 }}
 """
 
+_TLS = " ssl; ssl_certificate {certificate.cert}; ssl_certificate_key {certificate.key}"
+
 
 def _command(site: Site) -> list[str]:
     text = _CONFIG.format(
         directory=site.directory,
         port=site.port,
         upstream_port=site.upstream_port,
-        connections=MAX_CONNECTIONS,
-        workers=4 * MAX_CONNECTIONS,
+        connections=site.connections,
+        workers=4 * site.connections,
+        tls=_TLS.format(certificate=site.certificate) if site.certificate else "",
     )
     return programs.NGINX.argv("-e", "stderr", "-c", site.write("nginx.conf", text))
 
@@ -58,4 +61,4 @@ def _version() -> str:
     return programs.NGINX.version
 
 
-NGINX = Peer("nginx", version=_version, missing=_missing, command=_command)
+NGINX = Peer("nginx", version=_version, missing=_missing, command=_command, tls=True)

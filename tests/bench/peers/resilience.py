@@ -10,22 +10,24 @@ from importlib.util import find_spec
 
 from .. import programs
 from ..process import free_port
-from .base import MAX_CONNECTIONS, Peer, Site
+from .base import Peer, Site
 
 _CONFIG = """\
 service: bench
 listeners:
-  outbound: {{address: "127.0.0.1:{port}"}}
+  outbound: {{address: "127.0.0.1:{port}"{tls}}}
   inbound: {{address: "127.0.0.1:{inbound}"}}
 admin: {{address: "127.0.0.1:{admin}"}}
 drain: {{delay: 0s, timeout: 1s}}
 upstreams:
   bench: {{endpoints: ["http://127.0.0.1:{upstream}"]}}
+limits: {{connections: {connections}}}
 policies:
   default: {{bulkhead: {{max_concurrent: {connections}}}}}
 routes:
   - {{name: bench, upstream: bench}}
 """
+_TLS = ", tls: {{cert: {certificate.cert}, key: {certificate.key}}}"
 _TRACING = """\
 tracing: {sample: 1%, exporter: otlp}
 """
@@ -47,7 +49,8 @@ def _run(site: Site, more: str) -> list[str]:
         inbound=free_port(),
         admin=free_port(),
         upstream=site.upstream_port,
-        connections=MAX_CONNECTIONS,
+        connections=site.connections,
+        tls=_TLS.format(certificate=site.certificate) if site.certificate else "",
     )
     # The installed one, not the tree's: only that is compiled.
     return [sys.executable, "-P", "-m", "proxy", "run", "--config", site.write("proxy.yaml", text)]
@@ -72,6 +75,7 @@ RESILIENCE_PROXY = Peer(
     version=_version,
     missing=lambda: None,
     command=_command,
+    tls=True,
 )
 TRACED = Peer(
     "resilience-proxy, 1 % traced",

@@ -1,0 +1,236 @@
+"""``python -m tests.bench.instructions``: instructions that a request takes, counted by callgrind.
+
+Instructions in user space do not depend on what else the machine does, so that two builds can be
+told apart by less than a hundredth. The proxy runs under valgrind with one load after the other;
+each is sent in a short and in a long run, and the difference divided by the difference in requests
+is what one request takes: what a start, a connection or a warm cache costs falls out.
+
+    python -m tests.bench.instructions                              the installed package
+    python -m tests.bench.instructions --package BEFORE AFTER       two directories, compared
+
+A directory is what ``pip install --target DIRECTORY .`` made. The counts go to
+tests/bench/results/instructions-NAME.json.
+"""
+
+import argparse
+import contextlib
+import datetime
+import json
+import re
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .bed import LOAD_CORE, PEER_CORE
+from .check import wait_until_right
+from .loads import LOADS, Connections, Heads, Load
+from .machine import machine
+from .peers import RESILIENCE_PROXY, Site
+from .process import Process, free_port
+from .programs import VALGRIND
+from .upstream import start_nginx
+
+RESULTS = Path(__file__).with_name("results")
+CONNECTIONS = 32
+WARM_UP, SHORT, LONG = 300, 300, 2_300
+"""Requests: before anything is counted, in the short run, in the long one."""
+READY_WITHIN = 180.0
+_DUMPED_WITHIN = 60.0
+
+COUNTED = tuple(
+    load
+    for load in LOADS
+    if load.name in {"GET 1 KiB", "GET 1 KiB, varied", "POST 1 KiB", "new connections"}
+)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Instructions of one request of a load, by the package in a directory ("" for installed)."""
+
+    package: str
+    load: str
+    instructions: float
+
+
+def request_bytes(load: Load, number: int) -> bytes:
+    """Request `number` of a load, as wrk sends it (`generator`)."""
+    path = fields = ""
+    if load.heads is Heads.VARIED:
+        path = f"/{number:x}"
+        fields = (
+            f"X-Request-Id: {number:08x}-7c1a-4e0b-9d55-0000{number:08x}\r\n"
+            f"Traceparent: 00-4bf92f3577b34da6{number:016x}-{number + 1:016x}-00\r\n"
+        )
+    if load.body_bytes:
+        fields += f"Content-Length: {load.body_bytes}\r\n"
+    if load.connections is Connections.ONE_REQUEST:
+        fields += "Connection: close\r\n"
+    head = f"{load.method} {load.path}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n"
+    return head.encode() + b"x" * load.body_bytes
+
+
+class ClosedLoop:
+    """`CONNECTIONS` connections with one request at a time each, until so many are answered."""
+
+    def __init__(self, load: Load, port: int) -> None:
+        self._load, self._port = load, port
+        self._sent = 0
+
+    def run(self, requests: int) -> None:
+        """Raises RuntimeError for an answer that is no 200."""
+        left_to_send = left_to_read = requests
+        with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
+            for _ in range(min(CONNECTIONS, requests)):
+                self._open(selector, stack)
+                left_to_send -= 1
+            while left_to_read:
+                for key, _ in selector.select(60):
+                    connection: socket.socket = key.fileobj  # type: ignore[assignment]  # as registered
+                    data = connection.recv(256 * 1024)
+                    received = key.data
+                    received += data
+                    if not self._whole(received, ended=not data):
+                        continue
+                    left_to_read -= 1
+                    received.clear()
+                    one_request = self._load.connections is Connections.ONE_REQUEST
+                    if one_request or not left_to_send:
+                        selector.unregister(connection)
+                        connection.close()
+                    if left_to_send:
+                        left_to_send -= 1
+                        if one_request:
+                            self._open(selector, stack)
+                        else:
+                            self._send(connection)
+
+    def _open(self, selector: selectors.BaseSelector, stack: contextlib.ExitStack) -> None:
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", self._port), 60))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        selector.register(connection, selectors.EVENT_READ, bytearray())
+        self._send(connection)
+
+    def _send(self, connection: socket.socket) -> None:
+        self._sent += 1
+        connection.sendall(request_bytes(self._load, self._sent))
+
+    def _whole(self, received: bytearray, *, ended: bool) -> bool:
+        end = received.find(b"\r\n\r\n")
+        if ended or (end >= 0 and not received.startswith(b"HTTP/1.1 200 ")):
+            raise RuntimeError(f"no answer: {bytes(received[:200])!r}")
+        if end < 0:
+            return False
+        length = re.search(rb"\r\ncontent-length: *(\d+)", bytes(received[:end]), re.IGNORECASE)
+        if length is None:
+            raise RuntimeError(f"an answer without a length: {bytes(received[:end])!r}")
+        return len(received) >= end + 4 + int(length[1])
+
+
+class Callgrind:
+    """The proxy of one package under callgrind; `count`: what so many requests made it execute."""
+
+    def __init__(self, process: Process, directory: Path) -> None:
+        self._process, self._directory = process, directory
+        self._dumps = 0
+
+    def count(self, loop: ClosedLoop, requests: int) -> int:
+        self._dump()
+        loop.run(requests)
+        return self._dump()
+
+    def _dump(self) -> int:
+        """Write the counts since the last dump and set them to nought; their total."""
+        self._dumps += 1
+        pid = str(self._process.pid)
+        subprocess.run(
+            ["callgrind_control", f"--dump=step{self._dumps}", pid], check=True, capture_output=True
+        )
+        file = self._directory / f"callgrind.{self._dumps}"
+        end = time.monotonic() + _DUMPED_WITHIN
+        while time.monotonic() < end:
+            with contextlib.suppress(FileNotFoundError):
+                if found := re.search(r"^totals: (\d+)", file.read_text(), re.MULTILINE):
+                    return int(found[1])
+            time.sleep(0.05)
+        raise RuntimeError(f"callgrind did not write {file}")
+
+
+@contextlib.contextmanager
+def under_callgrind(package: str) -> Iterator[tuple[Callgrind, int]]:
+    """The proxy of `package` and its port, once it answers."""
+    with TemporaryDirectory(prefix="proxy-callgrind-") as name:
+        directory = Path(name)
+        upstream, upstream_port = start_nginx(directory, LOAD_CORE)
+        site = Site(directory, free_port(), upstream_port)
+        assert RESILIENCE_PROXY.command is not None
+        argv = [
+            *VALGRIND.argv("--tool=callgrind", f"--callgrind-out-file={directory}/callgrind"),
+            *RESILIENCE_PROXY.command(site),
+        ]
+        # The same order of every dict and set in every run.
+        env = {"PYTHONHASHSEED": "0"} | ({"PYTHONPATH": package} if package else {})
+        log = directory / "proxy.log"
+        with upstream, Process("proxy", argv, core=PEER_CORE, log=log, env=env) as process:
+            wait_until_right(COUNTED[0], site.port, process, within=READY_WITHIN)
+            yield Callgrind(process, directory), site.port
+
+
+def count(package: str, loads: Sequence[Load]) -> list[Count]:
+    """What one request of each load takes."""
+    counts = []
+    with under_callgrind(package) as (callgrind, port):
+        for load in loads:
+            requests = ClosedLoop(load, port)
+            requests.run(WARM_UP)
+            short, long = (callgrind.count(requests, number) for number in (SHORT, LONG))
+            counts.append(Count(package, load.name, (long - short) / (LONG - SHORT)))
+            print(f"{package or 'installed'}: {load.name}: {counts[-1].instructions:,.0f}")
+    return counts
+
+
+def as_table(counts: Sequence[Count]) -> str:
+    """A row for each load; with two packages, the second one's share of the first."""
+    packages = list(dict.fromkeys(one.package for one in counts))
+    by = {(one.package, one.load): one.instructions for one in counts}
+    lines = ["| load | " + " | ".join(name or "installed" for name in packages) + " |"]
+    lines.append("| --- |" + " ---: |" * len(packages))
+    for load in dict.fromkeys(one.load for one in counts):
+        cells = [f"{by[package, load]:,.0f}" for package in packages]
+        for position in range(1, len(packages)):
+            cells[position] += f" (× {by[packages[position], load] / by[packages[0], load]:.3f})"
+        lines.append(f"| {load} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.instructions", description=__doc__)
+    parser.add_argument("--package", nargs="+", default=[""], metavar="DIR", help="one, or several")
+    parser.add_argument("--loads", nargs="+", choices=[load.name for load in COUNTED])
+    parser.add_argument("--name", help="of the file of results; default: the date")
+    parser.add_argument("--output", type=Path, default=RESULTS, help=f"default: {RESULTS}")
+    options = parser.parse_args()
+    if VALGRIND.path() is None:
+        print("valgrind is not installed", file=sys.stderr)
+        return 2
+    loads = [load for load in COUNTED if not options.loads or load.name in options.loads]
+    packages = [str(Path(one).absolute()) if one else "" for one in options.package]
+    counts = [one for package in packages for one in count(package, loads)]
+    named = [replace(one, package=Path(one.package).name) for one in counts]
+    print(as_table(named))
+    started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%M%S")
+    document = {"started": started, "machine": machine(), "counts": [asdict(one) for one in named]}
+    file = options.output / f"instructions-{options.name or started}.json"
+    file.write_text(json.dumps(document, indent=1) + "\n")
+    print(file)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
