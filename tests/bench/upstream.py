@@ -14,7 +14,7 @@ BODY_SIZES = {"/1k": KIB, "/64k": 64 * KIB, "/1m": 1024 * KIB}
 
 _NGINX = """\
 daemon off; master_process off; pid {directory}/upstream.pid; error_log stderr error;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 16384; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;
   sendfile off; output_buffers 2 512k; open_file_cache max=16; default_type text/plain;
@@ -25,13 +25,17 @@ http {{
     listen 127.0.0.1:{port} backlog=4096;
     root {directory}/www;
     location /1k {{ return 200 "{small}"; }}
+    location = /upload {{ proxy_pass http://127.0.0.1:{port}/1k; }}
   }}
 }}
 """
 
 
 def start_nginx(directory: Path, core: int) -> tuple[Process, int]:
-    """An nginx that answers GETs of `BODY_SIZES` and any POST to /1k, and its port."""
+    """An nginx that answers GETs of `BODY_SIZES` and any POST to /1k, and its port.
+
+    A POST to /upload is answered when its whole body has arrived.
+    """
     port = free_port()
     www = directory / "www"
     www.mkdir()

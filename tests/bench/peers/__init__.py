@@ -13,4 +13,13 @@ REFERENCES = (ENVOY, HAPROXY)
 """The peers that the ratios in a report are relative to: Envoy has what a sidecar has, HAProxy the
 same OpenSSL."""
 
-__all__ = ["DIRECT", "MAX_CONNECTIONS", "PEERS", "REFERENCES", "RESILIENCE_PROXY", "Peer", "Site"]
+__all__ = [
+    "DIRECT",
+    "MAX_CONNECTIONS",
+    "NGINX",
+    "PEERS",
+    "REFERENCES",
+    "RESILIENCE_PROXY",
+    "Peer",
+    "Site",
+]

@@ -1,0 +1,210 @@
+"""Connections that mean no good, as many as asked for, until they are told to end.
+
+    python hostile.py PORT SECONDS KIND=COUNT [KIND=COUNT ...]
+
+A program of its own, so that what it takes from the machine is not the measuring client's. A
+connection that the other side ends is opened again, so that their number stays. Prints how many
+connections each kind opened. The slow kinds stay, and do little; the floods do as much as they can:
+
+    silent           says nothing
+    slow-head        a byte of a request's head a second
+    slow-body        a byte of an upload every two seconds
+    slow-reader      asks for 1 MiB and reads 1 KiB of it a second
+    pipeliner        20 requests at once, every 16 seconds
+    tiny-chunks      50 chunks of one byte every two seconds
+
+    flood-expired    requests that the proxy answers itself, pipelined without end, answers read
+    flood-unread     the same, and reads nothing
+    flood-connect    a CONNECT that is refused, on a connection of its own each time
+    flood-pipelined  requests for 1 KiB, 5,000 at a time, answers read
+    flood-chunks     uploads in chunks of one byte
+    flood-download   asks for /chunks, which a hostile upstream sends in chunks of one byte
+    flood-metrics    asks for /metrics again and again (towards the admin port)
+"""
+
+import asyncio
+import random
+import socket
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+import uvloop
+
+Reader: TypeAlias = asyncio.StreamReader
+Writer: TypeAlias = asyncio.StreamWriter
+Manner = Callable[[Reader, Writer], Awaitable[None]]
+
+_HEAD = b"Host: a\r\nX-Kind: hostile\r\n"
+_EXPIRED = b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Timeout-Ms: 0\r\n\r\n"
+_GET = b"GET /1k HTTP/1.1\r\n" + _HEAD + b"\r\n"
+_CHUNKED = b"POST /upload HTTP/1.1\r\n" + _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+_SMALL_BUFFER = 16 * 1024
+
+
+async def silent(reader: Reader, writer: Writer) -> None:
+    await reader.read()
+
+
+async def slow_head(reader: Reader, writer: Writer) -> None:
+    head = b"GET /1k HTTP/1.1\r\n" + _HEAD + b"X-Long: " + b"x" * 10_000
+    for at in range(len(head)):
+        writer.write(head[at : at + 1])
+        if await _ended(reader, 1.0):
+            return
+
+
+async def slow_body(reader: Reader, writer: Writer) -> None:
+    writer.write(b"POST /upload HTTP/1.1\r\n" + _HEAD + b"Content-Length: 1000000\r\n\r\n")
+    while not await _ended(reader, 2.0):
+        writer.write(b"x")
+
+
+async def slow_reader(reader: Reader, writer: Writer) -> None:
+    writer.write(b"GET /1m HTTP/1.1\r\n" + _HEAD + b"\r\n")
+    while await reader.read(1024):  # noqa: ASYNC110 - slowness is what it is for
+        await asyncio.sleep(1.0)
+
+
+async def pipeliner(reader: Reader, writer: Writer) -> None:
+    while True:
+        writer.write(_GET * 20)
+        if await _ended(reader, 16.0):
+            return
+
+
+async def tiny_chunks(reader: Reader, writer: Writer) -> None:
+    writer.write(_CHUNKED)
+    while not await _ended(reader, 2.0):
+        writer.write(b"1\r\na\r\n" * 50)
+
+
+async def flood_expired(reader: Reader, writer: Writer) -> None:
+    await _flood(reader, writer, _EXPIRED * 2_000)
+
+
+async def flood_pipelined(reader: Reader, writer: Writer) -> None:
+    await _flood(reader, writer, _GET * 5_000)
+
+
+async def flood_unread(reader: Reader, writer: Writer) -> None:
+    while True:
+        writer.write(_EXPIRED * 2_000)
+        await writer.drain()
+
+
+async def flood_connect(reader: Reader, writer: Writer) -> None:
+    writer.write(b"CONNECT denied.test:1 HTTP/1.1\r\nHost: denied.test:1\r\n\r\n" * 100)
+    await reader.read()
+
+
+async def flood_chunks(reader: Reader, writer: Writer) -> None:
+    writer.write(_CHUNKED)
+    body = b"1\r\na\r\n" * 20_000
+    for _ in range(25):
+        writer.write(body)
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+
+
+async def flood_download(reader: Reader, writer: Writer) -> None:
+    writer.write(b"GET /chunks HTTP/1.1\r\n" + _HEAD + b"\r\n")
+    while await reader.read(256 * 1024):
+        pass
+
+
+async def flood_metrics(reader: Reader, writer: Writer) -> None:
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+    while await reader.read(256 * 1024):
+        pass
+
+
+async def _flood(reader: Reader, writer: Writer, data: bytes) -> None:
+    """Send it again and again, and read what comes back."""
+
+    async def read() -> None:
+        while await reader.read(256 * 1024):
+            pass
+
+    reading = asyncio.create_task(read())
+    try:
+        while not reading.done():
+            writer.write(data)
+            await writer.drain()
+    finally:
+        reading.cancel()
+
+
+async def _ended(reader: Reader, seconds: float) -> bool:
+    """Whether the other side ended it meanwhile; what it sent is read and forgotten."""
+    try:
+        async with asyncio.timeout(seconds):
+            while await reader.read(64 * 1024):
+                pass
+    except TimeoutError:
+        return False
+    return True
+
+
+MANNERS: dict[str, Manner] = {
+    manner.__name__.replace("_", "-"): manner
+    for manner in (
+        *(silent, slow_head, slow_body, slow_reader, pipeliner, tiny_chunks),
+        *(flood_expired, flood_unread, flood_connect, flood_pipelined, flood_chunks),
+        *(flood_download, flood_metrics),
+    )
+}
+CROWD = ("silent", "slow-head", "slow-body", "slow-reader", "pipeliner", "tiny-chunks")
+
+
+async def _stay(port: int, kind: str, opened: Counter[str], first_after: float) -> None:
+    """One connection of its kind; whenever it ends, the next one."""
+    await asyncio.sleep(first_after)
+    while True:
+        try:
+            async for reader, writer in _connection(port, small=kind == "slow-reader"):
+                opened[kind] += 1
+                await MANNERS[kind](reader, writer)
+        except (OSError, EOFError):
+            await asyncio.sleep(random.uniform(0.05, 0.5))
+
+
+async def _connection(port: int, *, small: bool) -> AsyncIterator[tuple[Reader, Writer]]:
+    plain = socket.socket()
+    if small:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+    plain.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=plain, limit=_SMALL_BUFFER)
+    except BaseException:
+        plain.close()
+        raise
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def main(port: int, seconds: float, counts: dict[str, int]) -> None:
+    opened: Counter[str] = Counter()
+    total = sum(counts.values())
+    over_seconds = min(5.0, total / 2_000)  # not all in one moment: a crowd, not a SYN flood
+    kinds = [kind for kind, count in counts.items() for _ in range(count)]
+    random.shuffle(kinds)
+    tasks = [
+        asyncio.create_task(_stay(port, kind, opened, over_seconds * number / total))
+        for number, kind in enumerate(kinds)
+    ]
+    ended, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+    for task in ended:
+        task.result()  # a connection's task never ends: this raises what ended it
+    print(dict(opened), flush=True)
+
+
+if __name__ == "__main__":
+    port, seconds, *kinds = sys.argv[1:]
+    parsed = {kind: int(count) for kind, _, count in (one.partition("=") for one in kinds)}
+    uvloop.run(main(int(port), float(seconds), parsed))
