@@ -124,6 +124,8 @@ def _anchors(file: Path) -> set[str]:
 def test_the_image_listens_where_the_defaults_do() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "EXPOSE 7070-7072\n" in dockerfile
-    assert 'CMD ["resilience-proxy", "ready",' in dockerfile, "at the default admin address"
+    (health,) = re.findall("^HEALTHCHECK .*", dockerfile, re.MULTILINE)
+    assert "127.0.0.1:7072" in health
+    assert "/health/ready" in health
     assert "/etc/resilience-proxy" in dockerfile
     assert "/etc/resilience-proxy/config/proxy.yaml" in README.read_text(encoding="utf-8")
