@@ -183,8 +183,9 @@ def _play(kind: str, listener: str, seconds: float, rounds: int) -> list[str]:
         quiet, found = flooded(kind, listener, seconds)
         seen = found.seen
         print(
-            f"{kind:<16} {listener:<9} quiet p99 {quiet.p99:6.1f} ms, flooded p50 {seen.p50:6.1f} ms"
-            f" p99 {seen.p99:7.1f} ms worst {seen.worst:7.1f} ms, +{found.grown / MIB:.1f} MiB",
+            f"{kind:<16} {listener:<9} quiet p99 {quiet.p99:6.1f} ms, "
+            f"flooded p50 {seen.p50:6.1f} ms p99 {seen.p99:7.1f} ms worst {seen.worst:7.1f} ms, "
+            f"+{found.grown / MIB:.1f} MiB",
             flush=True,
         )
         complaints = _complaints(quiet, found)
