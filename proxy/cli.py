@@ -379,14 +379,14 @@ def _add_inject(subparsers: "_Commands", *, described: bool) -> None:
         "inject",
         commands.inject,
         "add the sidecar to Kubernetes manifests",
-        "Manifests on stdin, YAML or JSON, and the same with the sidecar on stdout; what has no "
-        "pod is passed through. Twice is the same as once.",
+        "Manifests in files or on stdin, YAML or JSON, and the same with the sidecar on stdout; "
+        "what has no pod is passed through. Twice is the same as once.",
     )
     if not described:
         return
     from proxy.kubernetes import command_line
 
-    command_line.file_argument(command)
+    command_line.file_arguments(command)
     command_line.add_settings(command)
 
 

@@ -227,6 +227,8 @@ def webhook(options: argparse.Namespace) -> int:
 
     tls = ListenerTls(str(options.tls_cert), str(options.tls_key))
     settings = command_line.settings_of(options)
+    for contradiction in settings.contradictions():
+        return fail(f"--{contradiction}", USAGE)
     return webhook_server.run(
         webhook_server.Options(options.address, tls, options.drain_delay, settings)
     )

@@ -8,10 +8,12 @@ import asyncio
 import signal
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import uvloop
 from aiohttp import web
 
+from proxy.admin.connections import HEAD, Connection, Connections, answering
 from proxy.admin.problems import problems
 from proxy.config.model import Address, ListenerTls, LogFormat
 from proxy.kubernetes.settings import Settings
@@ -19,8 +21,12 @@ from proxy.kubernetes.webhook import Webhook
 from proxy.telemetry import events
 from proxy.telemetry.line_writer import LineWriter, descriptor_of
 from proxy.tls_renewal import TlsRenewal
-from proxy.wire.tls import ListenerContext, UnusableTls
+from proxy.wire.acceptor import Acceptor
+from proxy.wire.handshakes import Handshakes
+from proxy.wire.tls import CLOSE_TIMEOUT, ListenerContext, UnusableTls
 
+CONNECTIONS = 256
+"""Connections that stand at once: API servers keep some, the kubelet and Prometheus come and go."""
 _GRACE = 5.0
 """Seconds that reviews under way are given at the end; each takes milliseconds."""
 
@@ -68,24 +74,48 @@ class _Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         app = Webhook(self._options.settings, lambda: not self._ending.is_set()).application()
-        app.middlewares.append(problems)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_GRACE)
+        app.middlewares[:0] = [answering, problems]
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_GRACE,
+            handler_cancellation=True,
+        )
         renewal = TlsRenewal([self._tls])
+        acceptor: Acceptor | None = None
         try:
             await runner.setup()
-            address = self._options.address
-            site = web.TCPSite(
-                runner, address.host, address.port, ssl_context=self._tls.context, backlog=1024
-            )
-            await site.start()
+            assert runner.server is not None
+            acceptor = self._acceptor(runner.server)
+            host, port = await acceptor.open(self._options.address.host, self._options.address.port)
             renewal.start()
-            host, port = runner.addresses[0][:2]
             self._log.write(f"resilience-proxy webhook is serving {Address(host, port)}\n".encode())
             await self._ending.wait()
             await self._pause(self._options.delay)
         finally:
             await renewal.stop()
+            if acceptor is not None:
+                acceptor.close()
+                acceptor.end_handshakes()
             await runner.cleanup()
+
+    def _acceptor(self, server: web.Server) -> Acceptor:
+        """What limits the connections, in their handshake and after it."""
+        connections = Connections(limit=CONNECTIONS)
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> Any:
+            return Connection(connections, server, loop=loop, access_log=None)
+
+        handshakes = Handshakes(
+            protocol,
+            self._tls.context,
+            room=lambda: CONNECTIONS - len(connections),
+            timeout=lambda: HEAD,
+            close_timeout=CLOSE_TIMEOUT,
+        )
+        return Acceptor("webhook", protocol, handshakes=handshakes, backlog=1024)
 
     def _on_signal(self) -> None:
         (self._at_once if self._ending.is_set() else self._ending).set()

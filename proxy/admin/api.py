@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from proxy.admin import views
 from proxy.admin.access import is_loopback, refusal, same_origin
-from proxy.admin.connections import Connection
+from proxy.admin.connections import answering
 from proxy.admin.controls import Controls, Rejection, Reload
 from proxy.admin.history import history
 from proxy.admin.live import Live
@@ -80,7 +80,7 @@ class AdminApi:
         self._watchers = Watchers(live.opening, live.next)
 
     def application(self) -> web.Application:
-        app = web.Application(middlewares=[problems, self._paced, self._access])
+        app = web.Application(middlewares=[answering, problems, self._paced, self._access])
         app.add_routes(self._routes())
         app.add_routes([web.get("/page/{name:.+}", self.page_file)])
         app.on_shutdown.append(self._end_streams)
@@ -114,9 +114,6 @@ class AdminApi:
     @web.middleware
     async def _paced(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let the data plane have most of the loop, whoever asks whatever how often."""
-        connection = request.protocol
-        if isinstance(connection, Connection):
-            connection.request_began()
         pace = self._pace_of(request)
         costs = _REQUEST_COSTS
         try:
@@ -129,8 +126,6 @@ class AdminApi:
                     costs += time.monotonic() - begun
         finally:
             pace.spent(costs)
-            if isinstance(connection, Connection):
-                connection.request_ended()
 
     def _pace_of(self, request: web.Request) -> Pace:
         if request.path.startswith("/health/"):

@@ -16,6 +16,7 @@ import termios
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from proxy.admin.access import is_loopback
 from proxy.admin.problems import Protocol
@@ -146,3 +147,16 @@ class Connection(Protocol):
             pass
         in_kernel: int = struct.unpack("i", queued)[0]
         return transport.get_write_buffer_size() + in_kernel
+
+
+@web.middleware
+async def answering(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Tell a connection what becomes of its request. To be the outermost."""
+    connection = request.protocol
+    if not isinstance(connection, Connection):
+        return await handler(request)
+    connection.request_began()
+    try:
+        return await handler(request)
+    finally:
+        connection.request_ended()

@@ -6,16 +6,15 @@ a dry run is a review like any other.
 """
 
 import json
+import re
 from base64 import b64encode
-from copy import deepcopy
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from proxy.kubernetes.json_patch import diff
-from proxy.kubernetes.pod import Unsuitable
 from proxy.kubernetes.pod import inject as inject_pod
-from proxy.kubernetes.settings import InvalidSetting, Settings
+from proxy.kubernetes.settings import Mistakes, Settings
 from proxy.kubernetes.shape import Malformed, text_of
 from proxy.kubernetes.sidecar import Object
 
@@ -27,6 +26,13 @@ MIRROR = "kubernetes.io/config.mirror"
 
 _MAX_WARNING = 256
 """Characters that kubectl shows of one."""
+
+
+MAX_VALUES = 150_000
+"""Values of a review; a list or mapping counts twice. A pod of 8,000 variables has 25,000; 3 MiB of
+``[],`` would be a million, and 250 MiB."""
+
+_STRING_OR_VALUE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{,]', re.DOTALL)
 
 
 class NoReview(Exception):
@@ -52,13 +58,31 @@ class Answer:
 
 
 def review(body: bytes, settings: Settings) -> Answer:
-    """Answer an AdmissionReview. Raises NoReview."""
+    """Answer an AdmissionReview. Raises NoReview.
+
+    Takes memory for `MAX_VALUES` values at most, whatever the body has.
+    """
+    if _values_in(body) > MAX_VALUES:
+        raise NoReview(f"the body has more than {MAX_VALUES} values")
     try:
         return _answer(_request_of(json.loads(body)), settings)
     except ValueError as error:
         raise NoReview(f"the body is no JSON: {error}") from None
     except RecursionError:
         raise NoReview("the body is nested too deeply") from None
+
+
+def _values_in(body: bytes) -> int:
+    """About how many values there are; beyond `MAX_VALUES` it is not counted on."""
+    marks = body.count(b",") + body.count(b"[") + body.count(b"{")
+    if marks <= MAX_VALUES:
+        return marks
+    found = 0  # commas in texts are none
+    for match in _STRING_OR_VALUE.finditer(body):
+        found += match[0][:1] != b'"'
+        if found > MAX_VALUES:
+            break
+    return found
 
 
 def _answer(request: Object, settings: Settings) -> Answer:
@@ -69,10 +93,10 @@ def _answer(request: Object, settings: Settings) -> Answer:
     pod = request.get("object")
     if not _is_new_pod(request) or not isinstance(pod, dict):
         return Answer(_response(uid), Result.UNCHANGED, name, "it is no new pod")
-    after = deepcopy(pod)
+    after = dict(pod)  # its parts are copied before they are changed
     try:
         done = inject_pod(after, settings)
-    except (Malformed, InvalidSetting, Unsuitable) as error:
+    except (Malformed, Mistakes) as error:
         return Answer(_refusal(uid, str(error)), Result.REFUSED, name, str(error))
     warnings = [f"resilience-proxy: {text}"[:_MAX_WARNING] for text in done.warnings]
     operations = list(diff(pod, after))

@@ -2,20 +2,27 @@
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy.kubernetes.settings import SETTINGS, Setting, Settings
 
+if TYPE_CHECKING:
+    from proxy.kubernetes.manifests import Document
+
 OK, USAGE = 0, 2
+
+_MARKER = re.compile(r"---(?=\s|\Z)")
 
 
 def add_settings(command: argparse.ArgumentParser) -> None:
     """An option for every setting."""
     group = command.add_argument_group(
-        "the sidecar", "An annotation resilience-proxy/NAME of a pod overrides the option --NAME."
+        "the sidecar",
+        "An annotation resilience-proxy/NAME of a pod or workload overrides the option --NAME.",
     )
     for setting in SETTINGS:
         text = f"{setting.doc.replace('`', '')} Default: {setting.default}.".replace("%", "%%")
@@ -51,16 +58,23 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def inject(options: argparse.Namespace) -> int:
     """Manifests in, manifests with sidecars out; the exit status.
 
-    Nothing goes to stdout unless all of it can. OSError: the file cannot be read.
+    All files are one input: a Service in one leads to the pods in another. Nothing goes to stdout
+    unless all of it can. OSError: a file cannot be read.
     """
-    source = "stdin" if options.file is None else str(options.file)
-    data = sys.stdin.buffer.read() if options.file is None else options.file.read_bytes()
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        return _fail(f"{source}: line {line}: not UTF-8")
-    text, failed = injected(text, source, settings_of(options), os.environ)
+    settings = settings_of(options)
+    wrong = [f"--{error}" for error in settings.contradictions()]
+    if wrong:
+        return _fail("; ".join(wrong))
+    sources = []
+    for path in [*options.file, *options.files] or [None]:
+        source = "stdin" if path is None else str(path)
+        data = sys.stdin.buffer.read() if path is None else path.read_bytes()
+        try:
+            sources.append((source, data.decode("utf-8")))
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            return _fail(f"{source}: line {line}: not UTF-8")
+    text, failed = injected(sources, settings, os.environ)
     if failed:
         return USAGE
     sys.stdout.buffer.write(text.encode("utf-8"))
@@ -68,33 +82,79 @@ def inject(options: argparse.Namespace) -> int:
 
 
 def injected(
-    text: str, source: str, settings: Settings, environ: Mapping[str, str]
+    sources: Sequence[tuple[str, str]], settings: Settings, environ: Mapping[str, str]
 ) -> tuple[str, bool]:
-    """The text with sidecars, and whether that failed. What there is to say goes to stderr."""
+    """The texts, each with its name, as one with sidecars, and whether that failed.
+
+    What there is to say goes to stderr.
+    """
     from copy import deepcopy
 
     from proxy.kubernetes.inject import Injector
-    from proxy.kubernetes.manifests import Unreadable, read
 
-    mark, text = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
-    try:
-        documents = read(text)
-    except Unreadable as error:
-        _fail(f"{source}: document {error.document + 1}, line {error.line}: {error}")
+    inputs = [_Input(name, text) for name, text in sources]
+    unreadable = [one for one in inputs if not one.read()]
+    if unreadable:
         return "", True
-    values = [deepcopy(document.value) for document in documents]
+    places = [(one, number) for one in inputs for number in range(len(one.documents))]
+    values = [deepcopy(one.documents[number].value) for one, number in places]
     injector = Injector(settings, environ)
     injector.run(values)
     failed = any(note.error for note in injector.notes)
     for note in injector.notes:
         if note.error or not failed:
-            line = documents[note.document].line_of(note.path)
+            one, number = places[note.document]
+            line = one.documents[number].line_of(note.path)
             kind = "" if note.error else "note: "
-            _fail(f"{source}: document {note.document + 1}, line {line}: {kind}{note.text}")
+            _fail(f"{one.name}: document {number + 1}, line {line}: {kind}{note.text}")
     if failed:
         return "", True
-    pairs = zip(documents, values, strict=True)
-    return mark + "".join(document.write(after) for document, after in pairs), False
+    after = iter(values)
+    return _joined([one.write(after) for one in inputs]), False
+
+
+class _Input:
+    """One text of the input, and its documents once it was read."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self._mark, self._text = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
+        self.documents: list[Document] = []
+
+    def read(self) -> bool:
+        """False: it cannot be, and stderr has the reason."""
+        from proxy.kubernetes.manifests import Unreadable, read
+
+        try:
+            self.documents = read(self._text)
+        except Unreadable as error:
+            _fail(f"{self.name}: document {error.document + 1}, line {error.line}: {error}")
+            return False
+        return True
+
+    def write(self, values: Iterator[Any]) -> str:
+        """The text with as many of the values as it has documents."""
+        return self._mark + "".join(document.write(next(values)) for document in self.documents)
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Several texts as one: each that does not begin with a marker gets one."""
+    whole = texts[0]
+    for text in texts[1:]:
+        text = text.removeprefix("\ufeff")
+        if whole and not whole.endswith("\n"):
+            whole += "\n"
+        begun = any(_MARKER.match(line) for line in _first_lines(text))
+        whole += text if begun else f"---\n{text}"
+    return whole
+
+
+def _first_lines(text: str) -> Iterator[str]:
+    """The lines up to the first that says something."""
+    for line in text.splitlines():
+        yield line
+        if line.strip() and not line.lstrip().startswith(("#", "%")):
+            return
 
 
 def _fail(message: str) -> int:
@@ -102,9 +162,18 @@ def _fail(message: str) -> int:
     return USAGE
 
 
-def file_argument(command: argparse.ArgumentParser) -> None:
+def file_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "-f", "--file", type=_file, metavar="FILE", help="instead of stdin; - is stdin"
+        "-f",
+        "--file",
+        type=_file,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a file of manifests, - is stdin; may be given several times",
+    )
+    command.add_argument(
+        "files", type=_file, metavar="FILE", nargs="*", help="as -f; without any: stdin"
     )
 
 

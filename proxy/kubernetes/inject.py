@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.config import ConfigError, load_text
-from proxy.kubernetes.pod import Unsuitable
 from proxy.kubernetes.pod import inject as inject_pod
 from proxy.kubernetes.services import TakenOver, is_service, redirect, selects
-from proxy.kubernetes.settings import InvalidSetting, Settings
+from proxy.kubernetes.settings import INJECTED, PREFIX, InvalidSetting, Mistakes, Settings
 from proxy.kubernetes.shape import Malformed, mapping_of, text_map_of
-from proxy.kubernetes.sidecar import CONFIG_FILE, INBOUND_PORT, Object
+from proxy.kubernetes.sidecar import CONFIG_FILE, INBOUND_PORT
 from proxy.kubernetes.workloads import Item, Path, items_in, pod_of
 
 _KEY = CONFIG_FILE.rpartition("/")[2]
@@ -27,6 +26,30 @@ class Note:
 
 
 _Placed = tuple[int, Item]
+_Level = tuple[Path, Mapping[str, str]]
+"""Something that a pod is a part of, or the pod: where it stands in its document, and its
+annotations."""
+
+
+def _levels(item: Item, below: Path) -> Iterator[_Level]:
+    """From the workload down to the pod at `below` it; only what has metadata. Raises Malformed."""
+    node = item.object
+    yield item.path, text_map_of(item.metadata, "annotations")
+    for depth, key in enumerate(below, 1):
+        node = mapping_of(node, str(key))
+        if key != "spec":
+            path = (*item.path, *below[:depth])
+            yield path, text_map_of(mapping_of(node, "metadata"), "annotations")
+
+
+def _place(mistake: Exception, levels: Sequence[_Level], pod: Path) -> Path:
+    """Where a mistake was made: at the annotation, if there is one, that counts."""
+    if isinstance(mistake, InvalidSetting):
+        for path, annotations in reversed(levels):
+            if mistake.annotation in annotations:
+                return (*path, "metadata", "annotations", mistake.annotation)
+        return (*pod, "metadata", "annotations", mistake.annotation)
+    return pod
 
 
 class Injector:
@@ -71,20 +94,28 @@ class Injector:
     ) -> TakenOver | None:
         """Inject into the item's pod, if it has one; the traffic that its sidecar takes over."""
         path = item.path
+        levels: list[_Level] = []
         try:
             found = pod_of(item)
             if found is None:
                 return None
             below, pod = found
             path += below
-            drain_timeout = self._drain_timeout(item, pod, configurations)
-            done = inject_pod(pod, self._settings, drain_timeout=drain_timeout)
+            levels += _levels(item, below)
+            above = {
+                name: text
+                for _, annotations in levels[:-1]
+                for name, text in annotations.items()
+                if name.startswith(PREFIX) and name != INJECTED
+            }
+            drain_timeout = self._drain_timeout(item, {**above, **levels[-1][1]}, configurations)
+            done = inject_pod(pod, self._settings, drain_timeout=drain_timeout, above=above)
             labels = text_map_of(mapping_of(pod, "metadata"), "labels")
-        except InvalidSetting as error:
-            place = (*path, "metadata", "annotations", error.annotation)
-            self._error(number, place, f"{item}: {error}")
+        except Mistakes as error:
+            for mistake in error.found:
+                self._error(number, _place(mistake, levels, path), f"{item}: {mistake}")
             return None
-        except (Malformed, Unsuitable) as error:
+        except Malformed as error:
             self._error(number, path, f"{item}: {error}")
             return None
         for warning in done.warnings:
@@ -94,11 +125,13 @@ class Injector:
         return TakenOver(item.namespace, labels, done.app_port)
 
     def _drain_timeout(
-        self, item: Item, pod: Object, configurations: Mapping[tuple[str, str], _Placed]
+        self,
+        item: Item,
+        annotations: Mapping[str, str],
+        configurations: Mapping[tuple[str, str], _Placed],
     ) -> float:
         """Of the pod's configuration, in seconds; 0 if it is not at hand, or cannot be read."""
-        annotations = text_map_of(mapping_of(pod, "metadata"), "annotations")
-        name = self._settings.override(annotations).config_map
+        name = self._settings.override(annotations)[0].config_map
         found = configurations.get((item.namespace, name or ""))
         if found is None:
             return 0.0

@@ -48,23 +48,29 @@ def _diff_lists(before: list[Any], after: list[Any], pointer: str) -> Iterator[O
     if kept != [name for name in new if name in old]:  # in another order
         yield {"op": "replace", "path": pointer, "value": after}
         return
-    for index in reversed(range(len(old))):
-        if old[index] not in new:
+    for name, index in reversed(old.items()):
+        if name not in new:
             yield {"op": "remove", "path": _below(pointer, index)}
     # From front to back, so that every index is the one that the thing has in the end.
-    for index, (name, value) in enumerate(zip(new, after, strict=True)):
+    for name, index in new.items():
+        value = after[index]
         if name in old:
-            yield from diff(before[old.index(name)], value, _below(pointer, index))
+            yield from diff(before[old[name]], value, _below(pointer, index))
         else:
             yield {"op": "add", "path": _below(pointer, index), "value": value}
 
 
-def _names(items: list[Any]) -> list[str] | None:
-    """The names of a list of named things; None where it is none, or names stand there twice."""
-    names = [item.get("name") if isinstance(item, dict) else None for item in items]
-    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        return None
-    return [str(name) for name in names]
+def _names(items: list[Any]) -> dict[str, int] | None:
+    """Where each thing of a list of named things stands; None where the list is none, or has a
+    name twice.
+    """
+    places: dict[str, int] = {}
+    for index, item in enumerate(items):
+        name = item.get("name") if isinstance(item, dict) else None
+        if not isinstance(name, str) or name in places:
+            return None
+        places[name] = index
+    return places
 
 
 def _diff_plain_lists(before: list[Any], after: list[Any], pointer: str) -> Iterator[Operation]:

@@ -6,16 +6,22 @@ version, or other settings, replace what an older one had made.
 """
 
 import math
-from collections.abc import Iterator
-from copy import deepcopy
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from proxy import __version__
 from proxy.kubernetes import sidecar
 from proxy.kubernetes.environment import set_proxy, unset_proxy
 from proxy.kubernetes.ports import Ports
-from proxy.kubernetes.settings import INJECTED, PREFIX, InvalidSetting, Settings, unknown
-from proxy.kubernetes.shape import Malformed, items_of, mapping_of, text_map_of
+from proxy.kubernetes.settings import (
+    INJECTED,
+    PREFIX,
+    InvalidSetting,
+    Mistakes,
+    Settings,
+    unknown,
+)
+from proxy.kubernetes.shape import Malformed, copied, items_of, mapping_of, text_map_of
 from proxy.kubernetes.sidecar import NAME, Object
 
 DEFAULT_GRACE = 30
@@ -57,30 +63,48 @@ class Injection:
     warnings: list[str] = field(default_factory=list)
 
 
-def inject(pod: Object, settings: Settings, *, drain_timeout: float = 0.0) -> Injection:
+def inject(
+    pod: Object,
+    settings: Settings,
+    *,
+    drain_timeout: float = 0.0,
+    above: Mapping[str, str] | None = None,
+) -> Injection:
     """Give `pod`, in place, its sidecar, unless it says no or cannot have one.
 
-    `drain_timeout`, in seconds, is what its configuration is known to have. Raises Malformed for
-    what is no pod, InvalidSetting, and Unsuitable; then the pod is as it was.
+    `drain_timeout`, in seconds, is what its configuration is known to have; `above` are the
+    settings' annotations of the workload that the pod is a template of. Raises Malformed for what
+    is no pod, and Mistakes with all of them; then the pod is as it was.
     """
     annotations = text_map_of(mapping_of(pod, "metadata"), "annotations")
     spec = mapping_of(pod, "spec")
     items_of(spec, "containers", required=True)
-    settings = settings.override(annotations)
+    said = {**(above or {}), **annotations}
+    settings, wrong = settings.override(said)
+    mistakes: list[Exception] = [*wrong]
     if not settings.inject:
+        if mistakes:
+            raise Mistakes(mistakes)
         return Injection("it is not asked for")
-    done = Injection(warnings=list(unknown(annotations)))
-    obstacle = next(_obstacles(spec, annotations, settings), None)
-    if obstacle is not None:
-        if annotations.get(PREFIX + "inject") == "enabled":
-            raise Unsuitable(obstacle)
-        done.skipped = obstacle
-        done.warnings.append(f"left without sidecar: {obstacle}")
-        return done
-    changed = deepcopy(pod)
+    done = Injection(warnings=list(unknown(said)))
+    obstacles = list(_obstacles(spec, annotations, settings))
+    insists = said.get(PREFIX + "inject") == "enabled"
+    if insists:
+        mistakes += map(Unsuitable, obstacles)
+    changed = copied(pod)
     if INJECTED in annotations:
         _take_out(changed)
-    done.app_port = _put_in(changed, settings, max(settings.drain_timeout, drain_timeout))
+    if insists or not obstacles:
+        mistakes += settings.contradictions()
+        mistakes += _misfits(changed["spec"], settings)
+    if mistakes:
+        raise Mistakes(mistakes)
+    if obstacles:
+        done.skipped = "; ".join(obstacles)
+        done.warnings += [f"left without sidecar: {obstacle}" for obstacle in obstacles]
+        return done
+    timeout = max(settings.drain_timeout, drain_timeout)
+    done.app_port = _put_in(changed, settings, timeout, done.warnings)
     pod.clear()
     pod.update(changed)
     return done
@@ -118,7 +142,22 @@ def _obstacles(spec: Object, annotations: dict[str, str], settings: Settings) ->
                 )
 
 
-def _put_in(pod: Object, settings: Settings, drain_timeout: float) -> int | None:
+def _misfits(spec: Object, settings: Settings) -> Iterator[InvalidSetting]:
+    """Settings that name what this pod does not have."""
+    try:
+        _service_containers(spec, settings)
+    except InvalidSetting as error:
+        yield error
+    try:
+        if settings.app_port is not None:
+            Ports(spec).number_of(settings.app_port)
+    except InvalidSetting as error:
+        yield error
+
+
+def _put_in(
+    pod: Object, settings: Settings, drain_timeout: float, warnings: list[str]
+) -> int | None:
     """Everything that is added; the service's own port, if it was taken over."""
     metadata, spec = mapping_of(pod, "metadata"), mapping_of(pod, "spec")
     service = _service_containers(spec, settings)
@@ -133,7 +172,9 @@ def _put_in(pod: Object, settings: Settings, drain_timeout: float) -> int | None
     )
     if settings.http_proxy:
         for container in service:
-            set_proxy(container, settings.no_proxy)
+            warning = set_proxy(container, settings.no_proxy)
+            if warning is not None:
+                warnings.append(warning)
     if settings.pre_stop and spec.get("restartPolicy", "Always") == "Always":
         running = [c.get("name") for c in items_of(spec, "containers")]
         for container in service:

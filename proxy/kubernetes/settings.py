@@ -1,12 +1,14 @@
 """What can be set about a pod's sidecar: one table for options, annotations and documentation.
 
 ``--cpu-request 50m`` of `inject` and `webhook` says it for every pod, and the annotation
-``resilience-proxy/cpu-request: 50m`` of a pod (in a workload: of its template) for this one.
+``resilience-proxy/cpu-request: 50m`` of a pod for this one. `inject` also takes it from a workload,
+for the pods of its template; the template's own annotations come first.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 from proxy import __version__
@@ -27,6 +29,14 @@ class InvalidSetting(Exception):
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name}: {problem}")
         self.annotation = PREFIX + name
+
+
+class Mistakes(Exception):
+    """All that is wrong about one pod's sidecar; `found` has an exception for each."""
+
+    def __init__(self, found: Iterable[Exception]) -> None:
+        self.found = tuple(found)
+        super().__init__("; ".join(map(str, self.found)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +60,13 @@ class Settings:
     cpu_limit: str | None = None
     memory_limit: str | None = "192Mi"
 
-    def override(self, annotations: Mapping[str, str]) -> "Settings":
-        """These settings with what a pod's annotations say. Raises InvalidSetting."""
+    def override(self, annotations: Mapping[str, str]) -> "tuple[Settings, list[InvalidSetting]]":
+        """These settings with what a pod's annotations say, and each annotation that is wrong.
+
+        What is wrong is left out of the settings.
+        """
         values: dict[str, Any] = {}
+        wrong = []
         for setting in SETTINGS:
             text = annotations.get(setting.annotation)
             if text is None:
@@ -60,8 +74,19 @@ class Settings:
             try:
                 values[setting.attribute] = setting.read(text)
             except ValueError as error:
-                raise InvalidSetting(setting.name, str(error)) from None
-        return replace(self, **values)
+                wrong.append(InvalidSetting(setting.name, str(error)))
+        return replace(self, **values), wrong
+
+    def contradictions(self) -> Iterator[InvalidSetting]:
+        """Requests above their limits: the API server would refuse the pod."""
+        pairs = (
+            ("cpu", self.cpu_request, self.cpu_limit),
+            ("memory", self.memory_request, self.memory_limit),
+        )
+        for what, request, limit in pairs:
+            if request is not None and limit is not None and amount(request) > amount(limit):
+                problem = f"{request} is more than the {what}-limit, which is {limit}"
+                yield InvalidSetting(f"{what}-request", problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +204,18 @@ def _quantity(text: str) -> str | None:
     if not _QUANTITY.fullmatch(text):
         raise ValueError(f"{text!r} is no quantity such as 100m, 0.5 or 64Mi")
     return text
+
+
+def amount(quantity: str) -> Fraction:
+    """The number that a quantity stands for: cores, or bytes."""
+    match = _QUANTITY.fullmatch(quantity)
+    assert match is not None, quantity
+    suffix = match[2] or ""
+    if suffix == "m":
+        return Fraction(match[1]) / 1000
+    power = "KMGTPE".find(suffix[:1].upper()) + 1 if suffix else 0
+    factor: int = (1024 if suffix.endswith("i") else 1000) ** power
+    return Fraction(match[1]) * factor
 
 
 SETTINGS = (

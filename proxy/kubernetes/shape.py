@@ -46,3 +46,12 @@ def text_map_of(parent: Object, key: str) -> dict[str, str]:
 def text_of(parent: Object, key: str) -> str:
     value: Any = parent.get(key)
     return value if isinstance(value, str) else ""
+
+
+def copied(value: Any) -> Any:
+    """A copy of plain data, as JSON has it; a tenth of what `copy.deepcopy` costs."""
+    if isinstance(value, dict):
+        return {key: copied(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [copied(inner) for inner in value]
+    return value

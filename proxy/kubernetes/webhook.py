@@ -3,9 +3,12 @@
 How it is served (TLS, its end) is the business of `proxy.webhook_server`.
 """
 
+import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from time import perf_counter
 
 from aiohttp import web
@@ -16,8 +19,12 @@ from proxy import __version__
 from proxy.kubernetes.admission import NoReview, review
 from proxy.kubernetes.settings import Settings
 
-MAX_BODY = 8 * 2**20
-"""Bytes of a review: a pod and what it was before; etcd takes no object of more than 1.5 MiB."""
+MAX_BODY = 4 * 2**20
+"""Bytes of a review. The API server takes requests of 3 MiB, etcd objects of 1.5 MiB."""
+MAX_BODIES = 2 * MAX_BODY
+"""Bytes of all reviews that are being read; others wait for their turn."""
+BODY_WITHIN = 10.0
+"""Seconds for a review to come, its turn included."""
 
 _log = logging.getLogger("proxy.webhook")
 
@@ -28,6 +35,7 @@ class Webhook:
     def __init__(self, settings: Settings, ready: Callable[[], bool]) -> None:
         self._settings = settings
         self._ready = ready
+        self._bodies = Room(MAX_BODIES)
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         Gauge("proxy_build_info", "Version.", ["version"], registry=registry).labels(
@@ -77,8 +85,21 @@ class Webhook:
         return web.Response(body=encode(self.registry), headers={"Content-Type": content_type})
 
     async def inject(self, request: web.Request) -> web.Response:
-        """An AdmissionReview in, one out; 400 for what is none, 413 for too much."""
-        body = await request.read()
+        """An AdmissionReview in, one out; 400 for what is none, 408 for one that does not come
+        whole, 413 for too much.
+        """
+        size = MAX_BODY if request.content_length is None else request.content_length
+        if size > MAX_BODY:
+            raise web.HTTPRequestEntityTooLarge(MAX_BODY, size)
+        try:
+            async with asyncio.timeout(BODY_WITHIN), self._bodies.take(size):
+                body = await request.read()
+                return self._review(body)
+        except TimeoutError:
+            text = f"The review did not come whole within {BODY_WITHIN:g} s."
+            raise web.HTTPRequestTimeout(text=text) from None
+
+    def _review(self, body: bytes) -> web.Response:
         began = perf_counter()
         try:
             answer = review(body, self._settings)
@@ -97,6 +118,36 @@ class Webhook:
         }
         _log.info("reviewed", extra={"fields": fields})
         return _json(answer.document)
+
+
+class Room:
+    """So many bytes, lent and given back; first come, first served."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def take(self, size: int) -> AsyncIterator[None]:
+        """Have `size` of them, once they are free. `size` must not be more than there are."""
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, place))
+        self._let_in()
+        try:
+            await place
+            yield
+        finally:
+            if place.done() and not place.cancelled():
+                self._free += size
+            else:
+                self._waiting.remove((size, place))
+            self._let_in()
+
+    def _let_in(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._free:
+            size, place = self._waiting.popleft()
+            self._free -= size
+            place.set_result(None)
 
 
 def _json(document: object, status: int = 200) -> web.Response:

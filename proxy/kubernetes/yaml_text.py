@@ -26,6 +26,8 @@ _TEXT = "tag:yaml.org,2002:str"
 MAX_NODES = 200_000
 """All that aliases stand for counted: no real manifest comes near."""
 
+_LIKE_A_NUMBER = re.compile(r"[-+.]?[0-9][-+.,:_0-9a-fA-FxXoO]*")
+
 _KEY_THEN_LIST = re.compile(r"^( *)(?:- )?[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\n( *)- ", re.MULTILINE)
 _KEY_THEN_KEY = re.compile(r"^[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\n( +)[^\s#-]", re.MULTILINE)
 
@@ -137,15 +139,17 @@ def _without_anchor(scalar: Any) -> Any:
 def quoted(value: Any) -> Any:
     """Plain data to be put into a tree, with quotes where they are needed.
 
-    That is wherever YAML 1.1 sees no text: many read manifests in that way.
+    That is wherever YAML 1.1 sees no text, for many read manifests in that way, and wherever some
+    reader sees a number: Go's takes ``0899`` and ``1e3`` for one.
     """
     if isinstance(value, dict):
-        return {key: quoted(inner) for key, inner in value.items()}
+        return {quoted(key): quoted(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [quoted(inner) for inner in value]
     if isinstance(value, str):
         tag = _YAML_1_1.resolve(ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
-        return value if tag == _TEXT else DoubleQuotedScalarString(value)
+        plain = tag == _TEXT and not _LIKE_A_NUMBER.fullmatch(value)
+        return value if plain else DoubleQuotedScalarString(value)
     return value
 
 

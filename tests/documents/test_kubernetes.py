@@ -50,7 +50,7 @@ def test_policies_in_them_load(block: Block) -> None:
 
 @by_line
 def test_they_get_their_sidecars(block: Block) -> None:
-    text, failed = injected(block.text, block.id, Settings(), {})
+    text, failed = injected([(block.id, block.text)], Settings(), {})
     assert not failed
     assert ("name: resilience-proxy\n" in text) == ("containers:" in block.text)
     assert not _problems(text)
@@ -58,7 +58,7 @@ def test_they_get_their_sidecars(block: Block) -> None:
 
 def test_together_they_are_one_whole(capsys: pytest.CaptureFixture[str]) -> None:
     """The Deployment's port, its Service and its ConfigMap fit together."""
-    text, failed = injected("---\n".join(b.text for b in MANIFESTS), "page", Settings(), {})
+    text, failed = injected([("page", "---\n".join(b.text for b in MANIFESTS))], Settings(), {})
     assert not failed
     assert capsys.readouterr().err == ""  # which would report a Service that bypasses the sidecar
     found = {one["kind"]: one for one in yaml.safe_load_all(text)}

@@ -88,7 +88,7 @@ def test_a_review_is_patched_to_what_inject_gives(webhook: RunningWebhook) -> No
     assert (status, response["allowed"]) == (200, True)
     patch = json.loads(base64.b64decode(response["patch"]))
     made = jsonpatch.JsonPatch(patch).apply(deepcopy(POD))
-    text, failed = injected(json.dumps(POD), "pod", Settings(app_port=8080), {})
+    text, failed = injected([("pod", json.dumps(POD))], Settings(app_port=8080), {})
     assert not failed
     assert made == json.loads(text)
 

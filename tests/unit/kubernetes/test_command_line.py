@@ -18,8 +18,32 @@ VERSIONS = ("1.32", "1.37")
 """The oldest and the newest that kubernetes-validate knows."""
 
 
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: orders}
+spec:
+  selector: {matchLabels: {app: orders}}
+  template:
+    metadata:
+      annotations:
+        shop.test: "x"
+      labels: {app: orders}
+    spec:
+      containers: [{name: orders, image: "orders:1"}]
+"""
+SERVICE = """\
+apiVersion: v1
+kind: Service
+metadata: {name: orders}
+spec: {selector: {app: orders}, ports: [{port: 80, targetPort: 8080}]}
+"""
+POD = """{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lonely"},
+ "spec": {"containers": [{"name": "a", "image": "a"}]}}"""
+
+
 def injected(text, settings=None, expect=False):
-    result, failed = command_line.injected(text, "stdin", settings or Settings(), {})
+    result, failed = command_line.injected([("stdin", text)], settings or Settings(), {})
     assert failed is expect
     return result
 
@@ -82,6 +106,53 @@ def test_from_a_file(tmp_path):
     missing = called("--file", str(tmp_path / "nothing.yaml"))
     assert (missing.returncode, missing.stdout) == (1, b"")
     assert b"nothing.yaml" in missing.stderr
+
+
+def test_all_files_are_one_input(tmp_path):
+    """A Service in one leads to the pods in another; without a final newline, without a marker."""
+    names = []
+    for name, text in {
+        "deployment.yaml": DEPLOYMENT.rstrip("\n"),
+        "service.yaml": "# in front of it\n" + SERVICE,
+        "pod.json": json.dumps(json.loads(POD)),
+    }.items():
+        (tmp_path / name).write_text(text)
+        names.append(str(tmp_path / name))
+    done = called("--app-port", "8080", "-f", names[0], "-f", names[1], names[2])
+    assert done.returncode == 0, done.stderr
+    deployment, service, pod = yaml.safe_load_all(done.stdout)
+    assert deployment["spec"]["template"]["spec"]["initContainers"][0]["name"] == "resilience-proxy"
+    assert service["spec"]["ports"][0]["targetPort"] == 7071
+    assert pod["spec"]["initContainers"][0]["name"] == "resilience-proxy"
+    assert b"no Service" not in done.stderr.replace(b"Pod lonely: no Service", b"")
+
+
+def test_files_without_the_option(tmp_path):
+    (tmp_path / "a.yaml").write_text("---\na: 1\n")
+    (tmp_path / "b.yaml").write_text("b: 1\n")
+    done = called(str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml"), "-", stdin="c: 1\n")
+    assert done.stdout == b"---\na: 1\n---\nb: 1\n---\nc: 1\n"
+
+
+def test_a_mistake_is_told_with_its_file(tmp_path):
+    (tmp_path / "good.yaml").write_text("a: 1\n")
+    (tmp_path / "bad.yaml").write_text(DEPLOYMENT.replace("shop.test", "resilience-proxy/legacy"))
+    done = called("-f", str(tmp_path / "good.yaml"), "-f", str(tmp_path / "bad.yaml"))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"bad.yaml: document 1, line 9: Deployment orders: legacy:" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["inject", "webhook"])
+def test_options_that_contradict_each_other(command, capsys):
+    tls = ["--tls-cert", "c", "--tls-key", "k"] if command == "webhook" else []
+    assert cli.main([command, *tls, "--memory-request", "1Gi"]) == 2
+    assert "--memory-request: 1Gi is more than the memory-limit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["123", "0899", "1e3", "0x1f", "12:30", "1_000", "+1", ".5"])
+def test_names_like_numbers_are_in_quotes(name):
+    text = DEPLOYMENT.replace("app: orders", f'app: "{name}"')
+    assert f'value: "{name}"' in injected(text)
 
 
 def test_a_mistake_is_told_with_document_and_line_and_nothing_written(capsys):

@@ -225,6 +225,41 @@ def test_an_annotation_is_pointed_at(pod):
     assert note.text == "Deployment orders: legacy: 'maybe' is neither true nor false"
 
 
+def test_every_mistake_is_pointed_at(pod):
+    pod["metadata"]["annotations"] = {"resilience-proxy/legacy": "maybe"}
+    document = workload("Deployment", pod)
+    document["metadata"]["annotations"] = {
+        "resilience-proxy/app-port": "web",
+        "resilience-proxy/legacy": "no matter",
+    }
+    notes = run(document)
+    where = [(note.path[:-1], note.path[-1].partition("/")[2]) for note in notes]
+    assert where == [
+        (("spec", "template", "metadata", "annotations"), "legacy"),
+        (("metadata", "annotations"), "app-port"),
+    ]
+    assert all(note.error for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "api_version", "level"),
+    [
+        ("Deployment", "apps/v1", ()),
+        ("CronJob", "batch/v1", ()),
+        ("CronJob", "batch/v1", ("spec", "jobTemplate")),
+    ],
+)
+def test_annotations_of_the_workload_itself_are_honoured(pod, kind, api_version, level):
+    document = workload(kind, pod, api_version)
+    node = document
+    for key in level:
+        node = node[key]
+    node.setdefault("metadata", {})["annotations"] = {"resilience-proxy/service": "shop"}
+    assert run(document, settings=Settings()) == []
+    (found,) = pod["spec"]["initContainers"]
+    assert {"name": "OTEL_SERVICE_NAME", "value": "shop"} in found["env"]
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -5,9 +5,9 @@ from copy import deepcopy
 import pytest
 
 from proxy import __version__
-from proxy.kubernetes.environment import PROXY
-from proxy.kubernetes.pod import Unsuitable, inject
-from proxy.kubernetes.settings import InvalidSetting, Settings
+from proxy.kubernetes.environment import NEVER_PROXIED, PROXY
+from proxy.kubernetes.pod import inject
+from proxy.kubernetes.settings import Mistakes, Settings
 from proxy.kubernetes.shape import Malformed
 from proxy.kubernetes.sidecar import service_pre_stop
 
@@ -101,12 +101,37 @@ def test_a_proxy_of_its_own_stays(pod, name):
     assert main_of(pod)["env"] == own
 
 
-def test_hosts_of_its_own_that_are_not_proxied_stay(pod):
-    main_of(pod)["env"] = [{"name": "NO_PROXY", "value": "mine.test"}]
-    inject(pod, NATIVE)
+SAFE = ",".join(NEVER_PROXIED)
+
+
+@pytest.mark.parametrize("names", [["NO_PROXY"], ["no_proxy"], ["no_proxy", "NO_PROXY"]])
+def test_hosts_of_its_own_get_the_safe_ones_beside_them(pod, names):
+    own = [{"name": name, "value": "mine.test"} for name in names]
+    main_of(pod)["env"] = deepcopy(own)
+    before = deepcopy(pod)
+    inject(pod, Settings(no_proxy=("too.test",)))
     found = variables(main_of(pod))
-    assert (found["NO_PROXY"], found["HTTP_PROXY"]) == ("mine.test", PROXY)
-    assert "no_proxy" not in found
+    assert found["HTTP_PROXY"] == PROXY
+    assert found["NO_PROXY"] == found["no_proxy"] == f"mine.test,{SAFE},too.test"
+    again = deepcopy(pod)
+    inject(again, Settings(no_proxy=("too.test",)))
+    assert again == pod
+    inject(pod, Settings(http_proxy=False))
+    assert main_of(pod)["env"] == own
+    assert main_of(pod) == main_of(before) | {"lifecycle": main_of(pod)["lifecycle"]}
+
+
+def test_hosts_that_come_from_elsewhere_are_told(pod):
+    source = {"configMapKeyRef": {"name": "hosts", "key": "no-proxy"}}
+    own = {"name": "NO_PROXY", "valueFrom": source}
+    main_of(pod)["env"] = [deepcopy(own)]
+    (warning,) = inject(pod, NATIVE).warnings
+    assert "the container main has its NO_PROXY from elsewhere" in warning
+    env = main_of(pod)["env"]
+    assert env[0] == own
+    assert {"name": "no_proxy", "value": f"$(NO_PROXY),{SAFE}"} in env
+    inject(pod, Settings(http_proxy=False))
+    assert main_of(pod)["env"] == [own]
 
 
 def test_without_proxy_variables(pod):
@@ -144,7 +169,7 @@ def test_containers_can_be_named(pod):
 
 
 def test_containers_that_are_not_there(pod):
-    with pytest.raises(InvalidSetting, match="no container nobody"):
+    with pytest.raises(Mistakes, match="no container nobody"):
         inject(annotate(pod, containers="main,nobody"), NATIVE)
 
 
@@ -235,7 +260,7 @@ def test_a_port_that_no_container_lists(pod):
 @pytest.mark.parametrize("port", ["nobody", "7071"])
 def test_a_port_that_cannot_be(pod, port):
     before = deepcopy(annotate(pod, app_port=port))
-    with pytest.raises(InvalidSetting, match="app-port"):
+    with pytest.raises(Mistakes, match="app-port"):
         inject(pod, NATIVE)
     assert pod == before
 
@@ -285,8 +310,27 @@ def test_pods_that_cannot_have_one_stay_as_they_are(pod, more, settings, told):
 @pytest.mark.parametrize(("more", "settings", "told"), OBSTACLES)
 def test_that_is_an_error_where_they_ask_for_one(pod, more, settings, told):
     pod["spec"] |= deepcopy(more)
-    with pytest.raises(Unsuitable, match=told):
+    with pytest.raises(Mistakes, match=told):
         inject(annotate(pod, inject="enabled"), settings)
+
+
+def test_all_mistakes_are_told_together(pod):
+    pod["spec"]["hostNetwork"] = True
+    annotate(pod, inject="enabled", legacy="maybe", containers="nobody", app_port="web")
+    annotate(pod, memory_request="1Gi")
+    before = deepcopy(pod)
+    with pytest.raises(Mistakes) as caught:
+        inject(pod, NATIVE)
+    told = [str(one).partition(":")[0] for one in caught.value.found]
+    assert told == ["legacy", "it has hostNetwork", "memory-request", "containers", "app-port"]
+    assert pod == before
+
+
+def test_what_its_workload_says_counts_where_the_template_says_nothing(pod):
+    above = {"resilience-proxy/service": "above", "resilience-proxy/image": "above:1"}
+    inject(annotate(pod, image="own:1"), NATIVE, above=above)
+    made = pod["spec"]["initContainers"][0]
+    assert (made["image"], variables(made)["OTEL_SERVICE_NAME"]) == ("own:1", "above")
 
 
 def test_annotations_that_mean_nothing_are_told(pod):

@@ -4,13 +4,19 @@ from dataclasses import fields
 
 import pytest
 
-from proxy.kubernetes.settings import SETTINGS, InvalidSetting, Settings, unknown
+from proxy.kubernetes.settings import SETTINGS, Settings, amount, unknown
 
 BASE = Settings()
 
 
-def settled(**texts):
+def overridden(**texts):
     return BASE.override({f"resilience-proxy/{k.replace('_', '-')}": v for k, v in texts.items()})
+
+
+def settled(**texts):
+    settings, wrong = overridden(**texts)
+    assert not wrong
+    return settings
 
 
 def test_the_table_has_every_setting_once():
@@ -72,9 +78,44 @@ def test_a_value(name, text, value):
     ],
 )
 def test_what_is_refused(name, text, told):
-    with pytest.raises(InvalidSetting, match=told) as caught:
-        settled(**{name: text})
-    assert caught.value.annotation == f"resilience-proxy/{name.replace('_', '-')}"
+    settings, (wrong,) = overridden(**{name: text})
+    assert told in str(wrong)
+    assert wrong.annotation == f"resilience-proxy/{name.replace('_', '-')}"
+    assert settings == BASE
+
+
+def test_all_that_is_wrong_is_told():
+    settings, wrong = overridden(legacy="yes", app_port="0", service="orders")
+    assert [one.annotation.partition("/")[2] for one in wrong] == ["legacy", "app-port"]
+    assert settings.service == "orders"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "number"),
+    [
+        ("1", 1), ("0.5", 0.5), ("100m", 0.1), (".5", 0.5), ("1k", 1000), ("2M", 2_000_000),
+        ("64Mi", 64 * 2**20), ("1Gi", 2**30), ("1G", 10**9), ("1Ei", 2**60),
+    ],
+)  # fmt: skip
+def test_amounts(quantity, number):
+    assert float(amount(quantity)) == number
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        ({"memory_request": "256Mi"}, "memory-request: 256Mi is more than the memory-limit"),
+        ({"memory_limit": "32Mi"}, "memory-request: 64Mi is more than the memory-limit"),
+        ({"cpu_limit": "50m"}, "cpu-request: 100m is more than the cpu-limit, which is 50m"),
+        ({"cpu_request": "2", "cpu_limit": "1500m"}, "cpu-request: 2 is more"),
+        ({"memory_request": "192Mi"}, None),
+        ({"memory_request": "256Mi", "memory_limit": "none"}, None),
+        ({"memory_request": "200M"}, None),
+    ],
+)
+def test_a_request_above_its_limit(texts, told):
+    found = [str(one) for one in settled(**texts).contradictions()]
+    assert [told in one for one in found] == ([] if told is None else [True])
 
 
 def test_unknown_annotations_are_named():

@@ -1,5 +1,6 @@
 """The webhook's endpoints."""
 
+import asyncio
 import io
 import json
 
@@ -90,3 +91,45 @@ async def test_a_bug_is_no_answer(client, monkeypatch):
     monkeypatch.setattr(webhook, "review", fail)
     answer = await client.post("/inject", data=json.dumps(review()))
     assert answer.status == 500, "the API server goes by failurePolicy then"
+
+
+# --- bounds -------------------------------------------------------------------------------------
+
+
+async def test_a_body_that_does_not_come_whole_ends(client, monkeypatch):
+    monkeypatch.setattr(webhook, "BODY_WITHIN", 0.05)
+
+    async def half():
+        yield b"{"
+        await asyncio.sleep(0.3)
+
+    answer = await client.post("/inject", data=half())
+    assert answer.status == 408
+    assert "did not come whole" in (await answer.json())["detail"]
+
+
+async def test_bodies_are_read_while_there_is_room():
+    room = webhook.Room(10)
+    first, second, third = room.take(6), room.take(6), room.take(1)
+    await first.__aenter__()
+    waiting = asyncio.create_task(second.__aenter__())
+    behind = asyncio.create_task(third.__aenter__())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert not behind.done(), "first come, first served"
+    await first.__aexit__(None, None, None)
+    await asyncio.gather(waiting, behind)
+    await second.__aexit__(None, None, None)
+    await third.__aexit__(None, None, None)
+    async with room.take(10):
+        pass
+
+
+async def test_who_gives_up_waiting_takes_no_room():
+    room = webhook.Room(10)
+    async with room.take(10):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01), room.take(5):
+                pass
+    async with room.take(10):
+        pass
