@@ -74,7 +74,9 @@ class CircuitBreakerConfig:
     minimum_calls: int = 20
     failure_rate: float = 0.5
     slow_call: SlowCallConfig = SlowCallConfig()
-    failures: OutcomeSet = OutcomeSet(("connect-failure", "reset", "timeout", "5xx"))
+    failures: OutcomeSet = OutcomeSet(
+        ("connect-failure", "refused-stream", "reset", "timeout", "5xx")
+    )
     open_for: OpenForConfig = OpenForConfig()
     half_open: HalfOpenConfig = HalfOpenConfig()
     counts: BreakerCounts = BreakerCounts.ATTEMPTS

@@ -37,7 +37,9 @@ class RetryConfig:
     """`attempts` counts the first one too. `retry_after` seconds, `body_limit` bytes."""
 
     attempts: int = 3
-    on: OutcomeSet = OutcomeSet(("connect-failure", "reset", "timeout", "gateway-error"))
+    on: OutcomeSet = OutcomeSet(
+        ("connect-failure", "refused-stream", "reset", "timeout", "gateway-error")
+    )
     methods: RetryMethods = RetryMethods()
     backoff: BackoffConfig = BackoffConfig()
     retry_after: float = 5.0
