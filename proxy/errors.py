@@ -7,9 +7,10 @@
     ├── ReceiveError   the request was sent, no usable response head came back
     └── RelayError     the response was truncated after its head went to the client
 
-Each class has the reason, the one name of its failure in problem body, Proxy-Status, metric and
-log, its status, its RFC 9209 section 2.3 error type, and the party at fault. The detail of an
-instance is a sentence that says what to look at.
+Each class has all facts of its failure: the reason, its one name in problem body, Proxy-Status,
+metric and log; its status; its RFC 9209 section 2.3 error type; the party at fault; the part of
+the proxy that decided; whether a fallback may replace it. No other module lists failures. The
+detail of an instance is a sentence that says what to look at.
 """
 
 from enum import Enum
@@ -27,7 +28,13 @@ class Blame(Enum):
 
 
 class ProxyError(Exception):
-    """A named failure. `detail` is sent to the client: it contains no header or query values."""
+    """A named failure. `detail` is sent to the client: it contains no header or query values.
+
+    `condition`: what it says about the upstream, None if nothing. `decided_by`: the part of the
+    proxy that decided, with its configuration keys; "" for a failure of the upstream.
+    `covered_by`: words of a fallback's `when` that mean it, beside its reason; None: no fallback
+    may replace it.
+    """
 
     reason: ClassVar[str]
     title: ClassVar[str]
@@ -35,6 +42,8 @@ class ProxyError(Exception):
     proxy_error: ClassVar[str]
     blame: ClassVar[Blame]
     condition: ClassVar[Condition | None] = None
+    decided_by: ClassVar[str] = ""
+    covered_by: ClassVar[tuple[str, ...] | None] = None
 
     def __init__(self, detail: str = "", *, retry_after: int | None = None) -> None:
         """`retry_after`: whole seconds for the Retry-After field, None for no field."""
@@ -63,22 +72,27 @@ class NoAuthority(AcceptError):
 
 class HeaderTimeout(AcceptError):
     reason, title, status = "header-timeout", "Request head too slow", 408
+    decided_by = "the listener (limits.header_timeout)"
 
 
 class BodyTimeout(AcceptError):
     reason, title, status = "body-timeout", "Request body stalled", 408
+    decided_by = "the idle time (timeouts.idle)"
 
 
 class BodyTooLarge(AcceptError):
     reason, title, status = "body-too-large", "Request body too large", 413
+    decided_by = "the listener (limits.body_bytes)"
 
 
 class UrlTooLong(AcceptError):
     reason, title, status = "url-too-long", "URL too long", 414
+    decided_by = "the listener (limits.url_bytes)"
 
 
 class HeadersTooLarge(AcceptError):
     reason, title, status = "headers-too-large", "Request head too large", 431
+    decided_by = "the listener (limits.header_bytes and limits.headers)"
 
 
 # --- admit ----------------------------------------------------------------------------------
@@ -94,6 +108,7 @@ class EgressDenied(AdmitError):
     reason, title, status = "egress-denied", "Destination not allowed", 403
     proxy_error = "http_request_denied"
     blame = Blame.CLIENT
+    decided_by = "egress.allow and egress.connect_ports"
 
 
 class Loop(AdmitError):
@@ -105,12 +120,15 @@ class Loop(AdmitError):
 class Draining(AdmitError):
     reason, title, status = "draining", "Proxy is draining", 503
     proxy_error = "http_request_denied"
+    decided_by = "the drain (drain.timeout)"
 
 
 class CircuitOpen(AdmitError):
     reason, title, status = "circuit-open", "Circuit breaker is open", 503
     proxy_error = "destination_unavailable"
     blame = Blame.UPSTREAM
+    decided_by = "a circuit breaker (circuit_breaker)"
+    covered_by = ()
 
 
 class LimitReached(AdmitError):
@@ -122,14 +140,19 @@ class LimitReached(AdmitError):
 
 class BulkheadFull(LimitReached):
     reason, title, status = "bulkhead-full", "Bulkhead is full", 503
+    decided_by = "the bulkhead (bulkhead.max_concurrent and max_queue)"
+    covered_by = ()
 
 
 class QueueTimeout(LimitReached):
     reason, title, status = "queue-timeout", "Waited too long in the bulkhead's queue", 503
+    decided_by = "the bulkhead's queue (bulkhead.queue_timeout)"
+    covered_by = ()
 
 
 class ConnectionsFull(LimitReached):
     reason, title, status = "connections-full", "Too many client connections", 503
+    decided_by = "the listener (limits.connections)"
 
 
 class RequestTimeout(AdmitError):
@@ -138,6 +161,8 @@ class RequestTimeout(AdmitError):
     reason, title, status = "request-timeout", "Request deadline exceeded", 504
     proxy_error = "http_response_timeout"
     blame = Blame.UPSTREAM
+    decided_by = "the request's deadline (timeouts.request, or the caller's)"
+    covered_by = ("timeout",)
 
 
 class InternalError(AdmitError):
@@ -155,6 +180,7 @@ class ConnectError(ProxyError):
     proxy_error = "destination_unavailable"
     blame = Blame.UPSTREAM
     condition = Condition.CONNECT_FAILURE
+    covered_by: ClassVar[tuple[str, ...] | None] = ("connect-failure",)
 
 
 class DnsFailure(ConnectError):
@@ -174,6 +200,7 @@ class ConnectFailed(ConnectError):
 class ConnectTimeout(ConnectError):
     reason, title, status = "connect-timeout", "Connecting took too long", 504
     proxy_error = "connection_timeout"
+    covered_by = ("connect-failure", "timeout")
 
 
 class TlsFailure(ConnectError):
@@ -197,18 +224,21 @@ class UpstreamReset(ReceiveError):
     reason, title = "upstream-reset", "Upstream closed the connection"
     proxy_error = "connection_terminated"
     condition = Condition.RESET
+    covered_by = ("reset",)
 
 
 class UpstreamMalformed(ReceiveError):
     reason, title = "upstream-malformed", "Upstream's response is malformed"
     proxy_error = "http_protocol_error"
     condition = Condition.RESET
+    covered_by = ("reset",)
 
 
 class AttemptTimeout(ReceiveError):
     reason, title, status = "attempt-timeout", "Upstream took too long to answer", 504
     proxy_error = "http_response_timeout"
     condition = Condition.TIMEOUT
+    covered_by = ("timeout",)
 
 
 # --- relay ----------------------------------------------------------------------------------
@@ -238,6 +268,15 @@ class ClientGone(RelayError):
 class DrainCut(RelayError):
     reason, title, status = "drain-cut", "Cut at the end of the drain", 503
     blame = Blame.PROXY
+    decided_by = "the drain (drain.timeout)"
+
+
+def by_reason(reason: str) -> type[ProxyError] | None:
+    """The failure of that reason."""
+    for failure in subclasses():
+        if failure.reason == reason:
+            return failure
+    return None
 
 
 def subclasses(root: type[ProxyError] = ProxyError) -> list[type[ProxyError]]:

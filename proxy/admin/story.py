@@ -7,6 +7,8 @@ key, what the client got, and the runbook's section to read next.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from proxy.errors import CircuitOpen, by_reason
+
 Document = Mapping[str, Any]
 
 _WHY = {
@@ -21,23 +23,6 @@ _WHY = {
     "budget": "the retry budget was used up (retry.budget)",
 }
 """By the `why` of a refused retry."""
-
-_DECIDED = {
-    "circuit-open": "circuit breaker {breaker} (circuit_breaker)",
-    "bulkhead-full": "the bulkhead (bulkhead.max_concurrent and max_queue)",
-    "queue-timeout": "the bulkhead's queue (bulkhead.queue_timeout)",
-    "connections-full": "the listener (limits.connections)",
-    "request-timeout": "the request's deadline (timeouts.request, or the caller's)",
-    "draining": "the drain (drain.timeout)",
-    "drain-cut": "the drain (drain.timeout)",
-    "egress-denied": "egress.allow and egress.connect_ports",
-    "header-timeout": "the listener (limits.header_timeout)",
-    "body-timeout": "the idle time (timeouts.idle)",
-    "body-too-large": "the listener (limits.body_bytes)",
-    "url-too-long": "the listener (limits.url_bytes)",
-    "headers-too-large": "the listener (limits.header_bytes and limits.headers)",
-}
-"""By the reason of an answer, if a policy decided rather than a failure."""
 
 _BROKEN_OFF = ("upstream-truncated", "drain-cut")
 _WAITED = 5.0
@@ -177,9 +162,12 @@ def _refused(one: Document) -> str:
 
 
 def _decided(one: Document) -> str:
-    by_policy = _DECIDED.get(one["reason"], "")
-    if by_policy:
-        return by_policy.format(breaker=_breaker_name(one))
+    """What of the proxy decided, if it was the proxy; "" for a failure that nothing covered up."""
+    failure = by_reason(one["reason"])
+    if failure is not None and failure.decided_by:
+        if one["circuit_breaker"] and failure is CircuitOpen:
+            return f"circuit breaker {_breaker_name(one)} (circuit_breaker)"
+        return failure.decided_by
     refused = _refused(one)
     return f"retry, {_why(one, refused)}" if refused else ""
 
@@ -192,6 +180,6 @@ def _anchor(one: Document) -> str:
         return "latency-went-up"
     refused = _refused(one)
     if refused:
-        return refused if refused in _DECIDED else "retries-do-not-help"
+        return refused if by_reason(refused) is not None else "retries-do-not-help"
     failures = [a["failure"] for a in one["attempts"] if "failure" in a]
     return str(failures[-1]) if failures else ""

@@ -12,11 +12,11 @@ from proxy.config.policy_kinds import STATUS
 from proxy.config.record import Field, Given, ListOf, PairsOf, Record, Values
 from proxy.config.suggestions import did_you_mean
 from proxy.policies.fallback import (
-    FALLBACK_GROUPS,
-    FALLBACK_REASONS,
     FallbackConfig,
     FallbackResponse,
     expand,
+    groups,
+    reasons,
 )
 
 
@@ -24,19 +24,22 @@ class Reason(Leaf[str]):
     """A reason of the proxy's answers, a group of reasons, or a status."""
 
     wants = "a reason such as circuit-open, or a status"
-    _words = sorted({*FALLBACK_REASONS, *FALLBACK_GROUPS, "gateway-error", "5xx"})
 
     def parse(self, text: str) -> str:
         try:
             expand((text,))
         except ValueError as error:
-            hint = did_you_mean(text, self._words)
+            hint = did_you_mean(text, _words())
             raise ValueError(f"{text!r} is not a status{hint}" if hint else str(error)) from None
         return text
 
     def schema(self) -> JsonSchema:
         ranges = {"type": "string", "pattern": "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$"}
-        return {"anyOf": [{"enum": self._words}, STATUS, ranges, ENVIRONMENT]}
+        return {"anyOf": [{"enum": _words()}, STATUS, ranges, ENVIRONMENT]}
+
+
+def _words() -> list[str]:
+    return sorted({*reasons(), *groups(), "gateway-error", "5xx"})
 
 
 class Reasons(Kind[Any]):

@@ -1,41 +1,33 @@
 """Fallback: what the client gets instead of a failure.
 
 A user's list names reasons of the proxy's answers after a route was found, groups of reasons, and
-statuses of the upstream. Faults of the client, a drain, and bugs of the proxy are never replaced.
+statuses of the upstream. The failures' classes say which of them a fallback may replace
+(`errors.ProxyError.covered_by`): never faults of the client, a drain, or bugs of the proxy.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 from proxy import errors
 from proxy.outcome import OutcomeSet
 
-_FAILURES: tuple[type[errors.ProxyError], ...] = (
-    errors.CircuitOpen,
-    errors.BulkheadFull,
-    errors.QueueTimeout,
-    errors.RequestTimeout,
-    errors.DnsFailure,
-    errors.ConnectRefused,
-    errors.ConnectFailed,
-    errors.ConnectTimeout,
-    errors.TlsFailure,
-    errors.UpstreamReset,
-    errors.UpstreamMalformed,
-    errors.AttemptTimeout,
-)
-FALLBACK_REASONS = frozenset(failure.reason for failure in _FAILURES)
-"""Reasons that a fallback may answer."""
 
-FALLBACK_GROUPS: dict[str, frozenset[str]] = {
-    "timeout": frozenset({"attempt-timeout", "request-timeout", "connect-timeout"}),
-    "connect-failure": frozenset(
-        {"dns-failure", "connect-refused", "connect-failed", "connect-timeout", "tls-failure"}
-    ),
-    "reset": frozenset({"upstream-reset", "upstream-malformed"}),
-}
-"""Conditions of the other policies' lists, and the reasons that they mean here."""
+def reasons() -> frozenset[str]:
+    """Reasons that a fallback may answer."""
+    return frozenset(failure.reason for failure in _coverable())
+
+
+def groups() -> dict[str, frozenset[str]]:
+    """Words of the other policies' lists, and the reasons that they stand for here."""
+    found: dict[str, frozenset[str]] = {}
+    for failure in _coverable():
+        for word in failure.covered_by or ():
+            found[word] = found.get(word, frozenset()) | {failure.reason}
+    return found
+
+
+def _coverable() -> Iterator[type[errors.ProxyError]]:
+    return (failure for failure in errors.subclasses() if failure.covered_by is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +64,23 @@ class FallbackConfig:
 def expand(terms: Iterable[str]) -> tuple[frozenset[str], frozenset[int]]:
     """The reasons and statuses that a user's list means.
 
-    Raises ValueError, naming the term, for a word that is neither a reason of `FALLBACK_REASONS`,
-    a group, a status, a range of statuses, ``gateway-error`` nor ``5xx``.
+    Raises ValueError, naming the term, for a word that is neither one of `reasons`, one of
+    `groups`, a status, a range of statuses, ``gateway-error`` nor ``5xx``.
     """
-    reasons: set[str] = set()
+    known, words = reasons(), groups()
+    found: set[str] = set()
     statuses: set[int] = set()
     for term in map(str, terms):
-        if term in FALLBACK_GROUPS:
-            reasons |= FALLBACK_GROUPS[term]
-        elif term in FALLBACK_REASONS:
-            reasons.add(term)
+        if term in words:
+            found |= words[term]
+        elif term in known:
+            found.add(term)
+        elif term[:1].isdigit() or term == "gateway-error":
+            statuses |= OutcomeSet((term,)).statuses.keys()
         else:
-            statuses |= _statuses(term)
-    return frozenset(reasons), frozenset(statuses)
-
-
-def _statuses(term: str) -> frozenset[int]:
-    if term[:1].isdigit() or term == "gateway-error":
-        return frozenset(OutcomeSet((term,)).statuses)
-    known = ", ".join(sorted(set(chain(FALLBACK_GROUPS, FALLBACK_REASONS))))
-    raise ValueError(
-        f"{term!r} is neither a status nor a reason that a fallback can answer; these are {known}"
-    )
+            listed = ", ".join(sorted({*words, *known}))
+            raise ValueError(
+                f"{term!r} is neither a status nor a reason that a fallback can answer; these are "
+                f"{listed}"
+            )
+    return frozenset(found), frozenset(statuses)
