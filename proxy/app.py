@@ -27,15 +27,15 @@ from proxy.reload import Reloader
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.startup import Hangup, hangups
-from proxy.telemetry import events
+from proxy.telemetry import process_log
 from proxy.telemetry.access_log import AccessLog
-from proxy.telemetry.breaker_history import BreakerHistory
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.history import History
 from proxy.telemetry.line_writer import LineWriter, descriptor_of
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.records import Records
 from proxy.telemetry.tracing import CannotExport, Tracing, check_exporter
+from proxy.telemetry.transitions import Transitions
 from proxy.tls_renewal import TlsRenewal
 from proxy.upstream.local_address import is_local_address
 from proxy.upstream.registry import Upstreams
@@ -61,12 +61,12 @@ def run(loaded: Loaded) -> int:
     hangups.hold()
     _raise_file_limit(loaded.config)
     log = LineWriter(descriptor_of(sys.stderr))
-    handler = events.install(log, loaded.config.access_log.format)
+    handler = process_log.install(log, loaded.config.access_log.format)
     try:
         check_exporter(loaded.config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             status = runner.run(_serve(loaded, log, handler))
-            events.uninstall(handler)
+            process_log.uninstall(handler)
             _end(status)
     except CannotListen as error:
         print(f"resilience-proxy: {error}", file=sys.stderr)
@@ -75,7 +75,7 @@ def run(loaded: Loaded) -> int:
         print(f"resilience-proxy: {error}", file=sys.stderr)
         return 2
     finally:
-        events.uninstall(handler)
+        process_log.uninstall(handler)
 
 
 def _end(status: int) -> NoReturn:
@@ -90,7 +90,7 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
-async def _serve(loaded: Loaded, log: LineWriter, events_handler: events.EventHandler) -> int:
+async def _serve(loaded: Loaded, log: LineWriter, events_handler: process_log.EventHandler) -> int:
     return await _Proxy(loaded, log, events_handler).serve()
 
 
@@ -101,7 +101,7 @@ class _Proxy:
         self,
         loaded: Loaded,
         log: LineWriter,
-        events_handler: events.EventHandler,
+        events_handler: process_log.EventHandler,
     ) -> None:
         self._loaded = loaded
         self._config = config = loaded.config
@@ -109,8 +109,8 @@ class _Proxy:
         self._events_handler = events_handler
         self._access = LineWriter(descriptor_of(sys.stdout))
         self._recorder = FlightRecorder(config)
-        self._breaker_history = BreakerHistory()
-        self._tracing = Tracing(events_handler.write_line)
+        self._transitions = Transitions()
+        self._tracing = Tracing(events_handler.write_line, self._transitions)
         own_addresses = OwnAddresses(is_local_address)
         self._upstreams = Upstreams(
             config.upstreams, UpstreamConnection, is_own=own_addresses.covers
@@ -129,7 +129,7 @@ class _Proxy:
         registry = registry_of(self._gateway, self._lifecycle, logs, self._tracing)
         self._reloader = Reloader(loaded, self._lifecycle, self._adopt)
         self._history = History(self._gateway)
-        records = Records(self._recorder, self._history, self._breaker_history)
+        records = Records(self._recorder, self._history, self._transitions)
         self._admin = AdminServer(
             self._gateway,
             self._lifecycle,
@@ -153,9 +153,8 @@ class _Proxy:
     def _breaker_changed(
         self, breaker: CircuitBreaker, left: BreakerState, entered: BreakerState, now: float
     ) -> None:
-        events.breaker_transition(breaker, left, entered, now)
-        self._breaker_history.record(breaker, left, entered, now)
-        self._tracing.changes.note(breaker, left, entered, now)
+        process_log.breaker_transition(breaker, left, entered, now)
+        self._transitions.record(breaker, left, entered, now)
 
     def _observers(self, config: Config) -> list[Observer]:
         log = AccessLog(config.access_log, random.random, self._access)

@@ -438,7 +438,7 @@ def _add_top(subparsers: "_Commands") -> None:
         "top",
         commands.top,
         "show a running proxy live: rates, latencies, breakers, recent trouble",
-        "Keys: q quits, s sorts the routes, 1-6 show one table alone and 0 all, space pauses. "
+        "Keys: q quits, s sorts the routes, 1-7 show one table alone and 0 all, space pauses. "
         "Where the output is no terminal it is printed once, as plain text.",
     )
     _add_admin(command)

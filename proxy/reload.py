@@ -23,7 +23,7 @@ from proxy.config.model import Config, Listener, ListenerTls
 from proxy.config.problems import ConfigError
 from proxy.file_watch import FileWatch
 from proxy.lifecycle import Lifecycle
-from proxy.telemetry import events
+from proxy.telemetry import process_log
 from proxy.telemetry.tracing import CannotExport, check_exporter
 from proxy.wire.tls import ListenerContext, UnusableTls
 
@@ -170,7 +170,7 @@ class Reloader:
             try:
                 await self.reload(trigger)
             except Exception as error:  # noqa: BLE001 - a bug here must not end the reloads to come
-                events.bug("a reload failed", error, trigger=trigger)
+                process_log.bug("a reload failed", error, trigger=trigger)
             trigger = self._again
         self._task = None
 

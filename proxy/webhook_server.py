@@ -18,7 +18,7 @@ from proxy.admin.problems import problems
 from proxy.config.model import Address, ListenerTls, LogFormat
 from proxy.kubernetes.settings import Settings
 from proxy.kubernetes.webhook import Webhook
-from proxy.telemetry import events
+from proxy.telemetry import process_log
 from proxy.telemetry.line_writer import LineWriter, descriptor_of
 from proxy.tls_renewal import TlsRenewal
 from proxy.wire.acceptor import Acceptor
@@ -44,7 +44,7 @@ class Options:
 def run(options: Options) -> int:
     """Serve until told to end. The exit status: 0, 1 for no address, 2 for unusable TLS files."""
     log = LineWriter(descriptor_of(sys.stderr))
-    handler = events.install(log, LogFormat.JSON)
+    handler = process_log.install(log, LogFormat.JSON)
     try:
         tls = ListenerContext("--tls-cert", options.tls)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -57,7 +57,7 @@ def run(options: Options) -> int:
         print(f"resilience-proxy: cannot listen on {options.address}: {reason}", file=sys.stderr)
         return 1
     finally:
-        events.uninstall(handler)
+        process_log.uninstall(handler)
     return 0
 
 

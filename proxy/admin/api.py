@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -23,7 +24,9 @@ from proxy.admin.recent import BadQuery, recent
 from proxy.admin.watchers import TooMany, Watchers
 from proxy.clock import Clock, WallClock
 from proxy.config import Sources, effective, provenance
-from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies import catalogue
+from proxy.policies.circuit_breaker import CIRCUIT_BREAKER, CircuitBreaker
+from proxy.policies.gate import GateKind
 from proxy.telemetry.exposition import form_of
 from proxy.telemetry.observed import Gateway
 from proxy.telemetry.records import Records
@@ -96,9 +99,10 @@ class AdminApi:
             web.get("/metrics", self.metrics),
             web.get("/status", self.status),
             web.get("/in-flight", self.in_flight),
-            web.get("/circuit-breakers", self.circuit_breakers),
-            web.get("/bulkheads", self.bulkheads),
-            web.get("/retries", self.retries),
+            *(
+                web.get("/" + kind.member.replace("_", "-"), partial(self.gates, kind))
+                for kind in catalogue.kinds()
+            ),
             web.get("/upstreams", self.upstreams),
             web.get("/routes", self.routes),
             web.get("/recent", self.recent),
@@ -194,14 +198,8 @@ class AdminApi:
     async def in_flight(self, request: web.Request) -> web.Response:
         return _json(views.in_flight(self._gateway, self._clock()))
 
-    async def circuit_breakers(self, request: web.Request) -> web.Response:
-        return _json(views.circuit_breakers(self._gateway, self._clock()))
-
-    async def bulkheads(self, request: web.Request) -> web.Response:
-        return _json(views.bulkheads(self._gateway))
-
-    async def retries(self, request: web.Request) -> web.Response:
-        return _json(views.retries(self._gateway, self._clock()))
+    async def gates(self, kind: GateKind, request: web.Request) -> web.Response:
+        return _json(views.gates(self._gateway, kind, self._clock()))
 
     async def upstreams(self, request: web.Request) -> web.Response:
         return _json(views.upstreams(self._gateway, self._clock()))
@@ -266,15 +264,15 @@ class AdminApi:
     async def order(self, request: web.Request) -> web.Response:
         """Force a breaker open, disable it, or reset it; the answer shows its new state."""
         name, order = request.match_info["name"], request.match_info["order"]
-        entry = self._gateway.bindings.breakers.get(name)
-        if entry is None:
+        entry = self._gateway.bindings.gates.of(CIRCUIT_BREAKER).get(name)
+        if entry is None or not isinstance(entry.gate, CircuitBreaker):
             return problem(404, f"There is no circuit breaker {name!r}; see /circuit-breakers.")
         give = _ORDERS.get(order)
         if give is None:
             return problem(404, f"Unknown order {order!r}; the orders are {', '.join(_ORDERS)}.")
         now = self._clock()
-        give(entry.breaker, now)
-        return _json(views.circuit_breaker(entry, now))
+        give(entry.gate, now)
+        return _json(views.gate(entry, now))
 
 
 def _json(document: views.Document, status: int = 200) -> web.Response:

@@ -4,10 +4,10 @@ from math import isnan
 from typing import Any
 
 from proxy.admin.views import Document
-from proxy.telemetry.breaker_history import BreakerHistory, Transition
 from proxy.telemetry.history import INTERVAL, SAMPLES, History, Sample
 from proxy.telemetry.records import Records
 from proxy.telemetry.timestamps import Timestamps
+from proxy.telemetry.transitions import Transition, Transitions
 
 
 def history(records: Records) -> Document:
@@ -39,7 +39,7 @@ def _number(value: float) -> float | None:
     return None if isnan(value) else round(value, 3)
 
 
-def transitions(kept: BreakerHistory) -> Document:
+def transitions(kept: Transitions) -> Document:
     text = Timestamps().text
     return {
         "circuit_breakers": [

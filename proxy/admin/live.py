@@ -1,7 +1,8 @@
 """The events of `/events` for open pages.
 
     history       all of `/history`, at the start
-    status        `/status` with the oldest requests in flight and the time, each second
+    status        `/status` with the oldest requests in flight, the kinds of gates and the time,
+                  each second
     sample        the last sample of `/history`, if there is a new one
     transitions   the circuit breakers' changes, if there is a new one
     trouble       exchanges of `/recent`: all at the start, then new ones
@@ -16,6 +17,7 @@ from proxy.admin import history, recent, views
 from proxy.admin.controls import Controls
 from proxy.admin.watchers import frame
 from proxy.clock import Clock, WallClock
+from proxy.policies import catalogue
 from proxy.telemetry.flight_recorder import Recorded
 from proxy.telemetry.observed import Gateway
 from proxy.telemetry.records import Records
@@ -83,4 +85,6 @@ class Live:
         now = self._clock()
         status = views.status(self._gateway, self._controls, self._records.recorder, now)
         flying = views.in_flight(self._gateway, now, MAX_IN_FLIGHT)
-        return status | {"in_flight": flying, "now": round(self._wall_clock(), 3)}
+        kinds = [{"member": kind.member, "title": kind.title} for kind in catalogue.kinds()]
+        wall = round(self._wall_clock(), 3)
+        return status | {"in_flight": flying, "gates": kinds, "now": wall}

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from proxy.telemetry import events
+from proxy.telemetry import process_log
 
 
 def problem(status: int, detail: str, problems: Sequence[str] = ()) -> web.Response:
@@ -47,7 +47,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
     except Exception as error:  # noqa: BLE001 - the last handler of the admin API
-        events.bug("an admin request failed", error, method=request.method, path=request.path)
+        process_log.bug("an admin request failed", error, method=request.method, path=request.path)
         response = problem(500, _BUG)
     response.headers.update(COMMON_HEADERS)
     return response

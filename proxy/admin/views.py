@@ -1,8 +1,10 @@
 """The documents of the admin API as JSON values, from the data plane's state."""
 
+import dataclasses
 import heapq
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from enum import Enum
+from typing import Any, TypeAlias, cast
 
 from proxy import __version__
 from proxy.admin.controls import Controls
@@ -14,10 +16,10 @@ from proxy.config.model import (
     MatchConfig,
     RouteConfig,
 )
-from proxy.exchange.binding import BreakerEntry
+from proxy.exchange.gates import Entry
 from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
-from proxy.policies.budget import RetryBudget
-from proxy.policies.bulkhead import Bulkhead
+from proxy.policies import catalogue
+from proxy.policies.gate import GateKind
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.observed import Exchange, Gateway
 from proxy.telemetry.timestamps import Timestamps
@@ -56,59 +58,31 @@ def _request(exchange: Exchange, now: float) -> Document:
     }
 
 
-def circuit_breakers(gateway: Gateway, now: float) -> Document:
-    entries = gateway.bindings.breakers.values()
-    return {"circuit_breakers": [circuit_breaker(entry, now) for entry in entries]}
+def gates(gateway: Gateway, kind: GateKind, now: float) -> Document:
+    """All gates of a kind, under the name that the kind has here."""
+    entries = gateway.bindings.gates.of(kind).values()
+    return {kind.member: [gate(entry, now) for entry in entries]}
 
 
-def circuit_breaker(entry: BreakerEntry, now: float) -> Document:
-    seen = entry.breaker.snapshot(now)
-    probe = seen.next_probe_in
-    return {
-        "name": seen.name,
-        "route": entry.route,
-        "upstream": entry.upstream,
-        "state": seen.state.value,
-        "mode": seen.mode.value,
-        "failure_rate": round(seen.failure_rate, 2),
-        "slow_call_rate": round(seen.slow_call_rate, 2),
-        "calls": seen.calls,
-        "failures": seen.failures,
-        "slow_calls": seen.slow_calls,
-        "not_permitted": seen.not_permitted,
-        "next_probe_in_s": None if probe is None else round(probe, 3),
-    }
+def gate(entry: Entry, now: float) -> Document:
+    """One gate: the fields of its snapshot."""
+    snapshot = entry.gate.snapshot(now)
+    shown: Document = {"name": entry.gate.name}
+    if entry.kind.shows_route:
+        shown |= {"route": entry.route, "upstream": entry.upstream}
+    hidden = snapshot.not_shown()
+    for field in dataclasses.fields(cast(Any, snapshot)):
+        if field.name not in hidden:
+            shown[field.name] = _shown(field.name, getattr(snapshot, field.name))
+    return shown
 
 
-def bulkheads(gateway: Gateway) -> Document:
-    found = gateway.bindings.bulkheads.items()
-    return {"bulkheads": [_bulkhead(name, bulkhead) for name, bulkhead in found]}
-
-
-def _bulkhead(name: str, bulkhead: Bulkhead) -> Document:
-    return {
-        "name": name,
-        "in_use": bulkhead.in_use,
-        "limit": bulkhead.limit,
-        "queued": bulkhead.queued,
-        "max_queue": bulkhead.max_queue,
-    }
-
-
-def retries(gateway: Gateway, now: float) -> Document:
-    budgets = gateway.bindings.budgets.items()
-    return {"retries": [_budget(name, budget, now) for name, budget in budgets]}
-
-
-def _budget(name: str, budget: RetryBudget, now: float) -> Document:
-    seen = budget.snapshot(now)
-    return {
-        "name": name,
-        "requests": seen.requests,
-        "retries": seen.retries,
-        "allowed": seen.allowed,
-        "remaining": seen.remaining,
-    }
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, float):
+        return round(value, 2 if name.endswith("_rate") else 3)
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def upstreams(gateway: Gateway, now: float) -> Document:
@@ -217,12 +191,17 @@ def status(gateway: Gateway, controls: Controls, recorder: FlightRecorder, now: 
         },
         "in_flight": in_flight(gateway, now),
         "recent": {"held": recorder.held, "seen": recorder.seen},
-        **circuit_breakers(gateway, now),
-        **bulkheads(gateway),
-        **retries(gateway, now),
+        **_all_gates(gateway, now),
         **upstreams(gateway, now),
         **routes(gateway),
     }
+
+
+def _all_gates(gateway: Gateway, now: float) -> Document:
+    found: Document = {}
+    for kind in catalogue.kinds():
+        found |= gates(gateway, kind, now)
+    return found
 
 
 def _plain(mapping: Mapping[str, Any] | None) -> Document | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from proxy.admin.problems import COMMON_HEADERS
-from proxy.telemetry import events
+from proxy.telemetry import process_log
 
 INTERVAL = 1.0
 """Seconds between two frames."""
@@ -117,7 +117,7 @@ class Watchers:
         try:
             data = self._make()
         except Exception as error:  # noqa: BLE001 - a fault of the page must not end the proxy
-            events.bug("the page's events failed", error)
+            process_log.bug("the page's events failed", error)
             return
         for watcher in tuple(self._watchers):
             if not watcher.offer(data):

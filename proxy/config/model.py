@@ -7,12 +7,14 @@ Durations are seconds, sizes bytes, ratios 0 to 1.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from proxy.outcome import OutcomeSet
 from proxy.policies.bulkhead import BulkheadConfig
 from proxy.policies.circuit_breaker import BreakerMode, CircuitBreakerConfig
 from proxy.policies.deadline import TimeoutsConfig
 from proxy.policies.fallback import FallbackConfig
+from proxy.policies.gate import GateKind
 from proxy.policies.retry import RetryConfig
 
 KIB = 1024
@@ -194,6 +196,18 @@ class PolicyConfig:
     circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
     bulkhead: BulkheadConfig = BulkheadConfig()
     fallback: FallbackConfig | None = None
+    more: tuple[tuple[str, Any], ...] = ()
+    """Settings of gates that have no attribute here, by the key of their kind."""
+
+    def settings(self, kind: GateKind) -> Any:
+        """The settings of a kind of gates."""
+        for key, found in self.more:
+            if key == kind.key:
+                return found
+        value: Any = self
+        for attribute in kind.setting:
+            value = getattr(value, attribute, kind.default)
+        return value
 
 
 DEFAULT_POLICY = "default"

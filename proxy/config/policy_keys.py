@@ -1,5 +1,8 @@
 """The keys of a policy: timeouts, retry, circuit breaker, bulkhead, fallback."""
 
+from dataclasses import fields
+from typing import Any
+
 from proxy.config.fallback_keys import FALLBACK
 from proxy.config.kinds import Boolean, Choice, Duration, Integer, Number, Ratio, Size
 from proxy.config.model import PolicyConfig
@@ -12,7 +15,8 @@ from proxy.config.policy_kinds import (
     check_max,
     settle_window,
 )
-from proxy.config.record import Field, Optional, Record
+from proxy.config.record import Field, Optional, Record, Values
+from proxy.policies import catalogue
 from proxy.policies.backoff import BackoffConfig
 from proxy.policies.budget import BudgetConfig
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadScope
@@ -205,8 +209,36 @@ BULKHEAD = Record(
     definition="bulkhead",
 )
 
-POLICY = Record(
-    PolicyConfig,
+_OWN = frozenset(field.name for field in fields(PolicyConfig)) - {"more"}
+
+
+def _policy(**values: Any) -> PolicyConfig:
+    own = {name: values.pop(name) for name in _OWN}
+    return PolicyConfig(**own, more=tuple(values.items()))
+
+
+class _PolicyKeys(Record[PolicyConfig]):
+    """A gate that has no attribute of `PolicyConfig` keeps its settings in `more`: all that it
+    needs here is its key."""
+
+    @property
+    def _defaults(self) -> Values:
+        return self._values_of(PolicyConfig())
+
+    def _values_of(self, value: PolicyConfig) -> Values:
+        return {name: getattr(value, name) for name in _OWN} | {
+            kind.key: value.settings(kind)
+            for kind in catalogue.kinds()
+            if kind.setting[0] not in _OWN
+        }
+
+    def _member(self, value: PolicyConfig, field: Field) -> Any:
+        (name,) = field.attributes
+        return getattr(value, name) if name in _OWN else self._values_of(value)[name]
+
+
+POLICY = _PolicyKeys(
+    _policy,
     {
         "timeouts": Field(TIMEOUTS, "Deadlines and idle times."),
         "retry": Field(RETRY, "Whether and when to make another attempt."),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 from proxy.config.cursor import Cursor, Reported
@@ -54,7 +55,10 @@ class Record(Kind[T]):
         self._settle = settle
         self._check = check
         self._sparse = sparse
-        self._defaults = _defaults_of(build)
+
+    @cached_property
+    def _defaults(self) -> Values:
+        return _defaults_of(self._build)
 
     def read(self, at: Cursor, base: T | None = None) -> T:
         return self.fill(at.entries(self.keys), at, base)

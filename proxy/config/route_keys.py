@@ -1,5 +1,6 @@
 """The keys of routes, and of the policies that routes name."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -208,7 +209,9 @@ ROUTE = Record(
 class RouteKind(Kind[RouteConfig]):
     """A route's own keys, and those of a policy beside them, over the policy that it names."""
 
-    keys = ROUTE.keys | POLICY.keys
+    @property
+    def keys(self) -> Mapping[str, Field]:
+        return ROUTE.keys | POLICY.keys
 
     def read(self, at: Cursor, base: RouteConfig | None = None) -> RouteConfig:
         given = at.entries(self.keys)

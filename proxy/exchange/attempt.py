@@ -145,7 +145,7 @@ class Attempt:
             self._end(InternalError())
             raise
         self.status = head.status
-        failed = head.status in self.binding.failures.statuses
+        failed = head.status in self.binding.failing
         self._settle(FAILURE if failed else SUCCESS)
         return head
 

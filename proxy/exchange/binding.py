@@ -1,96 +1,68 @@
-"""A route together with where it leads: the policies' state that one exchange meets.
+"""A route together with where it leads: the gates and the decider that one exchange meets.
 
 Most routes have one upstream and so one binding. A route without an upstream has one for each
-authority that callers name, so that one failing host never opens the breaker of another; their
-number is bounded, and only the first hundred have a label of their own in metrics.
+authority that callers name, so that one failing host never opens the breaker of another. Their
+number is bounded: beyond it, the one unused for longest goes, with its gates.
 
 A reload makes new bindings, for routes may have changed in any way. What they had learnt goes on
 under its name, see `Bindings.take_over`; an exchange under way keeps the binding it has.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from collections import OrderedDict
+from itertools import islice
+from typing import Final, TypeAlias, cast
 
 from proxy.clock import Random
 from proxy.config.model import Config, Listener, PolicyConfig
+from proxy.exchange.gates import Entry, Gates, Transition
 from proxy.exchange.heads import FieldRules
+from proxy.exchange.labels import OTHER, Labels
 from proxy.exchange.stats import RouteStats
 from proxy.http.authority import DEFAULT_PORTS, Authority
-from proxy.policies.budget import RetryBudget
-from proxy.policies.bulkhead import Bulkhead, BulkheadScope
-from proxy.policies.circuit_breaker import (
-    BreakerCounts,
-    BreakerMode,
-    BreakerScope,
-    BreakerState,
-    CircuitBreaker,
-    CircuitBreakerConfig,
-)
-from proxy.policies.gate import Gate
+from proxy.policies import catalogue
+from proxy.policies.budget import RETRY_BUDGET, RetryBudget
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.gate import Gate, GateKind, Scope
 from proxy.policies.retry import RetryPolicy
 from proxy.routing.table import Route, RouteTable
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.registry import Upstreams
 from proxy.upstream.upstream import Upstream
 
-MAX_LABELS = 100
-"""Caller-named authorities with a metric label of their own; the rest count as `other`."""
 MAX_DYNAMIC = 1000
-"""Bindings of caller-named authorities that are kept; idle ones go first."""
+"""Bindings of caller-named authorities that are kept, beside those that are in use."""
+_LOOKED_AT = 16
+"""Bindings that are looked at to make room for another one."""
 
-OTHER = "other"
+_CLASSES: Final = ("", "1xx", "2xx", "3xx", "4xx", *["5xx"] * 5)
 
-_CLASSES = ("", "1xx", "2xx", "3xx", "4xx", *["5xx"] * 5)
-
-Transition: TypeAlias = Callable[[CircuitBreaker, BreakerState, BreakerState, float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerEntry:
-    """A breaker and what it stands for; `labelled`: it has metric labels of its own."""
-
-    breaker: CircuitBreaker
-    config: CircuitBreakerConfig
-    route: str
-    upstream: str
-    labelled: bool
-
-
-class _Owner(NamedTuple):
-    """Whose a breaker is: the rest of its entry."""
-
-    config: CircuitBreakerConfig
-    route: str
-    upstream: str
-    labelled: bool
-
-
-class _State(NamedTuple):
-    """Policies' state by name."""
-
-    breakers: dict[str, BreakerEntry]
-    bulkheads: dict[str, Bulkhead]
-    budgets: dict[str, RetryBudget]
-
-    def copy(self) -> "_State":
-        return _State(dict(self.breakers), dict(self.bulkheads), dict(self.budgets))
+_Origin: TypeAlias = tuple[str, str, str, int]
+"""Route, scheme, host and port."""
 
 
 class Binding:
-    """What an exchange needs once it knows its route and its upstream."""
+    """What an exchange needs once it knows its route and its upstream.
+
+    `label`: the upstream in metrics. `request_gates` are held to the end of the response's body,
+    `outer_gates` around all attempts to the response's head, `attempt_gates` by one attempt to
+    the response's head. `failing`: the statuses that count as failures.
+    """
 
     __slots__ = (
+        "_authority",
+        "_by_endpoint",
+        "_entries",
+        "_found",
+        "_late",
+        "_name",
+        "_outcomes",
+        "_owner",
         "attempt_gates",
         "breaker",
-        "budget",
-        "budget_name",
-        "bulkhead",
-        "endpoint_breakers",
+        "failing",
         "failures",
         "fallback",
         "label",
-        "labelled",
         "outer_gates",
         "policies",
         "request_gates",
@@ -105,73 +77,196 @@ class Binding:
 
     def __init__(
         self,
+        owner: "Bindings",
         route: Route,
-        policies: PolicyConfig,
         upstream: Upstream,
         stats: RouteStats,
         *,
-        labelled: bool = True,
+        name: str,
+        authority: str | None = None,
     ) -> None:
+        """`name`: that of the gates that nothing else shares."""
         self.route = route
-        self.policies = policies
+        self.policies: PolicyConfig = route.config.policies
         self.upstream = upstream
         self.stats = stats
-        self.labelled = labelled
+        self._found = authority is None or len(upstream.endpoints) > 0
+        labelled = authority is None or owner.labels.claim(authority, found=self._found)
         self.label = upstream.name if labelled else OTHER
         self.request_rules = FieldRules.of(route.config.request_headers)
         self.response_rules = FieldRules.of(route.config.response_headers)
+        self.failures = self.policies.circuit_breaker.failures
+        self.failing: dict[int, str] = self.failures.statuses
         self.breaker: CircuitBreaker | None = None
         self.fallback: Binding | None = None
         self.used = 0.0
-        self.bulkhead: Bulkhead
-        self.budget: RetryBudget
-        self.budget_name: str
-        self.retry: RetryPolicy
-        self.endpoint_breakers: Callable[[Endpoint], CircuitBreaker] | None = None
-        self.failures = policies.circuit_breaker.failures
         self.request_gates: list[Gate] = []
         self.outer_gates: list[Gate] = []
         self.attempt_gates: list[Gate] = []
+        self.retry: RetryPolicy
+        self._owner = owner
+        self._name = name
+        self._authority = authority
+        self._outcomes: dict[str, int] = stats.attempts_at(self.label)
+        self._entries: list[Entry] = []
+        # From the first gate on that each endpoint has of its own; None stands for such a one.
+        self._late: list[tuple[GateKind, Gate | None]] = []
+        self._by_endpoint: dict[str, list[Gate]] = {}
 
-    def count_attempt(self, status: int, failure: str) -> None:
-        """One attempt has ended, with a response or by a failure."""
-        self.stats.count_attempt(self.label, failure or _CLASSES[status // 100])
-
-    def endpoint_gates(self, endpoint: Endpoint) -> list[Gate]:
-        """Those that an attempt at this endpoint asks, after `attempt_gates`."""
-        if self.endpoint_breakers is None:
-            return []
-        return [self.endpoint_breakers(endpoint), self.budget]
-
-    def breaker_of(self, endpoint: Endpoint) -> CircuitBreaker | None:
-        """The breaker that an attempt at this endpoint asks, None with `mode: off`."""
-        if self.endpoint_breakers is None:
-            return self.breaker
-        return self.endpoint_breakers(endpoint)
+    # --- what an exchange asks ----------------------------------------------------------------
 
     @property
     def per_endpoint(self) -> bool:
-        """Whether each endpoint has a breaker of its own."""
-        return self.endpoint_breakers is not None
+        """Whether each endpoint has gates of its own."""
+        return len(self._late) > 0
+
+    def endpoint_gates(self, endpoint: Endpoint) -> list[Gate]:
+        """Those that an attempt at this endpoint asks, after `attempt_gates`."""
+        gates = self._by_endpoint.get(endpoint.label)
+        return self._gates_of(endpoint) if gates is None else gates
+
+    def breaker_of(self, endpoint: Endpoint) -> CircuitBreaker | None:
+        """The circuit breaker that an attempt at this endpoint asks, if there is one."""
+        if self.breaker is None and self._late:
+            for gate in self.endpoint_gates(endpoint):
+                if isinstance(gate, CircuitBreaker):
+                    return gate
+        return self.breaker
 
     def allows_retry(self, now: float) -> bool:
-        """Whether some gate that another attempt could ask lets it pass."""
-        for gate in self.attempt_gates:
-            if not gate.allows_retry(now):
-                return False
-        if self.endpoint_breakers is None:
+        """Whether all gates of some attempt that could follow let it pass."""
+        if not _all_allow(self.attempt_gates, now):
+            return False
+        if not self._late:
             return True
-        breakers = map(self.endpoint_breakers, self.upstream.endpoints)
-        return any(breaker.allows_retry(now) for breaker in breakers)
+        return any(
+            _all_allow(self.endpoint_gates(endpoint), now) for endpoint in self.upstream.endpoints
+        )
+
+    def count_attempt(self, status: int, failure: str) -> None:
+        """One attempt has ended, with a response or by a failure."""
+        if not self._found and self.upstream.endpoints:
+            self._is_found()
+        outcome = failure or _CLASSES[status // 100]
+        self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
+
+    # --- what `Bindings` asks -----------------------------------------------------------------
+
+    def add_gates(self) -> None:
+        """Get the gates of the catalogue that the policy asks for, in its order."""
+        for kind in catalogue.REQUEST_GATES:
+            self._add(kind, self.request_gates)
+        for kind in catalogue.ATTEMPT_GATES:
+            outer = kind.outer(self.policies.settings(kind))
+            self._add(kind, self.outer_gates if outer else self.attempt_gates)
+        for endpoint in self.upstream.endpoints if self._late else ():
+            if any(
+                gate is None and self._owner.gates.inherits(kind, self._endpoint_name(endpoint))
+                for kind, gate in self._late
+            ):
+                self._gates_of(endpoint)
+
+    def add_fallback_gates(self) -> None:
+        """Those of one attempt at a fallback's upstream: what is known of that upstream."""
+        for kind in catalogue.ATTEMPT_GATES:
+            if kind.of_upstream:
+                self._add(kind, self.attempt_gates)
+
+    def gate(self, kind: GateKind) -> Gate | None:
+        """The gate of a kind, None where there is none or each endpoint has its own."""
+        for entry in self._entries:
+            if entry.kind is kind:
+                return entry.gate
+        return None
 
     def idle(self, now: float) -> bool:
-        """Whether it can be forgotten: nothing under way, nothing to remember."""
-        closed = self.breaker is None or self.breaker.state(now) is BreakerState.CLOSED
-        return closed and self.bulkhead.in_use == 0 and self.bulkhead.queued == 0
+        """Whether it can be forgotten with all gates that nothing else uses."""
+        entries = list(self._entries)
+        if self.fallback is not None:
+            entries += self.fallback._entries
+        return all(entry.holders > 1 or entry.gate.idle(now) for entry in entries)
+
+    def release(self) -> None:
+        """It is forgotten."""
+        for entry in self._entries:
+            self._owner.gates.release(entry)
+        self._entries.clear()
+        if self.fallback is not None:
+            self.fallback.release()
+
+    # --- gates --------------------------------------------------------------------------------
+
+    def _add(self, kind: GateKind, gates: list[Gate]) -> None:
+        config = self.policies.settings(kind)
+        scope = kind.scope_of(config)
+        if scope is None:
+            return
+        if scope is Scope.ENDPOINT:
+            self._late.append((kind, None))
+            return
+        name = self._name
+        if scope is Scope.UPSTREAM and config == self._owner.policy(self.route).settings(kind):
+            name = f"{self.route.config.policy}:{self.upstream.name}"
+        gate = self._hold(kind, name, config)
+        if isinstance(gate, CircuitBreaker):
+            self.breaker = gate
+        if self._late and gates is self.attempt_gates:
+            self._late.append((kind, gate))
+        else:
+            gates.append(gate)
+
+    def _hold(self, kind: GateKind, name: str, config: object) -> Gate:
+        entry = self._owner.gates.hold(
+            kind,
+            name,
+            config,
+            route=self.route.name,
+            upstream=self.upstream.name,
+            authority=self._authority,
+        )
+        self._entries.append(entry)
+        return entry.gate
+
+    def _endpoint_name(self, endpoint: Endpoint) -> str:
+        return f"{self._name}:{endpoint.label}"
+
+    def _gates_of(self, endpoint: Endpoint) -> list[Gate]:
+        """Make the gates of an endpoint, and forget those of endpoints that are gone: where Pods
+        come and go there would be ever more of them."""
+        present = {self._endpoint_name(each): each.label for each in self.upstream.endpoints}
+        own = [kind for kind, gate in self._late if gate is None]
+        for entry in self._entries[:]:
+            if entry.kind in own and entry.gate.name not in present:
+                self._entries.remove(entry)
+                self._owner.gates.release(entry)
+        kept = set(present.values())
+        for label in [label for label in self._by_endpoint if label not in kept]:
+            del self._by_endpoint[label]
+        name = self._endpoint_name(endpoint)
+        gates = [
+            self._hold(kind, name, self.policies.settings(kind)) if gate is None else gate
+            for kind, gate in self._late
+        ]
+        self._by_endpoint[endpoint.label] = gates
+        return gates
+
+    def _is_found(self) -> None:
+        """The authority's name was found for the first time: it may have a label of its own."""
+        self._found = True
+        authority, owner = self._authority, self._owner
+        assert authority is not None
+        had_one = authority in owner.labels
+        if not owner.labels.claim(authority, found=True):
+            return
+        if not had_one:
+            for entry in self._entries:
+                owner.gates.is_labelled_now(entry)
+        self.label = self.upstream.name
+        self._outcomes = self.stats.attempts_at(self.label)
 
 
 class Bindings:
-    """Makes bindings and keeps the policies' state by name, for the admin side to look at.
+    """Makes bindings, and keeps the gates by kind and name, for the admin side to look at.
 
     `labels`: the caller-named authorities that have a metric label of their own.
     """
@@ -186,41 +281,33 @@ class Bindings:
         self._config = config
         self._upstreams = upstreams
         self._random = random
-        self._on_transition = on_transition
         self._static: dict[str, Binding] = {}
-        self._dynamic: dict[tuple[str, str], Binding] = {}
-        self.labels: set[str] = set()
-        self.breakers: dict[str, BreakerEntry] = {}
-        self.bulkheads: dict[str, Bulkhead] = {}
-        self.budgets: dict[str, RetryBudget] = {}
+        self._dynamic: OrderedDict[_Origin, Binding] = OrderedDict()  # the longest unused first
+        self.labels = Labels()
+        self.gates = Gates(self.labels, on_transition)
         self.stats: dict[tuple[str, str], RouteStats] = {}
-        self._inherited = _State({}, {}, {})
 
     def take_over(self, before: "Bindings", table: RouteTable) -> None:
         """Go on where `before` was: it is not asked for bindings any more.
 
-        Counters and labels all stay. A breaker or budget stays with its name and settings, a
-        breaker also only with its upstream; a bulkhead with its name, and is resized. What belongs
+        Counters and labels all stay. A gate stays with its name where it can go on under its new
+        settings (`Gate.adopt`), one that knows an upstream only with that upstream. What belongs
         to a route that `before` had used is taken now; the rest when it is first asked for, until
         the next reload.
         """
         self.stats = before.stats
-        self.labels = before.labels
-        self._inherited = _State(before.breakers, before.bulkheads, before.budgets).copy()
+        self.labels = self.gates.labels = before.labels
+        self.gates.take_over(before.gates)
         routes = {route.name: route for each in Listener for route in table.of(each)}
         for name in before._static:
             route = routes.get(name)
             if route is not None and route.config.upstream is not None:
                 self.of_route(route)
-        for (name, origin), old in before._dynamic.items():
-            scheme, _, authority = origin.partition("://")
-            route = routes.get(name)
-            if route is not None and (route.config.upstream is None or scheme == "connect"):
-                binding = self._bind(route, old.upstream, authority)
-                binding.used = old.used
-                self._dynamic[name, origin] = binding
-        # Breakers by endpoint point back to `before`: without this only the cycle collector
-        # could free it.
+        for origin, old in before._dynamic.items():
+            route = routes.get(origin[0])
+            if route is not None and (route.config.upstream is None or origin[1] == "connect"):
+                self._bind_authority(route, origin, old.upstream).used = old.used
+        # A binding points back to `before`: without this only the cycle collector could free it.
         before._static.clear()
         before._dynamic.clear()
 
@@ -234,16 +321,19 @@ class Bindings:
 
     def of_authority(self, route: Route, scheme: str, authority: Authority, now: float) -> Binding:
         """The binding of a route that leaves the upstream to the caller."""
+        host = authority.host
         port = authority.port or DEFAULT_PORTS[scheme]
-        name = str(Authority(authority.host, port))
-        key = (route.name, f"{scheme}://{name}")
-        binding = self._dynamic.get(key)
+        origin = (route.name, scheme, host, port)
+        binding = self._dynamic.get(origin)
         if binding is None:
             if len(self._dynamic) >= MAX_DYNAMIC:
-                self._forget_idle(now)
-            upstream = self._upstreams.for_authority(scheme, authority.host, port)
-            binding = self._dynamic[key] = self._bind(route, upstream, name)
-        binding.used = now
+                self._make_room(now)
+            upstream = self._upstreams.for_authority(scheme, host, port)
+            binding = self._bind_authority(route, origin, upstream)
+            binding.used = now
+        elif now - binding.used > 1.0:  # to the second is exact enough
+            binding.used = now
+            self._dynamic.move_to_end(origin)
         return binding
 
     def stats_of(self, listener: str, route: str) -> RouteStats:
@@ -254,141 +344,45 @@ class Bindings:
             stats = self.stats[key] = RouteStats(listener, route)
         return stats
 
-    def _bind(self, route: Route, upstream: Upstream, authority: str | None) -> Binding:
-        policies = route.config.policies
-        labelled = authority is None or self._claim_label(authority)
-        stats = self.stats_of(route.listener.value, route.name)
-        binding = Binding(route, policies, upstream, stats, labelled=labelled)
-        name = route.name if authority is None else f"{route.name}:{authority}"
-        self._bind_breaker(binding, name)
-        binding.bulkhead = self._bulkhead(name, binding)
-        binding.budget_name, binding.budget = self._budget(name, binding)
-        binding.retry = RetryPolicy(policies.retry, self._random, binding.budget)
-        binding.request_gates.append(binding.bulkhead)
-        if binding.breaker is not None:
-            counts = policies.circuit_breaker.counts
-            outer = counts is BreakerCounts.REQUESTS
-            (binding.outer_gates if outer else binding.attempt_gates).append(binding.breaker)
-        if not binding.per_endpoint:
-            binding.attempt_gates.append(binding.budget)
-        fallback = policies.fallback
-        if fallback is not None and fallback.upstream is not None:
-            binding.fallback = self._bind_fallback(binding, fallback.upstream)
+    def policy(self, route: Route) -> PolicyConfig:
+        """The policy that a route names, without the route's own changes."""
+        return self._config.policies[route.config.policy]
+
+    def _bind_authority(self, route: Route, origin: _Origin, upstream: Upstream) -> Binding:
+        authority = str(Authority(origin[2], origin[3]))
+        binding = self._dynamic[origin] = self._bind(route, upstream, authority)
         return binding
 
-    def _bind_fallback(self, binding: Binding, upstream: str) -> Binding:
-        """One attempt at another upstream, under that upstream's own breaker."""
-        fallback = Binding(
-            binding.route, binding.policies, self._upstreams[upstream], binding.stats
-        )
-        self._bind_breaker(fallback, f"{binding.route.name}:{upstream}")
-        fallback.bulkhead = binding.bulkhead
-        fallback.budget, fallback.retry = binding.budget, binding.retry
-        if fallback.breaker is not None:
-            fallback.attempt_gates.append(fallback.breaker)
-        return fallback
+    def _bind(self, route: Route, upstream: Upstream, authority: str | None) -> Binding:
+        stats = self.stats_of(route.listener.value, route.name)
+        name = route.name if authority is None else f"{route.name}:{authority}"
+        binding = Binding(self, route, upstream, stats, name=name, authority=authority)
+        binding.add_gates()
+        budget = cast(RetryBudget, binding.gate(RETRY_BUDGET))
+        binding.retry = RetryPolicy(route.config.policies.retry, self._random, budget)
+        fallback = route.config.policies.fallback
+        if fallback is not None and fallback.upstream is not None:
+            other = self._upstreams[fallback.upstream]
+            name = f"{route.name}:{fallback.upstream}"
+            binding.fallback = Binding(self, route, other, stats, name=name)
+            binding.fallback.add_fallback_gates()
+            binding.fallback.retry = binding.retry
+        return binding
 
-    def _shared_name(self, binding: Binding, own: object, of_policy: object, name: str) -> str:
-        """`policy:upstream`, or `name` where the route changes the policy's settings for itself."""
-        if own != of_policy:
-            return name
-        return f"{binding.route.config.policy}:{binding.upstream.name}"
+    def _make_room(self, now: float) -> None:
+        """Forget the longest unused of the caller-named bindings.
 
-    def _bind_breaker(self, binding: Binding, name: str) -> None:
-        config = binding.policies.circuit_breaker
-        if config.mode is BreakerMode.OFF:
-            return
-        owner = _Owner(config, binding.route.name, binding.upstream.name, binding.labelled)
-        if config.scope is BreakerScope.ENDPOINT:
+        Those looked at in vain are in use, or under an operator's order; they go to the end, so
+        that another time others are looked at.
+        """
+        for origin in list(islice(self._dynamic, _LOOKED_AT)):
+            binding = self._dynamic[origin]
+            if binding.idle(now):
+                del self._dynamic[origin]
+                binding.release()
+                return
+            self._dynamic.move_to_end(origin)
 
-            def of_endpoint(endpoint: Endpoint) -> CircuitBreaker:
-                of_this = f"{name}:{endpoint.label}"
-                if of_this not in self.breakers:
-                    self._forget_endpoints(binding, name, binding.upstream.endpoints)
-                return self._breaker(of_this, owner)
 
-            binding.endpoint_breakers = of_endpoint
-            for endpoint in binding.upstream.endpoints:
-                if f"{name}:{endpoint.label}" in self._inherited.breakers:
-                    of_endpoint(endpoint)
-            return
-        if config.scope is BreakerScope.UPSTREAM:
-            name = self._shared_name(binding, config, self._policy(binding).circuit_breaker, name)
-        binding.breaker = self._breaker(name, owner)
-
-    def _forget_endpoints(self, binding: Binding, name: str, kept: Iterable[Endpoint]) -> None:
-        """Drop the breakers of endpoints that are gone: where Pods come and go there would be
-        ever more of them."""
-        present = {f"{name}:{endpoint.label}" for endpoint in kept}
-        for known, entry in tuple(self.breakers.items()):
-            if (
-                known not in present
-                and entry.config.scope is BreakerScope.ENDPOINT
-                and entry.route == binding.route.name
-                and entry.upstream == binding.upstream.name
-            ):
-                del self.breakers[known]
-
-    def _breaker(self, name: str, owner: "_Owner") -> CircuitBreaker:
-        entry = self.breakers.get(name)
-        if entry is None:
-            before = self._inherited.breakers.pop(name, None)
-            if (
-                before is not None
-                and before.config == owner.config
-                and before.upstream == owner.upstream
-            ):
-                breaker = before.breaker
-            else:
-                breaker = CircuitBreaker(name, owner.config)
-                breaker.on_transition = self._on_transition
-                if before is not None:  # a counter of that name never falls
-                    breaker.transitions = before.breaker.transitions
-            entry = self.breakers[name] = BreakerEntry(breaker, *owner)
-        return entry.breaker
-
-    def _bulkhead(self, name: str, binding: Binding) -> Bulkhead:
-        config = binding.policies.bulkhead
-        if config.scope is BulkheadScope.UPSTREAM:
-            name = self._shared_name(binding, config, self._policy(binding).bulkhead, name)
-        bulkhead = self.bulkheads.get(name)
-        if bulkhead is None:
-            bulkhead = self._inherited.bulkheads.pop(name, None) or Bulkhead(name, config)
-            bulkhead.adopt(config)
-            self.bulkheads[name] = bulkhead
-        return bulkhead
-
-    def _budget(self, name: str, binding: Binding) -> tuple[str, RetryBudget]:
-        """One for each upstream and policy."""
-        config = binding.policies.retry.budget
-        name = self._shared_name(binding, config, self._policy(binding).retry.budget, name)
-        budget = self.budgets.get(name)
-        if budget is None:
-            budget = self._inherited.budgets.pop(name, None)
-            if budget is None or not budget.adopt(config):
-                budget = RetryBudget(name, config)
-            self.budgets[name] = budget
-        return name, budget
-
-    def _policy(self, binding: Binding) -> PolicyConfig:
-        return self._config.policies[binding.route.config.policy]
-
-    def _claim_label(self, authority: str) -> bool:
-        if authority not in self.labels:
-            if len(self.labels) >= MAX_LABELS:
-                return False
-            self.labels.add(authority)
-        return True
-
-    def _forget_idle(self, now: float) -> None:
-        """Drop the longest unused tenth of the caller-named bindings that are idle."""
-        idle = [(key, binding) for key, binding in self._dynamic.items() if binding.idle(now)]
-        idle.sort(key=lambda item: item[1].used)
-        for key, binding in idle[: MAX_DYNAMIC // 10]:
-            del self._dynamic[key]
-            self.bulkheads.pop(binding.bulkhead.name, None)
-            if binding.breaker is not None:
-                self.breakers.pop(binding.breaker.name, None)
-            elif binding.per_endpoint:
-                self._forget_endpoints(binding, "", ())
-            self.budgets.pop(binding.budget_name, None)
+def _all_allow(gates: list[Gate], now: float) -> bool:
+    return all(gate.allows_retry(now) for gate in gates)

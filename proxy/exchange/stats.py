@@ -16,14 +16,13 @@ _BOUNDED: Final = len(DURATION_BUCKETS)
 class RouteStats:
     """Counters of one listener and route; all only ever grow.
 
-    `answers` by (status, reason), reason "" where the upstream answered. `attempts` by (upstream,
-    outcome), where an outcome is a status class ("2xx") or the reason of a failure. `retries` by
-    condition, `refused` by reason of `StopReason`.
+    `answers` by (status, reason), reason "" where the upstream answered. `retries` by condition,
+    `refused` by reason of `StopReason`.
     """
 
     __slots__ = (
+        "_attempts",
         "answers",
-        "attempts",
         "duration_buckets",
         "duration_sum",
         "fallbacks",
@@ -37,7 +36,7 @@ class RouteStats:
         self.listener = listener
         self.route = route
         self.answers: dict[tuple[int, str], int] = {}
-        self.attempts: dict[tuple[str, str], int] = {}
+        self._attempts: dict[str, dict[str, int]] = {}
         self.retries: dict[str, int] = {}
         self.refused: dict[str, int] = {}
         self.fallbacks = 0
@@ -54,9 +53,19 @@ class RouteStats:
         self.duration_buckets[at] += 1
         self.duration_sum += seconds
 
-    def count_attempt(self, upstream: str, outcome: str) -> None:
-        key = (upstream, outcome)
-        self.attempts[key] = self.attempts.get(key, 0) + 1
+    def attempts_at(self, upstream: str) -> dict[str, int]:
+        """The counters of one upstream, to add to: by outcome, which is a status class ("2xx") or
+        the reason of a failure."""
+        return self._attempts.setdefault(upstream, {})
+
+    @property
+    def attempts(self) -> dict[tuple[str, str], int]:
+        """All attempts, by (upstream, outcome)."""
+        return {
+            (upstream, outcome): count
+            for upstream, outcomes in self._attempts.items()
+            for outcome, count in outcomes.items()
+        }
 
     def count_retry(self, condition: str) -> None:
         self.retries[condition] = self.retries.get(condition, 0) + 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.outcome import Verdict
-from proxy.policies.gate import Answer, Ask, Gate, Permit, Snapshot
+from proxy.policies.gate import Answer, Ask, Gate, GateKind, Permit, Scope, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,7 @@ class RetryBudget(Gate):
         return config == self.config
 
     def idle(self, now: float) -> bool:
-        """Without it the next request would find the same budget: that of an empty window."""
-        self._expire(now)
-        return self._requests == 0 and self._retries == 0
+        return True
 
     def record_request(self, now: float) -> None:
         """Count one request."""
@@ -137,3 +135,14 @@ class RetryBudget(Gate):
             self._request_slots[oldest] = 0
         self._current = bucket
         self._next_at = (bucket + 1) * self._width
+
+
+RETRY_BUDGET = GateKind(
+    "retry_budget",
+    make=RetryBudget,
+    default=BudgetConfig(),
+    member="retries",
+    title="retry budgets",
+    setting=("retry", "budget"),
+    scope_of=lambda _: Scope.UPSTREAM,
+)

@@ -15,7 +15,18 @@ from enum import Enum
 
 from proxy.errors import BulkheadFull, ProxyError, QueueTimeout
 from proxy.outcome import IGNORED, Verdict
-from proxy.policies.gate import Answer, Ask, Gate, Permit, Refusal, Snapshot, Wait
+from proxy.policies.gate import (
+    Answer,
+    Ask,
+    Family,
+    Gate,
+    GateKind,
+    Permit,
+    Refusal,
+    Scope,
+    Snapshot,
+    Wait,
+)
 
 
 class BulkheadScope(Enum):
@@ -39,6 +50,7 @@ class BulkheadPermit(Permit):
     __slots__ = ("held",)
 
     def __init__(self) -> None:
+        super().__init__()
         self.held = True
 
 
@@ -65,6 +77,7 @@ class BulkheadRefusal(Refusal):
     __slots__ = ("limit", "max_queue", "name")
 
     def __init__(self, name: str, limit: int, max_queue: int) -> None:
+        super().__init__()
         self.name = name
         self.limit = limit
         self.max_queue = max_queue
@@ -169,3 +182,18 @@ class Bulkhead(Gate):
             wait.permit = BulkheadPermit()
             if wait.on_granted is not None:
                 wait.on_granted()
+
+
+BULKHEAD = GateKind(
+    "bulkhead",
+    make=Bulkhead,
+    default=BulkheadConfig(),
+    member="bulkheads",
+    title="bulkheads",
+    families=(
+        Family("in_use", "Exchanges that hold a permit."),
+        Family("limit", "Maximum permits."),
+        Family("queued", "Exchanges that wait for a permit."),
+    ),
+    scope_of=lambda config: Scope(config.scope.value),
+)

@@ -27,7 +27,7 @@ Modes: OBSERVE records and reports but never leaves CLOSED by itself; OFF starts
 by hand hold in every mode, and `reset` returns to the state that the mode starts in.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from math import ceil
@@ -46,7 +46,17 @@ from proxy.policies.circuit_breaker_config import (
     WindowConfig,
     WindowType,
 )
-from proxy.policies.gate import Answer, Ask, Gate, Permit, Refusal, Snapshot
+from proxy.policies.gate import (
+    Answer,
+    Ask,
+    Family,
+    Gate,
+    GateKind,
+    Permit,
+    Refusal,
+    Scope,
+    Snapshot,
+)
 from proxy.policies.window import CountWindow, TimeWindow, Window
 
 __all__ = [
@@ -94,6 +104,7 @@ class CircuitPermit(Permit):
     __slots__ = ("generation", "paused_at", "since")
 
     def __init__(self, generation: int, since: float = 0.0) -> None:
+        super().__init__()
         self.generation = generation
         self.since = since
         self.paused_at = -1.0
@@ -109,6 +120,7 @@ class CircuitRefusal(Refusal):
     __slots__ = ("name", "retry_after", "state")
 
     def __init__(self, name: str, state: BreakerState, retry_after: int | None) -> None:
+        super().__init__()
         self.name = name
         self.state = state
         self.retry_after = retry_after
@@ -131,13 +143,16 @@ class CircuitRefusal(Refusal):
         )
 
 
+_NOT_SHOWN: Final = frozenset({"slow_failures", "total_duration", "transitions"})
+
+
 @dataclass(frozen=True, slots=True)
 class BreakerSnapshot(Snapshot):
     """The breaker as it is now.
 
-    Rates in percent, -1.0 below the minimum of calls. `next_probe_in` seconds, None while no probe
-    is to come. `not_permitted` counts refusals since the present state began (those of half-open
-    go on when it opens again), `opened_count` every opening.
+    Rates in percent, -1.0 below the minimum of calls. `next_probe_in_s`: seconds, None while no
+    probe is to come. `not_permitted` counts refusals since the present state began (those of
+    half-open go on when it opens again). `transitions` counts how often each state was entered.
     """
 
     name: str
@@ -148,11 +163,14 @@ class BreakerSnapshot(Snapshot):
     calls: int
     failures: int
     slow_calls: int
+    not_permitted: int
+    next_probe_in_s: float | None
     slow_failures: int
     total_duration: float
-    not_permitted: int
-    next_probe_in: float | None
-    opened_count: int
+    transitions: Mapping[str, int]
+
+    def not_shown(self) -> frozenset[str]:
+        return _NOT_SHOWN
 
 
 TransitionListener: TypeAlias = Callable[
@@ -248,16 +266,10 @@ class CircuitBreaker(Gate):
         self.transitions = former.transitions
 
     def idle(self, now: float) -> bool:
-        """Whether nothing is lost with it: no order of an operator, no probe that is out there.
-
-        An open one whose time is up has nothing left to say but that the next call is a probe.
-        """
+        """Without an operator's order, and without a probe that is out there."""
         self._give_up_probes(now)
-        if self._state is BreakerState.OPEN:
-            return now >= self._open_until
-        if self._state is _HALF_OPEN:
-            return not self._probes
-        return self._state is _first_state(self.config.mode)
+        ordered = self._state is BreakerState.FORCED_OPEN or self._state is _DISABLED
+        return not self._probes and not (ordered and self._state is not self._first_state())
 
     # --- what others see --------------------------------------------------------------------
 
@@ -288,8 +300,8 @@ class CircuitBreaker(Gate):
             slow_failures=window.slow_failures,
             total_duration=window.total_duration(),
             not_permitted=self._not_permitted,
-            next_probe_in=self._next_probe_in(now),
-            opened_count=self.transitions[BreakerState.OPEN],
+            next_probe_in_s=self._next_probe_in(now),
+            transitions={state.value: count for state, count in self.transitions.items()},
         )
 
     # --- orders by hand ---------------------------------------------------------------------
@@ -307,7 +319,7 @@ class CircuitBreaker(Gate):
     def reset(self, now: float) -> None:
         """Start again: closed (in mode OFF disabled), empty window, no openings remembered."""
         self._give_up_probes(now)
-        self._enter(_first_state(self.config.mode), now)
+        self._enter(self._first_state(), now)
 
     def transition_to_open(self, now: float, wait: float | None = None) -> None:
         """Open for `wait` seconds, None: as long as the configuration says.
@@ -455,6 +467,9 @@ class CircuitBreaker(Gate):
         if self.on_transition is not None:
             self.on_transition(self, left, state, now)
 
+    def _first_state(self) -> BreakerState:
+        return _first_state(self.config.mode)
+
     def _empty_window(self) -> tuple[Window, int]:
         """A window for the present state, and how many calls make its rates known."""
         config = self.config
@@ -473,3 +488,28 @@ def _since(probe: CircuitPermit) -> float:
 
 def _first_state(mode: BreakerMode) -> BreakerState:
     return BreakerState.DISABLED if mode is BreakerMode.OFF else BreakerState.CLOSED
+
+
+def _scope(config: CircuitBreakerConfig) -> Scope | None:
+    return None if config.mode is BreakerMode.OFF else Scope(config.scope.value)
+
+
+CIRCUIT_BREAKER = GateKind(
+    "circuit_breaker",
+    make=CircuitBreaker,
+    default=CircuitBreakerConfig(),
+    member="circuit_breakers",
+    title="circuit breakers",
+    families=(
+        Family(
+            "state",
+            "1 for the state that the circuit breaker is in, 0 for the others.",
+            label="state",
+        ),
+        Family("transitions", "Transitions into the state.", label="to", counter=True),
+    ),
+    scope_of=_scope,
+    outer=lambda config: config.counts is BreakerCounts.REQUESTS,
+    of_upstream=True,
+    shows_route=True,
+)

@@ -13,7 +13,9 @@ The classes here are compiled bases, so that a call through them stays a compile
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, cast
 
 from proxy.errors import ProxyError
 from proxy.outcome import Outcome, Verdict
@@ -43,13 +45,29 @@ class Ask:
         raise NotImplementedError
 
 
-class Permit:
+class Answer:
+    """What a gate says: a Permit, a Wait or a Refusal.
+
+    `granted`: it is a Permit. (Asking an attribute is cheaper than `isinstance`, which takes a
+    detour through Python for a class with several subclasses.)
+    """
+
+    __slots__ = ("granted",)
+
+    def __init__(self, granted: bool) -> None:
+        self.granted = granted
+
+
+class Permit(Answer):
     """Leave to go on. It comes back to its gate through `settle`."""
 
     __slots__ = ()
 
+    def __init__(self) -> None:
+        super().__init__(True)
 
-class Wait:
+
+class Wait(Answer):
     """A place in a gate's queue.
 
     `permit` is None until it is granted; then `on_granted` is called, within the call that freed
@@ -60,6 +78,7 @@ class Wait:
     __slots__ = ("deadline", "on_granted", "permit")
 
     def __init__(self, deadline: float) -> None:
+        super().__init__(False)
         self.deadline = deadline
         self.on_granted: Callable[[], object] | None = None
         self.permit: Permit | None = None
@@ -69,28 +88,30 @@ class Wait:
         raise NotImplementedError
 
 
-class Refusal:
+class Refusal(Answer):
     """No permit. A subclass carries the numbers that `error` puts into a sentence."""
 
     __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(False)
 
     def error(self) -> ProxyError:
         """The failure that the client is told of."""
         raise NotImplementedError
 
 
-Answer: TypeAlias = Permit | Wait | Refusal
-
-
 class Snapshot:
     """A gate as it is at one moment.
 
-    A subclass is a dataclass; its fields are the members that the admin API shows, and those that
-    the metrics name. A field holds a number, a text, an enum member, None, or a mapping of label
-    values to numbers.
+    A subclass is a dataclass whose first field is `name`. Its fields are the members that the
+    admin API shows, and those that the metrics name. A field holds a number, a text, an enum
+    member, None, or a mapping of label values to numbers.
     """
 
-    __slots__ = ()
+    def not_shown(self) -> frozenset[str]:
+        """Fields that the admin API leaves out."""
+        return frozenset()
 
 
 class Gate:
@@ -134,11 +155,79 @@ class Gate:
         """Go on with the counters of the gate that had this name: a counter never falls."""
 
     def idle(self, now: float) -> bool:
-        """Whether it may be forgotten: nothing is held or waits, nothing is left to remember."""
+        """Whether it may be forgotten when there are too many of its kind.
+
+        It may not while a permit of its own is held, a request waits, or an operator's order
+        stands.
+        """
         raise NotImplementedError
 
     def snapshot(self, now: float) -> Snapshot:
         raise NotImplementedError
+
+
+class Scope(Enum):
+    """What one gate is for. The values are words of the configuration."""
+
+    ROUTE = "route"  # one route and its upstream
+    UPSTREAM = "upstream"  # an upstream and all routes that use the same policy towards it
+    ENDPOINT = "endpoint"  # one endpoint of a route's upstream
+
+
+@dataclass(frozen=True)
+class Family:
+    """A metric of each gate of a kind: ``proxy_<kind>_<field>``, with the label `name`.
+
+    `field` is one of the snapshot. With `label` its value is an enum member (1 for that one, 0 for
+    the others) or a mapping of that label's values to numbers. A counter never falls.
+    """
+
+    field: str
+    text: str
+    label: str = ""
+    counter: bool = False
+
+
+class GateKind:
+    """What everything else knows of a kind of gates: one line of `policies.catalogue`.
+
+    `key`: its key in a policy, and its name in metrics. `setting`: where its settings stand in a
+    policy, if that is not `key`. `default`: its settings where nothing else is said. `member`: its
+    name in `/status`; the admin API shows the same at ``/`` + that name with dashes. `title`: for
+    people. `make`: a gate of a name and settings.
+
+    `scope_of`: what a gate with these settings is for; None: there is no gate. `outer`: whether,
+    although it stands among the gates of attempts, it is asked once, around all attempts.
+    `of_upstream`: it remembers how an upstream behaved, so that it means nothing for another one.
+    `shows_route`: the admin API tells its route and upstream.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        make: Callable[[str, Any], Gate],
+        default: object,
+        member: str,
+        title: str,
+        families: Sequence[Family] = (),
+        setting: Sequence[str] = (),
+        scope_of: Callable[[Any], Scope | None] = lambda _: Scope.ROUTE,
+        outer: Callable[[Any], bool] = lambda _: False,
+        of_upstream: bool = False,
+        shows_route: bool = False,
+    ) -> None:
+        self.key = key
+        self.make = make
+        self.default = default
+        self.member = member
+        self.title = title
+        self.families = tuple(families)
+        self.setting = tuple(setting) or (key,)
+        self.scope_of = scope_of
+        self.outer = outer
+        self.of_upstream = of_upstream
+        self.shows_route = shows_route
 
 
 class Decision:
@@ -207,9 +296,9 @@ def pass_gates(gates: list[Gate], permits: list[Permit], now: float, ask: Ask) -
     at = len(permits)
     while at < count:
         answer = gates[at].admit(now, ask)
-        if not isinstance(answer, Permit):
+        if not answer.granted:
             return answer
-        permits.append(answer)
+        permits.append(cast(Permit, answer))
         at += 1
     return None
 

@@ -1,7 +1,7 @@
 """Metrics: the data plane's plain counters as Prometheus families, made when they are scraped.
 
-Label values are bounded. Breakers, bulkheads and upstreams of caller-named authorities have
-labels of their own as long as `Bindings.labels` has them; the rest are summed up as ``other``.
+Label values are bounded. Gates and upstreams of caller-named authorities have labels of their own
+where `Bindings.labels` has them; the rest are summed up as ``other``.
 """
 
 import time
@@ -21,9 +21,11 @@ from prometheus_client.registry import Collector
 
 from proxy import __version__
 from proxy.clock import Clock
-from proxy.exchange.binding import OTHER, BreakerEntry
+from proxy.exchange.gates import counts_of
+from proxy.exchange.labels import OTHER
 from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
-from proxy.policies.circuit_breaker import BreakerState
+from proxy.policies import catalogue
+from proxy.policies.gate import Family, GateKind
 from proxy.telemetry.exemplars import Exemplars
 from proxy.telemetry.observed import Gateway, Lifecycle, Log
 from proxy.telemetry.tracing import Tracing
@@ -31,6 +33,7 @@ from proxy.telemetry.tracing import Tracing
 ROUTES_AT_ONCE = 20
 """Routes in a part of a family: each has some twenty series."""
 SERIES_AT_ONCE = 400
+GATES_AT_ONCE = 50
 _T = TypeVar("_T")
 
 _BUCKET_LABELS = (*(str(bound) for bound in DURATION_BUCKETS), "+Inf")
@@ -71,7 +74,7 @@ class Registry(CollectorRegistry):
 
 
 class ProxyCollector(Collector):
-    """Reads; the only thing it remembers is the transitions of breakers without a label."""
+    """Reads; it remembers nothing."""
 
     def __init__(
         self,
@@ -86,7 +89,6 @@ class ProxyCollector(Collector):
         self._logs = logs
         self._tracing = tracing
         self._clock = clock
-        self._unlabelled = _UnlabelledTransitions()
 
     def collect(self) -> Iterator[Metric]:
         """The families, each whole."""
@@ -111,55 +113,45 @@ class ProxyCollector(Collector):
         for few in _divided(stats, ROUTES_AT_ONCE):
             yield _durations(few, self._tracing.exemplars)
         yield from _attempt_families(stats)
-        yield from self._breaker_families()
-        yield from self._bulkhead_families()
+        yield from self._gate_families()
         yield from self._listener_families()
         yield self._upstream_connections()
         yield from self._process_families()
 
-    def _breaker_families(self) -> Iterator[Metric]:
-        now = self._clock()
-        entries = dict(self._gateway.bindings.breakers)
-        labelled = [(name, entry.breaker) for name, entry in entries.items() if entry.labelled]
-        for few in _divided(labelled, ROUTES_AT_ONCE):
-            state = GaugeMetricFamily(
-                "proxy_circuit_breaker_state",
-                "1 for the state that the circuit breaker is in, 0 for the others.",
-                labels=["name", "state"],
-            )
-            for name, breaker in few:
-                present = breaker.state(now)
-                for each in BreakerState:
-                    state.add_metric([name, each.value], 1 if each is present else 0)
-            yield state
-        counts: dict[tuple[str, ...], int] = {
-            (name, each.value): breaker.transitions[each]
-            for name, breaker in labelled
-            for each in BreakerState
-        }
-        for each, count in self._unlabelled.update(entries).items():
-            counts[OTHER, each.value] = count
-        yield from _counter(
-            "proxy_circuit_breaker_transitions",
-            "Times that the circuit breaker entered the state.",
-            ["name", "to"],
-            counts,
-        )
+    def _gate_families(self) -> Iterator[Metric]:
+        for kind in catalogue.kinds():
+            for family in kind.families:
+                yield from self._gate_family(kind, family)
 
-    def _bulkhead_families(self) -> Iterator[Metric]:
-        in_use: Counter[str] = Counter()
-        limit: Counter[str] = Counter()
-        queued: Counter[str] = Counter()
-        for name, bulkhead in self._gateway.bindings.bulkheads.items():
-            label = self._label(name, name.partition(":")[2])
-            in_use[label] += bulkhead.in_use
-            limit[label] += bulkhead.limit
-            queued[label] += bulkhead.queued
-        yield from _gauge("proxy_bulkhead_in_use", "Exchanges that hold a permit.", "name", in_use)
-        yield from _gauge("proxy_bulkhead_limit", "Permits that there are.", "name", limit)
-        yield from _gauge(
-            "proxy_bulkhead_queued", "Exchanges that wait for a permit.", "name", queued
-        )
+    def _gate_family(self, kind: GateKind, family: Family) -> Iterator[Metric]:
+        """A label of its own for each gate that has one, and the sum of the others.
+
+        A sum of states says nothing and is left out. The counts of forgotten gates stay in the
+        sum, so that it never falls.
+        """
+        gates = self._gateway.bindings.gates
+        make = CounterMetricFamily if family.counter else GaugeMetricFamily
+        name = f"proxy_{kind.key}_{family.field}"
+        labels = ["name", family.label] if family.label else ["name"]
+        others: Counter[str] = Counter()
+        for few in _divided(list(gates.of(kind).values()), GATES_AT_ONCE):
+            now, metric = self._clock(), make(name, family.text, labels=labels)
+            for entry in few:
+                for label, value in counts_of(family, entry.gate.snapshot(now)):
+                    if gates.labelled(entry):
+                        metric.add_metric([entry.gate.name, label][: len(labels)], value)
+                    elif family.counter or not family.label:
+                        others[label] += value
+            yield metric
+        if family.counter:
+            for (field, label), count in gates.gone(kind).items():
+                if field == family.field:
+                    others[label] += count
+        if others:
+            metric = make(name, family.text, labels=labels)
+            for label, value in others.items():
+                metric.add_metric([OTHER, label][: len(labels)], value)
+            yield metric
 
     def _listener_families(self) -> Iterator[Metric]:
         gates = self._gateway.gates.items()
@@ -179,7 +171,9 @@ class ProxyCollector(Collector):
     def _upstream_connections(self) -> Metric:
         counts: Counter[tuple[str, str]] = Counter()
         for upstream in self._gateway.upstreams:
-            label = self._label(upstream.name, upstream.name)
+            known = upstream.name in self._gateway.config.upstreams
+            labelled = known or upstream.name in self._gateway.bindings.labels
+            label = upstream.name if labelled else OTHER
             connections = upstream.connections()
             counts[label, "active"] += connections.active
             counts[label, "idle"] += connections.idle
@@ -222,48 +216,6 @@ class ProxyCollector(Collector):
             {(result,): count for result, count in self._tracing.counts.by_result.items()},
         )
         yield InfoMetricFamily("proxy_build", "The proxy's version.", {"version": __version__})
-
-    def _label(self, name: str, authority: str) -> str:
-        """`name`, or ``other`` where `authority` is one that a caller named and has no label.
-
-        In the name of a policy's state, the authority or upstream comes after the first colon,
-        and is missing where the route has but one; names from the file have no colon.
-        """
-        gateway = self._gateway
-        if (
-            not authority
-            or authority in gateway.config.upstreams
-            or authority in gateway.bindings.labels
-        ):
-            return name
-        return OTHER
-
-
-class _UnlabelledTransitions:
-    """Transitions of breakers that have no label of their own, in one sum that never falls.
-
-    Such breakers are forgotten when they are idle, and what they counted must stay counted.
-    """
-
-    def __init__(self) -> None:
-        self._sums: dict[BreakerState, int] = {}
-        self._seen: dict[str, dict[BreakerState, int]] = {}
-
-    def update(self, entries: Mapping[str, BreakerEntry]) -> Mapping[BreakerState, int]:
-        """The sums by state entered; empty as long as there was no such breaker."""
-        counts = {
-            name: dict(entry.breaker.transitions)
-            for name, entry in entries.items()
-            if not entry.labelled
-        }
-        for name, now in counts.items():
-            before = self._seen.get(name)
-            if before is None or any(now[state] < before[state] for state in now):
-                before = dict.fromkeys(now, 0)  # new, or forgotten and made again
-            for state, count in now.items():
-                self._sums[state] = self._sums.get(state, 0) + count - before[state]
-        self._seen = counts
-        return self._sums
 
 
 def _requests(stats: Sequence[RouteStats]) -> Metric:

@@ -141,8 +141,8 @@ def breaker_transition(
             "slow_call_rate": round(snapshot.slow_call_rate, 2),
             "calls": snapshot.calls,
         }
-        if snapshot.next_probe_in is not None:
-            fields["next_probe_in_s"] = round(snapshot.next_probe_in, 3)
+        if snapshot.next_probe_in_s is not None:
+            fields["next_probe_in_s"] = round(snapshot.next_probe_in_s, 3)
     level = logging.WARNING if entered in _REFUSING else logging.INFO
     LOGGER.log(level, "circuit breaker %s", entered.value, extra={"fields": fields})
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from proxy.telemetry.breaker_history import BreakerHistory
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.history import History
+from proxy.telemetry.transitions import Transitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,4 +13,4 @@ class Records:
 
     recorder: FlightRecorder
     history: History
-    breakers: BreakerHistory
+    breakers: Transitions

@@ -24,10 +24,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from proxy.config.model import Config, Listener, TraceExporter
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.refusal import Refusal
-from proxy.telemetry.breaker_changes import BreakerChanges
 from proxy.telemetry.span_counts import SpanCounts
 from proxy.telemetry.spans import SpanMaker
 from proxy.telemetry.tracing import CannotExport
+from proxy.telemetry.transitions import Transitions
 
 SWITCH_SECONDS = 0.0005
 """Seconds after which a thread must yield the interpreter. The exporting thread computes for tens
@@ -192,7 +192,7 @@ class SpanExport:
         self,
         config: Config,
         counts: SpanCounts,
-        changes: BreakerChanges,
+        changes: Transitions,
         write_line: WriteLine,
     ) -> None:
         """Raises CannotExport."""

@@ -36,8 +36,9 @@ from proxy.errors import (
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.exchange import Exchange
 from proxy.http.authority import DEFAULT_PORTS
+from proxy.policies.bulkhead import BULKHEAD
 from proxy.policies.retry import Retry, Stop
-from proxy.telemetry.breaker_changes import BreakerChanges
+from proxy.telemetry.transitions import Transitions
 
 Attributes: TypeAlias = dict[str, str | int | float | bool]
 
@@ -60,7 +61,7 @@ class SpanMaker:
     def __init__(
         self,
         resource: Resource,
-        changes: BreakerChanges,
+        changes: Transitions,
         tls: Collection[Listener] = (),
         clock: Clock = time.monotonic,
         epoch_ns: Callable[[], int] = time.time_ns,
@@ -258,7 +259,8 @@ class _Spans:
         binding = exchange.binding
         if binding is None:
             return
-        name: Attributes = {"name": binding.bulkhead.name}
+        bulkhead = binding.gate(BULKHEAD)
+        name: Attributes = {} if bulkhead is None else {"name": bulkhead.name}
         if exchange.queued:
             waited: Attributes = {"wait_ms": _ms(exchange.queued)}
             yield self._event("bulkhead.wait", exchange.started, name | waited)
@@ -284,7 +286,7 @@ class _Spans:
                 "from": change.left.value,
                 "to": change.entered.value,
             }
-            yield self._event("circuit_breaker.changed", change.at, changed)
+            yield self._event("circuit_breaker.changed", change.moment, changed)
 
     def _event(self, name: str, moment: float, attributes: Attributes) -> Event:
         own = {f"{OWN}{key}": value for key, value in attributes.items()}

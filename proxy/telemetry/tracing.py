@@ -13,9 +13,9 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from proxy.config.model import Config, TraceExporter
-from proxy.telemetry.breaker_changes import BreakerChanges
 from proxy.telemetry.exemplars import Exemplars
 from proxy.telemetry.span_counts import SpanCounts
+from proxy.telemetry.transitions import Transitions
 
 if TYPE_CHECKING:
     from proxy.exchange.exchange import Exchange
@@ -51,10 +51,10 @@ class Tracing:
     `counts`, `changes` and `exemplars` live as long as the process.
     """
 
-    def __init__(self, write_line: Callable[[bytes], None]) -> None:
+    def __init__(self, write_line: Callable[[bytes], None], changes: Transitions) -> None:
         """`write_line` writes to standard error, from any thread."""
         self.counts = SpanCounts()
-        self.changes = BreakerChanges()
+        self.changes = changes
         self.exemplars = Exemplars()
         self._write_line = write_line
         self._export: SpanExport | None = None

@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.policies import catalogue
+from proxy.policies.budget import RETRY_BUDGET
+from proxy.policies.bulkhead import BULKHEAD
+from proxy.policies.circuit_breaker import CIRCUIT_BREAKER
+
 Document = Mapping[str, Any]
+
+_WITH_A_TABLE = (CIRCUIT_BREAKER, BULKHEAD, RETRY_BUDGET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,15 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """A gate that has no table of its own; `says` is all that the proxy tells of it."""
+
+    kind: str
+    name: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
 class Troubled:
     """An exchange of the flight recorder. `time` is the proxy's text (UTC).
 
@@ -119,6 +135,7 @@ class Look:
     bulkheads: tuple[Bulkhead, ...]
     endpoints: tuple[Endpoint, ...]
     budgets: tuple[Budget, ...]
+    others: tuple[Other, ...]
     troubled: int
     recent: tuple[Troubled, ...] | None
 
@@ -157,6 +174,12 @@ def read(status: Document, recent: Sequence[Document] | None, at: float) -> Look
             for one in upstream["endpoints"]
         ),
         budgets=tuple(map(_budget, status["retries"])),
+        others=tuple(
+            _other(kind.title, one)
+            for kind in catalogue.kinds()
+            if kind not in _WITH_A_TABLE
+            for one in status.get(kind.member, ())  # another version may not know it
+        ),
         troubled=troubled_so_far(status),
         recent=None if recent is None else tuple(map(_troubled, recent)),
     )
@@ -218,6 +241,15 @@ def _endpoint(upstream: object, told: Document) -> Endpoint:
 def _budget(told: Document) -> Budget:
     numbers = (int(told[key]) for key in ("requests", "retries", "allowed", "remaining"))
     return Budget(_text(told["name"]), *numbers)
+
+
+def _other(kind: str, told: Document) -> Other:
+    says = (
+        f"{field.replace('_', ' ')} {_text(value)}"
+        for field, value in told.items()
+        if field != "name"
+    )
+    return Other(kind, _text(told["name"]), ", ".join(says))
 
 
 def _troubled(told: Document) -> Troubled:

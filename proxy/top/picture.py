@@ -32,7 +32,7 @@ class View:
     scrolled: int = 0
 
 
-_KEYS = "q quit  s sort  space pause  1-6 one table  0 all"
+_KEYS = "q quit  s sort  space pause  1-7 one table  0 all"
 _RECENT_KEYS = "q quit  up/down select  enter its story  0 all"
 _STORY_KEYS = "q quit  up/down scroll  0 back"
 

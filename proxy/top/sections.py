@@ -34,6 +34,7 @@ class Name(Enum):
     BUDGETS = "retry budgets"
     ENDPOINTS = "endpoints"
     RECENT = "recent trouble"
+    GATES = "other gates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,16 @@ def _budgets(window: Window, look: Look, order: Order, everything: bool) -> Sect
     return section
 
 
+def _others(window: Window, look: Look, order: Order, everything: bool) -> Section:
+    """Gates of the catalogue that have no table above."""
+    columns = [Column("gate"), Column("kind"), Column("says", flexible=True)]
+    section = Section(Name.GATES, columns, empty="there is no other gate")
+    for one in look.others:
+        name = Text(words.shortened(one.name, NAME), style="bold")
+        section.rows.append([name, Text(one.kind), Text(one.says)])
+    return section
+
+
 # --- upstreams ------------------------------------------------------------------------------
 
 
@@ -279,4 +290,5 @@ _MAKERS: dict[Name, _Maker] = {
     Name.BUDGETS: _budgets,
     Name.ENDPOINTS: _endpoints,
     Name.RECENT: _recent,
+    Name.GATES: _others,
 }

@@ -15,6 +15,7 @@ from proxy.errors import ProxyError, subclasses
 from proxy.policies.retry import StopReason
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.tracing import Tracing
+from proxy.telemetry.transitions import Transitions
 
 PAGE = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 ADMIN_PAGE = (ROOT / "docs" / "admin-api.md").read_text(encoding="utf-8")
@@ -84,7 +85,9 @@ DOCUMENT_MEMBERS = {"access.log", "config.last_reload"}
 
 
 def test_the_metrics_that_it_names_exist() -> None:
-    registry = registry_of(FakeGateway(), FakeLifecycle(), [], Tracing(lambda line: None))
+    registry = registry_of(
+        FakeGateway(), FakeLifecycle(), [], Tracing(lambda line: None, Transitions())
+    )
     families = {family.name for family in registry.collect()}
     named = set(re.findall(r"\b(proxy_[a-z_]+[a-z])\b", PAGE))
     assert len(named) > 10

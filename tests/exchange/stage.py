@@ -11,6 +11,8 @@ from proxy.config.model import Listener
 from proxy.errors import ConnectRefused
 from proxy.exchange.binding import Bindings
 from proxy.exchange.gateway import Gateway
+from proxy.policies.bulkhead import BULKHEAD
+from proxy.policies.circuit_breaker import CIRCUIT_BREAKER
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.upstream.registry import Upstreams
@@ -183,17 +185,17 @@ class Stage:
     # --- what it all left behind --------------------------------------------------------------
 
     def breaker(self, name="shop"):
-        return self.bindings.breakers[name].breaker
+        return self.bindings.gates.of(CIRCUIT_BREAKER)[name].gate
 
     def snapshot(self, name="shop"):
         return self.breaker(name).snapshot(self.loop.now)
 
     def bulkhead(self, name="shop"):
-        return self.bindings.bulkheads[name]
+        return self.bindings.gates.of(BULKHEAD)[name].gate
 
     def bulkhead_in_use(self):
         """The most that any bulkhead has lent."""
-        return max((one.in_use for one in self.bindings.bulkheads.values()), default=0)
+        return max((one.in_use for one in bulkheads(self.bindings)), default=0)
 
     def stats(self, route="shop", listener=Listener.OUTBOUND):
         return self.bindings.stats_of(listener.value, route)
@@ -209,12 +211,16 @@ class Stage:
         for gate in self.gateway.gates.values():
             assert not gate.in_flight
         for bindings in (self.bindings, *self.former):
-            for bulkhead in bindings.bulkheads.values():
+            for bulkhead in bulkheads(bindings):
                 assert (bulkhead.in_use, bulkhead.queued) == (0, 0)
         for upstream in self.gateway.upstreams:
             counts = upstream.connections()
             assert (counts.active, counts.waiting) == (0, 0)
             assert all(endpoint.active == 0 for endpoint in upstream.endpoints)
+
+
+def bulkheads(bindings):
+    return [entry.gate for entry in bindings.gates.of(BULKHEAD).values()]
 
 
 @contextmanager

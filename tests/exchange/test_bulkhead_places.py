@@ -3,6 +3,8 @@
 import pytest
 from exchange.wires import request, response
 
+from proxy.policies.budget import RETRY_BUDGET
+
 NARROW = """
 service: stage
 upstreams: {{shop: {{endpoints: ["http://10.0.0.1:80"]}}}}
@@ -145,7 +147,7 @@ def test_what_the_proxy_refuses_itself_is_no_traffic_of_the_retry_budget(make_st
     assert [client.answer().reason for client in refused] == ["bulkhead-full"] * 5
     stage.accept().answer()
     assert first.answer().status == 200
-    stage.gateway.bindings.breakers["shop"].breaker.force_open(stage.loop.now)
+    stage.breaker().force_open(stage.loop.now)
     assert stage.ask(request()).answer().reason == "circuit-open"
-    (budget,) = stage.gateway.bindings.budgets.values()
-    assert budget.snapshot(stage.loop.now).requests == 1
+    (budget,) = stage.bindings.gates.of(RETRY_BUDGET).values()
+    assert budget.gate.snapshot(stage.loop.now).requests == 1

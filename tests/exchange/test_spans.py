@@ -8,8 +8,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from proxy.config.model import Listener
 from proxy.errors import BadRequest
 from proxy.exchange.refusal import Refusal
-from proxy.telemetry.breaker_changes import BreakerChanges
 from proxy.telemetry.spans import SpanMaker
+from proxy.telemetry.transitions import Transitions
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"
@@ -39,7 +39,7 @@ class Traced:
     def __init__(self, stage):
         self.stage = stage
         self.began = stage.loop.now
-        self.changes = BreakerChanges()
+        self.changes = Transitions(lambda: 0.0, lambda: 0.0)
         self.maker = SpanMaker(
             Resource({"service.name": "stage"}),
             self.changes,
@@ -251,7 +251,7 @@ def test_a_full_bulkhead(traced):
 
 def watched(it):
     breaker = it.stage.bindings.of_route(it.stage.gateway.table.of(Listener.OUTBOUND)[0]).breaker
-    breaker.on_transition = it.changes.note
+    breaker.on_transition = it.changes.record
     return breaker
 
 

@@ -158,8 +158,8 @@ class BreakerMachine(RuleBasedStateMachine):
             out = [p for p, since in self.permits if self._is_awaited(p, since)]
             assert len(out) + snapshot.calls <= 2
         if snapshot.state is BreakerState.OPEN:
-            assert snapshot.next_probe_in is not None
-            assert 0 <= snapshot.next_probe_in <= self.LONGEST
+            assert snapshot.next_probe_in_s is not None
+            assert 0 <= snapshot.next_probe_in_s <= self.LONGEST
 
     def teardown(self) -> None:
         """However it was left, it closes when the upstream is well."""

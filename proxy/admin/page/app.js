@@ -6,6 +6,7 @@ import { bulkheads, configuration, flight, upstreams } from "./details.js";
 import { el, setAttribute, setText } from "./dom.js";
 import { figures } from "./figures.js";
 import { age } from "./format.js";
+import { gates } from "./gates.js";
 import { Model } from "./model.js";
 import { routes } from "./routes.js";
 import { listen } from "./stream.js";
@@ -21,6 +22,7 @@ const views = [
   breakers(byId("breakers"), byId("announce"), model),
   bulkheads(byId("bulkheads")),
   flight(byId("flight")),
+  gates(byId("gates")),
   upstreams(byId("upstreams")),
   configuration(byId("config")),
 ];

@@ -104,7 +104,7 @@ class Driver:
         """What Resilience4j's scheduler would have done by now."""
         state = self._breaker.state(self.now)
         if state is BreakerState.OPEN:
-            due = self._breaker.snapshot(self.now).next_probe_in == 0
+            due = self._breaker.snapshot(self.now).next_probe_in_s == 0
             if self.setup.auto_half_open and due:
                 self._breaker.transition_to_half_open(self.now)
         elif state is BreakerState.HALF_OPEN:

@@ -14,12 +14,12 @@ from proxy.admin.controls import Reload
 from proxy.admin.server import AdminServer
 from proxy.config import Sources
 from proxy.config.model import Address
-from proxy.telemetry.breaker_history import BreakerHistory
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.history import History
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.records import Records
 from proxy.telemetry.tracing import Tracing
+from proxy.telemetry.transitions import Transitions
 
 
 @dataclass
@@ -65,10 +65,12 @@ class Admin:
     def __init__(self) -> None:
         self.gateway = FakeGateway()
         self.controls = FakeControls()
-        registry = registry_of(self.gateway, self.controls, [], Tracing(lambda line: None))
+        registry = registry_of(
+            self.gateway, self.controls, [], Tracing(lambda line: None, Transitions())
+        )
         self.recorder = FlightRecorder(self.gateway.config)
         self.sources = Sources([None], {}, self.gateway.config)
-        self.records = Records(self.recorder, History(self.gateway), BreakerHistory())
+        self.records = Records(self.recorder, History(self.gateway), Transitions())
         self.server = AdminServer(
             self.gateway, self.controls, registry, self.records, self._reload, lambda: self.sources
         )

@@ -15,6 +15,7 @@ from unit.telemetry.fakes import FakeExchange
 
 from proxy.admin.controls import Rejection, Reload
 from proxy.config.model import Config, HeaderRules, MatchConfig, RouteConfig, ValueMatch
+from proxy.policies.bulkhead import BULKHEAD
 
 PATHS = [
     "/", "/health/live", "/health/ready", "/metrics", "/status", "/in-flight",
@@ -235,7 +236,7 @@ async def test_unknown_paths_and_methods(admin: Admin) -> None:
 async def test_a_bug_is_a_document_outside_and_a_traceback_in_the_log(
     admin: Admin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    admin.gateway.bindings.bulkheads["broken"] = None  # type: ignore[assignment]
+    admin.gateway.bindings.gates.of(BULKHEAD)["broken"] = None  # type: ignore[assignment]
     answer = await admin.ask("GET", "/bulkheads")
     assert_problem(answer, 500)
     (record,) = [one for one in caplog.records if one.name == "proxy"]

@@ -7,10 +7,10 @@ from unit.telemetry.fakes import FakeGateway
 from proxy.admin.history import history, samples
 from proxy.config.model import Listener
 from proxy.policies.circuit_breaker import CircuitBreaker, CircuitBreakerConfig
-from proxy.telemetry.breaker_history import BreakerHistory
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.history import History
 from proxy.telemetry.records import Records
+from proxy.telemetry.transitions import Transitions
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def records() -> Records:
     for _ in range(10):
         stats.count_answer(500, "", 0.004)
     taken.sample()
-    breakers = BreakerHistory(lambda: 50.0, lambda: 1_700_000_000.0)
+    breakers = Transitions(lambda: 50.0, lambda: 1_700_000_000.0)
     breaker = CircuitBreaker("stock", CircuitBreakerConfig())
     breaker.on_transition = breakers.record
     breaker.force_open(50.0)

@@ -9,10 +9,10 @@ from unit.telemetry.fakes import FakeExchange, FakeGateway
 
 from proxy.admin.live import MAX_IN_FLIGHT, MAX_TROUBLE, Live
 from proxy.config.model import Listener
-from proxy.telemetry.breaker_history import BreakerHistory
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.history import History
 from proxy.telemetry.records import Records
+from proxy.telemetry.transitions import Transitions
 
 NOW = 1000.0
 
@@ -24,7 +24,7 @@ def gateway() -> FakeGateway:
 
 @pytest.fixture
 def records(gateway: FakeGateway) -> Records:
-    return Records(FlightRecorder(gateway.config), History(gateway), BreakerHistory())
+    return Records(FlightRecorder(gateway.config), History(gateway), Transitions())
 
 
 @pytest.fixture

@@ -15,7 +15,13 @@ from proxy.config.model import (
     ValueMatch,
 )
 from proxy.outcome import Verdict
-from proxy.policies.circuit_breaker import CircuitBreakerConfig, CircuitPermit
+from proxy.policies.budget import RETRY_BUDGET
+from proxy.policies.bulkhead import BULKHEAD
+from proxy.policies.circuit_breaker import (
+    CIRCUIT_BREAKER,
+    CircuitBreakerConfig,
+    CircuitPermit,
+)
 from proxy.policies.gate import Ask
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.upstream.address import Address
@@ -33,7 +39,7 @@ def gateway() -> FakeGateway:
 
 def test_a_breaker_below_its_minimum(gateway: FakeGateway) -> None:
     gateway.bindings.add_breaker("stock")
-    assert views.circuit_breakers(gateway, NOW) == {
+    assert views.gates(gateway, CIRCUIT_BREAKER, NOW) == {
         "circuit_breakers": [
             {
                 "name": "stock",
@@ -60,7 +66,7 @@ def test_a_breaker_that_is_open(gateway: FakeGateway) -> None:
         assert isinstance(permit, CircuitPermit)
         breaker.settle(permit, verdict, 0.1, NOW)
     breaker.admit(NOW + 1, Ask())
-    (entry,) = views.circuit_breakers(gateway, NOW + 1.5)["circuit_breakers"]
+    (entry,) = views.gates(gateway, CIRCUIT_BREAKER, NOW + 1.5)["circuit_breakers"]
     assert entry == entry | {
         "state": "open",
         "failure_rate": 66.67,
@@ -76,7 +82,7 @@ def test_bulkheads(gateway: FakeGateway) -> None:
     bulkhead = gateway.bindings.add_bulkhead("stock", limit=1, queue=4)
     bulkhead.admit(NOW, Ask())
     bulkhead.admit(NOW, Ask())
-    assert views.bulkheads(gateway) == {
+    assert views.gates(gateway, BULKHEAD, NOW) == {
         "bulkheads": [{"name": "stock", "in_use": 1, "limit": 1, "queued": 1, "max_queue": 4}]
     }
 
@@ -86,7 +92,7 @@ def test_retries(gateway: FakeGateway) -> None:
     for _ in range(10):
         budget.record_request(NOW)
     assert budget.try_spend(NOW)
-    assert views.retries(gateway, NOW) == {
+    assert views.gates(gateway, RETRY_BUDGET, NOW) == {
         "retries": [
             {
                 "name": "default:inventory",
@@ -224,7 +230,7 @@ async def test_status_is_all_of_them(gateway: FakeGateway) -> None:
     status = views.status(gateway, controls, FlightRecorder(gateway.config), NOW)
     assert list(status) == [
         "service", "version", "uptime_s", "ready", "draining", "config", "in_flight",
-        "recent", "circuit_breakers", "bulkheads", "retries", "upstreams", "routes",
+        "recent", "bulkheads", "circuit_breakers", "retries", "upstreams", "routes",
     ]  # fmt: skip
     assert status == status | {
         "service": "orders",

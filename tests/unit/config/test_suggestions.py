@@ -40,7 +40,7 @@ def test_every_synonym_stands_for_a_key_that_exists():
     from proxy.config.route_keys import RouteKind
     from proxy.config.server_keys import UPSTREAM
 
-    known |= set(RouteKind.keys) | set(UPSTREAM.keys) | set(MATCH.keys)
+    known |= set(RouteKind().keys) | set(UPSTREAM.keys) | set(MATCH.keys)
     for record in (POLICY, UPSTREAM, MATCH, *_records(POLICY), *_records(UPSTREAM)):
         known |= set(record.keys)
     known |= {"prefix", "status"}

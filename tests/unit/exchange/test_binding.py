@@ -6,9 +6,13 @@ import pytest
 
 from proxy.config.loading import load_text
 from proxy.config.model import Listener
-from proxy.exchange.binding import MAX_DYNAMIC, MAX_LABELS, OTHER, Bindings
+from proxy.exchange.binding import MAX_DYNAMIC, Bindings
+from proxy.exchange.labels import MAX_LABELS, MAX_UNKNOWN, OTHER
 from proxy.http.authority import Authority
 from proxy.outcome import Verdict
+from proxy.policies.budget import RETRY_BUDGET
+from proxy.policies.bulkhead import BULKHEAD
+from proxy.policies.circuit_breaker import CIRCUIT_BREAKER
 from proxy.policies.gate import Ask
 from proxy.routing.table import RouteTable
 from proxy.upstream.registry import Upstreams
@@ -81,21 +85,21 @@ def test_a_route_has_one_binding(of):
 def test_scope_upstream_is_shared_by_the_routes_of_a_policy(of):
     a, b = of("/a"), of("/b")
     assert a.breaker is b.breaker
-    assert a.bulkhead is b.bulkhead
-    assert a.breaker.name == a.bulkhead.name == "shared:shop"
+    assert a.gate(BULKHEAD) is b.gate(BULKHEAD)
+    assert a.breaker.name == a.gate(BULKHEAD).name == "shared:shop"
     assert a.stats is not b.stats
 
 
 def test_but_not_by_one_that_changes_the_settings(of):
     own = of("/o")
-    assert own.breaker.name == own.bulkhead.name == own.budget_name == "own"
+    assert own.breaker.name == own.gate(BULKHEAD).name == own.gate(RETRY_BUDGET).name == "own"
     assert own.breaker is not of("/a").breaker
 
 
 def test_a_budget_belongs_to_an_upstream_and_a_policy(of):
-    assert of("/a").budget is of("/b").budget
-    assert of("/a").budget_name == "shared:shop"
-    assert of("/a").budget is not of("/e").budget
+    assert of("/a").gate(RETRY_BUDGET) is of("/b").gate(RETRY_BUDGET)
+    assert of("/a").gate(RETRY_BUDGET).name == "shared:shop"
+    assert of("/a").gate(RETRY_BUDGET) is not of("/e").gate(RETRY_BUDGET)
 
 
 def test_scope_endpoint(of):
@@ -121,8 +125,8 @@ def test_a_fallbacks_upstream_has_its_own_breaker(of, bindings):
     binding = of("/s")
     assert binding.fallback.upstream.name == "backup"
     assert binding.fallback.breaker.name == "spare:backup"
-    assert binding.fallback.bulkhead is binding.bulkhead
-    assert bindings.breakers["spare:backup"].upstream == "backup"
+    assert not binding.fallback.request_gates
+    assert bindings.gates.of(CIRCUIT_BREAKER)["spare:backup"].upstream == "backup"
 
 
 def test_authorities_are_told_apart_by_host_port_and_scheme(of_authority):
@@ -135,25 +139,41 @@ def test_authorities_are_told_apart_by_host_port_and_scheme(of_authority):
 
 
 def test_labels_are_bounded(of_authority):
-    bindings = [of_authority(f"h{n}") for n in range(MAX_LABELS + 2)]
-    assert [binding.label for binding in bindings[:2]] == ["h0:80", "h1:80"]
+    bindings = [of_authority(f"10.0.0.{n}") for n in range(MAX_LABELS + 2)]
+    assert [binding.label for binding in bindings[:2]] == ["10.0.0.0:80", "10.0.0.1:80"]
     assert [binding.label for binding in bindings[-2:]] == [OTHER, OTHER]
-    assert of_authority("h0").label == "h0:80"
+    assert of_authority("10.0.0.0").label == "10.0.0.0:80"
+
+
+def test_names_that_do_not_exist_leave_the_labels_to_those_that_do(of_authority, bindings):
+    missing = [of_authority(f"missing{n}") for n in range(3 * MAX_LABELS)]
+    for binding in missing:
+        binding.count_attempt(0, "dns-failure")
+    assert [binding.label for binding in missing].count(OTHER) == 3 * MAX_LABELS - MAX_UNKNOWN
+    there = of_authority("there")
+    assert there.label == OTHER
+    there.breaker.force_open(0.0)
+    there.upstream.endpoints[:] = of_authority("10.0.0.7").upstream.endpoints
+    there.count_attempt(503, "")
+    assert there.label == "there:80"
+    assert there.stats.attempts["there:80", "5xx"] == 1
+    gone = bindings.gates.gone(CIRCUIT_BREAKER)
+    assert gone["transitions", "forced_open"] == 1, "the sum of the others does not fall"
 
 
 def test_authorities_are_bounded_and_busy_ones_stay(of_authority, bindings):
     busy = of_authority("busy", now=0.0)
-    permit = busy.bulkhead.admit(0.0, Ask())
+    permit = busy.gate(BULKHEAD).admit(0.0, Ask())
     opened = of_authority("open", now=0.0)
     opened.breaker.force_open(0.0)
     for n in range(3 * MAX_DYNAMIC):
         of_authority(f"h{n}", now=float(n + 1))
-    assert len(bindings.bulkheads) <= MAX_DYNAMIC
-    assert len(bindings.breakers) <= MAX_DYNAMIC
-    assert len(bindings.budgets) <= MAX_DYNAMIC
+    assert len(bindings.gates.of(BULKHEAD)) <= MAX_DYNAMIC
+    assert len(bindings.gates.of(CIRCUIT_BREAKER)) <= MAX_DYNAMIC
+    assert len(bindings.gates.of(RETRY_BUDGET)) <= MAX_DYNAMIC
     assert of_authority("busy") is busy
     assert of_authority("open") is opened
-    busy.bulkhead.settle(permit, Verdict.IGNORED, 0.0, 0.0)
+    busy.gate(BULKHEAD).settle(permit, Verdict.IGNORED, 0.0, 0.0)
 
 
 def test_breakers_of_endpoints_that_are_gone_are_forgotten(of, bindings):
@@ -163,5 +183,28 @@ def test_breakers_of_endpoints_that_are_gone_are_forgotten(of, bindings):
     of("/a")
     binding.upstream.endpoints[:] = [second]
     binding.breaker_of(second)
-    assert "each:10.0.0.1:80" not in bindings.breakers
-    assert {"each:10.0.0.2:80", "shared:shop"} <= bindings.breakers.keys()
+    assert "each:10.0.0.1:80" not in bindings.gates.of(CIRCUIT_BREAKER)
+    assert {"each:10.0.0.2:80", "shared:shop"} <= bindings.gates.of(CIRCUIT_BREAKER).keys()
+
+
+def test_breakers_of_authorities_that_are_dead_are_forgotten(of_authority, bindings):
+    for n in range(3 * MAX_DYNAMIC):
+        of_authority(f"dead{n}", now=float(n)).breaker.transition_to_open(float(n), 1e9)
+    breakers = bindings.gates.of(CIRCUIT_BREAKER)
+    assert len(breakers) == MAX_DYNAMIC
+    assert f"default-outbound:dead{3 * MAX_DYNAMIC - 1}:80" in breakers
+    gone = bindings.gates.gone(CIRCUIT_BREAKER)
+    present = [entry for entry in breakers.values() if not bindings.gates.labelled(entry)]
+    assert gone["transitions", "open"] + len(present) == 3 * MAX_DYNAMIC - MAX_UNKNOWN
+
+
+def test_a_gate_goes_with_the_last_route_that_shares_it(of_authority, bindings, config):
+    table = RouteTable(config)
+    route = table.match(Listener.OUTBOUND, Head("/a"))
+    tunnel = bindings.of_authority(route, "connect", Authority("h", 443), 0.0)
+    plain = bindings.of_authority(route, "https", Authority("h", 443), 0.0)
+    assert tunnel.breaker is plain.breaker
+    tunnel.release()
+    assert bindings.gates.of(CIRCUIT_BREAKER)[plain.breaker.name].gate is plain.breaker
+    plain.release()
+    assert not bindings.gates.of(CIRCUIT_BREAKER)

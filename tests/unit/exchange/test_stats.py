@@ -7,7 +7,8 @@ def test_everything_counts_from_nothing():
     stats = RouteStats("outbound", "shop")
     for _ in range(2):
         stats.count_answer(200, "", 0.003)
-        stats.count_attempt("shop", "2xx")
+        outcomes = stats.attempts_at("shop")
+        outcomes["2xx"] = outcomes.get("2xx", 0) + 1
         stats.count_retry("reset")
         stats.count_refused("budget")
     stats.count_answer(503, "draining", 100.0)

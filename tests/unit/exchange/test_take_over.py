@@ -9,8 +9,9 @@ from proxy.config.model import Listener
 from proxy.exchange.binding import Bindings
 from proxy.http.authority import Authority
 from proxy.outcome import Verdict
-from proxy.policies.bulkhead import BulkheadPermit, BulkheadRefusal
-from proxy.policies.circuit_breaker import BreakerState
+from proxy.policies.budget import RETRY_BUDGET
+from proxy.policies.bulkhead import BULKHEAD, BulkheadPermit, BulkheadRefusal
+from proxy.policies.circuit_breaker import CIRCUIT_BREAKER, BreakerState
 from proxy.policies.gate import Ask
 from proxy.routing.table import RouteTable
 from proxy.upstream.registry import Upstreams
@@ -62,6 +63,10 @@ class Proxy:
         self.bindings = Bindings(config, self.upstreams, lambda: 0.5)
         self.bindings.take_over(before, self.table)
 
+    @property
+    def breakers(self):
+        return self.bindings.gates.of(CIRCUIT_BREAKER)
+
     def of(self, path):
         return self.bindings.of_route(self.table.match(Listener.OUTBOUND, Head(path)))
 
@@ -82,11 +87,15 @@ def test_what_did_not_change_goes_on(proxy):
     old.breaker.force_open(0.0)
     proxy.change(("service: s", "service: t"))
     # There before any request comes: whoever looks at the breakers must not miss it.
-    assert proxy.bindings.breakers["a"].breaker is old.breaker
+    assert proxy.breakers["a"].gate is old.breaker
     new = proxy.of("/a")
     assert new is not old
     assert new.route is not old.route
-    assert (new.breaker, new.bulkhead, new.budget) == (old.breaker, old.bulkhead, old.budget)
+    assert (new.breaker, new.gate(BULKHEAD), new.gate(RETRY_BUDGET)) == (
+        old.breaker,
+        old.gate(BULKHEAD),
+        old.gate(RETRY_BUDGET),
+    )
     assert new.stats is old.stats
     assert new.upstream is old.upstream
 
@@ -106,7 +115,10 @@ def test_a_breaker_with_other_settings_begins_anew_and_goes_on_counting(proxy):
     assert new.breaker.state(0.0) is BreakerState.CLOSED
     assert new.breaker.config.minimum_calls == 6
     assert new.breaker.transitions[BreakerState.FORCED_OPEN] == 1
-    assert (new.bulkhead, new.budget) == (old.bulkhead, old.budget)
+    assert (new.gate(BULKHEAD), new.gate(RETRY_BUDGET)) == (
+        old.gate(BULKHEAD),
+        old.gate(RETRY_BUDGET),
+    )
 
 
 def test_a_breaker_knows_nothing_of_another_upstream(proxy):
@@ -114,8 +126,8 @@ def test_a_breaker_knows_nothing_of_another_upstream(proxy):
     proxy.change(("match: {prefix: /a}, upstream: shop", "match: {prefix: /a}, upstream: spare"))
     new = proxy.of("/a")
     assert new.breaker is not old.breaker
-    assert proxy.bindings.breakers["a"].upstream == "spare"
-    assert new.bulkhead is old.bulkhead
+    assert proxy.breakers["a"].upstream == "spare"
+    assert new.gate(BULKHEAD) is old.gate(BULKHEAD)
 
 
 def test_the_same_upstream_with_other_endpoints_is_the_same(proxy):
@@ -128,10 +140,10 @@ def test_the_same_upstream_with_other_endpoints_is_the_same(proxy):
 
 
 def test_a_bulkhead_is_resized_with_who_is_in_it(proxy):
-    old = proxy.of("/a").bulkhead
+    old = proxy.of("/a").gate(BULKHEAD)
     permit = old.admit(0.0, Ask())
     proxy.change(("upstream: shop}\n", "upstream: shop, bulkhead: {max_concurrent: 1}}\n"))
-    new = proxy.of("/a").bulkhead
+    new = proxy.of("/a").gate(BULKHEAD)
     assert (new.in_use, new.limit) == (1, 1)
     assert isinstance(new.admit(0.0, Ask()), BulkheadRefusal)
     old.settle(permit, Verdict.IGNORED, 0.0, 0.0)  # by an exchange that began before
@@ -140,30 +152,30 @@ def test_a_bulkhead_is_resized_with_who_is_in_it(proxy):
 
 def test_a_budget_with_other_settings_begins_anew(proxy):
     old = proxy.of("/a")
-    old.budget.record_request(0.0)
+    old.gate(RETRY_BUDGET).record_request(0.0)
     proxy.change(("default: {", "default: {retry: {budget: {ratio: 50%}}, "))
     new = proxy.of("/a")
-    assert new.budget is not old.budget
-    assert new.budget.snapshot(0.0).requests == 0
+    assert new.gate(RETRY_BUDGET) is not old.gate(RETRY_BUDGET)
+    assert new.gate(RETRY_BUDGET).snapshot(0.0).requests == 0
     assert new.breaker is old.breaker
 
 
 def test_a_renamed_route_keeps_what_it_shares(proxy):
     old = proxy.of("/b")
     proxy.change(("name: b", "name: c"))
-    assert "shared:shop" not in proxy.bindings.breakers
+    assert "shared:shop" not in proxy.breakers
     new = proxy.of("/b")
-    assert (new.breaker, new.budget) == (old.breaker, old.budget)
-    assert new.bulkhead is not old.bulkhead
+    assert (new.breaker, new.gate(RETRY_BUDGET)) == (old.breaker, old.gate(RETRY_BUDGET))
+    assert new.gate(BULKHEAD) is not old.gate(BULKHEAD)
     assert new.stats is not old.stats
 
 
 def test_what_nobody_uses_any_more_is_not_shown(proxy):
     proxy.of("/a")
     proxy.change(("  - {name: a, match: {prefix: /a}, upstream: shop}\n", ""))
-    assert not proxy.bindings.breakers
-    assert not proxy.bindings.bulkheads
-    assert not proxy.bindings.budgets
+    assert not proxy.breakers
+    assert not proxy.bindings.gates.of(BULKHEAD)
+    assert not proxy.bindings.gates.of(RETRY_BUDGET)
 
 
 def test_but_its_counters_stay(proxy):
@@ -177,7 +189,7 @@ def test_breakers_of_endpoints(proxy):
     first, second = (old.breaker_of(endpoint) for endpoint in old.upstream.endpoints)
     proxy.change(("10.0.0.1:80", "10.0.0.3:80"))
     new = proxy.of("/e")
-    assert set(proxy.bindings.breakers) == {"e:10.0.0.2:80"}
+    assert set(proxy.breakers) == {"e:10.0.0.2:80"}
     same, other = sorted(new.upstream.endpoints, key=lambda endpoint: endpoint.label)
     assert new.breaker_of(same) is second
     assert new.breaker_of(other) not in (first, second)
@@ -195,8 +207,8 @@ def test_an_exchange_under_way_settles_where_it_was_admitted(proxy):
 def test_authorities_that_callers_named(proxy):
     old, tunnel = proxy.of_authority("h"), proxy.of_authority("h", "connect", "/a")
     proxy.change(("service: s", "service: t"))
-    assert set(proxy.bindings.breakers) == {"default-outbound:h:81", "a:h:81"}
-    assert proxy.bindings.labels == {"h:81"}
+    assert set(proxy.breakers) == {"default-outbound:h:81", "a:h:81"}
+    assert "h:81" in proxy.bindings.labels
     assert proxy.of_authority("h").breaker is old.breaker
     assert proxy.of_authority("h").upstream is old.upstream
     assert proxy.of_authority("h", "connect", "/a").breaker is tunnel.breaker
@@ -206,5 +218,5 @@ def test_a_route_that_names_its_upstream_now_has_no_authorities(proxy):
     proxy.change(("upstream: shop}\n  - {name: b", "policy: default}\n  - {name: b"))
     proxy.of_authority("h", path="/a")
     proxy.change(("policy: default}\n  - {name: b", "upstream: spare}\n  - {name: b"))
-    assert not proxy.bindings.breakers
+    assert not proxy.breakers
     assert proxy.of("/a").upstream.name == "spare"

@@ -113,14 +113,14 @@ def test_refusals_say_when_the_next_probe_is(now: float, seconds: int) -> None:
     breaker = opened()
     refusal = refused(breaker, now)
     assert (refusal.state, refusal.retry_after) == (BreakerState.OPEN, seconds)
-    assert breaker.snapshot(now).next_probe_in == pytest.approx(10 - now)
+    assert breaker.snapshot(now).next_probe_in_s == pytest.approx(10 - now)
     assert breaker.snapshot(now).not_permitted == 1
 
 
 def test_the_deadline_is_inclusive_and_waits_for_a_request() -> None:
     breaker = opened()
     assert breaker.state(10.0) is BreakerState.OPEN
-    assert breaker.snapshot(10.0).next_probe_in == 0
+    assert breaker.snapshot(10.0).next_probe_in_s == 0
     permit(breaker, 10.0)
     assert breaker.state(10.0) is BreakerState.HALF_OPEN
 
@@ -137,7 +137,7 @@ def test_consecutive_openings_wait_longer_up_to_the_maximum() -> None:
     breaker = opened(replace(CONFIG, open_for=OpenForConfig(10.0, 2.0, 35.0)))
     now, waits = 0.0, []
     for _ in range(4):
-        wait = breaker.snapshot(now).next_probe_in
+        wait = breaker.snapshot(now).next_probe_in_s
         assert wait is not None
         waits.append(wait)
         now += wait
@@ -149,15 +149,15 @@ def test_consecutive_openings_wait_longer_up_to_the_maximum() -> None:
     assert breaker.state(now) is BreakerState.CLOSED
     for _ in range(2):
         call(breaker, Verdict.FAILURE, now)
-    assert breaker.snapshot(now).next_probe_in == 10
-    assert breaker.snapshot(now).opened_count == 6
+    assert breaker.snapshot(now).next_probe_in_s == 10
+    assert breaker.snapshot(now).transitions["open"] == 6
 
 
 def test_thousands_of_openings_do_not_overflow() -> None:
     breaker = CircuitBreaker("b", replace(CONFIG, open_for=OpenForConfig(1.0, 10.0, 60.0)))
     for _ in range(2000):
         breaker.transition_to_open(0)
-    assert breaker.snapshot(0).next_probe_in == 60.0
+    assert breaker.snapshot(0).next_probe_in_s == 60.0
 
 
 # --- half-open ------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_the_first_failed_probe_opens_again() -> None:
     probes = [permit(breaker, 10), permit(breaker, 10)]
     breaker.settle(probes[0], Verdict.FAILURE, 0.1, 11)
     assert breaker.state(11) is BreakerState.OPEN
-    assert breaker.snapshot(11).next_probe_in == 10
+    assert breaker.snapshot(11).next_probe_in_s == 10
 
 
 def test_as_many_successes_as_probes_close() -> None:
@@ -186,7 +186,7 @@ def test_no_more_than_so_many_probes_at_once() -> None:
     permit(breaker, 10)
     refusal = refused(breaker, 10)
     assert (refusal.state, refusal.retry_after) == (BreakerState.HALF_OPEN, 1)
-    assert breaker.snapshot(10).next_probe_in is None
+    assert breaker.snapshot(10).next_probe_in_s is None
     breaker.settle(first, Verdict.SUCCESS, 0.1, 10)
     # Two results are wanted, one is here and one on its way: a third probe decides nothing.
     assert isinstance(breaker.admit(10, Ask()), CircuitRefusal)
@@ -265,7 +265,7 @@ def test_a_lost_probe_is_given_up_and_counts_as_failed() -> None:
     assert breaker.state(15.0) is BreakerState.OPEN
     breaker.settle(lost, Verdict.SUCCESS, 5.5, 15.5)
     assert breaker.state(15.5) is BreakerState.OPEN
-    assert breaker.snapshot(15.5).next_probe_in == 9.5
+    assert breaker.snapshot(15.5).next_probe_in_s == 9.5
 
 
 def test_it_opened_when_the_probe_was_due_not_when_somebody_looked() -> None:
@@ -320,7 +320,7 @@ def test_an_ignored_probe_gives_its_place_back_and_decides_nothing() -> None:
         call(breaker, Verdict.IGNORED, 10)
     assert breaker.state(10) is BreakerState.HALF_OPEN
     assert breaker.snapshot(10).calls == 0
-    assert breaker.snapshot(10).next_probe_in == 0
+    assert breaker.snapshot(10).next_probe_in_s == 0
 
 
 # --- a probe whose body still flows -----------------------------------------------------------

@@ -53,7 +53,7 @@ def test_forced_open_stays() -> None:
     assert refusal.error().retry_after is None
     assert "operator's order" in refusal.error().detail
     assert breaker.state(1e6) is BreakerState.FORCED_OPEN
-    assert breaker.snapshot(1e6).next_probe_in is None
+    assert breaker.snapshot(1e6).next_probe_in_s is None
     assert not breaker.allows_retry(1e6)
 
 

@@ -51,8 +51,8 @@ def test_the_route_its_reasons_and_its_destination():
         "request headers: sets X-Team, removes x-debug",
         "response headers: removes server",
         "",
-        "repeated on connect-failure, reset, timeout, gateway-error, up to 5 attempts in all "
-        "(f.yaml:5 (policy gold)); a body is kept for that up to 64KiB",
+        "repeated on connect-failure, refused-stream, reset, timeout, gateway-error, up to 5 "
+        "attempts in all (f.yaml:5 (policy gold)); a body is kept for that up to 64KiB",
         "takes 9s at the longest (timeouts.request, f.yaml:13 (route stock)), its body's time left "
         "out; all attempts and waits (Retry-After too) would take 45s",
         "",

@@ -2,15 +2,21 @@
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from proxy.config.model import Config, Listener, UpstreamConfig
-from proxy.exchange.binding import BreakerEntry
+from proxy.exchange.gates import Entry, Gates
+from proxy.exchange.labels import Labels
 from proxy.exchange.stats import RouteStats
-from proxy.policies.budget import BudgetConfig, RetryBudget
-from proxy.policies.bulkhead import Bulkhead, BulkheadConfig
-from proxy.policies.circuit_breaker import CircuitBreaker, CircuitBreakerConfig
+from proxy.policies.budget import RETRY_BUDGET, BudgetConfig, RetryBudget
+from proxy.policies.bulkhead import BULKHEAD, Bulkhead, BulkheadConfig
+from proxy.policies.circuit_breaker import (
+    CIRCUIT_BREAKER,
+    CircuitBreaker,
+    CircuitBreakerConfig,
+)
 from proxy.policies.deadline import Deadline
+from proxy.policies.gate import GateKind
 from proxy.policies.retry import Retry, Stop
 from proxy.upstream.upstream import ConnectionCounts
 
@@ -72,11 +78,22 @@ class FakeUpstream:
 
 @dataclass
 class FakeBindings:
-    breakers: dict[str, BreakerEntry] = field(default_factory=dict)
-    bulkheads: dict[str, Bulkhead] = field(default_factory=dict)
-    budgets: dict[str, RetryBudget] = field(default_factory=dict)
     stats: dict[tuple[str, str], RouteStats] = field(default_factory=dict)
-    labels: set[str] = field(default_factory=set)
+    labels: Labels = field(default_factory=Labels)
+
+    def __post_init__(self) -> None:
+        self.gates = Gates(self.labels)
+
+    def add(self, kind: GateKind, name: str, config: object, authority: str | None = None) -> Entry:
+        route, _, upstream = name.partition(":")
+        return self.gates.hold(
+            kind,
+            name,
+            config,
+            route=route,
+            upstream=upstream or "inventory",
+            authority=authority,
+        )
 
     def add_breaker(
         self,
@@ -85,21 +102,17 @@ class FakeBindings:
         *,
         labelled: bool = True,
     ) -> CircuitBreaker:
-        breaker = CircuitBreaker(name, config)
-        route, _, upstream = name.partition(":")
-        self.breakers[name] = BreakerEntry(
-            breaker, config, route, upstream or "inventory", labelled
-        )
-        return breaker
+        entry = self.add(CIRCUIT_BREAKER, name, config, None if labelled else name)
+        return cast(CircuitBreaker, entry.gate)
 
-    def add_bulkhead(self, name: str, limit: int = 2, queue: int = 0) -> Bulkhead:
+    def add_bulkhead(
+        self, name: str, limit: int = 2, queue: int = 0, authority: str | None = None
+    ) -> Bulkhead:
         config = BulkheadConfig(limit, queue, 1.0 if queue else 0.0)
-        bulkhead = self.bulkheads[name] = Bulkhead(name, config)
-        return bulkhead
+        return cast(Bulkhead, self.add(BULKHEAD, name, config, authority).gate)
 
     def add_budget(self, name: str) -> RetryBudget:
-        budget = self.budgets[name] = RetryBudget(name, BudgetConfig())
-        return budget
+        return cast(RetryBudget, self.add(RETRY_BUDGET, name, BudgetConfig()).gate)
 
     def add_stats(self, listener: Listener, route: str) -> RouteStats:
         stats = RouteStats(listener.value, route)

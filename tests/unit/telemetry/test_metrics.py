@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from typing import cast
 
 import pytest
 from prometheus_client import generate_latest
@@ -16,9 +17,15 @@ from unit.telemetry.promised import PROMISED
 from proxy import __version__
 from proxy.config.model import Listener
 from proxy.policies.bulkhead import BulkheadPermit
+from proxy.policies.circuit_breaker import (
+    CIRCUIT_BREAKER,
+    CircuitBreaker,
+    CircuitBreakerConfig,
+)
 from proxy.policies.gate import Ask
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.tracing import Tracing
+from proxy.telemetry.transitions import Transitions
 from proxy.upstream.upstream import ConnectionCounts
 
 NOW = 1000.0
@@ -31,7 +38,7 @@ class Scraped:
         self.gateway = FakeGateway()
         self.lifecycle = FakeLifecycle()
         self.logs = [FakeLog(), FakeLog()]
-        self.tracing = Tracing(lambda line: None)
+        self.tracing = Tracing(lambda line: None, Transitions())
         self.registry = registry_of(
             self.gateway, self.lifecycle, self.logs, self.tracing, lambda: NOW
         )
@@ -69,7 +76,8 @@ def fill(scraped: Scraped) -> None:
         stats.count_answer(503, "circuit-open", 0.0004)
         stats.count_answer(200, "", 0.3)
         stats.count_answer(200, "", 99.0)
-        stats.count_attempt("inventory", "2xx")
+        outcomes = stats.attempts_at("inventory")
+        outcomes["2xx"] = outcomes.get("2xx", 0) + 1
         stats.count_retry("gateway-error")
         stats.count_refused("budget")
         stats.fallbacks += 4
@@ -114,7 +122,8 @@ def test_attempts_retries_refusals_and_fallbacks(scraped: Scraped) -> None:
 def test_what_has_no_listener_label_is_summed_over_both(scraped: Scraped) -> None:
     for listener in Listener:
         stats = scraped.gateway.bindings.add_stats(listener, "same")
-        stats.count_attempt("inventory", "2xx")
+        outcomes = stats.attempts_at("inventory")
+        outcomes["2xx"] = outcomes.get("2xx", 0) + 1
         stats.fallbacks += 1
     assert scraped.samples("proxy_attempts_total") == {("2xx", "same", "inventory"): 2}
     assert scraped.samples("proxy_fallbacks_total") == {("same",): 2}
@@ -147,17 +156,18 @@ def test_breakers_without_a_label_are_one_sum_that_never_falls(scraped: Scraped)
     def forced_open() -> float:
         return scraped.samples("proxy_circuit_breaker_transitions_total")["other", "forced_open"]
 
-    for name in ("out:a:1", "out:b:1"):
-        bindings.add_breaker(name, labelled=False).force_open(NOW)
+    a, b = (
+        bindings.add(CIRCUIT_BREAKER, name, CircuitBreakerConfig(), name)
+        for name in ("out:a:1", "out:b:1")
+    )
+    for entry in (a, b):
+        cast(CircuitBreaker, entry.gate).force_open(NOW)
     assert forced_open() == 2
     assert scraped.samples("proxy_circuit_breaker_state") == {}
-    bindings.breakers["out:a:1"].breaker.disable(NOW)
-    bindings.breakers["out:a:1"].breaker.force_open(NOW)
-    assert forced_open() == 3
-    del bindings.breakers["out:b:1"]
-    assert forced_open() == 3, "forgotten breakers stay counted"
-    bindings.add_breaker("out:a:1", labelled=False).force_open(NOW)
-    assert forced_open() == 4, "one that was made again begins at 0 itself"
+    bindings.gates.release(b)
+    assert forced_open() == 2, "forgotten breakers stay counted"
+    bindings.add_breaker("out:b:1", labelled=False).force_open(NOW)
+    assert forced_open() == 3, "one that was made again begins at 0 itself"
 
 
 def test_bulkheads(scraped: Scraped) -> None:
@@ -172,9 +182,11 @@ def test_bulkheads(scraped: Scraped) -> None:
 
 def test_names_that_callers_made_up_are_bounded(scraped: Scraped) -> None:
     bindings = scraped.gateway.bindings
-    bindings.labels.add("known.test:80")
-    for name in ("stock", "default:app", "out:known.test:80", "out:[::1]:80", "out:x.test:80"):
-        bindings.add_bulkhead(name, limit=3)
+    bindings.labels.claim("known.test:80", found=True)
+    bindings.add_bulkhead("stock", limit=3)
+    bindings.add_bulkhead("default:app", limit=3)
+    for authority in ("known.test:80", "[::1]:80", "x.test:80"):
+        bindings.add_bulkhead(f"out:{authority}", limit=3, authority=authority)
     scraped.gateway.upstreams += [
         FakeUpstream(name, ConnectionCounts(1, 1, 1, 0))
         for name in ("app", "known.test:80", "[::1]:80", "x.test:80")
@@ -195,7 +207,7 @@ def test_names_that_callers_made_up_are_bounded(scraped: Scraped) -> None:
 
 def test_upstream_connections_by_state(scraped: Scraped) -> None:
     fill(scraped)
-    scraped.gateway.bindings.labels.add("inventory")
+    scraped.gateway.bindings.labels.claim("inventory", found=True)
     assert scraped.samples("proxy_upstream_connections") == {
         ("active", "inventory"): 1,
         ("idle", "inventory"): 2,

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.config.model import LogFormat
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker, CircuitBreakerConfig
-from proxy.telemetry import events
+from proxy.telemetry import process_log
 from proxy.telemetry.line_writer import LineWriter
 
 Read = Callable[[], list[str]]
@@ -23,10 +23,10 @@ def install() -> Iterator[Callable[[LogFormat], Read]]:
 
     def start(log_format: LogFormat) -> Read:
         read, write = os.pipe()
-        handler = events.install(LineWriter(write), log_format)
+        handler = process_log.install(LineWriter(write), log_format)
 
         def end() -> None:
-            events.uninstall(handler)
+            process_log.uninstall(handler)
             os.close(read)
             os.close(write)
 
@@ -50,7 +50,7 @@ def install() -> Iterator[Callable[[LogFormat], Read]]:
 
 def test_json(install: Callable[[LogFormat], Read]) -> None:
     lines = install(LogFormat.JSON)
-    events.LOGGER.info("drain began", extra={"fields": {"timeout_s": 25.0, "level": "no"}})
+    process_log.LOGGER.info("drain began", extra={"fields": {"timeout_s": 25.0, "level": "no"}})
     logging.getLogger("proxy.lifecycle").warning("cut %s", "r-1\n")
     first, second = map(json.loads, lines())
     assert list(first) == ["time", "level", "message", "timeout_s"]
@@ -64,7 +64,7 @@ def test_a_bug_comes_with_its_traceback_in_one_line(install: Callable[[LogFormat
     try:
         raise ZeroDivisionError("x")
     except ZeroDivisionError as error:
-        events.bug("counting failed", error, route="stock")
+        process_log.bug("counting failed", error, route="stock")
     (line,) = lines()
     event = json.loads(line)
     assert (event["level"], event["message"]) == ("error", "bug: counting failed")
@@ -74,11 +74,11 @@ def test_a_bug_comes_with_its_traceback_in_one_line(install: Callable[[LogFormat
 
 def test_text(install: Callable[[LogFormat], Read]) -> None:
     lines = install(LogFormat.TEXT)
-    events.LOGGER.info("hello\x1b[2J", extra={"fields": {"path": "/a\nb"}})
+    process_log.LOGGER.info("hello\x1b[2J", extra={"fields": {"path": "/a\nb"}})
     try:
         raise ZeroDivisionError("x")
     except ZeroDivisionError as error:
-        events.bug("counting failed", error)
+        process_log.bug("counting failed", error)
     first, second, *traceback = lines()
     assert first.endswith("Z INFO hello\\x1b[2J path=/a\\nb")
     assert second.endswith("Z ERROR bug: counting failed")
@@ -97,7 +97,7 @@ def test_libraries_are_heard_from_warning_on(install: Callable[[LogFormat], Read
 def test_breaker_transitions(install: Callable[[LogFormat], Read]) -> None:
     lines = install(LogFormat.JSON)
     breaker = CircuitBreaker("stock", CircuitBreakerConfig())
-    breaker.on_transition = events.breaker_transition
+    breaker.on_transition = process_log.breaker_transition
     breaker.transition_to_open(10.0, 30.0)
     breaker.reset(11.0)
     opened, closed = map(json.loads, lines())

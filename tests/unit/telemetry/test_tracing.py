@@ -22,6 +22,7 @@ from proxy.telemetry import span_export
 from proxy.telemetry.direct_session import DirectSession
 from proxy.telemetry.span_counts import SpanCounts
 from proxy.telemetry.tracing import CannotExport, Tracing, check_exporter
+from proxy.telemetry.transitions import Transitions
 
 PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 
@@ -42,7 +43,7 @@ def config_of(exporter: str, service: str = "orders") -> Config:
 
 
 def quiet() -> Tracing:
-    return Tracing(lambda line: None)
+    return Tracing(lambda line: None, Transitions())
 
 
 # --- which exporter -----------------------------------------------------------------------------

@@ -8,20 +8,20 @@ from proxy.policies.circuit_breaker import (
     CircuitPermit,
 )
 from proxy.policies.gate import Ask
-from proxy.telemetry.breaker_history import MAX_BREAKERS, MAX_TRANSITIONS, BreakerHistory
+from proxy.telemetry.transitions import MAX_BREAKERS, MAX_TRANSITIONS, Transitions
 
 NOW = 500.0
 WALL = 1e9
 
 
-def made(name: str, history: BreakerHistory) -> CircuitBreaker:
+def made(name: str, history: Transitions) -> CircuitBreaker:
     breaker = CircuitBreaker(name, CircuitBreakerConfig(minimum_calls=4))
     breaker.on_transition = history.record
     return breaker
 
 
-def history_at(now: float = NOW) -> BreakerHistory:
-    return BreakerHistory(lambda: now, lambda: WALL)
+def history_at(now: float = NOW) -> Transitions:
+    return Transitions(lambda: now, lambda: WALL)
 
 
 def test_an_opening_tells_what_the_window_said() -> None:
@@ -64,3 +64,31 @@ def test_of_too_many_breakers_the_one_that_changed_longest_ago_goes() -> None:
     assert len(history.changes()) == MAX_BREAKERS
     assert {"b0", "new"} <= set(history.changes())
     assert "b1" not in history.changes()
+
+
+# --- what spans ask ---------------------------------------------------------------------------
+
+CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
+
+
+def a_breaker() -> CircuitBreaker:
+    return CircuitBreaker("stock", CircuitBreakerConfig())
+
+
+def test_the_state_at_a_moment() -> None:
+    changes, breaker = Transitions(lambda: 0.0, lambda: 0.0), a_breaker()
+    breaker.on_transition = changes.record
+    breaker.transition_to_open(10.0)
+    changes.record(a_breaker(), CLOSED, OPEN, 15.0)
+    breaker.transition_to_half_open(20.0)
+    states = [changes.state_at(breaker, at, 21.0) for at in (9.0, 10.0, 19.0, 20.0, 20.5)]
+    assert states == [CLOSED, CLOSED, OPEN, HALF_OPEN, HALF_OPEN]
+
+
+def test_the_changes_since_a_moment() -> None:
+    changes, breaker = Transitions(lambda: 0.0, lambda: 0.0), a_breaker()
+    changes.record(breaker, CLOSED, OPEN, 10.0)
+    changes.record(breaker, OPEN, HALF_OPEN, 20.0)
+    assert [change.moment for change in changes.since(breaker, 10.0)] == [10.0, 20.0]
+    assert [change.moment for change in changes.since(breaker, 10.5)] == [20.0]
+    assert changes.since(a_breaker(), 0.0) == []
