@@ -19,7 +19,8 @@ from proxy.admin.server import AdminServer
 from proxy.config.loading import Loaded
 from proxy.config.model import Address, Config, Listener
 from proxy.exchange.binding import Bindings
-from proxy.exchange.gateway import Gateway, ListenerGate, Observer
+from proxy.exchange.gate import ListenerGate, Observer
+from proxy.exchange.gateway import Gateway
 from proxy.lifecycle import Lifecycle
 from proxy.listening import CannotListen, Listening, banner
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
@@ -34,16 +35,17 @@ from proxy.telemetry.history import History
 from proxy.telemetry.line_writer import LineWriter, descriptor_of
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.records import Records
-from proxy.telemetry.tracing import CannotExport, Tracing, check_exporter
+from proxy.telemetry.span_counts import CannotExport
+from proxy.telemetry.tracing import Tracing, check_exporter
 from proxy.telemetry.transitions import Transitions
 from proxy.tls_renewal import TlsRenewal
 from proxy.upstream.local_address import is_local_address
 from proxy.upstream.registry import Upstreams
 from proxy.wire.acceptor import Acceptor
-from proxy.wire.downstream import Downstream
+from proxy.wire.h1.downstream import Downstream
+from proxy.wire.h1.upstream import UpstreamConnection
 from proxy.wire.handshakes import Handshakes
 from proxy.wire.tls import CLOSE_TIMEOUT, ListenerContext, UnusableTls
-from proxy.wire.upstream import UpstreamConnection
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel's own limit may be lower."""

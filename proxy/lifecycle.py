@@ -29,9 +29,10 @@ from typing import Any, Protocol
 from proxy.admin.controls import Reload
 from proxy.config.model import DrainConfig, Listener
 from proxy.exchange.exchange import Exchange
-from proxy.exchange.gateway import Gateway, ListenerGate
+from proxy.exchange.gate import ListenerGate
+from proxy.exchange.gateway import Gateway
 from proxy.telemetry.timestamps import Timestamps
-from proxy.wire.downstream import Downstream
+from proxy.wire.streams import ClientConnection
 
 IDLE_GRACE = 1.0
 """Seconds before idle inbound connections are closed: who is about to send may still do so."""
@@ -195,7 +196,7 @@ class Lifecycle:
         await self._until(self._drained)
         if not self._at_once.is_set():
             await self._finish_outbound()
-        self._cut(self._inbound.in_flight | self._outbound.in_flight)
+        self._cut(self._inbound.exchanges | self._outbound.exchanges)
         if self._task is not None:
             self._task.cancel()
         return 3 if self.drain_cut else 0
@@ -222,9 +223,9 @@ class Lifecycle:
                 self._inbound_drained.set()
             await asyncio.sleep(_TICK)
         self._inbound_drained.set()
-        self._cut(self._inbound.in_flight)
+        self._cut(self._inbound.exchanges)
         if self._exit_asked.is_set():
-            self._cut(self._outbound.in_flight)
+            self._cut(self._outbound.exchanges)
         self.phase = Phase.DRAINED
         _log.info("drained after %.3f s, %d cut", monotonic() - begun, self.drain_cut)
         self._drained.set()
@@ -236,7 +237,7 @@ class Lifecycle:
         if server is not None:
             server.close()
 
-    def _close_idle(self, connections: Set[Downstream]) -> None:
+    def _close_idle(self, connections: Set[ClientConnection]) -> None:
         for connection in connections & self._inbound.connections:
             connection.close_idle()
 
@@ -250,7 +251,7 @@ class Lifecycle:
     def _nobody_at(self, gate: ListenerGate) -> bool:
         server = self._servers.get(gate.listener)
         in_handshake = server is not None and server.handshakes
-        return not (gate.in_flight or gate.connections or in_handshake)
+        return not (gate.exchanges or gate.connections or in_handshake)
 
     def _nothing_left(self) -> bool:
         if not self._nobody_there() or self._hooks:
@@ -264,7 +265,7 @@ class Lifecycle:
     async def _finish_outbound(self) -> None:
         """A signal after the drain: what goes out just then gets the drain's time as well."""
         deadline = monotonic() + self._config.timeout
-        while self._outbound.in_flight and monotonic() < deadline:
+        while self._outbound.exchanges and monotonic() < deadline:
             if self._at_once.is_set():
                 return
             await asyncio.sleep(_TICK)
@@ -287,13 +288,14 @@ class Lifecycle:
     def _cut(self, exchanges: Iterable[Exchange]) -> None:
         for exchange in tuple(exchanges):
             self.drain_cut += 1
+            record = exchange.record
             fields = {
-                "listener": exchange.listener.value,
-                "route": exchange.route,
-                "method": exchange.method,
-                "upstream": exchange.upstream,
-                "request_id": exchange.request_id,
-                "age_s": round(monotonic() - exchange.started, 3),
+                "listener": record.listener.value,
+                "route": record.route,
+                "method": record.method,
+                "upstream": record.upstream,
+                "request_id": record.request_id,
+                "age_s": round(monotonic() - record.started, 3),
             }
             _log.warning("request cut at the end of the drain", extra={"fields": fields})
             exchange.cut()

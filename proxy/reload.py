@@ -24,7 +24,8 @@ from proxy.config.problems import ConfigError
 from proxy.file_watch import FileWatch
 from proxy.lifecycle import Lifecycle
 from proxy.telemetry import process_log
-from proxy.telemetry.tracing import CannotExport, check_exporter
+from proxy.telemetry.span_counts import CannotExport
+from proxy.telemetry.tracing import check_exporter
 from proxy.wire.tls import ListenerContext, UnusableTls
 
 INTERVAL = 0.5

@@ -1,76 +1,143 @@
-"""Answers that the proxy makes itself: the one place where a failure becomes bytes."""
+"""What goes back to the client: an upstream's response, or an answer that the proxy makes."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from proxy.errors import BadRequest, Draining, ProxyError
 from proxy.exchange.attempt import Attempt
-from proxy.http.problem import PROBLEM_TYPE, answer_head, problem_body
+from proxy.exchange.heads import DATE, PROXY_STATUS, REQUEST_ID
+from proxy.exchange.record import AttemptRecord
+from proxy.exchange.request import Request
+from proxy.exchange.terms import Terms
+from proxy.http.message import (
+    Field,
+    OwnFields,
+    ResponseHead,
+    make_field,
+    make_response,
+    named_field,
+)
+from proxy.http.problem import PROBLEM_TYPE, problem_body
 from proxy.policies.fallback import FallbackResponse
 from proxy.policies.retry import StopReason
-
-if TYPE_CHECKING:
-    from proxy.exchange.exchange import Exchange
-    from proxy.exchange.gateway import ListenerGate
+from proxy.wire.streams import NO_TRAILERS, Trailers
 
 
-def error_answer(gate: "ListenerGate", exchange: "Exchange", error: ProxyError) -> bytes:
-    """The problem document of an exchange that failed before its commit.
+class Answer:
+    """A head with the proxy's own fields, and what there is of the body.
 
-    Settles whether the client's connection is kept: not when the rest of the request's body
-    would have to be read past first.
+    `ended`: that is all of it. `last`: the client should send no other request this way.
+    `attempt`: whose response it is, None for the proxy's own.
     """
-    if exchange.downstream.receiving or isinstance(error, BadRequest | Draining):
-        exchange.keep_alive = False
-    gate.before_answer(exchange)
+
+    __slots__ = ("attempt", "ended", "head", "last", "own", "piece", "trailers")
+
+    def __init__(
+        self,
+        head: ResponseHead,
+        own: OwnFields,
+        piece: bytes,
+        *,
+        ended: bool = True,
+        trailers: Trailers = NO_TRAILERS,
+        last: bool = False,
+        attempt: Attempt | None = None,
+    ) -> None:
+        self.head = head
+        self.own = own
+        self.piece = piece
+        self.ended = ended
+        self.trailers = trailers
+        self.last = last
+        self.attempt = attempt
+
+
+def upstream_answer(request: Request, attempt: Attempt, status_field: bytes = b"") -> Answer:
+    """The response of an attempt, as the route's rules make it.
+
+    `status_field` is the value of Proxy-Status where there is something to say already.
+    """
+    head = attempt.head
+    assert head is not None
+    rules = attempt.record.binding.response_rules
+    if rules is not None:
+        head = head.changed(rules.apply(head.fields))
+    own = request.terms.response_fields(head.minor, request.id)
+    if not status_field and len(request.record.attempts) > 1:
+        status_field = _retried_status(request, attempt.record)
+    if status_field:
+        own.append((PROXY_STATUS, status_field))
+    return Answer(
+        head,
+        own,
+        attempt.piece,
+        ended=attempt.ended,
+        trailers=attempt.trailers,
+        attempt=attempt,
+    )
+
+
+def error_answer(request: Request, error: ProxyError) -> Answer:
+    """The problem document of an exchange that failed before its commit."""
+    record = request.record
     body = problem_body(
         error=error,
-        route=exchange.route or None,
-        upstream=exchange.upstream or None,
-        attempts=[describe_attempt(attempt) for attempt in exchange.attempts],
-        retry_refused=exchange.retry_refused,
-        request_id=exchange.request_id,
-        trace_id=exchange.trace_id,
+        route=record.route or None,
+        upstream=record.upstream or None,
+        attempts=[describe_attempt(attempt) for attempt in record.attempts],
+        retry_refused=record.retry_refused,
+        request_id=record.request_id,
+        trace_id=record.trace_id,
     )
-    return _answer(exchange, error.status, _fields(gate, exchange.request_id, error), body)
+    fields = _fields(request.terms, request.id, error)
+    answer = _own_answer(request.terms, request.head.method, error.status, fields, body)
+    answer.last = isinstance(error, BadRequest | Draining)
+    return answer
 
 
-def fallback_answer(
-    gate: "ListenerGate", exchange: "Exchange", response: FallbackResponse, status_field: bytes
-) -> bytes:
+def fallback_answer(request: Request, response: FallbackResponse, status_field: bytes) -> Answer:
     """The fixed answer of a fallback."""
-    if exchange.downstream.receiving:
-        exchange.keep_alive = False
-    gate.before_answer(exchange)
-    fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    fields.append((b"Proxy-Status", status_field))
-    fields.append((b"X-Request-Id", exchange.request_id.encode("latin-1")))
-    return _answer(exchange, response.status, fields, response.body)
+    fields = [
+        make_field(name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.headers
+    ]
+    fields.append(named_field(PROXY_STATUS, status_field))
+    fields.append(named_field(REQUEST_ID, request.id))
+    method = request.head.method
+    return _own_answer(request.terms, method, response.status, fields, response.body)
 
 
-def refusal_answer(gate: "ListenerGate", error: ProxyError, request_id: str) -> bytes:
+def refusal_answer(terms: Terms, error: ProxyError, request_id: bytes) -> Answer:
     """The answer to what never became a request; the connection ends with it."""
     body = problem_body(
-        error=error, route=None, upstream=None, attempts=[], request_id=request_id, trace_id=""
+        error=error,
+        route=None,
+        upstream=None,
+        attempts=[],
+        request_id=request_id.decode("ascii"),
+        trace_id="",
     )
-    fields = _fields(gate, request_id, error)
-    return answer_head(error.status, fields, len(body), close=True, date=gate.date()) + body
+    answer = _own_answer(terms, "", error.status, _fields(terms, request_id, error), body)
+    answer.last = True
+    return answer
 
 
-def retried_status(exchange: "Exchange", attempt: Attempt) -> bytes:
-    """Proxy-Status of an upstream's response that took several attempts, `attempt` the last.
+def _retried_status(request: Request, last: AttemptRecord) -> bytes:
+    """Proxy-Status of an upstream's response that took several attempts.
 
-    Where something but the number of attempts kept it from being tried once more, it says what.
+    Where something other than the number of attempts kept it from being tried once more, it says
+    what.
     """
-    status, made = exchange.gate.proxy_status, len(exchange.attempts)
-    if exchange.retry_refused in _PLAIN_ENDS:
+    record, status = request.record, request.terms.proxy_status
+    made = len(record.attempts)
+    if record.retry_refused in _PLAIN_ENDS:
         return status.value(attempts=made)
-    return status.refused(made, attempt.endpoint, exchange.retry_refused)
+    return status.refused(made, last.endpoint, record.retry_refused)
 
 
 _PLAIN_ENDS = ("", StopReason.ATTEMPTS.value, StopReason.CONDITION.value)
 
 
-def describe_attempt(attempt: Attempt) -> dict[str, Any]:
+def describe_attempt(attempt: AttemptRecord) -> dict[str, Any]:
     """One attempt as JSON, with the members that the access log gives it too."""
     told: dict[str, Any] = {"endpoint": attempt.endpoint}
     if attempt.status:
@@ -82,25 +149,18 @@ def describe_attempt(attempt: Attempt) -> dict[str, Any]:
     return told
 
 
-def _fields(gate: "ListenerGate", request_id: str, error: ProxyError) -> list[tuple[bytes, bytes]]:
+def _fields(terms: Terms, request_id: bytes, error: ProxyError) -> list[Field]:
     fields = [
-        (b"Content-Type", PROBLEM_TYPE),
-        (b"Proxy-Status", gate.proxy_status.value(error=error)),
-        (b"X-Request-Id", request_id.encode("latin-1")),
+        make_field(b"Content-Type", PROBLEM_TYPE),
+        named_field(PROXY_STATUS, terms.proxy_status.value(error=error)),
+        named_field(REQUEST_ID, request_id),
     ]
     if error.retry_after is not None:
-        fields.append((b"Retry-After", b"%d" % error.retry_after))
+        fields.append(make_field(b"Retry-After", b"%d" % error.retry_after))
     return fields
 
 
-def _answer(
-    exchange: "Exchange", status: int, fields: list[tuple[bytes, bytes]], body: bytes
-) -> bytes:
-    close = not exchange.keep_alive
-    if exchange.head.minor == 0 and not close:
-        fields.append((b"Connection", b"keep-alive"))
-    head = answer_head(status, fields, len(body), close=close, date=exchange.gate.date())
-    if exchange.method == "HEAD" or status in (204, 304):
-        return head
-    exchange.bytes_out = len(body)
-    return head + body
+def _own_answer(terms: Terms, method: str, status: int, fields: list[Field], body: bytes) -> Answer:
+    """204 and 304 have no length (RFC 9110 section 8.6), HEAD that of the answer to a GET."""
+    head = make_response(status, fields, None if status in (204, 304) else len(body))
+    return Answer(head, [(DATE, terms.date())], body if head.has_body(method) else b"")

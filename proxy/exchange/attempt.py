@@ -1,24 +1,40 @@
-"""One attempt: an endpoint, a connection to it, the request sent, a response's head received.
+"""One attempt: an endpoint, a stream to it, the request sent, a response's head received.
 
-An attempt settles its breaker permit exactly once, with the one `Outcome` that the retry policy,
-the metrics and the log see too.
+    start ─┬─ reach: look-up, endpoint, stream (waits where it must) ─▶ send ─▶ on_head ─▶ done
+           └────────────── refused, failed, timed out, cancelled ───────────────────────▶ done
+
+An attempt is a script of its own, and tells its owner when it is done by waking it: so two of them
+can be under way for one request. It settles its permits exactly once, with the one `Outcome` that
+the retry policy, the metrics and the log see too.
 """
 
+from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import Final
 
 from proxy.errors import (
     AttemptTimeout,
     BodyTimeout,
+    ConnectError,
     ConnectFailed,
     ConnectTimeout,
     InternalError,
     ProxyError,
 )
 from proxy.exchange.binding import Binding
-from proxy.exchange.events import ALARM, END, HEAD, RESOLVED
-from proxy.exchange.heads import informational_head
-from proxy.http.response import ResponseHead
+from proxy.exchange.events import ALARM, RESOLVED
+from proxy.exchange.heads import (
+    EXPECT,
+    GRPC_TIMEOUT_FIELD,
+    RETRY_ATTEMPT,
+    RETRY_FIELD,
+    add_timeout,
+)
+from proxy.exchange.record import AttemptRecord
+from proxy.exchange.request import Request
+from proxy.exchange.script import SUSPENDED, Script
+from proxy.http.message import OwnFields, ResponseHead
+from proxy.http.w3c import SAMPLED
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
 from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.gate import (
@@ -29,152 +45,163 @@ from proxy.policies.gate import (
     resume_gates,
     settle_gates,
 )
-from proxy.policies.retry import Retry, Stop
 from proxy.upstream.endpoint import Endpoint
-from proxy.wire.upstream import UpstreamConnection
-
-if TYPE_CHECKING:
-    from proxy.exchange.exchange import Exchange
+from proxy.wire.streams import NO_TRAILERS, Trailers, UpstreamStream
 
 
-class Attempt:
-    """One attempt, and its record: endpoint, status or failure, seconds taken and waited before.
+class _Phase(Enum):
+    REACHING = "reaching"
+    SENT = "sent"
+    DONE = "done"
 
-    `head` is the response's head once it is there, `piece` the part of the body that came with
-    it, `ended` whether that was all. `span_id` is "" unless its span is going to be exported.
-    `detail` is the failure's sentence, `decision` what the retry policy said afterwards; None: it
-    was not asked. `repeat`: attempts before it that a service may have seen. `refused`: a gate
-    did not let it pass, so nothing was attempted.
+
+_REACHING: Final = _Phase.REACHING
+_SENT: Final = _Phase.SENT
+_DONE: Final = _Phase.DONE
+
+
+class Attempt(Script):
+    """One attempt. `over`: it is done, with a `head` or with an `error`.
+
+    `piece` is the part of the body that came with the head, `ended` whether that was all of it,
+    with its `trailers`. `refused`: a gate did not let it pass, so nothing was attempted. `bug`:
+    what went wrong in the proxy itself, to be raised where the request is carried. `stream` is
+    there from the sending to the release.
     """
 
     __slots__ = (
-        "_exchange",
         "_gates",
+        "_owner",
+        "_paused",
         "_permits",
+        "_phase",
+        "_request",
         "_stood_before",
         "binding",
-        "chosen",
-        "connection",
-        "decision",
-        "detail",
-        "duration",
+        "bug",
         "ended",
-        "endpoint",
-        "failure",
+        "error",
         "head",
-        "number",
         "piece",
+        "record",
         "refused",
-        "repeat",
-        "span_id",
-        "started",
-        "status",
-        "wait",
+        "stream",
+        "trailers",
     )
 
-    def __init__(self, exchange: "Exchange", binding: Binding, number: int, wait: float) -> None:
-        self._exchange = exchange
-        self.binding = binding
+    def __init__(
+        self,
+        request: Request,
+        binding: Binding,
+        owner: Script,
+        *,
+        number: int = 1,
+        wait: float = 0.0,
+        repeat: int = 0,
+    ) -> None:
+        """`owner` is woken with this attempt when it is done, unless that is what runs then."""
+        super().__init__()
+        self._request = request
+        self._owner = owner
         self._gates = binding.attempt_gates
         self._permits: list[Permit] = []
+        self._phase = _REACHING
+        self._paused = False
+        self._stood_before = request.timing.deadline.stood_still
+        self.binding = binding
+        self.record = AttemptRecord(binding, number, wait, repeat, monotonic())
         self.refused = False
-        self.number = number
-        self.wait = wait
-        self.repeat = 0
-        self.endpoint = ""
-        self.status = 0
-        self.failure = ""
-        self.span_id = ""
-        self.detail = ""
-        self.decision: Retry | Stop | None = None
-        self.duration = 0.0
-        self.chosen: Endpoint | None = None
-        self.connection: UpstreamConnection | None = None
+        self.bug: Exception | None = None
+        self.error: ProxyError | None = None
         self.head: ResponseHead | None = None
         self.piece = b""
         self.ended = False
-        self.started = monotonic()
-        self._stood_before = exchange.deadline.stood_still
-
-    # What only a record is asked for.
+        self.trailers = NO_TRAILERS
+        self.stream: UpstreamStream | None = None
 
     @property
-    def upstream(self) -> str:
-        return self.binding.label
+    def over(self) -> bool:
+        return self._phase is _DONE
 
-    @property
-    def breaker(self) -> CircuitBreaker | None:
-        """The circuit breaker that it asked."""
-        for gate in self._gates:
-            if isinstance(gate, CircuitBreaker):
-                return gate
-        return None
-
-    async def run(self) -> ResponseHead:
-        """The response's head. Raises what came instead of it; the attempt is settled then."""
+    def begin(self) -> None:
+        """Go as far as it goes without waiting. Raises nothing."""
+        request = self._request
+        request.timing.join(self)
+        request.record.attempts.append(self.record)
         try:
-            exchange = self._exchange
-            deadline = exchange.deadline
-            if deadline.at <= self.started:
-                raise exchange.request_timeout()
-            # Before the look-up, which is part of the attempt: the breaker hears of it too.
+            if request.timing.deadline.at <= self.record.started:
+                raise request.timing.request_timeout()
+            # Before the look-up, which is part of the attempt: the gates hear of it too.
             refusal = self._ask()
             if refusal is not None:
                 self.refused = True
                 raise refusal.error()
-            if not self.binding.upstream.endpoints:
-                await self._resolve()
-            endpoint = self._choose()
-            taken = endpoint.pool.take()
-            # Only HTTP/1 connections are opened.
-            connection = (
-                await self._connect(endpoint) if taken is None else cast(UpstreamConnection, taken)
-            )
-            self.connection = connection
-            self._send(connection)
-            while (head := self.head) is None:
-                until = exchange.idle_at if deadline.paused else self._due
-                if await exchange.wait(until) is ALARM:
-                    self._check_clocks()
-            if deadline.paused:
-                self.resume_clocks()
+            endpoint = None
+            if self.binding.upstream.endpoints:
+                endpoint = self._choose()
+                stream = endpoint.pool.take()
+                if stream is not None:
+                    self.stream = stream
+                    self._send(stream)
+                    return
+            self.start(self._reach(endpoint))
         except ProxyError as error:
-            self._end(error)
-            raise
-        except Exception:  # a bug must not keep the permit and the connection
-            self._end(InternalError())
-            raise
-        self.status = head.status
-        failed = head.status in self.binding.failing
-        self._settle(FAILURE if failed else SUCCESS)
-        return head
+            self._fail(error)
+        except Exception as bug:  # noqa: BLE001 - the owner raises it
+            self._break(bug)
 
-    @property
-    def _due(self) -> float:
-        """When its own time is over, or the request's; both clocks stand still together."""
-        deadline = self._exchange.deadline
-        stood_still = deadline.stood_still - self._stood_before
-        own = self.started + self.binding.policies.timeouts.attempt + stood_still
-        return own if own < deadline.at else deadline.at
+    def cancel(self, error: ProxyError) -> None:
+        """Give it up for a reason that lies outside it; nothing more is heard of it."""
+        if self._phase is _DONE:
+            return
+        if self._steps is not None:
+            self.wake(error)  # what it waits for is given up as well
+        else:
+            self._fail(error)
 
-    # --- before the request is sent -----------------------------------------------------------
+    # --- before the request is sent ---------------------------------------------------------------
+
+    async def _reach(self, endpoint: Endpoint | None) -> None:
+        """Wait for addresses and a stream, as far as they are not there."""
+        try:
+            if endpoint is None:
+                await self._resolve()
+                endpoint = self._choose()
+            stream = endpoint.pool.take()
+            if stream is None:
+                stream = await self._connect(endpoint)
+            self.stream = stream
+            self._send(stream)
+        except ProxyError as error:
+            self._fail(error)
+        except Exception as bug:  # noqa: BLE001 - the owner raises it
+            self._break(bug)
+
+    async def _wait(self, until: float) -> object:
+        """What happens next; ALARM at `until` at the latest. Raises a failure, or the end."""
+        self._request.timing.arm(self, until)
+        await SUSPENDED
+        happened, self._news = self._news, None
+        if isinstance(happened, ProxyError):
+            raise happened
+        return happened
 
     def _choose(self) -> Endpoint:
         """An endpoint whose gates let the attempt pass, preferably one not yet tried."""
         binding = self.binding
-        tried = self._tried() if len(self._exchange.attempts) > 1 else ()
+        tried = self._tried() if len(self._request.record.attempts) > 1 else ()
         endpoint = binding.upstream.pick(tried, None)
         if endpoint is None:
             raise ConnectFailed(f"Upstream {binding.upstream.name!r} has no endpoint.")
         if binding.per_endpoint:
             endpoint = self._ask_endpoint(endpoint)
-        self.chosen = endpoint
-        self.endpoint = endpoint.label
+        self.record.chosen = endpoint
+        self.record.endpoint = endpoint.label
         return endpoint
 
     def _tried(self) -> list[Endpoint]:
         """The endpoints of the attempts before."""
-        return [one.chosen for one in self._exchange.attempts if one.chosen is not None]
+        return [one.chosen for one in self._request.record.attempts if one.chosen is not None]
 
     def _ask_endpoint(self, endpoint: Endpoint) -> Endpoint:
         """Where each endpoint has gates of its own, another one may let the attempt pass."""
@@ -198,39 +225,38 @@ class Attempt:
         kept = len(self.binding.attempt_gates)
         while len(self._permits) > kept:
             permit = self._permits.pop()
-            self._gates[len(self._permits)].settle(permit, IGNORED, 0.0, self.started)
-
-    async def _resolve(self) -> None:
-        exchange = self._exchange
-        upstream = self.binding.upstream
-        self.endpoint = ", ".join(f"{e.host}:{e.port}" for e in upstream.config.endpoints)
-        ticket = upstream.resolve(
-            lambda error: exchange.wake(error or RESOLVED),
-            self.binding.policies.timeouts.connect,
-        )
-        try:
-            while (happened := await exchange.wait(self._due)) is not RESOLVED:
-                if happened is ALARM:
-                    self._check_request()
-                    raise ConnectTimeout("The name look-up took longer than the attempt may.")
-        finally:
-            ticket.cancel()
+            self._gates[len(self._permits)].settle(permit, IGNORED, 0.0, self.record.started)
 
     def _ask(self) -> Refusal | None:
         """Ask the gates that were not asked yet; None: all let it pass."""
-        answer = pass_gates(self._gates, self._permits, self.started, self._exchange)
+        answer = pass_gates(self._gates, self._permits, self.record.started, self._request)
         if answer is None:
             return None
         assert isinstance(answer, Refusal), "only the gates of a request may let it wait"
         return answer
 
-    async def _connect(self, endpoint: Endpoint) -> UpstreamConnection:
-        exchange = self._exchange
-        ticket = endpoint.pool.request(exchange.wake, self.binding.policies.timeouts.connect)
+    async def _resolve(self) -> None:
+        upstream = self.binding.upstream
+        endpoints = upstream.config.endpoints
+        self.record.endpoint = ", ".join([f"{one.host}:{one.port}" for one in endpoints])
+        ticket = upstream.resolve(self._resolved, self.binding.policies.timeouts.connect)
+        try:
+            while await self._wait(self._due) is not RESOLVED:
+                self._check_request()
+                if monotonic() >= self._due:
+                    raise ConnectTimeout("The name look-up took longer than the attempt may.")
+        finally:
+            ticket.cancel()
+
+    def _resolved(self, error: ProxyError | None) -> None:
+        self.wake(error or RESOLVED)
+
+    async def _connect(self, endpoint: Endpoint) -> UpstreamStream:
+        ticket = endpoint.pool.request(self.wake, self.binding.policies.timeouts.connect)
         try:
             while True:
-                happened = await exchange.wait(self._due)
-                if isinstance(happened, UpstreamConnection):
+                happened = await self._wait(self._due)
+                if isinstance(happened, UpstreamStream):
                     return happened
                 if happened is ALARM:
                     self._check_request()
@@ -239,156 +265,238 @@ class Attempt:
             ticket.cancel()
             raise
 
-    # --- the request and its response's head --------------------------------------------------
+    # --- the request and its response's head ------------------------------------------------------
 
-    def _send(self, connection: UpstreamConnection) -> None:
-        exchange = self._exchange
-        body = exchange.body
-        exchange.activity = now = monotonic()
-        head = exchange.attempt_head(self, now)
-        held = b""
+    def _send(self, stream: UpstreamStream) -> None:
+        request = self._request
+        timing, body = request.timing, request.body
+        timing.activity = now = monotonic()
+        own = self._own_fields(now)
+        self._phase = _SENT
+        held: bytes = b""
+        ended, trailers = True, NO_TRAILERS
         if body is not None:
-            held = body.attach(connection)
+            held = body.attach(stream)
+            ended, trailers = body.complete, body.trailers
             if body.flowing:
                 self.pause_clocks()
-        asked = exchange.head
-        connection.begin(
-            self,
-            asked.method,
-            head,
-            held,
-            payload=asked.minor == 0,
-            upgrade=b"upgrade" in asked.held and asked.upgrade is not None,
-        )
+        stream.send_head(self, request.sent, own, held, ended, trailers)
+        self._arm()
+
+    def _own_fields(self, now: float) -> OwnFields:
+        """The proxy's own fields: what is the same for all attempts, and this one's."""
+        request, record = self._request, self.record
+        held = request.head.held
+        own = request.own.copy()
+        trace, propagator = request.trace, request.terms.propagator
+        if trace.flags & SAMPLED and propagator.records:
+            record.span_id = propagator.new_span_id()
+            propagator.inject_recorded(own, trace, record.span_id)
+        else:
+            propagator.inject_new(own, trace)
+        if record.repeat:
+            own.append((RETRY_ATTEMPT, b"%d" % record.repeat))
+        elif RETRY_FIELD in held:
+            own.append((RETRY_ATTEMPT, held[RETRY_FIELD][0]))
+        if self.binding.policies.timeouts.propagate:
+            left = request.timing.deadline.remaining(now)
+            add_timeout(own, left, grpc=GRPC_TIMEOUT_FIELD in held)
+        body = request.body
+        if body is not None and not body.started and request.head.expects_continue:
+            own.append((EXPECT, b"100-continue"))
+        return own
+
+    # --- its clocks -------------------------------------------------------------------------------
 
     @property
-    def clocks_paused(self) -> bool:
-        return self._exchange.deadline.paused
+    def _due(self) -> float:
+        """When its own time is over, or the request's; both clocks stand still together."""
+        deadline = self._request.timing.deadline
+        stood_still = deadline.stood_still - self._stood_before
+        own = self.record.started + self.binding.policies.timeouts.attempt + stood_still
+        return own if own < deadline.at else deadline.at
+
+    def _arm(self) -> None:
+        timing = self._request.timing
+        timing.arm(self, timing.idle_at if timing.deadline.paused else self._due)
 
     def pause_clocks(self) -> None:
         """The client's body flows: `idle` watches now, the deadlines stand still."""
-        exchange = self._exchange
-        if exchange.deadline.paused:
+        if self._paused:
             return
+        self._paused = True
+        request = self._request
         now = monotonic()
-        exchange.deadline.pause(now)
+        request.timing.deadline.pause(now)
         pause_gates(self._gates, self._permits, now)
-        outer = exchange.outer_permits
-        if outer is not None:
-            pause_gates(self.binding.outer_gates, outer, now)
+        if request.outer_permits:
+            pause_gates(self.binding.outer_gates, request.outer_permits, now)
 
     def resume_clocks(self) -> None:
         """The body has ended, or the attempt has."""
-        exchange = self._exchange
-        if not exchange.deadline.paused:
+        if not self._paused:
             return
+        self._paused = False
+        request = self._request
         now = monotonic()
-        exchange.deadline.resume(now)
+        request.timing.deadline.resume(now)
         resume_gates(self._gates, self._permits, now)
-        outer = exchange.outer_permits
-        if outer is not None:
-            resume_gates(self.binding.outer_gates, outer, now)
+        if request.outer_permits:
+            resume_gates(self.binding.outer_gates, request.outer_permits, now)
+        if self._phase is _SENT:
+            self._arm()
 
-    def _check_clocks(self) -> None:
-        exchange = self._exchange
-        now = monotonic()
-        timeouts = self.binding.policies.timeouts
-        if exchange.deadline.paused:
-            if now < exchange.idle_at:
-                return
-            if self.connection is not None and self.connection.write_paused:
-                raise AttemptTimeout(
-                    f"{self.endpoint} took none of the request's body for {timeouts.idle:g} s."
-                )
-            raise BodyTimeout(f"None of the request's body came for {timeouts.idle:g} s.")
-        if now < self._due:
+    def on_due(self) -> None:
+        if self._phase is not _SENT:
+            self.wake(ALARM)
             return
-        self._check_request()
-        raise AttemptTimeout(
-            f"{self.endpoint} sent no response head within {timeouts.attempt:g} s "
-            "(timeouts.attempt)."
+        error = self._overdue()
+        if error is None:
+            self._arm()
+        else:
+            self._fail(error)
+
+    def _overdue(self) -> ProxyError | None:
+        """Which of its clocks has run out, while the response is waited for."""
+        timing = self._request.timing
+        now = monotonic()
+        if timing.deadline.paused:
+            if now < timing.idle_at:
+                return None
+            seconds = timing.idle_seconds
+            if self.stream is not None and self.stream.write_paused:
+                return AttemptTimeout(
+                    f"{self.record.endpoint} took none of the request's body for {seconds:g} s."
+                )
+            return BodyTimeout(f"None of the request's body came for {seconds:g} s.")
+        if now < self._due:
+            return None
+        if timing.deadline.expired(now):
+            return timing.request_timeout()
+        seconds = self.binding.policies.timeouts.attempt
+        return AttemptTimeout(
+            f"{self.record.endpoint} sent no response head within {seconds:g} s (timeouts.attempt)."
         )
 
     def _check_request(self) -> None:
         """If the request's own deadline has passed, that is what has run out."""
-        if self._exchange.deadline.expired(monotonic()):
-            raise self._exchange.request_timeout()
+        timing = self._request.timing
+        if timing.deadline.expired(monotonic()):
+            raise timing.request_timeout()
 
-    # --- what the connection says -------------------------------------------------------------
+    # --- what the stream says, until the relay hears it -------------------------------------------
 
     def on_informational(self, head: ResponseHead) -> None:
-        body = self._exchange.body
+        request = self._request
+        body = request.body
         if head.status == 100 and body is not None:
             body.started = True  # it is the client's turn
             if body.flowing:
                 self.pause_clocks()
-                self._exchange.activity = monotonic()
-        self._exchange.on_informational(informational_head(head))
+                request.timing.activity = monotonic()
+                self._arm()
+        request.stream.write_informational(head)
 
-    def on_head(self, head: ResponseHead, piece: bytes, ended: bool) -> None:
+    def on_head(self, head: ResponseHead, piece: bytes, ended: bool, trailers: Trailers) -> None:
         self.head = head
         self.piece = piece
         self.ended = ended
-        self._exchange.wake(HEAD)
+        self.trailers = trailers
+        self._succeed(head.status)
 
     def on_piece(self, piece: bytes) -> None:
-        self._exchange.on_response_piece(piece)
+        self.piece += piece
 
-    def on_end(self) -> None:
+    def on_end(self, trailers: Trailers) -> None:
         self.ended = True
-        self._exchange.wake(END)
+        self.trailers = trailers
 
     def on_lost(self, error: ProxyError) -> None:
-        self._exchange.wake(error)
+        if self._phase is _SENT:
+            self._fail(error)
+        else:
+            self.error = error
 
     def on_upstream_writable(self, writable: bool) -> None:
-        exchange = self._exchange
-        if exchange.body is not None:
-            exchange.body.on_writable(writable)
-        elif writable:
-            exchange.downstream.resume_reading()
-        else:
-            exchange.downstream.pause_reading()
+        request = self._request
+        if request.body is not None:
+            request.body.on_writable(writable)
         if writable:
-            exchange.activity = monotonic()
+            request.timing.activity = monotonic()
 
-    # --- the end ------------------------------------------------------------------------------
+    # --- the end ----------------------------------------------------------------------------------
 
-    def _end(self, error: ProxyError) -> None:
-        """It failed: no response will be used, and the connection is of no more use."""
-        self.failure = error.reason
-        self.detail = error.detail
-        exchange = self._exchange
+    def _succeed(self, status: int) -> None:
+        self.record.status = status
+        self._phase = _DONE
+        self.resume_clocks()
+        failed = status in self.binding.failing
+        self._settle(FAILURE if failed else SUCCESS)
+        self._tell()
+
+    def _fail(self, error: ProxyError) -> None:
+        """No response will be used, and the stream is of no more use."""
+        self.error = error
+        self.record.failure = error.reason
+        self.record.detail = error.detail
+        self._phase = _DONE
+        client_owes = self._client_owes
         self.resume_clocks()
         self.release(reusable=False)
-        condition = exchange.condition_of(error)
-        if condition is None:
+        condition = self._request.condition_of(error)
+        if condition is None or (client_owes and not isinstance(error, ConnectError)):
             self._settle(IGNORED)
         else:
             failed = Outcome(condition=condition) in self.binding.failures
             self._settle(FAILURE if failed else SUCCESS)
+        self._tell()
+
+    def _break(self, bug: Exception) -> None:
+        """A bug must not keep the permits and the stream."""
+        self.bug = bug
+        if self._phase is _DONE:
+            self._tell()
+        else:
+            self._fail(InternalError())
+
+    def _tell(self) -> None:
+        self._request.timing.leave(self)
+        if not self._owner.running:
+            self._owner.wake(self)
+
+    @property
+    def _client_owes(self) -> bool:
+        """Whether the upstream waits for the client: bytes of the body that it would take."""
+        body, stream = self._request.body, self.stream
+        return body is not None and body.flowing and stream is not None and not stream.write_paused
 
     def _settle(self, verdict: Verdict) -> None:
         """Give the permits back, and count."""
         now = monotonic()
-        exchange = self._exchange
-        self.duration = now - self.started
-        exchange.verdict = verdict
-        stood_still = exchange.deadline.stood_still - self._stood_before
-        settle_gates(self._gates, self._permits, verdict, self.duration - stood_still, now)
+        record = self.record
+        record.duration = now - record.started
+        record.breaker = self._breaker()
+        record.verdict = verdict
+        stood_still = self._request.timing.deadline.stood_still - self._stood_before
+        settle_gates(self._gates, self._permits, verdict, record.duration - stood_still, now)
         if not self.refused:
-            self.binding.count_attempt(self.status, self.failure)
+            self.binding.count_attempt(record.status, record.failure)
+
+    def _breaker(self) -> CircuitBreaker | None:
+        for gate in self._gates:
+            if isinstance(gate, CircuitBreaker):
+                return gate
+        return None
 
     def release(self, *, reusable: bool) -> None:
-        """Give the connection back; once it is back, nothing more is heard of it."""
-        exchange, connection, endpoint = self._exchange, self.connection, self.chosen
-        body = exchange.body
+        """Give the stream back; once it is back, nothing more is heard of it."""
+        stream, endpoint = self.stream, self.record.chosen
+        if stream is None or endpoint is None:
+            return
+        self.stream = None
+        body = self._request.body
         if body is not None:
-            body.detach()
+            body.detach(stream)
             reusable = reusable and body.complete  # else it waits for the rest of this request
-        if connection is not None and endpoint is not None:
-            if exchange.committed:
-                exchange.bytes_out = connection.payload_bytes
-            self.connection = None
-            connection.detach()
-            endpoint.pool.give_back(connection, reusable)
+        stream.detach()
+        endpoint.pool.give_back(stream, reusable)

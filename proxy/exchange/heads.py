@@ -1,18 +1,29 @@
-"""The heads that the proxy writes: the request's that goes upstream, the response's that returns.
+"""The fields that the proxy adds to heads, takes from them, and reads for itself.
 
-Both are serialised anew from parsed values. Order and spelling of the fields that pass are kept;
-the proxy's own fields stand behind them.
+Order and spelling of the fields that pass are kept; the proxy's own fields stand behind them.
 """
 
+from typing import Final
+
 from proxy.config.model import HeaderRules
-from proxy.http.fields import without
-from proxy.http.request import RequestHead
-from proxy.http.response import ResponseHead
+from proxy.http.message import Field, FieldName, OwnFields, RequestHead, make_field
 
 TIMEOUT_FIELD = b"x-request-timeout-ms"
 GRPC_TIMEOUT_FIELD = b"grpc-timeout"
 REQUEST_ID_FIELD = b"x-request-id"
 RETRY_FIELD = b"x-retry-attempt"
+
+VIA: Final = FieldName(b"Via")
+REQUEST_ID: Final = FieldName(b"X-Request-Id")
+RETRY_ATTEMPT: Final = FieldName(b"X-Retry-Attempt")
+EXPECT: Final = FieldName(b"Expect")
+PROXY_STATUS: Final = FieldName(b"Proxy-Status")
+DATE: Final = FieldName(b"Date")
+_FORWARDED_FOR: Final = FieldName(b"X-Forwarded-For")
+_FORWARDED_PROTO: Final = FieldName(b"X-Forwarded-Proto")
+_FORWARDED_HOST: Final = FieldName(b"X-Forwarded-Host")
+_TIMEOUT: Final = FieldName(b"X-Request-Timeout-Ms")
+_GRPC_TIMEOUT: Final = FieldName(b"grpc-timeout")
 
 HELD_FOR_EXCHANGE = frozenset({TIMEOUT_FIELD, GRPC_TIMEOUT_FIELD, REQUEST_ID_FIELD, RETRY_FIELD})
 FORWARDED_FIELDS = frozenset({b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
@@ -30,10 +41,13 @@ class FieldRules:
         self._dropped = frozenset(
             name.lower().encode() for name in (*rules.remove, *(name for name, _ in rules.set))
         )
-        self._added = [f"{name}: {value}\r\n".encode("latin-1") for name, value in rules.set]
+        self._added = [
+            make_field(name.encode("latin-1"), value.encode("latin-1")) for name, value in rules.set
+        ]
 
-    def apply(self, lines: list[bytes]) -> list[bytes]:
-        return without(lines, self._dropped) + self._added
+    def apply(self, fields: list[Field]) -> list[Field]:
+        kept = [field for field in fields if field.name.lower not in self._dropped]
+        return kept + self._added
 
     @classmethod
     def of(cls, rules: HeaderRules) -> "FieldRules | None":
@@ -41,31 +55,14 @@ class FieldRules:
         return None if rules == _NO_RULES else cls(rules)
 
 
-def request_prefix(
-    head: RequestHead, front: bytes, *, via: bytes, forwarded: bytes, request_id: bytes
-) -> bytes:
-    """All of a request's head that is the same for each attempt, up to its own last fields.
-
-    `front`: what `RequestHead.front` gave.
-    """
-    if b"via" in head.held:
-        via = b", ".join((*head.held[b"via"], via))  # RFC 9110 section 7.6.3
-    fields = (front, b"Via: ", via, b"\r\n", forwarded, b"X-Request-Id: ", request_id, b"\r\n")
-    return b"".join(fields)
-
-
-def forwarded_lines(head: RequestHead, client: str, scheme: bytes) -> bytes:
+def add_forwarded(own: OwnFields, head: RequestHead, client: str, scheme: bytes) -> None:
     """What the inbound listener adds: the client appended, protocol and host as they came in."""
-    chain = [*head.held.get(b"x-forwarded-for", ()), client.encode("latin-1")]
-    host = str(head.authority).encode("latin-1") if head.authority else b""
-    lines = b"X-Forwarded-For: " + b", ".join(chain) + b"\r\n"
-    lines += b"X-Forwarded-Proto: " + scheme + b"\r\n"
-    return lines + b"X-Forwarded-Host: " + host + b"\r\n" if host else lines
-
-
-def informational_head(head: ResponseHead) -> bytes:
-    """A 1xx head as it goes on."""
-    return head.front + b"\r\n"
+    chain = head.held.get(b"x-forwarded-for")
+    address = client.encode("latin-1")
+    own.append((_FORWARDED_FOR, b", ".join((*chain, address)) if chain else address))
+    own.append((_FORWARDED_PROTO, scheme))
+    if head.authority is not None:
+        own.append((_FORWARDED_HOST, str(head.authority).encode("latin-1")))
 
 
 def caller_timeout(held: dict[bytes, list[bytes]]) -> float | None:
@@ -98,12 +95,11 @@ def _grpc_seconds(value: bytes) -> float | None:
     return int(digits) * unit
 
 
-def timeout_lines(seconds: float, *, grpc: bool) -> bytes:
+def add_timeout(own: OwnFields, seconds: float, *, grpc: bool) -> None:
     """The time that is left, whole milliseconds and at least one."""
     milliseconds = int(seconds * 1000) or 1
-    lines = b"X-Request-Timeout-Ms: %d\r\n" % milliseconds
+    own.append((_TIMEOUT, b"%d" % milliseconds))
     if grpc:
-        if milliseconds < 100_000_000:
-            return lines + b"grpc-timeout: %dm\r\n" % milliseconds
-        return lines + b"grpc-timeout: %dS\r\n" % (milliseconds // 1000)
-    return lines
+        short = milliseconds < 100_000_000
+        value = b"%dm" % milliseconds if short else b"%dS" % (milliseconds // 1000)
+        own.append((_GRPC_TIMEOUT, value))

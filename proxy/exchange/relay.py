@@ -1,127 +1,146 @@
-"""The response's way to the client: commit, and then its body to the last byte."""
+"""The response's way to the client after the commit, to its last byte.
+
+The relay is what both streams tell their news: a piece of the body goes from one to the other in
+one call, and the exchange sleeps until the end.
+"""
 
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from proxy.errors import ClientGone, ProxyError, UpstreamTruncated
-from proxy.exchange.answers import retried_status
 from proxy.exchange.attempt import Attempt
-from proxy.http.response import ResponseHead
-from proxy.wire.flow import JOINED_BYTES
-
-if TYPE_CHECKING:
-    from proxy.exchange.exchange import Exchange
-
-_LAST_CHUNK = b"0\r\n\r\n"
+from proxy.exchange.events import MOVED
+from proxy.exchange.request import Request
+from proxy.exchange.script import Script
+from proxy.wire.streams import StreamHandler, Trailers
 
 
-class Relay:
-    """Passes one response on.
+class Relay(StreamHandler):
+    """Passes one response on. `over`: its body has ended, and the client has taken all of it.
 
-    `goes_on`: after the commit there is something left to wait for, in `run`. `ends_by_close`:
-    the connection's end will be the body's end.
+    All of it: apart from what the socket's buffers hold.
     """
 
-    __slots__ = ("_attempt", "_chunks", "_exchange", "ends_by_close", "goes_on")
+    __slots__ = (
+        "_attempt",
+        "_body",
+        "_client",
+        "_owner",
+        "_record",
+        "_timing",
+        "_upstream",
+        "ended",
+    )
 
-    def __init__(self, exchange: "Exchange", attempt: Attempt) -> None:
-        self._exchange = exchange
+    def __init__(self, request: Request, attempt: Attempt, owner: Script) -> None:
+        """`owner` is woken when it ends, and by what breaks it off."""
+        self._owner = owner
         self._attempt = attempt
-        # Where the upstream ends the body by closing, the client gets chunks: so it can tell a
-        # whole body from a part of one.
-        self._chunks = False
-        self.ends_by_close = False
-        self.goes_on = False
+        self._body = request.body
+        self._client = request.stream
+        self._record = request.record
+        self._timing = request.timing
+        self._upstream = attempt.stream
+        self.ended = False
 
-    def commit(self, head: ResponseHead) -> None:
-        """The head goes to the client: from here on nothing can be done again."""
-        exchange = self._exchange
-        attempt = self._attempt
-        front = head.front
-        rules = attempt.binding.response_rules
-        if rules is not None:
-            front = b"".join((head.status_line, *rules.apply(head.lines)))
-        framing = self._framing(head)
-        status_field = exchange.status_field
-        if not status_field and len(exchange.attempts) > 1:
-            status_field = retried_status(exchange, attempt)
-        if attempt.ended and exchange.downstream.receiving:
-            exchange.keep_alive = False  # an early answer: the rest of the request is not read
-        own = exchange.gate.response_fields(exchange, status_field)
-        piece = attempt.piece
-        if self._chunks and piece:
-            piece = self._framed(piece)
-        downstream = exchange.downstream
-        # Head and body as one write; `own` ends with the empty line. A long piece is not copied.
-        if len(piece) <= JOINED_BYTES:
-            downstream.write(b"".join((front, framing, own, piece)))
-        else:
-            downstream.write_both(b"".join((front, framing, own)), piece)
-        if downstream.write_paused and attempt.connection is not None:
-            attempt.connection.pause_reading()
-        if attempt.ended:
-            self._end()
-        if not attempt.ended or downstream.write_paused:
-            exchange.activity = monotonic()
-            self.goes_on = True
+    def take_over(self) -> None:
+        """The head has gone out: hear both streams from now on."""
+        self._timing.activity = monotonic()
+        self._client.handler = self
+        upstream = self._upstream
+        if upstream is not None and not self._attempt.ended:
+            upstream.handler = self
+            if self._client.write_paused:
+                upstream.pause_reading()
+        if self._body is not None:
+            self._body.forfeit()
 
-    def _framing(self, head: ResponseHead) -> bytes:
-        """How the client is told where the body ends (RFC 9112 section 6.3)."""
-        if head.status == 204:
-            return b""  # neither field may say anything there (section 6.1, RFC 9110 section 8.6)
-        if head.length is not None:
-            return head.length_field
-        exchange = self._exchange
-        to_1_0 = exchange.head.minor == 0
-        if exchange.head.method == "HEAD" or head.status == 304:
-            return b"Transfer-Encoding: chunked\r\n" if head.chunked and not to_1_0 else b""
-        if to_1_0:
-            self.ends_by_close = True
-            exchange.keep_alive = False
-            return b""
-        self._chunks = not head.chunked
-        return b"Transfer-Encoding: chunked\r\n"
+    @property
+    def over(self) -> bool:
+        return self.ended and not self._client.write_paused
 
-    def _framed(self, piece: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunks else piece
+    def go_on(self) -> None:
+        """Something has happened: end the response if it is whole, raise if nothing moved."""
+        if self._attempt.ended and not self.ended:
+            self._client.end(self._attempt.trailers)
+            self.finish()
+        self._check_idle()
 
-    def on_piece(self, piece: bytes) -> None:
-        """Another part of the body came."""
-        exchange = self._exchange
-        exchange.activity = monotonic()
-        exchange.downstream.write(self._framed(piece))
-
-    async def run(self) -> None:
-        """Until the upstream's body has ended, and the client has all of it.
-
-        But for what the socket's buffers hold.
-        """
-        exchange = self._exchange
-        attempt = self._attempt
-        if not attempt.ended:
-            while not attempt.ended:
-                await exchange.wait(exchange.idle_at)
-                self._check_idle()
-            self._end()
-        while exchange.downstream.write_paused:
-            await exchange.wait(exchange.idle_at)
-            self._check_idle()
-
-    def _end(self) -> None:
-        """The body has ended: say so, and give the connection back."""
-        if self._chunks:
-            self._exchange.downstream.write(_LAST_CHUNK)
+    def finish(self) -> None:
+        """The response has gone out to its end: give the stream back."""
+        self.ended = True
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            self._record.bytes_out = upstream.payload_bytes
         self._attempt.release(reusable=True)
 
-    def _check_idle(self) -> None:
-        exchange = self._exchange
-        waits = not self._attempt.ended or exchange.downstream.write_paused
-        if waits and monotonic() >= exchange.idle_at:
-            raise self._stalled()
+    def give_up(self) -> None:
+        """The response will not be ended."""
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            self._record.bytes_out = upstream.payload_bytes
+        self._attempt.release(reusable=False)
 
-    def _stalled(self) -> ProxyError:
-        """No byte moved for `idle`: whose fault that is."""
-        seconds = self._attempt.binding.policies.timeouts.idle
-        if self._exchange.downstream.write_paused:
-            return ClientGone(f"The client took none of the response for {seconds:g} s.")
-        return UpstreamTruncated(f"None of the response's body came for {seconds:g} s.")
+    def _check_idle(self) -> None:
+        """Raise if no byte moved for `timeouts.idle`: whose fault that is."""
+        timing = self._timing
+        if self.over or monotonic() < timing.idle_at:
+            return
+        seconds = timing.idle_seconds
+        if self._client.write_paused:
+            raise ClientGone(f"The client took none of the response for {seconds:g} s.")
+        raise UpstreamTruncated(f"None of the response's body came for {seconds:g} s.")
+
+    # --- from the upstream ------------------------------------------------------------------------
+
+    def on_piece(self, piece: bytes) -> None:
+        self._timing.activity = monotonic()
+        self._client.write_body(piece)
+
+    def on_end(self, trailers: Trailers) -> None:
+        self._attempt.ended = True
+        self._attempt.trailers = trailers
+        self._owner.wake(MOVED)
+
+    def on_lost(self, error: ProxyError) -> None:
+        self._owner.wake(error)
+
+    def on_upstream_writable(self, writable: bool) -> None:
+        if self._body is not None:
+            self._body.on_writable(writable)
+        if writable:
+            self._timing.activity = monotonic()
+
+    # --- from the client --------------------------------------------------------------------------
+
+    def on_body(self, piece: bytes) -> None:
+        self._timing.activity = monotonic()
+        if self._body is not None:
+            self._body.on_piece(piece)
+
+    def on_body_end(self, trailers: Trailers) -> None:
+        if self._body is not None:
+            self._body.on_end(trailers)
+
+    def on_body_error(self, error: ProxyError) -> None:
+        self._owner.wake(error)
+
+    def on_client_gone(self) -> None:
+        self._owner.wake(client_gone())
+
+    def on_client_writable(self, writable: bool) -> None:
+        upstream = self._upstream
+        if not writable:
+            if upstream is not None:
+                upstream.pause_reading()
+            return
+        if upstream is not None:
+            upstream.resume_reading()
+        self._timing.activity = monotonic()
+        self._owner.wake(MOVED)
+
+    def on_alarm(self) -> None:
+        self._timing.ring()
+
+
+def client_gone() -> ClientGone:
+    return ClientGone("The client closed its connection before the response's end.")

@@ -7,119 +7,156 @@ before it has ended its half is a reset for the other one, never an end.
 """
 
 from time import monotonic
-from typing import TYPE_CHECKING
 
-from proxy.errors import ClientGone, ProxyError
+from proxy.errors import ProxyError
 from proxy.exchange.attempt import Attempt
-from proxy.http.response import ResponseHead
-from proxy.wire.upstream import UpstreamConnection
-
-if TYPE_CHECKING:
-    from proxy.exchange.exchange import Exchange
-
-
-def _established() -> ResponseHead:
-    """The answer to a CONNECT: no body, and no field that could mean one (section 9.3.6)."""
-    head = ResponseHead()
-    head.status = 200
-    head.status_line = head.front = b"HTTP/1.1 200 Connection established\r\n"
-    head.keep_alive = True
-    head.length = None
-    head.chunked = False
-    head.lines = []
-    head.held = {}
-    return head
+from proxy.exchange.events import MOVED
+from proxy.exchange.relay import client_gone
+from proxy.exchange.request import Request
+from proxy.exchange.script import Script
+from proxy.http.message import make_response
+from proxy.wire.streams import StreamHandler, Trailers, UpstreamStream
 
 
 class ConnectAttempt(Attempt):
-    """An attempt at a CONNECT: once there is a connection it has succeeded."""
+    """An attempt at a CONNECT: once there is a stream it has succeeded."""
 
     __slots__ = ()
 
-    def _send(self, connection: UpstreamConnection) -> None:
-        self.head = _established()
-        connection.begin_tunnel(self)
+    def _send(self, stream: UpstreamStream) -> None:
+        """The answer has no body, and no field that could mean one (RFC 9110 section 9.3.6)."""
+        self.head = make_response(200, [], None)
+        stream.begin_tunnel(self)
+        self._succeed(200)
 
 
-class Tunnel:
-    """One tunnel, in the place of a relay."""
+class Tunnel(StreamHandler):
+    """One tunnel, instead of a relay. `over`: both halves have ended, or none can go on."""
 
-    goes_on = True
-    __slots__ = ("_attempt", "_client_ended", "_exchange", "_told_client")
+    __slots__ = (
+        "_attempt",
+        "_client",
+        "_client_ended",
+        "_owner",
+        "_record",
+        "_timing",
+        "_told_client",
+        "_upstream",
+        "over",
+    )
 
-    def __init__(self, exchange: "Exchange", attempt: Attempt) -> None:
-        self._exchange = exchange
+    def __init__(self, request: Request, attempt: Attempt, owner: Script) -> None:
+        """`owner` is woken when a half has ended, and by what breaks the tunnel off."""
+        self._owner = owner
         self._attempt = attempt
+        self._client = request.stream
+        self._record = request.record
+        self._timing = request.timing
+        self._upstream = attempt.stream
         self._client_ended = False
         self._told_client = False
+        self.over = False
 
     @property
-    def ends_by_close(self) -> bool:
-        """Whether the end of the client's connection would be taken for the upstream's."""
-        return not self._attempt.ended
+    def upstream_ended(self) -> bool:
+        return self._attempt.ended
 
-    def commit(self, head: ResponseHead) -> None:
-        """Tell the client, and let flow what either side has sent already."""
-        exchange = self._exchange
-        upgrade = head.held.get(b"upgrade")
-        switched = b"Connection: Upgrade\r\nUpgrade: " + upgrade[0] + b"\r\n" if upgrade else b""
-        own = exchange.gate.tunnel_fields(exchange)
-        piece = self._attempt.piece
-        exchange.activity = monotonic()
-        exchange.downstream.write(b"".join((head.front, switched, own, piece)))
-        exchange.bytes_out += len(piece)
-        early = exchange.downstream.begin_tunnel()
+    def take_over(self, early: bytes) -> None:
+        """The head has gone out: let flow what either side sends; `early` the client has sent."""
+        self._timing.activity = monotonic()
+        self._record.bytes_out += len(self._attempt.piece)
+        self._client.handler = self
+        upstream = self._upstream
+        if upstream is not None:
+            upstream.handler = self
+            if self._client.write_paused:
+                upstream.pause_reading()
         if early:
-            self.on_client_bytes(early)
+            self.on_body(early)
+        if self._attempt.ended:
+            self._end_of_upstream()
 
-    def on_client_bytes(self, data: bytes) -> None:
-        exchange = self._exchange
-        connection = self._attempt.connection
-        exchange.activity = monotonic()
-        exchange.bytes_in += len(data)
-        if connection is not None:
-            connection.write(data)
-            if connection.write_paused:
-                exchange.downstream.pause_reading()
-
-    def on_piece(self, piece: bytes) -> None:
-        exchange = self._exchange
-        exchange.activity = monotonic()
-        exchange.bytes_out += len(piece)
-        exchange.downstream.write(piece)
-
-    def on_client_end(self) -> None:
-        """The client sends no more; the upstream may."""
-        self._client_ended = True
-        if self._attempt.connection is not None:
-            self._attempt.connection.end_tunnel()
-
-    async def run(self) -> None:
-        """Until it ends."""
-        exchange = self._exchange
-        attempt = self._attempt
-        try:
-            while not (self._client_ended and attempt.ended):
-                await exchange.wait(exchange.idle_at)
-                if attempt.ended and not self._told_client:
-                    self._told_client = True
-                    exchange.downstream.end_tunnel()
-                    if attempt.connection is None or not attempt.connection.half_closes:
-                        break
-                if monotonic() >= exchange.idle_at:
-                    break
-        except ProxyError as error:
-            # Whoever has not ended its own half yet was cut off, and the other side must see that.
-            self._leave(reset=not self._client_ended)
-            if not isinstance(error, ClientGone):
-                raise
-        else:
-            self._leave(reset=False)
-
-    def _leave(self, *, reset: bool) -> None:
-        connection, self._attempt.connection = self._attempt.connection, None
-        if connection is not None:
+    def leave(self, *, reset: bool) -> None:
+        """Close the upstream's side. `reset`: it was cut off, and must see that."""
+        stream, self._attempt.stream = self._attempt.stream, None
+        self._upstream = None
+        if stream is not None:
             # Not given back: the pool takes it off its books when it is closed, and what was
             # sent just now still has to leave.
-            connection.detach()
-            connection.leave_tunnel(reset=reset)
+            stream.detach()
+            stream.leave_tunnel(reset=reset)
+
+    def break_off(self) -> None:
+        """One side was lost, or the proxy ends: what has not ended its half was cut off."""
+        self.leave(reset=not self._client_ended)
+
+    @property
+    def idle(self) -> bool:
+        return monotonic() >= self._timing.idle_at
+
+    # --- from the upstream ------------------------------------------------------------------------
+
+    def on_piece(self, piece: bytes) -> None:
+        self._timing.activity = monotonic()
+        self._record.bytes_out += len(piece)
+        self._client.write_tunnel(piece)
+
+    def on_end(self, trailers: Trailers) -> None:
+        self._attempt.ended = True
+        self._end_of_upstream()
+
+    def _end_of_upstream(self) -> None:
+        upstream = self._upstream
+        if not self._told_client:
+            self._told_client = True
+            self._client.end_tunnel()
+            if upstream is None or not upstream.half_closes:
+                self.over = True
+        self._check_over()
+
+    def on_lost(self, error: ProxyError) -> None:
+        self._owner.wake(error)
+
+    def on_upstream_writable(self, writable: bool) -> None:
+        if writable:
+            self._timing.activity = monotonic()
+            self._client.resume_reading()
+        else:
+            self._client.pause_reading()
+
+    # --- from the client --------------------------------------------------------------------------
+
+    def on_body(self, piece: bytes) -> None:
+        self._timing.activity = monotonic()
+        self._record.bytes_in += len(piece)
+        upstream = self._upstream
+        if upstream is not None:
+            upstream.write_tunnel(piece)
+            if upstream.write_paused:
+                self._client.pause_reading()
+
+    def on_client_end(self) -> None:
+        self._client_ended = True
+        if self._upstream is not None:
+            self._upstream.end_tunnel()
+        self._check_over()
+
+    def on_client_gone(self) -> None:
+        self._owner.wake(client_gone())
+
+    def on_client_writable(self, writable: bool) -> None:
+        upstream = self._upstream
+        if upstream is not None:
+            if writable:
+                upstream.resume_reading()
+            else:
+                upstream.pause_reading()
+        if writable:
+            self._timing.activity = monotonic()
+
+    def on_alarm(self) -> None:
+        self._timing.ring()
+
+    def _check_over(self) -> None:
+        self.over = self.over or (self._client_ended and self._attempt.ended)
+        self._owner.wake(MOVED)

@@ -9,6 +9,7 @@ A trace id of 64 bits is padded with zeros on the left, and sent so.
 from enum import Enum
 from typing import NamedTuple
 
+from proxy.http.message import FieldName, OwnFields
 from proxy.http.w3c import is_span_id, is_trace_id
 
 
@@ -38,6 +39,11 @@ _SAMPLING = {
     b"true": Sampling.ACCEPT,
 }
 _PADDING = b"0" * 16
+_TRACE_ID = FieldName(b"x-b3-traceid")
+_SPAN_ID = FieldName(b"x-b3-spanid")
+_PARENT_ID = FieldName(b"x-b3-parentspanid")
+_FLAGS = FieldName(b"x-b3-flags")
+_SAMPLED = FieldName(b"x-b3-sampled")
 
 
 def _context(trace_id: bytes, span_id: bytes, sampling: Sampling) -> B3Context | None:
@@ -85,23 +91,26 @@ def parse_b3_multi(fields: dict[bytes, bytes]) -> B3Context | None:
     return _context(trace_id, span_id, sampling)
 
 
-def format_b3(trace_id: str, span_id: str, parent_id: str | None, sampling: Sampling) -> str:
-    """The single field as a header line."""
-    line = "b3: " + trace_id + "-" + span_id
+def format_b3(trace_id: str, span_id: str, parent_id: str | None, sampling: Sampling) -> bytes:
+    """The value of the single field."""
+    value = trace_id + "-" + span_id
     if sampling is not Sampling.DEFER:
-        line += "-" + sampling.value
+        value += "-" + sampling.value
         if parent_id is not None:
-            line += "-" + parent_id
-    return line + "\r\n"
+            value += "-" + parent_id
+    return value.encode()
 
 
-def format_b3_multi(trace_id: str, span_id: str, parent_id: str | None, sampling: Sampling) -> str:
-    """The X-B3 fields as header lines."""
-    lines = "x-b3-traceid: " + trace_id + "\r\nx-b3-spanid: " + span_id + "\r\n"
+def format_b3_multi(
+    trace_id: str, span_id: str, parent_id: str | None, sampling: Sampling
+) -> OwnFields:
+    """The X-B3 fields."""
+    fields = [(_TRACE_ID, trace_id.encode()), (_SPAN_ID, span_id.encode())]
     if parent_id is not None:
-        lines += "x-b3-parentspanid: " + parent_id + "\r\n"
+        fields.append((_PARENT_ID, parent_id.encode()))
     if sampling is Sampling.DEBUG:
-        return lines + "x-b3-flags: 1\r\n"  # implies the decision: Sampled is not sent with it
-    if sampling is not Sampling.DEFER:
-        lines += "x-b3-sampled: " + sampling.value + "\r\n"
-    return lines
+        # It implies the decision: Sampled is not sent with it.
+        fields.append((_FLAGS, b"1"))
+    elif sampling is not Sampling.DEFER:
+        fields.append((_SAMPLED, sampling.value.encode()))
+    return fields

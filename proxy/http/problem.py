@@ -1,8 +1,7 @@
-"""The proxy's own answers as bytes: problem body, Proxy-Status, response head."""
+"""What the answers that the proxy makes itself say: problem body and Proxy-Status."""
 
 import json
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Any
 
 from proxy.errors import ProxyError
@@ -116,42 +115,3 @@ def _item(name: str) -> bytes:
     held = "".join(character if " " <= character <= "~" else "?" for character in name)
     escaped = held.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'.encode("ascii")
-
-
-_STATUS_LINES = {status: f"HTTP/1.1 {status} ".encode() + b"\r\n" for status in range(100, 600)} | {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
-
-
-def status_line(status: int) -> bytes:
-    """The status line with its CRLF; the reason phrase is empty if there is no usual one.
-
-    Raises KeyError for an invalid status (RFC 9110 section 15: 100 to 599).
-    """
-    return _STATUS_LINES[status]
-
-
-def answer_head(
-    status: int,
-    fields: Sequence[tuple[bytes, bytes]],
-    body_length: int,
-    *,
-    close: bool,
-    date: bytes | None,
-) -> bytes:
-    """A response's head, the empty line included.
-
-    `body_length` is the length for a GET, also for HEAD; 1xx, 204 and 304 have no Content-Length
-    (RFC 9110 section 8.6). `fields` must not frame the message, and their
-    names and values must be valid already. `date` is the Date field's value.
-    """
-    lines = [_STATUS_LINES[status]]
-    lines += [b"%b: %b\r\n" % field for field in fields]
-    if status >= 200 and status not in (204, 304):
-        lines.append(b"Content-Length: %d\r\n" % body_length)
-    if date is not None:
-        lines.append(b"Date: " + date + b"\r\n")
-    if close:
-        lines.append(b"Connection: close\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines)

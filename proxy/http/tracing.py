@@ -1,6 +1,6 @@
 """Trace headers: continues a caller's trace, or begins a new one.
 
-    extract(fields) ──▶ TraceContext ──▶ inject(context, span id) ──▶ header lines
+    extract(fields) ──▶ TraceContext ──▶ inject(context, span id) ──▶ fields
 
 A valid context keeps its trace id, sampling decision and tracestate and gets a new parent id; an
 invalid one is replaced. The order of the formats is their precedence when reading; all of them are
@@ -20,6 +20,7 @@ from proxy.http.b3 import (
     parse_b3,
     parse_b3_multi,
 )
+from proxy.http.message import FieldName, OwnFields
 from proxy.http.random_hex import RandomHex
 from proxy.http.w3c import SAMPLED, combine_tracestate, parse_traceparent
 
@@ -154,37 +155,41 @@ class Propagator:
                 alone = b3.sampling
         return self.begin(alone)
 
-    def inject(self, context: TraceContext, span_id: str, parent_id: str | None = None) -> bytes:
-        """The header lines, each with its CRLF, for a request sent by span `span_id`.
+    def inject(
+        self, own: OwnFields, context: TraceContext, span_id: str, parent_id: str | None = None
+    ) -> None:
+        """Add the fields of a request sent by span `span_id` to `own`.
 
         `parent_id`: that span's parent, if it is not the caller's span; only B3 transmits it.
         """
-        lines = b""
         for form in self._formats:
             if form is _TRACECONTEXT:
-                flags = _FLAGS[context.flags]
-                lines += f"traceparent: 00-{context.trace_id}-{span_id}{flags}".encode()
+                value = f"00-{context.trace_id}-{span_id}{_FLAGS[context.flags]}"
+                own.append((_TRACEPARENT, value.encode()))
                 if context.tracestate:
-                    lines += b"tracestate: " + context.tracestate + b"\r\n"
+                    own.append((_TRACESTATE, context.tracestate))
                 continue
-            write = format_b3 if form is Format.B3 else format_b3_multi
             parent = parent_id or context.parent_id
-            lines += write(context.trace_id, span_id, parent, context.sampling).encode()
-        return lines
+            if form is Format.B3:
+                single = format_b3(context.trace_id, span_id, parent, context.sampling)
+                own.append((_B3, single))
+            else:
+                own += format_b3_multi(context.trace_id, span_id, parent, context.sampling)
 
-    def inject_new(self, context: TraceContext) -> bytes:
-        """The header lines for a request sent by a new span, a child of the caller's."""
+    def inject_new(self, own: OwnFields, context: TraceContext) -> None:
+        """Likewise for a request sent by a new span, a child of the caller's."""
         span_id = self._span_ids.pop() if self._span_ids else self.new_span_id()
         if self._only_tracecontext and not context.tracestate:  # nearly always
-            flags = _FLAGS[context.flags]
-            return f"traceparent: 00-{context.trace_id}-{span_id}{flags}".encode()
-        return self.inject(context, span_id)
+            value = f"00-{context.trace_id}-{span_id}{_FLAGS[context.flags]}"
+            own.append((_TRACEPARENT, value.encode()))
+        else:
+            self.inject(own, context, span_id)
 
-    def inject_recorded(self, context: TraceContext, span_id: str) -> bytes:
-        """The same, if `span_id` and its parent, the proxy's own span, will be exported."""
+    def inject_recorded(self, own: OwnFields, context: TraceContext, span_id: str) -> None:
+        """Likewise, where `span_id` and its parent, the proxy's own span, will be exported."""
         if not context.span_id:
             context.span_id = self.new_span_id()
-        return self.inject(context, span_id, context.span_id)
+        self.inject(own, context, span_id, context.span_id)
 
     def new_span_id(self) -> str:
         """16 lower-case hex digits, never all zero."""
@@ -234,10 +239,13 @@ class Propagator:
         return context
 
 
+_TRACEPARENT: Final = FieldName(b"traceparent")
+_TRACESTATE: Final = FieldName(b"tracestate")
+_B3: Final = FieldName(b"b3")
 _BATCH = 64
 _FIRST_SPAN = "0" * 15 + "1"
 _FIRST_TRACE = "0" * 31 + "1"
-_FLAGS = tuple(f"-{flags:02x}\r\n" for flags in range(256))
+_FLAGS = tuple(f"-{flags:02x}" for flags in range(256))
 
 
 def _sampled_flag(sampling: Sampling) -> int:

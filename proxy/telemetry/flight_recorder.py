@@ -148,11 +148,11 @@ def slow_after(policies: PolicyConfig) -> float:
 
 def _is_slow(exchange: Exchange) -> bool:
     """Excludes the time in which the client sent its body."""
-    binding, deadline = exchange.binding, exchange.deadline
-    if binding is None or deadline is None or not exchange.attempts:
+    binding = exchange.binding
+    if binding is None or not exchange.attempts:
         return False
     last = exchange.attempts[-1]
-    until_head = last.started + last.duration - exchange.started - deadline.stood_still
+    until_head = last.started + last.duration - exchange.started - exchange.stood_still
     return until_head > slow_after(binding.policies)
 
 

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from proxy.config.model import Config, Listener
 from proxy.exchange.binding import Binding, Bindings
 from proxy.policies.circuit_breaker import CircuitBreaker
-from proxy.policies.deadline import Deadline
 from proxy.policies.retry import Retry, Stop
 from proxy.upstream.registry import Upstreams
 
@@ -48,7 +47,8 @@ class Exchange(Protocol):
 
     `reason` is "" if the upstream's response was sent complete, `detail` is the sentence of the
     proxy's answer; `path` has no query. `retry_refused` says why there was no other attempt, "" if
-    none was considered. A request without a route has no `binding`, and may have no `deadline`.
+    none was considered. A request without a route has no `binding`. `stood_still`: seconds in which
+    the client sent its body.
     """
 
     @property
@@ -76,7 +76,7 @@ class Exchange(Protocol):
     @property
     def binding(self) -> Binding | None: ...
     @property
-    def deadline(self) -> Deadline | None: ...
+    def stood_still(self) -> float: ...
     @property
     def started(self) -> float: ...
     @property

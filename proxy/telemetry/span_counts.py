@@ -26,3 +26,10 @@ class SpanCounts:
     @property
     def by_result(self) -> Mapping[str, int]:
         return {"exported": self.exported, "failed": self.failed, "dropped": self.dropped}
+
+
+class CannotExport(Exception):
+    """``tracing.exporter`` is unusable; the text says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"tracing.exporter: {why}")

@@ -22,11 +22,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 from proxy.config.model import Config, Listener, TraceExporter
-from proxy.exchange.exchange import Exchange
-from proxy.exchange.refusal import Refusal
-from proxy.telemetry.span_counts import SpanCounts
+from proxy.exchange.record import Record
+from proxy.telemetry.span_counts import CannotExport, SpanCounts
 from proxy.telemetry.spans import SpanMaker
-from proxy.telemetry.tracing import CannotExport
 from proxy.telemetry.transitions import Transitions
 
 SWITCH_SECONDS = 0.0005
@@ -215,9 +213,9 @@ class SpanExport:
             schedule_delay_millis=batching.delay_ms,
         )
 
-    def record(self, exchange: Exchange | Refusal) -> None:
+    def record(self, exchange: Record) -> None:
         """Queue the exchange's spans if it is sampled. Never blocks."""
-        if not exchange.sampled or isinstance(exchange, Refusal):
+        if not exchange.sampled:
             return
         count = 1 + len(exchange.attempts)
         if self.queued + count > self._room:

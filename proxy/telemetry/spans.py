@@ -33,8 +33,7 @@ from proxy.errors import (
     QueueTimeout,
     subclasses,
 )
-from proxy.exchange.attempt import Attempt
-from proxy.exchange.exchange import Exchange
+from proxy.exchange.record import AttemptRecord, Record
 from proxy.http.authority import DEFAULT_PORTS
 from proxy.policies.bulkhead import BULKHEAD
 from proxy.policies.retry import Retry, Stop
@@ -73,7 +72,7 @@ class SpanMaker:
         self.clock = clock
         self.epoch_ns = epoch_ns
 
-    def spans_of(self, exchange: Exchange) -> list[ReadableSpan]:
+    def spans_of(self, exchange: Record) -> list[ReadableSpan]:
         """The exchange's own span first, then those of its attempts in order."""
         return list(_Spans(exchange, self).all())
 
@@ -85,21 +84,26 @@ class _Spans:
         "_changes",
         "_context",
         "_exchange",
+        "_head",
         "_method",
         "_now",
         "_resource",
         "_scheme",
         "_shift",
+        "_trace",
     )
 
-    def __init__(self, exchange: Exchange, maker: SpanMaker) -> None:
+    def __init__(self, exchange: Record, maker: SpanMaker) -> None:
         self._exchange = exchange
         self._resource = maker.resource
         self._changes = maker.changes
         self._now = maker.clock()
         # Offset from the record's monotonic clock to the wall clock, nanoseconds.
         self._shift = maker.epoch_ns() - int(self._now * 1e9)
-        trace = exchange.trace
+        trace, head = exchange.trace, exchange.head
+        assert trace is not None, "not sampled"
+        assert head is not None, "not sampled"
+        self._trace, self._head = trace, head
         state = trace.tracestate
         self._context = SpanContext(
             int(trace.trace_id, 16),
@@ -108,14 +112,13 @@ class _Spans:
             _SAMPLED,
             TraceState.from_header([state.decode("latin-1")]) if state else None,
         )
-        head = exchange.head
         over_tls = exchange.listener in maker.tls and not head.absolute
         self._scheme = "https" if over_tls else head.scheme
         self._method = exchange.method if exchange.method in _METHODS else "_OTHER"
 
     def all(self) -> Iterator[ReadableSpan]:
         exchange, context = self._exchange, self._context
-        parent = exchange.trace.parent_id
+        parent = self._trace.parent_id
         yield ReadableSpan(
             self._name(exchange.route),
             context,
@@ -134,7 +137,7 @@ class _Spans:
         for attempt in exchange.attempts:
             yield self._attempt(attempt)
 
-    def _attempt(self, attempt: Attempt) -> ReadableSpan:
+    def _attempt(self, attempt: AttemptRecord) -> ReadableSpan:
         attributes = self._client_attributes(attempt)
         failed = "error.type" in attributes
         return ReadableSpan(
@@ -170,7 +173,7 @@ class _Spans:
     # --- the exchange -------------------------------------------------------------------------
 
     def _server_attributes(self) -> Attributes:
-        exchange, head = self._exchange, self._exchange.head
+        exchange, head = self._exchange, self._head
         attributes: Attributes = {
             "http.request.method": self._method,
             "url.path": exchange.path,
@@ -208,7 +211,7 @@ class _Spans:
     def _was_answered(self) -> bool:
         """Missing if the client left before a response: the record has nginx's 499 then."""
         exchange = self._exchange
-        return exchange.committed or exchange.reason != ClientGone.reason
+        return exchange.answered or exchange.reason != ClientGone.reason
 
     def _server_error(self) -> str:
         """The reason, or the status; "" if the server did its work.
@@ -239,7 +242,7 @@ class _Spans:
         if exchange.fallback:
             yield self._event("fallback", self._fell_back(), {})
 
-    def _decision(self, attempt: Attempt, decision: Retry | Stop) -> Event:
+    def _decision(self, attempt: AttemptRecord, decision: Retry | Stop) -> Event:
         moment = attempt.started + attempt.duration
         if isinstance(decision, Stop):
             return self._event("retry.refused", moment, {"why": decision.why.value})
@@ -294,7 +297,7 @@ class _Spans:
 
     # --- an attempt ---------------------------------------------------------------------------
 
-    def _client_attributes(self, attempt: Attempt) -> Attributes:
+    def _client_attributes(self, attempt: AttemptRecord) -> Attributes:
         exchange = self._exchange
         attributes: Attributes = {
             "http.request.method": self._method,
@@ -320,7 +323,7 @@ class _Spans:
             attributes[f"{OWN}fallback"] = True
         return attributes
 
-    def _target(self, attempt: Attempt) -> Attributes:
+    def _target(self, attempt: AttemptRecord) -> Attributes:
         """Target and URL: the endpoint as configured, and the address that was used."""
         endpoint = attempt.chosen or next(iter(attempt.binding.upstream.config.endpoints), None)
         if endpoint is None:

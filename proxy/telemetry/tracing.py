@@ -14,24 +14,16 @@ from typing import TYPE_CHECKING
 
 from proxy.config.model import Config, TraceExporter
 from proxy.telemetry.exemplars import Exemplars
-from proxy.telemetry.span_counts import SpanCounts
+from proxy.telemetry.span_counts import CannotExport, SpanCounts
 from proxy.telemetry.transitions import Transitions
 
 if TYPE_CHECKING:
-    from proxy.exchange.exchange import Exchange
-    from proxy.exchange.refusal import Refusal
+    from proxy.exchange.record import Record
     from proxy.telemetry.span_export import SpanExport
 
 _TICK = 0.01
 
 _log = logging.getLogger("proxy.tracing")
-
-
-class CannotExport(Exception):
-    """``tracing.exporter`` is unusable; the text says why."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(f"tracing.exporter: {why}")
 
 
 def check_exporter(config: Config) -> None:
@@ -61,7 +53,7 @@ class Tracing:
         self._made_for: tuple[TraceExporter, str] = (TraceExporter.NONE, "")
         self._ending: list[threading.Thread] = []
 
-    def observers(self, config: Config) -> "list[Callable[[Exchange | Refusal], None]]":
+    def observers(self, config: Config) -> "list[Callable[[Record], None]]":
         """The observers of settled exchanges from now on.
 
         The exporter stays if the configuration names the same one. Another one takes over at once,

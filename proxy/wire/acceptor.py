@@ -13,7 +13,6 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, cast
 
-from proxy.wire.flow import FlowControlled
 from proxy.wire.handshakes import Handshakes, TlsServer
 
 LOOK_AGAIN = 0.1
@@ -57,7 +56,7 @@ class Acceptor:
     def __init__(
         self,
         name: str,
-        factory: Callable[[], FlowControlled],
+        factory: Callable[[], object],
         *,
         kept_free: Callable[[], int] = files_kept_free,
         short: Callable[[int], bool] = files_short,

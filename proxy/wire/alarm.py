@@ -10,6 +10,8 @@ from collections.abc import Callable
 from time import monotonic
 
 NEVER = float("inf")
+LATE = 0.25
+"""Seconds after which an alarm counts as late: the process was stopped, or had no CPU time."""
 _FINEST = 0.001  # the loop's timers count whole milliseconds
 
 
@@ -18,16 +20,32 @@ def _nobody() -> None:
 
 
 class Alarm:
-    """Calls `on_due` once `due` (monotonic seconds) has come; `set` again to hear it again."""
+    """Calls `on_due` once `due` (monotonic seconds) has come; `set` again to hear it again.
 
-    __slots__ = ("_armed_for", "_handle", "_loop", "_on_due", "due")
+    A late alarm rings in a later turn of the loop, when it has read what had already arrived.
+    `late` tells so while `on_due` is called: what has not come by then may lie elsewhere.
+    """
+
+    __slots__ = (
+        "_armed_for",
+        "_expected",
+        "_handle",
+        "_loop",
+        "_on_due",
+        "_postponed",
+        "due",
+        "late",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_due: Callable[[], None]) -> None:
         self._loop = loop
         self._on_due = on_due
         self._handle: asyncio.TimerHandle | None = None
         self._armed_for = NEVER
+        self._expected = 0.0
+        self._postponed = False
         self.due = NEVER
+        self.late = False
 
     def set(self, due: float) -> None:
         """Move the deadline; NEVER takes it away."""
@@ -47,7 +65,10 @@ class Alarm:
         if self._handle is not None:
             self._handle.cancel()
         self._armed_for = due
-        self._handle = self._loop.call_later(max(due - monotonic(), _FINEST), self._ring)
+        now = monotonic()
+        delay = max(due - now, _FINEST)
+        self._expected = now + delay
+        self._handle = self._loop.call_later(delay, self._ring)
 
     def _ring(self) -> None:
         self._handle = None
@@ -55,8 +76,17 @@ class Alarm:
         due = self.due
         if due == NEVER:
             return
-        if monotonic() < due:
+        now = monotonic()
+        if now < due:
             self._arm(due)
             return
+        if now - max(due, self._expected) > LATE and not self._postponed:
+            self._postponed = True
+            self._arm(now + _FINEST)
+            return
+        self.late, self._postponed = self._postponed, False
         self.due = NEVER
-        self._on_due()
+        try:
+            self._on_due()
+        finally:
+            self.late = False

@@ -1,15 +1,14 @@
-"""Flow control, the same on both sides: who may read, who may write.
+"""A transport that is read from or not, whoever asks and however often.
 
-asyncio calls `pause_writing` when a transport's buffer is above its high-water mark. The
-connection tells the exchange, which stops reading on the other side until the buffer is empty
-enough again: so memory stays bounded however slow one side is.
+asyncio calls `pause_writing` on a protocol when its transport's buffer is above the high-water
+mark. The connection tells the exchange, which stops reading on the other side until the buffer is
+empty enough again: so memory stays bounded however slow one side is.
 """
 
 import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import cast
 
 JOINED_BYTES = 16 * 1024
 """A piece up to this long is copied behind its head, which costs less than to send two."""
@@ -24,58 +23,85 @@ def reset_on_close(transport: asyncio.Transport) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
-class FlowControlled:
-    """A connection that can be read from or not, and knows whether it can be written to.
+class Channel:
+    """The transport of one connection.
 
-    An asyncio protocol by its methods and not by its base class, which a compiled class cannot
-    have. Reading can be paused and resumed any number of times; the transport hears of changes
-    alone. `write` is the transport's own: a call less for every head and every piece of a body.
+    Reading can be paused and resumed any number of times; the transport hears of changes alone.
+    Apart from that it can be held, while bytes that have come already wait to be worked on.
+    `write` is the transport's own: a call less for every head and every piece of a body.
     """
 
-    __slots__ = ("_reading", "_transport", "write", "write_paused")
+    __slots__ = ("_held", "_reading", "_wanted", "transport", "write")
 
     write: Callable[[bytes], None]
 
-    def __init__(self) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.write = transport.write
         self._reading = True
-        self.write_paused = False
+        self._wanted = True
+        self._held = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self.write = self._transport.write
-
-    def write_both(self, head: bytes, piece: bytes) -> None:
-        """A head and the first piece of its body: one call of the system, no long copy."""
-        if not piece:
-            self.write(head)
-        elif len(piece) <= JOINED_BYTES:
-            self.write(head + piece)
-        else:
-            self._transport.writelines((head, piece))
+    @property
+    def closing(self) -> bool:
+        return self.transport.is_closing()
 
     @property
     def half_closes(self) -> bool:
         """Whether sending can end while receiving goes on. Not under TLS: Python's ends both."""
-        return self._transport.can_write_eof()
+        return self.transport.can_write_eof()
+
+    @property
+    def reading(self) -> bool:
+        """Whether reading was not paused, be it held or not."""
+        return self._wanted
+
+    @property
+    def held(self) -> bool:
+        return self._held
+
+    def write_parts(self, parts: list[bytes], piece: bytes) -> None:
+        """Short parts and a piece of a body: one call of the system, no long copy."""
+        if len(piece) <= JOINED_BYTES:
+            if piece:
+                parts.append(piece)
+            self.write(b"".join(parts))
+        else:
+            self.transport.writelines((b"".join(parts), piece))
+
+    def write_long(self, before: bytes, piece: bytes, behind: bytes) -> None:
+        """A piece between two short parts."""
+        if len(piece) <= JOINED_BYTES:
+            self.write(b"".join((before, piece, behind)))
+        else:
+            self.transport.writelines((before, piece, behind))
 
     def pause_reading(self) -> None:
-        if self._reading and not self._transport.is_closing():
-            self._reading = False
-            self._transport.pause_reading()
+        self._wanted = False
+        if self._reading:
+            self._set(False)
 
     def resume_reading(self) -> None:
-        if not self._reading and not self._transport.is_closing():
-            self._reading = True
-            self._transport.resume_reading()
+        self._wanted = True
+        if not self._reading and not self._held:
+            self._set(True)
 
-    def pause_writing(self) -> None:
-        self.write_paused = True
-        self.on_writable(False)
+    def hold(self) -> None:
+        """Read no more, whoever wants it, until `release`."""
+        self._held = True
+        if self._reading:
+            self._set(False)
 
-    def resume_writing(self) -> None:
-        self.write_paused = False
-        self.on_writable(True)
+    def release(self) -> None:
+        self._held = False
+        if self._wanted and not self._reading:
+            self._set(True)
 
-    def on_writable(self, writable: bool) -> None:
-        """The other side must be read from, or not: tell the exchange."""
-        raise NotImplementedError
+    def _set(self, reading: bool) -> None:
+        if self.transport.is_closing():
+            return
+        self._reading = reading
+        if reading:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()

@@ -18,8 +18,6 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
-from proxy.wire.flow import FlowControlled
-
 SPARE = 8
 """Handshakes that are possible where the listener has all its connections."""
 
@@ -29,7 +27,7 @@ class Handshakes:
 
     def __init__(
         self,
-        factory: Callable[[], FlowControlled],
+        factory: Callable[[], object],
         context: ssl.SSLContext,
         *,
         room: Callable[[], int],

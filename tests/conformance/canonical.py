@@ -9,7 +9,8 @@ import re
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELD = rb"%b: [\t\x20-\x7e\x80-\xff]*\r\n" % _TOKEN
 _HEAD = re.compile(
-    rb"[A-Z\-]+ (?:/[!\"$-~]*|\*) HTTP/1\.1\r\nHost: [0-9A-Za-z.\-_~:\[\]]*\r\n(?:%b)*\r\n" % _FIELD
+    rb"%b (?:/[!\"$-~]*|\*) HTTP/1\.1\r\nHost: [0-9A-Za-z.\-_~:\[\]]*\r\n(?:%b)*\r\n"
+    % (_TOKEN, _FIELD)
 )
 _LENGTH = re.compile(rb"\r\nContent-Length: (0|[1-9][0-9]*)\r\n")
 _CHUNKED = re.compile(rb"\r\nTransfer-Encoding: chunked\r\n")

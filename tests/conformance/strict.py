@@ -4,9 +4,12 @@ The yardstick for what the proxy sends: a request that llhttp reads as two, or r
 something else to an upstream than it did to the proxy.
 """
 
+import re
 from dataclasses import dataclass, field
 
 import httptools
+
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 @dataclass
@@ -79,13 +82,26 @@ class _Reader:
 
 
 class Requests(_Reader):
-    """Reads what came to an upstream."""
+    """Reads what came to an upstream; a head comes with its first piece.
+
+    llhttp knows only some methods, and any token is one: it is shown GET instead.
+    """
+
+    _method = ""
+
+    def feed(self, data: bytes) -> None:
+        if data and (not self.messages or self.messages[-1].whole):
+            method, space, rest = data.partition(b" ")
+            if space and TOKEN.fullmatch(method):
+                self._method = method.decode()
+                data = b"GET " + rest
+        super().feed(data)
 
     def _new_parser(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
 
     def _first(self) -> tuple[str, str]:
-        return self._parser.get_method().decode(), self._target.decode("latin-1")
+        return self._method, self._target.decode("latin-1")
 
 
 class Responses(_Reader):

@@ -17,7 +17,7 @@ from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.upstream.registry import Upstreams
 from proxy.upstream.upstream import Upstream
-from proxy.wire.upstream import UpstreamConnection
+from proxy.wire.h1.upstream import UpstreamConnection
 
 CONFIG = """
 service: stage

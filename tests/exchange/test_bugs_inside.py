@@ -5,8 +5,9 @@ import logging
 import pytest
 from exchange.wires import request, response
 
-import proxy.exchange.attempt
+from proxy.exchange.attempt import Attempt
 from proxy.exchange.exchange import Exchange
+from proxy.exchange.relay import Relay
 
 PROBED = """
 service: stage
@@ -32,10 +33,12 @@ def tracebacks(caplog):
 
 
 @pytest.mark.interpreted
-@pytest.mark.parametrize("name", ["attempt_head", "_enter"])
-def test_a_bug_is_answered_with_500(make_stage, monkeypatch, tracebacks, name):
+@pytest.mark.parametrize(
+    ("where", "name"), [(Attempt, "_own_fields"), (Attempt, "_choose"), (Exchange, "_enter")]
+)
+def test_a_bug_is_answered_with_500(make_stage, monkeypatch, tracebacks, where, name):
     stage = make_stage()
-    monkeypatch.setattr(Exchange, name, broken)
+    monkeypatch.setattr(where, name, broken)
     client = stage.ask(request())
     if stage.connects:
         stage.accept()
@@ -55,7 +58,7 @@ def test_a_bug_in_a_probe_gives_the_probes_permit_back(make_stage, monkeypatch):
     client.received()
     stage.pass_time(1.01)
     with monkeypatch.context() as patch:
-        patch.setattr(Exchange, "attempt_head", broken)
+        patch.setattr(Attempt, "_own_fields", broken)
         client.send(request())
         assert client.answer().reason == "internal"
     client.send(request())
@@ -70,7 +73,7 @@ def test_a_bug_behind_the_commit_never_looks_whole(make_stage, monkeypatch, trac
     client = stage.ask(request())
     server = stage.accept()
     server.send(response(200, b"12", "Content-Length: 5"))
-    monkeypatch.setattr(proxy.exchange.relay.Relay, "_end", broken)
+    monkeypatch.setattr(Relay, "finish", broken)
     server.send(b"345")
     assert client.closed
     assert server.closed

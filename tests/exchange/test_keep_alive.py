@@ -153,7 +153,7 @@ def test_the_client_may_end_the_lingering(stage):
 
 def test_a_slow_client_is_given_time_for_the_answer(stage):
     client = stage.ask(b"BA")
-    client.stop_reading()
+    client.stop_reading_soon()
     client.send(b"D\r\n\r\n")
     stage.pass_time(30)
     assert not client.closed

@@ -7,7 +7,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from proxy.config.model import Listener
 from proxy.errors import BadRequest
-from proxy.exchange.refusal import Refusal
+from proxy.exchange.record import refusal_record
 from proxy.telemetry.spans import SpanMaker
 from proxy.telemetry.transitions import Transitions
 
@@ -319,7 +319,7 @@ def test_a_fixed_fallback_for_an_open_breaker(traced):
 
 def test_a_new_trace_has_no_parent_and_a_state_goes_along(traced):
     it = traced()
-    it.stage.gateway.propagator._sample = 1.0
+    it.stage.gate().terms.propagator._sample = 1.0
     it.stage.ask(request("GET /api HTTP/1.1"))
     server = it.stage.accept()
     server.answer()
@@ -349,5 +349,5 @@ def test_a_tunnel(traced):
 
 
 def test_what_was_refused_before_it_had_a_trace_has_no_span():
-    refusal = Refusal(Listener.INBOUND, "10.1.2.3", BadRequest(), "r", 1.0)
+    refusal = refusal_record(Listener.INBOUND, "10.1.2.3", BadRequest(), b"r", 1.0)
     assert refusal.sampled is False

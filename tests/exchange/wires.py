@@ -1,6 +1,6 @@
 """Transports without sockets, and the two ends that a test plays: the client and the server."""
 
-from proxy.wire.downstream import Downstream
+from proxy.wire.h1.downstream import Downstream
 
 
 class Socket:

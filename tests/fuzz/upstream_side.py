@@ -29,6 +29,7 @@ SCENES = [
 ]
 """What the upstream is asked."""
 _HEAD, _UPGRADE = 1, 6
+_LATER = re.compile(rb"\AHTTP/1\.[2-9] ")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1\d\d(?s:.*?)\r\n\r\n")
 _NEXT = b"HTTP/1.1 299 Next\r\nContent-Length: 0\r\n\r\n"
 
@@ -113,11 +114,14 @@ def _looks_whole(message: Message, outcome: _Outcome) -> bool:
 
 
 def _read_upstream(data: bytes) -> tuple[Responses, list[Message]]:
-    """llhttp's view, without the informational heads: it reads lengths and ends into those."""
+    """llhttp's view, without the informational heads: it reads lengths and ends into those.
+
+    Nor does it know that a later minor version is read as the one that is known.
+    """
     while interim := _INTERIM.match(data):
         data = data[interim.end() :]
     seen = Responses()
-    seen.feed(data)
+    seen.feed(_LATER.sub(b"HTTP/1.1 ", data))
     return seen, seen.messages
 
 

@@ -23,7 +23,7 @@ from proxy.errors import (
     TlsFailure,
 )
 from proxy.upstream.registry import Upstreams
-from proxy.wire.upstream import UpstreamConnection
+from proxy.wire.h1.upstream import UpstreamConnection
 
 SOON = 5.0
 """Seconds in which what must happen has happened on any machine."""

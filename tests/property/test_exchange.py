@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from exchange.chunks import merged
 from exchange.stage import Stage, staged
 from exchange.wires import request, response
 from hypothesis import HealthCheck, given, settings
@@ -55,13 +56,13 @@ def played(asked, answered, cut_asked, cut_answered):
             for server in stage.servers:
                 asked_of_it = server.received()
                 if asked_of_it:
-                    seen.append(without_ids(asked_of_it))
+                    seen.append(without_ids(merged(asked_of_it)))
                     for piece in pieces(answered, cut_answered):
                         if not server.closed:
                             server.send(piece)
             stage.pass_time(0.05)
         records = [(record.status, record.reason, record.bytes_in) for record in stage.records]
-        return seen, without_ids(client.received()), records, client.closed
+        return seen, without_ids(merged(client.received())), records, client.closed
 
 
 CUTS = st.lists(st.integers(min_value=0, max_value=400), max_size=8)
@@ -195,7 +196,7 @@ def step(stage, texts, name, *values):
     elif name == "drain begins":
         stage.gate().closing = True
     elif name == "cut":
-        for exchange in tuple(stage.gate().in_flight):
+        for exchange in tuple(stage.gate().exchanges):
             exchange.cut()
         stage.loop.run()
     elif name in ("accept", "refuse"):
@@ -277,14 +278,14 @@ def count_exchanges(stage: Stage):
 
     class Counted(set):
         def add(self, exchange):
-            kept.append(exchange)
-            begun.append(id(exchange))
+            kept.append(exchange.record)
+            begun.append(id(exchange.record))
             super().add(exchange)
 
     def settled(record):
         if record in kept:
             ended.append(id(record))
 
-    stage.gate().in_flight = Counted()
+    stage.gate().exchanges = Counted()
     stage.gateway.observers.append(settled)
     return begun, ended

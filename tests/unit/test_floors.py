@@ -1,6 +1,7 @@
 """Imports point downwards, and the floors without sockets know neither time nor chance."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,24 @@ HIGHEST_FOR = {"kubernetes": 2}
 
 PURE_UP_TO = 2
 IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched", "uvloop"}
+
+
+ORDER = {
+    "exchange": (
+        "events stats labels heads script body gates binding record terms timing request attempt answers "
+        "carrier relay tunnel queueing retrying fallback exchange gate gateway"
+    ),
+    "upstream": (
+        "address tasks leases local_address tls_sessions resolver tls connector discovery pool "
+        "endpoint balancing upstream registry"
+    ),
+    "telemetry": (
+        "observed timestamps percentiles line_writer span_counts direct_session transitions "
+        "exposition exemplars access_log flight_recorder history records process_log spans "
+        "span_export tracing metrics"
+    ),
+}
+"""The files of a floor, the lowest first: each imports only those before it."""
 
 
 def unit_of(module: str) -> str:
@@ -142,7 +161,7 @@ def test_what_is_found(module: str, line: str) -> None:
         ("proxy.routing.table", "from proxy.config.model import Config"),
         ("proxy.errors", "from proxy.outcome import Condition"),
         ("proxy.policies.retry", "from .budget import RetryBudget"),
-        ("proxy.wire.downstream", "import asyncio\nimport time"),
+        ("proxy.wire.h1.downstream", "import asyncio\nimport time"),
         ("proxy.telemetry.metrics", "from proxy import __version__"),
         ("proxy.cli", "from proxy.app import run\nfrom proxy.demo import show"),
     ],
@@ -150,3 +169,69 @@ def test_what_is_found(module: str, line: str) -> None:
 def test_what_is_allowed(module: str, line: str) -> None:
     named = imports(ast.parse(line), module, False)
     assert not [name for name in named if problem(module, name)]
+
+
+def graph_of(files: list[Path]) -> dict[str, set[str]]:
+    """Which modules each one imports, for types alone included."""
+    known = {module_name(file): file for file in files}
+    graph: dict[str, set[str]] = {}
+    for module, file in known.items():
+        graph[module] = set()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+            if isinstance(node, ast.ImportFrom):
+                base = node.module or ""
+                named = [f"{base}.{alias.name}" for alias in node.names]
+                graph[module] |= {name if name in known else base for name in named}
+            elif isinstance(node, ast.Import):
+                graph[module] |= {alias.name for alias in node.names}
+        graph[module] &= known.keys() - {module}
+    return graph
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other, one after the other; none where there is no circle."""
+    done: set[str] = set()
+    way: list[str] = []
+
+    def walk(module: str) -> list[str]:
+        if module in way:
+            return [*way[way.index(module) :], module]
+        if module in done:
+            return []
+        way.append(module)
+        for other in sorted(graph[module]):
+            if found := walk(other):
+                return found
+        done.add(way.pop())
+        return []
+
+    return next((found for module in sorted(graph) if (found := walk(module))), [])
+
+
+def test_no_modules_import_each_other() -> None:
+    assert not circle_in(graph_of(sorted(ROOT.rglob("*.py"))))
+
+
+def test_a_circle_is_found() -> None:
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+
+
+@pytest.mark.parametrize("unit", ORDER)
+def test_the_files_of_a_floor_have_an_order(unit: str) -> None:
+    graph = graph_of(sorted((ROOT / unit).glob("*.py")))
+    order = [f"proxy.{unit}", *(f"proxy.{unit}.{name}" for name in ORDER[unit].split())]
+    assert sorted(order) == sorted(graph), "a file has no place in ORDER"
+    for module, imported in graph.items():
+        below = set(order[: order.index(module)])
+        assert imported <= below, f"{module} imports {sorted(imported - below)}"
+
+
+def test_exchanges_know_no_wire_format() -> None:
+    """No line end, no header line, no chunk: how a message looks is for the streams to know."""
+    line = re.compile(r"\r|\n\Z|^[A-Za-z-]+: |: \Z|HTTP/1|^%x")
+    for file in sorted((ROOT / "exchange").glob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
+                text = node.value.decode("latin-1")
+                assert not line.search(text), f"{file.name}:{node.lineno}: {node.value!r}"

@@ -34,14 +34,15 @@ class Exchange:
     def __init__(self, gate):
         self.listener, self.route, self.method = gate.listener, "shop", "GET"
         self.upstream, self.request_id, self.started = "shop", "id", 990.0
+        self.record = self
         self.gate = gate
-        gate.in_flight.add(self)
+        gate.exchanges.add(self)
 
     def cut(self):
         self.end()
 
     def end(self):
-        self.gate.in_flight.discard(self)
+        self.gate.exchanges.discard(self)
 
 
 class Connection:
@@ -77,7 +78,7 @@ def loop(monkeypatch):
 def gates():
     def gate(listener):
         return SimpleNamespace(
-            listener=listener, in_flight=set(), connections=set(), closing=False, last_active=900.0
+            listener=listener, exchanges=set(), connections=set(), closing=False, last_active=900.0
         )
 
     return {listener: gate(listener) for listener in Listener}
@@ -191,8 +192,8 @@ def test_what_is_left_at_the_timeout_is_cut_counted_and_logged(
     status, seconds = waited(loop, lifecycle.ended())
     assert (status, lifecycle.drain_cut) == (3, 3)
     assert seconds == pytest.approx(25, abs=0.1)
-    assert not inbound.in_flight
-    assert not outbound.in_flight
+    assert not inbound.exchanges
+    assert not outbound.exchanges
     cuts = [record.fields for record in caplog.records if hasattr(record, "fields")]
     assert [cut["listener"] for cut in cuts].count("inbound") == 2
     assert cuts[0]["route"] == "shop"
@@ -213,7 +214,7 @@ def test_a_drain_by_request_leaves_outbound_serving_until_the_signal(
     call = Exchange(outbound)
     at(0, lifecycle.begin_drain)
     cut, seconds = waited(loop, lifecycle.drained())
-    assert (cut, len(outbound.in_flight)) == (0, 1)
+    assert (cut, len(outbound.exchanges)) == (0, 1)
     assert seconds == pytest.approx(25, abs=0.1)
     assert not servers[Listener.OUTBOUND].closed
     at(10, lambda: lifecycle.on_signal("SIGTERM"))

@@ -34,10 +34,10 @@ LINES: list[tuple[str, bytes, bytes | str]] = [
     ("the version alone", b"HTTP/1.1", MALFORMED),
     ("status 0", b"HTTP/1.1 000 OK", MALFORMED),
     ("status 99", b"HTTP/1.1 099 OK", MALFORMED),
-    ("status 600", b"HTTP/1.1 600 OK", MALFORMED),
-    ("status 999", b"HTTP/1.1 999 OK", MALFORMED),
+    ("status 600", b"HTTP/1.1 600 OK", SAME),
+    ("status 999", b"HTTP/1.1 999 OK", SAME),
     ("HTTP/0.9", b"<html>hello</html>", MALFORMED),
-    ("HTTP/1.2", b"HTTP/1.2 200 OK", MALFORMED),
+    ("HTTP/1.2", b"HTTP/1.2 200 OK", b"HTTP/1.1 200 OK"),
     ("HTTP/2.0", b"HTTP/2.0 200 OK", MALFORMED),
     ("HTTP/2", b"HTTP/2 200 OK", MALFORMED),
     ("HTTP/1.10", b"HTTP/1.10 200 OK", MALFORMED),
@@ -99,7 +99,7 @@ def _rows() -> list[Answer]:
         goes_on = line if becomes == SAME else becomes
         if isinstance(goes_on, bytes):
             goes_on += end
-        reused = isinstance(goes_on, bytes) and line.startswith(b"HTTP/1.1")
+        reused = isinstance(goes_on, bytes) and not line.startswith(b"HTTP/1.0")
         rows.append(Answer(name, line + end, goes_on, reused=reused))
     line, end = b"HTTP/1.1 200 OK\r\n", b"Content-Length: 2\r\n\r\nhi"
     for name, fields, becomes in FIELDS:

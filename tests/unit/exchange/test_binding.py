@@ -16,7 +16,7 @@ from proxy.policies.circuit_breaker import CIRCUIT_BREAKER
 from proxy.policies.gate import Ask
 from proxy.routing.table import RouteTable
 from proxy.upstream.registry import Upstreams
-from proxy.wire.upstream import UpstreamConnection
+from proxy.wire.h1.upstream import UpstreamConnection
 
 CONFIG = """
 service: s

@@ -2,7 +2,6 @@
 
 import json
 
-import httptools
 import pytest
 
 from proxy.errors import (
@@ -13,7 +12,7 @@ from proxy.errors import (
     TlsFailure,
     subclasses,
 )
-from proxy.http.problem import ProxyStatus, answer_head, problem_body, status_line
+from proxy.http.problem import ProxyStatus, problem_body
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -72,11 +71,11 @@ def test_what_is_not_known_yet_is_null() -> None:
 
 
 @pytest.mark.parametrize("error", subclasses(), ids=lambda error: error.reason)
-def test_every_failure_has_a_body_and_a_status_line(error: type[ProxyError]) -> None:
+def test_every_failure_has_a_body_and_a_status(error: type[ProxyError]) -> None:
     document = body(error())
     assert document["type"] == f"urn:resilience-proxy:problem:{error.reason}"
     assert document["detail"]
-    assert status_line(error.status).startswith(b"HTTP/1.1 %d " % error.status)
+    assert document["status"] == error.status
     assert error.reason.encode() in ProxyStatus("s").value(error=error())
 
 
@@ -144,62 +143,3 @@ def test_a_retry_that_was_refused_is_told_with_the_endpoint() -> None:
 
 def test_nothing_to_say_is_no_field() -> None:
     assert ProxyStatus("orders").value(attempts=1) == b""
-
-
-@pytest.mark.parametrize(
-    ("status", "line"),
-    [
-        (200, b"HTTP/1.1 200 OK\r\n"),
-        (503, b"HTTP/1.1 503 Service Unavailable\r\n"),
-        (508, b"HTTP/1.1 508 Loop Detected\r\n"),
-        (299, b"HTTP/1.1 299 \r\n"),
-        (599, b"HTTP/1.1 599 \r\n"),
-    ],
-)
-def test_status_lines(status: int, line: bytes) -> None:
-    assert status_line(status) == line
-
-
-def test_a_head_with_all_of_it() -> None:
-    head = answer_head(
-        503,
-        [(b"Content-Type", b"application/problem+json"), (b"Retry-After", b"1")],
-        12,
-        close=True,
-        date=b"Sun, 06 Nov 1994 08:49:37 GMT",
-    )
-    assert head == (
-        b"HTTP/1.1 503 Service Unavailable\r\n"
-        b"Content-Type: application/problem+json\r\n"
-        b"Retry-After: 1\r\n"
-        b"Content-Length: 12\r\n"
-        b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
-        b"Connection: close\r\n"
-        b"\r\n"
-    )
-
-
-def test_a_head_with_the_least() -> None:
-    assert answer_head(200, [], 0, close=False, date=None) == (
-        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-    )
-
-
-@pytest.mark.parametrize("status", [100, 103, 204, 304])
-def test_heads_that_have_no_length(status: int) -> None:
-    assert b"Content-Length" not in answer_head(status, [], 0, close=False, date=None)
-
-
-@pytest.mark.parametrize("status", [200, 299, 400, 499, 503, 599])
-def test_heads_are_read_by_llhttp(status: int) -> None:
-    class Seen:
-        complete = False
-
-        def on_message_complete(self) -> None:
-            self.complete = True
-
-    seen = Seen()
-    parser = httptools.HttpResponseParser(seen)
-    parser.feed_data(answer_head(status, [(b"X", b"y")], 2, close=False, date=None) + b"{}")
-    assert parser.get_status_code() == status
-    assert seen.complete

@@ -15,7 +15,6 @@ from proxy.policies.circuit_breaker import (
     CircuitBreaker,
     CircuitBreakerConfig,
 )
-from proxy.policies.deadline import Deadline
 from proxy.policies.gate import GateKind
 from proxy.policies.retry import Retry, Stop
 from proxy.upstream.upstream import ConnectionCounts
@@ -62,7 +61,7 @@ class FakeExchange:
     sampled: bool = False
     attempts: list[FakeAttempt] = field(default_factory=lambda: [FakeAttempt()])
     binding: Any = None
-    deadline: Deadline | None = None
+    stood_still: float = 0.0
 
 
 class FakeUpstream:

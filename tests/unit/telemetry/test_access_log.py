@@ -11,7 +11,7 @@ from unit.telemetry.fakes import FakeAttempt, FakeExchange
 
 from proxy.config.model import AccessLogConfig, Listener, LogFormat
 from proxy.errors import BadRequest
-from proxy.exchange.refusal import Refusal
+from proxy.exchange.record import refusal_record
 from proxy.telemetry.access_log import AccessLog
 
 WALL = datetime(2026, 3, 1, 12, 0, 0, 512_500, UTC).timestamp()
@@ -142,7 +142,7 @@ def test_a_response_that_broke_off_shows_both_its_status_and_its_failure() -> No
 
 def test_what_never_became_a_request() -> None:
     error = BadRequest("A line ends without CR.")
-    refusal = Refusal(Listener.INBOUND, "10.1.2.3:4", error, "r-9", 100.0)
+    refusal = refusal_record(Listener.INBOUND, "10.1.2.3:4", error, b"r-9", 100.0)
     line = json.loads(line_of(refusal))
     assert (line["status"], line["reason"], line["attempts"]) == (400, "bad-request", [])
     assert line["detail"] == "A line ends without CR."

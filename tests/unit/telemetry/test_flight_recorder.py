@@ -8,13 +8,13 @@ from unit.telemetry.fakes import DEFAULT_CONFIG, FakeAttempt, FakeExchange
 
 from proxy.config.model import Listener, PolicyConfig, RouteConfig
 from proxy.errors import BadRequest
-from proxy.exchange.refusal import Refusal
+from proxy.exchange.record import refusal_record
 from proxy.policies.circuit_breaker import (
     CircuitBreaker,
     CircuitBreakerConfig,
     SlowCallConfig,
 )
-from proxy.policies.deadline import Deadline, TimeoutsConfig
+from proxy.policies.deadline import TimeoutsConfig
 from proxy.policies.retry import Retry, Stop, StopReason
 from proxy.telemetry.flight_recorder import (
     CAPACITY,
@@ -62,7 +62,9 @@ def test_the_rest_is_not(exchange: FakeExchange) -> None:
 
 def test_what_never_became_a_request_is_kept() -> None:
     box = recorder()
-    box.record(Refusal(Listener.INBOUND, "10.1.2.3:4", BadRequest("No colon."), "r-9", 100.0))
+    box.record(
+        refusal_record(Listener.INBOUND, "10.1.2.3:4", BadRequest("No colon."), b"r-9", 100.0)
+    )
     (kept,) = box.recent()
     assert (kept.reason, kept.detail, kept.request_id) == ("bad-request", "No colon.", "r-9")
     assert (kept.began, kept.attempts, kept.breaker) == (WALL, (), None)
@@ -73,10 +75,7 @@ def test_what_never_became_a_request_is_kept() -> None:
 
 def slow_one(head_after: float, duration: float, policies: PolicyConfig) -> FakeExchange:
     attempt = FakeAttempt(started=100.0, duration=head_after)
-    deadline = Deadline(100.0, 15.0)
-    return FakeExchange(
-        duration=duration, attempts=[attempt], binding=bound(policies), deadline=deadline
-    )
+    return FakeExchange(duration=duration, attempts=[attempt], binding=bound(policies))
 
 
 def is_kept(exchange: FakeExchange, policies: PolicyConfig) -> bool:
@@ -105,9 +104,7 @@ def test_a_long_body_is_not_slow() -> None:
     policies = PolicyConfig()
     assert not is_kept(slow_one(0.01, 600.0, policies), policies)
     upload = slow_one(300.0, 300.0, policies)
-    assert upload.deadline is not None
-    upload.deadline.pause(100.0)
-    upload.deadline.resume(399.0)
+    upload.stood_still = 299.0
     assert not is_kept(upload, policies)
 
 

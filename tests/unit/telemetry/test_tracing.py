@@ -16,12 +16,13 @@ from unit.telemetry.fakes import FakeExchange
 
 from proxy import app
 from proxy.config.loading import load_text
-from proxy.config.model import Config
-from proxy.exchange.refusal import Refusal
+from proxy.config.model import Config, Listener
+from proxy.errors import BadRequest
+from proxy.exchange.record import refusal_record
 from proxy.telemetry import span_export
 from proxy.telemetry.direct_session import DirectSession
-from proxy.telemetry.span_counts import SpanCounts
-from proxy.telemetry.tracing import CannotExport, Tracing, check_exporter
+from proxy.telemetry.span_counts import CannotExport, SpanCounts
+from proxy.telemetry.tracing import Tracing, check_exporter
 from proxy.telemetry.transitions import Transitions
 
 PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
@@ -162,7 +163,7 @@ def test_unsampled_ones_and_refusals_cost_no_span() -> None:
     tracing = quiet()
     _, record = tracing.observers(config_of("console"))
     record(FakeExchange(sampled=False))  # type: ignore[arg-type]
-    record(Refusal.__new__(Refusal))
+    record(refusal_record(Listener.INBOUND, "10.1.2.3", BadRequest(), b"r", 1.0))
     assert tracing._export is not None
     assert tracing._export.queued == 0
 

@@ -11,7 +11,7 @@ from proxy.errors import ConnectRefused
 from proxy.upstream.address import Address
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.pool import Pool
-from proxy.wire.upstream import UpstreamConnection
+from proxy.wire.h1.upstream import UpstreamConnection
 
 
 class Handle:

@@ -1,12 +1,14 @@
-"""Chunked bodies (RFC 9112 section 7.1): find the end, check the framing, pass the bytes on.
+"""Chunked bodies (RFC 9112 section 7.1): find the end, check the framing, hand on the data.
 
     SIZE ──size > 0──▶ DATA ──▶ DATA_CR ──▶ DATA_LF ──▶ SIZE
       └────size = 0──▶ TRAILERS ──empty line──▶ ENDED            any ──▶ BROKEN
 
-What goes on to the other side is always canonical: sizes in lower-case hex without leading
-zeros, no chunk extensions (section 7.1.1 lets a recipient drop those it does not know), CRLF.
-Bytes that came that way are handed back as they are, so the common case costs one look per
-chunk and no copy. Nothing is held back but an unfinished size line and the trailer section.
+The data of all chunks that come in one call is handed back as one piece; where a call holds data
+of one chunk alone, that is the bytes as they came, without a copy. Nothing is held back but an
+unfinished size line and the trailer section.
+
+Work is bounded: one call scans at most `MAX_CHUNKS` chunks. What is left of its bytes stays here,
+`stalled` says so, and `scan(b"")` goes on with it.
 
 The scanner is stricter than the grammar wherever two parsers could disagree about where a
 message ends: no white space in a size line outside a quoted string (the grammar has BWS round
@@ -17,19 +19,19 @@ import re
 from enum import Enum
 from typing import Final
 
+from proxy.http.h1.framing import BodyDecoder
 from proxy.http.trailers import parse_trailer
 
 MAX_SIZE_LINE = 256
 """Bytes of one size line, extensions and CRLF included."""
 MAX_EXTENSIONS = 16 * 1024
 """Bytes of all chunk extensions of one message."""
+MAX_CHUNKS = 1024
+"""Chunks scanned in one call: a read of tiny ones could hold 40,000, and take 40 ms."""
 MAX_DIGITS = 16
 MAX_SIZE = 2**63 - 1
 
-_LOWER_HEX = b"0123456789abcdef"
 _HEX = b"0123456789abcdefABCDEF"
-_ZERO = ord("0")
-_LAST_CHUNK = b"0\r\n\r\n"
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
@@ -57,11 +59,12 @@ _DATA_CR: Final = _State.DATA_CR
 _ENDED: Final = _State.ENDED
 
 
-class ChunkedDecoder:
-    """Scans one chunked body. How its bytes are split over calls changes nothing.
+class ChunkedDecoder(BodyDecoder):
+    """Scans one chunked body. How its bytes are split over calls changes nothing but the pieces.
 
     `payload_bytes` counts the data bytes seen so far. `trailers` holds the fields of the trailer
     section that may pass, names spelled as received; it is whole once the body has ended.
+    `stalled`: there are bytes left to scan, see the module.
     """
 
     __slots__ = (
@@ -69,34 +72,29 @@ class ChunkedDecoder:
         "_held",
         "_left",
         "_max_trailer_bytes",
-        "_payload_only",
         "_state",
         "_trailer_bytes",
-        "payload_bytes",
-        "trailers",
     )
 
-    def __init__(self, max_trailer_bytes: int = 16384, *, payload: bool = False) -> None:
-        """`payload`: hand on the data alone, without framing or trailers (HTTP/1.0 clients)."""
-        self.payload_bytes = 0
-        self.trailers: list[tuple[bytes, bytes]] = []
-        self._payload_only = payload
+    def __init__(self, max_trailer_bytes: int = 16384) -> None:
+        super().__init__()
+        self.trailers = []
         self._max_trailer_bytes = max_trailer_bytes
         self._state = _SIZE
         self._left = 0  # data bytes of the chunk still to come
-        self._held = b""  # the line that is not whole yet
+        self._held = b""  # the line that is not whole yet, or what is left to scan
         self._extension_bytes = 0
         self._trailer_bytes = 0
 
     def scan(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """Take bytes as they come; return what to pass on, and what follows the body's end.
+        """Take bytes as they come; return the data to pass on, and what follows the body's end.
 
         The second value is None while the body goes on; once it has ended, the bytes after it
         (b"" if there are none). Raises ChunkError, and from then on at every call: nothing of
         the bytes of that call may be passed on.
         """
         if self._held:
-            data = self._held + data
+            data = self._held + data if data else self._held
             self._held = b""
         try:
             return self._scan(data)
@@ -105,80 +103,75 @@ class ChunkedDecoder:
             raise
 
     def _scan(self, data: bytes) -> tuple[bytes, bytes | None]:
-        pieces: list[bytes] = []
-        start = pos = 0  # data[start:pos] is the run that goes on as it came
+        piece = b""
+        pieces: list[bytes] | None = None
+        chunks = pos = 0
         end = len(data)
-        canonical: bytes | None
-        while pos < end and self._state is not _ENDED:
+        self.stalled = False
+        while pos < end:
             state = self._state
             if state is _DATA:
                 taken = min(self._left, end - pos)
+                # As it is, if that is all: a slice would be a copy where this is compiled.
+                part = data if taken == end else data[pos : pos + taken]
+                if not piece:
+                    piece = part
+                elif pieces is None:
+                    pieces = [piece, part]
+                else:
+                    pieces.append(part)
                 pos += taken
                 self.payload_bytes += taken
                 self._left -= taken
                 if not self._left:
                     self._state = _DATA_CR
-                continue
-            if state is _SIZE:
-                after, canonical = self._size_line(data, pos)
             elif state is _DATA_CR and data.startswith(b"\r\n", pos):
-                after, canonical = pos + 2, None
+                pos += 2
                 self._state = _SIZE
+                chunks += 1
+                if chunks == MAX_CHUNKS and pos < end:
+                    self._held = data[pos:]
+                    self.stalled = True
+                    break
+            elif state is _SIZE:
+                pos = self._size_line(data, pos)
+            elif state is _ENDED:
+                break
             else:
-                after, canonical = self._rare(data, pos)
-            if canonical is not None or self._payload_only:
-                if start < pos:
-                    pieces.append(data[start:pos])
-                if canonical and not self._payload_only:
-                    pieces.append(canonical)
-                start = after
-            pos = after
-        rest = data[pos:] if self._state is _ENDED else None
-        if not pieces:
-            # As it is, if that is all: a slice would be a copy where this is compiled.
-            return (data if pos - start == end else data[start:pos]), rest
-        if start < pos:
-            pieces.append(data[start:pos])
-        return b"".join(pieces), rest
+                pos = self._rare(data, pos)
+        if pieces is not None:
+            piece = b"".join(pieces)
+        return piece, data[pos:] if self._state is _ENDED else None
 
-    # Each of the following consumes framing at `pos` and returns where it ends and what goes on
-    # in its place: None for the bytes as they came, b"" for nothing (yet).
+    # Each of the following consumes framing at `pos` and returns where it ends.
 
-    def _size_line(self, data: bytes, pos: int) -> tuple[int, bytes | None]:
+    def _size_line(self, data: bytes, pos: int) -> int:
         stop = data.find(b"\r\n", pos, pos + MAX_SIZE_LINE)
         digits = data[pos:stop] if stop > pos else b""
-        if digits and not digits.strip(_LOWER_HEX) and len(digits) < MAX_DIGITS:
+        if digits and not digits.strip(_HEX) and len(digits) < MAX_DIGITS:
             size = int(digits, 16)
-            if digits[0] != _ZERO:
-                self._left = size
-                self._state = _DATA
-                return stop + 2, None
-            if data.startswith(_LAST_CHUNK, pos):
-                self._state = _ENDED
-                return pos + len(_LAST_CHUNK), None
         else:
             line = self._line(data, pos, MAX_SIZE_LINE)
             if line is None:
-                return len(data), b""
+                return len(data)
             size = self._read_size(line)
             stop = pos + len(line)
         if size:
             self._left = size
             self._state = _DATA
-            return stop + 2, b"%x\r\n" % size
-        # The last chunk goes on together with the trailers, when they are whole.
-        self._state = _State.TRAILERS
-        return stop + 2, b""
+        else:
+            self._state = _State.TRAILERS
+        return stop + 2
 
-    def _rare(self, data: bytes, pos: int) -> tuple[int, bytes | None]:
+    def _rare(self, data: bytes, pos: int) -> int:
         if self._state is _State.TRAILERS:
             return self._trailer_line(data, pos)
         if self._state is _DATA_CR and data[pos:] == b"\r":
             self._state = _State.DATA_LF
-            return pos + 1, None
+            return pos + 1
         if self._state is _State.DATA_LF and data.startswith(b"\n", pos):
             self._state = _SIZE
-            return pos + 1, None
+            return pos + 1
         if self._state is _State.BROKEN:
             raise ChunkError("the body was malformed before")
         raise ChunkError("no CRLF after the chunk's data")
@@ -218,11 +211,10 @@ class ChunkedDecoder:
                 raise ChunkError("too many chunk extensions")
         return size
 
-    def _trailer_line(self, data: bytes, pos: int) -> tuple[int, bytes]:
+    def _trailer_line(self, data: bytes, pos: int) -> int:
         line = self._line(data, pos, self._max_trailer_bytes - self._trailer_bytes)
         if line is None:
-            return len(data), b""
-        after = pos + len(line) + 2
+            return len(data)
         self._trailer_bytes += len(line) + 2
         if line:
             try:
@@ -231,7 +223,6 @@ class ChunkedDecoder:
                 raise ChunkError(str(error)) from None
             if field is not None:
                 self.trailers.append(field)
-            return after, b""
-        self._state = _ENDED
-        lines = [b"%b: %b\r\n" % field for field in self.trailers]
-        return after, b"0\r\n" + b"".join(lines) + b"\r\n"
+        else:
+            self._state = _ENDED
+        return pos + len(line) + 2

@@ -3,7 +3,11 @@
 import pytest
 
 from proxy.errors import UpstreamMalformed, UpstreamReset, UpstreamTruncated
-from proxy.wire.upstream import UpstreamConnection
+from proxy.http.h1.request import RequestParser
+from proxy.wire.h1.upstream import UpstreamConnection
+from proxy.wire.streams import StreamHandler
+
+pytestmark = pytest.mark.interpreted  # its handler is a double
 
 
 class Transport:
@@ -41,7 +45,7 @@ class Transport:
         self.reading = True
 
 
-class Handler:
+class Handler(StreamHandler):
     """Everything it hears, in order."""
 
     def __init__(self):
@@ -50,14 +54,14 @@ class Handler:
     def on_informational(self, head):
         self.heard.append(("informational", head.status))
 
-    def on_head(self, head, piece, ended):
+    def on_head(self, head, piece, ended, trailers):
         self.heard.append(("head", head.status, piece, ended))
 
     def on_piece(self, piece):
         self.heard.append(("piece", piece))
 
-    def on_end(self):
-        self.heard.append(("end",))
+    def on_end(self, trailers):
+        self.heard.append(("end", *trailers))
 
     def on_lost(self, error):
         self.heard.append(("lost", type(error)))
@@ -88,8 +92,14 @@ def connection(closed, transport):
 def begun(connection):
     """A GET on it: what its handler hears."""
     handler = Handler()
-    connection.begin(handler, "GET", b"GET / HTTP/1.1\r\n\r\n", b"", payload=False)
+    ask(connection, handler)
     return handler.heard
+
+
+def ask(connection, handler, method="GET"):
+    parser = RequestParser((), max_url=100, max_fields=10)
+    head = parser.parse(f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    connection.send_head(handler, head, [], b"", True, [])
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
@@ -99,7 +109,7 @@ TO_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
 
 def test_a_response_in_one_piece(connection, transport, begun):
     assert not connection.usable
-    assert transport.written == b"GET / HTTP/1.1\r\n\r\n"
+    assert transport.written == b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     connection.data_received(OK + b"hello")
     assert begun == [("head", 200, b"hello", True)]
     assert connection.usable
@@ -117,7 +127,7 @@ def test_a_response_in_many(connection, begun):
 def test_one_after_the_other(connection, begun):
     connection.data_received(OK + b"hello")
     second = Handler()
-    connection.begin(second, "HEAD", b"x", b"", payload=False)
+    ask(connection, second, "HEAD")
     assert connection.payload_bytes == 0
     connection.data_received(OK)
     assert second.heard == [("head", 200, b"", True)]
@@ -131,13 +141,11 @@ def test_informational_heads_come_first(connection, begun):
     assert begun == [("informational", 100), ("informational", 103), ("head", 204, b"", True)]
 
 
-def test_chunks_with_and_without_their_framing(connection):
-    for payload, body in ((False, b"5\r\nhello\r\n0\r\n\r\n"), (True, b"hello")):
-        handler = Handler()
-        connection.begin(handler, "GET", b"x", b"", payload=payload)
-        connection.data_received(CHUNKED + b"5\r\nhello\r\n0\r\n\r\n")
-        assert handler.heard == [("head", 200, body, True)]
-        assert connection.payload_bytes == 5
+def test_chunks_come_as_data_and_trailers(connection, begun):
+    connection.data_received(CHUNKED + b"5\r\nhello\r\n1")
+    connection.data_received(b"\r\n!\r\n0\r\nA: 1\r\n\r\n")
+    assert begun == [("head", 200, b"hello", False), ("piece", b"!"), ("end", (b"A", b"1"))]
+    assert connection.payload_bytes == 6
 
 
 def test_a_connection_that_says_it_will_close_is_not_used_again(connection, begun):

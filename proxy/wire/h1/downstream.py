@@ -1,75 +1,54 @@
-"""A client's connection: finds requests in its bytes and has them carried, one after the other.
+"""A client's HTTP/1 connection: finds requests in its bytes, and carries one after the other.
 
     HEAD ──whole head──> EXCHANGE ──finish──> HEAD        (pipelined requests wait their turn)
       └──refused──> LINGER <──finish, not to be kept──┘
                       └──> closed
 
-In EXCHANGE the exchange owns the alarm; in the other states the connection does. LINGER: the
-answer is out, what the client still sends is read and dropped for a moment, because closing a
-socket with unread bytes resets it and may destroy the answer on its way (RFC 9112 section 9.6).
+It is the `ClientStream` of each of its exchanges, and writes their responses. In EXCHANGE the
+exchange owns the alarm; in the other states the connection does. LINGER: the answer is out, what
+the client still sends is read and dropped for a moment, because closing a socket with unread bytes
+resets it and may destroy the answer on its way (RFC 9112 section 9.6).
+
+Work is bounded: requests that end at once, and tiny chunks, go on in the loop's next turn when
+they have taken `TURN_SECONDS`; until then nothing is read.
 """
 
 import asyncio
 from enum import Enum
 from time import monotonic
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
-from proxy.config.model import LimitsConfig, Listener
 from proxy.errors import (
     BadRequest,
     ConnectionsFull,
     HeaderTimeout,
     ProxyError,
 )
-from proxy.http.chunked import ChunkError
-from proxy.http.framing import BodyDecoder
-from proxy.http.request import HEAD_END, RequestHead, RequestParser, early_fault
+from proxy.http.h1.chunked import ChunkError
+from proxy.http.h1.framing import BodyDecoder
+from proxy.http.h1.request import HEAD_END, body_decoder, early_fault
+from proxy.http.message import OwnFields, RequestHead, ResponseHead
 from proxy.wire.alarm import Alarm
-from proxy.wire.flow import FlowControlled, reset_on_close
+from proxy.wire.flow import JOINED_BYTES, Channel, reset_on_close
+from proxy.wire.h1.head_writer import (
+    CHUNKED,
+    CLOSE,
+    ESTABLISHED,
+    HEAD_ENDS,
+    KEEP_ALIVE,
+    add_own,
+    last_chunk,
+    response_front,
+)
 from proxy.wire.limits import body_too_large, head_too_large
+from proxy.wire.streams import NO_TRAILERS, ClientStream, Gate, Trailers
 
 LINGER_SECONDS = 1.0
 GRACE = 1.0
 """Seconds for another request behind the last response of a gate that has begun to close."""
+TURN_SECONDS = 0.004
+"""Time that one connection takes in one turn of the loop, give or take a request."""
 _PIPELINE_BYTES = 64 * 1024
-
-
-class RequestHandler(Protocol):
-    """What the exchange hears from its client's connection, until it calls `finish`."""
-
-    def on_body(self, piece: bytes) -> None: ...
-
-    def on_body_end(self) -> None: ...
-
-    def on_body_error(self, error: ProxyError) -> None: ...
-
-    def on_client_gone(self) -> None: ...
-
-    def on_client_end(self) -> None:
-        """In a tunnel: it sends no more."""
-
-    def on_client_writable(self, writable: bool) -> None: ...
-
-    def on_alarm(self) -> None: ...
-
-
-class Gate(Protocol):
-    """What stands behind a listener: carries requests, answers what is no request."""
-
-    listener: Listener
-    limits: LimitsConfig
-    parser: RequestParser
-    connections: set["Downstream"]
-    closing: bool
-
-    def begin(self, downstream: "Downstream", head: RequestHead, piece: bytes) -> None:
-        """Start an exchange: sets `downstream.handler`, or finishes at once.
-
-        `piece` is the body that came with the head; `downstream.receiving` tells if more follows.
-        """
-
-    def refuse(self, downstream: "Downstream", error: ProxyError) -> None:
-        """Send the answer to something that never became a request."""
 
 
 class State(Enum):
@@ -88,29 +67,33 @@ _LINGER: Final = State.LINGER
 _CLOSED: Final = State.CLOSED
 
 
-class Downstream(FlowControlled):
+class Downstream(ClientStream):
     """One client connection of a listener.
 
     `requests` counts heads read. `handler` is the exchange under way, None between two.
-    `receiving`: the end of the request's body has not come yet.
+
+    An asyncio protocol by its methods and not by its base class, which a compiled class cannot
+    have.
     """
 
     __slots__ = (
         "_advancing",
+        "_asked",
         "_buffer",
+        "_channel",
+        "_chunks",
         "_decoder",
+        "_ends_by_close",
         "_gate",
         "_head_started",
+        "_keep_alive",
         "_linger_until",
         "_state",
-        "alarm",
-        "client",
-        "handler",
-        "receiving",
         "requests",
     )
 
-    alarm: Alarm
+    _channel: Channel
+    _asked: RequestHead
 
     def __init__(self, gate: Gate) -> None:
         super().__init__()
@@ -120,13 +103,11 @@ class Downstream(FlowControlled):
         self._decoder: BodyDecoder | None = None
         self._advancing = False
         self._head_started = False
+        self._keep_alive = False
+        self._chunks = False
+        self._ends_by_close = False
         self._linger_until = 0.0
-        self.handler: RequestHandler | None = None
-        self.client = ""
-        self.receiving = False
         self.requests = 0
-
-    # --- what the exchange does ---------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
@@ -135,15 +116,122 @@ class Downstream(FlowControlled):
 
     @property
     def request_bytes(self) -> int:
-        """Body bytes of the request so far, framing left out."""
         return self._decoder.payload_bytes if self._decoder is not None else 0
 
-    def finish(self, *, keep_alive: bool, now: float) -> None:
-        """The exchange is over, as of `now`, and its answer written: read on, or close."""
+    @property
+    def half_closes(self) -> bool:
+        """Whether sending can end while receiving goes on."""
+        return self._channel.half_closes
+
+    # --- what the exchange writes -----------------------------------------------------------------
+
+    def write_informational(self, head: ResponseHead) -> None:
+        if self._asked.minor == 1:
+            self._channel.write(response_front(head) + HEAD_ENDS)
+
+    def write_head(
+        self,
+        head: ResponseHead,
+        own: OwnFields,
+        piece: bytes,
+        ended: bool,
+        trailers: Trailers,
+        last: bool,
+    ) -> None:
+        """Head and body as one write; a long piece is not copied.
+
+        An early answer is the connection's last: the rest of the request is not read.
+        """
+        parts = [response_front(head)]
+        if head.length is None and head.status != 204:
+            self._frame(parts, head)
+        add_own(parts, own)
+        if last or (ended and self.receiving):
+            self._keep_alive = False
+        if not self._keep_alive:
+            parts.append(CLOSE)
+        elif self._asked.minor == 0:
+            parts.append(KEEP_ALIVE)
+        parts.append(HEAD_ENDS)
+        if not self._chunks:
+            self._channel.write_parts(parts, piece)
+            return
+        if piece:
+            parts.append(b"%x\r\n" % len(piece))
+            if ended or len(piece) <= JOINED_BYTES:
+                parts.append(piece)
+                piece = b""
+                parts.append(b"\r\n")
+        if ended:
+            parts.append(last_chunk(trailers))
+        self._channel.write_parts(parts, piece)
+        if piece:
+            self._channel.write(b"\r\n")
+
+    def _frame(self, parts: list[bytes], head: ResponseHead) -> None:
+        """Say where a body ends whose length is not known (RFC 9112 section 6.3)."""
+        to_1_0 = self._asked.minor == 0
+        if not head.has_body(self._asked.method):
+            if head.chunked and not to_1_0:
+                parts.append(CHUNKED)
+        elif to_1_0:
+            self._ends_by_close = True
+            self._keep_alive = False
+        else:
+            # Where the upstream ends the body by closing, the client gets chunks too: so it can
+            # tell a whole body from a part of one.
+            self._chunks = True
+            parts.append(CHUNKED)
+
+    def write_body(self, piece: bytes) -> None:
+        if self._chunks:
+            self._channel.write_long(b"%x\r\n" % len(piece), piece, b"\r\n")
+        else:
+            self._channel.write(piece)
+
+    def end(self, trailers: Trailers) -> None:
+        if self._chunks:
+            self._channel.write(last_chunk(trailers))
+
+    def open_tunnel(self, head: ResponseHead, own: OwnFields, piece: bytes) -> bytes:
+        self._keep_alive = False
+        established = self._asked.method == "CONNECT" and not head.status_line
+        parts = [ESTABLISHED if established else response_front(head)]
+        add_own(parts, own)
+        parts.append(HEAD_ENDS)
+        self._channel.write_parts(parts, piece)
+        self._state = _TUNNEL
+        self.resume_reading()
+        early, self._buffer = self._buffer, b""
+        return early
+
+    def write_tunnel(self, data: bytes) -> None:
+        self._channel.write(data)
+
+    def end_tunnel(self) -> None:
+        if self._channel.closing:
+            return
+        if self._channel.half_closes:
+            self._channel.transport.write_eof()
+        else:
+            self._channel.transport.close()
+
+    def break_off(self, *, hard: bool) -> None:
+        self.handler = None
+        self._keep_alive = False
+        if self._state is _CLOSED:
+            return
+        if hard or self._ends_by_close:
+            reset_on_close(self._channel.transport)
+            self._channel.transport.abort()
+        else:
+            self._channel.transport.close()
+
+    def finish(self, now: float) -> None:
         self.handler = None
         if self._state is _CLOSED:
             return
-        if keep_alive and not self.receiving and not self._transport.is_closing():
+        if self._keep_alive and not self.receiving and not self._channel.closing:
             self._state = _HEAD
             gate = self._gate
             # A closing gate's response that did not say so had begun before: another may be
@@ -151,41 +239,20 @@ class Downstream(FlowControlled):
             self.alarm.set(now + (GRACE if gate.closing else gate.limits.idle_timeout))
             if self._buffer:  # the next request was pipelined
                 self._advance()
-            elif not self._reading:
+            elif not self._channel.reading:
                 self.resume_reading()
         else:
             self._linger(more=self.receiving or bool(self._buffer))
 
-    def begin_tunnel(self) -> bytes:
-        """Pass bytes on as they are from now on; those that have come already."""
-        self._state = _TUNNEL
-        self.resume_reading()
-        early, self._buffer = self._buffer, b""
-        return early
+    def pause_reading(self) -> None:
+        self._channel.pause_reading()
 
-    def end_tunnel(self) -> None:
-        """Nothing more will be sent; what the client sends still goes on, if not under TLS."""
-        if self._transport.is_closing():
-            return
-        if self.half_closes:
-            self._transport.write_eof()
-        else:
-            self._transport.close()
+    def resume_reading(self) -> None:
+        self._channel.resume_reading()
 
-    def cut(self, *, reset: bool = False) -> None:
-        """Close without an end to what was begun, so that nothing looks whole that is not.
-
-        `reset`: the response is one whose end is the connection's, so closing properly would
-        be its end: reset the connection instead.
-        """
-        self.handler = None
-        if self._state is _CLOSED:
-            return
-        if reset:
-            reset_on_close(self._transport)
-            self._transport.abort()
-        else:
-            self._transport.close()
+    def cut(self) -> None:
+        """Close, whatever is under way."""
+        self.break_off(hard=False)
 
     def close_idle(self) -> None:
         """Close if no request is under way."""
@@ -195,7 +262,7 @@ class Downstream(FlowControlled):
     # --- what the event loop does -------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+        self._channel = Channel(cast(asyncio.Transport, transport))
         self.alarm = Alarm(asyncio.get_running_loop(), self._on_alarm)
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if peer else ""
@@ -231,7 +298,8 @@ class Downstream(FlowControlled):
             self._refuse(BadRequest("The connection ended in the middle of a request's head."))
             return self.half_closes
         if self.handler is not None:
-            self._transport.abort()  # closing would wait until all that is written is taken
+            # Closing would wait until all that is written is taken.
+            self._channel.transport.abort()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -243,9 +311,17 @@ class Downstream(FlowControlled):
         if handler is not None:
             handler.on_client_gone()
 
-    def on_writable(self, writable: bool) -> None:
+    def pause_writing(self) -> None:
+        self.write_paused = True
         if self.handler is not None:
-            self.handler.on_client_writable(writable)
+            self.handler.on_client_writable(False)
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self.handler is not None:
+            self.handler.on_client_writable(True)
+        elif self._state is _HEAD and self._buffer:
+            self._advance()
 
     def _on_alarm(self) -> None:
         if self._state is _EXCHANGE or self._state is _TUNNEL:
@@ -253,6 +329,9 @@ class Downstream(FlowControlled):
                 self.handler.on_alarm()
         elif self._state is _LINGER:
             self._end_lingering()
+        elif self.write_paused:
+            # It takes none of its answers: what is written would keep an orderly close waiting.
+            self._channel.transport.abort()
         elif self._buffer or self.requests == 0:
             seconds = self._gate.limits.header_timeout
             self._refuse(HeaderTimeout(f"No whole request head came within {seconds:g} s."))
@@ -262,17 +341,33 @@ class Downstream(FlowControlled):
     # --- requests -----------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Begin the request at the front of the buffer; more than one, if they end at once."""
-        if self._advancing:
+        """Begin the request at the front of the buffer; more than one, if they end at once.
+
+        None while the client does not take its answers, and none after `TURN_SECONDS`: the rest
+        waits for the loop's next turn.
+        """
+        if self._advancing or self._channel.held:
             return
         self._advancing = True
+        began = 0.0
         try:
-            while self._buffer and self._state is _HEAD and self._begin():
-                pass
+            while self._buffer and self._state is _HEAD and not self.write_paused:
+                if not self._begin():
+                    break
+                if self._state is not _HEAD:
+                    break
+                now = monotonic()
+                if not began:
+                    began = now
+                elif now - began > TURN_SECONDS:
+                    self._go_on_later()
+                    return
         finally:
             self._advancing = False
-        if not self._reading:
+        if not self._channel.reading:
             self._read_on()
+        if self._state is _HEAD and self.write_paused:
+            self.pause_reading()
 
     def _read_on(self) -> None:
         """Read again, unless enough requests wait already, or one whose body has its own pace."""
@@ -280,6 +375,18 @@ class Downstream(FlowControlled):
             self._state is _EXCHANGE and not self.receiving and len(self._buffer) <= _PIPELINE_BYTES
         ):
             self.resume_reading()
+
+    def _go_on_later(self) -> None:
+        """Others get their turn before what has come already is worked on."""
+        self._channel.hold()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._channel.release()
+        if self._state is _HEAD:
+            self._advance()
+        elif self._state is _EXCHANGE and self.receiving:
+            self._on_body(b"")
 
     def _begin(self) -> bool:
         """Whether a whole head was there."""
@@ -296,11 +403,14 @@ class Downstream(FlowControlled):
             piece = b""
             self._decoder = None
             if head.length or head.chunked:
-                self._decoder = head.body_decoder()
+                self._decoder = body_decoder(head)
                 piece = self._first_piece(head)
         except ProxyError as error:
             self._refuse(error)
             return False
+        self._asked = head
+        self._keep_alive = head.keep_alive
+        self._chunks = False
         self._head_started = False
         self._state = _EXCHANGE
         self.requests += 1
@@ -329,6 +439,8 @@ class Downstream(FlowControlled):
         if rest is not None:
             self.receiving = False
             self._buffer = rest
+        elif decoder.stalled:
+            self._go_on_later()
         return piece
 
     def _await_head(self, data: bytes) -> bool:
@@ -360,17 +472,24 @@ class Downstream(FlowControlled):
         try:
             piece = self._scan(data)
         except ProxyError as error:
+            self._keep_alive = False
             handler.on_body_error(error)
             return
         if piece:
             handler.on_body(piece)
-        if not self.receiving and self.handler is handler:
-            handler.on_body_end()
+        if not self.receiving and self.handler is not None:
+            self.handler.on_body_end(self.request_trailers)
+
+    @property
+    def request_trailers(self) -> Trailers:
+        return self._decoder.trailers if self._decoder is not None else NO_TRAILERS
 
     # --- endings ------------------------------------------------------------------------------
 
     def _refuse(self, error: ProxyError) -> None:
         self._state = _EXCHANGE
+        self._asked = _NO_REQUEST
+        self._keep_alive = self._chunks = False
         self.receiving = False
         self._buffer = b""
         self._gate.refuse(self, error)
@@ -383,16 +502,17 @@ class Downstream(FlowControlled):
     def _end_lingering(self) -> None:
         """Time is up, unless a slow client is still being sent the answer's last bytes."""
         now = monotonic()
-        if self._transport.get_write_buffer_size() and now < self._linger_until:
+        transport = self._channel.transport
+        if transport.get_write_buffer_size() and now < self._linger_until:
             self.alarm.set(now + LINGER_SECONDS)
-        elif self.half_closes or self._transport.is_closing():
-            self._transport.abort()
+        elif self.half_closes or transport.is_closing():
+            transport.abort()
         else:
-            self._transport.close()  # its end has not been sent yet, see `_linger`
+            transport.close()  # its end has not been sent yet, see `_linger`
 
     def _close(self) -> None:
         """Nothing was begun, and nothing will be."""
-        self._transport.close()
+        self._channel.transport.close()
         if not self.half_closes:
             # TLS then waits for the client's end, and a client that sleeps in a pool sends none.
             self._state = _LINGER
@@ -410,10 +530,21 @@ class Downstream(FlowControlled):
         now = monotonic()
         self._linger_until = now + self._gate.limits.idle_timeout
         self.alarm.set(now + LINGER_SECONDS)
-        if self._transport.is_closing():
+        if self._channel.closing:
             return  # it was cut, and may never get rid of what is written
         self.resume_reading()
         if self.half_closes:
-            self._transport.write_eof()
+            self._channel.transport.write_eof()
         elif not more:
             self._end_lingering()
+
+
+def _nothing_asked() -> RequestHead:
+    """What stands for the request where there was none: its answer is written like one to this."""
+    head = RequestHead()
+    head.method = ""
+    head.minor = 1
+    return head
+
+
+_NO_REQUEST: Final = _nothing_asked()

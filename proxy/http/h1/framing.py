@@ -2,34 +2,44 @@
 
 Every decoder has the one method ``scan(data) -> (piece, rest)``: `piece` is what to pass on, and
 `rest` is None while the body goes on, or the bytes behind its end. A body with a length is
-counted, one of chunks is parsed by `proxy.http.chunked`, and one that ends with the connection
+counted, one of chunks is parsed by `http/h1/chunked.py`, and one that ends with the connection
 has no end that its bytes could tell.
 """
 
-from typing import Protocol
-
-from proxy.http.chunked import ChunkedDecoder
+from typing import Final
 
 MAX_LENGTH_DIGITS = 20
 """Of a Content-Length: as many as 64 bits need."""
 
-
-class BodyDecoder(Protocol):
-    """Finds the end of one body. `payload_bytes` counts what it carried so far."""
-
-    payload_bytes: int
-
-    def scan(self, data: bytes) -> tuple[bytes, bytes | None]: ...
+_NO_TRAILERS: Final[list[tuple[bytes, bytes]]] = []
 
 
-class LengthDecoder:
+class BodyDecoder:
+    """Finds the end of one body. `payload_bytes` counts what it carried so far.
+
+    `trailers` are the fields behind a chunked one. `stalled`: not all bytes that came have been
+    scanned, and `scan(b"")` goes on.
+    """
+
+    __slots__ = ("payload_bytes", "stalled", "trailers")
+
+    def __init__(self) -> None:
+        self.payload_bytes = 0
+        self.stalled = False
+        self.trailers = _NO_TRAILERS
+
+    def scan(self, data: bytes) -> tuple[bytes, bytes | None]:
+        raise NotImplementedError
+
+
+class LengthDecoder(BodyDecoder):
     """A body of `length` bytes, as its Content-Length said (section 6.2)."""
 
-    __slots__ = ("_left", "payload_bytes")
+    __slots__ = ("_left",)
 
     def __init__(self, length: int) -> None:
+        super().__init__()
         self._left = length
-        self.payload_bytes = 0
 
     def scan(self, data: bytes) -> tuple[bytes, bytes | None]:
         size = len(data)
@@ -45,17 +55,11 @@ class LengthDecoder:
         return data[:end], data[end:]
 
 
-class CloseDecoder:
+class CloseDecoder(BodyDecoder):
     """A response body that lasts until the connection closes (section 6.3, rule 8)."""
 
-    __slots__ = ("payload_bytes",)
-
-    def __init__(self) -> None:
-        self.payload_bytes = 0
+    __slots__ = ()
 
     def scan(self, data: bytes) -> tuple[bytes, bytes | None]:
         self.payload_bytes += len(data)
         return data, None
-
-
-__all__ = ["MAX_LENGTH_DIGITS", "BodyDecoder", "ChunkedDecoder", "CloseDecoder", "LengthDecoder"]

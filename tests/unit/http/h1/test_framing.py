@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.http.framing import CloseDecoder, LengthDecoder
+from proxy.http.h1.framing import CloseDecoder, LengthDecoder
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ import asyncio
 import pytest
 
 import proxy.wire.alarm
-import proxy.wire.downstream
+import proxy.wire.h1.downstream
 from proxy.config.model import LimitsConfig, Listener
 from proxy.errors import BadRequest, BodyTooLarge, ConnectionsFull
-from proxy.http.request import RequestParser
-from proxy.wire.downstream import Downstream
+from proxy.http.h1.request import RequestParser
+from proxy.http.message import make_response
+from proxy.wire.h1.downstream import Downstream
+
+pytestmark = pytest.mark.interpreted  # its gate and its handler are doubles
 
 GET = b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"
@@ -79,12 +82,18 @@ class Gate:
             downstream.handler = Handler()
             self.handlers.append(downstream.handler)
         else:
-            downstream.write(b"answer")
-            downstream.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
+            downstream.write_tunnel(b"answer")
+            downstream.finish(100.0)
 
     def refuse(self, downstream, error):
         self.refused.append(type(error))
-        downstream.write(b"refusal")
+        downstream.write_tunnel(b"refusal")
+
+
+def finish_for_good(client):
+    head = make_response(204, [], None)
+    client.write_head(head, [], b"", True, [], True)
+    client.finish(100.0)
 
 
 class Handler:
@@ -98,9 +107,9 @@ class Handler:
 @pytest.fixture
 def loop(monkeypatch):
     loop = Loop()
-    monkeypatch.setattr(proxy.wire.downstream, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(proxy.wire.h1.downstream, "monotonic", lambda: 100.0)
     monkeypatch.setattr(proxy.wire.alarm, "monotonic", lambda: 100.0)
-    monkeypatch.setattr(proxy.wire.downstream.asyncio, "get_running_loop", lambda: loop)
+    monkeypatch.setattr(proxy.wire.h1.downstream.asyncio, "get_running_loop", lambda: loop)
     return loop
 
 
@@ -154,10 +163,10 @@ def test_no_more_is_read_while_enough_requests_wait(loop, transport, kind):
     client.data_received(filler)
     assert transport.calls == ["pause_reading"]
     for _ in range(3):
-        client.finish(keep_alive=True, now=100.0)
+        client.finish(100.0)
     assert transport.calls == ["pause_reading"]
     while transport.calls == ["pause_reading"]:
-        client.finish(keep_alive=True, now=100.0)
+        client.finish(100.0)
     assert transport.calls == ["pause_reading", "resume_reading"]
     assert len(gate.begun) > 1500
 
@@ -167,7 +176,7 @@ def test_the_rest_of_a_head_is_read_however_much_waits(client, gate, transport):
     client.data_received(GET % 1 * 200 + b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 62_000)
     assert transport.calls == ["pause_reading"]
     for _ in range(201):
-        client.finish(keep_alive=True, now=100.0)
+        client.finish(100.0)
     assert transport.calls == ["pause_reading", "resume_reading"]
     client.data_received(b"\r\n\r\n")
     assert len(gate.begun) == 202
@@ -178,7 +187,7 @@ def test_only_one_request_is_under_way(client, gate):
     client.data_received(b"".join(GET % n for n in range(3)))
     for n in range(3):
         assert [path for _, path, _, _ in gate.begun] == [f"/{m}" for m in range(n + 1)]
-        client.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
+        client.finish(100.0)
     assert client.idle
     assert client.requests == 3
     assert client.alarm.due == 175.0
@@ -193,18 +202,25 @@ def test_requests_that_end_at_once_take_no_call_within_a_call(client, gate, tran
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_a_body(client, gate, framing):
-    head, pieces, end = {
-        "length": (POST, [b"01", b"23"], b"4"),
-        "chunked": (CHUNKED, [b"2\r\n01\r\n", b"2\r\n23\r\n"], b"1\r\n4\r\n0\r\n\r\n"),
+    head, pieces, end, trailers = {
+        "length": (POST, [b"01", b"23"], b"4", []),
+        "chunked": (
+            CHUNKED,
+            [b"2\r\n01\r\n", b"2\r\n23\r\n"],
+            b"1\r\n4\r\n0\r\nA: 1\r\n\r\n",
+            [(b"A", b"1")],
+        ),
     }[framing]
     client.data_received(head + pieces[0])
-    assert gate.begun == [("POST", "/", pieces[0], True)]
+    assert gate.begun == [("POST", "/", b"01", True)]
     client.data_received(pieces[1])
     client.data_received(end + GET % 1)
     (handler,) = gate.handlers
-    assert handler.heard == [("on_body", pieces[1]), ("on_body", end), ("on_body_end",)]
+    assert handler.heard == [
+        ("on_body", b"23"), ("on_body", b"4"), ("on_body_end", trailers),
+    ]  # fmt: skip
     assert (client.receiving, client.request_bytes) == (False, 5)
-    client.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
+    client.finish(100.0)
     assert gate.begun[1] == ("GET", "/1", b"", False)
     assert client.request_bytes == 0
 
@@ -223,14 +239,14 @@ def test_a_body_that_is_wrong_is_told_once(client, gate, sent, error):
     client.data_received(sent)
     (handler,) = gate.handlers
     assert [(name, type(value)) for name, value in handler.heard] == [("on_body_error", error)]
-    client.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
+    client.finish(100.0)
     client.data_received(sent)
     assert len(handler.heard) == 1
 
 
 def test_the_rest_of_a_body_ends_the_connection(client, transport):
     client.data_received(POST + b"01")
-    client.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
+    client.finish(100.0)
     assert transport.calls == ["write_eof"]
     client.data_received(b"234" + GET % 1)
     assert client.requests == 1
@@ -259,8 +275,8 @@ def test_one_connection_too_many(client, gate, loop):
 def test_a_loss_is_told_to_the_exchange_and_to_nobody_twice(client, gate):
     client.data_received(GET % 1)
     client.connection_lost(None)
-    client.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
-    client.cut(reset=True)
+    client.finish(100.0)
+    client.break_off(hard=True)
     assert gate.handlers[0].heard == [("on_client_gone",)]
     assert gate.connections == set()
     assert client.alarm.due == float("inf")
@@ -285,7 +301,7 @@ def test_idle_is_between_two_requests(client, transport):
     client.data_received((GET % 1)[1:])
     client.close_idle()
     assert transport.calls == []
-    client.finish(keep_alive=True, now=proxy.wire.downstream.monotonic())
+    client.finish(100.0)
     client.close_idle()
     assert transport.calls == ["close"]
 
@@ -302,14 +318,14 @@ def over_tls(transport):
 def test_tls_closes_at_once_behind_a_last_response(client, over_tls):
     """The end of the connection may be the response's own."""
     client.data_received(GET % 1)
-    client.finish(keep_alive=False, now=proxy.wire.downstream.monotonic())
+    finish_for_good(client)
     assert over_tls.calls == ["close"]
 
 
 def test_tls_closes_when_a_slow_client_has_taken_it(client, over_tls):
     client.data_received(GET % 1)
     over_tls.buffered = 10
-    client.finish(keep_alive=False, now=proxy.wire.downstream.monotonic())
+    finish_for_good(client)
     assert over_tls.calls == []
     over_tls.buffered = 0
     client.alarm._on_due()
@@ -318,7 +334,7 @@ def test_tls_closes_when_a_slow_client_has_taken_it(client, over_tls):
 
 def test_tls_reads_a_client_that_still_sends_before_it_closes(client, over_tls):
     client.data_received(POST + b"01")
-    client.finish(keep_alive=False, now=proxy.wire.downstream.monotonic())
+    finish_for_good(client)
     client.data_received(b"234")
     assert over_tls.calls == []
     client.alarm._on_due()
@@ -334,7 +350,7 @@ def test_tls_does_not_wait_for_a_client_that_sleeps(client, over_tls):
 
 def test_the_end_of_half_a_tunnel_is_the_end_of_tls(client, gate, over_tls):
     client.data_received(GET % 1)
-    client.begin_tunnel()
+    client.open_tunnel(make_response(200, [], None), [], b"")
     assert client.eof_received() is False
     assert [name for name, *_ in gate.handlers[0].heard] == ["on_client_end"]
     client.end_tunnel()

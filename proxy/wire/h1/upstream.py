@@ -1,24 +1,33 @@
-"""A connection to an endpoint: sends one request at a time and finds its response in the bytes.
+"""An HTTP/1 connection to an endpoint: sends one request at a time, and finds its response.
 
-    IDLE ──begin──> HEAD ──final head──> BODY ──end──> IDLE (or closed)
-             1xx ──> HEAD ──101──> TUNNEL <──begin_tunnel── IDLE
+    IDLE ──send_head──> HEAD ──final head──> BODY ──end──> IDLE (or closed)
+                 1xx ──> HEAD ──101──> TUNNEL <──begin_tunnel── IDLE
 
-While IDLE nothing may arrive: bytes or an end of the connection make it unusable at once, so that
-the pool never hands out a connection that is known to be dead.
+It is the `UpstreamStream` of each of its attempts, and writes their requests. While IDLE nothing
+may arrive: bytes or an end of the connection make it unusable at once, so that the pool never
+hands out a connection that is known to be dead.
 """
 
 import asyncio
 from collections.abc import Callable
 from enum import Enum
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from proxy.errors import ProxyError, UpstreamMalformed, UpstreamReset, UpstreamTruncated
-from proxy.http.chunked import ChunkError
-from proxy.http.framing import BodyDecoder, CloseDecoder
-from proxy.http.request import HEAD_END
-from proxy.http.response import ResponseHead, parse_response_head, pass_over_body
-from proxy.wire.flow import reset_on_close
-from proxy.wire.streams import UpstreamSession, UpstreamStream
+from proxy.http.h1.chunked import ChunkError
+from proxy.http.h1.framing import BodyDecoder, CloseDecoder
+from proxy.http.h1.request import HEAD_END
+from proxy.http.h1.response import ResponseParser, body_decoder
+from proxy.http.message import OwnFields, RequestHead, ResponseHead
+from proxy.wire.flow import JOINED_BYTES, Channel, reset_on_close
+from proxy.wire.h1.head_writer import HEAD_ENDS, add_own, last_chunk, request_front
+from proxy.wire.streams import (
+    NO_TRAILERS,
+    StreamHandler,
+    Trailers,
+    UpstreamSession,
+    UpstreamStream,
+)
 from proxy.wire.tls import openssl_code
 
 LINGER_SECONDS = 1.0
@@ -29,22 +38,8 @@ MAX_HEAD_BYTES = 64 * 1024
 _TLS_ALERT = b"\x15\x03"
 """How an answer in TLS begins that is none to a handshake (RFC 8446 section 5.1)."""
 
-
-class ResponseHandler(Protocol):
-    """What an attempt hears from its connection. After `on_end` or `on_lost`: nothing more."""
-
-    def on_informational(self, head: ResponseHead) -> None: ...
-
-    def on_head(self, head: ResponseHead, piece: bytes, ended: bool) -> None:
-        """The final head, with the body that came with it."""
-
-    def on_piece(self, piece: bytes) -> None: ...
-
-    def on_end(self) -> None: ...
-
-    def on_lost(self, error: ProxyError) -> None: ...
-
-    def on_upstream_writable(self, writable: bool) -> None: ...
+_parser: Final = ResponseParser()
+"""One for all connections: what they have in common is remembered once."""
 
 
 class State(Enum):
@@ -64,15 +59,19 @@ _CLOSED: Final = State.CLOSED
 
 
 class UpstreamConnection(UpstreamStream):
-    """One connection. `on_closed` hears of its session exactly once, however it is lost."""
+    """One connection. `on_closed` hears of its session exactly once, however it is lost.
+
+    An asyncio protocol by its methods and not by its base class, which a compiled class cannot
+    have.
+    """
 
     __slots__ = (
         "_buffer",
+        "_channel",
+        "_chunks",
         "_decoder",
-        "_handler",
         "_method",
         "_on_closed",
-        "_payload_only",
         "_reusable",
         "_state",
         "_upgrade",
@@ -80,105 +79,139 @@ class UpstreamConnection(UpstreamStream):
         "exchanges",
     )
 
+    _channel: Channel
+
     def __init__(self, on_closed: Callable[[UpstreamSession], None]) -> None:
         super().__init__()
         self.session = Http1Session(self)
         self._on_closed = on_closed
         self._state = _IDLE
-        self._handler: ResponseHandler | None = None
         self._decoder: BodyDecoder | None = None
         self._buffer = b""
         self._method = ""
-        self._payload_only = False
+        self._chunks = False
         self._upgrade = False
         self._reusable = True
         self._whole_bytes = 0
         self.exchanges = 0
 
-    # --- what the exchange does ---------------------------------------------------------------
+    # --- what the pool asks -----------------------------------------------------------------------
 
     @property
     def usable(self) -> bool:
         """Open, with no exchange on it, and nothing unexpected seen."""
-        return self._state is _IDLE and self._reusable and not self._transport.is_closing()
-
-    @property
-    def payload_bytes(self) -> int:
-        """Body bytes of the response so far, framing left out."""
-        return self._decoder.payload_bytes if self._decoder is not None else self._whole_bytes
-
-    def begin(
-        self,
-        handler: ResponseHandler,
-        method: str,
-        head: bytes,
-        piece: bytes,
-        *,
-        payload: bool,
-        upgrade: bool = False,
-    ) -> None:
-        """Send a request's head, and what body there is so far, as one write.
-
-        `payload`: hand chunked bodies on without their framing (for HTTP/1.0 clients).
-        `upgrade`: the request asks for another protocol, so a 101 may answer it.
-        """
-        self._upgrade = upgrade
-        self._handler = handler
-        self._method = method
-        self._payload_only = payload
-        self._state = _HEAD
-        self._decoder = None
-        self._whole_bytes = 0
-        self.exchanges += 1
-        self.write_both(head, piece)
-
-    def begin_tunnel(self, handler: ResponseHandler) -> None:
-        """Pass bytes on as they are from now on; `on_end` tells that no more will come."""
-        self._handler = handler
-        self._state = _TUNNEL
-        self._reusable = False
-
-    def end_tunnel(self) -> None:
-        """Nothing more will be sent; what comes still does, except under TLS: that is the end."""
-        if self._transport.is_closing():
-            return
-        if self.half_closes:
-            self._transport.write_eof()
-            return
-        handler, self._handler = self._handler, None
-        self.close()
-        if handler is not None:
-            handler.on_end()
-
-    def leave_tunnel(self, *, reset: bool) -> None:
-        """Close; what was written last gets a moment to leave, and no more than that.
-
-        `reset`: what was sent has not come to an end, and must not look as if it had.
-        """
-        if reset and not self._transport.is_closing():
-            reset_on_close(self._transport)
-            if not self.half_closes:
-                self._transport.abort()  # TLS would send its end first
-        self.close()
-        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
-
-    def detach(self) -> None:
-        """The exchange has lost interest: it hears nothing more."""
-        self._handler = None
-        if not self._reading:
-            self.resume_reading()
+        return self._state is _IDLE and self._reusable and not self._channel.closing
 
     def close(self) -> None:
         self._reusable = False
-        self._transport.close()
+        self._channel.transport.close()
 
     def abort(self) -> None:
         """Close at once, unsent bytes discarded."""
         self._reusable = False
-        self._handler = None
-        self._transport.abort()
+        self.handler = None
+        self._channel.transport.abort()
+
+    # --- what the attempt writes ------------------------------------------------------------------
+
+    @property
+    def payload_bytes(self) -> int:
+        return self._decoder.payload_bytes if self._decoder is not None else self._whole_bytes
+
+    @property
+    def half_closes(self) -> bool:
+        return self._channel.half_closes
+
+    def send_head(
+        self,
+        handler: StreamHandler,
+        head: RequestHead,
+        own: OwnFields,
+        piece: bytes,
+        ended: bool,
+        trailers: Trailers,
+    ) -> None:
+        """All of it as one write; a long piece is not copied."""
+        self.handler = handler
+        self._method = head.method
+        self._chunks = head.chunked
+        self._upgrade = b"upgrade" in head.held and head.upgrade is not None
+        self._state = _HEAD
+        self._decoder = None
+        self._whole_bytes = 0
+        self.exchanges += 1
+        parts = [request_front(head)]
+        add_own(parts, own)
+        parts.append(HEAD_ENDS)
+        if not self._chunks:
+            self._channel.write_parts(parts, piece)
+            return
+        if piece:
+            parts.append(b"%x\r\n" % len(piece))
+            if ended or len(piece) <= JOINED_BYTES:
+                parts.append(piece)
+                piece = b""
+                parts.append(b"\r\n")
+        if ended:
+            parts.append(last_chunk(trailers))
+        self._channel.write_parts(parts, piece)
+        if piece:
+            self._channel.write(b"\r\n")
+
+    def write_body(self, piece: bytes) -> None:
+        if self._chunks:
+            self._channel.write_long(b"%x\r\n" % len(piece), piece, b"\r\n")
+        else:
+            self._channel.write(piece)
+
+    def end(self, trailers: Trailers) -> None:
+        if self._chunks:
+            self._channel.write(last_chunk(trailers))
+
+    def begin_tunnel(self, handler: StreamHandler) -> None:
+        self.handler = handler
+        self._state = _TUNNEL
+        self._reusable = False
+
+    def write_tunnel(self, data: bytes) -> None:
+        self._channel.write(data)
+
+    def end_tunnel(self) -> None:
+        if self._channel.closing:
+            return
+        if self._channel.half_closes:
+            self._channel.transport.write_eof()
+            return
+        handler, self.handler = self.handler, None
+        self.close()
+        if handler is not None:
+            handler.on_end(NO_TRAILERS)
+
+    def leave_tunnel(self, *, reset: bool) -> None:
+        """What was written last gets a moment to leave, and no more than that."""
+        transport = self._channel.transport
+        if reset and not transport.is_closing():
+            reset_on_close(transport)
+            if not self.half_closes:
+                transport.abort()  # TLS would send its end first
+        self.close()
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abort)
+
+    def detach(self) -> None:
+        self.handler = None
+        if not self._channel.reading:
+            self.resume_reading()
+
+    def pause_reading(self) -> None:
+        self._channel.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._channel.resume_reading()
 
     # --- what the event loop does -------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._channel = Channel(cast(asyncio.Transport, transport))
 
     def data_received(self, data: bytes) -> None:
         if self._state is _BODY:
@@ -186,19 +219,19 @@ class UpstreamConnection(UpstreamStream):
         elif self._state is _HEAD:
             self._on_head_bytes(data)
         elif self._state is _TUNNEL:
-            if self._handler is not None:
-                self._handler.on_piece(data)
+            if self.handler is not None:
+                self.handler.on_piece(data)
         elif self._state is _IDLE:
             self.close()  # nobody asked: a second answer, or bytes behind a response's end
 
     def eof_received(self) -> bool:
         self._reusable = False
         if self._state is _TUNNEL:
-            handler = self._handler
+            handler = self.handler
             if not self.half_closes:
-                self._handler = None
+                self.handler = None
             if handler is not None:
-                handler.on_end()
+                handler.on_end(NO_TRAILERS)
             return self.half_closes  # the other half may go on
         self._on_loss(None, ended=True)
         return False
@@ -212,9 +245,15 @@ class UpstreamConnection(UpstreamStream):
         session.connection = None
         self._on_closed(session)
 
-    def on_writable(self, writable: bool) -> None:
-        if self._handler is not None:
-            self._handler.on_upstream_writable(writable)
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self.handler is not None:
+            self.handler.on_upstream_writable(False)
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self.handler is not None:
+            self.handler.on_upstream_writable(True)
 
     # --- responses ----------------------------------------------------------------------------
 
@@ -232,7 +271,7 @@ class UpstreamConnection(UpstreamStream):
                 self._fail(_head_too_large())
                 return
             try:
-                head = parse_response_head(data if end == len(data) else data[:end])
+                head = _parser.parse(data if end == len(data) else data[:end])
             except UpstreamMalformed as error:
                 self._fail(error)
                 return
@@ -240,8 +279,8 @@ class UpstreamConnection(UpstreamStream):
             if head.status >= 200 or head.status == 101:
                 self._on_final_head(head, data)
                 return
-            if self._handler is not None:
-                self._handler.on_informational(head)
+            if self.handler is not None:
+                self.handler.on_informational(head)
             if not data:
                 return
 
@@ -252,7 +291,7 @@ class UpstreamConnection(UpstreamStream):
         self._buffer = data
 
     def _on_final_head(self, head: ResponseHead, data: bytes) -> None:
-        handler = self._handler
+        handler = self.handler
         self._reusable = head.keep_alive
         if head.status == 101:
             self._switch(head, data)
@@ -263,8 +302,7 @@ class UpstreamConnection(UpstreamStream):
             # Most bodies come whole with their heads: there is no end to be looked for.
             piece, rest = data, b""
             self._whole_bytes = len(data)
-            pass_over_body(head, data)
-        elif decoder := head.body_decoder(self._method, payload=self._payload_only):
+        elif decoder := body_decoder(head, self._method):
             self._decoder = decoder
             try:
                 piece, rest = decoder.scan(data) if data else (b"", None)
@@ -275,11 +313,27 @@ class UpstreamConnection(UpstreamStream):
             self._state = _BODY
         else:
             self._state = _IDLE
-            self._handler = None
+            self.handler = None
             if rest:
                 self.close()
         if handler is not None:
-            handler.on_head(head, piece, rest is not None)
+            handler.on_head(head, piece, rest is not None, self._trailers)
+        if rest is None and self._decoder is not None and self._decoder.stalled:
+            self._go_on_later()
+
+    @property
+    def _trailers(self) -> Trailers:
+        return self._decoder.trailers if self._decoder is not None else NO_TRAILERS
+
+    def _go_on_later(self) -> None:
+        """Others get their turn before what has come already is worked on."""
+        self._channel.hold()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._channel.release()
+        if self._state is _BODY:
+            self._on_body(b"")
 
     def _switch(self, head: ResponseHead, data: bytes) -> None:
         """A 101: from here on it is a tunnel (RFC 9110 section 15.2.2)."""
@@ -288,8 +342,8 @@ class UpstreamConnection(UpstreamStream):
             return
         self._state = _TUNNEL
         self._reusable = False
-        if self._handler is not None:
-            self._handler.on_head(head, data, False)
+        if self.handler is not None:
+            self.handler.on_head(head, data, False, NO_TRAILERS)
 
     def _on_body(self, data: bytes) -> None:
         decoder = cast(BodyDecoder, self._decoder)
@@ -298,7 +352,9 @@ class UpstreamConnection(UpstreamStream):
         except ChunkError as error:
             self._fail(UpstreamTruncated(f"The upstream's chunked body is malformed: {error}."))
             return
-        handler = self._handler
+        if rest is None and decoder.stalled:
+            self._go_on_later()
+        handler = self.handler
         if piece and handler is not None:
             handler.on_piece(piece)
         if rest is None:
@@ -306,10 +362,10 @@ class UpstreamConnection(UpstreamStream):
         self._state = _IDLE
         if rest:
             self.close()
-        handler = self._handler
-        self._handler = None
+        handler = self.handler
+        self.handler = None
         if handler is not None:
-            handler.on_end()
+            handler.on_end(decoder.trailers)
 
     # --- losses -------------------------------------------------------------------------------
 
@@ -326,9 +382,9 @@ class UpstreamConnection(UpstreamStream):
         elif state is _BODY:
             if ended and isinstance(self._decoder, CloseDecoder):
                 self._state = _IDLE
-                handler, self._handler = self._handler, None
+                handler, self.handler = self.handler, None
                 if handler is not None:
-                    handler.on_end()
+                    handler.on_end(NO_TRAILERS)
             else:
                 self._fail(UpstreamTruncated("The upstream closed before its response's end."))
         elif state is _TUNNEL:
@@ -336,9 +392,9 @@ class UpstreamConnection(UpstreamStream):
 
     def _fail(self, error: ProxyError) -> None:
         self._state = _IDLE
-        handler, self._handler = self._handler, None
+        handler, self.handler = self.handler, None
         self._reusable = False
-        self._transport.abort()
+        self._channel.transport.abort()
         if handler is not None:
             handler.on_lost(error)
 

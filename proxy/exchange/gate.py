@@ -1,0 +1,78 @@
+"""What stands behind one listener: its connections, and the exchanges that are under way."""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TypeAlias
+
+from proxy.errors import ProxyError
+from proxy.exchange.answers import refusal_answer
+from proxy.exchange.exchange import Exchange
+from proxy.exchange.record import Record, refusal_record
+from proxy.exchange.request import Keeper
+from proxy.exchange.script import Script
+from proxy.exchange.terms import Terms
+from proxy.http.message import RequestHead
+from proxy.wire.streams import ClientStream
+
+Observer: TypeAlias = Callable[[Record], None]
+"""Told of every exchange that is over; what it raises would be a bug of the proxy."""
+
+
+class ListenerGate(Keeper):
+    """Carries the requests of one listener, each under the terms that hold when it comes.
+
+    `closing`: every response says that it is the last. `last_active`: when an exchange ended last
+    (monotonic seconds).
+    """
+
+    def __init__(self, terms: Terms, tell: Observer) -> None:
+        super().__init__(terms.listener)
+        self.exchanges: set[Exchange] = set()
+        self.last_active = monotonic()
+        self._tell = tell
+        self.adopt(terms)
+
+    def adopt(self, terms: Terms) -> None:
+        """Other terms hold from the next request on."""
+        self.terms = terms
+        self.limits = terms.limits
+        self.parser = terms.parser
+
+    @property
+    def in_flight(self) -> list[Record]:
+        """The records of the exchanges that are under way."""
+        return [exchange.record for exchange in self.exchanges]
+
+    # --- what a client's connection asks ----------------------------------------------------------
+
+    def begin(self, client: ClientStream, head: RequestHead, piece: bytes) -> None:
+        exchange = Exchange(self, self.terms, client, head, piece)
+        client.handler = exchange
+        self.exchanges.add(exchange)
+        exchange.start(exchange.run())
+
+    def refuse(self, client: ClientStream, error: ProxyError) -> None:
+        terms = self.terms
+        request_id = terms.new_request_id()
+        answer = refusal_answer(terms, error, request_id)
+        client.write_head(
+            answer.head, answer.own, answer.piece, answer.ended, answer.trailers, answer.last
+        )
+        terms.bindings.stats_of(self.listener.value, "").count_answer(
+            error.status, error.reason, 0.0
+        )
+        self._tell(refusal_record(self.listener, client.client, error, request_id, monotonic()))
+
+    # --- what an exchange says --------------------------------------------------------------------
+
+    def settled(self, exchange: Script, record: Record, now: float) -> None:
+        assert isinstance(exchange, Exchange)
+        self.exchanges.discard(exchange)
+        self.last_active = now
+        binding = record.binding
+        if binding is not None:
+            stats = binding.stats
+        else:
+            stats = self.terms.bindings.stats_of(self.listener.value, "")
+        stats.count_answer(record.status, record.reason, record.duration)
+        self._tell(record)

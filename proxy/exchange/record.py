@@ -1,0 +1,179 @@
+"""What observers are told: of each exchange when it is settled, and on `/in-flight` before.
+
+Records are plain values. Nothing that carries a request is reached through them.
+"""
+
+from proxy.config.model import Listener
+from proxy.errors import ProxyError
+from proxy.exchange.binding import Binding
+from proxy.http.message import RequestHead
+from proxy.http.tracing import TraceContext
+from proxy.http.w3c import SAMPLED
+from proxy.outcome import IGNORED, Verdict
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.retry import Retry, Stop
+from proxy.upstream.endpoint import Endpoint
+
+
+class AttemptRecord:
+    """One attempt: endpoint, status or failure, seconds taken and waited before.
+
+    `number` is 1 for the first. `repeat`: attempts before it that a service may have seen.
+    `span_id` is "" unless its span is going to be exported. `detail` is the failure's sentence,
+    `decision` what the retry policy said afterwards; None: it was not asked. `breaker`: the
+    circuit breaker that it asked. `chosen`: the endpoint, None where it came to none.
+    `verdict`: what its gates were told.
+    """
+
+    __slots__ = (
+        "binding",
+        "breaker",
+        "chosen",
+        "decision",
+        "detail",
+        "duration",
+        "endpoint",
+        "failure",
+        "number",
+        "repeat",
+        "span_id",
+        "started",
+        "status",
+        "verdict",
+        "wait",
+    )
+
+    def __init__(
+        self, binding: Binding, number: int, wait: float, repeat: int, started: float
+    ) -> None:
+        self.binding = binding
+        self.number = number
+        self.wait = wait
+        self.repeat = repeat
+        self.started = started
+        self.breaker: CircuitBreaker | None = None
+        self.chosen: Endpoint | None = None
+        self.decision: Retry | Stop | None = None
+        self.detail = ""
+        self.duration = 0.0
+        self.endpoint = ""
+        self.failure = ""
+        self.span_id = ""
+        self.status = 0
+        self.verdict: Verdict = IGNORED
+
+    @property
+    def upstream(self) -> str:
+        return self.binding.label
+
+
+class Record:
+    """One request and what became of it.
+
+    `reason` is "" where the upstream answered, `detail` the sentence that goes with it.
+    `retry_refused` is the `StopReason` of a failure or bad status that was not retried, else "".
+    `answered`: a response's head has gone to the client. `duration`, `queued` for the wait in the
+    bulkhead's queue, and `stood_still` for the time in which the client's body flowed are in
+    seconds, `started` is monotonic. What never became a request has no `head`.
+    """
+
+    __slots__ = (
+        "answered",
+        "attempts",
+        "binding",
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "detail",
+        "duration",
+        "fallback",
+        "head",
+        "id",
+        "listener",
+        "queued",
+        "reason",
+        "retry_refused",
+        "started",
+        "status",
+        "stood_still",
+        "trace",
+    )
+
+    def __init__(
+        self,
+        listener: Listener,
+        client: str,
+        head: RequestHead | None,
+        request_id: bytes,
+        trace: TraceContext | None,
+        started: float,
+    ) -> None:
+        self.listener = listener
+        self.client = client
+        self.head = head
+        self.id = request_id
+        self.trace = trace
+        self.started = started
+        self.binding: Binding | None = None
+        self.attempts: list[AttemptRecord] = []
+        self.answered = False
+        self.status = 0
+        self.reason = ""
+        self.detail = ""
+        self.retry_refused = ""
+        self.fallback = False
+        self.duration = 0.0
+        self.queued = 0.0
+        self.stood_still = 0.0
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def failed(self, error: ProxyError) -> None:
+        """What the client is told, or would have been."""
+        self.reason = error.reason
+        self.detail = error.detail
+
+    # Derived on demand: only observers read these.
+
+    @property
+    def request_id(self) -> str:
+        return self.id.decode("ascii")
+
+    @property
+    def method(self) -> str:
+        return self.head.method if self.head is not None else ""
+
+    @property
+    def host(self) -> str:
+        return self.head.host if self.head is not None else ""
+
+    @property
+    def path(self) -> str:
+        return self.head.path if self.head is not None else ""
+
+    @property
+    def route(self) -> str:
+        """Its name; "" for a request that was refused before it had one."""
+        return self.binding.route.name if self.binding is not None else ""
+
+    @property
+    def upstream(self) -> str:
+        return self.binding.label if self.binding is not None else ""
+
+    @property
+    def trace_id(self) -> str:
+        return self.trace.trace_id if self.trace is not None else ""
+
+    @property
+    def sampled(self) -> bool:
+        return self.trace is not None and self.trace.flags & SAMPLED == SAMPLED
+
+
+def refusal_record(
+    listener: Listener, client: str, error: ProxyError, request_id: bytes, now: float
+) -> Record:
+    """The record of something that never became a request."""
+    record = Record(listener, client, None, request_id, None, now)
+    record.status = error.status
+    record.failed(error)
+    return record

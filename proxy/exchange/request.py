@@ -1,0 +1,112 @@
+"""One client request on its way: what all parts of its exchange work with.
+
+Everything here is set when the exchange begins or when its route is known. What becomes of the
+request is in its record.
+"""
+
+from collections.abc import Sequence
+
+from proxy.errors import ProxyError, RequestTimeout
+from proxy.exchange.binding import Binding
+from proxy.exchange.body import RequestBody
+from proxy.exchange.record import Record
+from proxy.exchange.script import Script
+from proxy.exchange.terms import Terms, request_to
+from proxy.exchange.timing import Timing
+from proxy.http.message import OwnFields, RequestHead
+from proxy.http.tracing import TraceContext
+from proxy.outcome import Condition
+from proxy.policies.gate import Ask, Permit
+from proxy.wire.streams import ClientStream, Gate
+
+
+class Keeper(Gate):
+    """The gate of an exchange, as the exchange knows it."""
+
+    def settled(self, exchange: Script, record: Record, now: float) -> None:
+        """An exchange is over: count it, and tell the observers."""
+        raise NotImplementedError
+
+
+class Request(Ask):
+    """`sent` is the head as the route's rules make it, `own` the proxy's fields for each attempt.
+
+    `outer_permits`: those of the gates around all attempts, None without such a gate.
+    """
+
+    __slots__ = (
+        "binding",
+        "body",
+        "head",
+        "id",
+        "outer_permits",
+        "own",
+        "record",
+        "sent",
+        "stream",
+        "terms",
+        "timing",
+        "trace",
+    )
+
+    binding: Binding
+    sent: RequestHead
+    own: OwnFields
+    id: bytes
+    trace: TraceContext
+
+    def __init__(
+        self,
+        terms: Terms,
+        stream: ClientStream,
+        head: RequestHead,
+        body: RequestBody | None,
+        timing: Timing,
+    ) -> None:
+        self.terms = terms
+        self.stream = stream
+        self.head = head
+        self.body = body
+        self.timing = timing
+        self.id = terms.request_id(head)
+        self.trace = terms.trace(head)
+        self.outer_permits: list[Permit] | None = None
+        self.record = Record(
+            terms.listener, stream.client, head, self.id, self.trace, timing.started
+        )
+
+    def bind(self) -> Binding:
+        """Find where it goes. Raises NoAuthority, EgressDenied or Loop."""
+        terms, head = self.terms, self.head
+        binding = terms.bind(head)
+        self.binding = self.record.binding = binding
+        self.sent = request_to(head, binding)
+        self.own = terms.request_fields(head, self.stream.client, self.id)
+        return binding
+
+    def condition_of(self, error: ProxyError) -> Condition | None:
+        """What a failure says about the upstream; None: nothing."""
+        if self.timing.stood_still:
+            return None
+        if isinstance(error, RequestTimeout) and not self.timing.shortened:
+            # The policy's own deadline: the upstream had its time. One that the caller made
+            # shorter says nothing about the upstream.
+            return Condition.TIMEOUT
+        return error.condition
+
+    # --- what gates ask ---------------------------------------------------------------------------
+
+    @property
+    def client(self) -> str:
+        return self.stream.client
+
+    @property
+    def method(self) -> str:
+        return self.head.method
+
+    @property
+    def tries(self) -> int:
+        return len(self.record.attempts)
+
+    def values(self, name: bytes) -> Sequence[bytes]:
+        return self.head.values(name)

@@ -1,0 +1,163 @@
+"""Attempt after attempt: retry, within the gates that count whole requests."""
+
+from collections.abc import Coroutine
+from time import monotonic, time
+from typing import Any
+
+from proxy.errors import AdmitError, ConnectError, ProxyError, ReceiveError, RequestTimeout
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.binding import Binding
+from proxy.exchange.carrier import Carrier
+from proxy.exchange.queueing import wait_for_permit
+from proxy.exchange.request import Request
+from proxy.exchange.tunnel import ConnectAttempt
+from proxy.http.retry_after import parse_retry_after
+from proxy.outcome import (
+    FAILURE,
+    IGNORED,
+    SUCCESS,
+    UNPROCESSED,
+    Condition,
+    Outcome,
+    OutcomeSet,
+    Verdict,
+    of_status,
+)
+from proxy.policies.gate import Permit, Tries, pass_gates, settle_gates
+from proxy.policies.retry import Retry, Stop
+from proxy.wire.alarm import NEVER
+
+_KEY_FIELDS = (b"idempotency-key", b"x-idempotency-key")
+_SAID_BY_RETRY_AFTER = (429, 503)
+
+
+def make_attempts(carrier: Carrier, binding: Binding) -> Coroutine[None, Any, Attempt]:
+    """The attempt whose response is to be committed. Raises the last failure."""
+    if binding.outer_gates:
+        return _within_gates(carrier, binding)
+    return _retrying(carrier, binding)
+
+
+async def run_attempt(carrier: Carrier, attempt: Attempt) -> None:
+    """Make one attempt and wait until it is done. Raises its failure, or what ends the exchange."""
+    carrier.under_way.append(attempt)
+    attempt.begin()
+    try:
+        while not attempt.over:
+            await carrier.wait(NEVER)
+    except ProxyError as error:
+        attempt.cancel(error)
+        raise
+    finally:
+        carrier.under_way.remove(attempt)
+    if attempt.bug is not None:
+        raise attempt.bug
+    if attempt.error is not None:
+        raise attempt.error
+
+
+async def _within_gates(carrier: Carrier, binding: Binding) -> Attempt:
+    """Around all attempts, until the response's head: a breaker with `counts: requests`."""
+    request = carrier.request
+    gates = binding.outer_gates
+    permits: list[Permit] = []
+    request.outer_permits = permits
+    verdict = IGNORED
+    try:
+        answer = pass_gates(gates, permits, monotonic(), request)
+        while answer is not None:
+            permits.append(await wait_for_permit(carrier, gates[len(permits)], answer))
+            answer = pass_gates(gates, permits, monotonic(), request)
+        attempt = await _retrying(carrier, binding)
+        verdict = _verdict(binding.failures, of_status(attempt.record.status))
+    except ProxyError as error:
+        verdict = _verdict_of_failure(request, binding, error)
+        raise
+    finally:
+        now = monotonic()
+        took = now - request.timing.started - request.timing.deadline.stood_still
+        settle_gates(gates, permits, verdict, took, now)
+    return attempt
+
+
+def _verdict(failures: OutcomeSet, outcome: Outcome) -> Verdict:
+    return FAILURE if outcome in failures else SUCCESS
+
+
+def _verdict_of_failure(request: Request, binding: Binding, error: ProxyError) -> Verdict:
+    """The last attempt's, where its failure is what ended the request."""
+    attempts = request.record.attempts
+    if attempts and attempts[-1].failure == error.reason:
+        return attempts[-1].verdict
+    condition = request.condition_of(error)
+    if condition is None:
+        return IGNORED
+    return _verdict(binding.failures, Outcome(condition=condition))
+
+
+async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
+    request = carrier.request
+    record = request.record
+    number, wait, repeat = 1, 0.0, 0
+    kind = ConnectAttempt if request.head.method == "CONNECT" else Attempt
+    on = binding.policies.retry.on
+    while True:
+        attempt = kind(request, binding, carrier, number=number, wait=wait, repeat=repeat)
+        error: ProxyError | None = None
+        try:
+            await run_attempt(carrier, attempt)
+            status = attempt.record.status
+            if status < 500 and status not in on.statuses:
+                return attempt
+            outcome = of_status(status)
+        except (ConnectError, ReceiveError, RequestTimeout) as failure:
+            error = failure
+            outcome = Outcome(condition=failure.condition or Condition.TIMEOUT)
+        except AdmitError:
+            if attempt.refused:
+                record.attempts.pop()  # nothing was attempted
+            raise
+        decision = _decide(request, binding, attempt, outcome)
+        attempt.record.decision = decision
+        if isinstance(decision, Stop):
+            record.retry_refused = decision.why.value
+            binding.stats.count_refused(record.retry_refused)
+            if error is not None:
+                raise error
+            return attempt
+        binding.stats.count_retry(decision.condition)
+        drop(attempt)
+        await carrier.pause(decision.delay)
+        number, wait = number + 1, decision.delay
+        if outcome.condition not in UNPROCESSED:
+            repeat += 1
+
+
+def drop(attempt: Attempt) -> None:
+    """This response will not be used; its connection is, if it came whole."""
+    attempt.resume_clocks()
+    attempt.release(reusable=attempt.ended)
+
+
+def _decide(request: Request, binding: Binding, attempt: Attempt, outcome: Outcome) -> Retry | Stop:
+    now = monotonic()
+    retry_after = None
+    if outcome.status in _SAID_BY_RETRY_AFTER and attempt.head is not None:
+        values = attempt.head.values(b"retry-after")
+        retry_after = parse_retry_after(values, time()) if values else None
+    tries = Tries(
+        number=attempt.record.number,
+        repeatable=binding.retry.repeatable(request.head.method, _has_key(request)),
+        body_whole=request.body is None or request.body.whole,
+        gates_open=binding.allows_retry(now),
+        time_left=request.timing.time_left,
+        waited=attempt.record.wait,
+        retry_after=retry_after,
+    )
+    decision = binding.retry.decide(tries, outcome, now)
+    assert isinstance(decision, Retry | Stop)
+    return decision
+
+
+def _has_key(request: Request) -> bool:
+    return any(request.head.values(name) for name in _KEY_FIELDS)

@@ -1,0 +1,162 @@
+"""One configuration for one listener. Nothing of it changes once it is made.
+
+An exchange holds the terms that it began with; a reload gives the gate other ones.
+"""
+
+import re
+from collections.abc import Callable
+from email.utils import formatdate
+from time import monotonic, time
+
+from proxy.config.model import Config, LimitsConfig, Listener
+from proxy.errors import Loop
+from proxy.exchange.binding import Binding, Bindings
+from proxy.exchange.heads import (
+    FORWARDED_FIELDS,
+    HELD_FOR_EXCHANGE,
+    REQUEST_ID,
+    REQUEST_ID_FIELD,
+    VIA,
+    add_forwarded,
+)
+from proxy.http.h1.request import RequestParser
+from proxy.http.message import OwnFields, RequestHead
+from proxy.http.problem import ProxyStatus
+from proxy.http.request_id import valid_request_id
+from proxy.http.tracing import Propagator, TraceContext
+from proxy.routing.destination import Destinations
+from proxy.routing.egress import EgressRules
+from proxy.routing.own_addresses import OwnAddresses
+from proxy.routing.table import RouteTable
+
+MAX_PASSES = 5
+"""Times that a request may pass this very proxy before it is taken for a loop."""
+
+_NOT_IN_TOKEN = re.compile(r"[^A-Za-z0-9!#$%&'*+.^_`|~-]")
+
+
+class Terms:
+    """What holds for the exchanges of one listener under one configuration."""
+
+    __slots__ = (
+        "_destinations",
+        "_inbound",
+        "_name",
+        "_routes",
+        "_scheme",
+        "_via",
+        "bindings",
+        "limits",
+        "listener",
+        "new_request_id",
+        "parser",
+        "propagator",
+        "proxy_status",
+    )
+
+    def __init__(
+        self,
+        listener: Listener,
+        config: Config,
+        *,
+        table: RouteTable,
+        bindings: Bindings,
+        own_addresses: OwnAddresses,
+        propagator: Propagator,
+        new_request_id: Callable[[], bytes],
+        scheme: bytes,
+    ) -> None:
+        """`scheme`: what clients of this listener speak."""
+        self.listener = listener
+        self.limits: LimitsConfig = config.limits
+        self.bindings = bindings
+        self.propagator = propagator
+        self.proxy_status = ProxyStatus(config.service)
+        self.new_request_id = new_request_id
+        self._inbound = listener is Listener.INBOUND
+        self._destinations = Destinations(
+            EgressRules(config.egress), own_addresses, inbound=self._inbound
+        )
+        self._scheme = scheme
+        self._routes = table.at(listener)
+        self._name = (_NOT_IN_TOKEN.sub("-", config.service) or "proxy").encode("ascii")
+        self._via = (b"1.0 " + self._name, b"1.1 " + self._name)
+        held = HELD_FOR_EXCHANGE | propagator.names
+        if self._inbound:
+            held |= FORWARDED_FIELDS
+        self.parser = RequestParser(
+            held, max_url=config.limits.url_bytes, max_fields=config.limits.headers
+        )
+
+    # --- where a request goes ---------------------------------------------------------------------
+
+    def bind(self, head: RequestHead) -> Binding:
+        """Where a request goes. Raises NoAuthority, EgressDenied or Loop."""
+        if b"via" in head.held:
+            self._check_passes(head)
+        route = self._routes.match(head)
+        method = head.method
+        named = self._destinations.named_by_caller(route, method, head.scheme, head.authority)
+        if named is None:
+            return self.bindings.of_route(route)
+        # Connections of tunnels are nobody else's: they stay out of the pools of requests.
+        scheme = "connect" if method == "CONNECT" else head.scheme
+        return self.bindings.of_authority(route, scheme, named, monotonic())
+
+    def _check_passes(self, head: RequestHead) -> None:
+        """Via's members are counted whole: another proxy's name may begin like this one's."""
+        members = b",".join(head.held[b"via"]).split(b",")
+        passes = sum(member.split()[1:2] == [self._name] for member in members)
+        if passes >= MAX_PASSES:
+            raise Loop(f"The request has passed this proxy {passes} times before (Via).")
+
+    # --- what its heads get -----------------------------------------------------------------------
+
+    def request_id(self, head: RequestHead) -> bytes:
+        """The caller's if it is a usable one, else a new one."""
+        given = head.held.get(REQUEST_ID_FIELD)
+        if given is not None and valid_request_id(given[0]):
+            return given[0]
+        return self.new_request_id()
+
+    def trace(self, head: RequestHead) -> TraceContext:
+        """The trace that a request belongs to."""
+        names = self.propagator.names
+        held = head.held
+        if names.isdisjoint(held):
+            return self.propagator.begin()
+        return self.propagator.extract(
+            [(name, value) for name in names if name in held for value in held[name]]
+        )
+
+    def request_fields(self, head: RequestHead, client: str, request_id: bytes) -> OwnFields:
+        """The proxy's own fields that are the same for each attempt."""
+        via = self._via[head.minor]
+        if b"via" in head.held:
+            via = b", ".join((*head.held[b"via"], via))  # RFC 9110 section 7.6.3
+        own: OwnFields = [(VIA, via)]
+        if self._inbound:
+            add_forwarded(own, head, client, self._scheme)
+        own.append((REQUEST_ID, request_id))
+        return own
+
+    def response_fields(self, minor: int, request_id: bytes) -> OwnFields:
+        """The proxy's own fields of a response that an upstream gave in HTTP/1.`minor`."""
+        return [(VIA, self._via[minor]), (REQUEST_ID, request_id)]
+
+    def date(self) -> bytes:
+        """The Date field's value (RFC 9110 section 6.6.1)."""
+        return formatdate(time(), usegmt=True).encode("ascii")
+
+
+def request_to(head: RequestHead, binding: Binding) -> RequestHead:
+    """The request's head as the route's rules make it for its upstream."""
+    route = binding.route
+    rules = binding.request_rules
+    if rules is None and not route.rewrites:
+        return head
+    return head.changed(
+        path=route.rewrite_path(head.path),
+        host_text=head.host_text if route.rewrite_host is None else route.rewrite_host,
+        fields=head.fields if rules is None else rules.apply(head.fields),
+    )

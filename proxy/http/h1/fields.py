@@ -1,0 +1,386 @@
+"""Header fields of HTTP/1: judged once, taken apart, and remembered as the shared part of heads.
+
+A head is told apart by its lines. A line that came before is known as an object; what is left are
+a head's own fields, those whose values are new each time (ids, the trace, a length). The known
+lines and the places of the own ones are the key under which the shared part is remembered:
+
+    lines ──known?──▶ key ──known?──▶ Shared        own fields: judged here, by their characters
+               │                │
+               └──── no ────────┴──▶ llhttp judges the whole head, then it is taken apart and learnt
+
+llhttp is asked once for a whole head and calls nothing back: in a head that it has accepted every
+line ends with CRLF, no line goes on in the next, and a name ends at the first colon. So taking the
+lines apart is no second opinion. A line whose name llhttp has accepted before, and whose value has
+no control character, is valid wherever it stands (RFC 9110 section 5.5).
+
+Which fields are own is partly known beforehand, and partly learnt: a name whose value is another
+one in nearly every head stops being remembered. All memory of one reader is bounded in bytes, see
+`MEMORY_BYTES`; what is full is emptied, and entries still in use are cached again quickly.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import httptools
+
+from proxy.http.message import Field, FieldName, Head, Shared, connection_options
+
+MEMORY_BYTES = 512 * 1024
+"""Of lines, and again of shared parts, that one reader remembers; the objects take about thrice
+as much."""
+PERSISTENCE = frozenset({b"close", b"keep-alive"})
+LONGEST_KNOWN = 256
+"""Bytes of a line that is remembered."""
+_MAX_NAMES = 500
+_FRESH = 8
+"""New values of a name, one soon after the other, that make it one of the own fields."""
+_SELDOM = 64
+"""Heads without a new value after which a name's count begins again."""
+
+_GOES_ON: Final = 0
+_HELD: Final = 1
+_CHECKED: Final = 2
+_LENGTH: Final = 3
+JUDGE: Final = object()
+"""What llhttp's parsers get for a protocol: nobody to call back."""
+_DISGUISED = {
+    b"content_length": "Content_Length could be taken for Content-Length",
+    b"transfer_encoding": "Transfer_Encoding could be taken for Transfer-Encoding",
+}
+"""Names that gateways to CGI and WSGI read as those that frame a body, and why they are refused."""
+_FIXED = frozenset(
+    {b"connection", b"expect", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
+)
+"""Names that are never own fields: each new value of theirs is judged with the whole head."""
+_WHITE: Final = b" \t"
+"""White space round a value is no part of it (RFC 9112 section 5)."""
+TEXT: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+"""What values are made of (RFC 9110 section 5.5), and reason phrases (RFC 9112 section 4)."""
+_MAX_LENGTH_DIGITS: Final = 18
+"""Of a Content-Length that is read without llhttp: no number of so many digits overflows."""
+_NO_OWN: Final[list[Field]] = []
+
+
+class Parser(Protocol):
+    """One of llhttp's, for requests or for responses."""
+
+    def feed_data(self, data: bytes) -> None: ...
+
+
+class _Name:
+    """A name as spelled, and what becomes of its fields.
+
+    `own`: its lines are not remembered. `fresh` counts new values, `learnt_at` is when the last
+    one came, counted in heads.
+    """
+
+    __slots__ = ("fixed", "fresh", "kind", "learnt_at", "name", "own")
+
+    def __init__(self, name: FieldName, kind: int, *, own: bool, fixed: bool) -> None:
+        self.name = name
+        self.kind = kind
+        self.own = own
+        self.fixed = fixed
+        self.fresh = 0
+        self.learnt_at = 0
+
+
+class _Line:
+    """A known line: its field, and what becomes of it."""
+
+    __slots__ = ("field", "name")
+
+    def __init__(self, name: _Name, field: Field) -> None:
+        self.name = name
+        self.field = field
+
+
+class Reading:
+    """What a head was read as. `lengths` are the values of Content-Length.
+
+    `fault`: what is wrong with it, or None. `named`: the options of Connection that are names of
+    fields. `learnt`: the shared part is a new one, to be judged by the caller and given to
+    `remember`.
+    """
+
+    __slots__ = ("fault", "held", "key", "learnt", "lengths", "own", "shared", "size")
+
+    def __init__(self) -> None:
+        self.fault: str | None = None
+        self.shared: Shared
+        self.own: list[Field] = _NO_OWN
+        self.held: dict[bytes, list[bytes]]
+        self.lengths: list[bytes] = []
+        self.learnt = False
+        self.key: Any = None
+        self.size = 0
+
+
+class FieldReader:
+    """Reads the fields of heads, of one listener or of all upstreams.
+
+    `held_back` are the lower-case names of fields that do not go on, `own` those of fields whose
+    values are new in each head, `checked` those of fields that go on, but only once (`_check`).
+    `kept`: fields that count although Connection names them.
+    """
+
+    __slots__ = (
+        "_always_own",
+        "_checked",
+        "_held_back",
+        "_kept",
+        "_known",
+        "_known_bytes",
+        "_make_parser",
+        "_names",
+        "_own",
+        "_reads",
+        "_shared",
+        "_shared_bytes",
+    )
+
+    def __init__(
+        self,
+        make_parser: Callable[[Any], Parser],
+        held_back: frozenset[bytes],
+        own: frozenset[bytes],
+        *,
+        checked: frozenset[bytes] = frozenset(),
+        kept: frozenset[bytes] = frozenset(),
+    ) -> None:
+        self._make_parser = make_parser
+        self._held_back = held_back
+        self._own = self._always_own = own
+        self._checked = checked
+        self._kept = kept
+        self._names: dict[bytes, _Name] = {}
+        self._known: dict[bytes, _Line] = {}
+        self._known_bytes = 0
+        self._shared: dict[Any, Shared] = {}
+        self._shared_bytes = 0
+        self._reads = 0
+
+    def read(self, first: bytes, lines: list[bytes], minor: int) -> Reading:
+        """Read the fields of a head of HTTP/1.`minor`, split at CRLF.
+
+        `lines` has its first line, which is not looked at, the fields, and two empty lines.
+        `first` is what llhttp is given for the first line.
+        """
+        reading = Reading()
+        self._reads += 1
+        key: list[object] = [minor]
+        held: dict[bytes, list[bytes]] = {}
+        own: list[Field] = []
+        for at in range(1, len(lines) - 2):
+            line = lines[at]
+            known = self._known.get(line)
+            if known is not None:
+                key.append(known)
+                continue
+            text, colon, value = line.partition(b":")
+            name = self._names.get(text)
+            if name is None or not name.own or not colon:
+                return self._learn(reading, first, lines, minor)
+            value = value.strip(_WHITE)
+            if value.translate(None, TEXT):
+                return self._learn(reading, first, lines, minor)
+            key.append(name)
+            if name.kind == _GOES_ON:
+                own.append(_own_field(name.name, value, line))
+            elif name.kind == _HELD:
+                _hold(held, name.name.lower, value)
+            elif value.isdigit() and len(value) <= _MAX_LENGTH_DIGITS:
+                reading.lengths.append(value)
+            else:
+                return self._learn(reading, first, lines, minor)
+        shared = self._shared.get(tuple(key))
+        if shared is None:
+            return self._learn(reading, first, lines, minor)
+        reading.shared = shared
+        if own:
+            reading.own = own
+        if held:
+            held.update(shared.held)  # no name has lines of both kinds
+            reading.held = held
+        else:
+            reading.held = shared.held
+        return reading
+
+    def remember(self, reading: Reading) -> None:
+        """The shared part of a reading that was learnt has been judged as well."""
+        if reading.key is None or reading.size > MEMORY_BYTES // 16:
+            return
+        if self._shared_bytes + reading.size > MEMORY_BYTES:
+            self._shared.clear()
+            self._shared_bytes = 0
+        self._shared[reading.key] = reading.shared
+        self._shared_bytes += reading.size
+
+    # --- what is not known ----------------------------------------------------------------------
+
+    def _learn(self, reading: Reading, first: bytes, lines: list[bytes], minor: int) -> Reading:
+        """Have llhttp judge the whole head, and take it apart."""
+        reading.learnt = True
+        reading.lengths.clear()
+        fields = lines[1:]
+        try:
+            self._make_parser(JUDGE).feed_data(b"\r\n".join((first, *fields)))
+        except httptools.HttpParserUpgrade:
+            pass  # the head is whole, what follows is not llhttp's
+        except httptools.HttpParserError as error:
+            reading.fault = str(error)
+            return reading
+        key: list[object] = [minor]
+        shared: list[Field | None] = []
+        own: list[Field] = []
+        held: dict[bytes, list[bytes]] = {}
+        own_held: dict[bytes, list[bytes]] = {}
+        checked: dict[bytes, bytes] = {}
+        lasting = True
+        for line in fields[:-2]:
+            known = self._known.get(line)
+            if known is None:
+                known, kept = self._take_apart(line)
+                lasting = lasting and kept
+            name, field = known.name, known.field
+            key.append(name if name.own else known)
+            if name.kind == _LENGTH:
+                reading.lengths.append(field.value)
+            elif name.kind == _HELD:
+                _hold(own_held if name.own else held, name.name.lower, field.value)
+            elif name.own:
+                shared.append(None)
+                own.append(field)
+            else:
+                if name.kind == _CHECKED:
+                    reading.fault = reading.fault or _check(field, checked)
+                shared.append(field)
+            reading.size += len(line)
+        options = connection_options(held.get(b"connection", []))
+        named = options - PERSISTENCE - self._kept
+        if named:  # which of its fields go on, such a head says itself
+            lasting = False
+            shared, own = _without(shared, own, named)
+            for unwanted in named:
+                held.pop(unwanted, None)
+                own_held.pop(unwanted, None)
+        made = Shared(shared, held)
+        made.keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+        reading.shared, reading.own = made, own
+        reading.held = {**held, **own_held} if own_held else held
+        reading.key = tuple(key) if lasting else None
+        return reading
+
+    def _take_apart(self, line: bytes) -> tuple[_Line, bool]:
+        """A line that is not known, and whether heads that have it can be remembered."""
+        text, _, value = line.partition(b":")
+        value = value.strip(_WHITE)
+        name = self._name(text)
+        known = _Line(name, _own_field(name.name, value, line))
+        if name.own:
+            return known, True
+        if self._reads - name.learnt_at > _SELDOM:
+            name.fresh = 0
+        name.fresh += 1
+        name.learnt_at = self._reads
+        if name.fresh > _FRESH:
+            if not name.fixed:
+                self._make_own(name)
+            return known, False
+        if len(line) > LONGEST_KNOWN:
+            return known, False
+        if self._known_bytes + len(line) > MEMORY_BYTES:
+            self._forget()
+        self._known[line] = known
+        self._known_bytes += len(line)
+        return known, True
+
+    def _name(self, text: bytes) -> _Name:
+        name = self._names.get(text)
+        if name is not None:
+            return name
+        lower = text.lower()
+        kind = _GOES_ON
+        if lower == b"content-length":
+            kind = _LENGTH
+        elif lower in self._held_back:
+            kind = _HELD
+        elif lower in self._checked:
+            kind = _CHECKED
+        own = kind == _LENGTH or lower in self._own
+        fixed = kind == _CHECKED or lower in _FIXED
+        name = _Name(FieldName(text), kind, own=own, fixed=fixed)
+        if len(text) <= LONGEST_KNOWN:
+            if len(self._names) >= _MAX_NAMES:
+                self._names.clear()
+                self._own = self._always_own
+                self._forget()
+            self._names[text] = name
+        return name
+
+    def _make_own(self, name: _Name) -> None:
+        """Its lines are remembered no more, whatever the spelling of the name."""
+        for one in self._names.values():
+            if one.name.lower == name.name.lower:
+                one.own = True
+        name.own = True
+        self._own |= {name.name.lower}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._known_bytes = 0
+        self._shared.clear()
+        self._shared_bytes = 0
+
+
+def give(reading: Reading, head: Head) -> None:
+    """Give a head the fields that were read."""
+    head.shared = reading.shared
+    head.own = reading.own
+    head.held = reading.held
+    head.written = b""
+
+
+def _own_field(name: FieldName, value: bytes, line: bytes) -> Field:
+    """A field; its line is the one that came where that is in the form in which it goes on."""
+    before = len(name.text)
+    if len(line) != before + 2 + len(value) or line[before + 1] != 32:
+        line = name.text + b": " + value
+    return Field(name, value, line)
+
+
+def _hold(held: dict[bytes, list[bytes]], name: bytes, value: bytes) -> None:
+    if name in held:
+        held[name].append(value)
+    else:
+        held[name] = [value]
+
+
+def _check(field: Field, seen: dict[bytes, bytes]) -> str | None:
+    """What could be read in two ways in a checked field, or None."""
+    name = field.name.lower
+    if name in _DISGUISED:
+        return _DISGUISED[name]
+    if seen.setdefault(name, field.value) != field.value:
+        return "it has several fields where only one may be, and they differ"
+    return None
+
+
+def _without(
+    shared: list[Field | None], own: list[Field], names: frozenset[bytes]
+) -> tuple[list[Field | None], list[Field]]:
+    """Fields with their own ones, but for those of these names."""
+    left: list[Field | None] = []
+    left_own: list[Field] = []
+    at = 0
+    for field in shared:
+        if field is None:
+            own_field = own[at]
+            at += 1
+            if own_field.name.lower not in names:
+                left.append(None)
+                left_own.append(own_field)
+        elif field.name.lower not in names:
+            left.append(field)
+    return left, left_own

@@ -1,0 +1,42 @@
+"""Whole heads that came before, by their bytes: bounded in bytes, and only what comes again."""
+
+from typing import Generic, TypeVar
+
+LONGEST_KNOWN = 4096
+"""Bytes of a head that is remembered."""
+MEMORY_BYTES = 512 * 1024
+"""Of raw heads that one memory holds; what was made of them takes about four times as much."""
+_MAX_SEEN = 1024
+
+T = TypeVar("T")
+
+
+class HeadMemory(Generic[T]):
+    """Remembers what was made of a head when its bytes come for the second time.
+
+    A head that comes once, with a new id, leaves its hash, until 1,024 others have come.
+    """
+
+    __slots__ = ("_bytes", "_seen", "known")
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, T] = {}
+        self._bytes = 0
+        self._seen: set[int] = set()
+
+    def offer(self, raw: bytes, head: T) -> None:
+        """A head that was not known has been read."""
+        size = len(raw)
+        if size > LONGEST_KNOWN:
+            return
+        mark = hash(raw)
+        if mark not in self._seen:
+            if len(self._seen) >= _MAX_SEEN:
+                self._seen.clear()
+            self._seen.add(mark)
+            return
+        if self._bytes + size > MEMORY_BYTES:
+            self.known.clear()  # entries still in use are cached again quickly
+            self._bytes = 0
+        self.known[raw] = head
+        self._bytes += size

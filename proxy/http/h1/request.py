@@ -1,0 +1,273 @@
+"""A request's head: from a client's bytes to values, strictly (RFC 9112 sections 2 to 6).
+
+The request line is judged here, the fields by their reader (`http/h1/fields.py`). What llhttp
+tolerates there and a careful intermediary must not (a version it does not speak, blanks in the
+request line, several Hosts, a target that is no target) is refused here. Nothing of the client's
+head goes on as it came.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+import httptools
+
+from proxy.errors import BadRequest, HeadersTooLarge, UrlTooLong
+from proxy.http.authority import Authority, parse_authority
+from proxy.http.h1.chunked import ChunkedDecoder
+from proxy.http.h1.fields import FieldReader, Reading, give
+from proxy.http.h1.framing import MAX_LENGTH_DIGITS, BodyDecoder, LengthDecoder
+from proxy.http.h1.memory import HeadMemory
+from proxy.http.message import RequestHead
+
+HEAD_END = b"\r\n\r\n"
+
+CONNECTION_FIELDS = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""For this connection alone (RFC 9110 section 7.6.1): never forwarded as they came."""
+
+_REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"via"})
+_NOT_BY_CONNECTION = CONNECTION_FIELDS | _REWRITTEN
+_CHECKED = frozenset({b"content-type", b"content_length", b"transfer_encoding"})
+"""Fields that go on if they cannot be read in two ways."""
+_OWN = frozenset({b"idempotency-key", b"x-idempotency-key", b"baggage"})
+"""Fields that go on and are new in each request, beside those that the exchange asks for."""
+_ENCLOSING = frozenset({"POST", "PUT", "PATCH"})
+"""Methods whose requests have a content by their nature."""
+_METHODS: Final = {
+    name.encode(): name for name in ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
+}
+"""The usual ones; the others are decoded each time."""
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0} | {b"HTTP/1.%d" % n: 1 for n in range(2, 10)}
+"""A later minor version is read as the one that is spoken here (RFC 9110 section 2.5)."""
+_JUDGED_AS: Final = (b"GET / HTTP/1.0", b"GET / HTTP/1.1")
+_HOSTS_BYTES = 64 * 1024
+"""Of Host values that are remembered parsed."""
+_LONGEST_HOST = 253
+"""Bytes of a host (RFC 1035 section 2.3.4: 255 in a message, with the lengths of its labels)."""
+
+_Host: TypeAlias = tuple[str, Authority | None, str]
+"""Of a Host field: its text, what it names, and the host of that."""
+
+
+def body_decoder(head: RequestHead) -> BodyDecoder | None:
+    """A fresh decoder for the body that follows, None where none does."""
+    if head.chunked:
+        return ChunkedDecoder()
+    return LengthDecoder(head.length) if head.length else None
+
+
+class RequestParser:
+    """Parses the heads of one listener's connections, one whole head at a time.
+
+    `held_back` are further lower-case names that the exchange wants in `RequestHead.held`.
+    Clients send the same head again and again, byte for byte: those are remembered with what was
+    made of them. So is what heads have in common that differ in path, ids and trace.
+    """
+
+    __slots__ = (
+        "_hosts",
+        "_hosts_bytes",
+        "_known",
+        "_max_fields",
+        "_max_url",
+        "_memory",
+        "_reader",
+    )
+
+    def __init__(self, held_back: Iterable[bytes], *, max_url: int, max_fields: int) -> None:
+        self._max_url = max_url
+        self._max_fields = max_fields
+        self._hosts: dict[bytes, _Host] = {}
+        self._hosts_bytes = 0
+        given = frozenset(held_back)
+        self._memory: HeadMemory[RequestHead] = HeadMemory()
+        self._known: dict[bytes, RequestHead] = self._memory.known
+        self._reader = FieldReader(
+            httptools.HttpRequestParser,
+            CONNECTION_FIELDS | _REWRITTEN | given,
+            given | _OWN,
+            checked=_CHECKED,
+            kept=_NOT_BY_CONNECTION,
+        )
+
+    def parse(self, raw: bytes) -> RequestHead:
+        """The head in `raw`, which ends with its empty line.
+
+        Raises BadRequest, UrlTooLong or HeadersTooLarge; the connection cannot go on after that.
+        """
+        head = self._known.get(raw)
+        if head is None:
+            head = self._parse(raw)
+            self._memory.offer(raw, head)
+        return head
+
+    def _parse(self, raw: bytes) -> RequestHead:
+        head = RequestHead()
+        lines = raw.split(b"\r\n")
+        target = self._request_line(head, lines[0])
+        if len(lines) - 3 > self._max_fields:
+            raise HeadersTooLarge(f"The request has more than {self._max_fields} header fields.")
+        reading = self._reader.read(_JUDGED_AS[head.minor], lines, head.minor)
+        if reading.fault is not None:
+            raise BadRequest(f"The request's head is malformed: {reading.fault}.")
+        give(reading, head)
+        if reading.learnt:
+            _judge(head, reading)
+        head.keep_alive = reading.shared.keep_alive
+        head.chunked = reading.shared.chunked
+        head.sized = bool(reading.lengths)
+        head.length = int(reading.lengths[0]) if reading.lengths else 0
+        if head.minor == 0 and head.method in _ENCLOSING and not head.sized:
+            # In HTTP/1.0 nothing else could say where the content ends (RFC 1945 section 8.3).
+            raise BadRequest("A request of HTTP/1.0 with this method needs a Content-Length.")
+        self._target(head, target)
+        if reading.learnt:
+            self._reader.remember(reading)
+        return head
+
+    def _request_line(self, head: RequestHead, line: bytes) -> str:
+        """The target. Exactly one space on either side of it (RFC 9112 section 3)."""
+        parts = line.split(b" ")
+        if len(parts) != 3:
+            raise _bad_request_line(line)
+        method, target, version = parts
+        minor = _VERSIONS.get(version)
+        if minor is None or not target:
+            raise _bad_request_line(line)
+        head.minor = minor
+        if len(target) > self._max_url:
+            raise UrlTooLong(f"The URL is longer than {self._max_url} bytes.")
+        text = target.decode("latin-1")
+        if not text.isascii() or not text.isprintable() or "#" in text:
+            raise BadRequest("The request's target has characters that no URL in a request has.")
+        head.method = _METHODS.get(method) or _rare_method(method)
+        return text
+
+    def _target(self, head: RequestHead, target: str) -> None:
+        """The four forms of RFC 9112 section 3.2."""
+        hosts = head.held.get(b"host")
+        if hosts is None:
+            if head.minor == 1:
+                raise BadRequest("The request has no Host field.")
+        elif len(hosts) > 1:
+            raise BadRequest("The request has several Host fields.")
+        head.absolute = False
+        head.scheme = "http"
+        host = hosts[0] if hosts is not None else b""
+        if head.method == "CONNECT":
+            host = self._authority_form(head, target)
+        elif target[:1] == "/":
+            head.path, mark, query = target.partition("?")
+            head.query_text = query if mark else None
+        elif target == "*" and head.method == "OPTIONS":
+            head.path, head.query_text = target, None
+        else:
+            host = self._absolute_form(head, target)
+        known = self._hosts.get(host)
+        if known is None:
+            known = self._learn_host(host)
+        head.host_text, head.authority, head.host = known
+
+    def _authority_form(self, head: RequestHead, target: str) -> bytes:
+        """``host:port`` of a CONNECT, which has no default port and no body (RFC 9110 9.3.6)."""
+        head.path, head.query_text = "*", None
+        host = target.encode("ascii")
+        _, authority, _ = self._hosts.get(host) or self._learn_host(host)
+        if authority is None or authority.port is None or head.has_body:
+            raise BadRequest("CONNECT wants host:port, and no body.")
+        return host
+
+    def _learn_host(self, host: bytes) -> _Host:
+        text = host.decode("latin-1")
+        try:
+            authority = parse_authority(text)
+        except ValueError as error:
+            raise BadRequest(f"The request's authority is malformed: {error}.") from None
+        if len(authority.host) > _LONGEST_HOST:
+            raise BadRequest(f"The request's authority has more than {_LONGEST_HOST} bytes.")
+        known = (text, authority if authority.host else None, authority.host)
+        if self._hosts_bytes + len(host) > _HOSTS_BYTES:
+            self._hosts.clear()
+            self._hosts_bytes = 0
+        self._hosts[host] = known
+        self._hosts_bytes += len(host)
+        return known
+
+    def _absolute_form(self, head: RequestHead, target: str) -> bytes:
+        """The URL's authority takes the place of Host's (RFC 9112 section 3.2.2)."""
+        try:
+            url = urlsplit(target)
+        except ValueError:
+            raise BadRequest("The request's URL is malformed.") from None
+        if url.scheme not in ("http", "https") or not url.netloc:
+            raise BadRequest("The request's target is neither a path nor an http URL.")
+        head.absolute = True
+        head.scheme = url.scheme
+        head.query_text = url.query if "?" in target else None
+        head.path = url.path or ("*" if head.method == "OPTIONS" and "?" not in target else "/")
+        return url.netloc.encode("latin-1")
+
+
+def _rare_method(method: bytes) -> str:
+    """Any token may be a method (RFC 9110 section 9.1)."""
+    if _TOKEN.fullmatch(method) is None:
+        raise BadRequest("The request does not begin with a method.")
+    return method.decode("latin-1")
+
+
+def _judge(head: RequestHead, reading: Reading) -> None:
+    """How the body is framed, of a head that was not known (RFC 9112 section 6)."""
+    lengths = reading.lengths
+    if b"transfer-encoding" in head.held:
+        _check_coding(head, lengths)
+        reading.shared.chunked = True
+    elif lengths and (
+        len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS
+    ):
+        raise BadRequest("The request's Content-Length is not one number.")
+
+
+def _check_coding(head: RequestHead, lengths: list[bytes]) -> None:
+    """RFC 9112 section 6.1, read as strictly as it allows."""
+    codings = head.held[b"transfer-encoding"]
+    if lengths:
+        raise BadRequest("The request has both Content-Length and Transfer-Encoding.")
+    if head.minor == 0:
+        raise BadRequest("A request of HTTP/1.0 cannot have a Transfer-Encoding.")
+    if len(codings) != 1 or codings[0].lower() != b"chunked":
+        raise BadRequest("The request's Transfer-Encoding is not 'chunked'.")
+
+
+def _bad_request_line(raw: bytes) -> BadRequest:
+    line = raw.partition(b"\r\n")[0].split(b" ")
+    if len(line) == 3 and line[1] and line[2].startswith(b"HTTP/"):
+        return BadRequest("The request's HTTP version is not spoken here: HTTP/1.1 is.")
+    return BadRequest("The request line is not 'METHOD target HTTP/1.1' with single spaces.")
+
+
+def early_fault(partial: bytes) -> BadRequest | None:
+    """What is already wrong with the first bytes of a head whose end is still to come.
+
+    So that garbage is answered at once instead of after the head's timeout.
+    """
+    if not partial[:1].isalpha():
+        return BadRequest("What came is not an HTTP request.")
+    if partial.count(b"\n") != partial.count(b"\r\n"):
+        return BadRequest("The request's head has a line feed without a carriage return.")
+    line, end, _ = partial.partition(b"\r\n")
+    parts = line.split(b" ")
+    if end and (len(parts) != 3 or not parts[1] or parts[2] not in _VERSIONS):
+        return _bad_request_line(partial)
+    return None

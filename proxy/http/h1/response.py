@@ -1,0 +1,156 @@
+"""A response's head: from an upstream's bytes to values (RFC 9112 sections 4 and 6)."""
+
+from typing import Final
+
+import httptools
+
+from proxy.errors import UpstreamMalformed
+from proxy.http.h1.chunked import ChunkedDecoder
+from proxy.http.h1.fields import TEXT, FieldReader, Reading, give
+from proxy.http.h1.framing import (
+    MAX_LENGTH_DIGITS,
+    BodyDecoder,
+    CloseDecoder,
+    LengthDecoder,
+)
+from proxy.http.h1.memory import HeadMemory
+from proxy.http.message import ResponseHead
+
+_HELD_BACK = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+        b"x-request-id",
+    }
+)
+_OWN = frozenset({b"x-request-id"})
+"""Fields whose values are new in each response; the reader learns of others."""
+_VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0} | {b"HTTP/1.%d" % n: 1 for n in range(2, 10)}
+"""A later minor version is read as the one that is spoken here (RFC 9110 section 2.5)."""
+_JUDGED_AS: Final = (b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK")
+_NOT_BY_CONNECTION = frozenset({b"content-length", b"transfer-encoding", b"upgrade"})
+"""Fields that count although Connection names them: two of them say where the body ends."""
+_STATUS_LINES_BYTES = 32 * 1024
+"""Of status lines that are remembered parsed."""
+_LONGEST_STATUS_LINE = 256
+
+
+class _StatusLine:
+    """A status line taken apart; `anew`: as it goes on."""
+
+    __slots__ = ("anew", "minor", "status")
+
+    def __init__(self, minor: int, status: int, anew: bytes) -> None:
+        self.minor = minor
+        self.status = status
+        self.anew = anew
+
+
+def body_decoder(head: ResponseHead, method: str) -> BodyDecoder | None:
+    """A decoder for the body of the response to `method`, None where none follows.
+
+    RFC 9112 section 6.3.
+    """
+    if not head.has_body(method):
+        return None
+    if head.length is not None:
+        return LengthDecoder(head.length) if head.length else None
+    return ChunkedDecoder() if head.chunked else CloseDecoder()
+
+
+class ResponseParser:
+    """Parses the heads of responses, one whole head at a time.
+
+    Many responses have the same head, but for a Date that changes once a second: those are
+    remembered with what was made of them. So is what heads have in common that differ in length,
+    tag or ids.
+    """
+
+    __slots__ = ("_known", "_memory", "_reader", "_status_lines", "_status_lines_bytes")
+
+    def __init__(self) -> None:
+        self._memory: HeadMemory[ResponseHead] = HeadMemory()
+        self._known: dict[bytes, ResponseHead] = self._memory.known
+        self._reader = FieldReader(
+            httptools.HttpResponseParser, _HELD_BACK, _OWN, kept=_NOT_BY_CONNECTION
+        )
+        self._status_lines: dict[bytes, _StatusLine] = {}
+        self._status_lines_bytes = 0
+
+    def parse(self, raw: bytes) -> ResponseHead:
+        """The head in `raw`, which ends with its empty line. Raises UpstreamMalformed."""
+        head = self._known.get(raw)
+        if head is None:
+            head = self._parse(raw)
+            self._memory.offer(raw, head)
+        return head
+
+    def _parse(self, raw: bytes) -> ResponseHead:
+        head = ResponseHead()
+        lines = raw.split(b"\r\n")
+        line = self._status_lines.get(lines[0]) or self._status_line(lines[0])
+        head.minor = line.minor
+        head.status = line.status
+        head.status_line = line.anew
+        reading = self._reader.read(_JUDGED_AS[line.minor], lines, line.minor)
+        if reading.fault is not None:
+            raise UpstreamMalformed(f"The upstream's response head is malformed: {reading.fault}.")
+        give(reading, head)
+        if reading.learnt:
+            _judge(reading, line.minor)
+            self._reader.remember(reading)
+        head.keep_alive = reading.shared.keep_alive
+        head.chunked = reading.shared.chunked
+        head.length = int(reading.lengths[0]) if reading.lengths else None
+        return head
+
+    def _status_line(self, line: bytes) -> _StatusLine:
+        """Version, status and the line anew, of ``HTTP/1.1 200 OK``.
+
+        The reason phrase may be empty, and the space before it left out. Statuses above 599 are
+        passed on and count as 5xx (RFC 9110 section 15).
+        """
+        minor = _VERSIONS.get(line[:8])
+        code = line[9:12]
+        if (
+            minor is None
+            or line[8:9] != b" "
+            or len(code) != 3
+            or not code.isdigit()
+            or line[12:13] not in (b" ", b"")
+        ):
+            raise UpstreamMalformed("The upstream's status line is malformed.")
+        if line.translate(None, TEXT):
+            raise UpstreamMalformed("The upstream's status line has control characters.")
+        status = int(code)
+        if status < 100:
+            raise UpstreamMalformed(f"The upstream's status {status} is none of HTTP's.")
+        known = _StatusLine(minor, status, b"HTTP/1.1 %b %b" % (code, line[13:]))
+        if len(line) <= _LONGEST_STATUS_LINE:
+            if self._status_lines_bytes + len(line) > _STATUS_LINES_BYTES:
+                self._status_lines.clear()
+                self._status_lines_bytes = 0
+            self._status_lines[line] = known
+            self._status_lines_bytes += len(line)
+        return known
+
+
+def _judge(reading: Reading, minor: int) -> None:
+    """How the body is framed, of a head that was not known (RFC 9112 section 6)."""
+    lengths = reading.lengths
+    codings = reading.held.get(b"transfer-encoding")
+    if codings is not None:
+        if minor == 0 or lengths or len(codings) != 1:
+            raise UpstreamMalformed("The upstream's response says its length in two ways.")
+        if codings[0].lower() != b"chunked":
+            raise UpstreamMalformed("The upstream's Transfer-Encoding is not 'chunked'.")
+        reading.shared.chunked = True
+    elif lengths and (
+        len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS
+    ):
+        raise UpstreamMalformed("The upstream's Content-Length is not one number.")

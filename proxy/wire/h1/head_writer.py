@@ -1,0 +1,106 @@
+"""Heads as HTTP/1.1 writes them (RFC 9112): values in, bytes out.
+
+A *front* is all of a head that its value alone decides, without the empty line: it is remembered
+in the head. Behind it go the framing that depends on the other side, and the proxy's own fields.
+"""
+
+from http import HTTPStatus
+from typing import Final
+
+from proxy.http.message import Head, OwnFields, RequestHead, ResponseHead
+
+ESTABLISHED: Final = b"HTTP/1.1 200 Connection established"
+"""The status line of the proxy's own answer to a CONNECT, which has no other line."""
+HEAD_ENDS: Final = b"\r\n\r\n"
+CHUNKED: Final = b"\r\nTransfer-Encoding: chunked"
+CLOSE: Final = b"\r\nConnection: close"
+KEEP_ALIVE: Final = b"\r\nConnection: keep-alive"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+_UPGRADE_REQUIRED: Final = 426
+_STATUS_LINES: Final[dict[int, bytes]] = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus
+}
+
+
+def request_front(head: RequestHead) -> bytes:
+    """The request's line, Host, the fields that go on, and what frames the body."""
+    front = head.written
+    if not front:
+        front = head.written = _request_front(head)
+    return front
+
+
+def response_front(head: ResponseHead) -> bytes:
+    """The status line, the fields that go on, and a length that was given."""
+    front = head.written
+    if not front:
+        front = head.written = _response_front(head)
+    return front
+
+
+def add_own(parts: list[bytes], own: OwnFields) -> None:
+    """Append the proxy's own fields."""
+    for name, value in own:
+        parts.append(name.prefix)
+        parts.append(value)
+
+
+def last_chunk(trailers: list[tuple[bytes, bytes]]) -> bytes:
+    """The end of a chunked body (RFC 9112 section 7.1)."""
+    if not trailers:
+        return LAST_CHUNK
+    lines = [b"%b: %b\r\n" % field for field in trailers]
+    return b"0\r\n" + b"".join(lines) + b"\r\n"
+
+
+def _request_front(head: RequestHead) -> bytes:
+    query = head.query_text
+    target = head.path if query is None else head.path + "?" + query
+    line = head.method + " " + target + " HTTP/1.1\r\nHost: " + head.host_text
+    parts = [line.encode("latin-1")]
+    _add_fields(parts, head)
+    if head.chunked:
+        parts.append(CHUNKED)
+    elif head.sized:
+        parts.append(b"\r\nContent-Length: %d" % head.length)
+    held = head.held
+    if b"te" in held or b"upgrade" in held:
+        _add_options(parts, head)
+    return b"".join(parts)
+
+
+def _add_options(parts: list[bytes], head: RequestHead) -> None:
+    """What the client asks of this hop, and goes on as the proxy's (RFC 9110 section 7.6.1)."""
+    upgrade = head.upgrade
+    options = [b"TE"] if head.takes_trailers else []
+    if options:
+        parts.append(b"\r\nTE: trailers")
+    if upgrade is not None:
+        options.append(b"Upgrade")
+    if options:
+        parts.append(b"\r\nConnection: " + b", ".join(options))
+    if upgrade is not None:
+        parts.append(b"\r\nUpgrade: " + upgrade)
+
+
+def _response_front(head: ResponseHead) -> bytes:
+    status = head.status
+    parts = [head.status_line or _STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
+    _add_fields(parts, head)
+    upgrade = head.held.get(b"upgrade")
+    if upgrade is not None and (status == _UPGRADE_REQUIRED or status == 101):
+        # The responses that have to say which protocol it is (RFC 9110 sections 15.2.2, 15.5.22).
+        parts.append(b"\r\nConnection: Upgrade\r\nUpgrade: " + b", ".join(upgrade))
+    if head.length is not None and status != 204 and status >= 200:
+        parts.append(b"\r\nContent-Length: %d" % head.length)
+    return b"".join(parts)
+
+
+def _add_fields(parts: list[bytes], head: Head) -> None:
+    blocks = head.shared.blocks
+    parts.append(blocks[0])
+    for at, field in enumerate(head.own, 1):
+        parts.append(b"\r\n")
+        parts.append(field.line)
+        parts.append(blocks[at])
