@@ -179,7 +179,7 @@ class ConnectError(ProxyError):
     status = 502
     proxy_error = "destination_unavailable"
     blame = Blame.UPSTREAM
-    condition = Condition.CONNECT_FAILURE
+    condition: ClassVar[Condition | None] = Condition.CONNECT_FAILURE
     covered_by: ClassVar[tuple[str, ...] | None] = ("connect-failure",)
 
 

@@ -242,9 +242,11 @@ class Attempt(Script):
         ticket = upstream.resolve(self._resolved, self.binding.policies.timeouts.connect)
         try:
             while await self._wait(self._due) is not RESOLVED:
-                self._check_request()
+                overdue = upstream.overdue()
+                if overdue.condition is not None:
+                    self._check_request()
                 if monotonic() >= self._due:
-                    raise ConnectTimeout("The name look-up took longer than the attempt may.")
+                    raise overdue
         finally:
             ticket.cancel()
 

@@ -111,6 +111,8 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
                 return attempt
             outcome = of_status(status)
         except (ConnectError, ReceiveError, RequestTimeout) as failure:
+            if isinstance(failure, ConnectError) and failure.condition is None:
+                raise  # the proxy itself lacks something: another attempt would lack it too
             error = failure
             outcome = Outcome(condition=failure.condition or Condition.TIMEOUT)
         except AdmitError:

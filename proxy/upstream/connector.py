@@ -13,6 +13,7 @@ from proxy.errors import ConnectError, ConnectFailed, ConnectRefused, ConnectTim
 from proxy.upstream.address import Address
 from proxy.upstream.leases import ConnectionFactory, OnClosed, OnConnected
 from proxy.upstream.resolver import describe
+from proxy.upstream.shortages import connect_shortage
 from proxy.upstream.tasks import Tasks
 from proxy.upstream.tls import TlsContexts, tls_failure
 from proxy.wire.streams import UpstreamSession, UpstreamStream
@@ -107,20 +108,17 @@ class Connector:
         return protocol.session
 
 
-_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 _NO_ROUTE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 
 def _connect_error(error: OSError, address: Address) -> ConnectError:
+    shortage = connect_shortage(error, address.where)
+    if shortage is not None:
+        return shortage
     if error.errno == errno.ECONNREFUSED:
         return ConnectRefused(
             f"{address.where} refused the connection: "
             "see whether the service is running, and listening on this port."
-        )
-    if error.errno in _NO_DESCRIPTORS:
-        return ConnectFailed(
-            f"No file descriptor is left for a connection to {address.where}: raise this "
-            "process's limit (ulimit -n), or lower connections.max of the upstreams."
         )
     if error.errno in _NO_ROUTE:
         return ConnectFailed(

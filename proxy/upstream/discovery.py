@@ -12,25 +12,23 @@ from functools import partial
 from typing import Protocol
 
 from proxy.config.model import EndpointConfig
-from proxy.errors import ConnectError, ConnectTimeout, DnsFailure
+from proxy.errors import ConnectError, DnsFailure
 from proxy.upstream.leases import Scheduler, Ticket
 from proxy.upstream.resolver import Addresses, OnLookedUp, literal
+from proxy.upstream.shortages import LookUpQueued, LookUpTimeout
 
 PAUSE_AFTER = 5
 """Periods without a use after which the look-ups pause."""
 
 
-class LookUpTimeout(ConnectTimeout):
-    """A connect timeout that passed before there was an address to connect to."""
-
-    proxy_error = "dns_timeout"
-
-
 class LooksUp(Protocol):
     """`Resolver`, as this file needs it."""
 
-    def look_up(self, host: str, on_done: OnLookedUp) -> None:
-        """Look a name up; `on_done` hears exactly once, from the loop."""
+    def look_up(self, host: str, on_begun: Callable[[], None], on_done: OnLookedUp) -> None:
+        """Look a name up; `on_done` is called exactly once, from the loop.
+
+        `on_begun` is called once before, when the look-up leaves the line: it may be now.
+        """
 
 
 class _Wait:
@@ -72,6 +70,7 @@ class Discovery:
         self._on_change = on_change
         self._names: list[str] = []
         self._flying: set[str] = set()
+        self._begun: set[str] = set()
         self._errors: dict[str, DnsFailure] = {}
         self._waits: dict[_Wait, None] = {}
         self._timer: Ticket | None = None
@@ -101,7 +100,7 @@ class Discovery:
             self._wake()
 
     def resolve(self, on_done: Callable[[ConnectError | None], None], timeout: float) -> Ticket:
-        """Wait for the first address, `timeout` seconds at most.
+        """Wait for the first address, `timeout` seconds at most once a look-up has begun.
 
         `on_done` is called from the loop, unless the ticket was cancelled before: with None as
         soon as there is an address, or with what went wrong.
@@ -111,10 +110,24 @@ class Discovery:
         if self.addresses:
             wait.timer = self._loop.call_soon(self._answer, wait, None)
             return wait
-        wait.timer = self._loop.call_later(max(timeout, 0.0), self._time_out, wait)
         self.note_use()
         self._look_up_all()
+        if self._begun and wait in self._waits:
+            self._start_clock(wait)
         return wait
+
+    def overdue(self) -> LookUpTimeout:
+        """What to say where a wait is given up before its `timeout`, for want of other time."""
+        names = ", ".join(self._names)
+        if self._begun:
+            return LookUpTimeout(
+                f"The look-up of {names} took longer than the attempt may: "
+                "check that this machine's DNS servers answer."
+            )
+        return LookUpQueued(
+            f"The look-up of {names} waited behind many others, which this machine's DNS servers "
+            "do not answer: this says nothing about the upstream."
+        )
 
     def end_wait(self, wait: _Wait) -> bool:
         """Forget a wait; False where it was over already."""
@@ -161,10 +174,24 @@ class Discovery:
     def _look_up(self, name: str) -> None:
         if name not in self._flying:
             self._flying.add(name)
-            self._resolver.look_up(name, partial(self._looked_up, name))
+            self._resolver.look_up(
+                name, partial(self._on_begun, name), partial(self._looked_up, name)
+            )
+
+    def _on_begun(self, name: str) -> None:
+        self._begun.add(name)
+        for wait in self._waits:
+            if wait.timer is None:
+                self._start_clock(wait)
+
+    def _start_clock(self, wait: _Wait) -> None:
+        if wait.timer is None:
+            timeout = max(wait.timeout, 0.0)
+            wait.timer = self._loop.call_later(timeout, self._time_out, wait)
 
     def _looked_up(self, name: str, result: Addresses | DnsFailure) -> None:
         self._flying.discard(name)
+        self._begun.discard(name)
         if isinstance(result, DnsFailure):
             self._errors[name] = result
         else:

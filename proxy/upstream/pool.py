@@ -346,7 +346,8 @@ class Pool:
             result.close()
             result = self._dead_on_arrival()
         if isinstance(result, ConnectError):
-            self._note_connect_failed()
+            if result.condition is not None:
+                self._note_connect_failed()
             for claim in list(connect.claims):
                 self._answer(claim, result)
             self._use_room()

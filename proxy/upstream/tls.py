@@ -12,6 +12,7 @@ from functools import partial
 from proxy.config.model import UpstreamTls
 from proxy.errors import TlsFailure
 from proxy.file_watch import FileWatch
+from proxy.upstream.threads import in_thread
 from proxy.upstream.tls_sessions import resume_sessions
 from proxy.wire.tls import harden, load_identity, openssl_code, reason_of
 
@@ -92,8 +93,7 @@ class TlsContexts:
             return built.context
         building = self._building.get(tls)
         if building is None:
-            loop = asyncio.get_running_loop()
-            building = self._building[tls] = loop.run_in_executor(None, _build, tls)
+            building = self._building[tls] = in_thread(partial(_build, tls))
             building.add_done_callback(partial(self._finish, tls))
         # A waiter that is cancelled does not affect the others.
         return (await asyncio.shield(building)).context
@@ -109,9 +109,8 @@ class TlsContexts:
                 await self._renew(tls, built)
 
     async def _renew(self, tls: UpstreamTls, built: _Built) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            built.context = await loop.run_in_executor(None, client_context, tls)
+            built.context = await in_thread(partial(client_context, tls))
         except TlsFailure as error:
             built.stale = True
             if built.warned != error.detail:

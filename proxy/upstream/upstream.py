@@ -78,12 +78,16 @@ class Upstream:
         )
 
     def resolve(self, on_done: Callable[[ProxyError | None], None], timeout: float) -> Ticket:
-        """Look the names up for the first time, `timeout` seconds at most.
+        """Look the names up for the first time: `timeout` seconds at most, once that has begun.
 
         `on_done` is called exactly once, from the loop, unless the ticket was cancelled before:
         with None, and then the upstream is `ready`, or with what went wrong.
         """
         return self._discovery.resolve(partial(self._resolved, on_done), timeout)
+
+    def overdue(self) -> ConnectError:
+        """What to say where the wait for `resolve` is given up before its time."""
+        return self._discovery.overdue()
 
     def _resolved(
         self, on_done: Callable[[ProxyError | None], None], error: ConnectError | None

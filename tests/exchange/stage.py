@@ -61,12 +61,15 @@ class Connects:
 
 
 class Lookups:
-    """A `LooksUp` that keeps what is asked for."""
+    """A `LooksUp` that keeps what is asked for. `in_line`: none of it begins."""
 
     def __init__(self):
         self.pending = []
+        self.in_line = False
 
-    def look_up(self, host, on_done):
+    def look_up(self, host, on_begun, on_done):
+        if not self.in_line:
+            on_begun()
         self.pending.append(on_done)
 
 

@@ -60,6 +60,18 @@ def test_a_look_up_that_takes_longer_than_the_attempt_may(stage):
     assert stage.records[0].attempts[0][1] == "connect-timeout"
 
 
+def test_a_look_up_in_the_proxys_own_line_is_nobodys_failure(stage):
+    stage.lookups.in_line = True
+    clients = [stage.ask(request()) for _ in range(3)]
+    stage.pass_time(30)
+    for client in clients:
+        answer = client.answer()
+        assert (answer.status, answer.reason) == (504, "connect-timeout")
+        assert b"waited behind many others" in answer.body
+    assert stage.snapshot().calls == 0
+    assert stage.stats().retries == {}
+
+
 def test_or_than_the_caller_allows(stage):
     client = stage.ask(request("GET /x HTTP/1.1", "X-Request-Timeout-Ms: 50"))
     stage.pass_time(0.06)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,12 @@ class RunningProxy:
         *,
         file_limits: tuple[int, int] | None = None,
         stdout: int | None = None,
+        prefix: Sequence[str] = (),
         **environment: str,
     ) -> None:
         """`file_limits`: soft and hard limit of open files to start with. `stdout`: a descriptor
-        instead of the file that `output` and `log_lines` read.
+        instead of the file that `output` and `log_lines` read. `prefix`: a command that becomes
+        the proxy.
         """
         self.directory = directory
         self.outbound, self.inbound, self.admin = free_port(), free_port(), free_port()
@@ -52,7 +54,7 @@ class RunningProxy:
         self._stdout, self._stderr = directory / "stdout", directory / "stderr"
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "proxy", "run", "--config", str(self.file)],
+                [*prefix, sys.executable, "-m", "proxy", "run", "--config", str(self.file)],
                 stdout=out if stdout is None else stdout,
                 stderr=err,
                 stdin=subprocess.DEVNULL,

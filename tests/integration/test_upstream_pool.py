@@ -138,7 +138,7 @@ def test_a_connection_is_opened_once_and_used_again(run):
             endpoint = upstreams["local"].pick((), None)
             assert endpoint.pool.take() is None
             connection = await connect(endpoint)
-            sock = connection._transport.get_extra_info("socket")
+            sock = connection._channel.transport.get_extra_info("socket")
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             endpoint.pool.give_back(connection, reusable=True)
             assert endpoint.pool.take() is connection
@@ -261,6 +261,7 @@ def test_no_file_descriptor_left(run):
                     os.close(descriptor)
             assert isinstance(error, ConnectFailed)
             assert "No file descriptor is left" in error.detail
+            assert error.condition is None  # so no breaker counts it
 
     run(scenario())
 
@@ -364,7 +365,7 @@ def test_tls_with_an_own_ca(run, ca, ca_file):
                 endpoint = upstreams["local"].pick((), None)
                 connection = await connect(endpoint)
                 assert not isinstance(connection, ConnectError), connection
-                session = connection._transport.get_extra_info("ssl_object")
+                session = connection._channel.transport.get_extra_info("ssl_object")
                 assert session.selected_alpn_protocol() == "http/1.1"
                 assert session.version() in ("TLSv1.2", "TLSv1.3")
                 endpoint.pool.give_back(connection, reusable=True)

@@ -53,12 +53,12 @@ IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched"
 
 ORDER = {
     "exchange": (
-        "events stats labels heads script body gates binding record terms timing request attempt answers "
-        "carrier relay tunnel queueing retrying fallback exchange gate gateway"
+        "events stats labels heads script body gates binding record terms timing request attempt "
+        "answers carrier relay tunnel queueing retrying fallback exchange gate gateway"
     ),
     "upstream": (
-        "address tasks leases local_address tls_sessions resolver tls connector discovery pool "
-        "endpoint balancing upstream registry"
+        "address tasks leases shortages threads local_address tls_sessions resolver tls connector "
+        "discovery pool endpoint balancing upstream registry"
     ),
     "telemetry": (
         "observed timestamps percentiles line_writer span_counts direct_session transitions "

@@ -156,15 +156,27 @@ class ScriptedConnector:
 
 
 class ScriptedResolver:
-    """A `LooksUp` that waits to be told the answers."""
+    """A `LooksUp` that waits to be told the answers.
+
+    While `in_line` look-ups wait to begin, until `begin`.
+    """
 
     def __init__(self):
         self.pending = []
         self.count = 0
+        self.in_line = False
+        self._line = []
 
-    def look_up(self, host, on_done):
+    def look_up(self, host, on_begun, on_done):
         self.count += 1
         self.pending.append((host, on_done))
+        if self.in_line:
+            self._line.append(on_begun)
+        else:
+            on_begun()
+
+    def begin(self):
+        self._line.pop(0)()
 
     def answer(self, result, host=None):
         index = next(i for i, (name, _) in enumerate(self.pending) if host in (None, name))

@@ -2,7 +2,8 @@ import pytest
 
 from proxy.config.model import EndpointConfig
 from proxy.errors import DnsFailure
-from proxy.upstream.discovery import Discovery, LookUpTimeout
+from proxy.upstream.discovery import Discovery
+from proxy.upstream.shortages import LookUpQueued, LookUpTimeout
 
 NXDOMAIN = DnsFailure("inventory could not be looked up.")
 
@@ -106,6 +107,26 @@ def test_a_look_up_that_takes_too_long_is_a_connect_timeout_and_goes_on(bench):
     b.resolver.answer(("10.0.0.1",))
     assert later == [None]
     assert len(answers) == 1
+
+
+def test_the_wait_in_the_proxys_own_line_takes_none_of_the_time(bench):
+    b = bench("inventory")
+    b.resolver.in_line = True
+    answers, _ = b.resolve(timeout=0.5)
+    b.loop.advance(20.0)
+    assert answers == []
+    assert isinstance(b.discovery.overdue(), LookUpQueued)
+    assert b.discovery.overdue().condition is None
+    b.resolver.begin()
+    b.loop.advance(0.4)
+    later, _ = b.resolve(timeout=0.5)
+    b.loop.advance(0.2)
+    assert isinstance(answers[0], LookUpTimeout)
+    assert later == []
+    assert not isinstance(b.discovery.overdue(), LookUpQueued)
+    assert b.discovery.overdue().condition is not None
+    b.loop.advance(0.3)
+    assert isinstance(later[0], LookUpTimeout)
 
 
 def test_no_time_left_is_a_timeout(bench):

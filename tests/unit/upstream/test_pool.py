@@ -3,6 +3,7 @@
 import pytest
 
 from proxy.errors import ConnectFailed, ConnectRefused, ConnectTimeout
+from proxy.upstream.shortages import ConnectShortage
 
 
 def test_nothing_to_take_at_first(bench):
@@ -390,3 +391,10 @@ def test_a_connect_that_succeeds_ends_the_pause(bench):
     assert b.endpoint.avoid_until == 0
     fail_a_connect(b)
     assert b.endpoint.avoid_until == b.loop.now + 1
+
+
+def test_what_the_process_itself_lacks_does_not_count_against_the_endpoint(bench):
+    b = bench()
+    b.ask()
+    b.connector.fail(error=ConnectShortage("No file descriptor is left."))
+    assert b.endpoint.avoid_until == 0

@@ -1,0 +1,53 @@
+"""Calls that may block for long, each in a thread of its own.
+
+`loop.run_in_executor` is not for them: uvloop's getaddrinfo and libuv's files share four threads,
+the default executor has a few dozen, and a process waits for all of them before it ends. These
+threads are daemons: the end of the process does not wait for them.
+"""
+
+import _thread
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from proxy.upstream.shortages import NoThread
+
+T = TypeVar("T")
+
+
+def in_thread(call: Callable[[], T]) -> "asyncio.Future[T]":
+    """The result of `call`. NoThread: none can be started.
+
+    A caller that gives up waiting leaves the thread to end by itself.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    try:
+        _thread.start_new_thread(_run, (loop, future, call))
+    except RuntimeError as error:
+        raise NoThread(*error.args) from error
+    return future
+
+
+def _run(
+    loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", call: Callable[[], T]
+) -> None:
+    try:
+        done = partial(_succeed, future, call())
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's
+        done = partial(_fail, future, error)
+    try:
+        loop.call_soon_threadsafe(done)
+    except RuntimeError:
+        return  # the loop has been closed: nobody waits any more
+
+
+def _succeed(future: "asyncio.Future[T]", result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: "asyncio.Future[T]", error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
