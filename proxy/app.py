@@ -24,7 +24,7 @@ from proxy.exchange.gateway import Gateway
 from proxy.lifecycle import Lifecycle
 from proxy.listening import CannotListen, Listening, banner
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
-from proxy.reload import Reloader
+from proxy.reload import Reloader, Swap
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.startup import Hangup, hangups
@@ -129,7 +129,7 @@ class _Proxy:
         self._lifecycle = Lifecycle(self._gateway, config.drain, loaded.filename)
         logs = (self._access, self._log)
         registry = registry_of(self._gateway, self._lifecycle, logs, self._tracing)
-        self._reloader = Reloader(loaded, self._lifecycle, self._adopt)
+        self._reloader = Reloader(loaded, self._lifecycle, self._prepare)
         self._history = History(self._gateway)
         records = Records(self._recorder, self._history, self._transitions)
         self._admin = AdminServer(
@@ -162,9 +162,13 @@ class _Proxy:
         log = AccessLog(config.access_log, random.random, self._access)
         return [log.record, self._recorder.record, *self._tracing.observers(config)]
 
-    def _adopt(self, config: Config) -> None:
+    def _prepare(self, config: Config) -> Swap:
+        """In a thread: what takes long of taking a configuration over."""
+        return partial(self._adopt, config, RouteTable(config))
+
+    def _adopt(self, config: Config, table: RouteTable) -> None:
         """Swap another configuration in. Within one step of the loop: nobody sees half of it."""
-        table, observers = RouteTable(config), self._observers(config)
+        observers = self._observers(config)
         self._upstreams.reconfigure(config.upstreams)
         bindings = self._bindings(config)
         bindings.take_over(self._gateway.bindings, table)

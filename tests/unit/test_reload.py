@@ -1,10 +1,13 @@
 """What a reload takes, what it refuses and why, and when the watch has it made."""
 
 import asyncio
+import gc
 import logging
 import os
+import sys
 import threading
 from contextlib import asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -39,7 +42,10 @@ class Bench:
         self.write("first")
         self.lifecycle = Lifecycle()
         self.adopted = []
-        self.reloader = Reloader(load(path, {}), self.lifecycle, self.adopted.append, interval=SOON)
+        self.reloader = Reloader(load(path, {}), self.lifecycle, self.adopting, interval=SOON)
+
+    def adopting(self, config):
+        return partial(self.adopted.append, config)
 
     def write(self, service, text=FILE):
         """As editors and Kubernetes do: all at once."""
@@ -132,7 +138,7 @@ async def test_a_file_that_is_gone(bench):
 
 async def test_without_a_file_there_is_nothing_to_reload():
     lifecycle = Lifecycle()
-    reloader = Reloader(load(None, {}), lifecycle, pytest.fail, interval=SOON)
+    reloader = Reloader(load(None, {}), lifecycle, lambda config: pytest.fail, interval=SOON)
     reloader.start()
     outcome = await reloader.reload("test")
     await reloader.stop()
@@ -198,7 +204,7 @@ async def test_turning_tls_on_or_off_needs_a_restart(bench, tmp_path, no_openssl
     assert outcome.problems[0].endswith(
         "listeners.outbound.tls: off cannot become on without a restart"
     )
-    bench.reloader = Reloader(load(bench.path, {}), bench.lifecycle, pytest.fail)
+    bench.reloader = Reloader(load(bench.path, {}), bench.lifecycle, lambda config: pytest.fail)
     bench.write("second")
     (problem,) = (await bench.reloader.reload("test")).problems
     assert "listeners.outbound.tls: on cannot become off" in problem
@@ -206,7 +212,7 @@ async def test_turning_tls_on_or_off_needs_a_restart(bench, tmp_path, no_openssl
 
 async def test_asking_clients_for_certificates_needs_one_too(bench, tmp_path, no_openssl):
     bench.write("second", _listening(_tls(tmp_path)))
-    bench.reloader = Reloader(load(bench.path, {}), bench.lifecycle, pytest.fail)
+    bench.reloader = Reloader(load(bench.path, {}), bench.lifecycle, lambda config: pytest.fail)
     bench.write("second", _listening(_tls(tmp_path, client_ca=True)))
     (problem,) = (await bench.reloader.reload("test")).problems
     assert "listeners.outbound.tls: on cannot become mutual" in problem
@@ -240,7 +246,7 @@ class Hanging:
 async def test_a_reload_that_hangs_is_given_up_and_no_other_joins_it(bench, monkeypatch):
     hanging = Hanging()
     monkeypatch.setattr("proxy.reload._read", hanging)
-    reloader = Reloader(load(bench.path, {}), bench.lifecycle, bench.adopted.append, within=SOON)
+    reloader = Reloader(load(bench.path, {}), bench.lifecycle, bench.adopting, within=SOON)
     first = await reloader.reload("test")
     second = await reloader.reload("test")
     assert "nothing came back within 0.01s" in first.problems[0]
@@ -259,6 +265,20 @@ async def test_stopping_does_not_wait_for_it(bench, monkeypatch):
     async with asyncio.timeout(1):
         await bench.reloader.stop()
     hanging.let_go.set()
+
+
+async def test_the_loop_keeps_the_interpreter_while_a_file_is_read(bench, monkeypatch):
+    seen = []
+
+    def reading(origin, *_):
+        seen.append((sys.getswitchinterval() < 0.001, gc.isenabled()))
+        return load(origin, {})
+
+    monkeypatch.setattr("proxy.reload._read", reading)
+    before = sys.getswitchinterval()
+    assert (await bench.reloader.reload("test")).applied
+    assert seen == [(True, False)]
+    assert (sys.getswitchinterval(), gc.isenabled()) == (before, True)
 
 
 # --- the watch ----------------------------------------------------------------------------------
@@ -287,7 +307,9 @@ async def test_a_swapped_directory_link_is_seen(tmp_path):
     path = tmp_path / "proxy.yaml"
     path.symlink_to("..data/proxy.yaml")
     adopted = []
-    reloader = Reloader(load(path, {}), Lifecycle(), adopted.append, interval=SOON)
+    reloader = Reloader(
+        load(path, {}), Lifecycle(), lambda config: partial(adopted.append, config), interval=SOON
+    )
     bench = SimpleNamespace(reloader=reloader)
     async with watching(bench):
         (tmp_path / "..data_tmp").symlink_to("..2")
@@ -340,7 +362,7 @@ async def test_reloads_are_made_one_at_a_time(bench, monkeypatch):
         most = max(most, under_way)
         await asyncio.sleep(0)
         under_way -= 1
-        return load(bench.path, {})
+        return load(bench.path, {}), partial(bench.adopted.append, None)
 
     monkeypatch.setattr(asyncio, "to_thread", read)
     await asyncio.gather(*(bench.reloader.reload("test") for _ in range(4)))
