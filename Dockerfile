@@ -48,7 +48,7 @@ STOPSIGNAL SIGTERM
 
 # Kubernetes has probes of its own and takes no notice of this. bash asks by itself: another Python
 # for every look would take 0.2 s of CPU. $RESILIENCE_PROXY_ADMIN where the admin address is another.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["bash", "-c", "at=${RESILIENCE_PROXY_ADMIN:-127.0.0.1:7072}; at=${at#http://}; exec 3<>/dev/tcp/${at%:*}/${at##*:} && printf 'GET /health/ready HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [[ $status == 200 ]]"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/bin/bash", "-c", "at=${RESILIENCE_PROXY_ADMIN:-127.0.0.1:7072}; at=${at#http://}; exec 3<>/dev/tcp/${at%:*}/${at##*:} && printf 'GET /health/ready HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [[ $status == 200 ]]"]
 
 # Without a shell, so that SIGTERM reaches the proxy.
 ENTRYPOINT ["resilience-proxy"]

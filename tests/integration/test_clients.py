@@ -43,11 +43,7 @@ def proxy(
         {
             "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},
             "routes": [
-                {
-                    "name": "named",
-                    "match": {"hosts": ["inventory.test"], "path": "/api/plain"},
-                    **target,
-                },
+                {"name": "named", "match": named, **target},
                 {"name": "path", "match": {"path": "/api/plain"}, **target},
             ],
         }
