@@ -36,6 +36,7 @@ from proxy.telemetry.line_writer import LineWriter, descriptor_of
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.records import Records
 from proxy.telemetry.span_counts import CannotExport
+from proxy.telemetry.tap import Tap
 from proxy.telemetry.tracing import Tracing, check_exporter
 from proxy.telemetry.transitions import Transitions
 from proxy.tls_renewal import TlsRenewal
@@ -126,12 +127,13 @@ class _Proxy:
             random=random.random,
             observers=self._observers(config),
         )
+        self._tap = Tap(self._gateway)
         self._lifecycle = Lifecycle(self._gateway, config.drain, loaded.filename)
         logs = (self._access, self._log)
-        registry = registry_of(self._gateway, self._lifecycle, logs, self._tracing)
+        registry = registry_of(self._gateway, self._lifecycle, logs, self._tracing, self._tap)
         self._reloader = Reloader(loaded, self._lifecycle, self._prepare)
         self._history = History(self._gateway)
-        records = Records(self._recorder, self._history, self._transitions)
+        records = Records(self._recorder, self._history, self._transitions, self._tap)
         self._admin = AdminServer(
             self._gateway,
             self._lifecycle,
@@ -168,7 +170,7 @@ class _Proxy:
 
     def _adopt(self, config: Config, table: RouteTable) -> None:
         """Swap another configuration in. Within one step of the loop: nobody sees half of it."""
-        observers = self._observers(config)
+        observers = [*self._observers(config), *self._tap.observers()]
         self._upstreams.reconfigure(config.upstreams)
         bindings = self._bindings(config)
         bindings.take_over(self._gateway.bindings, table)

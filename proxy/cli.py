@@ -167,6 +167,7 @@ def _parser(called: str | None = None, *, together: bool = False) -> argparse.Ar
     _add_drain(subparsers)
     _add_ready(subparsers)
     _add_top(subparsers)
+    _add_tap(subparsers)
     _add_breaker(subparsers)
     _add_inject(subparsers, described=called in (None, "inject"))
     _add_webhook(subparsers, described=called in (None, "webhook"))
@@ -455,6 +456,24 @@ def _add_top(subparsers: "_Commands") -> None:
         "--iterations", type=_count, metavar="N", help="print N looks as text, and end"
     )
     _add_format(command)
+
+
+def _add_tap(subparsers: "_Commands") -> None:
+    command = _add(
+        subparsers,
+        "tap",
+        commands.tap,
+        "show a running proxy's requests as they settle, one line each",
+        "Healthy ones too, until Ctrl-C. All filters that are given must hold.",
+    )
+    command.add_argument("--route", metavar="NAME", default="", help="only of this route")
+    command.add_argument(
+        "--status", metavar="STATUS", default="", help="only these: 404, 500-503, 5xx; a list by ,"
+    )
+    command.add_argument("--path", metavar="PATH", default="", help="only paths that begin so")
+    command.add_argument("--count", type=_count, metavar="N", help="end after N requests")
+    _add_format(command)
+    _add_admin(command)
 
 
 def _add_breaker(subparsers: "_Commands") -> None:

@@ -207,6 +207,13 @@ def top(options: argparse.Namespace) -> int:
     return top.run(options.admin, options.interval, iterations, as_json=options.format == "json")
 
 
+def tap(options: argparse.Namespace) -> int:
+    from proxy.admin import tap
+
+    wants = {"route": options.route, "status": options.status, "path": options.path}
+    return tap.tap(options.admin, wants, options.count, as_json=options.format == "json")
+
+
 def breaker(options: argparse.Namespace) -> int:
     from proxy.admin import breakers
 

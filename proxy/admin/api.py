@@ -21,7 +21,8 @@ from proxy.admin.pace import Pace
 from proxy.admin.page_files import INDEX, PageFiles
 from proxy.admin.problems import left_over, problem, problems
 from proxy.admin.recent import BadQuery, recent
-from proxy.admin.watchers import TooMany, Watchers
+from proxy.admin.tap_stream import TapStream
+from proxy.admin.watchers import MAX_WATCHERS, TooMany, Watchers
 from proxy.clock import Clock, WallClock
 from proxy.config import Sources, effective, provenance
 from proxy.policies import catalogue
@@ -30,6 +31,7 @@ from proxy.policies.gate import GateKind
 from proxy.telemetry.exposition import form_of
 from proxy.telemetry.observed import Gateway
 from proxy.telemetry.records import Records
+from proxy.telemetry.tap import tap_filter
 from proxy.units import UnitError, parse_duration
 
 MAX_WAIT = 60.0
@@ -80,6 +82,7 @@ class AdminApi:
         self._wall_clock = wall_clock
         self._page = PageFiles()
         live = Live(gateway, controls, records, clock, wall_clock)
+        self._tap = TapStream(records.tap)
         self._watchers = Watchers(live.opening, live.next)
 
     def application(self) -> web.Application:
@@ -162,12 +165,28 @@ class AdminApi:
         if not all(same_origin(o, hosts) for o in request.headers.getall(hdrs.ORIGIN, [])):
             return problem(403, "A page of another origin cannot watch.")
         try:
+            if request.query.get("requests"):
+                return await self._tapped(request)
             return await self._watchers.serve(request)
         except TooMany:
             return problem(503, "Too many pages are open; close one.")
 
+    async def _tapped(self, request: web.Request) -> web.StreamResponse:
+        """Every settled request, for `tap`. Raises TooMany."""
+        query = request.query
+        try:
+            wants = tap_filter(
+                query.get("route", ""), query.get("status", ""), query.get("path", "")
+            )
+        except ValueError as error:
+            return problem(400, str(error))
+        if self._tap.closed or len(self._tap) + len(self._watchers) >= MAX_WATCHERS:
+            raise TooMany
+        return await self._tap.serve(request, wants)
+
     async def _end_streams(self, app: web.Application) -> None:
         self._watchers.close()
+        self._tap.close()
 
     async def live(self, request: web.Request) -> web.Response:
         return _json({"status": "live"})

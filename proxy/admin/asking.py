@@ -5,6 +5,8 @@ pods points to the proxy itself.
 """
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
@@ -41,6 +43,22 @@ def ask(url: str, path: str, timeout: float, *, method: str = "GET") -> dict[str
     if not isinstance(document, dict):
         raise NoAnswer(f"{url} answers, but is not a resilience proxy")
     return document
+
+
+@contextmanager
+def stream(url: str, path: str, timeout: float) -> Iterator[Iterable[bytes]]:
+    """The lines of an answer that does not end; `timeout` seconds at most for each.
+
+    Raises HTTPError for a refusal, NoAnswer where no proxy answers.
+    """
+    try:
+        response = _opener.open(url + path, timeout=timeout)
+    except HTTPError:
+        raise
+    except (OSError, HTTPException) as error:
+        raise NoAnswer(f"no proxy answers at {url}: {_cause(error)}") from None
+    with response:
+        yield response
 
 
 def detail_of(error: HTTPError) -> str:

@@ -21,7 +21,7 @@ MAX_WATCHERS = 32
 BACKLOG = 4
 """Frames queued for a watcher, in addition to the socket's buffer (64 KiB)."""
 
-_HEADERS = COMMON_HEADERS | {"Content-Type": "text/event-stream; charset=utf-8"}
+STREAM_HEADERS = COMMON_HEADERS | {"Content-Type": "text/event-stream; charset=utf-8"}
 
 
 class TooMany(Exception):
@@ -80,7 +80,7 @@ class Watchers:
         """Feed one watcher until it leaves or is disconnected. Raises TooMany."""
         if self._closed or len(self._watchers) >= self._limit:
             raise TooMany
-        response = web.StreamResponse(headers=_HEADERS)
+        response = web.StreamResponse(headers=STREAM_HEADERS)
         watcher = _Watcher(request.transport)
         self._watchers.add(watcher)
         if self._timer is None:

@@ -63,7 +63,7 @@ class AccessLog:
         self._writer.write(self._format(exchange, began).encode("ascii") + b"\n")
 
 
-def _as_json(exchange: Exchange, began: str) -> str:
+def as_json(exchange: Exchange, began: str) -> str:
     """The members in the documented order. Assembled by hand, in a third of the time that encoding
     a dictionary takes: this runs for every request if all are logged.
     """
@@ -157,6 +157,6 @@ def _word(text: str) -> str:
 _SEPARATORS = frozenset(' "[]')
 
 _FORMATS: dict[LogFormat, Callable[[Exchange, str], str]] = {
-    LogFormat.JSON: _as_json,
+    LogFormat.JSON: as_json,
     LogFormat.TEXT: _as_text,
 }

@@ -44,11 +44,12 @@ def registry_of(
     lifecycle: Lifecycle,
     logs: Sequence[Log],
     tracing: Tracing,
+    tap: Log,
     clock: Clock = time.monotonic,
 ) -> "Registry":
     """A registry with the proxy's metrics and those of its process. To be read in the loop."""
     registry = Registry()
-    registry.add(ProxyCollector(gateway, lifecycle, logs, tracing, clock))
+    registry.add(ProxyCollector(gateway, lifecycle, logs, tracing, tap, clock))
     registry.add(ProcessCollector(registry=None))
     return registry
 
@@ -82,12 +83,14 @@ class ProxyCollector(Collector):
         lifecycle: Lifecycle,
         logs: Sequence[Log],
         tracing: Tracing,
+        tap: Log,
         clock: Clock,
     ) -> None:
         self._gateway = gateway
         self._lifecycle = lifecycle
         self._logs = logs
         self._tracing = tracing
+        self._tap = tap
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
@@ -209,6 +212,11 @@ class ProxyCollector(Collector):
         )
         dropped.add_metric([], sum(log.dropped for log in self._logs))
         yield dropped
+        lost = CounterMetricFamily(
+            "proxy_tap_dropped", "Lines that watchers of the tap lost because they did not read."
+        )
+        lost.add_metric([], self._tap.dropped)
+        yield lost
         yield from _counter(
             "proxy_spans",
             "Spans of sampled requests: exported, failed at the collector, dropped from the queue.",

@@ -5,6 +5,7 @@ would cost the reader time.
 """
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from unit.telemetry.fakes import FakeGateway, FakeLifecycle
@@ -86,7 +87,11 @@ DOCUMENT_MEMBERS = {"access.log", "config.last_reload"}
 
 def test_the_metrics_that_it_names_exist() -> None:
     registry = registry_of(
-        FakeGateway(), FakeLifecycle(), [], Tracing(lambda line: None, Transitions())
+        FakeGateway(),
+        FakeLifecycle(),
+        [],
+        Tracing(lambda line: None, Transitions()),
+        SimpleNamespace(dropped=0),
     )
     families = {family.name for family in registry.collect()}
     named = set(re.findall(r"\b(proxy_[a-z_]+[a-z])\b", PAGE))

@@ -33,6 +33,7 @@ from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.history import History
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.records import Records
+from proxy.telemetry.tap import Tap
 from proxy.telemetry.tracing import Tracing
 from proxy.telemetry.transitions import Transitions
 from proxy.top.looks import read
@@ -266,7 +267,8 @@ def test_top_and_the_page_show_it(shop):
     assert "spent 2" in section.rows[0][2].plain
 
     config = shop.gateway.config
-    records = Records(FlightRecorder(config), History(shop.gateway), Transitions())
+    tap = Tap(shop.gateway)
+    records = Records(FlightRecorder(config), History(shop.gateway), Transitions(), tap)
     events = Live(shop.gateway, FakeControls(), records, lambda: shop.loop.now, lambda: 0.0).next()
     assert b'{"member": "quotas", "title": "quotas"}' in events
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from integration.ports import free_port
+from integration.running_proxy import eventually
 
 from image.build import Image
 
@@ -111,7 +112,7 @@ def test_it_runs_as_nobody_from_a_tree_that_it_cannot_write(image: Image) -> Non
     before = files(image)
     process = started(image)
     try:
-        assert healthy(image) == 0
+        eventually(lambda: healthy(image) == 0, 10)
         status = Path(f"/proc/{process.pid}/status").read_text()
         assert "Uid:\t65532\t65532\t65532\t65532" in status
         assert "CapEff:\t0000000000000000" in status
@@ -134,7 +135,7 @@ def test_sigterm_reaches_it_as_process_1(image: Image) -> None:
         pytest.skip("needs unshare, and the right to make a namespace of processes")
     outer = started(image, *alone)
     try:
-        assert healthy(image) == 0
+        eventually(lambda: healthy(image) == 0, 10)
         children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
         (inner,) = (int(child) for child in children)
         assert Path(f"/proc/{inner}/status").read_text().partition("NSpid:")[2].split()[1] == "1"

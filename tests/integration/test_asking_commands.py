@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from chaos.upstream import ChaosUpstream
-from integration.running_proxy import RunningProxy
+from integration.running_proxy import RunningProxy, eventually
 
 
 @pytest.fixture
@@ -57,3 +57,29 @@ def test_one_look_for_programs(proxy: RunningProxy) -> None:
     found = json.loads(done.stdout)
     assert {one["name"]: one["total"] for one in found["routes"]}["one"] == 1
     assert found["breakers"][0]["state"] == "closed"
+
+
+def test_the_tap(proxy: RunningProxy, tmp_path: Path) -> None:
+    """Healthy requests too, by filter; also after a reload, and nothing once it has left."""
+    with (tmp_path / "tap").open("wb") as out:
+        tap = subprocess.Popen(
+            [sys.executable, "-m", "proxy", "tap", "--route", "one", "--count", "2"],
+            env=os.environ | {"RESILIENCE_PROXY_ADMIN": f"127.0.0.1:{proxy.admin}"},
+            stdout=out,
+        )
+    try:
+
+        def lines() -> list[str]:
+            proxy.call("GET", "http://two/plain")
+            proxy.call("GET", "http://one/plain")
+            return (tmp_path / "tap").read_text().splitlines()
+
+        eventually(lambda: len(lines()) >= 1, 10)
+        assert proxy.ask("POST", "/reload")[0] == 200
+        eventually(lambda: len(lines()) == 2, 10)
+        assert tap.wait(5) == 0
+        assert all("  200  GET      one/plain  one  " in line for line in lines())
+    finally:
+        tap.kill()
+        tap.wait(5)
+    assert proxy.metric("proxy_tap_dropped_total") == 0

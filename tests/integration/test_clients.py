@@ -39,6 +39,7 @@ def proxy(
     module_proxy: Callable[[Settings], RunningProxy], shared_chaos: ChaosUpstream
 ) -> RunningProxy:
     target = {"upstream": "chaos", "rewrite": {"prefix": "/plain"}}
+    named = {"hosts": ["inventory.test"], "path": "/api/plain"}
     return module_proxy(
         {
             "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},

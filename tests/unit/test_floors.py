@@ -62,8 +62,8 @@ ORDER = {
     ),
     "telemetry": (
         "observed timestamps percentiles line_writer span_counts direct_session transitions "
-        "exposition exemplars access_log flight_recorder history records process_log spans "
-        "span_export tracing metrics"
+        "exposition exemplars access_log tap flight_recorder history records process_log "
+        "spans span_export tracing metrics"
     ),
 }
 """The files of a floor, the lowest first: each imports only those before it."""

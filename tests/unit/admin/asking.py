@@ -18,6 +18,7 @@ from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.history import History
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.records import Records
+from proxy.telemetry.tap import Tap
 from proxy.telemetry.tracing import Tracing
 from proxy.telemetry.transitions import Transitions
 
@@ -65,12 +66,12 @@ class Admin:
     def __init__(self) -> None:
         self.gateway = FakeGateway()
         self.controls = FakeControls()
-        registry = registry_of(
-            self.gateway, self.controls, [], Tracing(lambda line: None, Transitions())
-        )
+        self.tap = Tap(self.gateway)
+        tracing = Tracing(lambda line: None, Transitions())
+        registry = registry_of(self.gateway, self.controls, [], tracing, self.tap)
         self.recorder = FlightRecorder(self.gateway.config)
         self.sources = Sources([None], {}, self.gateway.config)
-        self.records = Records(self.recorder, History(self.gateway), Transitions())
+        self.records = Records(self.recorder, History(self.gateway), Transitions(), self.tap)
         self.server = AdminServer(
             self.gateway, self.controls, registry, self.records, self._reload, lambda: self.sources
         )

@@ -10,6 +10,7 @@ from proxy.policies.circuit_breaker import CircuitBreaker, CircuitBreakerConfig
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.history import History
 from proxy.telemetry.records import Records
+from proxy.telemetry.tap import Tap
 from proxy.telemetry.transitions import Transitions
 
 
@@ -27,7 +28,7 @@ def records() -> Records:
     breaker = CircuitBreaker("stock", CircuitBreakerConfig())
     breaker.on_transition = breakers.record
     breaker.force_open(50.0)
-    return Records(FlightRecorder(gateway.config), taken, breakers)
+    return Records(FlightRecorder(gateway.config), taken, breakers, Tap(gateway))
 
 
 def test_the_document(records: Records) -> None:

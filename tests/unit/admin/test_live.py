@@ -12,6 +12,7 @@ from proxy.config.model import Listener
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.history import History
 from proxy.telemetry.records import Records
+from proxy.telemetry.tap import Tap
 from proxy.telemetry.transitions import Transitions
 
 NOW = 1000.0
@@ -24,7 +25,7 @@ def gateway() -> FakeGateway:
 
 @pytest.fixture
 def records(gateway: FakeGateway) -> Records:
-    return Records(FlightRecorder(gateway.config), History(gateway), Transitions())
+    return Records(FlightRecorder(gateway.config), History(gateway), Transitions(), Tap(gateway))
 
 
 @pytest.fixture

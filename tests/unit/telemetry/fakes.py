@@ -123,6 +123,7 @@ class FakeGateway:
     def __init__(self, config: Config = DEFAULT_CONFIG) -> None:
         self.config = config
         self.bindings = FakeBindings()
+        self.observers: list[Any] = []
         self.upstreams: list[FakeUpstream] = []
         self.gates = {
             listener: SimpleNamespace(in_flight=set(), connections=set()) for listener in Listener

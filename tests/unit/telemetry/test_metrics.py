@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -39,8 +40,9 @@ class Scraped:
         self.lifecycle = FakeLifecycle()
         self.logs = [FakeLog(), FakeLog()]
         self.tracing = Tracing(lambda line: None, Transitions())
+        self.tap = SimpleNamespace(dropped=3)
         self.registry = registry_of(
-            self.gateway, self.lifecycle, self.logs, self.tracing, lambda: NOW
+            self.gateway, self.lifecycle, self.logs, self.tracing, self.tap, lambda: NOW
         )
 
     @property
