@@ -1,7 +1,7 @@
-"""The mend for common mistakes: which words to write instead, at keys and at values.
+"""Advice for common mistakes: what to write instead, for keys and for values.
 
-`suggestions` knows words that are spelled or called otherwise. Here is what takes a sentence: keys
-that belong elsewhere, and one value where a mapping is needed.
+`suggestions` handles misspelt and foreign words. This file handles what needs a sentence: keys in
+the wrong section, and single values in place of a mapping.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -14,12 +14,12 @@ ON_WORDS = frozenset({"on", "yes", "true", "enabled"})
 OFF_WORDS = frozenset({"off", "no", "false", "none", "disabled"})
 
 _VAGUE = frozenset({"timeout", "delay"})
-"""They stand in one section alone, and yet mostly something else is meant."""
+"""Keys of one section only that usually mean something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What keys there are. `sections`: for each that stands in one section alone, that section."""
+    """The existing keys. `sections`: the section of each key that is in one section only."""
 
     sections: Mapping[str, str] = field(default_factory=dict)
     policy: Collection[str] = ()
@@ -52,14 +52,14 @@ _UNKNOWN: dict[str, dict[str, str]] = {
         word: f"; did you mean headers: {{request: {{{mend}: ...}}}}, or response?"
         for word, mend in (("set", "set"), ("remove", "remove"), ("add", "set"))
     },
-    "bulkhead": {"enabled": "; it is always there: a large max_concurrent lets everything pass"},
+    "bulkhead": {"enabled": "; it cannot be removed: a large max_concurrent admits everything"},
 }
 
 
 def unknown_key(path: Path, known: Collection[str], value: str | None, words: Vocabulary) -> str:
-    """What to say of the key at the end of `path`; nothing where there is no advice.
+    """Advice for the key at the end of `path`; "" without any.
 
-    `known`: the keys that the mapping around it has. `value`: what is written there, if one value.
+    `known`: the keys of its mapping. `value`: its value, if it is a single one.
     """
     *around, key = map(str, path)
     return (
@@ -115,7 +115,7 @@ def _in_a_route(key: str, value: str | None, words: Vocabulary) -> str:
         return f"; it belongs in 'match': match: {{{name}: ...}}"
     if key in ("url", "endpoint", "endpoints", "address", "target", "backend"):
         return (
-            "; a route names an upstream: upstream: NAME, and the URL stands in "
+            "; a route names an upstream: upstream: NAME, and the URL is in "
             "upstreams: {NAME: {endpoints: [...]}}"
         )
     return _retries(key, value)
@@ -124,7 +124,7 @@ def _in_a_route(key: str, value: str | None, words: Vocabulary) -> str:
 def _in_a_policy(name: str, key: str, value: str | None, words: Vocabulary) -> str:
     if name in words.policy:
         return (
-            f"; '{name}' is taken for the name of a policy: "
+            f"; '{name}' is read as the name of a policy: "
             f"write policies: {{default: {{{name}: {{{key}: ...}}}}}}"
         )
     return _retries(key, value)
@@ -133,12 +133,12 @@ def _in_a_policy(name: str, key: str, value: str | None, words: Vocabulary) -> s
 def _retries(key: str, value: str | None) -> str:
     if key in ("retries", "max_retries") and value and value.isdigit():
         attempts = int(value[:6]) + 1
-        return f"; did you mean retry: {{attempts: {attempts}}}? It counts the first one too"
+        return f"; did you mean retry: {{attempts: {attempts}}}? It includes the first attempt"
     return ""
 
 
 def one_value(path: Path, value: str) -> str:
-    """Where a mapping is needed and one value stands: the mapping that was meant, or nothing."""
+    """Advice for a single value in place of a mapping: the mapping that was meant, or ""."""
     if not value or not value.isprintable() or not path:
         return ""
     key = str(path[-1])
@@ -150,7 +150,7 @@ def one_value(path: Path, value: str) -> str:
 
 
 def upstream_name(text: str, known: Collection[str]) -> str:
-    """What to say of an upstream that is not there."""
+    """Advice for an unknown upstream."""
     if "://" in text or ":" in text or text.count(".") > 1:
         url = text if "://" in text else f"http://{text}"
         return f"; it is a name: write upstreams: {{NAME: {{endpoints: ['{url}']}}}}, and NAME here"

@@ -1,4 +1,4 @@
-"""What single keys cannot show: clashes between sections, and settings that have no effect."""
+"""Checks across keys: conflicts between sections, and settings without effect."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Given = Mapping[Path, Mark]
 
 
 def check_addresses(config: Config, given: Given, problems: Problems) -> None:
-    """Two listeners at one address are an error, at the later one that the file gives."""
+    """Two listeners at one address are an error, reported at the later one in the file."""
     places: list[tuple[Path, Address]] = [
         (("listeners", listener.value, "address"), address)
         for listener in Listener
@@ -46,7 +46,7 @@ def _report_clash(
     path: Path, taken_path: Path, taken: Address, given: Given, problems: Problems
 ) -> None:
     mark = given.get(path, Mark(1, 1))
-    problems.error(mark, path, f"clashes with {format_path(taken_path)}, which is {taken}")
+    problems.error(mark, path, f"conflicts with {format_path(taken_path)}, which is {taken}")
 
 
 def _clash(first: Address, second: Address) -> bool:
@@ -55,14 +55,14 @@ def _clash(first: Address, second: Address) -> bool:
     hosts = {"127.0.0.1" if host == "localhost" else host for host in (first.host, second.host)}
     if len(hosts) == 1:
         return True
-    # :: takes both families, 0.0.0.0 its own alone; localhost is in both.
+    # :: covers both families, 0.0.0.0 only IPv4; localhost is in both.
     one_family = len({":" in host for host in hosts}) == 1
     localhost = "localhost" in (first.host, second.host)
     return "::" in hosts or ("0.0.0.0" in hosts and (one_family or localhost))
 
 
 def warn(config: Config, given: Given, problems: Problems) -> None:
-    """Warn of whatever is valid and yet cannot be meant."""
+    """Warn of settings that are valid but probably not intended."""
     for name, policies in config.policies.items():
         _warn_policy(_Layer(("policies", name), policies, given), problems)
     for index, route in enumerate(config.routes):
@@ -77,7 +77,7 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """A policy or a route: what it has in effect, and which of that it gives itself."""
+    """A policy or a route: its effective values, and which of them it sets itself."""
 
     prefix: Path
     policies: PolicyConfig
@@ -107,7 +107,7 @@ def _connect_beyond_attempt(p: PolicyConfig) -> str | None:
         return None
     return (
         f"connect is {format_duration(connect)} and attempt {format_duration(attempt)}: a slow "
-        "connection ends as timeout, which is repeated for idempotent requests alone, and not as "
+        "connection counts as timeout, which is retried only for idempotent requests, not as "
         f"connect-failure; set connect below {format_duration(attempt)}"
     )
 
@@ -118,7 +118,7 @@ def _duration_below_request(p: PolicyConfig) -> str | None:
         return None
     return (
         f"max_duration is {format_duration(most)} and request {format_duration(request)}: "
-        "max_duration ends it first"
+        "max_duration ends the request first"
     )
 
 
@@ -129,7 +129,7 @@ def _waits_beyond_request(p: PolicyConfig) -> str | None:
         if waited >= p.timeouts.request:
             return (
                 f"the waits alone use up request ({format_duration(p.timeouts.request)}): "
-                f"attempt {retry + 1} can never be made"
+                f"attempt {retry + 1} can never begin"
             )
     return None
 
@@ -151,18 +151,18 @@ def _shortest_wait(backoff: BackoffConfig, retry: int) -> float:
 
 def _never_slow(p: PolicyConfig) -> str | None:
     slow, attempt = p.circuit_breaker.slow_call.duration, p.timeouts.attempt
-    if slow == SlowCallConfig().duration:  # the default's way to say that nothing is slow
+    if slow == SlowCallConfig().duration:  # the default: nothing is slow
         return None
     if p.circuit_breaker.counts is not BreakerCounts.ATTEMPTS or slow < attempt:
         return None
-    return f"no attempt lasts that long: timeouts.attempt is {format_duration(attempt)}"
+    return f"no attempt takes that long: timeouts.attempt is {format_duration(attempt)}"
 
 
 def _minimum_beyond_window(p: PolicyConfig) -> str | None:
     window, minimum = p.circuit_breaker.window, p.circuit_breaker.minimum_calls
     if window.type is not WindowType.COUNT or minimum <= window.size:
         return None
-    return f"has the effect of {window.size}: the window holds no more calls"
+    return f"has the effect of {window.size}, the size of the window"
 
 
 def _nobody_queues(p: PolicyConfig) -> str | None:
@@ -172,8 +172,8 @@ def _nobody_queues(p: PolicyConfig) -> str | None:
     return "has no effect: " + ("max_queue is 0" if wait else "queue_timeout is 0s")
 
 
-# The keys that make a rule worth a word, if the layer gives one of them itself; the first that
-# it gives is the place of the warning.
+# A rule warns only if the layer sets one of its keys itself; the first such key is the place of
+# the warning.
 _RULES: tuple[tuple[tuple[str, ...], Callable[[PolicyConfig], str | None]], ...] = (
     (("timeouts.attempt", "timeouts.request"), _attempt_beyond_request),
     (("timeouts.connect", "timeouts.attempt"), _connect_beyond_attempt),
@@ -213,7 +213,9 @@ def _warn_unreachable(
         if other.listener is route.listener and covers(other.match, route.match):
             mark = given.get((*path, "name"), Mark(1, 1))
             problems.warning(
-                mark, path, f"can never match: {other.name!r} before it takes all of its requests"
+                mark,
+                path,
+                f"can never match: the earlier route {other.name!r} takes all of its requests",
             )
             return
 
@@ -246,9 +248,9 @@ def _warn_named(section: str, name: str, given: Given, problems: Problems) -> No
 
 
 def _warn_inbound_policy(config: Config, given: Given, problems: Problems) -> None:
-    """Inbound routes that look as if they had something from `policies.default`.
+    """Warn of inbound routes that seem to rely on `policies.default`.
 
-    A file that writes `policies.inbound` knows the difference.
+    There is no warning if the file has `policies.inbound`.
     """
     if ("policies", INBOUND_POLICY) in given:
         return
@@ -271,14 +273,14 @@ def _warn_inbound_policy(config: Config, given: Given, problems: Problems) -> No
     problems.warning(
         given[*path, "name"],
         path,
-        "names no policy and has 'inbound', which takes nothing from policies.default: write "
-        "'policy: default' to have its values, or change policies.inbound"
-        + (f"; the same goes for {names}" if names else ""),
+        "names no policy, so 'inbound' applies, which takes nothing from policies.default: write "
+        "'policy: default' for its values, or change policies.inbound"
+        + (f"; the same applies to {names}" if names else ""),
     )
 
 
 def _warn_loops(config: Config, given: Given, problems: Problems) -> None:
-    """An upstream that is this proxy itself."""
+    """Report an upstream that is this proxy itself."""
     own = list(_own_addresses(config))
     for name, upstream in config.upstreams.items():
         for endpoint in upstream.endpoints:
@@ -297,7 +299,9 @@ def _warn_open_proxy(config: Config, given: Given, problems: Problems) -> None:
     loopback = all(host in ("localhost", "::1") or host.startswith("127.") for host in hosts)
     if path in given and not loopback and "*" in config.egress.allow:
         problems.warning(
-            given[path], path, "whoever reaches it can reach anything through it: egress.allow is *"
+            given[path],
+            path,
+            "every client that reaches it can reach anything through it: egress.allow is *",
         )
 
 

@@ -1,4 +1,4 @@
-"""A place in the file that is being read: the node, how one gets to it, and where to complain."""
+"""A place in the file that is being read: the node, its path, and where to report problems."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,17 +12,17 @@ from proxy.config.problems import Mark, Path, Problems
 
 
 class Reported(Exception):
-    """A value cannot be used, and the problem has been reported."""
+    """The value is unusable, and the problem has been reported."""
 
 
 @dataclass(slots=True)
 class Reading:
-    """What is shared while one file is read.
+    """Shared state while a configuration is read.
 
     `vocabulary` is for hints.
-    `given`: every key that the file has, with the place of its value, for `Sources`.
-    `upstreams` and `policies` are what routes and fallbacks may name; they are there before
-    the first name is looked up, since the keys of the root are read in that order.
+    `given`: every key in the file with the place of its value, for `Sources`. `upstreams` and
+    `policies`: the names that routes and fallbacks can use; they are complete before the first use,
+    because the root's keys are read in that order.
     """
 
     problems: Problems
@@ -35,7 +35,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """One node and its path. `error` reports and returns what the caller raises, or lets be."""
+    """One node and its path. `error` reports a problem and returns the exception to raise."""
 
     reading: Reading
     node: Node
@@ -53,9 +53,9 @@ class Cursor:
         self.reading.problems.warning(self.mark, self.path, message)
 
     def text(self) -> tuple[str, bool] | None:
-        """A scalar's text, the environment put in, and whether it was written in quotes.
+        """A scalar's text with the environment inserted, and whether it was quoted.
 
-        Where a ``${...}`` was replaced, quotes mean nothing: YAML demands them inside braces.
+        After a ``${...}`` was replaced, quotes have no meaning: YAML requires them inside braces.
         None for a mapping or a list. Raises Reported for a reference that cannot be resolved.
         """
         if not isinstance(self.node, Scalar):
@@ -67,7 +67,7 @@ class Cursor:
         return text, self.node.quoted and text == self.node.text
 
     def absent(self) -> bool:
-        """Whether nothing is written here (``key:``, ``~`` or ``null``): as if the key were not."""
+        """Whether the value is empty (``key:``, ``~`` or ``null``), which counts as no key."""
         if not isinstance(self.node, Scalar):
             return False
         found = self.text()
@@ -92,11 +92,11 @@ class Cursor:
         }
 
     def child(self, key: str) -> "Cursor":
-        """The value at a key, or this place itself where there is none."""
+        """The value at a key, or this place if there is none."""
         return (self.members() or {}).get(key, (self.mark, self))[1]
 
     def entries(self, known: Collection[str]) -> dict[str, "Cursor"]:
-        """The known keys that are given; each unknown one is reported.
+        """The given known keys; each unknown one is reported.
 
         Raises Reported for anything but a mapping.
         """
@@ -111,7 +111,7 @@ class Cursor:
             if written.lower() == "true" and "on" in known and "on" not in members:
                 key, cursor = "on", Cursor(self.reading, cursor.node, (*self.path, "on"))
                 self.reading.problems.warning(
-                    mark, cursor.path, f"'{written}' is what a writer of YAML 1.1 makes of 'on'"
+                    mark, cursor.path, f"'{written}' is how a YAML 1.1 writer spells 'on'"
                 )
             if key not in known:
                 self._report_unknown(key, mark, known, cursor)

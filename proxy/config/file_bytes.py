@@ -1,7 +1,7 @@
-"""The bytes of a configuration file, whatever the path leads to: reading never hangs on a pipe.
+"""The bytes of a configuration file, of any type: reading never hangs on a pipe.
 
-A regular file is read whole. A pipe (``--config <(...)``, ``/dev/stdin``, a FIFO) is read until its
-writer closes it, as long as the writer keeps writing.
+A regular file is read completely. A pipe (``--config <(...)``, ``/dev/stdin``, a FIFO) is read
+until its writer closes it, as long as the writer keeps writing.
 """
 
 import os
@@ -15,11 +15,12 @@ _CHUNK = 256 * 1024
 
 
 class CannotRead(Exception):
-    """The text says why, to follow the name of the file."""
+    """The text says why; it follows the file's name."""
 
 
 def read_bytes(path: str, limit: int, *, pipe_waits: float = PIPE_WAITS) -> bytes:
-    """At most `limit` + 1 bytes, so that the caller can tell that there are more. CannotRead.
+    """At most `limit` + 1 bytes, so that the caller can detect larger files. Raises
+    CannotRead.
 
     Blocks: for a regular file as long as the file system does.
     """
@@ -58,7 +59,8 @@ def _wait(descriptor: int, seconds: float) -> None:
     poll.register(descriptor, select.POLLIN)
     if not poll.poll(seconds * 1000):
         raise CannotRead(
-            f"cannot be read: it is no regular file, and nothing was written to it for {seconds:g}s"
+            "cannot be read: it is not a regular file, and nothing was written to it for "
+            f"{seconds:g}s"
         )
 
 

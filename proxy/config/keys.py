@@ -1,4 +1,4 @@
-"""The keys of the file's root, and what else is drawn from the one description of all keys."""
+"""The keys of the file's root, and what is derived from the description of all keys."""
 
 import os
 from collections import Counter
@@ -36,31 +36,31 @@ CONFIG = Record(
         "service": Field(
             Text("a name", check_service),
             "This service's name in traces, metrics and Proxy-Status; $OTEL_SERVICE_NAME, else "
-            "the host's name, if left out.",
+            "the host's name, by default.",
         ),
-        "listeners": Field(LISTENERS, "Where the proxy listens."),
+        "listeners": Field(LISTENERS, "The addresses that the proxy listens on."),
         "admin": Field(ADMIN, "Health, metrics, status and the page."),
-        "limits": Field(LIMITS, "What one listener takes."),
-        "drain": Field(DRAIN, "How the proxy goes away."),
-        "access_log": Field(ACCESS_LOG, "One line for a request, on standard output."),
+        "limits": Field(LIMITS, "Limits of each listener."),
+        "drain": Field(DRAIN, "How the proxy shuts down."),
+        "access_log": Field(ACCESS_LOG, "One line per request, on standard output."),
         "tracing": Field(TRACING, "Trace headers and spans."),
         "upstreams": Field(Upstreams(), "Named groups of endpoints."),
         "policies": Field(
             Policies(),
-            "Named bundles. default applies to every outbound route that names no other; keys "
-            "that a bundle leaves out come from default. inbound applies to every inbound route "
-            "that names no other; its keys that are left out have values of their own, which are "
-            "safe for the service behind, and nothing comes from default.",
+            "Named policies. default applies to every outbound route that names no other; keys "
+            "that a policy leaves out come from default. inbound applies to every inbound route "
+            "that names no other; keys that it leaves out have their own values, which are "
+            "safe for the service behind, and take nothing from default.",
         ),
-        "routes": Field(Routes(), "In this order, the first match takes the request."),
-        "egress": Field(EGRESS, "What may be reached without an upstream."),
+        "routes": Field(Routes(), "In order; the first match takes the request."),
+        "egress": Field(EGRESS, "What can be reached without an upstream."),
     },
 )
 
 
 @cache
 def sections() -> Mapping[str, str]:
-    """For each key that stands in one section alone, that section."""
+    """The section of each key that is in one section only."""
     places = list(_places(CONFIG, ""))
     for name, record in (("routes[]", ROUTE), ("upstreams", UPSTREAM), ("", POLICY)):
         places.extend(_places(record, name))
@@ -70,7 +70,7 @@ def sections() -> Mapping[str, str]:
 
 @cache
 def vocabulary() -> Vocabulary:
-    """All words there are, for hints."""
+    """All keys, for hints."""
     return Vocabulary(sections(), POLICY.keys.keys(), ROUTE.keys.keys(), MATCH.keys.keys())
 
 
@@ -89,7 +89,7 @@ def _record_of(kind: Kind[Any]) -> Record[Any] | None:
 
 def default_service(environ: Mapping[str, str]) -> str:
     """``OTEL_SERVICE_NAME``, else ``service.name`` of ``OTEL_RESOURCE_ATTRIBUTES``, else the host's
-    name; what no name may hold becomes an underscore.
+    name; invalid characters become underscores.
     """
     attributes = environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
     pairs = (attribute.partition("=") for attribute in attributes)
@@ -104,22 +104,22 @@ def default_service(environ: Mapping[str, str]) -> str:
 
 
 def default_app(environ: Mapping[str, str]) -> UpstreamConfig:
-    """The upstream ``app`` where no file says otherwise: on ``RESILIENCE_PROXY_APP_PORT``, else
-    8080. Raises ValueError.
+    """The default upstream ``app``: on ``RESILIENCE_PROXY_APP_PORT``, else 8080. Raises
+    ValueError.
     """
     port = environ.get(APP_PORT_VARIABLE)
     if not port:
         return APP_UPSTREAM
     if not port.isascii() or not port.isdigit() or not 1 <= int(port[:6]) <= 65535:
-        raise ValueError(f"{APP_PORT_VARIABLE} is {port!r}, and no port")
+        raise ValueError(f"{APP_PORT_VARIABLE} is {port!r}, which is not a port")
     (endpoint,) = APP_UPSTREAM.endpoints
     return replace(APP_UPSTREAM, endpoints=(replace(endpoint, port=int(port)),))
 
 
 def effective(config: Config, *, reveal: bool = False) -> dict[str, Any]:
-    """The whole configuration as plain data in the file's spelling, every default filled in.
+    """The whole configuration as plain data in the file's spelling, with every default.
 
-    The values of header and query fields that the file sets or asks for may be credentials: they
+    The values of header and query fields that the file sets or matches may be credentials: they
     are replaced unless `reveal`.
     """
     return CONFIG.dump(config, reveal)
@@ -128,7 +128,7 @@ def effective(config: Config, *, reveal: bool = False) -> dict[str, Any]:
 def json_schema() -> JsonSchema:
     """JSON Schema (draft 2020-12) of the file, for editors.
 
-    It describes one key at a time: what depends on several, or on names, `check` alone sees.
+    It describes single keys: only `check` sees rules that involve several keys or names.
     """
     definitions: dict[str, JsonSchema] = {
         "environment": {
@@ -145,7 +145,7 @@ def json_schema() -> JsonSchema:
         "title": "Resilience Proxy",
         **CONFIG.object_schema(),
         "type": ["object", "null"],
-        "patternProperties": {"^x-": {"description": "For anchors; it means nothing."}},
+        "patternProperties": {"^x-": {"description": "Ignored; for anchors."}},
         "$defs": definitions,
     }
 

@@ -1,8 +1,8 @@
-"""What a value of the file can be: how it is read, written back, and described to editors.
+"""Kinds of values in the file: how each is read, written back, and described to editors.
 
-A kind is one object with three sides, so that the reader, `/config` and the JSON Schema can never
-differ. The kinds of single values are here and in `names.py`; lists, mappings and records are
-in `record.py`; `keys.py` says which kind stands at which key.
+A kind is one object with all three operations, so that reader, `/config` and JSON Schema cannot
+differ. The kinds of single values are here and in `names.py`; lists, mappings and records are in
+`record.py`; `keys.py` assigns kinds to keys.
 """
 
 from abc import ABC, abstractmethod
@@ -20,21 +20,21 @@ E = TypeVar("E", bound=Enum)
 JsonSchema: TypeAlias = dict[str, Any]
 
 ENVIRONMENT: JsonSchema = {"$ref": "#/$defs/environment"}
-"""A text with ``${NAME}`` in it: its value is known only when the file is loaded."""
+"""A text that contains ``${NAME}``: its value is known only when the file is loaded."""
 
 HIDDEN = "***"
 
 
 class Kind(ABC, Generic[T]):
-    """`base` is what holds where the file says nothing; records merge into it, others ignore it."""
+    """`base` is the value without one in the file; records merge into it, others ignore it."""
 
     @abstractmethod
     def read(self, at: Cursor, base: T | None = None) -> T:
-        """The value. Raises Reported when the problem leaves none."""
+        """The value. Raises Reported after a problem without a usable value."""
 
     @abstractmethod
     def dump(self, value: T, reveal: bool) -> Any:
-        """Plain data in the file's spelling; `reveal` False hides what may be secret."""
+        """Plain data in the file's spelling; `reveal` False hides possible secrets."""
 
     @abstractmethod
     def schema(self) -> JsonSchema: ...
@@ -43,7 +43,7 @@ class Kind(ABC, Generic[T]):
 class Leaf(Kind[T]):
     """A kind that is written as one text. `wants` completes the sentence "must be ...".
 
-    `bare`: quotes make a text of it, which is then a wrong type.
+    `bare`: with quotes it is a text, which is the wrong type.
     """
 
     wants: str
@@ -64,7 +64,7 @@ class Leaf(Kind[T]):
         if not quoted and at.absent():
             raise at.error(f"has no value; it must be {self.wants}")
         if quoted and self.bare:
-            raise at.error(f"must be {self.wants}; take the quotes away")
+            raise at.error(f"must be {self.wants}; remove the quotes")
         try:
             return self.parse(text)
         except ValueError as error:
@@ -181,7 +181,7 @@ class Number(Leaf[float]):
 
 
 class Boolean(Leaf[bool]):
-    """``true`` and ``false`` alone: what else YAML 1.1 takes for them is a text elsewhere."""
+    """Only ``true`` and ``false``: other YAML 1.1 booleans are texts here."""
 
     wants = "true or false"
     bare = True
@@ -207,7 +207,7 @@ class Choice(Leaf[E]):
 
     def parse(self, text: str) -> E:
         if text == "false" and "off" in self.words:
-            text = "off"  # as a writer of YAML 1.1 has it
+            text = "off"  # as a YAML 1.1 writer spells it
         if text not in self.words:
             hint = did_you_mean(text, self.words)
             raise ValueError(f"must be {self.wants}, not {text!r}{hint}")
@@ -249,12 +249,12 @@ class Text(Leaf[str]):
 
 
 def words_schema(words: list[str]) -> JsonSchema:
-    """An enumeration; ``off`` may also come as false, from an editor that reads YAML 1.1."""
+    """An enumeration; a YAML 1.1 editor may write ``off`` as false."""
     return {"enum": [*words, *([False] if "off" in words else [])]}
 
 
 def _bare_zero(allowed: bool) -> list[JsonSchema]:
-    """Zero is the one number that needs no unit."""
+    """Zero is the only number without a unit."""
     return [{"const": 0}, {"const": "0"}] if allowed else []
 
 

@@ -1,4 +1,4 @@
-"""From files, flags and environment to a `Config`, or to all of their problems at once."""
+"""Loads files, flags and environment into a `Config`, or reports all their problems at once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,14 +22,14 @@ from proxy.config.sources import Sources
 from proxy.file_watch import FileWatch
 
 EMBEDDED = "default.yaml"
-EMPTY = "the file is empty; write {} if that is meant"
+EMPTY = "the file is empty; write {} if that is intended"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a configuration is read from. No files: the embedded default.
+    """The sources of a configuration. No files: the embedded default.
 
-    A later file wins, and `flags` (by name, without dashes) over all of them.
+    A later file wins; `flags` (by name, without dashes) override all files.
     """
 
     files: tuple[FilePath, ...] = ()
@@ -38,10 +38,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A valid configuration. `filename`: the files as they were given, None for the embedded
-    default. `empty`: the files among them that have nothing in them.
+    """A valid configuration. `filename`: the files as given, None for the embedded default.
+    `empty`: the empty files among them.
 
-    `watch` had its first look before the files were read, so that no change is missed.
+    `watch` took its first state before the files were read, so that no change is missed.
     """
 
     config: Config
@@ -58,7 +58,7 @@ def load(
 ) -> Loaded:
     """Read files; None is the embedded default. Raises ConfigError with every problem.
 
-    `only`: the number of the ConfigMap that is meant, of a manifest that has several.
+    `only`: the number of the ConfigMap to use, if a manifest has several.
     """
     origin = given if isinstance(given, Origin) else Origin(() if given is None else (given,))
     files = Files()
@@ -77,7 +77,7 @@ def load(
 
 
 def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Loaded:
-    """Read a text as if it stood in `filename`. Raises ConfigError with every problem."""
+    """Read a text as the content of `filename`. Raises ConfigError with every problem."""
     files = Files()
     try:
         root = files.text(text, filename)
@@ -108,7 +108,7 @@ def _load(
     problems.raise_errors()
     for mark in files.empty:
         problems.warning(mark, (), EMPTY)
-    # Nobody wrote the embedded default: the environment stands above all of it.
+    # The embedded default is not a user's file, so the environment overrides all of it.
     names: list[str | None] = list(problems.filenames)
     if filename is None:
         names[0] = None
@@ -121,7 +121,7 @@ def _load(
 
 
 def _defaults(environ: Mapping[str, str], at: Cursor) -> dict[str, Any]:
-    """What the environment says where the file says nothing."""
+    """The environment's values for keys that the file does not set."""
     try:
         app = default_app(environ)
     except ValueError as error:

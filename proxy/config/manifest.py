@@ -1,6 +1,6 @@
-"""The configuration inside of Kubernetes manifests, with the manifest's own line numbers.
+"""Configurations inside Kubernetes manifests, with the manifest's line numbers.
 
-A ConfigMap is what a folder is: its ``*.yaml`` entries by name. Each is returned as a text in
+A ConfigMap is read like a directory: its ``*.yaml`` entries by name. Each is returned as a text in
 which everything before it is blank, so that its lines and columns are those of the manifest.
 """
 
@@ -22,10 +22,10 @@ class ConfigMap(NamedTuple):
 
 
 def config_maps(text: str, problems: Problems, file: int) -> list[ConfigMap]:
-    """Every ConfigMap of a stream of manifests; none where the text is no such thing.
+    """Every ConfigMap of a stream of manifests; empty for another text.
 
-    Where one has an entry named ``proxy.yaml``, only those that have it are meant. Raises
-    Unreadable for a manifest that is not valid YAML.
+    If ConfigMaps have an entry named ``proxy.yaml``, only those are returned. Raises Unreadable
+    for a manifest that is not valid YAML.
     """
     if not _LIKELY.search(text):
         return []
@@ -39,7 +39,7 @@ def config_maps(text: str, problems: Problems, file: int) -> list[ConfigMap]:
         problems.error(mark, (), f"not valid YAML: {error.problem}")
         raise Unreadable from None
     except (yaml.YAMLError, ValueError, RecursionError):
-        return []  # the reader of configurations has the words for it
+        return []  # the reader of configurations reports it
     found = [_config_map(node, text, file) for root in roots for node in _objects(root)]
     usual = [one for one in found if USUAL_NAME in one.texts]
     return usual or found
@@ -81,12 +81,12 @@ def _value(node: Any) -> str:
 
 def _with_place(node: Any, text: str) -> str:
     start: int = node.start_mark.line
-    if node.style != "|":  # folded or quoted: only where it begins can be told
+    if node.style != "|":  # folded or quoted: only its beginning has a place
         return "\n" * start + str(node.value)
     end: int = node.end_mark.line + bool(node.end_mark.column)
     lines = text.split("\n")[start + 1 : end]
     for index, line in enumerate(lines):
-        if line.strip() == "---":  # not at the margin, it would be a text
+        if line.strip() == "---":  # indented, it would be a text
             lines[index] = ""
         elif line.strip():
             break

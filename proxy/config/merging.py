@@ -1,8 +1,8 @@
-"""Several files as one: the platform's, the team's over it, flags and environment over both.
+"""Merges several files: the platform's, then the team's, then flags and environment.
 
-Mappings are merged key by key and the later file wins; lists are replaced. ``routes`` alone is
-joined: the later file's routes come first, and one of the same name replaces the earlier one.
-A ``null`` in a later file takes the earlier value away, so that the default holds again.
+Mappings are merged key by key and the later file wins; lists are replaced. Only ``routes`` is
+joined: the later file's routes come first, and a route with the same name replaces the earlier
+one. A ``null`` in a later file removes the earlier value, so that the default applies again.
 """
 
 from collections.abc import Mapping as Environ
@@ -12,7 +12,7 @@ from proxy.config.environment import substitute
 
 
 def merge(lower: Mapping, upper: Mapping, environ: Environ[str, str]) -> Mapping:
-    """The roots of two files as one; every node keeps its own place."""
+    """Merge the roots of two files; every node keeps its place."""
     merged = _merge(lower, upper, environ)
     below, above = lower.entries.get("routes"), upper.entries.get("routes")
     if below and above and not _is_absent(above[1], environ):
@@ -36,7 +36,7 @@ def _merge(lower: Mapping, upper: Mapping, environ: Environ[str, str]) -> Mappin
 
 
 def _join(lower: Node, upper: Node, environ: Environ[str, str]) -> Node:
-    """Of two lists of routes; what is not a list is left for the reader to report."""
+    """Join two lists of routes; the reader reports anything that is not a list."""
     if not isinstance(upper, Sequence):
         return upper
     if not isinstance(lower, Sequence):
@@ -61,7 +61,7 @@ def _is_absent(node: Node, environ: Environ[str, str]) -> bool:
 
 
 def _text(node: Scalar, environ: Environ[str, str]) -> str | None:
-    """With the environment put in; None where that cannot be, which the reader reports."""
+    """The text with the environment inserted; None if that fails, which the reader reports."""
     try:
         return substitute(node.text, environ)
     except ValueError:

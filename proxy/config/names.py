@@ -1,4 +1,4 @@
-"""Kinds of the things that networks and HTTP name: hosts, addresses, methods, headers, paths."""
+"""Kinds of names in networks and HTTP: hosts, addresses, methods, headers, paths."""
 
 import re
 from typing import Any
@@ -20,8 +20,8 @@ _NUMBERS = re.compile(r"[0-9.]+")
 
 _KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 
-# The proxy writes these itself: another value would break the framing of the message or the
-# routing of the request.
+# The proxy writes these itself: another value would break the message's framing or the
+# request's routing.
 _OWN_HEADERS = frozenset(
     {
         "connection",
@@ -38,7 +38,7 @@ _OWN_HEADERS = frozenset(
 
 
 def check_name(text: str) -> str:
-    """Names become labels of metrics and parts of URLs, hence these characters alone."""
+    """Names become metric labels and parts of URLs, so the characters are limited."""
     if not _NAME.fullmatch(text):
         raise ValueError(
             f"{text!r} is not usable as a name: letters, digits, '.', '_' and '-', at most 128, "
@@ -54,8 +54,8 @@ def check_service(text: str) -> str:
 
 
 def check_host(text: str) -> str:
-    """A host name or IP address, in lower case and without the root's dot; an IPv6 address comes
-    without brackets."""
+    """A host name or IP address, in lower case and without a final dot; an IPv6 address has no
+    brackets."""
     host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if host.count(":") > 1 or _NUMBERS.fullmatch(host):
         import ipaddress
@@ -63,7 +63,7 @@ def check_host(text: str) -> str:
         try:
             return str(ipaddress.ip_address(host))
         except ValueError:
-            raise ValueError(f"{text!r} is no IP address{_port_hint(text)}") from None
+            raise ValueError(f"{text!r} is not an IP address{_port_hint(text)}") from None
     name = host.lower().removesuffix(".")
     if len(name) > MAX_HOST_BYTES or not all(map(_LABEL.fullmatch, name.split("."))):
         raise ValueError(f"{text!r} is not a host name{_scheme_hint(text)}")
@@ -71,18 +71,18 @@ def check_host(text: str) -> str:
 
 
 def check_host_pattern(text: str) -> str:
-    """``*``, ``*.suffix`` or a host, in lower case; a port has no place in it."""
+    """``*``, ``*.suffix`` or a host, in lower case, without a port."""
     if text == "*":
         return text
     if text.startswith("*."):
         return "*." + check_host(text[2:])
     if "*" in text:
-        raise ValueError(f"{text!r}: a * stands alone or first, as in *.shop.svc")
+        raise ValueError(f"{text!r}: a * must be alone or first, as in *.shop.svc")
     return check_host(text)
 
 
 def check_egress_pattern(text: str) -> str:
-    """A host pattern, with a port or without; IPv6 addresses are in brackets."""
+    """A host pattern with or without a port; IPv6 addresses have brackets."""
     host, port = split_port(text)
     pattern = check_host_pattern(host)
     shown = f"[{pattern}]" if ":" in pattern else pattern
@@ -90,7 +90,7 @@ def check_egress_pattern(text: str) -> str:
 
 
 def split_port(text: str) -> tuple[str, int | None]:
-    """``host:port`` in its parts; no port where none is written. Raises ValueError."""
+    """The parts of ``host:port``; the port is optional. Raises ValueError."""
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]") or (":" in host and not host.endswith("]")):
         return text, None
@@ -121,7 +121,7 @@ def check_header_name(text: str) -> str:
 
 
 def check_written_header(text: str) -> str:
-    """The name of a header that the user may set or remove; the spelling is kept."""
+    """The name of a header that a user can set or remove; the spelling is kept."""
     name = check_header_name(text)
     if name == "host":
         raise ValueError("the Host header is changed with rewrite.host")
@@ -131,7 +131,7 @@ def check_written_header(text: str) -> str:
 
 
 def check_header_value(text: str) -> str:
-    """RFC 9110 section 5.5, without the obsolete characters beyond ASCII."""
+    """RFC 9110 section 5.5, without its obsolete non-ASCII characters."""
     if not _VALUE.fullmatch(text):
         raise ValueError(
             "is not usable as a header value: visible ASCII characters, spaces and tabs between "
@@ -141,14 +141,14 @@ def check_header_value(text: str) -> str:
 
 
 def check_path(text: str) -> str:
-    """A path as it stands in a request: percent-encoded, without query."""
+    """A path as in a request: percent-encoded, without query."""
     if not text.startswith("/"):
         raise ValueError(f"must begin with '/', as in '/{text}'")
     if "?" in text or "#" in text:
         raise ValueError("must not have a query or fragment; 'query:' matches those")
     if "*" in text or "{" in text:
         raise ValueError(
-            f"{text!r}: paths have no wildcards; a prefix covers all below it, regex any pattern"
+            f"{text!r}: paths have no wildcards; prefix covers all paths below, regex a pattern"
         )
     if not _PATH.fullmatch(text):
         raise ValueError(f"{text!r} is not a path: other characters are percent-encoded")
@@ -156,7 +156,7 @@ def check_path(text: str) -> str:
 
 
 def check_prefix(text: str) -> str:
-    """A path without the slash at its end: prefixes are whole segments, ``/api/`` is ``/api``."""
+    """A path without a final slash: prefixes are whole segments, ``/api/`` equals ``/api``."""
     return check_path(text).rstrip("/") or "/"
 
 
@@ -171,7 +171,7 @@ def check_file(text: str) -> str:
 
 
 class AddressKind(Leaf[Address]):
-    """``host:port``. The host is always written: whom one lets in is no matter for a default."""
+    """``host:port``. The host is required: who can connect is not a matter for a default."""
 
     wants = "HOST:PORT such as 127.0.0.1:7070"
 
@@ -182,7 +182,7 @@ class AddressKind(Leaf[Address]):
             raise ValueError(f"{text!r} is not an address; write HOST:PORT such as {example}")
         if not host:
             raise ValueError(
-                f"has no host; 127.0.0.1:{port} is for this machine alone, 0.0.0.0:{port} for all"
+                f"has no host; 127.0.0.1:{port} is for this machine only, 0.0.0.0:{port} for all"
             )
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
             raise ValueError(f"an IPv6 address needs brackets: [{host}]:{port}")
@@ -225,7 +225,7 @@ class Addresses(Kind[tuple[Address, ...]]):
 
 
 class EndpointKind(Leaf[EndpointConfig]):
-    """``scheme://host[:port]``: where to connect, and nothing about the requests."""
+    """``scheme://host[:port]``: where to connect, without anything about requests."""
 
     wants = "a URL such as http://inventory:8080"
 
@@ -250,7 +250,7 @@ class EndpointKind(Leaf[EndpointConfig]):
         port = DEFAULT_PORTS[scheme] if authority.port is None else authority.port
         host = check_host(authority.host)
         if rest.partition(":")[0].endswith("."):
-            host += "."  # the root's dot keeps the resolver from its search list
+            host += "."  # a final dot keeps the resolver from its search list
         return EndpointConfig(scheme, host, port)
 
     def dump(self, value: EndpointConfig, reveal: bool) -> str:
@@ -262,7 +262,7 @@ class EndpointKind(Leaf[EndpointConfig]):
 
 
 class UpstreamName(Text):
-    """The name of an upstream that the file has (or ``app``)."""
+    """The name of an existing upstream (or ``app``)."""
 
     def __init__(self) -> None:
         super().__init__("the name of an upstream")
@@ -276,7 +276,7 @@ class UpstreamName(Text):
 
 
 class PolicyName(Text):
-    """The name of a policy that the file has (or ``default``)."""
+    """The name of an existing policy (or ``default``)."""
 
     def __init__(self) -> None:
         super().__init__("the name of a policy")
@@ -303,8 +303,8 @@ FILE = Text("the path of a file", check_file)
 
 def _port_hint(text: str) -> str:
     host, colon, port = text.rpartition(":")
-    return "; the port is left out here" if colon and port.isdigit() and ":" not in host else ""
+    return "; omit the port here" if colon and port.isdigit() and ":" not in host else ""
 
 
 def _scheme_hint(text: str) -> str:
-    return "; the scheme is left out here" if "://" in text else _port_hint(text)
+    return "; omit the scheme here" if "://" in text else _port_hint(text)

@@ -1,12 +1,12 @@
-"""What stands above every file: flags of ``run``, and variables of the environment.
+"""Overrides of all files: flags of ``run``, and environment variables.
 
     --outbound ADDRESS  $RESILIENCE_PROXY_OUTBOUND   listeners.outbound.address
     --inbound ADDRESS   $RESILIENCE_PROXY_INBOUND    listeners.inbound.address
     --app PORT          $RESILIENCE_PROXY_APP        upstreams.app.endpoints, on 127.0.0.1
     --admin ADDRESS     $RESILIENCE_PROXY_ADMIN      admin.address
 
-A flag wins over a variable; an empty variable is as good as none. $RESILIENCE_PROXY_APP_PORT is
-another thing: it stands below the file, for whoever injects the sidecar.
+A flag overrides a variable; an empty variable counts as unset. $RESILIENCE_PROXY_APP_PORT is
+different: the file overrides it; injection sets it.
 """
 
 from collections.abc import Mapping as Strings
@@ -16,7 +16,7 @@ from proxy.config.document import Mapping, Node, Scalar, Sequence
 from proxy.config.problems import Mark, Path
 
 ADMIN_VARIABLE = "RESILIENCE_PROXY_ADMIN"
-"""Also what the commands ask that want a running proxy."""
+"""Also used by commands that ask a running proxy."""
 
 OUTBOUND, INBOUND, APP, ADMIN = FLAGS = ("outbound", "inbound", "app", "admin")
 
@@ -33,14 +33,14 @@ def variable_of(flag: str) -> str:
 
 
 class Override(NamedTuple):
-    """One value above the file. `source` names it for people."""
+    """One override. `source` names it for people."""
 
     source: str
     flag: str
     text: str
 
     def layer(self, file: int) -> Mapping:
-        """A document that has this one value. Raises ValueError for a port that is none."""
+        """A document that has this one value. Raises ValueError for an invalid port."""
         mark = Mark(0, 0, file)
         node: Node
         if self.flag == APP:
@@ -59,7 +59,7 @@ class Override(NamedTuple):
 
 
 def overrides(flags: Strings[str, str], environ: Strings[str, str]) -> list[Override]:
-    """`flags` by their names without dashes. At most one override for each key."""
+    """`flags` by their names without dashes. At most one override per key."""
     found = []
     for flag in FLAGS:
         variable = variable_of(flag)
@@ -80,5 +80,5 @@ def check_port(text: str) -> int:
 
 
 def _address(text: str) -> str:
-    """$RESILIENCE_PROXY_ADMIN may be the URL that other commands take."""
+    """$RESILIENCE_PROXY_ADMIN can be a URL, which other commands accept."""
     return text.removeprefix("http://").rstrip("/")

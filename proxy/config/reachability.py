@@ -1,13 +1,13 @@
-"""Whether a route can be reached at all, or an earlier one takes everything that it could."""
+"""Finds routes that can never match because an earlier one takes all their requests."""
 
 from proxy.config.model import MatchConfig, ValueMatch
 from proxy.config.regex import Regex
 
 
 def covers(first: MatchConfig, second: MatchConfig) -> bool:
-    """Whether every request that `second` matches is certainly one that `first` matches.
+    """Whether `first` certainly matches every request that `second` matches.
 
-    False where that cannot be seen from the patterns (two different regular expressions).
+    False if the patterns do not show it (two different regular expressions).
     """
     return (
         _hosts_cover(first.hosts, second.hosts)
@@ -27,7 +27,7 @@ def _hosts_cover(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
 def _host_covers(first: str, second: str) -> bool:
     if first == second:
         return True
-    # *.shop covers a.shop and *.a.shop alike.
+    # *.shop covers a.shop and also *.a.shop.
     return first.startswith("*.") and second.endswith(first[1:])
 
 

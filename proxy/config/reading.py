@@ -1,4 +1,4 @@
-"""The texts that a configuration is read from: files, folders, manifests, standard input."""
+"""Reads the texts of a configuration: files, directories, manifests, standard input."""
 
 import sys
 from functools import cache
@@ -18,9 +18,9 @@ PATTERN = "*.yaml"
 
 
 class Files:
-    """Reads files into trees, and numbers them as `problems` counts them.
+    """Reads files into trees, with the numbers that `problems` uses.
 
-    `empty`: those with nothing in them, often because they are just being written.
+    `empty`: files without content, often because they are being written.
     """
 
     def __init__(self) -> None:
@@ -28,20 +28,20 @@ class Files:
         self.empty: list[Mark] = []
 
     def roots(self, path: Path, only: int | None = None) -> list[Mapping]:
-        """The trees of a file, a folder (its ``*.yaml`` by name) or a manifest; a later one wins.
+        """The trees of a file, a directory (its ``*.yaml``) or a manifest; a later one wins.
 
-        `only`: of the manifest's ConfigMaps. Raises Unreadable.
+        `only`: the number of the manifest's ConfigMap. Raises Unreadable.
         """
         if path != STDIN and path.is_dir():
             files = sorted(path.glob(PATTERN))
             if not files:
-                message = "is a folder in which no file ends in .yaml"
+                message = "is a directory without a file that ends in .yaml"
                 self._fail(Mark(1, 1, self._number(str(path))), message)
             return [root for file in files for root in self._file(file, only)]
         return self._file(path, only)
 
     def text(self, text: str, name: str) -> Mapping:
-        """The tree of a text as if it stood in the file `name`. Raises Unreadable."""
+        """The tree of a text as the content of file `name`. Raises Unreadable."""
         return self._parse(text, self._number(name))
 
     def layer(self, override: Override) -> Mapping:
@@ -67,7 +67,7 @@ class Files:
         if not maps:
             return [self._parse(text, number)]
         if len(maps) > 1 and only is None:
-            self._fail(maps[1].mark, "a second ConfigMap: which of them is meant?")
+            self._fail(maps[1].mark, "a second ConfigMap: it is not clear which one to use")
         chosen = maps[only or 0]
         if not chosen.texts:
             self._fail(chosen.mark, "the ConfigMap has no entry whose name ends in .yaml")
@@ -78,7 +78,7 @@ class Files:
         if root is None:
             root = Mapping(Mark(1, 1, number))
             self.empty.append(root.mark)
-        # Keys of the root that begin with x- are a place for anchors.
+        # Root keys that begin with x- are for anchors.
         entries = merged_entries(root).items()
         return Mapping(root.mark, {k: v for k, v in entries if not k.startswith("x-")})
 
@@ -88,8 +88,8 @@ def shown_name(path: Path) -> str:
 
 
 def count_config_maps(path: Path) -> int:
-    """How many configurations a manifest holds; 0: the file is not a manifest, or a pipe, which
-    can be read only once.
+    """How many configurations a manifest contains; 0: the file is not a manifest, or a pipe,
+    which can be read only once.
     """
     if path != STDIN and not path.is_file():
         return 0
@@ -122,7 +122,7 @@ def _read(path: Path, problems: Problems, number: int) -> str:
 
 
 def _beside(path: Path) -> str:
-    """A file of a similar name, where this one is not."""
+    """An existing file with a similar name."""
     if path == STDIN or path.exists() or not path.parent.is_dir():
         return ""
     return did_you_mean(path.name, [file.name for file in path.parent.glob("*.y*ml")])
@@ -130,5 +130,5 @@ def _beside(path: Path) -> str:
 
 @cache
 def _stdin() -> bytes:
-    """It can be read only once, and `check` looks twice."""
+    """Whether it can be read only once; `check` reads twice."""
     return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)

@@ -1,7 +1,7 @@
 """Regular expressions in linear time: RE2's (docs/adr/0037).
 
-Python's own engine backtracks: 40 bytes of a path could hold up every request for seconds. RE2
-takes time in proportion to the text, whatever the expression. It knows no look-around and no back
+Python's own engine backtracks: 40 bytes of a path could block every request for seconds. RE2's time
+is proportional to the text, for every expression. It supports no look-around and no back
 references. It is imported when a file has an expression.
 """
 
@@ -9,11 +9,11 @@ import re
 from typing import Any, Final
 
 MAX_TEXT: Final = 16 * 1024
-"""Bytes. A longer text matches nothing: it is not looked at."""
+"""Bytes. A longer text never matches: it is not examined."""
 MAX_STEPS: Final = 500
-"""Of the compiled expression; the time for a text grows with them."""
+"""Maximum steps of a compiled expression; the time per text grows with them."""
 _MAX_MEMORY: Final = 1024 * 1024
-"""Bytes that one expression may use, what it remembers of matching included."""
+"""Maximum bytes of one expression, including its match cache."""
 _LONGEST_PREFIX: Final = 64
 
 _ADVICE: Final = (
@@ -27,9 +27,9 @@ _ADVICE: Final = (
 
 
 class Regex:
-    """A compiled expression. Raises ValueError, whose text says what is wrong, for a bad one.
+    """A compiled expression. Raises ValueError, whose text says what is wrong.
 
-    `prefix`: what every text that it matches begins with, as far as that is known.
+    `prefix`: the known beginning of every text that it matches.
     """
 
     __slots__ = ("_fullmatch", "pattern", "prefix")
@@ -48,7 +48,7 @@ class Regex:
         if compiled.programsize > MAX_STEPS:
             raise ValueError(
                 f"is too large: it compiles to {compiled.programsize} steps, {MAX_STEPS} are "
-                "allowed; count less, as in [a-z]+ instead of [a-z]{1,500}"
+                "allowed; use smaller counts, such as [a-z]+ instead of [a-z]{1,500}"
             )
         self.pattern = pattern
         self.prefix = _common_prefix(compiled)
@@ -61,15 +61,15 @@ class Regex:
 
 
 def _common_prefix(compiled: Any) -> str:
-    """What every text that matches begins with; empty where nothing is certain.
+    """The beginning of every text that matches; empty if none is certain.
 
-    All of them lie between two texts, so they begin with what these two have in common.
+    All matching texts sort between two texts, so they begin with the prefix of both.
     """
     import re2
 
     try:
         first, last = compiled.possiblematchrange(_LONGEST_PREFIX)
-    except re2.error:  # RE2 cannot tell, of .* for one
+    except re2.error:  # RE2 has no range, for example for .*
         return ""
     length = 0
     for one, other in zip(first, last, strict=False):
@@ -80,12 +80,12 @@ def _common_prefix(compiled: Any) -> str:
 
 
 def _explained(pattern: str, error: Exception) -> str:
-    """RE2's complaint, or better: which part of the expression it has no notion of."""
+    """RE2's message, or the part of the expression that RE2 does not support."""
     for unknown, name in _ADVICE:
         for found in unknown.finditer(pattern):
             if not _escaped(pattern, found.start()):
                 return (
-                    f"is not a regular expression of RE2, which matches in linear time: it has no "
+                    f"is not a regular expression of RE2, which matches in linear time: RE2 has no "
                     f"{name}; {found[0]!r} is at character {found.start() + 1}"
                 )
     told = error.args[0] if error.args else str(error)
@@ -94,6 +94,6 @@ def _explained(pattern: str, error: Exception) -> str:
 
 
 def _escaped(pattern: str, index: int) -> bool:
-    """Whether a backslash stands before the character and means it literally."""
+    """Whether a backslash escapes the character."""
     before = pattern[:index]
     return (len(before) - len(before.rstrip("\\"))) % 2 == 1

@@ -1,4 +1,4 @@
-"""What `check` found, for people, for programs, and as annotations of GitHub Actions."""
+"""The findings of `check` as text, as JSON, and as annotations of GitHub Actions."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ FORMATS = TEXT, JSON, GITHUB = "text", "json", "github"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What came of reading one configuration. `name`: its files as they were given."""
+    """The result of reading one configuration. `name`: its files as given."""
 
     name: str
     found: Loaded | ConfigError
@@ -28,7 +28,7 @@ class Judged:
 
 
 def as_json(judged: Sequence[Judged]) -> str:
-    """One document: for each configuration whether it is valid, and its problems."""
+    """One document: each configuration's validity and problems."""
     document = {
         "valid": all(one.valid for one in judged),
         "configurations": [

@@ -41,7 +41,7 @@ from proxy.config.record import Field, Given, ListOf, PairsOf, Record, SetOf, Va
 
 
 class ValueMatchKind(Kind[ValueMatch]):
-    """``gold``, ``{regex: "g.*"}`` or ``{present: true}`` (false: must not be there)."""
+    """``gold``, ``{regex: "g.*"}`` or ``{present: true}`` (false: must be absent)."""
 
     def __init__(self, text: Text) -> None:
         self._text = text
@@ -54,7 +54,7 @@ class ValueMatchKind(Kind[ValueMatch]):
             return ValueMatch(exact=self._text.read(at))
         given = at.entries(("regex", "present"))
         if members.keys() - {"regex", "present"}:
-            raise Reported  # each by itself
+            raise Reported  # each is an alternative
         if len(given) != 1:
             raise at.error("must be a text, {regex: ...} or {present: true}")
         if "regex" in given:
@@ -85,7 +85,7 @@ class ValueMatchKind(Kind[ValueMatch]):
 def _settle_match(values: Values, given: Given, at: Cursor) -> None:
     paths = [key for key in ("prefix", "path", "regex") if key in given]
     for key in paths[1:]:
-        given[key].error(f"give one of prefix, path and regex; '{paths[0]}' is given already")
+        given[key].error(f"use one of prefix, path and regex; '{paths[0]}' is already there")
 
 
 MATCH = Record(
@@ -93,7 +93,7 @@ MATCH = Record(
     {
         "hosts": Field(
             ListOf(HOST_PATTERN, "hosts such as inventory or *.shop.svc"),
-            "Host or the URL's authority, port left out; *.suffix covers all names below it.",
+            "The host of the URL or the Host field, without port; *.suffix covers all names below.",
         ),
         "prefix": Field(PREFIX, "Whole segments: /api covers /api and /api/x, not /apix."),
         "path": Field(PATH, "The exact path."),
@@ -107,13 +107,13 @@ MATCH = Record(
             PairsOf(
                 HEADER_NAME, ValueMatchKind(Text("a header value", check_header_value, secret=True))
             ),
-            "Header fields that must be there: their value, {regex: ...} or {present: true}.",
+            "Required header fields: the value, {regex: ...} or {present: true}.",
         ),
         "query": Field(
             PairsOf(
                 Text("a parameter's name"), ValueMatchKind(Text("a parameter's value", secret=True))
             ),
-            "Query parameters, likewise; compared after decoding.",
+            "Required query parameters, as for headers; compared after decoding.",
         ),
     },
     settle=_settle_match,
@@ -124,7 +124,7 @@ MATCH = Record(
 REWRITE = Record(
     RewriteConfig,
     {
-        "prefix": Field(PREFIX, "Takes the place of the matched prefix, or of the whole path."),
+        "prefix": Field(PREFIX, "Replaces the matched prefix, or the whole path."),
         "host": Field(Text("a host, with or without port", check_authority), "The Host to send."),
     },
     sparse=True,
@@ -136,9 +136,9 @@ HEADER_RULES = Record(
     {
         "set": Field(
             PairsOf(WRITTEN_HEADER, Text("a header value", check_header_value, secret=True)),
-            "Fields to set; one of that name that is there already is replaced.",
+            "Fields to set; an existing field of that name is replaced.",
         ),
-        "remove": Field(SetOf(REMOVED_HEADER, "header names"), "Fields to take away."),
+        "remove": Field(SetOf(REMOVED_HEADER, "header names"), "Fields to remove."),
     },
     sparse=True,
     definition="header_rules",
@@ -152,7 +152,7 @@ class _Headers:
 
 
 class HeadersKind(Kind[tuple[HeaderRules, HeaderRules]]):
-    """``{request: ..., response: ...}``: one key that fills two attributes of a route."""
+    """``{request: ..., response: ...}``: one key for two attributes of a route."""
 
     _record = Record(
         _Headers,
@@ -176,7 +176,7 @@ class HeadersKind(Kind[tuple[HeaderRules, HeaderRules]]):
 
 def check_route_name(text: str) -> str:
     if text in (DEFAULT_OUTBOUND, DEFAULT_INBOUND):
-        raise ValueError(f"{text!r} is the name of the route that takes what no other claims")
+        raise ValueError(f"{text!r} is reserved for the route that takes all other requests")
     return NAME.parse(text)
 
 
@@ -188,17 +188,17 @@ ROUTE = Record(
         "name": Field(
             Text("a name", check_route_name), "Unique; label of metrics and traces.", required=True
         ),
-        "listener": Field(LISTENER, "Which listener's requests it takes."),
-        "match": Field(MATCH, "All that is given must hold; an empty match takes everything."),
+        "listener": Field(LISTENER, "The listener whose requests it takes."),
+        "match": Field(MATCH, "All given conditions must hold; an empty match takes everything."),
         "upstream": Field(
             UpstreamName(),
-            "Left out: the authority that the caller asked for (outbound), or app (inbound).",
+            "Default: the authority that the caller asked for (outbound), or app (inbound).",
         ),
         "policy": Field(
             PolicyName(),
-            "The named policy that applies; default (outbound) or inbound if left out.",
+            "The policy that applies; default: default (outbound) or inbound (inbound).",
         ),
-        "rewrite": Field(REWRITE, "What is changed about the request's address."),
+        "rewrite": Field(REWRITE, "Changes of the request's path and Host."),
         "headers": Field(
             HeadersKind(), "Headers to set and remove.", ("request_headers", "response_headers")
         ),
@@ -207,7 +207,7 @@ ROUTE = Record(
 
 
 class RouteKind(Kind[RouteConfig]):
-    """A route's own keys, and those of a policy beside them, over the policy that it names."""
+    """A route's own keys, and a policy's keys, which override the policy that it names."""
 
     @property
     def keys(self) -> Mapping[str, Field]:
@@ -224,8 +224,7 @@ class RouteKind(Kind[RouteConfig]):
 
     @staticmethod
     def _policy_name(given: Given) -> str:
-        """The policy that the route builds upon. A bad name or listener is reported with its key,
-        when that is read."""
+        """The route's base policy. A bad name or listener is reported when its key is read."""
         listener = Listener.OUTBOUND
         if "listener" in given:
             with suppress(Reported):
@@ -244,8 +243,8 @@ class RouteKind(Kind[RouteConfig]):
 
 
 class Policies(Kind[dict[str, PolicyConfig]]):
-    """Policies by name: ``default`` and ``inbound`` over their built-in values, every other one
-    over ``default``."""
+    """Policies by name: ``default`` and ``inbound`` override built-in values, the others override
+    ``default``."""
 
     _pairs = PairsOf(NAME, POLICY)
 
@@ -271,7 +270,7 @@ class Policies(Kind[dict[str, PolicyConfig]]):
 
 
 class Routes(Kind[tuple[RouteConfig, ...]]):
-    """Routes in the file's order, each name once."""
+    """Routes in the file's order, with unique names."""
 
     _item = RouteKind()
 
@@ -280,7 +279,7 @@ class Routes(Kind[tuple[RouteConfig, ...]]):
     ) -> tuple[RouteConfig, ...]:
         cursors = at.items()
         if cursors is None:
-            raise at.error("must be a list of routes, each beginning with '- name:'")
+            raise at.error("must be a list of routes; each begins with '- name:'")
         routes: dict[str, RouteConfig] = {}
         for cursor in cursors:
             try:
@@ -288,7 +287,7 @@ class Routes(Kind[tuple[RouteConfig, ...]]):
             except Reported:
                 continue
             if route.name in routes:
-                cursor.child("name").error(f"another route is called {route.name!r} already")
+                cursor.child("name").error(f"there is already a route named {route.name!r}")
             routes[route.name] = route
         return tuple(routes.values())
 

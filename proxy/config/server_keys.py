@@ -1,4 +1,4 @@
-"""The keys of what is not a policy and not a route: listeners, admin, limits, logs, upstreams."""
+"""The keys outside policies and routes: listeners, admin, limits, logs, upstreams."""
 
 from typing import Any, ClassVar
 
@@ -69,7 +69,7 @@ LISTENER_TLS = Record(
     {
         "cert": Field(FILE, "The certificate chain, PEM; watched and reloaded.", required=True),
         "key": Field(FILE, "Its private key, PEM.", required=True),
-        "client_ca": Field(FILE, "CAs of the clients' certificates: makes it mutual TLS."),
+        "client_ca": Field(FILE, "CAs of the clients' certificates; makes TLS mutual."),
     },
     definition="listener_tls",
 )
@@ -102,7 +102,7 @@ ADMIN = Record(
         "address": Field(AddressKind(), "Health, metrics, status and the page."),
         "remote": Field(
             SetOf(Choice(RemoteAccess), "health, metrics and read"),
-            "What other machines may ask; read: everything that changes nothing.",
+            "What other machines can request; read: everything that changes nothing.",
         ),
     },
 )
@@ -111,27 +111,33 @@ LIMITS = Record(
     LimitsConfig,
     {
         "connections": Field(Integer(1), "Open connections; more are answered 503 at once."),
-        "header_bytes": Field(Size(), "A request's head as a whole; more is 431."),
-        "url_bytes": Field(Size(), "The URL alone; more is 414."),
-        "headers": Field(Integer(1), "Header fields; more is 431."),
-        "header_timeout": Field(Duration(), "From a request's first byte to its head's end; 408."),
-        "idle_timeout": Field(Duration(), "A client connection between two requests."),
-        "body_bytes": Field(Size(zero=True), "A request's body; more is 413. 0: no limit."),
+        "header_bytes": Field(Size(), "Size of a request's head; more is 431."),
+        "url_bytes": Field(Size(), "Size of the URL; more is 414."),
+        "headers": Field(Integer(1), "Number of header fields; more is 431."),
+        "header_timeout": Field(
+            Duration(), "From a request's first byte to the end of its head; then 408."
+        ),
+        "idle_timeout": Field(
+            Duration(), "How long a client connection stays open between two requests."
+        ),
+        "body_bytes": Field(Size(zero=True), "Size of a request's body; more is 413. 0: no limit."),
     },
 )
 
 DRAIN = Record(
     DrainConfig,
     {
-        "delay": Field(Duration(zero=True), "Keep accepting that long after readiness went false."),
-        "timeout": Field(Duration(), "From the signal: what is still open then is cut."),
+        "delay": Field(
+            Duration(zero=True), "Continue to accept for this time after the drain began."
+        ),
+        "timeout": Field(Duration(), "Time from the start of the drain until the rest is cut."),
     },
     check=_check_drain,
 )
 
 
 class LoggedRequests(Leaf[Any]):
-    """none, errors, all or a ratio: a pair of the share and whether errors are logged."""
+    """none, errors, all or a ratio: a pair of the ratio and whether errors are logged."""
 
     _words: ClassVar = {"none": (0.0, False), "errors": (0.0, True), "all": (1.0, True)}
     wants = "none, errors, all or a ratio such as 10%"
@@ -161,11 +167,11 @@ ACCESS_LOG = Record(
     {
         "requests": Field(
             LoggedRequests(),
-            "none; errors: answers made by the proxy, 5xx, and whatever took a second attempt; "
-            "all; or a ratio: that share of the rest, and every error.",
+            "none; errors: the proxy's answers, 5xx, and requests with a second attempt; "
+            "all; or a ratio: that share of the others, and every error.",
             ("ratio", "errors"),
         ),
-        "format": Field(Choice(LogFormat), "One JSON object a line, or text."),
+        "format": Field(Choice(LogFormat), "One JSON object per line, or text."),
     },
 )
 
@@ -178,13 +184,13 @@ TRACING = Record(
         ),
         "sample": Field(
             Ratio(),
-            "Share of new traces to sample; a caller's decision is kept. Left out: "
+            "Ratio of new traces to sample; a caller's decision is kept. Default: "
             "$OTEL_TRACES_SAMPLER.",
         ),
         "exporter": Field(
             Choice(TraceExporter),
-            "Where spans go. otlp: the OTEL_EXPORTER_OTLP_* variables apply; console: standard "
-            "error. Left out: $OTEL_TRACES_EXPORTER. See tracing.md.",
+            "Exporter of spans. otlp: the OTEL_EXPORTER_OTLP_* variables apply; console: standard "
+            "error. Default: $OTEL_TRACES_EXPORTER. See tracing.md.",
         ),
     },
 )
@@ -196,18 +202,20 @@ _UPSTREAM_KEYS = {
         required=True,
     ),
     "load_balancing": Field(
-        Choice(LoadBalancing), "least_request: the less busy of two chosen at random."
+        Choice(LoadBalancing), "least_request: the less busy of two random endpoints."
     ),
     "dns_refresh": Field(Duration(), "How often names are looked up again."),
     "connections": Field(
         Record(
             ConnectionsConfig,
             {
-                "max": Field(Integer(1), "To one endpoint; beyond it exchanges wait for one."),
+                "max": Field(Integer(1), "Maximum to one endpoint; further exchanges wait."),
                 "idle_timeout": Field(
-                    Duration(zero=True), "Keep it below the servers' own, often 5s."
+                    Duration(zero=True), "Keep it below the server's own, often 5s."
                 ),
-                "max_requests": Field(Integer(0), "On one connection; 0: no limit."),
+                "max_requests": Field(
+                    Integer(0), "Maximum requests on one connection; 0: no limit."
+                ),
             },
             definition="connections",
         ),
@@ -217,13 +225,14 @@ _UPSTREAM_KEYS = {
         Record(
             UpstreamTls,
             {
-                "ca": Field(FILE, "CAs of the endpoints' certificates; the system's if left out."),
+                "ca": Field(FILE, "CAs of the endpoints' certificates; default: the system's."),
                 "cert": Field(FILE, "A client certificate, PEM."),
                 "key": Field(FILE, "Its private key, PEM."),
                 "server_name": Field(
-                    Text("a host name", check_host), "Instead of the endpoint's host."
+                    Text("a host name", check_host),
+                    "The expected name, instead of the endpoint's host.",
                 ),
-                "verify": Field(Boolean(), "false: take any certificate."),
+                "verify": Field(Boolean(), "false: accept any certificate."),
             },
             check=_check_upstream_tls,
             definition="upstream_tls",
@@ -237,14 +246,14 @@ def _check_upstream(value: UpstreamConfig, given: Given, at: Cursor) -> None:
     if "tls" in given and not any(endpoint.scheme == "https" for endpoint in value.endpoints):
         given["tls"].warning("has no effect: none of the endpoints is https")
     elif value.tls is not None and not value.tls.verify:
-        given["tls"].warning("verify is false: any certificate is taken, whoever's it is")
+        given["tls"].warning("verify is false: any certificate is accepted")
 
 
 UPSTREAM = Record(UpstreamConfig, _UPSTREAM_KEYS, check=_check_upstream, definition="upstream")
 
 
 class Upstreams(Kind[dict[str, UpstreamConfig]]):
-    """Upstreams by name. ``app`` is among them even if it is not written."""
+    """Upstreams by name. ``app`` always exists."""
 
     _pairs = PairsOf(NAME, UPSTREAM)
 
@@ -276,10 +285,10 @@ EGRESS = Record(
     {
         "allow": Field(
             ListOf(Text("host, *.suffix, host:port or *:443", check_egress_pattern), "authorities"),
-            "Authorities that routes without an upstream, and CONNECT, may reach.",
+            "Authorities that routes without an upstream, and CONNECT, can reach.",
         ),
         "connect_ports": Field(
-            SetOf(Integer(1, 65535), "ports"), "CONNECT is refused to other ports."
+            SetOf(Integer(1, 65535), "ports"), "The ports that CONNECT can tunnel to."
         ),
     },
 )

@@ -1,10 +1,10 @@
-"""What was probably meant by a word that does not exist."""
+"""Suggests existing words for unknown ones."""
 
 import re
 from collections.abc import Iterable
 
-# Words of Envoy, Istio, Linkerd, Dapr, Resilience4j, Polly and nginx for what is called otherwise
-# here, in lower case without separators. The first candidate that exists at the place is offered.
+# Words of Envoy, Istio, Linkerd, Dapr, Resilience4j, Polly and nginx that have another name here,
+# in lower case without separators. The first candidate that exists at the place is suggested.
 _SYNONYMS = {
     "attempttimeout": ("attempt",),
     "backoffmultiplier": ("multiplier",),
@@ -98,7 +98,7 @@ _SYNONYMS = {
 
 
 def meant(word: str, known: Iterable[str]) -> str | None:
-    """The known word that this one is a mistake for, or None."""
+    """The known word that was probably meant, or None."""
     names = list(known)
     folded = fold(word)
     for name in names:
@@ -107,7 +107,7 @@ def meant(word: str, known: Iterable[str]) -> str | None:
     for name in _SYNONYMS.get(folded, ()):
         if name in names:
             return name
-    from difflib import get_close_matches  # here, for a proxy that runs has no use for it
+    from difflib import get_close_matches  # here, because a running proxy does not need it
 
     close = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     return close[0] if close else None
@@ -120,5 +120,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def fold(word: str) -> str:
-    """Without case and separators, as spellings differ in."""
+    """Without case and separators, which differ between spellings."""
     return re.sub(r"[^a-z0-9]", "", word.lower())

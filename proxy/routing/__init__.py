@@ -1,4 +1,4 @@
-"""Routing: which route takes a request, and what may be reached without one."""
+"""Routing: which route takes a request, and where the request goes."""
 
 from proxy.routing.egress import EgressRules
 from proxy.routing.head import Head

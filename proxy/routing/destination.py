@@ -1,4 +1,4 @@
-"""Where a request goes once its route is known: one decision, for the gateway and `explain`."""
+"""The destination of a request whose route is known: one decision for gateway and `explain`."""
 
 from proxy.errors import EgressDenied, Loop, NoAuthority
 from proxy.http.authority import DEFAULT_PORTS, Authority
@@ -8,7 +8,7 @@ from proxy.routing.table import Route
 
 
 class Destinations:
-    """The destinations of one listener, under one configuration."""
+    """Decides destinations for one listener and one configuration."""
 
     __slots__ = ("_egress", "_inbound", "_own")
 
@@ -20,11 +20,11 @@ class Destinations:
     def named_by_caller(
         self, route: Route, method: str, scheme: str, authority: Authority | None
     ) -> Authority | None:
-        """The authority, its port filled in, that the caller names as the destination.
+        """The authority with port that the caller names as the destination.
 
-        None: the route's own upstream. CONNECT names its destination whatever the route. Raises
-        NoAuthority, EgressDenied or Loop. A name that passes may still stand for an address of
-        the proxy: `OwnAddresses.covers` judges that when the connection is made.
+        None: the route's own upstream. CONNECT always names its destination. Raises NoAuthority,
+        EgressDenied or Loop. An accepted name may still resolve to an address of the proxy:
+        `OwnAddresses.covers` checks that when the connection is made.
         """
         tunnel = method == "CONNECT"
         if tunnel:
@@ -32,7 +32,7 @@ class Destinations:
         elif route.config.upstream is not None:
             return None
         if authority is None:
-            raise NoAuthority("The request names no host, and no route says where it should go.")
+            raise NoAuthority("The request names no host, and no route chooses an upstream.")
         host = authority.host
         port = authority.port or DEFAULT_PORTS[scheme]
         if self._own.named(host, port):
@@ -43,7 +43,7 @@ class Destinations:
 
     def _check_tunnel(self, authority: Authority | None) -> None:
         if self._inbound:
-            raise EgressDenied("CONNECT is for the outbound listener.")
+            raise EgressDenied("CONNECT is only for the outbound listener.")
         port = None if authority is None else authority.port
         if port is not None and not self._egress.connect_port_allowed(port):
             raise EgressDenied(f"Port {port} is not in egress.connect_ports.")
@@ -51,4 +51,4 @@ class Destinations:
 
 def own_address(what: str) -> Loop:
     """The refusal to connect to `what`."""
-    return Loop(f"{what} is an address of this proxy itself, and no route takes this.")
+    return Loop(f"{what} is an address of this proxy itself, and no route matches.")

@@ -1,4 +1,4 @@
-"""Which authorities may be reached that no upstream names."""
+"""The authorities that can be reached without an upstream."""
 
 from proxy.config.model import EgressConfig
 from proxy.config.names import split_port
@@ -22,12 +22,12 @@ class EgressRules:
         self._connect_ports = config.connect_ports
 
     def allows(self, host: str, port: int) -> bool:
-        """Whether `host` (lower case, without brackets) may be reached at this port."""
+        """Whether `host` (lower case, without brackets) can be reached at this port."""
         if host in self._any_port:
             return True
         patterns = self._by_port.get(port)
         return patterns is not None and host in patterns
 
     def connect_port_allowed(self, port: int) -> bool:
-        """Whether CONNECT may ask for this port, whatever the host."""
+        """Whether CONNECT can ask for this port, for any host."""
         return port in self._connect_ports

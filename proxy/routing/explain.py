@@ -1,4 +1,4 @@
-"""Which route takes a request, why the earlier ones do not, and what happens to it then."""
+"""Explains which route takes a request, why the earlier ones do not, and what happens next."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -27,9 +27,9 @@ from proxy.routing.table import Route, RouteTable
 
 @dataclass(frozen=True, slots=True)
 class DescribedRequest:
-    """A request as somebody describes it on a command line; it is a `Head` for routing.
+    """A request from a command line; it is a `Head` for routing.
 
-    `url` is as it was given; `port` that of the authority, the scheme's if it names none.
+    `url` is as given; `port` is the authority's, by default the scheme's.
     """
 
     url: str
@@ -57,7 +57,7 @@ def describe_request(method: str, url: str, headers: Iterable[str]) -> Described
     if method == "CONNECT":
         authority = parse_authority(url)
         if authority.port is None or not authority.host:
-            raise ValueError(f"CONNECT wants HOST:PORT such as {url}:443")
+            raise ValueError(f"CONNECT needs HOST:PORT such as {url}:443")
         return DescribedRequest(url, method, authority.host, authority.port, "*", "", fields)
     hosts = [value for name, value in fields if name == "host"]
     authority = parse_authority(hosts[0] if hosts else "")
@@ -87,7 +87,7 @@ def _field(line: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One of the routes up to the one that takes the request; `mismatch` None: it does."""
+    """A route up to the one that takes the request; `mismatch` is None for that one."""
 
     name: str
     mismatch: str | None
@@ -105,7 +105,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The whole answer. One of `upstream`, `authority` and `refused` is there."""
+    """The whole explanation. One of `upstream`, `authority` and `refused` is set."""
 
     request: DescribedRequest
     listener: Listener
@@ -120,23 +120,23 @@ class Explanation:
     refused: Refused | None = None
 
     def text(self) -> str:
-        """For a terminal."""
+        """Lines for a terminal."""
         request, route = self.request, self.route
         lines = [f"{request.method} {request.url} at the {self.listener.value} listener", ""]
-        lines += ["routes, in the order they are asked", *self._routes()]
+        lines += ["routes, in order", *self._routes()]
         lines += ["", *self._destination()]
         if self.refused is None:
             sources = {setting.key: setting.source for setting in self.settings}
             lines += ["", self.repeats.sentence(route.policies.retry, sources)]
             lines += [self.longest.sentence(sources)]
-        lines += ["", f"policy {route.policy}, as route {route.name} has it in effect"]
+        lines += ["", f"policy {route.policy}, in effect for route {route.name}"]
         settings = self.settings
         widths = [max(len(s.key) for s in settings), max(min(len(s.text), 32) for s in settings)]
         lines += [f"  {s.key:{widths[0]}}  {s.text:{widths[1]}}  {s.source}" for s in settings]
         return "\n".join(lines)
 
     def document(self) -> dict[str, Any]:
-        """For programs: plain data."""
+        """Plain data for programs."""
         request = self.request
         return {
             "request": {
@@ -183,7 +183,7 @@ class Explanation:
                 yield f"  {endpoint}"
         else:
             tunnel = " through a tunnel" if self.request.method == "CONNECT" else ""
-            yield f"goes to {self.authority}{tunnel}, as the caller asks (egress.allow has it)"
+            yield f"goes to {self.authority}{tunnel}, as the caller asks (egress.allow permits it)"
         yield from self._changes()
 
     def _changes(self) -> Iterator[str]:
@@ -212,7 +212,7 @@ class Explanation:
 
 
 def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Explanation:
-    """Ask what the gateway asks, without sending anything."""
+    """Make the gateway's decisions, without sending anything."""
     table = RouteTable(loaded.config)
     taken = table.match(listener, request)
     headers = dict(reversed(request.headers))
@@ -248,14 +248,14 @@ def _asked(
     """Each route up to the one that takes the request."""
     for route in routes:
         written = route.name not in (DEFAULT_OUTBOUND, DEFAULT_INBOUND)
-        source = loaded.sources.route(route.config) if written else "takes what no other claims"
+        source = loaded.sources.route(route.config) if written else "takes all other requests"
         yield Asked(route.name, route.mismatch(request), source)
         if route is taken:
             return
 
 
 def _own_addresses(config: Config) -> OwnAddresses:
-    """As far as the file tells: of the machine that the proxy runs on only loopback is known."""
+    """From the file alone: of the proxy's machine only loopback is known."""
     own = OwnAddresses(lambda address: False)
     for listener in Listener:
         for address in config.listeners.of(listener).addresses:

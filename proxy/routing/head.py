@@ -1,10 +1,10 @@
-"""What routing needs to know of a request, whoever has parsed it."""
+"""The parts of a request that routing needs, as a protocol."""
 
 from typing import Protocol
 
 
 class Head(Protocol):
-    """`host`: lower case, without port or brackets, empty where there is none. `path`: raw,
+    """`host`: lower case, without port or brackets, empty without one. `path`: raw,
     beginning with ``/``, or ``*``. `query`: raw, without the question mark."""
 
     @property

@@ -1,8 +1,8 @@
-"""The first route that matches a request, among many, without asking most of them.
+"""Finds the first matching route among many without testing most of them.
 
-Routes are found by what their patterns name: a host or suffix, then an exact path or whole leading
-segments of it. What is found are candidates; each is still asked, and of those that match the
-first one of the file wins. So the answer is that of asking one after the other.
+An index finds candidates by their patterns: a host or suffix, then an exact path or its leading
+segments. Each candidate is still tested, and of those that match the first in the file wins, so the
+result equals that of testing all routes in order.
 
     host of the request ─▶ exact host ┐              ┌ exact path
                            suffixes   ├─▶ path index ┼ leading segments: "", /api, /api/v1
@@ -14,7 +14,7 @@ from proxy.routing.head import Head
 from proxy.routing.route import Route
 
 FEW = 8
-"""Up to so many routes are asked one after the other: that is as fast."""
+"""Up to this many routes are tested in order, which is as fast."""
 
 
 class ListenerRoutes:
@@ -23,7 +23,7 @@ class ListenerRoutes:
     __slots__ = ("_any_host", "_few", "_hosts", "_suffix_labels", "_suffixes", "default", "written")
 
     def __init__(self, written: tuple[Route, ...], default: Route, few: int = FEW) -> None:
-        """`default` takes everything, and comes last in the order."""
+        """`default` matches everything and is last in order."""
         self.written = written
         self.default = default
         self._few = len(written) <= few
@@ -72,7 +72,7 @@ class ListenerRoutes:
 
 
 class PathIndex:
-    """Routes by what their paths must be, each list in the file's order."""
+    """Routes by their path patterns, each list in the file's order."""
 
     __slots__ = ("_anywhere", "_below", "_depth", "_exact")
 
@@ -126,9 +126,9 @@ def _first(candidates: list[Route], head: Head, best: Route) -> Route:
 
 
 def _leading_segments(match: MatchConfig, regex_prefix: str) -> str | None:
-    """The whole segments that a path must begin with, without a slash at their end.
+    """The whole segments that a path must begin with, without a final slash.
 
-    Empty for any path of segments, None for any text: the ``*`` of OPTIONS has none.
+    Empty for any path with segments, None for any text: the ``*`` of OPTIONS has none.
     """
     if match.prefix is not None:
         return match.prefix.rstrip("/")

@@ -1,8 +1,8 @@
-"""One compiled criterion of a route each: whether a request meets it, and if not, why.
+"""Matchers: each is one compiled condition of a route, and explains a mismatch.
 
-A route has a matcher only for what its configuration names, in the order of what is cheap and
-tells most requests apart; a route that matches everything has none at all. Both answers of a
-matcher rest on the same test, so they cannot disagree.
+A route has matchers only for the conditions in its configuration, cheap and selective ones first; a
+route that matches everything has none. Both methods of a matcher use the same test, so they cannot
+disagree.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from proxy.config.regex import Regex
 from proxy.routing.head import Head
 
 _MAX_PARAMETERS = 1000
-"""Beyond it a query is not looked into and matches nothing: nobody writes one by hand."""
+"""A query with more parameters is not examined and never matches."""
 
 
 class Matcher(ABC):
@@ -25,7 +25,7 @@ class Matcher(ABC):
 
     @abstractmethod
     def why_not(self, head: Head) -> str:
-        """Of a request that does not match, what it lacks: ``method GET is not POST``."""
+        """Why a request does not match: ``method GET is not POST``."""
 
 
 class MethodMatcher(Matcher):
@@ -42,8 +42,8 @@ class MethodMatcher(Matcher):
 
 
 class HostPatterns:
-    """``*``, exact hosts and ``*.suffix``, which takes every name below the suffix, however deep,
-    and not the suffix itself."""
+    """``*``, exact hosts and ``*.suffix``, which matches every name below the suffix at any depth,
+    but not the suffix itself."""
 
     __slots__ = ("_any", "_exact", "_suffixes")
 
@@ -56,7 +56,7 @@ class HostPatterns:
     def __contains__(self, host: str) -> bool:
         if host in self._exact or self._any:
             return True
-        # An empty label in front of the suffix is no name.
+        # An empty label before the suffix is not a name.
         return host.endswith(self._suffixes) and not host.startswith(".")
 
 
@@ -88,8 +88,8 @@ class PathMatcher(Matcher):
 
 
 class PrefixMatcher(Matcher):
-    """Whole segments: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``. ``/`` takes every
-    path, but not the ``*`` of OPTIONS, which is none."""
+    """Whole segments: ``/api`` matches ``/api`` and ``/api/x``, not ``/apix``. ``/`` matches every
+    path, but not the ``*`` of OPTIONS."""
 
     __slots__ = ("_below", "_prefix")
 
@@ -106,7 +106,7 @@ class PrefixMatcher(Matcher):
 
 
 class RegexMatcher(Matcher):
-    """`prefix`: what every path that matches begins with."""
+    """`prefix`: the beginning of every path that matches."""
 
     __slots__ = ("_regex", "prefix")
 
@@ -122,7 +122,7 @@ class RegexMatcher(Matcher):
 
 
 class ValueTest:
-    """One header's or parameter's condition. Of several values, one that meets it is enough."""
+    """A condition for one header or parameter. One matching value of several is enough."""
 
     __slots__ = ("_test", "_wanted")
 
@@ -141,7 +141,7 @@ class ValueTest:
 
 
 class HeaderMatcher(Matcher):
-    """Values are compared as they came, lists in one field are not taken apart."""
+    """Values are compared as received; lists in one field are not split."""
 
     __slots__ = ("_exact", "_match", "_name", "_raw_name", "_test")
 
@@ -163,7 +163,7 @@ class HeaderMatcher(Matcher):
 
 
 class QueryMatcher(Matcher):
-    """Names and values are compared decoded, as forms encode them; in ``?a`` a has an empty one."""
+    """Names and values are form-decoded before comparing; in ``?a`` the value is empty."""
 
     __slots__ = ("_match", "_name", "_test")
 
@@ -189,7 +189,7 @@ class QueryMatcher(Matcher):
 
 
 def compile_match(match: MatchConfig) -> tuple[Matcher, ...]:
-    """The matchers of a route; none for one that takes everything."""
+    """The matchers of a route; none if it matches everything."""
     matchers: list[Matcher] = []
     if match.hosts and "*" not in match.hosts:
         matchers.append(HostMatcher(match.hosts))
@@ -213,7 +213,7 @@ def _one_of(names: Iterable[str]) -> str:
 
 def _why_value(what: str, match: ValueMatch, there: bool) -> str:
     if not match.present:
-        return f"{what} is there and must not be"
+        return f"{what} must be absent"
     if not there:
         return f"{what} is missing"
     if match.exact is not None:

@@ -1,4 +1,4 @@
-"""What can become of a request under a policy: would it be repeated, and how long can it take."""
+"""Predicts for a request and a policy: would it be retried, and how long can it take."""
 
 import re
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from proxy.units import format_duration, format_size
 
 _KEYS = ("idempotency-key", "x-idempotency-key")
 _MOST_WAITS = 1000
-"""Waits that are added up one by one; with more attempts than that `request` decides anyway."""
+"""Waits to add up individually; with more attempts `request` is the limit anyway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """`attempts` in all. `after_sending`: also once something of the request was sent.
+    """`attempts` in total. `after_sending`: also after something of the request was sent.
 
-    `why_not`: the reason that it is not, with the key that says so; empty where it is.
-    `on`: the conditions that are tried again, as far as they apply to this request.
+    `why_not`: why it is not retried, with the key; empty if it is. `on`: the conditions for a
+    retry that apply to this request.
     """
 
     attempts: int
@@ -29,18 +29,18 @@ class Repeats:
     why_not: str
 
     def sentence(self, retry: RetryConfig, sources: Mapping[str, str]) -> str:
-        """`sources`: by key of the policy, where its value comes from."""
+        """`sources`: the source of each value, by the policy's key."""
         if self.attempts == 1:
-            return f"not repeated: {self.why_not}"
-        many = f"up to {self.attempts} attempts in all ({sources['retry.attempts']})"
+            return f"not retried: {self.why_not}"
+        many = f"up to {self.attempts} attempts in total ({sources['retry.attempts']})"
         conditions = f"on {', '.join(self.on)}"
         if not self.after_sending:
             return (
-                f"repeated only {conditions}, when nothing has been processed, {many}; "
+                f"retried only {conditions}, because nothing was processed then, {many}; "
                 f"not after that: {self.why_not}"
             )
         limit = format_size(retry.body_limit)
-        return f"repeated {conditions}, {many}; a body is kept for that up to {limit}"
+        return f"retried {conditions}, {many}; for this a body of up to {limit} is kept"
 
 
 def repeats(method: str, headers: Mapping[str, str], policies: PolicyConfig) -> Repeats:
@@ -51,11 +51,11 @@ def repeats(method: str, headers: Mapping[str, str], policies: PolicyConfig) -> 
     never_sent = {condition.value for condition in UNPROCESSED}
     unprocessed = tuple(term for term in retry.on.terms if term in never_sent)
     if method == "CONNECT":
-        why = "what goes through a tunnel is not seen"
+        why = "the proxy does not see inside a tunnel"
     else:
         why = _not_repeatable(method, headers, retry)
     if not why and len(unprocessed) == len(retry.on.terms):
-        why = "retry.on names nothing else"
+        why = "retry.on has no other condition"
     if not why:
         return Repeats(retry.attempts, True, retry.on.terms, "")
     if not unprocessed:
@@ -73,15 +73,15 @@ def _not_repeatable(method: str, headers: Mapping[str, str], retry: RetryConfig)
         return ""
     return (
         f"{method} is not idempotent and the request has no Idempotency-Key "
-        "(or retry.methods would have to say any)"
+        "(or set retry.methods to any)"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Longest:
-    """Seconds until a response's head goes back, time in which the body flows left out.
+    """Seconds until a response's head is sent, without the time in which the body flows.
 
-    `seconds` is what ends it at the latest, `needed` what all attempts and waits would take.
+    `seconds` is the upper limit, `needed` the time for all attempts and waits.
     """
 
     seconds: float
@@ -91,10 +91,10 @@ class Longest:
     def sentence(self, sources: Mapping[str, str]) -> str:
         shown = format_duration(round(self.seconds, 3))
         origin = f"{self.by}, {sources[self.by]}" if self.by in sources else self.by
-        text = f"takes {shown} at the longest ({origin}), its body's time left out"
+        text = f"takes at most {shown} ({origin}), without the time of its body"
         if self.needed > self.seconds:
             needed = format_duration(round(self.needed, 3))
-            text += f"; all attempts and waits (Retry-After too) would take {needed}"
+            text += f"; all attempts and waits (including Retry-After) would take {needed}"
         return text
 
 
@@ -116,7 +116,7 @@ def longest(asked: Repeats, headers: Mapping[str, str], policies: PolicyConfig) 
 
 
 def longest_wait(backoff: BackoffConfig, retry: int) -> float:
-    """Seconds before retry number `retry`, jitter at its worst."""
+    """The longest wait in seconds before retry number `retry`."""
     kind, ratio = backoff.jitter.kind, backoff.jitter.ratio
     growth = 3.0 if kind is JitterKind.DECORRELATED else backoff.multiplier
     power = retry if kind is JitterKind.DECORRELATED else retry - 1

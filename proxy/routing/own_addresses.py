@@ -1,8 +1,8 @@
 """The proxy's own addresses: a request for one of them would come back to it.
 
-An address is judged, not a name: the proxy never looks a name up only to compare. What a host's
-spelling already tells (a literal in any notation, localhost) is known before a look-up; whatever
-else a name stands for is judged when the connection is made, by the address that it goes to.
+Addresses are checked, not names: the proxy never looks a name up only to compare it. A literal in
+any notation and localhost are recognised before a look-up; any other name is checked when the
+connection is made, by its address.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ _LOOPBACK = "127.0.0.1"
 
 
 class OwnAddresses:
-    """Where the listeners are bound, once they are.
+    """The addresses of the listeners, after they were bound.
 
-    `is_local`: whether an address that is not loopback belongs to this machine. It is asked only
-    about ports of the proxy.
+    `is_local`: whether a non-loopback address belongs to this machine. It is called only for ports
+    of the proxy.
     """
 
     def __init__(self, is_local: Callable[[str], bool]) -> None:
@@ -26,14 +26,14 @@ class OwnAddresses:
         self._bound: dict[int, set[str]] = {}
 
     def add(self, host: str, port: int) -> None:
-        """A listener is bound there; 0.0.0.0 and :: stand for every address of this machine."""
+        """Add a listener's address; 0.0.0.0 and :: mean every address of this machine."""
         host = _LOOPBACK if _is_localhost(host) else host
         self._bound.setdefault(port, set()).add(host)
 
     def named(self, host: str, port: int) -> bool:
         """Whether `host`, as a caller writes it (lower case, without brackets), is an own address.
 
-        False for a name other than localhost: only its addresses tell.
+        False for a name other than localhost: only its addresses can decide.
         """
         bound = self._bound.get(port)
         if bound is None:
@@ -44,7 +44,7 @@ class OwnAddresses:
         return address is not None and self.covers(address, port)
 
     def covers(self, address: str, port: int) -> bool:
-        """Whether a connection to this IP address and port would reach the proxy itself."""
+        """Whether a connection to this IP address and port would reach the proxy."""
         bound = self._bound.get(port)
         if bound is None:
             return False

@@ -11,8 +11,8 @@ class Route:
     """A route of the configuration, compiled.
 
     Invariant: `matches(head)` holds exactly when `mismatch(head)` is None. `order`: its place in
-    the file. `regex_prefix`: what every path that `match.regex` covers begins with. `rewrites`:
-    path or host are others upstream.
+    the file. `regex_prefix`: the beginning of every path that `match.regex` matches. `rewrites`:
+    path or host are changed upstream.
     """
 
     __slots__ = (
@@ -40,7 +40,7 @@ class Route:
         for matcher in self._matchers:
             if isinstance(matcher, RegexMatcher):
                 self.regex_prefix = matcher.prefix
-        # Most routes have one: it is asked without a detour.
+        # Most routes have one matcher: it is called directly.
         only = self._matchers[0] if len(self._matchers) == 1 else None
         self.matches = only.matches if only is not None else _all_of(self._matchers)
         self._rewrite = _path_rewriter(config.match, config.rewrite.prefix)
@@ -55,7 +55,7 @@ class Route:
         return None
 
     def rewrite_path(self, path: str) -> str:
-        """The path to send for a path that this route has matched. ``*`` is left alone."""
+        """The path to send for a path that this route has matched. ``*`` stays."""
         return self._rewrite(path) if self._rewrite and path != "*" else path
 
     def __repr__(self) -> str:
@@ -64,7 +64,7 @@ class Route:
 
 def _all_of(matchers: Sequence[Matcher]) -> Callable[[Head], bool]:
     def matches(head: Head) -> bool:
-        for matcher in matchers:  # noqa: SIM110  a generator for all() costs a frame a request
+        for matcher in matchers:  # noqa: SIM110  a generator for all() costs a frame per request
             if not matcher.matches(head):
                 return False
         return True
@@ -73,8 +73,8 @@ def _all_of(matchers: Sequence[Matcher]) -> Callable[[Head], bool]:
 
 
 def _path_rewriter(match: MatchConfig, prefix: str | None) -> Callable[[str], str] | None:
-    """What puts `prefix` in the place of the matched prefix, or of the whole path where an exact
-    path or a regular expression matched. A route without any of them matches the prefix ``/``."""
+    """Replaces the matched prefix with `prefix`, or the whole path if an exact path or a regular
+    expression matched. A route without any of them matches the prefix ``/``."""
     if prefix is None:
         return None
     if match.path is not None or match.regex is not None:

@@ -1,4 +1,4 @@
-"""The table of routes: which one takes a request. Immutable; a reload makes a new one."""
+"""The table of routes, which finds the route of a request. Immutable; a reload makes a new one."""
 
 from proxy.config.model import Config, Listener
 from proxy.routing.head import Head
@@ -9,7 +9,7 @@ __all__ = ["ListenerRoutes", "Route", "RouteTable"]
 
 
 class RouteTable:
-    """The routes in the file's order, then for each listener the one that takes the rest."""
+    """The routes in the file's order, then each listener's default route."""
 
     __slots__ = ("_by_listener", "routes")
 
@@ -32,10 +32,10 @@ class RouteTable:
         return self._by_listener[listener].match(head)
 
     def of(self, listener: Listener) -> tuple[Route, ...]:
-        """The routes of one listener in the order they are asked, the default one last."""
+        """The routes of one listener in matching order, the default one last."""
         routes = self._by_listener[listener]
         return (*routes.written, routes.default)
 
     def default(self, listener: Listener) -> Route:
-        """The route that takes what no written one claims."""
+        """The route for requests that no written route matches."""
         return self._by_listener[listener].default

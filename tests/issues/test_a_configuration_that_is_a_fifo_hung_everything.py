@@ -22,7 +22,7 @@ def test_a_reload_is_refused_and_a_signal_ends_it(tmp_path: Path) -> None:
         become_a_fifo(proxy)
         status, body = proxy.ask("POST", "/reload")
         assert status == 422
-        assert "it is no regular file, and nothing was written to it for 2s" in body
+        assert "it is not a regular file, and nothing was written to it for 2s" in body
         assert proxy.ask("GET", "/health/ready")[0] == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 0

@@ -39,7 +39,9 @@ def test_check_of_a_good_file_shows_its_routes(file, capsys):
     shown = capsys.readouterr()
     assert shown.out.startswith(f"{path}: valid; 2 routes, 1 upstream, 2 policies, 1 warning\n")
     assert "stock" in shown.out
-    assert f"{path}:1:55: warning: routes[1]: can never match: 'stock'" in shown.err
+    assert (
+        f"{path}:1:55: warning: routes[1]: can never match: the earlier route 'stock'" in shown.err
+    )
 
 
 def test_check_of_a_bad_file_shows_all_problems_and_nothing_else(file, capsys):
@@ -408,7 +410,7 @@ def test_check_needs_neither_an_event_loop_nor_aiohttp(file):
         (("run", "proxy.yaml"), "did you mean --config proxy.yaml?"),
         (("run", "-f", "proxy.yaml"), "did you mean --config FILE?"),
         (("run", "--outbound", "7070"), "write HOST:PORT such as 127.0.0.1:7070"),
-        (("run", "--outbound", ":7070"), "127.0.0.1:7070 is for this machine alone"),
+        (("run", "--outbound", ":7070"), "127.0.0.1:7070 is for this machine only"),
         (("run", "--app", "localhost:80"), "write 80: the service is on this machine"),
         (("drain", "--admin", "7072"), "write 127.0.0.1:7072"),
         (("demo", "--duration", "30"), "did you mean 30"),

@@ -18,14 +18,14 @@ def routes(*matches: str) -> str:
         (policy("{timeouts: {request: 4s}}"), "timeouts.request: attempt is 5s and request 4s"),
         (policy("{timeouts: {attempt: 20s}}"), "timeouts.attempt: attempt is 20s and request 15s"),
         (policy("{timeouts: {connect: 6s}}"), "timeouts.connect: connect is 6s and attempt 5s"),
-        (policy("{timeouts: {max_duration: 1s}}"), "max_duration ends it first"),
+        (policy("{timeouts: {max_duration: 1s}}"), "max_duration ends the request first"),
         (policy("{retry: {backoff: {initial: 20s, max: 20s, jitter: none}}}"),
          "retry.backoff.initial: the waits alone use up request (15s): attempt 2 can never be"),
         (policy("{retry: {attempts: 9, backoff: {initial: 5s, max: 5s, jitter: equal}}}"),
-         "attempt 7 can never be made"),
+         "attempt 7 can never begin"),
         (policy("{retry: {backoff: {initial: 2s}}}"), "max is 1s and initial 2s: every wait is 1s"),
         (policy("{retry: {attempts: 1, on: [5xx]}}"), "nothing is retried: the other keys"),
-        (policy("{circuit_breaker: {slow_call: {duration: 10s}}}"), "no attempt lasts that long"),
+        (policy("{circuit_breaker: {slow_call: {duration: 10s}}}"), "no attempt takes that long"),
         (policy("{circuit_breaker: {minimum_calls: 200}}"), "has the effect of 100"),
         (policy("{circuit_breaker: {open_for: {initial: 10m}}}"), "every wait is 5m"),
         (policy("{bulkhead: {max_queue: 5}}"), "max_queue: has no effect: queue_timeout is 0s"),
@@ -35,7 +35,7 @@ def routes(*matches: str) -> str:
         ("policies: {gold: {retry: {attempts: 2}}}", "warning: policies.gold: no route uses it"),
         ("policies: {gold: {}}", "warning: policies.gold: no route uses it"),
         ("upstreams: {app: {endpoints: ['http://127.0.0.1:7071']}}", "own inbound address"),
-        ("listeners: {outbound: {address: 0.0.0.0:7070}}", "whoever reaches it can reach anything"),
+        ("listeners: {outbound: {address: 0.0.0.0:7070}}", "can reach anything through it"),
         ("routes: [{name: a, upstream: app, fallback: {when: [503], upstream: app}}]",
          "routes[0].fallback: goes to 'app', as the route does"),
         ("upstreams: {app: {tls: {verify: true}}}", "none of the endpoints is https"),
@@ -107,7 +107,7 @@ def test_an_inherited_conflict_is_told_where_it_arises(warned):
 )
 def test_routes_that_can_never_match(first, second, warned):
     (found,) = warned(routes(first, second))
-    assert "routes[1]: can never match: 'r0' before it takes all of its requests" in found
+    assert "routes[1]: can never match: the earlier route 'r0' takes all of its requests" in found
 
 
 @pytest.mark.parametrize(
@@ -152,9 +152,11 @@ RELIED = """
 
 def test_inbound_routes_that_seem_to_rely_on_the_default_policy(warned):
     (found,) = warned(RELIED.format(more="", route=", match: {path: /a}"))
-    assert found.startswith("4:12: warning: routes[0]: names no policy and has 'inbound', which")
-    assert "write 'policy: default' to have its values, or change policies.inbound" in found
-    assert found.endswith("; the same goes for 'b'")
+    assert found.startswith(
+        "4:12: warning: routes[0]: names no policy, so 'inbound' applies, which"
+    )
+    assert "write 'policy: default' for its values, or change policies.inbound" in found
+    assert found.endswith("; the same applies to 'b'")
     (found,) = warned(RELIED.format(more="", route=", match: {path: /a}, policy: default"))
     assert "routes[1]: names no policy" in found
 

@@ -133,7 +133,7 @@ def test_bytes_that_are_no_text(content, problem, tmp_path):
 def test_files_that_cannot_be_opened(tmp_path):
     for path, reason in (
         (tmp_path / "none.yaml", "cannot be read: No such file"),
-        (tmp_path, "is a folder in which no file ends in .yaml"),
+        (tmp_path, "is a directory without a file that ends in .yaml"),
     ):
         with pytest.raises(ConfigError, match=f"{path}:1:1: {reason}"):
             load(path, {})

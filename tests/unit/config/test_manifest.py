@@ -69,7 +69,7 @@ def test_lines_and_columns_are_the_manifests(manifest):
 
 
 def test_of_several_one_must_be_meant(manifest):
-    assert problems(manifest(TWO)) == ["22:1: a second ConfigMap: which of them is meant?"]
+    assert problems(manifest(TWO)) == ["22:1: a second ConfigMap: it is not clear which one to use"]
 
 
 def test_the_usual_name_wins_over_other_files(manifest):

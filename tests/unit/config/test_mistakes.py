@@ -22,7 +22,7 @@ MISTAKES = [
     ("port: 8080", "or run --app PORT"),
     (
         "policies: {retry: {attempts: 2}}",
-        "'retry' is taken for the name of a policy: write policies: {default: {retry: {attempts: "
+        "'retry' is read as the name of a policy: write policies: {default: {retry: {attempts: "
         "...}}}",
     ),
     ("routes: [{name: a, path: /x}]", "it belongs in 'match': match: {path: ...}"),
@@ -45,7 +45,7 @@ MISTAKES = [
     ("policies: {default: {circuit_breaker: {enabled: true}}}", "write mode: enforce, observe or"),
     (
         "policies: {default: {retries: 3}}",
-        "did you mean retry: {attempts: 4}? It counts the first one too",
+        "did you mean retry: {attempts: 4}? It includes the first attempt",
     ),
     ("routes: [{name: a, retries: {attempts: 3}}]", "did you mean 'retry'?"),
     ("policies: {default: {retry: {timeout: 1s}}}", "the time of one attempt is timeouts.attempt"),
@@ -87,7 +87,7 @@ def test_on_as_a_writer_of_yaml_1_1_has_it(key, loaded):
     assert default.retry.on.terms == ("reset",)
     assert found.sources.policy("default", ("retry", "on")) == "f.yaml:4 (policy default)"
     (warning,) = found.warnings
-    assert f"'{key}' is what a writer of YAML 1.1 makes of 'on'" in str(warning)
+    assert f"'{key}' is how a YAML 1.1 writer spells 'on'" in str(warning)
 
 
 def test_a_key_true_beside_on_is_unknown(errors):

@@ -139,7 +139,7 @@ def test_keys_for_anchors_mean_nothing_at_the_root_and_there_alone(config, error
 
 def test_an_empty_file_is_a_warning_and_braces_are_not(loaded, warned):
     for text in ("", "# nothing\n", "~\n"):
-        assert warned(text) == ["1:1: warning: the file is empty; write {} if that is meant"]
+        assert warned(text) == ["1:1: warning: the file is empty; write {} if that is intended"]
         assert loaded(text).empty == ("f.yaml",)
     assert loaded("{}").empty == loaded("x-a: 1").empty == ()
 
@@ -192,6 +192,6 @@ def test_a_wrong_variable_is_named(files, name, value, told):
 def test_an_address_of_the_environment_that_clashes_is_named(files):
     (found,) = problems(files, {"RESILIENCE_PROXY_ADMIN": "127.0.0.1:7070"})
     assert found == (
-        "$RESILIENCE_PROXY_ADMIN: admin.address: clashes with listeners.outbound.address, "
+        "$RESILIENCE_PROXY_ADMIN: admin.address: conflicts with listeners.outbound.address, "
         "which is 127.0.0.1:7070"
     )

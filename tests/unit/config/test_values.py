@@ -36,7 +36,7 @@ def in_policy(line: str) -> str:
         ('listeners: {outbound: {address: "[::g]:1"}}', "'[::g]' is no"),
         ("listeners: {outbound: {address: 127.0.0.1:70700}}", "a port is a number from 0"),
         ("listeners: {outbound: {address: 127.0.0.1:-1}}", "a port is a number from 0"),
-        ("listeners: {outbound: {address: 127.0.0.256:1}}", "'127.0.0.256' is no IP address"),
+        ("listeners: {outbound: {address: 127.0.0.256:1}}", "'127.0.0.256' is not an IP address"),
         ("listeners: {inbound: {tls: {cert: a}}}", "1:28: listeners.inbound.tls: 'key' is missing"),
         ("listeners: {inbound: {tls: {key: a}}}", "'cert' is missing"),
         ("listeners: {inbound: {tls: yes}}", "listeners.inbound.tls: must be a mapping"),
@@ -47,7 +47,7 @@ def in_policy(line: str) -> str:
         ("limits: {connections: many}", "'many' is not a whole number"),
         ("limits: {connections: 1.5}", "'1.5' is not a whole number"),
         ("limits: {connections: 99999999999999999999}", "must be at most 2147483647"),
-        ('limits: {connections: "5"}', "must be a whole number; take the quotes away"),
+        ('limits: {connections: "5"}', "must be a whole number; remove the quotes"),
         ("limits: {body_bytes: 5}", "5 has no unit; did you mean 5B or 5KiB"),
         ("limits: {body_bytes: 5KB}", "did you mean 5KiB?"),
         ("limits: {header_bytes: 0}", "must be more than 0B"),
@@ -81,7 +81,7 @@ def in_policy(line: str) -> str:
         ("upstreams: {a: {endpoints: [http://a], connections: {max: 0}}}", "must be at least 1"),
         ("upstreams: {a: {endpoints: [https://a], tls: {cert: c}}}", "tls: 'key' is missing"),
         ("upstreams: {a: {endpoints: [https://a], tls: {verify: no}}}", "must be true or false"),
-        ('upstreams: {a: {endpoints: [https://a], tls: {verify: "true"}}}', "take the quotes away"),
+        ('upstreams: {a: {endpoints: [https://a], tls: {verify: "true"}}}', "remove the quotes"),
         (in_policy("timeouts {attempt: 5}"), "1:42: policies.default.timeouts.attempt: 5 has no"),
         (in_policy("timeouts {request: 0}"), "must be more than 0s"),
         (in_policy("timeouts {propagate: 1}"), "must be true or false, not '1'"),
@@ -120,17 +120,17 @@ def in_policy(line: str) -> str:
         ("routes: {a: 1}", "1:9: routes: must be a list of routes"),
         ("routes: [a]", "1:10: routes[0]: must be a mapping with keys such as 'name'"),
         ("routes: [{listener: outbound}]", "1:10: routes[0]: 'name' is missing"),
-        ("routes: [{name: a}, {name: a}]", "1:28: routes[1].name: another route is called 'a'"),
-        ("routes: [{name: default-outbound}]", "is the name of the route that takes what no other"),
-        ("routes: [{name: default-inbound}]", "is the name of the route that takes what no other"),
+        ("routes: [{name: a}, {name: a}]", "routes[1].name: there is already a route named 'a'"),
+        ("routes: [{name: default-outbound}]", "is reserved for the route that takes all other"),
+        ("routes: [{name: default-inbound}]", "is reserved for the route that takes all other"),
         ("routes: [{name: a/b}]", "'a/b' is not usable as a name"),
         ("routes: [{name: a, listener: inward}]", "must be one of outbound, inbound"),
         ("routes: [{name: a, upstream: ap}]", "there is no upstream 'ap'; did you mean 'app'?"),
         ("routes: [{name: a, policy: defalt}]", "no policy 'defalt'; did you mean 'default'?"),
-        ("routes: [{name: a, match: {hosts: ['a:80']}}]", "the port is left out here"),
-        ("routes: [{name: a, match: {hosts: ['http://a']}}]", "the scheme is left out here"),
-        ("routes: [{name: a, match: {hosts: ['a*']}}]", "a * stands alone or first"),
-        ("routes: [{name: a, match: {hosts: ['*a']}}]", "a * stands alone or first"),
+        ("routes: [{name: a, match: {hosts: ['a:80']}}]", "omit the port here"),
+        ("routes: [{name: a, match: {hosts: ['http://a']}}]", "omit the scheme here"),
+        ("routes: [{name: a, match: {hosts: ['a*']}}]", "a * must be alone or first"),
+        ("routes: [{name: a, match: {hosts: ['*a']}}]", "a * must be alone or first"),
         ("routes: [{name: a, match: {hosts: ['*.*.a']}}]", "'*.a' is not a host name"),
         ("routes: [{name: a, match: {hosts: ['a b']}}]", "'a b' is not a host name"),
         ("routes: [{name: a, match: {hosts: a}}]", "must be a list of hosts"),
@@ -385,7 +385,7 @@ def test_without_a_name_the_service_has_the_hosts(config):
 )
 def test_two_listeners_cannot_have_one_address(text, errors):
     (problem,) = errors(text)
-    assert "clashes with" in problem
+    assert "conflicts with" in problem
 
 
 def test_ports_that_the_system_chooses_never_clash(errors):
@@ -404,4 +404,6 @@ def test_the_two_families_do_not_clash(errors):
 
 def test_the_ipv6_wildcard_takes_both_families(errors):
     (problem,) = errors("admin: {address: '[::]:7071'}")
-    assert "admin.address: clashes with listeners.inbound.address, which is 0.0.0.0:7071" in problem
+    assert (
+        "admin.address: conflicts with listeners.inbound.address, which is 0.0.0.0:7071" in problem
+    )

@@ -39,7 +39,7 @@ def test_the_route_its_reasons_and_its_destination():
     assert lines[:18] == [
         "GET http://Shop/api/x?q=1 at the outbound listener",
         "",
-        "routes, in the order they are asked",
+        "routes, in order",
         "  1. writes  method GET is not POST  f.yaml:7",
         "> 2. stock   takes it                f.yaml:9",
         "",
@@ -51,12 +51,12 @@ def test_the_route_its_reasons_and_its_destination():
         "request headers: sets X-Team, removes x-debug",
         "response headers: removes server",
         "",
-        "repeated on connect-failure, refused-stream, reset, timeout, gateway-error, up to 5 "
-        "attempts in all (f.yaml:5 (policy gold)); a body is kept for that up to 64KiB",
-        "takes 9s at the longest (timeouts.request, f.yaml:13 (route stock)), its body's time left "
-        "out; all attempts and waits (Retry-After too) would take 45s",
+        "retried on connect-failure, refused-stream, reset, timeout, gateway-error, up to 5 "
+        "attempts in total (f.yaml:5 (policy gold)); for this a body of up to 64KiB is kept",
+        "takes at most 9s (timeouts.request, f.yaml:13 (route stock)), without the time of its "
+        "body; all attempts and waits (including Retry-After) would take 45s",
         "",
-        "policy gold, as route stock has it in effect",
+        "policy gold, in effect for route stock",
     ]
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[18:]}
     assert rows["timeouts.request"] == "9s f.yaml:13 (route stock)"
@@ -104,12 +104,12 @@ def test_a_listener_bound_to_loopback_is_not_reached_by_another_name():
 
 def test_connect_is_not_for_the_inbound_listener():
     text = explained("CONNECT", "ok:443", listener="inbound")
-    assert "refused: 403 egress-denied\n  CONNECT is for the outbound listener." in text
+    assert "refused: 403 egress-denied\n  CONNECT is only for the outbound listener." in text
 
 
 def test_inbound_without_a_route_goes_to_the_app():
     text = explained("GET", "/x", "Host: me", listener="inbound")
-    assert "> 1. default-inbound  takes it  takes what no other claims" in text
+    assert "> 1. default-inbound  takes it  takes all other requests" in text
     assert "goes to upstream app\n  http://127.0.0.1:8080" in text
 
 
@@ -141,7 +141,7 @@ def test_the_urls_authority_counts_more_than_host():
         ("GET", "/", ["novalue"], "write 'name: value'"),
         ("GET", "/", ["a b: c"], "'a b' is not a header name"),
         ("GET", "/", ["a: b\nc"], "not usable as a header value"),
-        ("CONNECT", "a", [], "CONNECT wants HOST:PORT such as a:443"),
+        ("CONNECT", "a", [], "CONNECT needs HOST:PORT such as a:443"),
     ],
 )
 def test_what_is_no_request(method, url, headers, message):
@@ -185,4 +185,4 @@ def test_other_destinations_for_programs():
 
 
 def test_a_refused_request_has_no_outlook():
-    assert "at the longest" not in explained("POST", "http://elsewhere/")
+    assert "takes at most" not in explained("POST", "http://elsewhere/")

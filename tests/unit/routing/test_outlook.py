@@ -34,13 +34,13 @@ def policies(**retry):
             "POST is not in retry.methods",
         ),
         ("BREW", {}, {}, False, "BREW is not idempotent"),
-        ("CONNECT", KEY, {}, False, "what goes through a tunnel is not seen"),
+        ("CONNECT", KEY, {}, False, "the proxy does not see inside a tunnel"),
         (
             "GET",
             {},
             {"on": OutcomeSet(("connect-failure", "refused-stream"))},
             False,
-            "retry.on names nothing else",
+            "retry.on has no other condition",
         ),
     ],
 )
@@ -57,8 +57,8 @@ def test_what_was_never_sent_is_repeated_for_every_method():
     assert found.on == ("connect-failure",)
     sentence = found.sentence(RetryConfig(), {"retry.attempts": "f.yaml:1"})
     assert sentence.startswith(
-        "repeated only on connect-failure, when nothing has been processed, up to 3 attempts in "
-        "all (f.yaml:1); not after that: POST is not idempotent"
+        "retried only on connect-failure, because nothing was processed then, up to 3 attempts "
+        "in total (f.yaml:1); not after that: POST is not idempotent"
     )
 
 
@@ -72,7 +72,7 @@ def test_what_was_never_sent_is_repeated_for_every_method():
 def test_never(method, retry, why):
     found = repeats(method, {}, policies(**retry))
     assert (found.attempts, found.on) == (1, ())
-    assert found.sentence(RetryConfig(), {}).startswith(f"not repeated: {why}")
+    assert found.sentence(RetryConfig(), {}).startswith(f"not retried: {why}")
 
 
 def test_the_longest_is_what_the_attempts_need_or_the_request_allows():
@@ -91,8 +91,8 @@ def test_the_longest_is_what_the_attempts_need_or_the_request_allows():
     found = longest(repeats("GET", headers, tight), headers, tight)
     assert found.seconds == 1.5
     assert found.sentence({}) == (
-        "takes 1.5s at the longest (the request's own X-Request-Timeout-Ms), its body's time left "
-        "out; all attempts and waits (Retry-After too) would take 9s"
+        "takes at most 1.5s (the request's own X-Request-Timeout-Ms), without the time of its "
+        "body; all attempts and waits (including Retry-After) would take 9s"
     )
     once = longest(repeats("POST", {}, policies(on=OutcomeSet(("5xx",)))), {}, tight)
     assert once.needed == 2
