@@ -334,6 +334,7 @@ class Bindings:
         elif now - binding.used > 1.0:  # to the second is exact enough
             binding.used = now
             self._dynamic.move_to_end(origin)
+            self._upstreams.for_authority(scheme, host, port)  # there it is in use, too
         return binding
 
     def stats_of(self, listener: str, route: str) -> RouteStats:

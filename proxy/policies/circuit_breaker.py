@@ -143,7 +143,7 @@ class CircuitRefusal(Refusal):
         )
 
 
-_NOT_SHOWN: Final = frozenset({"slow_failures", "total_duration", "transitions"})
+_NOT_SHOWN: Final = frozenset({"refused", "slow_failures", "total_duration", "transitions"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +168,7 @@ class BreakerSnapshot(Snapshot):
     slow_failures: int
     total_duration: float
     transitions: Mapping[str, int]
+    refused: int
 
     def not_shown(self) -> frozenset[str]:
         return _NOT_SHOWN
@@ -195,6 +196,7 @@ class CircuitBreaker(Gate):
         "_window",
         "config",
         "on_transition",
+        "refusals",
         "transitions",
     )
 
@@ -203,6 +205,7 @@ class CircuitBreaker(Gate):
         self.config = config
         self.on_transition: TransitionListener | None = None
         self.transitions = dict.fromkeys(BreakerState, 0)
+        self.refusals = 0
         self._slow_after = config.slow_call.duration
         self._state = _first_state(config.mode)
         self._generation = 0
@@ -264,6 +267,7 @@ class CircuitBreaker(Gate):
     def succeed(self, former: Gate) -> None:
         assert isinstance(former, CircuitBreaker)
         self.transitions = former.transitions
+        self.refusals = former.refusals
 
     def idle(self, now: float) -> bool:
         """Without an operator's order, and without a probe that is out there."""
@@ -301,6 +305,7 @@ class CircuitBreaker(Gate):
             total_duration=window.total_duration(),
             not_permitted=self._not_permitted,
             next_probe_in_s=self._next_probe_in(now),
+            refused=self.refusals,
             transitions={state.value: count for state, count in self.transitions.items()},
         )
 
@@ -372,6 +377,7 @@ class CircuitBreaker(Gate):
             self._probes.add(probe)
             return probe
         self._not_permitted += 1
+        self.refusals += 1
         return CircuitRefusal(self.name, self._state, self._retry_after(now))
 
     def _has_room(self) -> bool:
@@ -507,6 +513,7 @@ CIRCUIT_BREAKER = GateKind(
             label="state",
         ),
         Family("transitions", "Transitions into the state.", label="to", counter=True),
+        Family("refused", "Calls that the circuit breaker refused.", counter=True),
     ),
     scope_of=_scope,
     outer=lambda config: config.counts is BreakerCounts.REQUESTS,

@@ -1,0 +1,302 @@
+"""Everything that stays in memory has a bound: each container of an object is listed here.
+
+Traffic must not be able to grow memory without end, in number or in bytes. A container that
+traffic fills is flooded below and may take so many bytes; for every other one this list says what
+it follows from. A new container in these modules fails the test until it is listed.
+"""
+
+import ast
+import asyncio
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TypeAlias, TypeGuard
+
+import pytest
+from unit.telemetry.fakes import FakeAttempt, FakeExchange
+
+import proxy
+from proxy.config.loading import load_text
+from proxy.config.model import Config, Listener
+from proxy.exchange.binding import MAX_DYNAMIC, Bindings
+from proxy.exchange.labels import MAX_LABELS, Labels
+from proxy.exchange.stats import RouteStats
+from proxy.http.authority import Authority
+from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker, CircuitBreakerConfig
+from proxy.routing.table import RouteTable
+from proxy.telemetry.exemplars import Exemplars
+from proxy.telemetry.flight_recorder import CAPACITY, FlightRecorder
+from proxy.telemetry.line_writer import DEFAULT_LIMIT, LineWriter
+from proxy.telemetry.transitions import MAX_BREAKERS, MAX_TRANSITIONS, Transitions
+from proxy.upstream.registry import Upstreams
+from proxy.wire.h1.upstream import UpstreamConnection
+
+KIB = 1024
+MIB = 1024 * KIB
+
+LISTED = (
+    "admin",
+    "exchange/binding.py",
+    "exchange/gates.py",
+    "exchange/labels.py",
+    "exchange/stats.py",
+    "policies",
+    "routing",
+    "telemetry",
+)
+"""Below `proxy/`. Further modules are added with their containers."""
+
+LONGEST_HOST = 253
+"""Bytes of a caller-named host, RFC 1035 section 2.3.4; a longer one is refused."""
+
+
+@dataclass(frozen=True)
+class Grows:
+    """Traffic fills it: after `flood` (which returns its owner) it takes at most `limit` bytes."""
+
+    limit: int
+    flood: Callable[[], object]
+
+
+CONFIGURED = "its size follows from the configuration"
+UNDER_WAY = "one for what is under way, within limits.connections and bulkhead.max_concurrent"
+PART = "part of an object that is listed itself"
+
+
+# --- floods -----------------------------------------------------------------------------------
+
+
+def host(number: int) -> str:
+    return f"h{number}.".ljust(LONGEST_HOST, "x")
+
+
+def bindings() -> object:
+    """Calls to more hosts than are kept, each of which opens its breaker."""
+    config = load_text("service: s", "x.yaml", {}).config
+    loop = asyncio.new_event_loop()
+    made = Bindings(config, Upstreams(config.upstreams, UpstreamConnection, loop=loop), lambda: 0.5)
+    head = SimpleNamespace(method="GET", host="h", path="/", query="", values=lambda name: [])
+    route = RouteTable(config).match(Listener.OUTBOUND, head)
+    for number in range(MAX_DYNAMIC + 50):
+        binding = made.of_authority(route, "http", Authority(host(number), 80), float(number))
+        assert binding.breaker is not None
+        binding.breaker.transition_to_open(float(number), 1e9)
+        binding.count_attempt(0, "dns-failure")
+    loop.close()
+    return made
+
+
+def labels() -> object:
+    made = Labels()
+    for number in range(10 * MAX_LABELS):
+        made.claim(host(number), found=number % 2 == 0)
+    return made
+
+
+def stats() -> object:
+    """Every status that passes, each with every reason that comes after a response's head."""
+    made = RouteStats("outbound", "shop")
+    for status in range(100, 1000):
+        for reason in ("", "client-gone", "upstream-truncated", "drain-cut", "internal"):
+            made.count_answer(status, reason, 0.1)
+    for number in range(MAX_LABELS + 1):
+        outcomes = made.attempts_at(host(number))
+        outcomes.update(dict.fromkeys(("1xx", "2xx", "3xx", "4xx", "5xx", "upstream-reset"), 1000))
+    return made
+
+
+def transitions() -> object:
+    made = Transitions(lambda: 0.0, lambda: 0.0)
+    for number in range(MAX_BREAKERS + 10):
+        breaker = CircuitBreaker(host(number), CircuitBreakerConfig())
+        for _ in range(MAX_TRANSITIONS + 5):
+            made.record(breaker, BreakerState.CLOSED, BreakerState.OPEN, 0.0)
+    return made
+
+
+def recorder() -> object:
+    made = FlightRecorder(Config("s"), lambda: 0.0)
+    for number in range(2 * CAPACITY):
+        text = f"{number}" + 8 * KIB * "x"
+        attempts = [
+            FakeAttempt(failure="upstream-reset", detail=text + str(n), endpoint=text + str(n))
+            for n in range(30)
+        ]
+        exchange = FakeExchange(
+            host=text, path=text, status=500, detail=text, reason="upstream-reset",
+            route=f"route {number % 20}", attempts=attempts,
+        )  # fmt: skip
+        made.record(exchange)
+    return made
+
+
+def exemplars() -> object:
+    made = Exemplars(lambda: 0.0)
+    for number in range(2000):
+        made.record(FakeExchange(sampled=True, duration=number / 10, trace_id=f"{number:032x}"))
+    return made
+
+
+def lines() -> object:
+    """Nobody takes them: the thread that would write does not run."""
+    made = LineWriter(1)
+    made._wake.set()
+    for number in range(10 * DEFAULT_LIMIT // KIB):
+        made.write(f"{number}".encode().ljust(KIB, b"x"))
+    assert made.dropped
+    return made
+
+
+Reason: TypeAlias = "str | Grows"
+
+REMEMBERED: dict[str, Reason] = {
+    "admin.connections:Connections._open": "at most LIMIT",
+    "admin.metrics_page:MetricsPage._last": "one rendering for each form; labels are bounded",
+    "admin.metrics_page:MetricsPage._next": "one for each form",
+    "admin.pace:Pace._waiting": "one for an admin connection, at most connections.LIMIT",
+    "admin.server:AdminServer._listeners": "one for each address that is bound",
+    "admin.watchers:Watchers._watchers": "at most MAX_WATCHERS",
+    "admin.watchers:_Watcher.frames": "at most BACKLOG",
+    "exchange.binding:Binding._by_endpoint": "the upstream's endpoints",
+    "exchange.binding:Binding._entries": PART,
+    "exchange.binding:Binding._late": CONFIGURED,
+    "exchange.binding:Binding.attempt_gates": CONFIGURED,
+    "exchange.binding:Binding.outer_gates": CONFIGURED,
+    "exchange.binding:Binding.request_gates": CONFIGURED,
+    "exchange.binding:Bindings._dynamic": Grows(12 * MIB, bindings),
+    "exchange.binding:Bindings._static": CONFIGURED,
+    "exchange.binding:Bindings.stats": CONFIGURED,
+    "exchange.gates:Gates._entries": "those that bindings hold: flooded with them",
+    "exchange.gates:Gates._gone": "a number for each counter and label value of a kind",
+    "exchange.gates:Gates._inherited": "the entries of one configuration before",
+    "exchange.labels:Labels._names": Grows(64 * KIB, labels),
+    "exchange.labels:Labels._unknown": "a part of the names",
+    "exchange.stats:RouteStats._attempts": "labels and outcomes: flooded with the answers",
+    "exchange.stats:RouteStats.answers": Grows(MIB, stats),
+    "exchange.stats:RouteStats.duration_buckets": "a fixed number",
+    "exchange.stats:RouteStats.refused": "the members of StopReason",
+    "exchange.stats:RouteStats.retries": "the terms of retry.on",
+    "policies.budget:RetryBudget._request_slots": "a fixed number",
+    "policies.budget:RetryBudget._retry_slots": "a fixed number",
+    "policies.bulkhead:Bulkhead._queue": "at most bulkhead.max_queue",
+    "policies.circuit_breaker:CircuitBreaker._probes": "at most half_open.calls",
+    "policies.window:CountWindow._durations": CONFIGURED,
+    "policies.window:CountWindow._kinds": CONFIGURED,
+    "policies.window:TimeWindow._buckets": CONFIGURED,
+    "routing.egress:EgressRules._by_port": CONFIGURED,
+    "routing.lookup:ListenerRoutes._hosts": CONFIGURED,
+    "routing.lookup:ListenerRoutes._suffixes": CONFIGURED,
+    "routing.lookup:PathIndex._anywhere": CONFIGURED,
+    "routing.lookup:PathIndex._below": CONFIGURED,
+    "routing.lookup:PathIndex._exact": CONFIGURED,
+    "routing.own_addresses:OwnAddresses._bound": CONFIGURED,
+    "routing.table:RouteTable._by_listener": CONFIGURED,
+    "telemetry.exemplars:Exemplars._kept": Grows(16 * KIB, exemplars),
+    "telemetry.flight_recorder:FlightRecorder._kinds": Grows(7 * MIB, recorder),
+    "telemetry.history:History._tracks": CONFIGURED,
+    "telemetry.history:_Track._buckets": "a fixed number",
+    "telemetry.line_writer:LineWriter._lines": Grows(DEFAULT_LIMIT + 256 * KIB, lines),
+    "telemetry.metrics:Registry._parts": "the collectors of the process",
+    "telemetry.tracing:Tracing._ending": "one for each reload, until it has ended",
+    "telemetry.transitions:Changes.last": "at most MAX_TRANSITIONS",
+    "telemetry.transitions:Transitions._by_name": Grows(3 * MIB, transitions),
+}
+
+
+# --- the test ---------------------------------------------------------------------------------
+
+_CONTAINERS = {
+    "bytearray", "Counter", "defaultdict", "deque", "dict", "list", "OrderedDict", "Queue", "set",
+    "WeakKeyDictionary", "WeakSet", "WeakValueDictionary",
+}  # fmt: skip
+_CACHES = {"cache", "lru_cache"}
+
+
+def test_every_container_is_listed_with_its_bound() -> None:
+    found = set(_containers())
+    assert found - REMEMBERED.keys() == set(), "what bounds these? list them in REMEMBERED"
+    assert REMEMBERED.keys() - found == set(), "these are no longer there"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, reason in REMEMBERED.items() if isinstance(reason, Grows)]
+)
+def test_traffic_grows_it_to_its_bound_and_no_further(name: str) -> None:
+    reason = REMEMBERED[name]
+    assert isinstance(reason, Grows)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = reason.flood()
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken <= reason.limit, f"{kept} takes {taken / MIB:.1f} MiB"
+
+
+def _containers() -> Iterator[str]:
+    """``module:Class.attribute`` of all containers that objects, or modules, begin with empty."""
+    root = Path(proxy.__file__).parent
+    for listed in LISTED:
+        path = root / listed
+        for file in [path] if path.suffix else sorted(path.rglob("*.py")):
+            module = ".".join(file.relative_to(root).with_suffix("").parts)
+            yield from (f"{module}:{name}" for name in _in_module(ast.parse(file.read_text())))
+
+
+def _in_module(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            for target, value in _assignments(node):
+                is_own = isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self"
+                if is_own and _is_container(value):
+                    yield f"{node.name}.{ast.unparse(target).removeprefix('self.')}"
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if any(_name(each) in _CACHES for each in node.decorator_list):
+                yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            for target, value in _assignments(node):
+                if isinstance(target, ast.Name) and _is_empty(value):
+                    yield target.id
+
+
+def _assignments(tree: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            yield node.target, node.value
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                yield target, node.value
+
+
+def _is_container(value: ast.expr) -> bool:
+    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult):
+        return _is_container(value.left)
+    kinds = (ast.Dict, ast.List, ast.Set, ast.DictComp, ast.ListComp, ast.SetComp)
+    return isinstance(value, kinds) or _makes_container(value)
+
+
+def _is_empty(value: ast.expr) -> bool:
+    """A module's container that begins with something is a table."""
+    if isinstance(value, ast.Dict):
+        return not value.keys
+    if isinstance(value, ast.List | ast.Set):
+        return not value.elts
+    return _makes_container(value) and not value.args
+
+
+def _makes_container(value: ast.expr) -> TypeGuard[ast.Call]:
+    return isinstance(value, ast.Call) and _name(value) in _CONTAINERS
+
+
+def _name(called: ast.expr) -> str:
+    """Of what is called, or stands there as a decorator."""
+    function = called.func if isinstance(called, ast.Call) else called
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
