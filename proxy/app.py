@@ -174,6 +174,7 @@ class _Proxy:
         self._upstreams.reconfigure(config.upstreams)
         bindings = self._bindings(config)
         bindings.take_over(self._gateway.bindings, table)
+        self._bind_on(bindings)
         self._gateway.adopt(config, table=table, bindings=bindings, observers=observers)
         self._lifecycle.reconfigure(config.drain)
         self._recorder.reconfigure(config)
@@ -182,6 +183,11 @@ class _Proxy:
             if tls is not None:  # as it is: turning TLS off takes a restart
                 context.use(tls)
         self._events_handler.use(config.access_log.format)
+
+    def _bind_on(self, bindings: Bindings) -> None:
+        """Take over what the former bindings had, a part in each step of the loop."""
+        if bindings.bind_on():
+            asyncio.get_running_loop().call_later(0.001, self._bind_on, bindings)
 
     async def serve(self) -> int:
         loop = asyncio.get_running_loop()

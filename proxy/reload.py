@@ -133,8 +133,10 @@ class Reloader:
         if fixed:
             return Reload(fixed, Rejection.NEEDS_RESTART)
         swap()
+        former: list[object] = [self._running, self.sources]
         self._running = loaded.config
         self.sources = loaded.sources
+        _let_go(former)
         return Reload(tuple(map(str, loaded.warnings)), None)
 
     async def _read_within(self, origin: Origin) -> tuple[Loaded, Swap]:
@@ -210,6 +212,13 @@ def _beside_the_loop() -> Iterator[None]:
             gc.freeze()
         gc.enable()
         sys.setswitchinterval(before)
+
+
+def _let_go(former: list[object]) -> None:
+    """Drop one after the other, each in a step of the loop: freeing a large one takes a while."""
+    if former:
+        former.pop()
+        asyncio.get_running_loop().call_soon(_let_go, former)
 
 
 def _retrieved(reading: asyncio.Future[tuple[Loaded, Swap]]) -> None:

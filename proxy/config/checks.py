@@ -14,9 +14,9 @@ from proxy.config.model import (
     RouteConfig,
     repeats_only_unseen,
 )
-from proxy.config.policy_keys import POLICY
+from proxy.config.policy_keys import POLICY, RETRY
 from proxy.config.problems import Mark, Path, Problems, format_path
-from proxy.config.reachability import covers
+from proxy.config.reachability import Reachability
 from proxy.policies.backoff import BackoffConfig, JitterKind
 from proxy.policies.circuit_breaker import BreakerCounts, SlowCallConfig, WindowType
 from proxy.units import format_duration
@@ -65,9 +65,10 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
     """Warn of settings that are valid but probably not intended."""
     for name, policies in config.policies.items():
         _warn_policy(_Layer(("policies", name), policies, given), problems)
+    reachable = {listener: Reachability() for listener in Listener}
     for index, route in enumerate(config.routes):
         _warn_policy(_Layer(("routes", index), route.policies, given), problems)
-        _warn_unreachable(config.routes[:index], route, ("routes", index), given, problems)
+        _warn_unreachable(reachable[route.listener], route, ("routes", index), given, problems)
         _warn_same_upstream(route, ("routes", index), given, problems)
     _warn_unused(config, given, problems)
     _warn_inbound_policy(config, given, problems)
@@ -195,29 +196,21 @@ def _warn_policy(layer: _Layer, problems: Problems) -> None:
         message = rule(layer.policies) if key else None
         if key and message:
             layer.warn(key, message, problems)
-    if layer.gives("retry.attempts") and layer.policies.retry.attempts == 1:
-        others = {path[-1] for path in layer.given if path[:-1] == (*layer.prefix, "retry")}
-        if others - {"attempts"}:
-            layer.warn("retry.attempts", "nothing is retried: the other keys have no effect",
-                       problems)  # fmt: skip
+    once = layer.gives("retry.attempts") and layer.policies.retry.attempts == 1
+    if once and any(layer.gives(f"retry.{key}") for key in RETRY.keys if key != "attempts"):
+        message = "nothing is retried: the other keys have no effect"
+        layer.warn("retry.attempts", message, problems)
 
 
 def _warn_unreachable(
-    earlier: tuple[RouteConfig, ...],
-    route: RouteConfig,
-    path: Path,
-    given: Given,
-    problems: Problems,
+    earlier: Reachability, route: RouteConfig, path: Path, given: Given, problems: Problems
 ) -> None:
-    for other in earlier:
-        if other.listener is route.listener and covers(other.match, route.match):
-            mark = given.get((*path, "name"), Mark(1, 1))
-            problems.warning(
-                mark,
-                path,
-                f"can never match: the earlier route {other.name!r} takes all of its requests",
-            )
-            return
+    other = earlier.add(route)
+    if other is not None:
+        mark = given.get((*path, "name"), Mark(1, 1))
+        problems.warning(
+            mark, path, f"can never match: the earlier route {other.name!r} takes all of its requests"
+        )
 
 
 def _warn_same_upstream(route: RouteConfig, path: Path, given: Given, problems: Problems) -> None:
@@ -233,18 +226,24 @@ def _warn_unused(config: Config, given: Given, problems: Problems) -> None:
     bundles = [*config.policies.values(), *(route.policies for route in config.routes)]
     used = {route.upstream for route in config.routes} | {"app"}
     used |= {bundle.fallback.upstream for bundle in bundles if bundle.fallback}
-    for name in config.upstreams:
-        if name not in used:
-            _warn_named("upstreams", name, given, problems)
+    unused = [name for name in config.upstreams if name not in used]
+    _warn_named("upstreams", unused, given, problems)
     policies = {route.policy for route in config.routes} | BUILT_IN_POLICIES.keys()
-    for name in config.policies:
-        if name not in policies:
-            _warn_named("policies", name, given, problems)
+    unused = [name for name in config.policies if name not in policies]
+    _warn_named("policies", unused, given, problems)
 
 
-def _warn_named(section: str, name: str, given: Given, problems: Problems) -> None:
-    marks = [mark for path, mark in given.items() if path[:2] == (section, name)]
-    problems.warning(min(marks, default=given[(section,)]), (section, name), "no route uses it")
+def _warn_named(section: str, unused: list[str], given: Given, problems: Problems) -> None:
+    """Warn at the first place below each name."""
+    if not unused:
+        return
+    marks: dict[object, Mark] = {}
+    for path, mark in given.items():
+        if path[0] == section and len(path) > 1:
+            marks[path[1]] = min(mark, marks.get(path[1], mark))
+    for name in unused:
+        mark = marks.get(name, given[(section,)])
+        problems.warning(mark, (section, name), "no route uses it")
 
 
 def _warn_inbound_policy(config: Config, given: Given, problems: Problems) -> None:

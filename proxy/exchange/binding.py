@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Final, TypeAlias, cast
 
 from proxy.clock import Random
-from proxy.config.model import Config, Listener, PolicyConfig
+from proxy.config.model import Config, PolicyConfig
 from proxy.exchange.gates import Entry, Gates, Transition
 from proxy.exchange.heads import FieldRules
 from proxy.exchange.labels import OTHER, Labels
@@ -35,6 +35,8 @@ _LOOKED_AT = 16
 """Bindings that are looked at to make room for another one."""
 
 _CLASSES: Final = ("", "1xx", "2xx", "3xx", "4xx", *["5xx"] * 5)
+BOUND_AT_ONCE = 100
+"""Bindings made in one step of the loop after a reload."""
 
 _Origin: TypeAlias = tuple[str, str, str, int]
 """Route, scheme, host and port."""
@@ -286,30 +288,57 @@ class Bindings:
         self.labels = Labels()
         self.gates = Gates(self.labels, on_transition)
         self.stats: dict[tuple[str, str], RouteStats] = {}
+        self._routes: RouteTable | None = None
+        self._former_static: dict[str, Binding] = {}
+        self._former_dynamic: OrderedDict[_Origin, Binding] = OrderedDict()
 
     def take_over(self, before: "Bindings", table: RouteTable) -> None:
         """Go on where `before` was: it is not asked for bindings any more.
 
         Counters and labels all stay. A gate stays with its name where it can go on under its new
         settings (`Gate.adopt`), one that knows an upstream only with that upstream. What belongs
-        to a route that `before` had used is taken now; the rest when it is first asked for, until
-        the next reload.
+        to a route that `before` had used is taken by `bind_on`, if no request has come for it
+        before; the rest when it is first asked for, until the next reload.
         """
+        while before.bind_on():
+            pass
         self.stats = before.stats
         self.labels = self.gates.labels = before.labels
         self.gates.take_over(before.gates)
-        routes = {route.name: route for each in Listener for route in table.of(each)}
-        for name in before._static:
-            route = routes.get(name)
-            if route is not None and route.config.upstream is not None:
-                self.of_route(route)
-        for origin, old in before._dynamic.items():
-            route = routes.get(origin[0])
-            if route is not None and (route.config.upstream is None or origin[1] == "connect"):
-                self._bind_authority(route, origin, old.upstream).used = old.used
-        # A binding points back to `before`: without this only the cycle collector could free it.
-        before._static.clear()
-        before._dynamic.clear()
+        self._routes = table
+        # The former bindings are dropped one by one. Each points back to `before`: otherwise only
+        # the cycle collector could free it.
+        self._former_static, before._static = before._static, {}
+        self._former_dynamic, before._dynamic = before._dynamic, OrderedDict()
+
+    def bind_on(self) -> bool:
+        """Bind some of the routes and authorities that the former bindings had; False: no more."""
+        for _ in range(BOUND_AT_ONCE):
+            if self._former_static:
+                name, _ = self._former_static.popitem()
+                self._bind_again(name)
+            elif self._former_dynamic:
+                origin, former = self._former_dynamic.popitem()
+                self._bind_authority_again(origin, former)
+            else:
+                self._routes = None
+                return False
+        return True
+
+    def _bind_again(self, name: str) -> None:
+        route = self._routes.named(name) if self._routes is not None else None
+        if route is not None and route.config.upstream is not None:
+            self.of_route(route)
+
+    def _bind_authority_again(self, origin: _Origin, former: Binding) -> None:
+        full = len(self._dynamic) >= MAX_DYNAMIC
+        if full or origin in self._dynamic or self._routes is None:
+            return
+        route = self._routes.named(origin[0])
+        if route is not None and (route.config.upstream is None or origin[1] == "connect"):
+            self._bind_authority(route, origin, former.upstream).used = former.used
+            # Those that are used since the reload come later in the order.
+            self._dynamic.move_to_end(origin, last=False)
 
     def of_route(self, route: Route) -> Binding:
         """The binding of a route that names its upstream."""

@@ -11,7 +11,7 @@ __all__ = ["ListenerRoutes", "Route", "RouteTable"]
 class RouteTable:
     """The routes in the file's order, then each listener's default route."""
 
-    __slots__ = ("_by_listener", "routes")
+    __slots__ = ("_by_listener", "_by_name", "routes")
 
     def __init__(self, config: Config) -> None:
         self.routes = tuple(Route(route, order) for order, route in enumerate(config.routes))
@@ -22,10 +22,17 @@ class RouteTable:
             )
             for listener in Listener
         }
+        self._by_name = {route.name: route for route in self.routes}
+        for routes in self._by_listener.values():
+            self._by_name[routes.default.name] = routes.default
 
     def at(self, listener: Listener) -> ListenerRoutes:
         """The routes of one listener, to match requests with."""
         return self._by_listener[listener]
+
+    def named(self, name: str) -> Route | None:
+        """The route of that name, a default one too."""
+        return self._by_name.get(name)
 
     def match(self, listener: Listener, head: Head) -> Route:
         """The first route of the listener that matches, else its default one."""

@@ -119,6 +119,8 @@ class Stage:
         self.former.append(self.bindings)
         self.bindings = self._bindings(config, gateway.upstreams)
         self.bindings.take_over(self.former[-1], table)
+        while self.bindings.bind_on():
+            pass
         gateway.adopt(config, table=table, bindings=self.bindings, observers=gateway.observers)
 
     def _record(self, exchange):

@@ -48,6 +48,7 @@ class Proxy:
 
     def __init__(self, loop):
         self.text = CONFIG
+        self.at_once = True
         config = load_text(CONFIG, "x.yaml", {}).config
         self.upstreams = Upstreams(config.upstreams, UpstreamConnection, loop=loop)
         self.table = RouteTable(config)
@@ -62,6 +63,9 @@ class Proxy:
         before, self.table = self.bindings, RouteTable(config)
         self.bindings = Bindings(config, self.upstreams, lambda: 0.5)
         self.bindings.take_over(before, self.table)
+        if self.at_once:
+            while self.bindings.bind_on():
+                pass
 
     @property
     def breakers(self):
@@ -220,3 +224,21 @@ def test_a_route_that_names_its_upstream_now_has_no_authorities(proxy):
     proxy.change(("policy: default}\n  - {name: b", "upstream: spare}\n  - {name: b"))
     assert not proxy.breakers
     assert proxy.of("/a").upstream.name == "spare"
+
+
+@pytest.mark.interpreted
+def test_many_routes_are_taken_over_in_parts(proxy, monkeypatch):
+    """A request that comes meanwhile finds what its route had; none waits for all the others."""
+    monkeypatch.setattr("proxy.exchange.binding.BOUND_AT_ONCE", 1)
+    a, b = proxy.of("/a"), proxy.of("/b")
+    authority = proxy.of_authority("shop.test")
+    proxy.at_once = False
+    proxy.change(("service: s", "service: t"))
+    assert not proxy.breakers
+    assert proxy.of("/a").breaker is a.breaker
+    assert proxy.bindings.bind_on()
+    assert proxy.bindings.bind_on()
+    assert proxy.of("/b").breaker is b.breaker
+    proxy.change(("service: t", "service: u"))  # another one before it is complete
+    assert proxy.of("/a").gate(BULKHEAD) is a.gate(BULKHEAD)
+    assert proxy.of_authority("shop.test").gate(BULKHEAD) is authority.gate(BULKHEAD)
