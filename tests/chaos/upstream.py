@@ -83,6 +83,12 @@ class ChaosUpstream:
         """Close the connections on which no request is under way; one is asked for at most."""
         self._run(self._drop([peer for peer in self.open if not peer.busy]))
 
+    def forget(self) -> None:
+        """What was seen so far: hours of it would be this process's leak."""
+        with self._changed:
+            self.records.clear()
+            self._by_id.clear()
+
     def seen(self, request_id: str) -> list[Seen]:
         """What arrived of one request, an entry for each attempt, in order."""
         with self._changed:
