@@ -1,5 +1,5 @@
 # Short names for the commands that the README and .ci/run spell out.
-.PHONY: help install run demo test long thorough fuzz lint format types check docs bench chaos soak connections helm podlife image imagetest ci clean
+.PHONY: simulation churn floods crowd help install run demo test long thorough fuzz lint format types check docs bench chaos soak connections helm podlife image imagetest ci clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
@@ -53,8 +53,20 @@ helm:     ## the charts: lint, render, validate, checkov (needs helm; docs/kuber
 	pytest tests/helm
 	python -m tests.helm.checkov
 
-chaos:    ## random faults for a minute: clients get complete bodies or errors
+chaos:    ## random faults for a minute, and clients that misbehave: complete bodies or errors
 	python -m tests.chaos
+
+simulation: ## a million exchanges with faults on both sides, in memory and in virtual time
+	python -m tests.simulation
+
+floods:   ## how long a client waits while another one floods the process
+	python -m tests.bench.floods
+
+crowd:    ## one client among 10,000 hostile connections, beside nginx
+	python -m tests.bench.crowd
+
+churn:    ## memory while 100,000 connections of each kind come and go
+	python -m tests.bench.churn
 
 soak:     ## five minutes of mixed traffic: does memory grow?
 	python -m tests.bench.soak
