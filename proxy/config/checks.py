@@ -209,7 +209,9 @@ def _warn_unreachable(
     if other is not None:
         mark = given.get((*path, "name"), Mark(1, 1))
         problems.warning(
-            mark, path, f"can never match: the earlier route {other.name!r} takes all of its requests"
+            mark,
+            path,
+            f"can never match: the earlier route {other.name!r} takes all of its requests",
         )
 
 
