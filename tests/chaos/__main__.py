@@ -45,7 +45,7 @@ def main() -> int:
     memory: list[int] = []
     upstream = ChaosUpstream().start()
     with TemporaryDirectory(prefix="proxy-chaos-") as directory:
-        made = with_calm_route(settings(upstream.url), "chaos")
+        made = with_calm_route(settings(upstream.url), upstream.url)
         made["access_log"] = {"requests": "none"}
         proxy = RunningProxy(Path(directory), made)
         for number in range(rounds):

@@ -27,20 +27,22 @@ _QUICK = {
 _BREAKER = {"window": {"type": "count", "size": 10_000}, "minimum_calls": 3, "failure_rate": "1%"}
 
 
-def with_calm_route(settings: Settings, upstream: str) -> Settings:
+def with_calm_route(settings: Settings, url: str) -> Settings:
     """`settings` with a route that only bad clients use, and whose breaker opens very easily.
 
-    Its deadlines are far away: only a client can make anything late here. `upstream` is a name.
+    Its deadlines are far away: only a client can make anything late here. Its connections are its
+    own, so that none of them was spoilt by what other requests asked the upstream to do.
     """
     calm: Settings = {
         "name": ROUTE,
         "match": {"prefix": f"/{ROUTE}"},
-        "upstream": upstream,
+        "upstream": ROUTE,
         "timeouts": {"attempt": "20s", "request": "30s", "idle": "300ms", "max_duration": "2s"},
         "retry": {"attempts": 1},
         "circuit_breaker": {"mode": "enforce", **_BREAKER},
     }
-    return merged(settings, _QUICK) | {"routes": [calm, *settings.get("routes", [])]}
+    settings = merged(settings, _QUICK | {"upstreams": {ROUTE: {"endpoints": [url]}}})
+    return settings | {"routes": [calm, *settings.get("routes", [])]}
 
 
 def held_against_the_upstream(proxy: RunningProxy) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from chaos.bad_clients import bad_clients, held_against_the_upstream, with_calm_route
 from chaos.random_faults import Caller, run_callers, settings
 from chaos.upstream import ChaosUpstream
 from integration.pki import Pki
@@ -101,6 +102,21 @@ def test_permits_come_back_whatever_happens(proxy: RunningProxy) -> None:
     proxy.ask("POST", "/circuit-breakers/crowded/reset")
     statuses = [proxy.call("GET", "/crowded", chaos="200").status for _ in range(10)]
     assert statuses == [200] * 10
+    proxy.assert_sound()
+
+
+def test_what_clients_do_is_held_against_no_upstream(
+    start_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
+) -> None:
+    proxy = start_proxy(with_calm_route(settings(shared_chaos.url), shared_chaos.url))
+    clients = bad_clients(proxy, seed=1, seconds=1.2, number=8)
+    for client in clients:
+        client.join(15)
+        assert not client.is_alive()
+    assert [wrong for client in clients for wrong in client.wrong] == []
+    assert len(sum((client.seen for client in clients), Counter[str]())) > 5, "ways to misbehave"
+    assert held_against_the_upstream(proxy) == []
+    eventually(lambda: proxy.in_flight() == 0)
     proxy.assert_sound()
 
 
