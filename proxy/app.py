@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
@@ -64,7 +65,8 @@ def run(loaded: Loaded) -> int:
     hangups.hold()
     _raise_file_limit(loaded.config)
     log = LineWriter(descriptor_of(sys.stderr))
-    handler = process_log.install(log, loaded.config.access_log.format)
+    form = process_log.format_for(descriptor_of(sys.stderr), loaded.config.access_log.format)
+    handler = process_log.install(log, form, loaded.config.log.level)
     try:
         check_exporter(loaded.config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -161,7 +163,8 @@ class _Proxy:
         self._transitions.record(breaker, left, entered, now)
 
     def _observers(self, config: Config) -> list[Observer]:
-        log = AccessLog(config.access_log, random.random, self._access)
+        form = process_log.format_for(descriptor_of(sys.stdout), config.access_log.format)
+        log = AccessLog(replace(config.access_log, format=form), random.random, self._access)
         return [log.record, self._recorder.record, *self._tracing.observers(config)]
 
     def _prepare(self, config: Config) -> Swap:
@@ -182,7 +185,11 @@ class _Proxy:
             tls = config.listeners.of(listener).tls
             if tls is not None:  # as it is: turning TLS off takes a restart
                 context.use(tls)
-        self._events_handler.use(config.access_log.format)
+        form = process_log.format_for(descriptor_of(sys.stderr), config.access_log.format)
+        self._events_handler.use(form)
+        if config.log != self._config.log:  # else the level that was ordered stays
+            process_log.set_level(config.log.level)
+        self._config = config
 
     def _bind_on(self, bindings: Bindings) -> None:
         """Take over what the former bindings had, a part in each step of the loop."""

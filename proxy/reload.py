@@ -166,6 +166,8 @@ class Reloader:
         """Look again and again, in a thread: a file system may take its time."""
         while True:
             await asyncio.sleep(self._interval)
+            if self._reading is not None and not self._reading.done():
+                continue  # it looks itself, and what changes after that is seen next time
             reads = self._reads
             changed = await asyncio.to_thread(watch.changed)
             if reads != self._reads:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from proxy.admin import views
 from proxy.admin.access import is_loopback, refusal, same_origin
-from proxy.admin.connections import answering
+from proxy.admin.connections import HEAD, answering
 from proxy.admin.controls import Controls, Rejection, Reload
 from proxy.admin.history import history
 from proxy.admin.live import Live
@@ -25,9 +25,11 @@ from proxy.admin.tap_stream import TapStream
 from proxy.admin.watchers import MAX_WATCHERS, TooMany, Watchers
 from proxy.clock import Clock, WallClock
 from proxy.config import Sources, effective, provenance
+from proxy.config.model import LogLevel
 from proxy.policies import catalogue
 from proxy.policies.circuit_breaker import CIRCUIT_BREAKER, CircuitBreaker
 from proxy.policies.gate import GateKind
+from proxy.telemetry import process_log
 from proxy.telemetry.exposition import form_of
 from proxy.telemetry.observed import Gateway
 from proxy.telemetry.records import Records
@@ -47,6 +49,9 @@ _REQUEST_COSTS = 0.0004
 """Seconds of the loop for a request and its answer, beside what the endpoint itself takes."""
 _WAITING = frozenset({"/health/inbound-drained", "/metrics", "/drain", "/reload", "/events"})
 """Endpoints whose time is mostly a wait."""
+
+_MAX_BODY = 1024
+"""Bytes of a request's body: it is a word, if anything."""
 
 _ORDERS: dict[str, Callable[[CircuitBreaker, float], None]] = {
     "force-open": CircuitBreaker.force_open,
@@ -86,7 +91,8 @@ class AdminApi:
         self._watchers = Watchers(live.opening, live.next)
 
     def application(self) -> web.Application:
-        app = web.Application(middlewares=[answering, problems, self._paced, self._access])
+        middlewares = [answering, problems, self._paced, self._access]
+        app = web.Application(middlewares=middlewares, client_max_size=_MAX_BODY)
         app.add_routes(self._routes())
         app.add_routes([web.get("/page/{name:.+}", self.page_file)])
         app.on_shutdown.append(self._end_streams)
@@ -114,6 +120,7 @@ class AdminApi:
             web.get("/config", self.config),
             web.post("/drain", self.drain),
             web.post("/reload", self.reload),
+            web.post("/log-level", self.log_level),
             # Names have colons and may have slashes: the order follows the last slash.
             web.post("/circuit-breakers/{name:.+}/{order:[^/]+}", self.order),
         ]
@@ -280,6 +287,17 @@ class AdminApi:
         detail = f"Nothing has changed: {outcome.rejection.value}."
         return problem(status, detail, outcome.problems)
 
+    async def log_level(self, request: web.Request) -> web.Response:
+        """The least that the proxy's own log takes; the body is the level."""
+        word = await _word_of(request)
+        try:
+            level = LogLevel(word)
+        except ValueError:
+            known = ", ".join(each.value for each in LogLevel)
+            return problem(400, f"The body must be a level, {known}, and not {word[:40]!r}.")
+        process_log.set_level(level)
+        return _json({"log_level": level.value})
+
     async def order(self, request: web.Request) -> web.Response:
         """Force a breaker open, disable it, or reset it; the answer shows its new state."""
         name, order = request.match_info["name"], request.match_info["order"]
@@ -298,6 +316,17 @@ def _json(document: views.Document, status: int = 200) -> web.Response:
     return web.Response(
         status=status, text=json.dumps(document) + "\n", content_type="application/json"
     )
+
+
+async def _word_of(request: web.Request) -> str:
+    """A body of one word, without quotes and the space around it. Raises HTTPException."""
+    try:
+        async with asyncio.timeout(HEAD):
+            body = await request.read()
+    except TimeoutError:
+        text = f"The body did not come whole within {HEAD:g} s."
+        raise web.HTTPRequestTimeout(text=text) from None
+    return body.decode("utf-8", "replace").strip().strip("\"'")
 
 
 def _wait_asked(request: web.Request) -> float:

@@ -20,6 +20,7 @@ from proxy.exchange.gates import Entry
 from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
 from proxy.policies import catalogue
 from proxy.policies.gate import GateKind
+from proxy.telemetry import process_log
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.observed import Exchange, Gateway
 from proxy.telemetry.timestamps import Timestamps
@@ -184,6 +185,7 @@ def status(gateway: Gateway, controls: Controls, recorder: FlightRecorder, now: 
         "uptime_s": round(now - controls.started, 3),
         "ready": controls.ready and not controls.draining,
         "draining": controls.draining,
+        "log_level": process_log.level().value,
         "config": {
             "file": controls.config_file,
             "loaded_at": Timestamps().text(controls.config_loaded_at),

@@ -22,6 +22,7 @@ from proxy.config.server_keys import (
     EGRESS,
     LIMITS,
     LISTENERS,
+    LOG,
     TRACING,
     UPSTREAM,
     Upstreams,
@@ -43,6 +44,7 @@ CONFIG = Record(
         "limits": Field(LIMITS, "Limits of each listener."),
         "drain": Field(DRAIN, "How the proxy shuts down."),
         "access_log": Field(ACCESS_LOG, "One line per request, on standard output."),
+        "log": Field(LOG, "The proxy's own log, on standard error."),
         "tracing": Field(TRACING, "Trace headers and spans."),
         "upstreams": Field(Upstreams(), "Named groups of endpoints."),
         "policies": Field(

@@ -102,6 +102,8 @@ class DrainConfig:
 class LogFormat(Enum):
     JSON = "json"
     TEXT = "text"
+    AUTO = "auto"
+    """Text where it goes to a terminal, else JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,20 @@ class AccessLogConfig:
     ratio: float = 0.0
     errors: bool = True
     format: LogFormat = LogFormat.JSON
+
+
+class LogLevel(Enum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """The proxy's own log."""
+
+    level: LogLevel = LogLevel.INFO
 
 
 class Propagation(Enum):
@@ -325,6 +341,7 @@ class Config:
     limits: LimitsConfig = LimitsConfig()
     drain: DrainConfig = DrainConfig()
     access_log: AccessLogConfig = AccessLogConfig()
+    log: LogConfig = LogConfig()
     tracing: TracingConfig = TracingConfig()
     upstreams: Mapping[str, UpstreamConfig] = field(
         default_factory=lambda: {APP_UPSTREAM.name: APP_UPSTREAM}

@@ -28,7 +28,9 @@ from proxy.config.model import (
     ListenersConfig,
     ListenerTls,
     LoadBalancing,
+    LogConfig,
     LogFormat,
+    LogLevel,
     Propagation,
     RemoteAccess,
     TraceExporter,
@@ -171,7 +173,18 @@ ACCESS_LOG = Record(
             "all; or a ratio: that share of the others, and every error.",
             ("ratio", "errors"),
         ),
-        "format": Field(Choice(LogFormat), "One JSON object per line, or text."),
+        "format": Field(
+            Choice(LogFormat), "One JSON object per line, or text; auto: text on a terminal."
+        ),
+    },
+)
+
+LOG = Record(
+    LogConfig,
+    {
+        "level": Field(
+            Choice(LogLevel), "The least that is logged; POST /log-level changes it at once."
+        ),
     },
 )
 

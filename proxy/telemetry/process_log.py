@@ -7,11 +7,12 @@ each, JSON or text, on standard error. An event's fields are passed as
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
-from proxy.config.model import LogFormat
+from proxy.config.model import LogFormat, LogLevel
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
 from proxy.telemetry.access_log import TakesLines
 from proxy.telemetry.line_writer import LineWriter
@@ -109,13 +110,33 @@ class EventHandler(logging.Handler):
         self._flush(_FLUSH_WITHIN)
 
 
-def install(writer: LineWriter, log_format: LogFormat) -> EventHandler:
-    """Send all logging to `writer`: the proxy's from INFO on, that of libraries from WARNING on."""
+def format_for(descriptor: int | None, wanted: LogFormat) -> LogFormat:
+    """JSON or text: what `auto` means for what is written to a descriptor."""
+    if wanted is not LogFormat.AUTO:
+        return wanted
+    terminal = descriptor is not None and os.isatty(descriptor)
+    return LogFormat.TEXT if terminal else LogFormat.JSON
+
+
+def set_level(level: LogLevel) -> None:
+    """The least of the proxy's own events that is logged, from the next one on."""
+    LOGGER.setLevel(level.name)
+
+
+def level() -> LogLevel:
+    """What `set_level` set last."""
+    return LogLevel.__members__.get(logging.getLevelName(LOGGER.level), LogLevel.INFO)
+
+
+def install(
+    writer: LineWriter, log_format: LogFormat, least: LogLevel = LogLevel.INFO
+) -> EventHandler:
+    """Send all logging to `writer`: the proxy's from `least` on, of libraries from WARNING on."""
     handler = EventHandler(writer, log_format)
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
-    LOGGER.setLevel(logging.INFO)
+    set_level(least)
     return handler
 
 

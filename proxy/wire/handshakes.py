@@ -13,10 +13,13 @@ can tell them so.
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Callable
 from typing import cast
+
+_log = logging.getLogger("proxy.wire")
 
 SPARE = 8
 """Handshakes that are possible where the listener has all its connections."""
@@ -142,7 +145,8 @@ class _Handshake:
     async def _run(self) -> None:
         try:
             await self._all.shake(self._sock)
-        except OSError:
+        except OSError as error:
+            _log.debug("TLS handshake failed: %s", error)
             self._sock.close()
         finally:
             self._all.over(self)

@@ -28,6 +28,7 @@ _SECTIONS = {
     "limits": "Of each listener.",
     "drain": "",
     "access_log": "",
+    "log": "",
     "tracing": "",
     "egress": "",
     "upstreams.NAME": (

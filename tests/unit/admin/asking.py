@@ -91,6 +91,11 @@ class Admin:
         lines += [f"{name}: {value}" for name, value in fields.items()]
         return await self.send("\r\n".join(lines) + "\r\n\r\n")
 
+    async def post(self, target: str, body: str) -> Answer:
+        lines = [f"POST {target} HTTP/1.1", "Connection: close", "Host: localhost"]
+        lines += [f"Content-Length: {len(body.encode())}", "", body]
+        return await self.send("\r\n".join(lines))
+
     async def send(self, request: str) -> Answer:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(request.encode())

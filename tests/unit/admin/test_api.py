@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -16,6 +17,7 @@ from unit.telemetry.fakes import FakeExchange
 from proxy.admin.controls import Rejection, Reload
 from proxy.config.model import Config, HeaderRules, MatchConfig, RouteConfig, ValueMatch
 from proxy.policies.bulkhead import BULKHEAD
+from proxy.telemetry import process_log
 
 PATHS = [
     "/", "/health/live", "/health/ready", "/metrics", "/status", "/in-flight",
@@ -287,3 +289,35 @@ async def test_the_configuration_without_its_secrets(admin: Admin) -> None:
         assert "stock" in json.dumps(answer.json)
         assert "s3cr3t" not in answer.body
     assert (await admin.ask("GET", "/config")).json["service"] == "orders"
+
+
+# --- the log's level ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log_level() -> Iterator[None]:
+    before = process_log.level()
+    yield
+    process_log.set_level(before)
+
+
+@pytest.mark.usefixtures("log_level")
+@pytest.mark.parametrize("body", ["debug", '"debug"', " debug\n"])
+async def test_the_logs_level_is_changed(admin: Admin, body: str) -> None:
+    answer = await admin.post("/log-level", body)
+    assert (answer.status, answer.json) == (200, {"log_level": "debug"})
+    assert logging.getLogger("proxy").isEnabledFor(logging.DEBUG)
+    assert (await admin.ask("GET", "/status")).json["log_level"] == "debug"
+
+
+@pytest.mark.usefixtures("log_level")
+@pytest.mark.parametrize("body", ["", "loud", "DEBUG", "\xff"])
+async def test_a_level_that_is_none_changes_nothing(admin: Admin, body: str) -> None:
+    before = process_log.level()
+    detail = assert_problem(await admin.post("/log-level", body), 400)
+    assert "debug, info, warning, error" in detail
+    assert process_log.level() is before
+
+
+async def test_a_body_that_is_too_long_is_refused(admin: Admin) -> None:
+    assert_problem(await admin.post("/log-level", "x" * 2000), 413)

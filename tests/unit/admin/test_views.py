@@ -229,7 +229,7 @@ async def test_status_is_all_of_them(gateway: FakeGateway) -> None:
     controls = FakeControls(started=NOW - 60, draining=True, last_reload={"result": "rejected"})
     status = views.status(gateway, controls, FlightRecorder(gateway.config), NOW)
     assert list(status) == [
-        "service", "version", "uptime_s", "ready", "draining", "config", "in_flight",
+        "service", "version", "uptime_s", "ready", "draining", "log_level", "config", "in_flight",
         "recent", "bulkheads", "circuit_breakers", "retries", "upstreams", "routes",
     ]  # fmt: skip
     assert status == status | {
@@ -238,6 +238,7 @@ async def test_status_is_all_of_them(gateway: FakeGateway) -> None:
         "uptime_s": 60.0,
         "ready": False,
         "draining": True,
+        "log_level": "info",
         "config": {
             "file": "config/proxy.yaml",
             "loaded_at": "2023-11-14T22:13:20.250Z",

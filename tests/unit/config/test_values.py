@@ -60,7 +60,7 @@ def in_policy(line: str) -> str:
         ("drain: {timeout: 5s}", "1:18: drain.timeout: delay (5s) must be less"),
         ("access_log: {requests: error}", "must be none, errors, all or a ratio such as 10%"),
         ("access_log: {requests: 200%}", "more than 100%"),
-        ("access_log: {format: xml}", "must be one of json, text, not 'xml'"),
+        ("access_log: {format: xml}", "must be one of json, text, auto, not 'xml'"),
         ("tracing: {sample: 1.5}", "more than 100%"),
         ("tracing: {propagate: [b4]}", "propagate[0]: must be one of"),
         ("tracing: {exporter: jaeger}", "must be one of none, otlp, console"),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from proxy.config.model import LogFormat
+from proxy.config.model import LogFormat, LogLevel
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker, CircuitBreakerConfig
 from proxy.telemetry import process_log
 from proxy.telemetry.line_writer import LineWriter
@@ -112,3 +112,34 @@ def test_breaker_transitions(install: Callable[[LogFormat], Read]) -> None:
         "next_probe_in_s": 30.0,
     }
     assert (closed["level"], closed["to"]) == ("info", BreakerState.CLOSED.value)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "terminal", "written"),
+    [
+        (LogFormat.AUTO, True, LogFormat.TEXT),
+        (LogFormat.AUTO, False, LogFormat.JSON),
+        (LogFormat.JSON, True, LogFormat.JSON),
+        (LogFormat.TEXT, False, LogFormat.TEXT),
+    ],
+)
+def test_auto_is_text_on_a_terminal(wanted: LogFormat, terminal: bool, written: LogFormat) -> None:
+    master, slave = os.openpty() if terminal else os.pipe()
+    try:
+        assert process_log.format_for(slave, wanted) is written
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert process_log.format_for(None, LogFormat.AUTO) is LogFormat.JSON
+
+
+def test_the_least_that_is_logged(install: Callable[[LogFormat], Read]) -> None:
+    lines = install(LogFormat.TEXT)
+    process_log.set_level(LogLevel.ERROR)
+    process_log.LOGGER.warning("not this")
+    process_log.set_level(LogLevel.DEBUG)
+    process_log.LOGGER.debug("this")
+    assert process_log.level() is LogLevel.DEBUG
+    told = "\n".join(lines())
+    assert "not this" not in told
+    assert "DEBUG this" in told
