@@ -19,6 +19,7 @@ import uvloop
 from proxy.admin.server import AdminServer
 from proxy.config.loading import Loaded
 from proxy.config.model import Address, Config, Listener
+from proxy.config.standing_aside import standing_aside
 from proxy.exchange.binding import Bindings
 from proxy.exchange.gate import ListenerGate, Observer
 from proxy.exchange.gateway import Gateway
@@ -131,6 +132,7 @@ class _Proxy:
         )
         self._tap = Tap(self._gateway)
         self._lifecycle = Lifecycle(self._gateway, config.drain, loaded.filename)
+        self._lifecycle.bypass.changed = self._bypass_changed
         logs = (self._access, self._log)
         registry = registry_of(self._gateway, self._lifecycle, logs, self._tracing, self._tap)
         self._reloader = Reloader(loaded, self._lifecycle, self._prepare)
@@ -171,11 +173,18 @@ class _Proxy:
         """In a thread: what takes long of taking a configuration over."""
         return partial(self._adopt, config, RouteTable(config))
 
+    def _bypass_changed(self) -> None:
+        self._adopt(self._config, RouteTable(self._config))
+
     def _adopt(self, config: Config, table: RouteTable) -> None:
         """Swap another configuration in. Within one step of the loop: nobody sees half of it."""
+        in_force = config
+        if self._lifecycle.bypass.active:
+            in_force = standing_aside(config)
+            table = RouteTable(in_force)
         observers = [*self._observers(config), *self._tap.observers()]
         self._upstreams.reconfigure(config.upstreams)
-        bindings = self._bindings(config)
+        bindings = self._bindings(in_force)
         bindings.take_over(self._gateway.bindings, table)
         self._bind_on(bindings)
         self._gateway.adopt(config, table=table, bindings=bindings, observers=observers)

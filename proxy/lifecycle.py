@@ -27,6 +27,7 @@ from time import monotonic, time
 from typing import Any, Protocol
 
 from proxy.admin.controls import Reload
+from proxy.bypass import Bypass
 from proxy.config.model import DrainConfig, Listener
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.gate import ListenerGate
@@ -96,6 +97,7 @@ class Lifecycle:
         self.config_file = config_file
         self.config_loaded_at = time()
         self.last_reload: Mapping[str, Any] | None = None
+        self.bypass = Bypass()
         self.reloads = {"applied": 0, "rejected": 0}
 
     @property
@@ -118,6 +120,14 @@ class Lifecycle:
     def reconfigure(self, config: DrainConfig) -> None:
         """A drain that has begun keeps its end."""
         self._config = config
+
+    @property
+    def bypass_left(self) -> float:
+        return self.bypass.left
+
+    def turn_bypass(self, on: bool) -> None:
+        """Have policies that may make trouble worse stand aside for a while, or no longer."""
+        self.bypass.turn(on)
 
     def reloaded(self, outcome: Reload, trigger: str) -> None:
         """Remember what became of a reload."""

@@ -120,6 +120,7 @@ class AdminApi:
             web.get("/config", self.config),
             web.post("/drain", self.drain),
             web.post("/reload", self.reload),
+            web.post("/bypass", self.bypass),
             web.post("/log-level", self.log_level),
             # Names have colons and may have slashes: the order follows the last slash.
             web.post("/circuit-breakers/{name:.+}/{order:[^/]+}", self.order),
@@ -286,6 +287,15 @@ class AdminApi:
         status = 422 if outcome.rejection is Rejection.INVALID else 409
         detail = f"Nothing has changed: {outcome.rejection.value}."
         return problem(status, detail, outcome.problems)
+
+    async def bypass(self, request: web.Request) -> web.Response:
+        """Turn the bypass on, for another while, or off; the body is the word."""
+        word = await _word_of(request)
+        if word not in ("on", "off"):
+            return problem(400, f"The body must be on or off, and not {word[:40]!r}.")
+        self._controls.turn_bypass(word == "on")
+        left = self._controls.bypass_left
+        return _json({"bypass": {"on": left > 0, "ends_in_s": round(left, 1)}})
 
     async def log_level(self, request: web.Request) -> web.Response:
         """The least that the proxy's own log takes; the body is the level."""

@@ -53,6 +53,9 @@ class Controls(Lifecycle, Protocol):
     @property
     def last_reload(self) -> Mapping[str, Any] | None: ...
 
+    def turn_bypass(self, on: bool) -> None:
+        """Have policies that may make trouble worse stand aside for a while, or no longer."""
+
     def begin_drain(self) -> None:
         """Start the drain that SIGTERM also starts; no effect if it has begun."""
 

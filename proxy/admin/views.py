@@ -185,6 +185,7 @@ def status(gateway: Gateway, controls: Controls, recorder: FlightRecorder, now: 
         "uptime_s": round(now - controls.started, 3),
         "ready": controls.ready and not controls.draining,
         "draining": controls.draining,
+        "bypass": {"on": controls.bypass_left > 0, "ends_in_s": round(controls.bypass_left, 1)},
         "log_level": process_log.level().value,
         "config": {
             "file": controls.config_file,

@@ -207,6 +207,11 @@ class ProxyCollector(Collector):
             "0 where the configuration file was rejected when it was last read.",
             0 if last is not None and last["result"] == "rejected" else 1,
         )
+        yield GaugeMetricFamily(
+            "proxy_bypass",
+            "1 while retries and circuit breakers stand aside because an operator said so.",
+            1 if lifecycle.bypass_left else 0,
+        )
         dropped = CounterMetricFamily(
             "proxy_log_dropped", "Log lines dropped, for nobody took them in time."
         )

@@ -131,6 +131,9 @@ class Lifecycle(Protocol):
     def reloads(self) -> Mapping[str, int]: ...
     @property
     def last_reload(self) -> Mapping[str, Any] | None: ...
+    @property
+    def bypass_left(self) -> float:
+        """Seconds for which policies still stand aside; 0 where they do not."""
 
 
 class Log(Protocol):

@@ -114,7 +114,8 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """`at`: this process's monotonic seconds. `flying`: requests in flight by route.
+    """`at`: this process's monotonic seconds. `flying`: requests in flight by route. `bypass`:
+    seconds for which policies still stand aside.
 
     `recent` None: the proxy has no flight recorder; `troubled` counts its entries since the start.
     """
@@ -125,6 +126,7 @@ class Look:
     uptime: float
     ready: bool
     draining: bool
+    bypass: float
     inbound: int
     outbound: int
     flying: Mapping[tuple[str, str], int]
@@ -160,6 +162,7 @@ def read(status: Document, recent: Sequence[Document] | None, at: float) -> Look
         uptime=float(status["uptime_s"]),
         ready=bool(status["ready"]),
         draining=bool(status["draining"]),
+        bypass=float(status.get("bypass", {}).get("ends_in_s", 0)),
         inbound=int(flying["inbound"]),
         outbound=int(flying["outbound"]),
         flying=Counter((_text(one["listener"]), _text(one["route"])) for one in requests),

@@ -73,6 +73,8 @@ def _head(view: View, look: Look | None, now: float, width: int) -> list[Text]:
             (state, style),
             f"  in flight {look.inbound} in, {look.outbound} out",
         )
+        if look.bypass:
+            first.append(f"  BYPASS for {words.age(look.bypass)}", style="bold yellow")
         if look.oldest >= 1:
             first.append(f", oldest {words.age(look.oldest)}")
     lines = [first, _second(view, look, now)]

@@ -32,6 +32,7 @@ FLOORS = {
     "completion": 8,
     "__main__": 8,
     "app": 8,
+    "bypass": 8,
     "lifecycle": 8,
     "listening": 8,
     "reload": 8,

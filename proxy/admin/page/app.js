@@ -56,6 +56,9 @@ notices.append(notice);
 function tell(status, lost) {
   const { inbound, outbound } = status?.in_flight ?? {};
   let text = "";
+  const bypass = status?.bypass?.on
+    ? `Bypass for another ${Math.ceil(status.bypass.ends_in_s / 60)} min: retries and circuit breakers stand aside.`
+    : "";
   if (lost && !status) {
     text = "The proxy does not answer, or too many pages are open. Trying again…";
   } else if (lost) {
@@ -63,6 +66,7 @@ function tell(status, lost) {
   } else if (status?.draining) {
     text = `The proxy is draining: ${inbound} inbound and ${outbound} outbound requests still in flight.`;
   }
+  text = [bypass, text].filter(Boolean).join(" ");
   setText(notice, text);
   setAttribute(notice, "data-tone", lost ? "bad" : "warn");
   notice.hidden = !text;

@@ -35,6 +35,9 @@ class FakeControls(FakeLifecycle):
     again: asyncio.Event = field(default_factory=asyncio.Event)
     end: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def turn_bypass(self, on: bool) -> None:
+        self.bypass_left = 600.0 if on else 0.0
+
     def begin_drain(self) -> None:
         (self.again if self.draining else self.begun).set()
         self.draining = True

@@ -321,3 +321,20 @@ async def test_a_level_that_is_none_changes_nothing(admin: Admin, body: str) -> 
 
 async def test_a_body_that_is_too_long_is_refused(admin: Admin) -> None:
     assert_problem(await admin.post("/log-level", "x" * 2000), 413)
+
+
+# --- the bypass -----------------------------------------------------------------------------------
+
+
+async def test_the_bypass_is_turned_on_and_off(admin: Admin) -> None:
+    on = await admin.post("/bypass", "on")
+    assert (on.status, on.json) == (200, {"bypass": {"on": True, "ends_in_s": 600.0}})
+    assert (await admin.ask("GET", "/status")).json["bypass"]["on"] is True
+    off = await admin.post("/bypass", "off\n")
+    assert (off.status, off.json) == (200, {"bypass": {"on": False, "ends_in_s": 0.0}})
+
+
+@pytest.mark.parametrize("body", ["", "yes", "ON"])
+async def test_another_word_is_no_order(admin: Admin, body: str) -> None:
+    assert "on or off" in assert_problem(await admin.post("/bypass", body), 400)
+    assert admin.controls.bypass_left == 0

@@ -229,8 +229,8 @@ async def test_status_is_all_of_them(gateway: FakeGateway) -> None:
     controls = FakeControls(started=NOW - 60, draining=True, last_reload={"result": "rejected"})
     status = views.status(gateway, controls, FlightRecorder(gateway.config), NOW)
     assert list(status) == [
-        "service", "version", "uptime_s", "ready", "draining", "log_level", "config", "in_flight",
-        "recent", "bulkheads", "circuit_breakers", "retries", "upstreams", "routes",
+        "service", "version", "uptime_s", "ready", "draining", "bypass", "log_level", "config",
+        "in_flight", "recent", "bulkheads", "circuit_breakers", "retries", "upstreams", "routes",
     ]  # fmt: skip
     assert status == status | {
         "service": "orders",
@@ -238,6 +238,7 @@ async def test_status_is_all_of_them(gateway: FakeGateway) -> None:
         "uptime_s": 60.0,
         "ready": False,
         "draining": True,
+        "bypass": {"on": False, "ends_in_s": 0.0},
         "log_level": "info",
         "config": {
             "file": "config/proxy.yaml",

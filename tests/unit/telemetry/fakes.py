@@ -135,6 +135,7 @@ class FakeLifecycle:
     drain_cut: int = 0
     reloads: dict[str, int] = field(default_factory=lambda: {"applied": 0, "rejected": 0})
     last_reload: dict[str, Any] | None = None
+    bypass_left: float = 0.0
 
 
 @dataclass

@@ -1,0 +1,26 @@
+"""A configuration under the bypass: what may make trouble worse stands aside.
+
+What protects goes on: deadlines, limits, bulkheads, egress, own addresses, fallbacks.
+"""
+
+from dataclasses import replace
+
+from proxy.config.model import Config, PolicyConfig
+from proxy.policies.circuit_breaker import BreakerMode
+
+
+def standing_aside(config: Config) -> Config:
+    """The same with one attempt for each request, and circuit breakers that refuse nothing.
+
+    They still record: what they would have done can be seen.
+    """
+    routes = tuple(replace(one, policies=_aside(one.policies)) for one in config.routes)
+    policies = {name: _aside(policy) for name, policy in config.policies.items()}
+    return replace(config, policies=policies, routes=routes)
+
+
+def _aside(policy: PolicyConfig) -> PolicyConfig:
+    breaker = policy.circuit_breaker
+    if breaker.mode is BreakerMode.ENFORCE:
+        breaker = replace(breaker, mode=BreakerMode.OBSERVE)
+    return replace(policy, retry=replace(policy.retry, attempts=1), circuit_breaker=breaker)
