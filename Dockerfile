@@ -7,8 +7,9 @@
 # Nothing here depends on the architecture: amd64 and arm64 are built alike (docker buildx build
 # --platform linux/amd64,linux/arm64), for every dependency has wheels for both.
 #
-# The base images go by tag, so that a build gets their security fixes. To build the same image
-# again, name them by digest:
+# Packages are pinned by hash (.ci/constraints.txt; `make constraints` renews it). The base images go
+# by tag, so that a build gets their security fixes. To build the same image again, name them by
+# digest:
 #   --build-arg BUILD_IMAGE=python:3.11@sha256:... --build-arg IMAGE=python:3.11-slim@sha256:...
 ARG PYTHON=3.11
 ARG BUILD_IMAGE=python:${PYTHON}
@@ -19,9 +20,12 @@ FROM ${BUILD_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1
 WORKDIR /src
+# What it depends on and what builds it, each in the one version that the file names, by hash.
+COPY .ci/constraints.txt ./
+RUN pip wheel --wheel-dir /wheels --only-binary :all: --require-hashes --requirement constraints.txt
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY proxy ./proxy
-RUN pip wheel --wheel-dir /wheels .
+RUN pip wheel --wheel-dir /wheels --no-index --find-links /wheels --no-deps .
 RUN python -m venv --without-pip /opt/resilience-proxy \
  && pip --python /opt/resilience-proxy/bin/python install --no-index --find-links /wheels \
         resilience-proxy

@@ -1,5 +1,5 @@
 # Short names for the commands that the README and .ci/run spell out.
-.PHONY: simulation churn floods crowd help install run demo test long thorough fuzz lint format types check docs bench chaos soak connections helm podlife image imagetest ci clean
+.PHONY: constraints simulation churn floods crowd help install run demo test long thorough fuzz lint format types check docs bench chaos soak connections helm podlife image imagetest ci clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
@@ -76,6 +76,14 @@ connections: ## resident memory with 10,000 idle client connections
 
 podlife:  ## rolling updates of pods with real processes, about five minutes
 	python -m tests.podlife --rollovers 10
+
+constraints: ## renew .ci/constraints.txt, the image's packages by hash (a minute)
+	python -m venv .fuzz/pip-tools && .fuzz/pip-tools/bin/pip install --quiet pip-tools
+	.fuzz/pip-tools/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
+	    --all-build-deps --strip-extras --no-header --no-annotate --no-emit-index-url \
+	    --no-emit-trusted-host --no-emit-find-links --output-file .fuzz/constraints.txt pyproject.toml
+	{ head -n 1 .ci/constraints.txt; cat .fuzz/constraints.txt; } > .fuzz/renewed.txt
+	mv .fuzz/renewed.txt .ci/constraints.txt
 
 image:    ## the container image
 	docker build --tag resilience-proxy .
