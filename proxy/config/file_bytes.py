@@ -27,7 +27,9 @@ def read_bytes(path: str, limit: int, *, pipe_waits: float = PIPE_WAITS) -> byte
     try:
         # Without O_NONBLOCK, opening a FIFO waits for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+    except ValueError:  # each version of Python has its own words for it
+        raise CannotRead("cannot be read: its path has a NUL in it") from None
+    except OSError as error:
         raise CannotRead(f"cannot be read: {_reason(error)}") from None
     try:
         mode = os.fstat(descriptor).st_mode
@@ -64,5 +66,5 @@ def _wait(descriptor: int, seconds: float) -> None:
         )
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -12,7 +12,7 @@ from proxy.startup import Hangup, Hangups
 
 @pytest.fixture(autouse=True)
 def disposition() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup starts the tests without
     yield
     signal.signal(signal.SIGHUP, before)
 

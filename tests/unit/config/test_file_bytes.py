@@ -25,7 +25,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
     [
         ("missing", "cannot be read: No such file or directory"),
         (".", "cannot be read: Is a directory"),
-        ("a\0b", "cannot be read: embedded null byte"),
+        ("a\0b", "cannot be read: its path has a NUL in it"),
     ],
 )
 def test_what_cannot_be_read(tmp_path: Path, path: str, why: str) -> None:
