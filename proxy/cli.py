@@ -477,8 +477,7 @@ def _add_tap(subparsers: "_Commands") -> None:
 
 
 def _add_breaker(subparsers: "_Commands") -> None:
-    from proxy.admin.breakers import ORDERS
-
+    orders = ("force-open", "disable", "reset")
     command = _add(
         subparsers,
         "breaker",
@@ -488,7 +487,7 @@ def _add_breaker(subparsers: "_Commands") -> None:
         "empty window and ends either. Names: `top`, or /circuit-breakers.",
     )
     command.add_argument("name", metavar="NAME", help="the breaker's name, or all")
-    command.add_argument("order", metavar="ORDER", choices=ORDERS, help=", ".join(ORDERS))
+    command.add_argument("order", metavar="ORDER", choices=orders, help=", ".join(orders))
     _add_admin(command)
 
 

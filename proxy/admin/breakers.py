@@ -9,7 +9,6 @@ from proxy.admin.asking import NoAnswer, ask
 GIVEN, FAILED = 0, 1
 """Exit statuses."""
 
-ORDERS = ("force-open", "disable", "reset")
 ALL = "all"
 
 _TIMEOUT = 5.0
