@@ -120,6 +120,30 @@ def test_a_troubled_exchange_opens_into_its_attempts_by_keyboard(
     assert rows.count() == 3
 
 
+def test_live_requests_from_watch_to_stop(proxy: RunningProxy, visit: Open) -> None:
+    page = visit().open()
+    form, rows = page.locator("#tap-form"), page.locator("#tap tbody tr")
+    page.locator("#tap-status").fill("2xx")
+    form.locator("button").click()
+    form.locator("button[aria-pressed='true']:text-is('Stop')").wait_for()
+    form.locator("[role=status]:text-is('Waiting for requests')").wait_for()
+    proxy.call("GET", "/retried/<b>bad</b>", chaos="200 size=1")
+    proxy.call("GET", "/retried/not-shown", chaos="404")
+    proxy.call("GET", "/retried/second", chaos="503 | 200 size=1")
+    rows.nth(1).wait_for()
+    assert "/retried/second" in rows.nth(0).inner_text()
+    assert "2 attempts" in rows.nth(0).inner_text()
+    assert "<b>bad</b>" in rows.nth(1).inner_text()
+    assert page.locator("#tap b").count() == 0
+    assert rows.count() == 2
+    form.locator("button").click()
+    form.locator("[role=status]:text-is('Stopped')").wait_for()
+    page.locator("#tap-status").fill("oops")
+    form.locator("button").click()
+    page.locator("#tap-status:invalid").wait_for()
+    form.locator("button[aria-pressed='false']:text-is('Watch')").wait_for()
+
+
 def test_what_requests_say_is_text_and_never_markup(proxy: RunningProxy, visit: Open) -> None:
     page = visit().open()
     path = "/retried/<b>bold</b>'\"<img/src=x:y/onerror=document.title='got'>"

@@ -10,6 +10,7 @@ import { gates } from "./gates.js";
 import { Model } from "./model.js";
 import { routes } from "./routes.js";
 import { listen } from "./stream.js";
+import { tap } from "./tap.js";
 import { trouble } from "./trouble.js";
 
 const byId = (id) => document.getElementById(id);
@@ -26,6 +27,8 @@ const views = [
   upstreams(byId("upstreams")),
   configuration(byId("config")),
 ];
+
+tap(byId("tap-form"), byId("tap"));
 
 const LINK = {
   live: { word: "Live", sign: "●", tone: "good" },
