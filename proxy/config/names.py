@@ -127,6 +127,8 @@ def check_written_header(text: str) -> str:
         raise ValueError("the Host header is changed with rewrite.host")
     if name in _OWN_HEADERS:
         raise ValueError(f"{text} cannot be changed: it belongs to the connection, not the message")
+    if name == "via":
+        raise ValueError("Via cannot be changed: proxies recognize loops by it")
     return text
 
 

@@ -66,6 +66,8 @@ def upstream_answer(request: Request, attempt: Attempt, status_field: bytes = b"
         status_field = _retried_status(request, attempt.record)
     if status_field:
         own.append((PROXY_STATUS, status_field))
+    if rules is not None:
+        own = rules.left_of(own)
     return Answer(
         head,
         own,

@@ -306,7 +306,8 @@ class Attempt(Script):
         body = request.body
         if body is not None and not body.started and request.head.expects_continue:
             own.append((EXPECT, b"100-continue"))
-        return own
+        rules = self.binding.request_rules
+        return own if rules is None else rules.left_of(own)
 
     # --- its clocks -------------------------------------------------------------------------------
 

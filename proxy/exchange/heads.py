@@ -33,7 +33,11 @@ _NO_RULES = HeaderRules()
 
 
 class FieldRules:
-    """A route's `headers.request` or `headers.response`, ready to apply."""
+    """A route's `headers.request` or `headers.response`, ready to apply.
+
+    They are the last word: the proxy's own fields of these names are left out as well. `check`
+    allows no rule for what frames a message, for the connection's fields and for Via.
+    """
 
     __slots__ = ("_added", "_dropped")
 
@@ -48,6 +52,10 @@ class FieldRules:
     def apply(self, fields: list[Field]) -> list[Field]:
         kept = [field for field in fields if field.name.lower not in self._dropped]
         return kept + self._added
+
+    def left_of(self, own: OwnFields) -> OwnFields:
+        """The proxy's own fields, without those that the rules set or remove."""
+        return [field for field in own if field[0].lower not in self._dropped]
 
     @classmethod
     def of(cls, rules: HeaderRules) -> "FieldRules | None":

@@ -222,7 +222,7 @@ def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Ex
         listener,
         tuple(_asked(table.of(listener), taken, request, loaded)),
         taken.config,
-        taken.rewrite_path(request.path),
+        request.path,
         tuple(loaded.sources.settings(taken.config)),
         asked,
         longest(asked, headers, taken.config.policies),
@@ -234,6 +234,7 @@ def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Ex
     authority = Authority(request.host, request.port) if request.host else None
     try:
         named = destinations.named_by_caller(taken, request.method, "http", authority)
+        answer = replace(answer, path=taken.rewrite_path(request.path))
     except ProxyError as error:
         return replace(answer, refused=Refused(error.status, error.reason, error.detail))
     if named is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from proxy.config.model import MatchConfig, RouteConfig
+from proxy.errors import BadRequest
 from proxy.routing.head import Head
 from proxy.routing.matchers import Matcher, RegexMatcher, compile_match
 
@@ -55,7 +56,10 @@ class Route:
         return None
 
     def rewrite_path(self, path: str) -> str:
-        """The path to send for a path that this route has matched. ``*`` stays."""
+        """The path to send for a path that this route has matched. ``*`` stays.
+
+        Raises BadRequest for a path with dot segments if the route rewrites its prefix.
+        """
         return self._rewrite(path) if self._rewrite and path != "*" else path
 
     def __repr__(self) -> str:
@@ -81,4 +85,24 @@ def _path_rewriter(match: MatchConfig, prefix: str | None) -> Callable[[str], st
         return lambda path: prefix
     length = len((match.prefix or "/").rstrip("/"))
     front = prefix.rstrip("/")
-    return lambda path: front + path[length:] or "/"
+
+    def rewrite(path: str) -> str:
+        if _has_dot_segment(path):
+            raise BadRequest(
+                "The path has a dot segment (. or ..) and this route rewrites its prefix: the "
+                "request could leave that prefix."
+            )
+        return front + path[length:] or "/"
+
+    return rewrite
+
+
+def _has_dot_segment(path: str) -> bool:
+    """RFC 3986 section 3.3, as generously as any server reads it: percent-encoded dots and
+    slashes, backslashes, parameters after a semicolon."""
+    if "." not in path and "%" not in path:
+        return False
+    path = path.lower()
+    for written, read in (("%2e", "."), ("%2f", "/"), ("%5c", "/"), ("\\", "/")):
+        path = path.replace(written, read)
+    return any(segment.partition(";")[0] in (".", "..") for segment in path.split("/"))

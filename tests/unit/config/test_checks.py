@@ -174,3 +174,11 @@ def test_inbound_routes_that_seem_to_rely_on_the_default_policy(warned):
 )
 def test_files_that_rely_on_nothing_hear_nothing(file, warned):
     assert warned(file) == []
+
+
+@pytest.mark.parametrize("name", ["Via", "connection", "content-length", "Transfer-Encoding", "te"])
+@pytest.mark.parametrize("rule", ["set: {{{}: x}}", "remove: [{}]"])
+def test_what_header_rules_may_not_change(name, rule, errors):
+    (problem,) = errors(f"routes: [{{name: a, headers: {{request: {{{rule.format(name)}}}}}}}]")
+    assert f"{name} cannot be changed" in problem
+    assert problem.startswith("1:")

@@ -186,3 +186,8 @@ def test_other_destinations_for_programs():
 
 def test_a_refused_request_has_no_outlook():
     assert "takes at most" not in explained("POST", "http://elsewhere/")
+
+
+def test_a_path_that_could_leave_a_rewritten_prefix_is_refused():
+    text = explained("GET", "http://shop/api/../x")
+    assert "refused: 400 bad-request\n  The path has a dot segment" in text

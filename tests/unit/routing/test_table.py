@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.config import load_text
 from proxy.config.model import DEFAULT_INBOUND, DEFAULT_OUTBOUND, Listener
+from proxy.errors import BadRequest
 from proxy.routing import Route, RouteTable
 
 
@@ -283,3 +284,28 @@ def test_of_many_routes_few_are_asked():
         asked.clear()
         assert made.match(Listener.OUTBOUND, request).name == name
         assert len(asked) <= 1
+
+
+@pytest.mark.parametrize(
+    ("path", "refused"),
+    [
+        ("/a/../x", True),
+        ("/a/%2E%2e/x", True),
+        ("/a/.", True),
+        ("/a/..;x/y", True),
+        ("/a/..%2fx", True),
+        ("/a/..\\x", True),
+        ("/a/...", False),
+        ("/a/.b/c..d", False),
+        ("/a/%2d", False),
+    ],
+)
+def test_a_rewritten_prefix_cannot_be_left(path, refused):
+    rewriting = route("{prefix: /a}", ", rewrite: {prefix: /b}")
+    if refused:
+        with pytest.raises(BadRequest, match="dot segment"):
+            rewriting.rewrite_path(path)
+    else:
+        assert rewriting.rewrite_path(path) == "/b" + path.removeprefix("/a")
+    assert route("{prefix: /a}").rewrite_path(path) == path
+    assert route("{path: /a}", ", rewrite: {prefix: /b}").rewrite_path(path) == "/b"
