@@ -99,11 +99,13 @@ async def _spawn(file: Path) -> asyncio.subprocess.Process:
     package = str(Path(proxy.__file__).parents[1])
     inherited = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([package, inherited]) if inherited else package
+    # The caller's addresses are another proxy's, and they would override the file.
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("RESILIENCE_PROXY_")}
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "proxy", "run", "--config", str(file)),
         cwd=file.parent,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**kept, "PYTHONPATH": path},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

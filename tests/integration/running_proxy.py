@@ -58,7 +58,7 @@ class RunningProxy:
                 stdout=out if stdout is None else stdout,
                 stderr=err,
                 stdin=subprocess.DEVNULL,
-                env=os.environ | environment,
+                env=_without_addresses() | environment,
                 preexec_fn=file_limits
                 and partial(resource.setrlimit, resource.RLIMIT_NOFILE, file_limits),
             )
@@ -243,6 +243,11 @@ class RunningProxy:
         eventually(written, timeout)
         assert len(lines) == 1, lines
         return lines[0]
+
+
+def _without_addresses() -> dict[str, str]:
+    """The environment without what would override the file."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("RESILIENCE_PROXY_")}
 
 
 def _port(settings: Settings) -> int:
