@@ -20,7 +20,7 @@ from proxy.admin.server import AdminServer
 from proxy.config.loading import Loaded
 from proxy.config.model import Address, Config, Listener
 from proxy.config.standing_aside import standing_aside
-from proxy.exchange.binding import Bindings
+from proxy.exchange.bindings import Bindings
 from proxy.exchange.gate import ListenerGate, Observer
 from proxy.exchange.gateway import Gateway
 from proxy.lifecycle import Lifecycle

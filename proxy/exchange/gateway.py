@@ -6,7 +6,7 @@ from os import urandom
 
 from proxy.clock import Random
 from proxy.config.model import Config, Listener, TraceExporter
-from proxy.exchange.binding import Bindings
+from proxy.exchange.bindings import Bindings
 from proxy.exchange.gate import ListenerGate, Observer
 from proxy.exchange.record import Record
 from proxy.exchange.terms import Terms

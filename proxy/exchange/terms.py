@@ -10,7 +10,8 @@ from time import monotonic, time
 
 from proxy.config.model import Config, LimitsConfig, Listener
 from proxy.errors import Loop
-from proxy.exchange.binding import Binding, Bindings
+from proxy.exchange.binding import Binding
+from proxy.exchange.bindings import Bindings
 from proxy.exchange.heads import (
     FORWARDED_FIELDS,
     HELD_FOR_EXCHANGE,

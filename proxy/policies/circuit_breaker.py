@@ -27,14 +27,17 @@ Modes: OBSERVE records and reports but never leaves CLOSED by itself; OFF starts
 by hand hold in every mode, and `reset` returns to the state that the mode starts in.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable
 from math import ceil
 from typing import Final, TypeAlias
 
-from proxy.errors import CircuitOpen, ProxyError
 from proxy.outcome import FAILURE, IGNORED, Verdict
+from proxy.policies.circuit_breaker_answers import (
+    BreakerSnapshot,
+    BreakerState,
+    CircuitPermit,
+    CircuitRefusal,
+)
 from proxy.policies.circuit_breaker_config import (
     BreakerCounts,
     BreakerMode,
@@ -46,17 +49,7 @@ from proxy.policies.circuit_breaker_config import (
     WindowConfig,
     WindowType,
 )
-from proxy.policies.gate import (
-    Answer,
-    Ask,
-    Family,
-    Gate,
-    GateKind,
-    Permit,
-    Refusal,
-    Scope,
-    Snapshot,
-)
+from proxy.policies.gate import Answer, Ask, Family, Gate, GateKind, Permit, Scope
 from proxy.policies.window import CountWindow, TimeWindow, Window
 
 __all__ = [
@@ -78,101 +71,9 @@ __all__ = [
 ]
 
 
-class BreakerState(Enum):
-    """The values are the words of the admin API and of the metrics."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-    FORCED_OPEN = "forced_open"
-    DISABLED = "disabled"
-
-
 # A global is read ten times as fast as a member through its enum (CPython 3.11).
 _DISABLED: Final = BreakerState.DISABLED
 _HALF_OPEN: Final = BreakerState.HALF_OPEN
-
-
-class CircuitPermit(Permit):
-    """Leave to make a call; comes back through `settle`. `generation` counts the states.
-
-    All calls of a CLOSED or DISABLED state share one permit, each probe of HALF_OPEN has its own.
-    A probe was admitted at `since` (monotonic seconds, pauses that have ended left out);
-    `paused_at` is when its present pause began, -1 while its time runs.
-    """
-
-    __slots__ = ("generation", "paused_at", "since")
-
-    def __init__(self, generation: int, since: float = 0.0) -> None:
-        super().__init__()
-        self.generation = generation
-        self.since = since
-        self.paused_at = -1.0
-
-
-class CircuitRefusal(Refusal):
-    """What the breaker `name` says in `state`.
-
-    `retry_after`: whole seconds until the next probe, at least 1; None where an operator's order
-    holds the breaker open, and no time is known.
-    """
-
-    __slots__ = ("name", "retry_after", "state")
-
-    def __init__(self, name: str, state: BreakerState, retry_after: int | None) -> None:
-        super().__init__()
-        self.name = name
-        self.state = state
-        self.retry_after = retry_after
-
-    def error(self) -> ProxyError:
-        if self.retry_after is None:
-            says = (
-                "is held open by an operator's order (force-open, admin API), until an operator "
-                "resets it."
-            )
-        elif self.state is _HALF_OPEN:
-            says = "is half-open: it waits for the answers to the probes that it let through."
-        else:
-            says = (
-                "is open after too many failed or slow calls; "
-                f"its next probe is in {self.retry_after} s."
-            )
-        return CircuitOpen(
-            f"The circuit breaker {self.name!r} {says}", retry_after=self.retry_after
-        )
-
-
-_NOT_SHOWN: Final = frozenset({"refused", "slow_failures", "total_duration", "transitions"})
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerSnapshot(Snapshot):
-    """The breaker as it is now.
-
-    Rates in percent, -1.0 below the minimum of calls. `next_probe_in_s`: seconds, None while no
-    probe is to come. `not_permitted` counts refusals since the present state began (those of
-    half-open go on when it opens again). `transitions` counts how often each state was entered.
-    """
-
-    name: str
-    state: BreakerState
-    mode: BreakerMode
-    failure_rate: float
-    slow_call_rate: float
-    calls: int
-    failures: int
-    slow_calls: int
-    not_permitted: int
-    next_probe_in_s: float | None
-    slow_failures: int
-    total_duration: float
-    transitions: Mapping[str, int]
-    refused: int
-
-    def not_shown(self) -> frozenset[str]:
-        return _NOT_SHOWN
-
 
 TransitionListener: TypeAlias = Callable[
     ["CircuitBreaker", BreakerState, BreakerState, float], None
@@ -273,7 +174,9 @@ class CircuitBreaker(Gate):
         """Without an operator's order, and without a probe that is out there."""
         self._give_up_probes(now)
         ordered = self._state is BreakerState.FORCED_OPEN or self._state is _DISABLED
-        return not self._probes and not (ordered and self._state is not self._first_state())
+        return not self._probes and not (
+            ordered and self._state is not _first_state(self.config.mode)
+        )
 
     # --- what others see --------------------------------------------------------------------
 
@@ -324,7 +227,7 @@ class CircuitBreaker(Gate):
     def reset(self, now: float) -> None:
         """Start again: closed (in mode OFF disabled), empty window, no openings remembered."""
         self._give_up_probes(now)
-        self._enter(self._first_state(), now)
+        self._enter(_first_state(self.config.mode), now)
 
     def transition_to_open(self, now: float, wait: float | None = None) -> None:
         """Open for `wait` seconds, None: as long as the configuration says.
@@ -472,9 +375,6 @@ class CircuitBreaker(Gate):
         self.transitions[state] += 1
         if self.on_transition is not None:
             self.on_transition(self, left, state, now)
-
-    def _first_state(self) -> BreakerState:
-        return _first_state(self.config.mode)
 
     def _empty_window(self) -> tuple[Window, int]:
         """A window for the present state, and how many calls make its rates known."""

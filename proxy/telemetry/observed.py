@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from proxy.config.model import Config, Listener
-from proxy.exchange.binding import Binding, Bindings
+from proxy.exchange.binding import Binding
+from proxy.exchange.bindings import Bindings
 from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.retry import Retry, Stop
 from proxy.upstream.registry import Upstreams

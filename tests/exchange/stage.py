@@ -9,7 +9,7 @@ from exchange.wires import Client, Server
 from proxy.config.loading import load_text
 from proxy.config.model import Listener
 from proxy.errors import ConnectRefused
-from proxy.exchange.binding import Bindings
+from proxy.exchange.bindings import Bindings
 from proxy.exchange.gateway import Gateway
 from proxy.policies.bulkhead import BULKHEAD
 from proxy.policies.circuit_breaker import CIRCUIT_BREAKER

@@ -21,7 +21,7 @@ from unit.telemetry.fakes import FakeAttempt, FakeExchange
 import proxy
 from proxy.config.loading import load_text
 from proxy.config.model import Config, Listener
-from proxy.exchange.binding import MAX_DYNAMIC, Bindings
+from proxy.exchange.bindings import MAX_DYNAMIC, Bindings
 from proxy.exchange.labels import MAX_LABELS, Labels
 from proxy.exchange.stats import RouteStats
 from proxy.http.authority import Authority
@@ -40,6 +40,7 @@ MIB = 1024 * KIB
 LISTED = (
     "admin",
     "exchange/binding.py",
+    "exchange/bindings.py",
     "exchange/gates.py",
     "exchange/labels.py",
     "exchange/stats.py",
@@ -167,11 +168,11 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.binding:Binding.attempt_gates": CONFIGURED,
     "exchange.binding:Binding.outer_gates": CONFIGURED,
     "exchange.binding:Binding.request_gates": CONFIGURED,
-    "exchange.binding:Bindings._dynamic": Grows(12 * MIB, bindings),
-    "exchange.binding:Bindings._former_dynamic": "what _dynamic was, for some steps after a reload",
-    "exchange.binding:Bindings._former_static": "what _static was, for some steps after a reload",
-    "exchange.binding:Bindings._static": CONFIGURED,
-    "exchange.binding:Bindings.stats": CONFIGURED,
+    "exchange.bindings:Bindings._dynamic": Grows(12 * MIB, bindings),
+    "exchange.bindings:Bindings._former_dynamic": "the former bindings, until they are bound",
+    "exchange.bindings:Bindings._former_static": CONFIGURED,
+    "exchange.bindings:Bindings._static": CONFIGURED,
+    "exchange.bindings:Bindings.stats": CONFIGURED,
     "exchange.gates:Gates._entries": "those that bindings hold: flooded with them",
     "exchange.gates:Gates._gone": "a number for each counter and label value of a kind",
     "exchange.gates:Gates._inherited": "the entries of one configuration before",

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.config.loading import load_text
 from proxy.config.model import Listener
-from proxy.exchange.binding import MAX_DYNAMIC, Bindings
+from proxy.exchange.bindings import MAX_DYNAMIC, Bindings
 from proxy.exchange.labels import MAX_LABELS, MAX_UNKNOWN, OTHER
 from proxy.http.authority import Authority
 from proxy.outcome import Verdict

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.config.loading import load_text
 from proxy.config.model import Listener
-from proxy.exchange.binding import Bindings
+from proxy.exchange.bindings import Bindings
 from proxy.http.authority import Authority
 from proxy.outcome import Verdict
 from proxy.policies.budget import RETRY_BUDGET
@@ -229,7 +229,7 @@ def test_a_route_that_names_its_upstream_now_has_no_authorities(proxy):
 @pytest.mark.interpreted
 def test_many_routes_are_taken_over_in_parts(proxy, monkeypatch):
     """A request that comes meanwhile finds what its route had; none waits for all the others."""
-    monkeypatch.setattr("proxy.exchange.binding.BOUND_AT_ONCE", 1)
+    monkeypatch.setattr("proxy.exchange.bindings.BOUND_AT_ONCE", 1)
     a, b = proxy.of("/a"), proxy.of("/b")
     authority = proxy.of_authority("shop.test")
     proxy.at_once = False

@@ -1,0 +1,105 @@
+"""What a circuit breaker answers: permits and refusals, and its state for those who look."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from proxy.errors import CircuitOpen, ProxyError
+from proxy.policies.circuit_breaker_config import BreakerMode
+from proxy.policies.gate import Permit, Refusal, Snapshot
+
+
+class BreakerState(Enum):
+    """The values are the words of the admin API and of the metrics."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    FORCED_OPEN = "forced_open"
+    DISABLED = "disabled"
+
+
+# A global is read ten times as fast as a member through its enum (CPython 3.11).
+_HALF_OPEN: Final = BreakerState.HALF_OPEN
+
+
+class CircuitPermit(Permit):
+    """Leave to make a call; comes back through `settle`. `generation` counts the states.
+
+    All calls of a CLOSED or DISABLED state share one permit, each probe of HALF_OPEN has its own.
+    A probe was admitted at `since` (monotonic seconds, pauses that have ended left out);
+    `paused_at` is when its present pause began, -1 while its time runs.
+    """
+
+    __slots__ = ("generation", "paused_at", "since")
+
+    def __init__(self, generation: int, since: float = 0.0) -> None:
+        super().__init__()
+        self.generation = generation
+        self.since = since
+        self.paused_at = -1.0
+
+
+class CircuitRefusal(Refusal):
+    """What the breaker `name` says in `state`.
+
+    `retry_after`: whole seconds until the next probe, at least 1; None where an operator's order
+    holds the breaker open, and no time is known.
+    """
+
+    __slots__ = ("name", "retry_after", "state")
+
+    def __init__(self, name: str, state: BreakerState, retry_after: int | None) -> None:
+        super().__init__()
+        self.name = name
+        self.state = state
+        self.retry_after = retry_after
+
+    def error(self) -> ProxyError:
+        if self.retry_after is None:
+            says = (
+                "is held open by an operator's order (force-open, admin API), until an operator "
+                "resets it."
+            )
+        elif self.state is _HALF_OPEN:
+            says = "is half-open: it waits for the answers to the probes that it let through."
+        else:
+            says = (
+                "is open after too many failed or slow calls; "
+                f"its next probe is in {self.retry_after} s."
+            )
+        return CircuitOpen(
+            f"The circuit breaker {self.name!r} {says}", retry_after=self.retry_after
+        )
+
+
+_NOT_SHOWN: Final = frozenset({"refused", "slow_failures", "total_duration", "transitions"})
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerSnapshot(Snapshot):
+    """The breaker as it is now.
+
+    Rates in percent, -1.0 below the minimum of calls. `next_probe_in_s`: seconds, None while no
+    probe is to come. `not_permitted` counts refusals since the present state began (those of
+    half-open go on when it opens again). `transitions` counts how often each state was entered.
+    """
+
+    name: str
+    state: BreakerState
+    mode: BreakerMode
+    failure_rate: float
+    slow_call_rate: float
+    calls: int
+    failures: int
+    slow_calls: int
+    not_permitted: int
+    next_probe_in_s: float | None
+    slow_failures: int
+    total_duration: float
+    transitions: Mapping[str, int]
+    refused: int
+
+    def not_shown(self) -> frozenset[str]:
+        return _NOT_SHOWN
