@@ -13,7 +13,7 @@ from proxy.errors import ConnectError, ConnectFailed, ConnectRefused, ConnectTim
 from proxy.upstream.address import Address
 from proxy.upstream.leases import ConnectionFactory, OnClosed, OnConnected
 from proxy.upstream.resolver import describe
-from proxy.upstream.shortages import connect_shortage
+from proxy.upstream.shortages import ConnectShortage, NoThread, connect_shortage
 from proxy.upstream.tasks import Tasks
 from proxy.upstream.tls import TlsContexts, tls_failure
 from proxy.wire.streams import UpstreamSession, UpstreamStream
@@ -87,7 +87,13 @@ class Connector:
         return protocol.session
 
     async def _open_tls(self, address: Address, on_closed: OnClosed) -> UpstreamSession:
-        context = await self._contexts.get(self._tls)
+        try:
+            context = await self._contexts.get(self._tls)
+        except NoThread as error:
+            raise ConnectShortage(
+                f"No thread can be started to read the CAs for {address.where}: raise the pids "
+                "limit."
+            ) from error
         server_name = (self._tls and self._tls.server_name) or address.host.removesuffix(".")
         protocol: UpstreamStream
         try:

@@ -99,6 +99,8 @@ class Upstreams:
         for name, upstream in before.items():
             if self._by_name.get(name) is not upstream:
                 upstream.close()
+        # None: the upstreams that callers name.
+        self._contexts.keep({None, *(config.tls for config in configured.values())})
 
     async def renew_tls(self) -> None:
         """Take over CAs, certificates and keys that have changed, for connections to come."""

@@ -6,6 +6,7 @@ At least TLS 1.2; ALPN offers only HTTP/1.1; certificates are verified unless `v
 import asyncio
 import logging
 import ssl
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +14,7 @@ from proxy.config.model import UpstreamTls
 from proxy.errors import TlsFailure
 from proxy.file_watch import FileWatch
 from proxy.upstream.threads import in_thread
-from proxy.upstream.tls_sessions import resume_sessions
+from proxy.upstream.tls_sessions import SessionReads, Sessions, resume_sessions
 from proxy.wire.tls import harden, load_identity, openssl_code, reason_of
 
 # X509_V_ERR_* of OpenSSL's <openssl/x509_vfy.h>, as SSLCertVerificationError.verify_code.
@@ -38,14 +39,13 @@ class CertificateFailure(TlsFailure):
 
 
 def client_context(tls: UpstreamTls | None) -> ssl.SSLContext:
-    """The context for one upstream's settings. Reads files: TlsFailure names a bad one."""
+    """The context for one upstream's settings. Reads files: TlsFailure names an unusable one."""
     tls = tls or UpstreamTls()
     try:
         context = ssl.create_default_context(cafile=tls.ca)
     except (OSError, ValueError) as error:
         raise TlsFailure(f"The CA file {tls.ca} cannot be used: {reason_of(error)}.") from error
     harden(context)
-    resume_sessions(context)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -65,15 +65,17 @@ class _Built:
     """A context and its files. `stale`: they changed and could not be loaded."""
 
     context: ssl.SSLContext
+    sessions: Sessions
     watch: FileWatch
     stale: bool = False
     warned: str = ""
 
 
-def _build(tls: UpstreamTls | None) -> _Built:
+def _build(tls: UpstreamTls | None, reads: SessionReads) -> _Built:
     # Take the files' state before reading: a change during the reading must be noticed.
     watch = FileWatch((tls.ca, tls.cert, tls.key) if tls is not None else ())
-    return _Built(client_context(tls), watch)
+    context = client_context(tls)
+    return _Built(context, resume_sessions(context, reads), watch)
 
 
 class TlsContexts:
@@ -85,6 +87,7 @@ class TlsContexts:
     def __init__(self) -> None:
         self._built: dict[UpstreamTls | None, _Built] = {}
         self._building: dict[UpstreamTls | None, asyncio.Future[_Built]] = {}
+        self._reads = SessionReads()
 
     async def get(self, tls: UpstreamTls | None) -> ssl.SSLContext:
         """Raises TlsFailure if a file cannot be used; the next call tries again."""
@@ -93,10 +96,16 @@ class TlsContexts:
             return built.context
         building = self._building.get(tls)
         if building is None:
-            building = self._building[tls] = in_thread(partial(_build, tls))
+            building = self._building[tls] = in_thread(partial(_build, tls, self._reads))
             building.add_done_callback(partial(self._finish, tls))
         # A waiter that is cancelled does not affect the others.
         return (await asyncio.shield(building)).context
+
+    def keep(self, wanted: Collection[UpstreamTls | None]) -> None:
+        """Forget the contexts of all other settings. Open connections are not affected."""
+        for tls in tuple(self._built):
+            if tls not in wanted:
+                self._built.pop(tls).sessions.clear()
 
     async def renew(self) -> None:
         """Rebuild contexts whose files have changed, for new connections.
@@ -110,13 +119,16 @@ class TlsContexts:
 
     async def _renew(self, tls: UpstreamTls, built: _Built) -> None:
         try:
-            built.context = await in_thread(partial(client_context, tls))
+            context = await in_thread(partial(client_context, tls))
         except TlsFailure as error:
             built.stale = True
             if built.warned != error.detail:
                 built.warned = error.detail
                 _log.warning("%s The previous files stay in use.", error.detail)
             return
+        built.sessions.clear()
+        built.context = context
+        built.sessions = resume_sessions(context, self._reads)
         built.stale = False
         built.warned = ""
         names = ", ".join(path for path in (tls.ca, tls.cert, tls.key) if path is not None)

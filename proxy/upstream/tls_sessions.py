@@ -1,41 +1,147 @@
-"""Resumes TLS sessions: the upstream need not sign, and TLS 1.2 saves a round trip.
+"""TLS sessions that are resumed: the upstream need not sign, and TLS 1.2 saves a round trip.
 
-asyncio and uvloop have no argument for a session, but `ssl` has a hook for the class of a context's
-connections, which can set it. Resumption skips the verification of certificates, so sessions
-belong to the context that verified them: `TlsContexts` builds a new context when a file changes.
+asyncio and uvloop have no argument for a session; `ssl` has a hook for the class of a context's
+connections, and there it can be set. Resumption skips the verification of certificates, so
+sessions are kept with the context that verified them, and end with it: `TlsContexts` builds a
+new one whenever a file changes.
+
+What is kept is bounded: one session a server name, `MOST_NAMES` names a context, the latest used.
+A session serves many connections, until the server declines it: CPython before 3.12.8 and 3.13.1
+leaks 6.7 KB each time that one is read from a connection (python/cpython#116810), so there a
+process reads `MOST_LEAKS` sessions in its life, and resumes none that it would have to read later.
 """
 
 import ssl
+import sys
+from collections import OrderedDict
+from time import monotonic
+from typing import Final
+from weakref import WeakValueDictionary
+
+MOST_NAMES: Final = 128
+MOST_LEAKS: Final = 1000
+PAUSE: Final = 600.0
+"""Seconds without resuming after a server has declined two sessions in a row."""
 
 
-def resume_sessions(context: ssl.SSLContext) -> None:
-    """Let each connection of a client context resume the previous one's session.
+def _leaks() -> bool:
+    version = sys.version_info[:3]
+    return version < (3, 12, 8) or version == (3, 13, 0)
 
-    That is the previous connection to the same server name. A server that does not know the
-    session, or issues none, makes a full handshake.
+
+class SessionReads:
+    """How many sessions this process may still read from connections; None: any number."""
+
+    def __init__(self, left: int | None = MOST_LEAKS if _leaks() else None) -> None:
+        self.left = left
+
+    def take(self) -> bool:
+        if self.left is None:
+            return True
+        if self.left == 0:
+            return False
+        self.left -= 1
+        return True
+
+
+class _Kept:
+    """What is known of one server name. `session` None: another is wanted, after `not_before`."""
+
+    __slots__ = ("declined", "not_before", "session")
+
+    def __init__(self) -> None:
+        self.session: ssl.SSLSession | None = None
+        self.declined = 0
+        self.not_before = 0.0
+
+
+class Sessions:
+    """The sessions of one context, by server name."""
+
+    def __init__(self, reads: SessionReads) -> None:
+        self._reads = reads
+        # The least recently used comes first.
+        self._kept: OrderedDict[str | None, _Kept] = OrderedDict()
+        self._latest: WeakValueDictionary[str | None, ssl.SSLObject] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def next(self, name: str | None) -> ssl.SSLSession | None:
+        """A session to resume, or None."""
+        latest = self._latest.get(name)
+        if latest is not None:
+            self.offer(latest)
+        kept = self._kept.get(name)
+        if kept is None:
+            return None
+        self._kept.move_to_end(name)
+        return kept.session
+
+    def established(self, connection: ssl.SSLObject, offered: bool) -> None:
+        """A handshake is over. `offered`: with a session of these."""
+        name = connection.server_hostname
+        self._latest[name] = connection
+        kept = self._kept.get(name)
+        if kept is None or not offered:
+            return
+        if connection.session_reused:
+            kept.declined = 0
+            return
+        kept.session = None
+        kept.declined += 1
+        if kept.declined > 1:
+            kept.not_before = monotonic() + PAUSE
+
+    def offer(self, connection: ssl.SSLObject) -> None:
+        """Keep its session, if one is wanted. In TLS 1.3 it comes with the first bytes read."""
+        name = connection.server_hostname
+        kept = self._kept.get(name)
+        if kept is None:
+            kept = self._kept[name] = _Kept()
+            if len(self._kept) > MOST_NAMES:
+                self._kept.popitem(last=False)
+        if kept.session is None and kept.not_before <= monotonic() and self._reads.take():
+            kept.session = connection.session
+
+    def clear(self) -> None:
+        """Forget all: sessions refer to their context, which refers to them."""
+        self._kept.clear()
+        self._latest.clear()
+
+
+def resume_sessions(context: ssl.SSLContext, reads: SessionReads) -> Sessions:
+    """Have a client context's connections resume sessions of those before, to the same name.
+
+    A server that does not know a session any more, or gives none, makes a full handshake.
     """
-    context.sslobject_class = _resuming()
-
-
-def _resuming() -> type[ssl.SSLObject]:
-    # A TLS 1.3 session arrives after the handshake, with the first bytes that are read,
-    # so it is fetched only when it is needed.
-    latest: dict[str | None, ssl.SSLObject] = {}
+    sessions = Sessions(reads)
 
     class ResumingConnection(ssl.SSLObject):
         """One of a context's connections."""
 
         begun = False
+        offered = False
+        over = False
 
         def do_handshake(self) -> None:
-            """Called repeatedly until it no longer raises SSLWantReadError."""
+            """Called again and again, until it does not raise that it wants to read."""
             if not self.begun:
                 self.begun = True
-                before = latest.get(self.server_hostname)
-                session = before.session if before is not None else None
+                session = sessions.next(self.server_hostname)
                 if session is not None:
+                    self.offered = True
                     self.session = session
             super().do_handshake()
-            latest[self.server_hostname] = self
+            if not self.over:
+                self.over = True
+                sessions.established(self, self.offered)
 
-    return ResumingConnection
+        def unwrap(self) -> None:
+            """The connection is being closed."""
+            if self.over:
+                sessions.offer(self)
+            super().unwrap()
+
+    context.sslobject_class = ResumingConnection
+    return sessions

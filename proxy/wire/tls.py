@@ -1,8 +1,8 @@
 """TLS of the listeners, and what TLS is the same towards upstreams.
 
-At least TLS 1.2; ALPN names HTTP/1.1 alone; keys are not encrypted. With `client_ca` a client has
-to show a certificate. Resuming a session skips that, so sessions from before the last change of
-the files are refused: a CA that is taken off the list is off it at once.
+At least TLS 1.2, without CBC on listeners; ALPN names HTTP/1.1 alone; keys are not encrypted. With
+`client_ca` a client has to show a certificate. Resuming a session skips that, so sessions from
+before the last change of the files are refused: a CA that is taken off the list is off it at once.
 """
 
 import logging
@@ -14,6 +14,9 @@ from proxy.file_watch import FileWatch
 
 CLOSE_TIMEOUT = 10.0
 """Seconds for a client to read what is left to read, and to answer close_notify with its own."""
+
+_CIPHERS = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!eNULL:!aDSS"
+"""Of TLS 1.2: Python's own list without CBC, whose padding has been attacked again and again."""
 
 _log = logging.getLogger("proxy.tls")
 
@@ -121,15 +124,18 @@ class ListenerContext:
     ) -> int | None:
         """OpenSSL asks in every handshake, whether the client names a server or not."""
         connection.context = self._latest
-        session = connection.session if connection.session_reused else None
-        if session is not None and session.time <= self._renewed_at and self._tls.client_ca:
-            return ssl.AlertDescription.ALERT_DESCRIPTION_ACCESS_DENIED
+        # In this order: reading a session leaks it before CPython 3.12.8 (python/cpython#116810).
+        if self._renewed_at and self._tls.client_ca and connection.session_reused:
+            session = connection.session
+            if session is not None and session.time <= self._renewed_at:
+                return ssl.AlertDescription.ALERT_DESCRIPTION_ACCESS_DENIED
         return None
 
 
 def _server_context(key: str, tls: ListenerTls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     harden(context)
+    context.set_ciphers(_CIPHERS)
     try:
         load_identity(context, tls.cert, tls.key)
     except (OSError, ValueError) as error:

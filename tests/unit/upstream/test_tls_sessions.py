@@ -11,6 +11,7 @@ import uvloop
 
 from proxy.config.model import UpstreamTls
 from proxy.upstream.tls import client_context
+from proxy.upstream.tls_sessions import MOST_NAMES, SessionReads, Sessions, resume_sessions
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
@@ -54,6 +55,12 @@ def tls(authority: trustme.CA, tmp_path: Path) -> UpstreamTls:
     return UpstreamTls(ca=str(file))
 
 
+def resuming(tls: UpstreamTls, reads: SessionReads | None = None) -> ssl.SSLContext:
+    context = client_context(tls)
+    resume_sessions(context, reads or SessionReads())
+    return context
+
+
 def _connect(server: Server, plan: list[tuple[ssl.SSLContext, str]]) -> list[bool]:
     async def run() -> None:
         loop = asyncio.get_running_loop()
@@ -75,7 +82,7 @@ def _connect(server: Server, plan: list[tuple[ssl.SSLContext, str]]) -> list[boo
 def test_the_next_connection_resumes(
     authority: trustme.CA, tls: UpstreamTls, version: ssl.TLSVersion
 ) -> None:
-    context = client_context(tls)
+    context = resuming(tls)
     plan = [(context, "a.shop")] * 4
     assert _connect(Server(authority, version), plan) == [False, True, True, True]
 
@@ -85,14 +92,57 @@ def test_a_name_and_a_context_have_their_own(
     authority: trustme.CA, tls: UpstreamTls, version: ssl.TLSVersion
 ) -> None:
     """Nothing that was verified by another context, or for another name, counts."""
-    one, other = client_context(tls), client_context(tls)
+    one, other = resuming(tls), resuming(tls)
     plan = [(one, "a.shop"), (one, "b.shop"), (other, "a.shop"), (one, "a.shop")]
     assert _connect(Server(authority, version), plan) == [False, False, False, True]
 
 
 def test_a_server_that_forgot_shakes_hands_anew(authority: trustme.CA, tls: UpstreamTls) -> None:
-    context = client_context(tls)
+    context = resuming(tls)
     before = Server(authority, ssl.TLSVersion.TLSv1_3)
     assert _connect(before, [(context, "a.shop")]) == [False]
     restarted = Server(authority, ssl.TLSVersion.TLSv1_3)
     assert _connect(restarted, [(context, "a.shop")] * 2) == [False, True]
+
+
+def test_a_session_serves_many_connections_and_is_read_once(
+    authority: trustme.CA, tls: UpstreamTls
+) -> None:
+    reads = SessionReads(10)
+    plan = [(resuming(tls, reads), "a.shop")] * 6
+    assert _connect(Server(authority, ssl.TLSVersion.TLSv1_3), plan) == [False] + [True] * 5
+    assert reads.left == 9
+
+
+def test_when_no_session_may_be_read_any_more_handshakes_are_full(
+    authority: trustme.CA, tls: UpstreamTls
+) -> None:
+    plan = [(resuming(tls, SessionReads(0)), "a.shop")] * 3
+    assert _connect(Server(authority, ssl.TLSVersion.TLSv1_3), plan) == [False] * 3
+
+
+def test_a_server_that_never_resumes_is_not_asked_each_time(
+    authority: trustme.CA, tls: UpstreamTls
+) -> None:
+    reads = SessionReads(10)
+    context = resuming(tls, reads)
+    servers = [Server(authority, ssl.TLSVersion.TLSv1_3) for _ in range(4)]
+    for server in servers:  # as behind a load balancer, each with a key of its own
+        assert _connect(server, [(context, "a.shop")]) == [False]
+    assert reads.left == 8
+
+
+class Connection:
+    """What `Sessions` needs of one."""
+
+    session = None
+
+    def __init__(self, name: str) -> None:
+        self.server_hostname = name
+
+
+def test_names_are_bounded_and_the_least_recently_used_goes() -> None:
+    sessions = Sessions(SessionReads(None))
+    for number in range(3000):
+        sessions.offer(cast(ssl.SSLObject, Connection(f"h{number}.shop")))
+    assert len(sessions) == MOST_NAMES

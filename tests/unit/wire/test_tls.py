@@ -47,6 +47,18 @@ def test_nothing_older_than_tls_1_2(pki):
         handshake(listener.context, old)
 
 
+@pytest.mark.parametrize("suite", ["ECDHE-ECDSA-AES256-SHA384", "ECDHE-RSA-AES128-SHA256"])
+def test_no_cbc_in_tls_1_2(pki, suite):
+    listener = ListenerContext(KEY, ListenerTls(*pki.files("orders.shop")))
+    client = pki.client()
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.set_ciphers(suite)
+    with pytest.raises(ssl.SSLError):
+        handshake(listener.context, client)
+    offered = [cipher["name"] for cipher in listener.context.get_ciphers()]
+    assert [name for name in offered if "GCM" not in name and "POLY1305" not in name] == []
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_mutual(pki, other, version):
     listener = ListenerContext(KEY, ListenerTls(*pki.files("orders.shop"), pki.ca))
