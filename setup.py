@@ -64,6 +64,7 @@ COMPILED = (
     "telemetry/access_log",
     "upstream/address",
     "upstream/balancing",
+    "upstream/dialing",
     "upstream/endpoint",
     "upstream/pool",
     "upstream/upstream",

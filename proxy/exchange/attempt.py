@@ -45,6 +45,7 @@ from proxy.policies.gate import (
     resume_gates,
     settle_gates,
 )
+from proxy.upstream.dialing import Connected
 from proxy.upstream.endpoint import Endpoint
 from proxy.wire.streams import NO_TRAILERS, Trailers, UpstreamStream
 
@@ -195,9 +196,12 @@ class Attempt(Script):
             raise ConnectFailed(f"Upstream {binding.upstream.name!r} has no endpoint.")
         if binding.per_endpoint:
             endpoint = self._ask_endpoint(endpoint)
+        self._chosen(endpoint)
+        return endpoint
+
+    def _chosen(self, endpoint: Endpoint) -> None:
         self.record.chosen = endpoint
         self.record.endpoint = endpoint.label
-        return endpoint
 
     def _tried(self) -> list[Endpoint]:
         """The endpoints of the attempts before."""
@@ -254,12 +258,17 @@ class Attempt(Script):
         self.wake(error or RESOLVED)
 
     async def _connect(self, endpoint: Endpoint) -> UpstreamStream:
-        ticket = endpoint.pool.request(self.wake, self.binding.policies.timeouts.connect)
+        binding = self.binding
+        timeout = binding.policies.timeouts.connect
+        # With gates of its own an endpoint is not passed over: the next attempt asks another's.
+        alone = binding.per_endpoint
+        ticket = binding.upstream.connect(endpoint, self.wake, timeout, alone=alone)
         try:
             while True:
                 happened = await self._wait(self._due)
-                if isinstance(happened, UpstreamStream):
-                    return happened
+                if isinstance(happened, Connected):
+                    self._chosen(happened.endpoint)
+                    return happened.stream
                 if happened is ALARM:
                     self._check_request()
                     raise ConnectTimeout(f"No connection to {endpoint.where} came free in time.")

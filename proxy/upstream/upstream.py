@@ -9,6 +9,7 @@ from proxy.config.model import UpstreamConfig
 from proxy.errors import ConnectError, Loop, ProxyError
 from proxy.upstream.address import Address
 from proxy.upstream.balancing import Admit, balancer
+from proxy.upstream.dialing import Connected, Dial
 from proxy.upstream.discovery import Discovery, LooksUp
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.leases import Connects, Scheduler, Ticket
@@ -33,7 +34,7 @@ class Upstream:
     """How an exchange uses it, each step a plain call:
 
     `ready`, else `resolve` and wait for the callback; then `pick` an endpoint; then
-    ``endpoint.pool.take()``, else ``endpoint.pool.request(…)`` and wait for the callback; and
+    ``endpoint.pool.take()``, else `connect` and wait for the callback; and
     ``endpoint.pool.give_back(…)`` at the end. A closed upstream still serves who holds on to it:
     connections are opened for it, and none is kept.
     """
@@ -57,6 +58,8 @@ class Upstream:
         self._loop = loop
         self._balancer = balancer(config.load_balancing, random)
         self._leaving: list[Endpoint] = []
+        # Names that have addresses of both families.
+        self._dual: set[str] = set()
         self._closed = False
         self._discovery = Discovery(
             config.endpoints, config.dns_refresh, resolver, loop, self._renew
@@ -110,6 +113,48 @@ class Upstream:
             return only if admit is None or admit(only) else None
         return self._balancer.pick(endpoints, exclude, admit, self._loop.time())
 
+    def connect(
+        self,
+        endpoint: Endpoint,
+        on_ready: Callable[[Connected | ConnectError], None],
+        timeout: float,
+        *,
+        alone: bool,
+    ) -> Ticket:
+        """Ask for a lease where the endpoint's pool had none to take.
+
+        If its address cannot be connected to, another address of the same name will do, unless
+        `alone`; see `dialing`. `on_ready` is called exactly once, from the loop, unless the ticket
+        was cancelled before. `timeout` (seconds) limits the connecting, not a wait for room.
+        """
+        others = None if alone or endpoint.host == endpoint.ip else self
+        return Dial(endpoint, others, self._loop, on_ready, timeout)
+
+    def dual(self, endpoint: Endpoint) -> bool:
+        """Whether the endpoint's name has addresses of both families."""
+        return endpoint.host in self._dual
+
+    def alternative(self, tried: list[Endpoint]) -> Endpoint | None:
+        """Another address of the name that `tried` are of: none that is avoided if there is
+        another, and preferably of another family than the last one (RFC 8305 section 4).
+        """
+        last = tried[-1].address
+        now = self._loop.time()
+        best, best_rank = None, 4
+        for endpoint in self.endpoints:
+            address = endpoint.address
+            if (
+                endpoint in tried
+                or address.host != last.host
+                or address.port != last.port
+                or address.scheme != last.scheme
+            ):
+                continue
+            rank = 2 * (endpoint.avoid_until > now) + (address.six == last.six)
+            if rank < best_rank:
+                best, best_rank = endpoint, rank
+        return best
+
     def connections(self) -> ConnectionCounts:
         """Totals over all endpoints, those that vanished and still have some included."""
         self._forget_finished()
@@ -149,6 +194,8 @@ class Upstream:
                 endpoint.pool.close()
                 self._leaving.append(endpoint)
         self.endpoints = staying + [self._endpoint(*key) for key in wanted]
+        six = {endpoint.host for endpoint in self.endpoints if endpoint.address.six}
+        self._dual = {one.host for one in self.endpoints if not one.address.six} & six
         self._forget_finished()
 
     def _endpoint(self, scheme: str, host: str, port: int, ip: str) -> Endpoint:

@@ -59,7 +59,7 @@ ORDER = {
     ),
     "upstream": (
         "address tasks leases shortages threads local_address tls_sessions resolver tls connector "
-        "discovery pool endpoint balancing upstream registry"
+        "discovery pool endpoint dialing balancing upstream registry"
     ),
     "telemetry": (
         "observed timestamps percentiles line_writer span_counts direct_session transitions "

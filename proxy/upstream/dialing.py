@@ -1,0 +1,133 @@
+"""A connection to an endpoint, or where that address fails, to another address of its name.
+
+    first address ──fails──▶ next address ──fails──▶ …      at once
+          └──250 ms without an answer──▶ next address beside it, where the name has both families
+
+All of it is one connect, within one time limit (Happy Eyeballs, RFC 8305 sections 4 and 5). What
+TLS says of an address, and what this process itself lacks, is the answer: the next address would
+say the same.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+from proxy.errors import ConnectError, TlsFailure
+from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.leases import Scheduler, Ticket
+from proxy.wire.streams import UpstreamStream
+
+ATTEMPT_DELAY: Final = 0.25
+"""Seconds until the next address is tried beside one that does not answer (RFC 8305 section 8)."""
+MOST_ADDRESSES: Final = 16
+
+
+class Connected:
+    """A lease, and the endpoint that gave it."""
+
+    __slots__ = ("endpoint", "stream")
+
+    def __init__(self, endpoint: Endpoint, stream: UpstreamStream) -> None:
+        self.endpoint = endpoint
+        self.stream = stream
+
+
+class Alternatives(Protocol):
+    """The other addresses of an endpoint's name."""
+
+    def dual(self, endpoint: Endpoint) -> bool:
+        """Whether its name has addresses of both families."""
+
+    def alternative(self, tried: list[Endpoint]) -> Endpoint | None:
+        """The next one to try after these, None: there is no other."""
+
+
+class Dial:
+    """A `Ticket`. `on_ready` is called exactly once, from the loop, unless it was cancelled."""
+
+    __slots__ = (
+        "_deadline",
+        "_error",
+        "_loop",
+        "_on_ready",
+        "_others",
+        "_tickets",
+        "_timer",
+        "_tried",
+    )
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        others: Alternatives | None,
+        loop: Scheduler,
+        on_ready: Callable[[Connected | ConnectError], None],
+        timeout: float,
+    ) -> None:
+        """`others` None: only this endpoint will do. `timeout`: seconds for all of it, waits for
+        room in a pool left out.
+        """
+        self._others = others
+        self._loop = loop
+        self._on_ready = on_ready
+        self._deadline = loop.time() + timeout
+        self._tried: list[Endpoint] = []
+        self._tickets: dict[Endpoint, Ticket] = {}
+        self._error: ConnectError | None = None
+        self._timer: Ticket | None = None
+        self._request(endpoint, timeout)
+
+    def cancel(self) -> None:
+        """Give it up: nothing is called any more. Harmless afterwards."""
+        self._stop_timer()
+        tickets, self._tickets = self._tickets, {}
+        for ticket in tickets.values():
+            ticket.cancel()
+
+    def _request(self, endpoint: Endpoint, seconds: float) -> None:
+        self._tried.append(endpoint)
+        self._tickets[endpoint] = endpoint.pool.request(partial(self._answered, endpoint), seconds)
+        others = self._others
+        if others is not None and others.dual(endpoint):
+            self._timer = self._loop.call_later(ATTEMPT_DELAY, self._on_time)
+
+    def _answered(self, endpoint: Endpoint, answer: UpstreamStream | ConnectError) -> None:
+        self._tickets.pop(endpoint, None)
+        if isinstance(answer, UpstreamStream):
+            self._finish(Connected(endpoint, answer))
+            return
+        if self._error is None:
+            self._error = answer
+        if answer.condition is None or isinstance(answer, TlsFailure):
+            self._finish(answer)
+        elif not self._next() and not self._tickets:
+            self._finish(self._error)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self._next()
+
+    def _next(self) -> bool:
+        """Try another address; False: there is none, or no time for it."""
+        self._stop_timer()
+        left = self._deadline - self._loop.time()
+        if self._others is None or left <= 0 or len(self._tried) >= MOST_ADDRESSES:
+            return False
+        endpoint = self._others.alternative(self._tried)
+        if endpoint is None:
+            return False
+        stream = endpoint.pool.take()
+        if stream is not None:
+            self._finish(Connected(endpoint, stream))
+        else:
+            self._request(endpoint, left)
+        return True
+
+    def _finish(self, answer: Connected | ConnectError) -> None:
+        self.cancel()
+        self._on_ready(answer)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
