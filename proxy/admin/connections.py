@@ -6,7 +6,7 @@ those from this machine.
 
 A request's head has `HEAD` seconds: the first from the accept, others from their first byte. So has
 what is left of a body after its answer. A client that takes no byte of its answer for `STALLED`
-seconds is ended.
+seconds is ended, and so is one that sends requests without end.
 """
 
 import asyncio
@@ -26,6 +26,11 @@ HEAD = 5.0
 STALLED = 10.0
 IDLE = 75.0
 """Seconds between two requests of a connection."""
+PIPELINED = 16
+"""Requests that may wait behind the one that is answered. No client that is meant sends more, and
+to take them apart costs the loop's time."""
+_PIECE = 4096
+"""Bytes that are taken apart at once."""
 _LOOK = 0.5
 """Seconds between two looks at all connections, while there are any."""
 
@@ -101,7 +106,11 @@ class Connection(Protocol):
         self.heard = asyncio.get_running_loop().time()
         if not self.answering and self._head_since is None:
             self._head_since = self.heard
-        super().data_received(data)
+        for start in range(0, len(data), _PIECE):
+            super().data_received(data[start : start + _PIECE])
+            if len(self._messages) > PIPELINED:
+                self.end()
+                return
 
     # --- what the application does ------------------------------------------------------------
 

@@ -42,6 +42,11 @@ class Pace:
             if not place.done() or place.cancelled():
                 self._leave(place)
 
+    def wait_needed(self) -> float:
+        """Seconds until there is something to pay with; 0: there is."""
+        saved = self._save()
+        return 0.0 if saved > 0 else max(-saved / self._share, 0.001)
+
     def spent(self, seconds: float) -> None:
         """So much of the loop's time was taken."""
         self._save()
@@ -55,7 +60,7 @@ class Pace:
 
     def _set_timer(self) -> None:
         if self._timer is None and self._waiting:
-            wait = max(-self._saved / self._share, 0.001)
+            wait = max(self.wait_needed(), 0.001)
             self._timer = asyncio.get_running_loop().call_later(wait, self._next)
 
     def _next(self) -> None:

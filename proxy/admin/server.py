@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -14,11 +15,16 @@ from prometheus_client import CollectorRegistry
 from proxy.admin.api import AdminApi
 from proxy.admin.connections import IDLE, Connection, Connections
 from proxy.admin.controls import Controls, Reload
+from proxy.admin.door import BACKLOG, Door
+from proxy.admin.pace import Pace
 from proxy.config import Sources
 from proxy.config.model import Address
 from proxy.telemetry.observed import Gateway
 from proxy.telemetry.records import Records
+from proxy.wire.listening import listening_sockets
 
+ACCEPTING_SHARE = 0.05
+"""Share of the loop's time for connections that come and go."""
 _GRACE = 1.0
 """Seconds for requests in progress when the server stops."""
 
@@ -50,7 +56,8 @@ class AdminServer:
         api = AdminApi(gateway, controls, registry, records, reload, sources)
         self._application = api.application()
         self._runner: web.AppRunner | None = None
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[Door] = []
+        self._pace = Pace(ACCEPTING_SHARE, time.monotonic, burst=0.25)
 
     async def start(self, address: Address) -> tuple[str, int]:
         """Listen; returns the bound host and port. Raises OSError if that fails.
@@ -86,9 +93,9 @@ class AdminServer:
     async def _listen(
         self, protocol: Callable[[], asyncio.Protocol], host: str, port: int
     ) -> tuple[str, int]:
-        listener = await asyncio.get_running_loop().create_server(protocol, host, port)
-        self._listeners.append(listener)
-        bound_host, bound_port = listener.sockets[0].getsockname()[:2]
+        opened = await listening_sockets(host, port, BACKLOG)
+        self._listeners += [Door(one, protocol, self._pace) for one in opened]
+        bound_host, bound_port = opened[0].getsockname()[:2]
         return bound_host, bound_port
 
     def _close_listeners(self) -> None:

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any, cast
 
 from proxy.wire.handshakes import Handshakes, TlsServer
+from proxy.wire.listening import listening_sockets
 
 LOOK_AGAIN = 0.1
 """Seconds between two looks whether there are file descriptors again."""
@@ -112,22 +113,16 @@ class Acceptor:
         return bound
 
     async def _open(self, host: str, port: int) -> tuple[str, int]:
-        loop = asyncio.get_running_loop()
-        plain = self._handshakes is None
-        server = await loop.create_server(
-            self._accepted, host, port, start_serving=plain, **self._options
-        )
-        bound_host, bound_port = server.sockets[0].getsockname()[:2]
-        opened = [socket.socket(fileno=os.dup(one.fileno())) for one in server.sockets]
-        self._sockets += opened
         if self._handshakes is None:
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(self._accepted, host, port, **self._options)
             self._servers.append(server)
+            opened = [socket.socket(fileno=os.dup(one.fileno())) for one in server.sockets]
         else:
-            server.close()  # not its sockets: they have been duplicated
-            for one in opened:
-                one.setblocking(False)
-                one.listen(self._options.get("backlog", 100))
-                self._servers.append(self._tls_server(one, self._handshakes))
+            opened = await listening_sockets(host, port, self._options["backlog"])
+            self._servers += [self._tls_server(one, self._handshakes) for one in opened]
+        self._sockets += opened
+        bound_host, bound_port = opened[0].getsockname()[:2]
         return bound_host, bound_port
 
     def close(self) -> None:

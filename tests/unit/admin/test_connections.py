@@ -152,6 +152,17 @@ async def test_a_wait_is_no_silence(server: Server) -> None:
     assert b" 200 " in await answered(one)
 
 
+async def test_a_client_that_sends_requests_without_end_is_ended(server: Server) -> None:
+    one = server.connect(ASK % b"/wait")
+    await eventually(lambda: server.waiting == 1)
+    one.send(ASK % b"/" * 10)
+    await asyncio.sleep(0.02)
+    assert stands(one)
+    one.send(ASK % b"/" * 100)
+    await eventually(lambda: not stands(one), within=1)
+    assert server.cancelled == 1
+
+
 async def test_a_client_that_takes_nothing_is_ended(server: Server) -> None:
     server.connect(ASK % b"/big")
     await eventually(lambda: len(server.connections) == 1)

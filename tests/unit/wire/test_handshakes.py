@@ -167,3 +167,10 @@ async def test_without_descriptors_it_waits(gate: Gate, monkeypatch: pytest.Monk
     writer.write(b"x")
     assert await reader.readexactly(1) == b"X"
     writer.close()
+
+
+async def test_a_port_that_is_taken_is_told(gate: Gate) -> None:
+    other = Acceptor("x", cast(Any, None), handshakes=gate.handshakes, backlog=100)
+    with pytest.raises(OSError, match="in use"):
+        await other.open("127.0.0.1", gate.acceptor.address[1])
+    assert not other.accepting

@@ -1,0 +1,30 @@
+"""Sockets that listen, for what accepts by itself.
+
+Not the event loop's: libuv tells of an address that is taken only when it begins to accept.
+"""
+
+import asyncio
+import os
+import socket
+
+
+async def listening_sockets(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """One for each address of `host`, without blocking. OSError: an address cannot be bound."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    opened: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            opened.append(sock)
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+            sock.listen(backlog)
+    except OSError as error:
+        for sock in opened:
+            sock.close()
+        raise OSError(error.errno, os.strerror(error.errno or 0)) from None
+    return opened
