@@ -22,6 +22,7 @@ COMPILED = (
     "exchange/body",
     "exchange/carrier",
     "exchange/exchange",
+    "exchange/forwarded",
     "exchange/gate",
     "exchange/gateway",
     "exchange/heads",

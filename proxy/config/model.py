@@ -50,11 +50,27 @@ class ListenerTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """Peers: everyone, or those in `networks`, in CIDR notation."""
+
+    everyone: bool = True
+    networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedConfig:
+    """Of the inbound listener: whose X-Forwarded-Proto, -Host and -Port stay."""
+
+    trust: Trust = Trust()
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerConfig:
     """At least one address."""
 
     addresses: tuple[Address, ...]
     tls: ListenerTls | None = None
+    forwarded: ForwardedConfig = ForwardedConfig()
 
 
 @dataclass(frozen=True, slots=True)

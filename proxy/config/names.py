@@ -70,6 +70,19 @@ def check_host(text: str) -> str:
     return name
 
 
+def check_network(text: str) -> str:
+    """An IP network in CIDR notation, or a single address."""
+    import ipaddress
+
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a network such as 10.0.0.0/8") from None
+    if "/" in text and network.network_address != ipaddress.ip_interface(text).ip:
+        raise ValueError(f"{text!r} is an address within a network; did you mean {str(network)!r}?")
+    return str(network)
+
+
 def check_host_pattern(text: str) -> str:
     """``*``, ``*.suffix`` or a host, in lower case, without a port."""
     if text == "*":

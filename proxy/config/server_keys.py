@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from proxy.config.advice import OFF_WORDS, ON_WORDS
 from proxy.config.cursor import Cursor, Reported
 from proxy.config.kinds import (
+    ENVIRONMENT,
     Boolean,
     Choice,
     Duration,
@@ -23,6 +24,7 @@ from proxy.config.model import (
     ConnectionsConfig,
     DrainConfig,
     EgressConfig,
+    ForwardedConfig,
     LimitsConfig,
     ListenerConfig,
     ListenersConfig,
@@ -35,6 +37,7 @@ from proxy.config.model import (
     RemoteAccess,
     TraceExporter,
     TracingConfig,
+    Trust,
     UpstreamConfig,
     UpstreamTls,
 )
@@ -46,6 +49,7 @@ from proxy.config.names import (
     EndpointKind,
     check_egress_pattern,
     check_host,
+    check_network,
 )
 from proxy.config.record import Field, Given, ListOf, PairsOf, Record, SetOf
 from proxy.config.suggestions import did_you_mean
@@ -77,7 +81,44 @@ LISTENER_TLS = Record(
 )
 
 
-def _listener(doc: str) -> Field:
+class TrustKind(Kind[Trust]):
+    """``all``, ``none`` or a list of networks."""
+
+    _networks = ListOf(Text("a network such as 10.0.0.0/8", check_network), "networks")
+
+    def read(self, at: Cursor, base: Trust | None = None) -> Trust:
+        found = at.text()
+        if found is None:
+            return Trust(False, self._networks.read(at))
+        if found[0] in ("all", "none"):
+            return Trust(found[0] == "all")
+        hint = did_you_mean(found[0], ("all", "none"))
+        raise at.error(f"must be all, none or a list of networks, not {found[0]!r}{hint}")
+
+    def dump(self, value: Trust, reveal: bool) -> Any:
+        if value.everyone:
+            return "all"
+        return list(value.networks) or "none"
+
+    def schema(self) -> JsonSchema:
+        return {"anyOf": [{"enum": ["all", "none"]}, self._networks.schema(), ENVIRONMENT]}
+
+
+FORWARDED = Record(
+    ForwardedConfig,
+    {
+        "trust": Field(
+            TrustKind(),
+            "Whose X-Forwarded-Proto, -Host and -Port stay: all, none or a list of networks such "
+            "as 10.0.0.0/8. From other peers all X-Forwarded-*, Forwarded and X-Real-IP are "
+            "dropped and made anew.",
+        ),
+    },
+    definition="forwarded",
+)
+
+
+def _listener(doc: str, **more: Field) -> Field:
     keys = {
         "address": Field(
             Addresses(),
@@ -86,6 +127,7 @@ def _listener(doc: str) -> Field:
             ("addresses",),
         ),
         "tls": Field(LISTENER_TLS, "Serve TLS."),
+        **more,
     }
     return Field(Record(ListenerConfig, keys), doc)
 
@@ -94,7 +136,10 @@ LISTENERS = Record(
     ListenersConfig,
     {
         "outbound": _listener("The service's own calls leave through here."),
-        "inbound": _listener("The service's callers come in here."),
+        "inbound": _listener(
+            "The service's callers come in here.",
+            forwarded=Field(FORWARDED, "What earlier proxies say of the request."),
+        ),
     },
 )
 

@@ -6,7 +6,7 @@ Order and spelling of the fields that pass are kept; the proxy's own fields stan
 from typing import Final
 
 from proxy.config.model import HeaderRules
-from proxy.http.message import Field, FieldName, OwnFields, RequestHead, make_field
+from proxy.http.message import Field, FieldName, OwnFields, make_field
 
 TIMEOUT_FIELD = b"x-request-timeout-ms"
 GRPC_TIMEOUT_FIELD = b"grpc-timeout"
@@ -19,16 +19,10 @@ RETRY_ATTEMPT: Final = FieldName(b"X-Retry-Attempt")
 EXPECT: Final = FieldName(b"Expect")
 PROXY_STATUS: Final = FieldName(b"Proxy-Status")
 DATE: Final = FieldName(b"Date")
-_FORWARDED_FOR: Final = FieldName(b"X-Forwarded-For")
-_FORWARDED_PROTO: Final = FieldName(b"X-Forwarded-Proto")
-_FORWARDED_HOST: Final = FieldName(b"X-Forwarded-Host")
 _TIMEOUT: Final = FieldName(b"X-Request-Timeout-Ms")
 _GRPC_TIMEOUT: Final = FieldName(b"grpc-timeout")
 
 HELD_FOR_EXCHANGE = frozenset({TIMEOUT_FIELD, GRPC_TIMEOUT_FIELD, REQUEST_ID_FIELD, RETRY_FIELD})
-FORWARDED_FIELDS = frozenset({b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
-"""Written by the inbound listener; the outbound one passes them untouched."""
-
 _NO_RULES = HeaderRules()
 
 
@@ -61,16 +55,6 @@ class FieldRules:
     def of(cls, rules: HeaderRules) -> "FieldRules | None":
         """None where there is nothing to do."""
         return None if rules == _NO_RULES else cls(rules)
-
-
-def add_forwarded(own: OwnFields, head: RequestHead, client: str, scheme: bytes) -> None:
-    """What the inbound listener adds: the client appended, protocol and host as they came in."""
-    chain = head.held.get(b"x-forwarded-for")
-    address = client.encode("latin-1")
-    own.append((_FORWARDED_FOR, b", ".join((*chain, address)) if chain else address))
-    own.append((_FORWARDED_PROTO, scheme))
-    if head.authority is not None:
-        own.append((_FORWARDED_HOST, str(head.authority).encode("latin-1")))
 
 
 def caller_timeout(held: dict[bytes, list[bytes]]) -> float | None:

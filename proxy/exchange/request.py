@@ -98,7 +98,7 @@ class Request(Ask):
 
     @property
     def client(self) -> str:
-        return self.stream.client
+        return self.terms.client(self.head, self.stream.client)
 
     @property
     def method(self) -> str:

@@ -12,13 +12,12 @@ from proxy.config.model import Config, LimitsConfig, Listener
 from proxy.errors import Loop
 from proxy.exchange.binding import Binding
 from proxy.exchange.bindings import Bindings
+from proxy.exchange.forwarded import FORWARDED_FIELDS, Forwarded
 from proxy.exchange.heads import (
-    FORWARDED_FIELDS,
     HELD_FOR_EXCHANGE,
     REQUEST_ID,
     REQUEST_ID_FIELD,
     VIA,
-    add_forwarded,
 )
 from proxy.http.h1.request import RequestParser
 from proxy.http.message import OwnFields, RequestHead
@@ -41,6 +40,7 @@ class Terms:
 
     __slots__ = (
         "_destinations",
+        "_forwarded",
         "_inbound",
         "_name",
         "_routes",
@@ -85,8 +85,12 @@ class Terms:
         held = HELD_FOR_EXCHANGE | propagator.names
         if self._inbound:
             held |= FORWARDED_FIELDS
+        self._forwarded = Forwarded(config.listeners.of(listener).forwarded.trust)
         self.parser = RequestParser(
-            held, max_url=config.limits.url_bytes, max_fields=config.limits.headers
+            held,
+            max_url=config.limits.url_bytes,
+            max_fields=config.limits.headers,
+            keeps_out=self._forwarded.keeps_out if self._inbound else None,
         )
 
     # --- where a request goes ---------------------------------------------------------------------
@@ -137,9 +141,13 @@ class Terms:
             via = b", ".join((*head.held[b"via"], via))  # RFC 9110 section 7.6.3
         own: OwnFields = [(VIA, via)]
         if self._inbound:
-            add_forwarded(own, head, client, self._scheme)
+            self._forwarded.add_to(own, head, client, self._scheme)
         own.append((REQUEST_ID, request_id))
         return own
+
+    def client(self, head: RequestHead, peer: str) -> str:
+        """Who the client is where limits tell clients apart."""
+        return self._forwarded.client(head, peer) if self._inbound else peer
 
     def response_fields(self, minor: int, request_id: bytes) -> OwnFields:
         """The proxy's own fields of a response that an upstream gave in HTTP/1.`minor`."""

@@ -53,6 +53,7 @@ _SECTIONS = {
 
 _WORDS = {
     "hosts": "list of hosts",
+    "trust": "`all`, `none` or list of networks",
     "on": "outcomes",
     "failures": "outcomes",
     "match.headers": "mapping of text matches",

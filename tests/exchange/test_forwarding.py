@@ -324,7 +324,7 @@ def test_inbound_says_who_the_client_is(make_stage):
     seen, *_ = exchanged(stage, asked, response(), listener=Listener.INBOUND)
     assert seen.all("x-forwarded-for") == ["1.2.3.4, 10.9.8.7"]
     assert seen.all("x-forwarded-proto") == ["http"]
-    assert seen.all("x-forwarded-host") == ["shop"]
+    assert seen.all("x-forwarded-host") == ["old"]
 
 
 RULES = """

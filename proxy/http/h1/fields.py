@@ -121,13 +121,15 @@ class FieldReader:
 
     `held_back` are the lower-case names of fields that do not go on, `own` those of fields whose
     values are new in each head, `checked` those of fields that go on, but only once (`_check`).
-    `kept`: fields that count although Connection names them.
+    `kept`: fields that count although Connection names them. `keeps_out`: further names that do not
+    go on; it is asked once for each spelling.
     """
 
     __slots__ = (
         "_always_own",
         "_checked",
         "_held_back",
+        "_keeps_out",
         "_kept",
         "_known",
         "_known_bytes",
@@ -147,12 +149,14 @@ class FieldReader:
         *,
         checked: frozenset[bytes] = frozenset(),
         kept: frozenset[bytes] = frozenset(),
+        keeps_out: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._make_parser = make_parser
         self._held_back = held_back
         self._own = self._always_own = own
         self._checked = checked
         self._kept = kept
+        self._keeps_out = keeps_out
         self._names: dict[bytes, _Name] = {}
         self._known: dict[bytes, _Line] = {}
         self._known_bytes = 0
@@ -307,6 +311,8 @@ class FieldReader:
             kind = _HELD
         elif lower in self._checked:
             kind = _CHECKED
+        elif self._keeps_out is not None and self._keeps_out(lower):
+            kind = _HELD
         own = kind == _LENGTH or lower in self._own
         fixed = kind == _CHECKED or lower in _FIXED
         name = _Name(FieldName(text), kind, own=own, fixed=fixed)

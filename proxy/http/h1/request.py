@@ -7,7 +7,7 @@ head goes on as it came.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -71,7 +71,8 @@ def body_decoder(head: RequestHead) -> BodyDecoder | None:
 class RequestParser:
     """Parses the heads of one listener's connections, one whole head at a time.
 
-    `held_back` are further lower-case names that the exchange wants in `RequestHead.held`.
+    `held_back` are further lower-case names that the exchange wants in `RequestHead.held`; it also
+    gets those that `keeps_out` says yes to.
     Clients send the same head again and again, byte for byte: those are remembered with what was
     made of them. So is what heads have in common that differ in path, ids and trace.
     """
@@ -86,7 +87,14 @@ class RequestParser:
         "_reader",
     )
 
-    def __init__(self, held_back: Iterable[bytes], *, max_url: int, max_fields: int) -> None:
+    def __init__(
+        self,
+        held_back: Iterable[bytes],
+        *,
+        max_url: int,
+        max_fields: int,
+        keeps_out: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self._max_url = max_url
         self._max_fields = max_fields
         self._hosts: dict[bytes, _Host] = {}
@@ -100,6 +108,7 @@ class RequestParser:
             given | _OWN,
             checked=_CHECKED,
             kept=_NOT_BY_CONNECTION,
+            keeps_out=keeps_out,
         )
 
     def parse(self, raw: bytes) -> RequestHead:

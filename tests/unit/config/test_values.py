@@ -8,6 +8,7 @@ from proxy.config.model import (
     LogFormat,
     Propagation,
     RemoteAccess,
+    Trust,
     ValueMatch,
 )
 from proxy.policies.backoff import Jitter, JitterKind
@@ -407,3 +408,36 @@ def test_the_ipv6_wildcard_takes_both_families(errors):
     assert (
         "admin.address: conflicts with listeners.inbound.address, which is 0.0.0.0:7071" in problem
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "trust"),
+    [
+        ("all", Trust()),
+        ("none", Trust(False)),
+        ("[]", Trust(False)),
+        ("[10.0.0.0/8, 'fd00::/8', 192.0.2.1]",
+         Trust(False, ("10.0.0.0/8", "fd00::/8", "192.0.2.1/32"))),
+    ],
+)  # fmt: skip
+def test_whose_forwarded_fields_stay(config, written, trust):
+    made = config(f"listeners: {{inbound: {{forwarded: {{trust: {written}}}}}}}")
+    assert made.listeners.inbound.forwarded.trust == trust
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("nobody", "must be all, none or a list of networks, not 'nobody'"),
+        ("[shop]", "'shop' is not a network such as 10.0.0.0/8"),
+        ("[10.1.2.3/8]", "did you mean '10.0.0.0/8'?"),
+    ],
+)
+def test_networks_that_are_none(errors, written, told):
+    (problem,) = errors(f"listeners: {{inbound: {{forwarded: {{trust: {written}}}}}}}")
+    assert told in problem
+
+
+def test_the_outbound_listener_adds_nothing_and_trusts_nobody(errors):
+    (problem,) = errors("listeners: {outbound: {forwarded: {trust: none}}}")
+    assert "unknown key" in problem

@@ -3,9 +3,9 @@
 import pytest
 
 from proxy.config.model import HeaderRules
-from proxy.exchange.heads import FieldRules, add_forwarded, add_timeout, caller_timeout
+from proxy.exchange.heads import FieldRules, add_timeout, caller_timeout
 from proxy.http.h1.request import RequestParser
-from proxy.http.message import make_field
+from proxy.http.message import FieldName, make_field
 
 
 def head(line, *fields):
@@ -27,25 +27,18 @@ def test_rules_remove_first_and_set_last():
     assert len(fields) == 4
 
 
+def test_rules_hold_for_the_proxys_own_fields():
+    rules = FieldRules.of(
+        HeaderRules(set=(("x-request-ID", "fixed"),), remove=frozenset({"traceparent"}))
+    )
+    own = [
+        (FieldName(name), b"1") for name in (b"Via", b"X-Request-Id", b"traceparent", b"tracestate")
+    ]
+    assert told(rules.left_of(own)) == [(b"Via", b"1"), (b"tracestate", b"1")]
+
+
 def test_no_rules_are_none():
     assert FieldRules.of(HeaderRules()) is None
-
-
-def test_forwarded():
-    asked = head("GET / HTTP/1.1", "Host: A:81", "X-Forwarded-For: 1.1.1.1", "X-Forwarded-For: 2")
-    own = []
-    add_forwarded(own, asked, "::1", b"https")
-    assert told(own) == [
-        (b"X-Forwarded-For", b"1.1.1.1, 2, ::1"),
-        (b"X-Forwarded-Proto", b"https"),
-        (b"X-Forwarded-Host", b"a:81"),
-    ]
-
-
-def test_forwarded_for_a_request_that_names_no_host():
-    own = []
-    add_forwarded(own, head("GET / HTTP/1.0"), "c", b"http")
-    assert told(own) == [(b"X-Forwarded-For", b"c"), (b"X-Forwarded-Proto", b"http")]
 
 
 @pytest.mark.parametrize(
