@@ -54,9 +54,9 @@ IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched"
 
 ORDER = {
     "exchange": (
-        "events stats labels heads forwarded script body gates binding bindings record terms timing "
-        "request attempt answers carrier relay tunnel queueing retrying fallback exchange gate "
-        "gateway"
+        "events stats labels heads forwarded script body gates binding bindings record terms "
+        "timing request attempt answers carrier relay tunnel queueing retrying fallback exchange "
+        "gate gateway"
     ),
     "upstream": (
         "address tasks leases shortages threads local_address tls_sessions resolver tls connector "

@@ -188,6 +188,13 @@ def lines() -> object:
 Reason: TypeAlias = "str | Grows"
 
 REMEMBERED: dict[str, Reason] = {
+    "admin.door:Door._opening": "one for an admin connection, at most connections.LIMIT",
+    "exchange.forwarded:Forwarded._peers": "at most 1,000 addresses, where trust is a list",
+    "upstream.dialing:Dial._tickets": UNDER_WAY,
+    "upstream.dialing:Dial._tried": "at most MOST_ADDRESSES",
+    "upstream.tls_sessions:Sessions._kept": "at most MOST_NAMES",
+    "upstream.tls_sessions:Sessions._latest": "connections that are open",
+    "upstream.upstream:Upstream._dual": "the endpoints of one upstream",
     "admin.connections:Connections._open": "at most LIMIT",
     "admin.metrics_page:MetricsPage._last": "one rendering for each form; labels are bounded",
     "admin.metrics_page:MetricsPage._next": "one for each form",
