@@ -4,6 +4,7 @@ import contextlib
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 from integration.ports import free_port
@@ -70,14 +71,13 @@ class RawUpstream:
 
 
 def read_head(connection: socket.socket) -> bytes:
-    """A message's head, byte by byte: what follows stays in the socket. EOFError at an end."""
-    head = bytearray()
-    while not head.endswith(b"\r\n\r\n"):
-        byte = connection.recv(1)
-        if not byte:
-            raise EOFError(bytes(head))
-        head += byte
-    return bytes(head)
+    """A message's head; what follows it stays in the socket. EOFError at an end."""
+    while seen := connection.recv(128 * 1024, socket.MSG_PEEK):
+        end = seen.find(b"\r\n\r\n")
+        if end >= 0:
+            return connection.recv(end + 4)
+        time.sleep(0.001)  # the rest of the head is on its way
+    raise EOFError
 
 
 def answer_each(response: bytes) -> Serve:
