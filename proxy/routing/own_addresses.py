@@ -51,7 +51,7 @@ class OwnAddresses:
         ip = _unmapped(address)
         # The kernel connects 0.0.0.0 and :: to the loopback address.
         if ip.is_loopback or ip.is_unspecified:
-            return any(host in _ANY or ip_address(host).is_loopback for host in bound)
+            return any(_takes_loopback(host) for host in bound)
         text = str(ip)
         return text in bound or (not bound.isdisjoint(_ANY) and self._is_local(text))
 
@@ -59,6 +59,12 @@ class OwnAddresses:
 def _is_localhost(host: str) -> bool:
     """RFC 6761 section 6.3: localhost and every name below it are loopback."""
     return host == "localhost" or host.endswith(".localhost")
+
+
+def _takes_loopback(bound: str) -> bool:
+    """Whether a listener bound there can be reached at loopback. A file may name its host."""
+    address = literal_address(bound)
+    return bound in _ANY or (address is not None and ip_address(address).is_loopback)
 
 
 def _unmapped(address: str) -> IPv4Address | IPv6Address:

@@ -67,3 +67,11 @@ def test_other_spellings(own, host):
 @pytest.mark.parametrize("host", ["shop", "localhost.shop", "1.shop", "127.0.0.1.5", "0x7g.1"])
 def test_names_are_judged_by_their_addresses(own, host):
     assert not own.named(host, 7071)
+
+
+def test_a_listener_may_be_bound_to_a_name():
+    own = OwnAddresses(MACHINE.__contains__)
+    own.add("proxy.test", 7070)
+    assert own.named("proxy.test", 7070)
+    assert not own.named("127.0.0.1", 7070)
+    assert not own.covers("10.1.1.1", 7070)
