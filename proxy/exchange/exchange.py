@@ -33,7 +33,7 @@ from proxy.exchange.queueing import wait_for_permit
 from proxy.exchange.record import Record
 from proxy.exchange.relay import Relay, client_gone
 from proxy.exchange.request import Keeper, Request
-from proxy.exchange.retrying import drop, make_attempts
+from proxy.exchange.retrying import drop, let_go, make_attempts
 from proxy.exchange.script import SUSPENDED
 from proxy.exchange.terms import Terms
 from proxy.exchange.timing import Timing
@@ -83,6 +83,7 @@ class Exchange(Carrier):
                 await self._relaying(self._relay)
         except ProxyError as error:
             self._conclude(error)
+            let_go(error)
         except Exception:  # noqa: BLE001 - one request's bug must not become another's outage
             _log.exception("internal error in request %s", self.record.request_id)
             self._conclude(InternalError("This is a bug of the proxy; its log has a traceback."))

@@ -10,7 +10,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.request import Request
-from proxy.exchange.retrying import run_attempt
+from proxy.exchange.retrying import let_go, run_attempt
 from proxy.policies.fallback import FallbackConfig
 
 
@@ -63,5 +63,6 @@ async def fall_back(
     record.fallback = True
     if error is not None:
         record.failed(error)
+        let_go(error)
     binding.stats.fallbacks += 1
     return answer

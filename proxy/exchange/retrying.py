@@ -52,8 +52,17 @@ async def run_attempt(carrier: Carrier, attempt: Attempt) -> None:
         carrier.under_way.remove(attempt)
     if attempt.bug is not None:
         raise attempt.bug
-    if attempt.error is not None:
-        raise attempt.error
+    failure, attempt.error = attempt.error, None
+    if failure is not None:
+        raise failure
+
+
+def let_go(error: ProxyError) -> None:
+    """A failure that was raised has been dealt with.
+
+    Its traceback leads to frames that lead back to it: only the cycle collector could free them.
+    """
+    error.__traceback__ = error.__context__ = None
 
 
 async def _within_gates(carrier: Carrier, binding: Binding) -> Attempt:
@@ -128,6 +137,8 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
                 raise error
             return attempt
         binding.stats.count_retry(decision.condition)
+        if error is not None:
+            let_go(error)
         drop(attempt)
         await carrier.pause(decision.delay)
         number, wait = number + 1, decision.delay
