@@ -21,6 +21,7 @@ COMPILED = (
     "exchange/bindings",
     "exchange/body",
     "exchange/carrier",
+    "exchange/events",
     "exchange/exchange",
     "exchange/forwarded",
     "exchange/gate",

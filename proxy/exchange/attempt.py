@@ -36,7 +36,6 @@ from proxy.exchange.script import SUSPENDED, Script
 from proxy.http.message import OwnFields, ResponseHead
 from proxy.http.w3c import SAMPLED
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
-from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.gate import (
     Permit,
     Refusal,
@@ -95,7 +94,6 @@ class Attempt(Script):
         request: Request,
         binding: Binding,
         owner: Script,
-        *,
         number: int = 1,
         wait: float = 0.0,
         repeat: int = 0,
@@ -182,10 +180,7 @@ class Attempt(Script):
         """What happens next; ALARM at `until` at the latest. Raises a failure, or the end."""
         self._request.timing.arm(self, until)
         await SUSPENDED
-        happened, self._news = self._news, None
-        if isinstance(happened, ProxyError):
-            raise happened
-        return happened
+        return self.heard()
 
     def _choose(self) -> Endpoint:
         """An endpoint whose gates let the attempt pass, preferably one not yet tried."""
@@ -298,7 +293,7 @@ class Attempt(Script):
         """The proxy's own fields: what is the same for all attempts, and this one's."""
         request, record = self._request, self.record
         held = request.head.held
-        own = request.own.copy()
+        own = request.terms.request_fields(request.head, request.stream.client, request.id)
         trace, propagator = request.trace, request.terms.propagator
         if trace.flags & SAMPLED and propagator.records:
             record.span_id = propagator.new_span_id()
@@ -487,18 +482,26 @@ class Attempt(Script):
         now = monotonic()
         record = self.record
         record.duration = now - record.started
-        record.breaker = self._breaker()
+        record.gates = self._gates
         record.verdict = verdict
         stood_still = self._request.timing.deadline.stood_still - self._stood_before
         settle_gates(self._gates, self._permits, verdict, record.duration - stood_still, now)
         if not self.refused:
             self.binding.count_attempt(record.status, record.failure)
 
-    def _breaker(self) -> CircuitBreaker | None:
-        for gate in self._gates:
-            if isinstance(gate, CircuitBreaker):
-                return gate
-        return None
+    def finish(self) -> None:
+        """Its response has gone to the client, to the end."""
+        self._count_bytes()
+        self.release(reusable=True)
+
+    def give_up(self) -> None:
+        """Its response went to the client, and will not be ended."""
+        self._count_bytes()
+        self.release(reusable=False)
+
+    def _count_bytes(self) -> None:
+        if self.stream is not None:
+            self._request.record.bytes_out = self.stream.payload_bytes
 
     def release(self, *, reusable: bool) -> None:
         """Give the stream back; once it is back, nothing more is heard of it."""

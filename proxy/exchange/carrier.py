@@ -2,26 +2,30 @@
 
 from typing import Any
 
-from proxy.exchange.attempt import Attempt
 from proxy.exchange.request import Request
-from proxy.exchange.script import Script
+from proxy.exchange.script import SUSPENDED, Script
 
 
 class Carrier(Script):
-    """Carries one request: the exchange, as `queueing`, `retrying` and `fallback` know it.
+    """Carries one request: the exchange, as `queueing`, `retrying` and `fallback` know it."""
 
-    `under_way`: the attempts that are under way.
-    """
-
-    __slots__ = ("request", "under_way")
+    __slots__ = ("request",)
 
     request: Request
-    under_way: list[Attempt]
 
     async def wait(self, until: float) -> Any:
         """What happens next; ALARM at `until` (monotonic seconds) at the latest.
 
         Raises what ends the exchange: a ProxyError that something woke it with.
+        """
+        self.expect(until)
+        await SUSPENDED
+        return self.heard()
+
+    def expect(self, until: float) -> None:
+        """What `wait` does before it suspends; `heard` is what it does then.
+
+        The three in one coroutine cost less than another coroutine for each wait.
         """
         raise NotImplementedError
 

@@ -34,12 +34,12 @@ from proxy.exchange.record import Record
 from proxy.exchange.relay import Relay, client_gone
 from proxy.exchange.request import Keeper, Request
 from proxy.exchange.retrying import drop, let_go, make_attempts
-from proxy.exchange.script import SUSPENDED
 from proxy.exchange.terms import Terms
 from proxy.exchange.timing import Timing
 from proxy.exchange.tunnel import Tunnel
 from proxy.http.message import RequestHead
 from proxy.outcome import IGNORED, Verdict
+from proxy.policies.gate import Answer as GateAnswer
 from proxy.policies.gate import Permit, pass_gates, settle_gates
 from proxy.wire.streams import ClientStream, Trailers
 
@@ -57,7 +57,6 @@ class Exchange(Carrier):
         super().__init__()
         self.gate = gate
         self.phase: Phase = ROUTING
-        self.under_way = []
         self._permits: list[Permit] = []
         self._relay: Relay | None = None
         self._tunnel: Tunnel | None = None
@@ -72,15 +71,34 @@ class Exchange(Carrier):
 
     async def run(self) -> None:
         """All of it. Ends with the client's stream handed back."""
+        request = self.request
         try:
-            binding = self.request.bind()
+            binding = request.bind()
             self._enter(binding)
-            answer = await self._answer(binding)
-            self._commit(answer)
-            if self._tunnel is not None:
-                await self._tunnelling(self._tunnel)
-            elif self._relay is not None:
+            fallback = binding.policies.fallback
+            try:
+                answer = pass_gates(
+                    binding.request_gates, self._permits, request.timing.started, request
+                )
+                if answer is not None:
+                    await self._queue(binding, answer)
+                self.phase = TRYING
+                attempt = await make_attempts(self, binding)
+            except ProxyError as error:
+                if fallback is None or not answers_failure(request, fallback, error):
+                    raise
+                self._commit(await fall_back(self, binding, fallback, error))
+            else:
+                status = attempt.record.status
+                if fallback is not None and answers_status(request, fallback, status):
+                    drop(attempt)
+                    self._commit(await fall_back(self, binding, fallback, None, status))
+                else:
+                    self._commit(upstream_answer(request, attempt))
+            if self._relay is not None:
                 await self._relaying(self._relay)
+            elif self._tunnel is not None:
+                await self._tunnelling(self._tunnel)
         except ProxyError as error:
             self._conclude(error)
             let_go(error)
@@ -96,28 +114,13 @@ class Exchange(Carrier):
         if request.body is not None:
             request.body.set_limit(binding.policies.retry.body_limit)
 
-    async def _answer(self, binding: Binding) -> Answer:
-        """What is to be committed. Raises the failure that the client is told of."""
-        request = self.request
-        fallback = binding.policies.fallback
-        try:
-            gates, permits = binding.request_gates, self._permits
-            answer = pass_gates(gates, permits, request.timing.started, request)
-            while answer is not None:
-                self.phase = QUEUED
-                permits.append(await wait_for_permit(self, gates[len(permits)], answer))
-                answer = pass_gates(gates, permits, monotonic(), request)
-            self.phase = TRYING
-            attempt = await make_attempts(self, binding)
-        except ProxyError as error:
-            if fallback is None or not answers_failure(request, fallback, error):
-                raise
-            return await fall_back(self, binding, fallback, error)
-        status = attempt.record.status
-        if fallback is not None and answers_status(request, fallback, status):
-            drop(attempt)
-            return await fall_back(self, binding, fallback, None, status)
-        return upstream_answer(request, attempt)
+    async def _queue(self, binding: Binding, answer: GateAnswer | None) -> None:
+        """Wait for the permits that the request's gates did not give at once."""
+        gates, permits = binding.request_gates, self._permits
+        self.phase = QUEUED
+        while answer is not None:
+            permits.append(await wait_for_permit(self, gates[len(permits)], answer))
+            answer = pass_gates(gates, permits, monotonic(), self.request)
 
     def _commit(self, answer: Answer) -> None:
         """Commit to this answer. No retry is possible afterwards."""
@@ -126,20 +129,19 @@ class Exchange(Carrier):
         record.status = head.status
         record.answered = True
         self.phase = COMMITTED
-        if attempt is None:
-            record.bytes_out = len(answer.piece)
-        elif head.status == 101 or request.head.method == "CONNECT":
+        if attempt is not None and (head.status == 101 or request.head.method == "CONNECT"):
             self._tunnel = Tunnel(request, attempt, self)
             self._tunnel.take_over(stream.open_tunnel(head, answer.own, answer.piece))
             return
-        else:
-            self._relay = Relay(request, attempt, self)
         last = answer.last or self.gate.closing
         stream.write_head(head, answer.own, answer.piece, answer.ended, answer.trailers, last)
-        if self._relay is not None:
+        if attempt is None:
+            record.bytes_out = len(answer.piece)
+        elif answer.ended and not stream.write_paused:
+            attempt.finish()
+        else:
+            self._relay = Relay(request, attempt, self)
             self._relay.take_over()
-            if answer.ended:
-                self._relay.finish()
 
     async def _relaying(self, relay: Relay) -> None:
         """Until the upstream's body has ended, and the client has taken it."""
@@ -211,20 +213,26 @@ class Exchange(Carrier):
 
     # --- waiting ----------------------------------------------------------------------------------
 
-    async def wait(self, until: float) -> Any:
+    def expect(self, until: float) -> None:
         timing = self.request.timing
         timing.arm(self, until if until < timing.cutoff else timing.cutoff)
-        await SUSPENDED
-        happened, self._news = self._news, None
-        if isinstance(happened, ProxyError):
-            raise happened
-        if happened is ALARM and monotonic() >= timing.cutoff:
-            body = self.request.body
-            raise timing.overlong(
-                committed=self.phase is COMMITTED,
-                client_owes=body is not None and body.flowing,
-            )
+
+    def heard(self) -> Any:
+        happened = super().heard()
+        if happened is ALARM:
+            self._check_cutoff()
         return happened
+
+    def _check_cutoff(self) -> None:
+        """Raise if the exchange has taken longer than it may as a whole."""
+        request = self.request
+        if monotonic() < request.timing.cutoff:
+            return
+        body = request.body
+        raise request.timing.overlong(
+            committed=self.phase is COMMITTED,
+            client_owes=body is not None and body.flowing,
+        )
 
     async def pause(self, seconds: float) -> None:
         self.phase = PAUSING
@@ -242,13 +250,13 @@ class Exchange(Carrier):
         if body is not None:
             body.on_piece(piece)
             if body.flowing:
-                for attempt in self.under_way:
+                for attempt in request.timing.attempts:
                     attempt.pause_clocks()
 
     def on_body_end(self, trailers: Trailers) -> None:
         if self.request.body is not None:
             self.request.body.on_end(trailers)
-        for attempt in self.under_way:
+        for attempt in self.request.timing.attempts:
             attempt.resume_clocks()
 
     def on_body_error(self, error: ProxyError) -> None:

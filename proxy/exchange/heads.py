@@ -8,10 +8,10 @@ from typing import Final
 from proxy.config.model import HeaderRules
 from proxy.http.message import Field, FieldName, OwnFields, make_field
 
-TIMEOUT_FIELD = b"x-request-timeout-ms"
-GRPC_TIMEOUT_FIELD = b"grpc-timeout"
-REQUEST_ID_FIELD = b"x-request-id"
-RETRY_FIELD = b"x-retry-attempt"
+TIMEOUT_FIELD: Final = b"x-request-timeout-ms"
+GRPC_TIMEOUT_FIELD: Final = b"grpc-timeout"
+REQUEST_ID_FIELD: Final = b"x-request-id"
+RETRY_FIELD: Final = b"x-retry-attempt"
 
 VIA: Final = FieldName(b"Via")
 REQUEST_ID: Final = FieldName(b"X-Request-Id")

@@ -3,6 +3,8 @@
 Records are plain values. Nothing that carries a request is reached through them.
 """
 
+from typing import Final
+
 from proxy.config.model import Listener
 from proxy.errors import ProxyError
 from proxy.exchange.binding import Binding
@@ -11,8 +13,11 @@ from proxy.http.tracing import TraceContext
 from proxy.http.w3c import SAMPLED
 from proxy.outcome import IGNORED, Verdict
 from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.gate import Gate
 from proxy.policies.retry import Retry, Stop
 from proxy.upstream.endpoint import Endpoint
+
+_NO_GATES: Final[list[Gate]] = []
 
 
 class AttemptRecord:
@@ -20,20 +25,20 @@ class AttemptRecord:
 
     `number` is 1 for the first. `repeat`: attempts before it that a service may have seen.
     `span_id` is "" unless its span is going to be exported. `detail` is the failure's sentence,
-    `decision` what the retry policy said afterwards; None: it was not asked. `breaker`: the
-    circuit breaker that it asked. `chosen`: the endpoint, None where it came to none.
+    `decision` what the retry policy said afterwards; None: it was not asked. `gates`: those that
+    it asked. `chosen`: the endpoint, None where it came to none.
     `verdict`: what its gates were told.
     """
 
     __slots__ = (
         "binding",
-        "breaker",
         "chosen",
         "decision",
         "detail",
         "duration",
         "endpoint",
         "failure",
+        "gates",
         "number",
         "repeat",
         "span_id",
@@ -51,7 +56,7 @@ class AttemptRecord:
         self.wait = wait
         self.repeat = repeat
         self.started = started
-        self.breaker: CircuitBreaker | None = None
+        self.gates: list[Gate] = _NO_GATES
         self.chosen: Endpoint | None = None
         self.decision: Retry | Stop | None = None
         self.detail = ""
@@ -65,6 +70,14 @@ class AttemptRecord:
     @property
     def upstream(self) -> str:
         return self.binding.label
+
+    @property
+    def breaker(self) -> CircuitBreaker | None:
+        """The circuit breaker that it asked."""
+        for gate in self.gates:
+            if isinstance(gate, CircuitBreaker):
+                return gate
+        return None
 
 
 class Record:

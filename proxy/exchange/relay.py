@@ -25,7 +25,6 @@ class Relay(StreamHandler):
         "_body",
         "_client",
         "_owner",
-        "_record",
         "_timing",
         "_upstream",
         "ended",
@@ -37,7 +36,6 @@ class Relay(StreamHandler):
         self._attempt = attempt
         self._body = request.body
         self._client = request.stream
-        self._record = request.record
         self._timing = request.timing
         self._upstream = attempt.stream
         self.ended = False
@@ -47,7 +45,9 @@ class Relay(StreamHandler):
         self._timing.activity = monotonic()
         self._client.handler = self
         upstream = self._upstream
-        if upstream is not None and not self._attempt.ended:
+        if self._attempt.ended:
+            self._end()
+        elif upstream is not None:
             upstream.handler = self
             if self._client.write_paused:
                 upstream.pause_reading()
@@ -62,23 +62,19 @@ class Relay(StreamHandler):
         """Something has happened: end the response if it is whole, raise if nothing moved."""
         if self._attempt.ended and not self.ended:
             self._client.end(self._attempt.trailers)
-            self.finish()
+            self._end()
         self._check_idle()
 
-    def finish(self) -> None:
-        """The response has gone out to its end: give the stream back."""
+    def _end(self) -> None:
+        """The response has gone out to its end."""
         self.ended = True
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            self._record.bytes_out = upstream.payload_bytes
-        self._attempt.release(reusable=True)
+        self._upstream = None
+        self._attempt.finish()
 
     def give_up(self) -> None:
         """The response will not be ended."""
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            self._record.bytes_out = upstream.payload_bytes
-        self._attempt.release(reusable=False)
+        self._upstream = None
+        self._attempt.give_up()
 
     def _check_idle(self) -> None:
         """Raise if no byte moved for `timeouts.idle`: whose fault that is."""

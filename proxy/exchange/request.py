@@ -13,7 +13,7 @@ from proxy.exchange.record import Record
 from proxy.exchange.script import Script
 from proxy.exchange.terms import Terms, request_to
 from proxy.exchange.timing import Timing
-from proxy.http.message import OwnFields, RequestHead
+from proxy.http.message import RequestHead
 from proxy.http.tracing import TraceContext
 from proxy.outcome import Condition
 from proxy.policies.gate import Ask, Permit
@@ -29,7 +29,7 @@ class Keeper(Gate):
 
 
 class Request(Ask):
-    """`sent` is the head as the route's rules make it, `own` the proxy's fields for each attempt.
+    """`sent` is the head as the route's rules make it.
 
     `outer_permits`: those of the gates around all attempts, None without such a gate.
     """
@@ -40,7 +40,6 @@ class Request(Ask):
         "head",
         "id",
         "outer_permits",
-        "own",
         "record",
         "sent",
         "stream",
@@ -51,7 +50,6 @@ class Request(Ask):
 
     binding: Binding
     sent: RequestHead
-    own: OwnFields
     id: bytes
     trace: TraceContext
 
@@ -81,7 +79,6 @@ class Request(Ask):
         binding = terms.bind(head)
         self.binding = self.record.binding = binding
         self.sent = request_to(head, binding)
-        self.own = terms.request_fields(head, self.stream.client, self.id)
         return binding
 
     def condition_of(self, error: ProxyError) -> Condition | None:

@@ -10,6 +10,7 @@ from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.queueing import wait_for_permit
 from proxy.exchange.request import Request
+from proxy.exchange.script import SUSPENDED
 from proxy.exchange.tunnel import ConnectAttempt
 from proxy.http.retry_after import parse_retry_after
 from proxy.outcome import (
@@ -40,16 +41,19 @@ def make_attempts(carrier: Carrier, binding: Binding) -> Coroutine[None, Any, At
 
 async def run_attempt(carrier: Carrier, attempt: Attempt) -> None:
     """Make one attempt and wait until it is done. Raises its failure, or what ends the exchange."""
-    carrier.under_way.append(attempt)
     attempt.begin()
     try:
         while not attempt.over:
-            await carrier.wait(NEVER)
+            carrier.expect(NEVER)
+            await SUSPENDED
+            carrier.heard()
     except ProxyError as error:
         attempt.cancel(error)
         raise
-    finally:
-        carrier.under_way.remove(attempt)
+    _raise_failure(attempt)
+
+
+def _raise_failure(attempt: Attempt) -> None:
     if attempt.bug is not None:
         raise attempt.bug
     failure, attempt.error = attempt.error, None
@@ -108,13 +112,25 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
     request = carrier.request
     record = request.record
     number, wait, repeat = 1, 0.0, 0
-    kind = ConnectAttempt if request.head.method == "CONNECT" else Attempt
+    tunnel = request.head.method == "CONNECT"
     on = binding.policies.retry.on
     while True:
-        attempt = kind(request, binding, carrier, number=number, wait=wait, repeat=repeat)
+        if tunnel:
+            attempt: Attempt = ConnectAttempt(request, binding, carrier, number, wait, repeat)
+        else:
+            attempt = Attempt(request, binding, carrier, number, wait, repeat)
         error: ProxyError | None = None
+        attempt.begin()
         try:
-            await run_attempt(carrier, attempt)
+            try:
+                while not attempt.over:
+                    carrier.expect(NEVER)
+                    await SUSPENDED
+                    carrier.heard()
+            except ProxyError as end:
+                attempt.cancel(end)
+                raise
+            _raise_failure(attempt)
             status = attempt.record.status
             if status < 500 and status not in on.statuses:
                 return attempt

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Coroutine, Generator, Iterator
 from typing import Any, Final, cast
 
+from proxy.errors import ProxyError
 from proxy.exchange.events import ALARM
 from proxy.wire.alarm import NEVER
 from proxy.wire.streams import StreamHandler
@@ -70,6 +71,19 @@ class Script(StreamHandler):
     def on_due(self) -> None:
         """The time that it waited for has come."""
         self.wake(ALARM)
+
+    def pause_clocks(self) -> None:
+        """The client's body flows: deadlines stand still."""
+
+    def resume_clocks(self) -> None:
+        """The client's body has ended: they go on."""
+
+    def heard(self) -> Any:
+        """What woke it. Raises what ends it: a failure that something woke it with."""
+        happened, self._news = self._news, None
+        if isinstance(happened, ProxyError):
+            raise happened
+        return happened
 
     def wake(self, value: Any) -> None:
         """Hand `value` to the wait; nothing happens once the coroutine has ended."""

@@ -14,6 +14,8 @@ from proxy.policies.deadline import Deadline, TimeoutsConfig
 from proxy.wire.alarm import NEVER, Alarm
 
 _NO_TIMEOUTS: Final = TimeoutsConfig()
+_NO_DEADLINE: Final = Deadline(0.0, 0.0)
+"""Before the route is known; nothing pauses it."""
 
 
 class Timing:
@@ -25,7 +27,9 @@ class Timing:
 
     __slots__ = (
         "_alarm",
-        "_scripts",
+        "_first",
+        "_main",
+        "_others",
         "_timeouts",
         "activity",
         "cutoff",
@@ -38,11 +42,13 @@ class Timing:
         """`main`: the script that waits from the first to the last."""
         self._alarm = alarm
         alarm.set(NEVER)
-        self._scripts = [main]
+        self._main: Script | None = main
+        self._first: Script | None = None
+        self._others: list[Script] | None = None
         self._timeouts = _NO_TIMEOUTS
         self.started = self.activity = now
         self.cutoff = NEVER
-        self.deadline = Deadline(now, 0.0)
+        self.deadline = _NO_DEADLINE
         self.shortened = False
 
     def begin(self, timeouts: TimeoutsConfig, given: float | None) -> None:
@@ -60,15 +66,28 @@ class Timing:
 
     # --- waiting ----------------------------------------------------------------------------------
 
-    def join(self, script: Script) -> None:
-        """Another script waits by this alarm."""
-        self._scripts.append(script)
+    def join(self, attempt: Script) -> None:
+        """An attempt waits by this alarm too."""
+        if self._first is None:
+            self._first = attempt
+        elif self._others is None:
+            self._others = [attempt]
+        else:
+            self._others.append(attempt)
 
-    def leave(self, script: Script) -> None:
+    def leave(self, attempt: Script) -> None:
         """It waits no more."""
-        script.until = NEVER
-        if script in self._scripts:
-            self._scripts.remove(script)
+        attempt.until = NEVER
+        if attempt is self._first:
+            self._first = None
+        elif self._others is not None and attempt in self._others:
+            self._others.remove(attempt)
+
+    @property
+    def attempts(self) -> list[Script]:
+        """Those that are under way."""
+        attempts = [self._first] if self._first is not None else []
+        return attempts + self._others if self._others is not None else attempts
 
     def arm(self, script: Script, until: float) -> None:
         """Have `script.on_due` called at `until`, and not at the time that it said before."""
@@ -79,18 +98,20 @@ class Timing:
     def ring(self) -> None:
         """The alarm has rung: tell those whose time has come."""
         now = monotonic()
-        scripts = self._scripts
-        for script in tuple(scripts):
+        for script in self._all():
             if script.until <= now:
                 script.until = NEVER
                 script.on_due()
-        for script in scripts:
+        for script in self._all():
             if script.until < self._alarm.due:
                 self._alarm.set(script.until)
 
+    def _all(self) -> list[Script]:
+        return [self._main, *self.attempts] if self._main is not None else []
+
     def close(self) -> None:
-        """The exchange is over: nobody waits any more."""
-        self._scripts.clear()
+        """The exchange is over: nothing waits any more."""
+        self._main = self._first = self._others = None
 
     @property
     def stood_still(self) -> bool:

@@ -6,7 +6,6 @@ from typing import Final
 
 MAX_LENGTH = 128
 
-_VISIBLE = bytes(range(0x21, 0x7F))
 _BATCH = 64
 _VERSION: Final = b"4" * _BATCH
 _VARIANT: Final = bytes.maketrans(b"0123456789abcdef", b"89ab89ab89ab89ab")
@@ -14,7 +13,10 @@ _VARIANT: Final = bytes.maketrans(b"0123456789abcdef", b"89ab89ab89ab89ab")
 
 def valid_request_id(value: bytes) -> bool:
     """1 to 128 visible ASCII characters: safe in a log line and in a field."""
-    return 0 < len(value) <= MAX_LENGTH and not value.translate(None, _VISIBLE)
+    if not 0 < len(value) <= MAX_LENGTH:
+        return False
+    text = value.decode("latin-1")  # `bytes.translate` costs ten times as much for a short value
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 class RequestIds:

@@ -6,17 +6,18 @@ the others must be sent as zero, so they are masked out when read.
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
-SAMPLED = 0x01
-RANDOM_TRACE_ID = 0x02
+SAMPLED: Final = 0x01
+RANDOM_TRACE_ID: Final = 0x02
 
 MAX_MEMBERS = 32
 
-_LOWER_HEX = b"0123456789abcdef"
-_NO_TRACE = b"0" * 32
-_NO_SPAN = b"0" * 16
-_DASH = ord("-")
-_LENGTH = 55  # of version 00; later versions are at least as long
+_LOWER_HEX: Final = b"0123456789abcdef"
+_NO_TRACE: Final = b"0" * 32
+_NO_SPAN: Final = b"0" * 16
+_DASH: Final = 45
+_LENGTH: Final = 55  # of version 00; later versions are at least as long
 
 # Level 1's key grammar, and level 2's keys that begin with a digit.
 _MEMBER = re.compile(

@@ -307,9 +307,11 @@ def settle_gates(
     gates: list[Gate], permits: list[Permit], verdict: Verdict, seconds: float, now: float
 ) -> None:
     """Give the permits back, the last one first. A second call finds nothing to give back."""
-    while permits:
-        permit = permits.pop()
-        gates[len(permits)].settle(permit, verdict, seconds, now)
+    at = len(permits)
+    while at:
+        at -= 1
+        gates[at].settle(permits[at], verdict, seconds, now)
+    permits.clear()
 
 
 def pause_gates(gates: list[Gate], permits: list[Permit], now: float) -> None:

@@ -8,11 +8,12 @@ is set again. Starting and cancelling a timer for every deadline would cost 0.7 
 import asyncio
 from collections.abc import Callable
 from time import monotonic
+from typing import Final
 
-NEVER = float("inf")
-LATE = 0.25
+NEVER: Final = float("inf")
+LATE: Final = 0.25
 """Seconds after which an alarm counts as late: the process was stopped, or had no CPU time."""
-_FINEST = 0.001  # the loop's timers count whole milliseconds
+_FINEST: Final = 0.001  # the loop's timers count whole milliseconds
 
 
 def _nobody() -> None:

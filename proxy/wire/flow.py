@@ -9,8 +9,9 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from typing import Final
 
-JOINED_BYTES = 16 * 1024
+JOINED_BYTES: Final = 16 * 1024
 """A piece up to this long is copied behind its head, which costs less than to send two."""
 
 

@@ -73,7 +73,7 @@ def test_a_bug_behind_the_commit_never_looks_whole(make_stage, monkeypatch, trac
     client = stage.ask(request())
     server = stage.accept()
     server.send(response(200, b"12", "Content-Length: 5"))
-    monkeypatch.setattr(Relay, "finish", broken)
+    monkeypatch.setattr(Relay, "_end", broken)
     server.send(b"345")
     assert client.closed
     assert server.closed

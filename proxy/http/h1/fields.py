@@ -186,7 +186,7 @@ class FieldReader:
             if name is None or not name.own or not colon:
                 return self._learn(reading, first, lines, minor)
             value = value.strip(_WHITE)
-            if value.translate(None, TEXT):
+            if not value.decode("latin-1").isprintable():  # a tab as well, which is rare
                 return self._learn(reading, first, lines, minor)
             key.append(name)
             if name.kind == _GOES_ON:

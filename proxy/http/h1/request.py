@@ -21,7 +21,7 @@ from proxy.http.h1.framing import MAX_LENGTH_DIGITS, BodyDecoder, LengthDecoder
 from proxy.http.h1.memory import HeadMemory
 from proxy.http.message import RequestHead
 
-HEAD_END = b"\r\n\r\n"
+HEAD_END: Final = b"\r\n\r\n"
 
 CONNECTION_FIELDS = frozenset(
     {
@@ -42,7 +42,7 @@ _CHECKED = frozenset({b"content-type", b"content_length", b"transfer_encoding"})
 """Fields that go on if they cannot be read in two ways."""
 _OWN = frozenset({b"idempotency-key", b"x-idempotency-key", b"baggage"})
 """Fields that go on and are new in each request, beside those that the exchange asks for."""
-_ENCLOSING = frozenset({"POST", "PUT", "PATCH"})
+_ENCLOSING: Final = frozenset({"POST", "PUT", "PATCH"})
 """Methods whose requests have a content by their nature."""
 _METHODS: Final = {
     name.encode(): name for name in ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
@@ -54,7 +54,7 @@ _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0} | {b"HTTP/1.%d" % n: 1 for n
 _JUDGED_AS: Final = (b"GET / HTTP/1.0", b"GET / HTTP/1.1")
 _HOSTS_BYTES = 64 * 1024
 """Of Host values that are remembered parsed."""
-_LONGEST_HOST = 253
+_LONGEST_HOST: Final = 253
 """Bytes of a host (RFC 1035 section 2.3.4: 255 in a message, with the lengths of its labels)."""
 
 _Host: TypeAlias = tuple[str, Authority | None, str]

@@ -43,12 +43,12 @@ from proxy.wire.h1.head_writer import (
 from proxy.wire.limits import body_too_large, head_too_large
 from proxy.wire.streams import NO_TRAILERS, ClientStream, Gate, Trailers
 
-LINGER_SECONDS = 1.0
-GRACE = 1.0
+LINGER_SECONDS: Final = 1.0
+GRACE: Final = 1.0
 """Seconds for another request behind the last response of a gate that has begun to close."""
-TURN_SECONDS = 0.004
+TURN_SECONDS: Final = 0.004
 """Time that one connection takes in one turn of the loop, give or take a request."""
-_PIPELINE_BYTES = 64 * 1024
+_PIPELINE_BYTES: Final = 64 * 1024
 
 
 class State(Enum):

@@ -56,8 +56,10 @@ def last_chunk(trailers: list[tuple[bytes, bytes]]) -> bytes:
 
 def _request_front(head: RequestHead) -> bytes:
     query = head.query_text
-    target = head.path if query is None else head.path + "?" + query
-    line = head.method + " " + target + " HTTP/1.1\r\nHost: " + head.host_text
+    if query is None:
+        line = f"{head.method} {head.path} HTTP/1.1\r\nHost: {head.host_text}"
+    else:
+        line = f"{head.method} {head.path}?{query} HTTP/1.1\r\nHost: {head.host_text}"
     parts = [line.encode("latin-1")]
     _add_fields(parts, head)
     if head.chunked:

@@ -31,7 +31,7 @@ from proxy.wire.streams import (
 from proxy.wire.tls import openssl_code
 
 LINGER_SECONDS = 1.0
-MAX_HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES: Final = 64 * 1024
 """Of a response. Above it the upstream is taken for broken (Envoy's default is 60 KiB)."""
 
 
