@@ -6,14 +6,19 @@ empty enough again: so memory stays bounded however slow one side is.
 """
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 JOINED_BYTES: Final = 16 * 1024
 """A piece up to this long is copied behind its head, which costs less than to send two."""
 
+
+UNREAD_BYTES: Final = 256 * 1024
+"""Read from a broken connection at most; more of a response would not be whole anyway."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -22,6 +27,24 @@ def reset_on_close(transport: asyncio.Transport) -> None:
     """Have closing reset the connection: so it is no end of what was sent (SO_LINGER, zero)."""
     sock = transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
+def unread(transport: asyncio.Transport) -> bytes:
+    """What has arrived on a broken connection and was not read, up to `UNREAD_BYTES`.
+
+    For `connection_lost`: by then the event loop reads no more, and the socket is still open.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    with suppress(OSError):
+        descriptor: int = transport.get_extra_info("socket").fileno()
+        while size < UNREAD_BYTES:
+            piece = os.read(descriptor, UNREAD_BYTES - size)
+            if not piece:
+                break
+            pieces.append(piece)
+            size += len(piece)
+    return b"".join(pieces)
 
 
 class Channel:

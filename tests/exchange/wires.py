@@ -10,6 +10,9 @@ class Socket:
     def setsockopt(self, *option):
         self.options.append(option)
 
+    def fileno(self):
+        return -1
+
 
 class Transport:
     """Keeps what is written. `full` stands for a peer that does not read; `fills`: with the next

@@ -35,6 +35,9 @@ _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0} | {b"HTTP/1.%d" % n: 1 for n
 _JUDGED_AS: Final = (b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK")
 _NOT_BY_CONNECTION = frozenset({b"content-length", b"transfer-encoding", b"upgrade"})
 """Fields that count although Connection names them: two of them say where the body ends."""
+_VERSION_1: Final = b"HTTP/1."
+_TLS_ALERT: Final = b"\x15\x03"
+"""How an answer in TLS begins that is not one to a handshake (RFC 8446 section 5.1)."""
 _STATUS_LINES_BYTES = 32 * 1024
 """Of status lines that are remembered parsed."""
 _LONGEST_STATUS_LINE = 256
@@ -138,6 +141,39 @@ class ResponseParser:
             self._status_lines[line] = known
             self._status_lines_bytes += len(line)
         return known
+
+
+def early_fault(partial: bytes) -> str:
+    """What is wrong with the first bytes of a head whose end is still to come; "" for nothing.
+
+    So that an upstream that speaks another protocol is not waited for.
+    """
+    if not _VERSION_1.startswith(partial[: len(_VERSION_1)]):
+        return f"The upstream's answer is not HTTP/1: it looks like {_looks_like(partial)}."
+    if partial.count(b"\n") != partial.count(b"\r\n"):
+        return "The upstream's response head has a line feed (LF) without a carriage return (CR)."
+    return ""
+
+
+def stray_fault(data: bytes) -> str:
+    """What to say of bytes that came before a request was sent."""
+    return f"The upstream spoke before it was asked: it looks like {_looks_like(data)}."
+
+
+def _looks_like(data: bytes) -> str:
+    if data.startswith(b"SSH-"):
+        return "an SSH server"
+    if data[:3].isdigit() and data[3:4] in (b" ", b"-"):
+        return "an SMTP or FTP server"
+    if data[:4] in (b"-ERR", b"+OK\r", b"+OK ", b"-NOA", b"-DEN"):
+        return "a Redis or POP3 server"
+    if data.startswith(_TLS_ALERT):
+        return "a TLS alert: use https:// for it, or another port"
+    if data[3:4] == b"\x04" and data[:1] == b"\0":
+        return "HTTP/2 frames"
+    if data.startswith(_VERSION_1):
+        return "a response that nobody asked for"
+    return "another protocol"
 
 
 def _judge(reading: Reading, minor: int) -> None:

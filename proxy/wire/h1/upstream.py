@@ -17,9 +17,9 @@ from proxy.errors import ProxyError, UpstreamMalformed, UpstreamReset, UpstreamT
 from proxy.http.h1.chunked import ChunkError
 from proxy.http.h1.framing import BodyDecoder, CloseDecoder
 from proxy.http.h1.request import HEAD_END
-from proxy.http.h1.response import ResponseParser, body_decoder
+from proxy.http.h1.response import ResponseParser, body_decoder, early_fault, stray_fault
 from proxy.http.message import OwnFields, RequestHead, ResponseHead
-from proxy.wire.flow import JOINED_BYTES, Channel, reset_on_close
+from proxy.wire.flow import JOINED_BYTES, Channel, reset_on_close, unread
 from proxy.wire.h1.head_writer import HEAD_ENDS, add_own, last_chunk, request_front
 from proxy.wire.streams import (
     NO_TRAILERS,
@@ -34,9 +34,6 @@ LINGER_SECONDS = 1.0
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Of a response. Above it the upstream is taken for broken (Envoy's default is 60 KiB)."""
 
-
-_TLS_ALERT = b"\x15\x03"
-"""How an answer in TLS begins that is none to a handshake (RFC 8446 section 5.1)."""
 
 _parser: Final = ResponseParser()
 """One for all connections: what they have in common is remembered once."""
@@ -140,6 +137,10 @@ class UpstreamConnection(UpstreamStream):
         self._decoder = None
         self._whole_bytes = 0
         self.exchanges += 1
+        if self._buffer:
+            # Not within this call: the attempt is still about to begin.
+            asyncio.get_running_loop().call_soon(self._fail_stray)
+            return
         parts = [request_front(head)]
         add_own(parts, own)
         parts.append(HEAD_ENDS)
@@ -172,6 +173,9 @@ class UpstreamConnection(UpstreamStream):
         self.handler = handler
         self._state = _TUNNEL
         self._reusable = False
+        early, self._buffer = self._buffer, b""
+        if early:
+            handler.on_piece(early)
 
     def write_tunnel(self, data: bytes) -> None:
         self._channel.write(data)
@@ -222,7 +226,16 @@ class UpstreamConnection(UpstreamStream):
             if self.handler is not None:
                 self.handler.on_piece(data)
         elif self._state is _IDLE:
-            self.close()  # nobody asked: a second answer, or bytes behind a response's end
+            self._on_stray(data)
+
+    def _on_stray(self, data: bytes) -> None:
+        """Nobody asked: a second answer, or bytes behind a response's end.
+
+        Or a server that speaks first: that is judged with the first request, and good in a tunnel.
+        """
+        self._buffer += data
+        if self.exchanges or len(self._buffer) > MAX_HEAD_BYTES:
+            self.close()
 
     def eof_received(self) -> bool:
         self._reusable = False
@@ -238,6 +251,8 @@ class UpstreamConnection(UpstreamStream):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._reusable = False
+        if exc is not None and (self._state is _HEAD or self._state is _BODY):
+            self._read_the_rest()
         self._on_loss(exc)
         self._buffer = b""
         self._state = _CLOSED
@@ -287,6 +302,10 @@ class UpstreamConnection(UpstreamStream):
     def _keep_partial(self, data: bytes) -> None:
         if len(data) > MAX_HEAD_BYTES:
             self._fail(_head_too_large())
+            return
+        fault = early_fault(data)
+        if fault:
+            self._fail(UpstreamMalformed(fault))
             return
         self._buffer = data
 
@@ -367,6 +386,23 @@ class UpstreamConnection(UpstreamStream):
         if handler is not None:
             handler.on_end(decoder.trailers)
 
+    def _read_the_rest(self) -> None:
+        """A write failed, but an early answer may have arrived before: it lies in the socket.
+
+        Under TLS it cannot be read there.
+        """
+        if not self.half_closes:
+            return
+        data = unread(self._channel.transport)
+        if data:
+            self.data_received(data)
+        while self._decoder is not None and self._decoder.stalled and self._state is _BODY:
+            self._on_body(b"")
+
+    def _fail_stray(self) -> None:
+        if self._state is _HEAD:
+            self._fail(UpstreamMalformed(stray_fault(self._buffer)))
+
     # --- losses -------------------------------------------------------------------------------
 
     def _on_loss(self, exc: Exception | None, *, ended: bool = False) -> None:
@@ -437,8 +473,6 @@ def _head_too_large() -> UpstreamMalformed:
 
 def _lost_before_head(received: bytes, exc: Exception | None, *, new_tls: bool) -> str:
     """How a connection ended before a response's head had come, of which `received` is there."""
-    if received.startswith(_TLS_ALERT):
-        return "The upstream answered with a TLS alert: use https:// for it, or another port."
     how = "reset" if exc is not None else "closed"
     if received:
         return f"The upstream {how} the connection in the middle of its response head."

@@ -1,9 +1,14 @@
 """A connection to an endpoint: which bytes are whose, and what a loss means at each moment."""
 
+import os
+from types import SimpleNamespace
+
 import pytest
 
+import proxy.wire.h1.upstream
 from proxy.errors import UpstreamMalformed, UpstreamReset, UpstreamTruncated
 from proxy.http.h1.request import RequestParser
+from proxy.http.h1.response import stray_fault
 from proxy.wire.h1.upstream import UpstreamConnection
 from proxy.wire.streams import StreamHandler
 
@@ -16,10 +21,17 @@ class Transport:
         self.ended_by = ""
         self.reading = True
         self.half_closes = True
+        self.descriptor = -1
         self.calls = []
 
     def can_write_eof(self):
         return self.half_closes
+
+    def get_extra_info(self, name):
+        return self
+
+    def fileno(self):
+        return self.descriptor
 
     def write_eof(self):
         self.calls.append("write_eof")
@@ -161,9 +173,60 @@ def test_bytes_behind_the_end_make_it_useless(connection, transport, begun, data
     assert (connection.usable, transport.ended_by) == (False, "close")
 
 
-def test_bytes_that_nobody_asked_for_make_it_useless(connection, transport):
+def test_bytes_that_nobody_asked_for_make_it_useless(connection, transport, begun):
+    connection.data_received(OK + b"hello")
     connection.data_received(b"H")
     assert (connection.usable, transport.ended_by) == (False, "close")
+
+
+@pytest.mark.parametrize(
+    ("banner", "looks_like"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "an SSH server"),
+        (b"220 mail ESMTP\r\n", "an SMTP or FTP server"),
+        (b"+OK ready\r\n", "a Redis or POP3 server"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "a response that nobody asked for"),
+    ],
+)
+def test_a_server_that_speaks_first_is_malformed_at_the_first_request(
+    connection, transport, monkeypatch, banner, looks_like
+):
+    soon = []
+    loop = SimpleNamespace(call_soon=soon.append)
+    monkeypatch.setattr(proxy.wire.h1.upstream.asyncio, "get_running_loop", lambda: loop)
+    connection.data_received(banner)
+    assert connection.usable
+    handler = Handler()
+    ask(connection, handler)
+    assert (transport.written, handler.heard) == (b"", [])
+    soon[0]()
+    assert handler.heard == [("lost", UpstreamMalformed)]
+    assert transport.ended_by == "abort"
+    assert looks_like in stray_fault(banner)
+
+
+def test_a_server_that_speaks_first_may_do_so_in_a_tunnel(connection):
+    connection.data_received(b"SSH-2.0-OpenSSH_9.2\r\n")
+    handler = Handler()
+    connection.begin_tunnel(handler)
+    assert handler.heard == [("piece", b"SSH-2.0-OpenSSH_9.2\r\n")]
+
+
+@pytest.mark.parametrize("data", [b"SSH-2", b"220 mail", b"\x15\x03\x03", b"HTTP/1.1 200 OK\nA: b"])
+def test_what_cannot_be_http_is_not_waited_for(connection, begun, data):
+    connection.data_received(data)
+    assert begun == [("lost", UpstreamMalformed)]
+
+
+def test_an_answer_that_had_arrived_is_read_when_a_write_fails(connection, transport, begun):
+    reads, writes = os.pipe()
+    os.set_blocking(reads, False)
+    os.write(writes, OK + b"hello")
+    transport.descriptor = reads
+    connection.connection_lost(BrokenPipeError())
+    os.close(reads)
+    os.close(writes)
+    assert begun == [("head", 200, b"hello", True)]
 
 
 # --- losses -------------------------------------------------------------------------------------
