@@ -1,12 +1,12 @@
 """Whole heads that came before, by their bytes: bounded in bytes, and only what comes again."""
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-LONGEST_KNOWN = 4096
+LONGEST_KNOWN: Final = 4096
 """Bytes of a head that is remembered."""
-MEMORY_BYTES = 512 * 1024
+MEMORY_BYTES: Final = 512 * 1024
 """Of raw heads that one memory holds; what was made of them takes about four times as much."""
-_MAX_SEEN = 1024
+_MAX_SEEN: Final = 1024
 
 T = TypeVar("T")
 
