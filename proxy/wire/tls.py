@@ -84,7 +84,6 @@ class ListenerContext:
         # A handshake begins in `context`, and is then handed over to the latest: what can be
         # loaded into a context can be added to, but not taken away again.
         self._latest = self.context = _server_context(key, tls)
-        self.context.sni_callback = self._hand_over
 
     def use(self, tls: ListenerTls) -> None:
         """Other files from now on; the next `renew` loads them.
@@ -115,6 +114,8 @@ class ListenerContext:
                 _log.warning("%s; what was loaded before stays in use", error)
             return
         self._renewed_at = time()
+        # Not before there is a later one: it costs a handshake 3 %.
+        self.context.sni_callback = self._hand_over
         self._stale = tls is not self._tls  # `use` was called meanwhile
         self._warned = ""
         _log.info("%s: new files, in use from the next handshake", self._key)
@@ -125,7 +126,7 @@ class ListenerContext:
         """OpenSSL asks in every handshake, whether the client names a server or not."""
         connection.context = self._latest
         # In this order: reading a session leaks it before CPython 3.12.8 (python/cpython#116810).
-        if self._renewed_at and self._tls.client_ca and connection.session_reused:
+        if self._tls.client_ca and connection.session_reused:
             session = connection.session
             if session is not None and session.time <= self._renewed_at:
                 return ssl.AlertDescription.ALERT_DESCRIPTION_ACCESS_DENIED
@@ -144,6 +145,8 @@ def _server_context(key: str, tls: ListenerTls) -> ssl.SSLContext:
             f"{reason_of(error)}"
         ) from error
     if tls.client_ca is None:
+        # OpenSSL sends two tickets, and clients use one: 2 % of a handshake.
+        context.num_tickets = 1
         return context
     try:
         context.load_verify_locations(tls.client_ca)
