@@ -330,7 +330,7 @@ def _quiet_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(5_000, 20, 50)
 
 
 def _raise_file_limit(config: Config) -> None:
