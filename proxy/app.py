@@ -324,9 +324,10 @@ async def _open(acceptor: Acceptor, address: Address) -> tuple[str, int]:
 
 
 def _quiet_collector() -> None:
-    """Exchanges leave no cycles behind, so the cycle collector need not look at every few.
+    """Connections and exchanges leave no cycles, so the collector finds nothing in the young ones.
 
-    What lives until the end is not looked at again at all.
+    It looks at them often, for a pass over few takes little time; what lives until the end is not
+    looked at again.
     """
     gc.collect()
     gc.freeze()
