@@ -21,6 +21,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -77,12 +78,17 @@ class Site:
 class _Upstream(asyncio.Protocol):
     """Answers requests by their head; behind an upgrade or in a tunnel it echoes."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, open_: set[asyncio.Transport]) -> None:
         self._answer = answer
+        self._open = open_
         self._echoing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop's is none
+        self._open.add(self._transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         if self._echoing or data.startswith(_PING):
@@ -104,9 +110,20 @@ def _upstreams(certificate: Certificate) -> Iterator[tuple[int, int]]:
     plain, secret = free_port(), free_port()
     loop = uvloop.new_event_loop()
 
+    servers: list[asyncio.AbstractServer] = []
+    connections: set[asyncio.Transport] = set()
+
     async def listen() -> None:
-        await loop.create_server(lambda: _Upstream(_ANSWER), "127.0.0.1", plain)
-        await loop.create_server(lambda: _Upstream(_LAST_ANSWER), "127.0.0.1", secret, ssl=context)
+        for port, answer, tls in ((plain, _ANSWER, None), (secret, _LAST_ANSWER, context)):
+            make = partial(_Upstream, answer, connections)
+            servers.append(await loop.create_server(make, "127.0.0.1", port, ssl=tls))
+
+    async def close() -> None:
+        for server in servers:
+            server.close()
+        for connection in tuple(connections):
+            connection.abort()
+        await asyncio.sleep(0.1)  # their ends are told
 
     loop.run_until_complete(listen())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -114,8 +131,10 @@ def _upstreams(certificate: Certificate) -> Iterator[tuple[int, int]]:
     try:
         yield plain, secret
     finally:
+        asyncio.run_coroutine_threadsafe(close(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
+        loop.close()
 
 
 @contextmanager
