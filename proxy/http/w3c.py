@@ -19,9 +19,9 @@ _NO_SPAN: Final = b"0" * 16
 _DASH: Final = 45
 _LENGTH: Final = 55  # of version 00; later versions are at least as long
 
-# Level 1's key grammar, and level 2's keys that begin with a digit.
+# Level 2's key grammar (section 3.3.1.3.1), which contains level 1's.
 _MEMBER = re.compile(
-    rb"([a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}|[a-z0-9][a-z0-9_\-*/]{0,255})"
+    rb"([a-z0-9][a-z0-9_\-*/@]{0,255})"
     rb"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 )
 
@@ -64,17 +64,24 @@ def parse_traceparent(value: bytes) -> tuple[str, str, int] | None:
 def combine_tracestate(values: Sequence[bytes]) -> bytes:
     """Several fields as one, members unchanged and in order; b"" if any of them is malformed.
 
-    Empty members are allowed and not counted. A repeated key is malformed: each entry is the last
-    position of one tracing system.
+    Empty members are allowed and not counted. Of a repeated key the first member is kept: it is
+    the latest, because every system adds its own in front (level 2, section 3.3.1.4).
     """
     combined = b",".join([value for value in values if value.strip(b" \t,")])
-    keys: set[bytes] = set()
+    members: dict[bytes, bytes] = {}
+    repeated = False
     for member in combined.split(b","):
         member = member.strip(b" \t")
         if not member:
             continue
         match = _MEMBER.fullmatch(member)
-        if match is None or match[1] in keys:
+        if match is None:
             return b""
-        keys.add(match[1])
-    return combined if len(keys) <= MAX_MEMBERS else b""
+        key = match[1]
+        if key in members:
+            repeated = True
+        else:
+            members[key] = member
+    if len(members) > MAX_MEMBERS:
+        return b""
+    return b",".join(members.values()) if repeated else combined
