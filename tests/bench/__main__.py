@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S"),
         machine=machine(),
         versions=versions(peers),
-        durations=QUICK if options.quick else FULL,
+        durations=_durations(options),
         runs=[],
         left_out=left_out,
     )
@@ -76,6 +76,13 @@ def _brief(sample: Sample) -> str:
     return f"{sample.rate:,.0f}/s{cpu}, p99 {sample.p99 / 1000:.2f} ms, {sample.errors} errors"
 
 
+def _durations(options: argparse.Namespace) -> Durations:
+    made = QUICK if options.quick else FULL
+    if options.seconds is None:
+        return made
+    return Durations(min(made.warm_up, options.seconds), options.seconds, options.seconds)
+
+
 def _connections(load: Load, options: argparse.Namespace) -> Sequence[int]:
     if options.connections:
         return list(options.connections)
@@ -96,6 +103,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--quick", action="store_true", help="only the loads of 1 KiB in the clear, briefly"
+    )
+    parser.add_argument(
+        "--seconds", type=float, help="of each measurement; default: 5, with --quick 2"
     )
     parser.add_argument("--runs", type=int, default=3, help="default: 3")
     parser.add_argument(
