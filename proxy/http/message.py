@@ -1,9 +1,8 @@
 """Messages as values, the same for every version of HTTP.
 
 A head has two parts. The *shared* part is one object for all heads with the same fields: it is
-judged once, and readers remember it. The *own* part is what differs in each request: ids, the
-trace, a length, a cookie. Nobody changes a head after it was made; `RequestHead.changed` makes
-another one.
+validated once, and readers remember it. The *own* part differs in each request: ids, the trace, a
+length, a cookie. Heads are immutable; `RequestHead.changed` makes another one.
 
     RequestHead ──shared──▶ Shared (fields, held)         one for many heads
          └────────own─────▶ its own fields, by position   one for each head
@@ -15,10 +14,9 @@ from proxy.http.authority import Authority
 
 
 class FieldName:
-    """A field's name: `text` as it is written, and `lower` for comparing.
+    """A field's name: `text` as spelled, and `lower` for comparing.
 
-    `prefix` is what the name adds to an HTTP/1 head before the value, so that a writer joins
-    bytes and formats none.
+    `prefix` is the name's part of an HTTP/1 line, so that a writer only joins bytes.
     """
 
     __slots__ = ("lower", "prefix", "text")
@@ -30,9 +28,9 @@ class FieldName:
 
 
 class Field:
-    """One field that goes on: its name as spelled and its value.
+    """One forwarded field: its name as spelled and its value.
 
-    `line` is its HTTP/1 form without the line's end.
+    `line` is its HTTP/1 form without the line end.
     """
 
     __slots__ = ("line", "name", "value")
@@ -44,13 +42,13 @@ class Field:
 
 
 def named_field(name: FieldName, value: bytes) -> Field:
-    """A field with a name that is there already."""
+    """A field with an existing `FieldName`."""
     return Field(name, value, name.text + b": " + value)
 
 
 OwnField: TypeAlias = tuple[FieldName, bytes]
 OwnFields: TypeAlias = list[OwnField]
-"""Fields that the proxy adds to a head that goes on."""
+"""Fields that the proxy adds to a forwarded head."""
 
 
 def make_field(name: bytes, value: bytes) -> Field:
@@ -59,12 +57,12 @@ def make_field(name: bytes, value: bytes) -> Field:
 
 
 class Shared:
-    """What many heads have in common.
+    """The shared part of many heads.
 
-    `fields` go on, in their order; None stands where a head's own field has its place. `held` has
-    the values of the fields that do not go on, by lower-case name. `blocks` is the HTTP/1 form of
-    the fields between the own ones: one block more than there are own fields. `keep_alive` and
-    `chunked` are what the fields say about connection and body.
+    `fields` are forwarded, in order; None marks the place of an own field. `held` has the values
+    of the fields that are not forwarded, by lower-case name. `blocks` is the HTTP/1 form of the
+    fields between the own ones: one block more than own fields. `keep_alive` and `chunked` are
+    what the fields say about connection and body.
     """
 
     __slots__ = ("blocks", "chunked", "fields", "held", "keep_alive")
@@ -94,10 +92,10 @@ _NO_OWN: Final[list[Field]] = []
 
 
 class Head:
-    """The fields of one head. `held` has the values of those that do not go on.
+    """The fields of one head. `held` has the values of those that are not forwarded.
 
-    `own` are the own fields that go on, for the places that `shared` leaves free. `written` is
-    for the connections' writers to remember what they made of this head.
+    `own` are the forwarded own fields, for the places that `shared` leaves free. `written` is a
+    cache for the connections' writers.
     """
 
     __slots__ = ("held", "own", "shared", "written")
@@ -109,7 +107,7 @@ class Head:
 
     @property
     def fields(self) -> list[Field]:
-        """The fields that go on, in their order."""
+        """The forwarded fields, in order."""
         found: list[Field] = []
         at = 0
         for field in self.shared.fields:
@@ -129,11 +127,11 @@ class Head:
 class RequestHead(Head):
     """One request's head.
 
-    `path` is the raw path (``*`` for OPTIONS alone), `query_text` what follows the first ``?``,
-    None without one. `authority` names whom the request is for: the URL's in absolute form, else
-    Host's, None where there is none; `host` is its host, "" for none, `host_text` the whole as it
-    came. `minor` is the version that it came in, of HTTP/1. `sized`: a length was given, `length`;
-    `chunked`: the body's length is unknown.
+    `path` is the raw path (``*`` only for OPTIONS), `query_text` the text after the first ``?``,
+    None without one. `authority` is the requested authority: the URL's in absolute form, else
+    Host's, None without either; `host` is its host, "" without one, `host_text` the received text.
+    `minor` is the received minor version of HTTP/1. `sized`: `length` was given; `chunked`: the
+    body's length is unknown.
     """
 
     __slots__ = (
@@ -172,7 +170,7 @@ class RequestHead(Head):
 
     @property
     def has_body(self) -> bool:
-        """Whether body bytes follow (a length of 0 is a body of none)."""
+        """Whether body bytes follow (a body of length 0 has none)."""
         return self.chunked or self.length > 0
 
     @property
@@ -182,16 +180,16 @@ class RequestHead(Head):
 
     @property
     def takes_trailers(self) -> bool:
-        """Whether the client says that it reads trailers (RFC 9110 section 10.1.4)."""
+        """Whether the client accepts trailers (RFC 9110 section 10.1.4)."""
         values = self.held.get(b"te")
         return values is not None and any(b"trailers" in value.lower() for value in values)
 
     @property
     def upgrade(self) -> bytes | None:
-        """The protocol that the client would switch to (RFC 9110 section 7.8), None for none.
+        """The protocol that the client wants to switch to (RFC 9110 section 7.8), or None.
 
-        HTTP/2 in the clear is never passed on: the proxy could not see the requests in it. Nor is
-        an upgrade with a body: it would have to be sent before the switch.
+        An upgrade to HTTP/2 in the clear is never forwarded: the proxy would not see its requests.
+        Neither is an upgrade with a body, which would have to be sent before the switch.
         """
         protocols = self.held.get(b"upgrade")
         if protocols is None or self.minor == 0 or self.has_body:
@@ -201,7 +199,7 @@ class RequestHead(Head):
         return asked if b"upgrade" in options and b"h2c" not in asked.lower() else None
 
     def changed(self, *, path: str, host_text: str, fields: list[Field]) -> "RequestHead":
-        """The same request to another path and host, with other fields that go on."""
+        """The same request with another path and host and other forwarded fields."""
         head = RequestHead()
         head.shared = Shared([*fields], self.shared.held)
         head.own = _NO_OWN
@@ -226,10 +224,9 @@ class RequestHead(Head):
 class ResponseHead(Head):
     """One response's head.
 
-    `status_line` is its HTTP/1 form without the line's end, b"" where the writer has to make it.
-    `minor` is the version that it came in, of HTTP/1. `length` is None where none was given; then
-    `chunked` says whether the end of a body would have been marked. `keep_alive`: the connection
-    that it came on may carry another exchange.
+    `status_line` is its HTTP/1 form without the line end, b"" if the writer must make it. `minor`
+    is the received minor version of HTTP/1. `length` is None if none was given; `chunked` then
+    says whether the body's end is marked. `keep_alive`: its connection may carry another exchange.
     """
 
     __slots__ = ("chunked", "keep_alive", "length", "minor", "status", "status_line")
@@ -247,7 +244,7 @@ class ResponseHead(Head):
         return method != "HEAD" and status >= 200 and status != 204 and status != 304
 
     def changed(self, fields: list[Field]) -> "ResponseHead":
-        """The same response with other fields that go on."""
+        """The same response with other forwarded fields."""
         head = ResponseHead()
         head.shared = Shared([*fields], self.shared.held)
         head.own = _NO_OWN
@@ -263,7 +260,7 @@ class ResponseHead(Head):
 
 
 def make_response(status: int, fields: list[Field], length: int | None) -> ResponseHead:
-    """The head of a response that the proxy makes itself."""
+    """The head of the proxy's own response."""
     head = ResponseHead()
     head.shared = Shared([*fields], {})
     head.own = _NO_OWN

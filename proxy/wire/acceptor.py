@@ -1,7 +1,7 @@
-"""A listening address that stops accepting while hardly a file descriptor is left, and goes on.
+"""Accepts connections, and pauses while file descriptors are short.
 
-Clients then wait in the kernel's queue. Without this the event loop would accept and close them
-at once, and the connections that are open could get none of their own to the upstreams.
+Clients then wait in the kernel's queue. Without a pause the event loop would accept and close them
+at once, and open connections could get no upstream connection.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from proxy.wire.handshakes import Handshakes, TlsServer
 from proxy.wire.listening import listening_sockets
 
 LOOK_AGAIN = 0.1
-"""Seconds between two looks whether there are file descriptors again."""
+"""Seconds between two checks whether file descriptors are available again."""
 _MOST_KEPT_FREE = 1024
 _SECONDS_BETWEEN_WARNINGS = 60.0
 
@@ -25,15 +25,15 @@ _log = logging.getLogger("proxy.wire")
 
 
 def files_kept_free() -> int:
-    """How many descriptors clients do not get: exchanges and probes need some too."""
+    """Descriptors that are reserved for upstream connections, probes and files."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return _MOST_KEPT_FREE if limit == resource.RLIM_INFINITY else min(limit // 8, _MOST_KEPT_FREE)
 
 
 def files_short(descriptor: int) -> bool:
-    """Whether what is kept free has been touched; `descriptor` is one that is open.
+    """Whether the reserve has been touched; `descriptor` is any open one.
 
-    Tried, for nothing else tells it for little: up to a millisecond.
+    Found by trying, which takes up to a millisecond; there is no cheaper way.
     """
     held: list[int] = []
     try:
@@ -50,8 +50,8 @@ def files_short(descriptor: int) -> bool:
 class Acceptor:
     """Accepts for one listener, from `open` to `close`.
 
-    `name` is for the log. To pause it closes a duplicate of the listening socket, and leaves
-    alone the socket itself and with it the queue of clients that wait.
+    `name` is for the log. To pause, it closes a duplicate of the listening socket; the socket
+    itself and its queue of waiting clients stay.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Acceptor:
         **options: Any,
     ) -> None:
         """`options` are those of `loop.create_server`. `handshakes` make it a TLS listener: they
-        hand the connections over to their own protocols, and `factory` is not asked.
+        create the connections' protocols, and `factory` is not called.
         """
         self._name = name
         self._factory = factory
@@ -102,10 +102,10 @@ class Acceptor:
             self._handshakes.close()
 
     async def open(self, host: str, port: int) -> tuple[str, int]:
-        """Listen and accept at one more address; where it is bound.
+        """Listen and accept at one more address; returns the bound address.
 
-        ``::`` is every address of both families, by a socket for each: clients of the older one
-        then have their usual addresses. OSError: the address cannot be bound.
+        ``::`` is every address of both families, with a socket for each, so that IPv4 clients
+        keep their usual addresses. Raises OSError if the address cannot be bound.
         """
         bound = await self._open(host, port)
         if host == "::":
@@ -126,7 +126,7 @@ class Acceptor:
         return bound_host, bound_port
 
     def close(self) -> None:
-        """Listen no more; connections stay."""
+        """Stop listening; connections stay."""
         if self._pause is not None:
             self._pause.cancel()
         self._close_servers()
@@ -143,25 +143,25 @@ class Acceptor:
         return TlsServer(listening, handshakes, self._look_at_files)
 
     def _accepted(self) -> asyncio.Protocol:
-        """The event loop has accepted a connection, and asks for its protocol."""
+        """Called by the event loop for the protocol of an accepted connection."""
         self._look_at_files()
-        return cast(asyncio.Protocol, self._factory())  # it is one by its methods
+        return cast(asyncio.Protocol, self._factory())  # it is a protocol by its methods
 
     def _look_at_files(self) -> bool:
-        """A connection has been accepted: pause if hardly a descriptor is left. Whether it goes on
-        accepting.
+        """Count an accepted connection, and pause if descriptors are short. Returns whether it
+        continues to accept.
         """
         self._looked_after += 1
-        # Each takes a descriptor, so what is kept free lasts until the next look.
+        # Each takes a descriptor, so the reserve lasts until the next check.
         if self._looked_after > self._kept_free() // 4:
             self._looked_after = 0
             if self._pause is None and self._sockets and self._short(self._sockets[0].fileno()):
-                # Not at once: the event loop is in the middle of accepting.
+                # Later: the event loop is in the middle of accepting.
                 self._pause = asyncio.get_running_loop().create_task(self._until_files())
         return self._pause is None
 
     async def _until_files(self) -> None:
-        """Accept nobody until there are descriptors again."""
+        """Stop accepting until descriptors are available again."""
         self._close_servers()
         self._warn()
         while True:
@@ -175,13 +175,13 @@ class Acceptor:
         if now - self._warned_at > _SECONDS_BETWEEN_WARNINGS:
             self._warned_at = now
             _log.warning(
-                "%s: hardly a file descriptor is left (ulimit -n): accepting pauses until "
+                "%s: file descriptors are short (ulimit -n): accepting pauses until "
                 "connections end",
                 self._name,
             )
 
     async def _resume(self) -> bool:
-        """False: the descriptors are gone again."""
+        """False: descriptors are short again."""
         loop = asyncio.get_running_loop()
         if self._handshakes is not None:
             self._servers += [self._tls_server(one, self._handshakes) for one in self._sockets]

@@ -1,8 +1,8 @@
-"""One timer for a connection's whole life, moved for next to nothing.
+"""One timer for a connection's whole life, cheap to move.
 
-Deadlines move with every request, and nearly all of them move later before they are due. So the
-event loop's timer is left where it is when the deadline moves later: when it rings too early it
-is set again. Starting and cancelling a timer for every deadline would cost 0.7 µs each time.
+Deadlines move with every request, and nearly all move later before they are due. The event loop's
+timer therefore stays when the deadline moves later; if it rings too early, it is set again.
+Starting and cancelling a timer for every deadline would cost 0.7 µs each time.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ _FINEST: Final = 0.001  # the loop's timers count whole milliseconds
 
 
 def _nobody() -> None:
-    """Called by no alarm: it is closed."""
+    """The callback of a closed alarm; never called."""
 
 
 class Alarm:
-    """Calls `on_due` once `due` (monotonic seconds) has come; `set` again to hear it again.
+    """Calls `on_due` once at `due` (monotonic seconds); `set` starts it again.
 
-    A late alarm rings in a later turn of the loop, when it has read what had already arrived.
-    `late` tells so while `on_due` is called: what has not come by then may lie elsewhere.
+    A late alarm rings in a later turn of the loop, after the loop has read what had already
+    arrived. `late` is then true during `on_due`: what is still missing may wait elsewhere.
     """
 
     __slots__ = (
@@ -49,13 +49,13 @@ class Alarm:
         self.late = False
 
     def set(self, due: float) -> None:
-        """Move the deadline; NEVER takes it away."""
+        """Move the deadline; NEVER removes it."""
         self.due = due
         if due < self._armed_for:
             self._arm(due)
 
     def close(self) -> None:
-        """Silence it for good, and let go of who would be called: a circle would keep both."""
+        """Stop it for good, and drop the callback, so that no reference cycle remains."""
         self.due = self._armed_for = NEVER
         self._on_due = _nobody
         if self._handle is not None:

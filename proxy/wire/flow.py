@@ -1,8 +1,8 @@
-"""A transport that is read from or not, whoever asks and however often.
+"""Flow control of a transport: pausing and resuming reads.
 
 asyncio calls `pause_writing` on a protocol when its transport's buffer is above the high-water
-mark. The connection tells the exchange, which stops reading on the other side until the buffer is
-empty enough again: so memory stays bounded however slow one side is.
+mark. The connection tells the exchange, which stops reading on the other side until the buffer has
+drained, so memory stays bounded however slow one side is.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:
-    """Have closing reset the connection: so it is no end of what was sent (SO_LINGER, zero)."""
+    """Make closing reset the connection, so that it is not an end of the data (SO_LINGER 0)."""
     sock = transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
@@ -50,9 +50,9 @@ def unread(transport: asyncio.Transport) -> bytes:
 class Channel:
     """The transport of one connection.
 
-    Reading can be paused and resumed any number of times; the transport hears of changes alone.
-    Apart from that it can be held, while bytes that have come already wait to be worked on.
-    `write` is the transport's own: a call less for every head and every piece of a body.
+    Reading can be paused and resumed any number of times; only changes reach the transport.
+    Independently it can be held, while received bytes wait to be processed. `write` is the
+    transport's own, which saves a call for every head and every piece of a body.
     """
 
     __slots__ = ("_held", "_reading", "_wanted", "transport", "write")
@@ -77,7 +77,7 @@ class Channel:
 
     @property
     def reading(self) -> bool:
-        """Whether reading was not paused, be it held or not."""
+        """Whether reading is not paused; it may be held."""
         return self._wanted
 
     @property
@@ -85,7 +85,7 @@ class Channel:
         return self._held
 
     def write_parts(self, parts: list[bytes], piece: bytes) -> None:
-        """Short parts and a piece of a body: one call of the system, no long copy."""
+        """Short parts and a piece of a body: one system call, no long copy."""
         if len(piece) <= JOINED_BYTES:
             if piece:
                 parts.append(piece)
@@ -111,7 +111,7 @@ class Channel:
             self._set(True)
 
     def hold(self) -> None:
-        """Read no more, whoever wants it, until `release`."""
+        """Stop reading until `release`, whether paused or not."""
         self._held = True
         if self._reading:
             self._set(False)

@@ -3,13 +3,12 @@
     accepted ──first byte──▶ handshake ──done──▶ the protocol's connection_made
         └────────────┴── too slow, displaced, gone ──▶ closed
 
-A connection that says nothing costs a socket, and no TLS object (50 KiB): that is made when the
-first byte comes. All of it has `timeout` seconds from the accept.
+A silent connection costs a socket, but no TLS object (50 KiB): that is created with the first byte.
+The whole handshake has `timeout` seconds from the accept.
 
-Connections in a handshake count among those that a listener may have. Where that number is reached,
-a new one displaces the one that has been at it longest: an ordinary client needs two round trips,
-and gets in beside any number of silent ones. A few may always try, so that a listener that is full
-can tell them so.
+Connections in a handshake count towards the listener's limit. At the limit a new one displaces the
+oldest handshake: an ordinary client needs two round trips and succeeds beside any number of silent
+ones. A few handshakes are always possible, so that a full listener can answer 503.
 """
 
 import asyncio
@@ -22,11 +21,11 @@ from typing import cast
 _log = logging.getLogger("proxy.wire")
 
 SPARE = 8
-"""Handshakes that are possible where the listener has all its connections."""
+"""Handshakes that are possible when the listener has reached its limit."""
 
 
 class Handshakes:
-    """Those of one listener; `len` is their number."""
+    """The handshakes of one listener; `len` is their number."""
 
     def __init__(
         self,
@@ -37,22 +36,22 @@ class Handshakes:
         timeout: Callable[[], float],
         close_timeout: float,
     ) -> None:
-        """`room`: connections that the listener may still get. `close_timeout`: seconds that a
-        client is given to close TLS in order.
+        """`room`: connections that the listener can still accept. `close_timeout`: seconds for a
+        client to close TLS in order.
         """
         self._factory = factory
         self._context = context
         self._room = room
         self._timeout = timeout
         self._close_timeout = close_timeout
-        self._open: dict[_Handshake, None] = {}  # in the order of their accept
+        self._open: dict[_Handshake, None] = {}  # in order of accept
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
     def begin(self, sock: socket.socket) -> None:
-        """A connection that has just been accepted."""
+        """Begin the handshake of an accepted connection."""
         while len(self._open) >= max(self._room(), SPARE):
             next(iter(self._open)).end()
         loop = asyncio.get_running_loop()
@@ -63,12 +62,12 @@ class Handshakes:
         one.begin()
 
     def close(self) -> None:
-        """End all that are under way."""
+        """End all handshakes."""
         for one in tuple(self._open):
             one.end()
 
     async def shake(self, sock: socket.socket) -> None:
-        """One handshake: at its end the connection has its protocol. OSError: it failed."""
+        """Run one handshake; at its end the connection has its protocol. Raises OSError."""
         await asyncio.get_running_loop().connect_accepted_socket(
             self._protocol,
             sock,
@@ -78,14 +77,14 @@ class Handshakes:
         )
 
     def over(self, one: "_Handshake") -> None:
-        """It has ended, in whatever way."""
+        """Forget a handshake that has ended."""
         self._open.pop(one, None)
         if not self._open and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _protocol(self) -> asyncio.Protocol:
-        return cast(asyncio.Protocol, self._factory())  # it is one by its methods
+        return cast(asyncio.Protocol, self._factory())  # it is a protocol by its methods
 
     def _on_time(self) -> None:
         self._timer = None
@@ -110,7 +109,7 @@ class _Handshake:
         self.deadline = deadline
 
     def begin(self) -> None:
-        """The first byte is mostly there as soon as the connection is."""
+        """Start at once if the first byte is already there, as it usually is."""
         if not self._first_byte():
             asyncio.get_running_loop().add_reader(self._sock, self._readable)
 
@@ -125,11 +124,11 @@ class _Handshake:
 
     def _readable(self) -> None:
         asyncio.get_running_loop().remove_reader(self._sock)
-        if not self._first_byte():  # nobody took it: it does not happen
+        if not self._first_byte():  # never taken over: this does not happen
             self.end()
 
     def _first_byte(self) -> bool:
-        """Go on if the client has said something, or has gone; False: it has done neither."""
+        """Continue if the client has sent a byte or left; False: neither yet."""
         try:
             gone = not self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -157,14 +156,14 @@ class TlsServer:
     """Accepts on one listening socket, which stays open when this is closed."""
 
     ACCEPTS = 32
-    """Connections that are accepted in one turn of the loop."""
+    """Maximum connections accepted in one turn of the loop."""
     _PAUSE = 0.1
 
     def __init__(
         self, listening: socket.socket, handshakes: Handshakes, accepted: Callable[[], bool]
     ) -> None:
-        """`accepted` is called for each new connection; False: no other for now, this will be
-        closed soon.
+        """`accepted` is called for each new connection; False: stop for now, this is about to be
+        closed.
         """
         self._listening = listening
         self._handshakes = handshakes
@@ -173,7 +172,7 @@ class TlsServer:
         self._listen()
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting."""
         asyncio.get_running_loop().remove_reader(self._listening)
         if self._retry is not None:
             self._retry.cancel()

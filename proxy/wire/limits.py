@@ -1,4 +1,4 @@
-"""What is beyond `limits`, as the failure that says which of them it was."""
+"""Failures for exceeded `limits`, which name the limit."""
 
 from proxy.config.model import LimitsConfig
 from proxy.errors import BodyTooLarge, HeadersTooLarge, UrlTooLong
@@ -9,7 +9,7 @@ def body_too_large(limit: int) -> BodyTooLarge:
 
 
 def head_too_large(data: bytes, limits: LimitsConfig) -> UrlTooLong | HeadersTooLarge:
-    """Whether it is the URL alone that is too long, or the head."""
+    """The failure for a URL or head that is too long."""
     line = data[: limits.url_bytes + 32].partition(b"\r\n")
     if not line[1]:
         return UrlTooLong(f"The URL is longer than {limits.url_bytes} bytes.")

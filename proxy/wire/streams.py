@@ -1,15 +1,15 @@
 """The seam between exchanges and connections: messages, not bytes of a protocol.
 
-A `ClientStream` is one client's side of one exchange, an `UpstreamStream` the side of one attempt.
-Through both go heads as values with the proxy's own fields, pieces of bodies without framing, and
-an end with trailers. How that looks in bytes is the stream's alone.
+A `ClientStream` is the client's side of one exchange, an `UpstreamStream` the upstream's side of
+one attempt. Both transport heads as values with the proxy's own fields, pieces of bodies without
+framing, and an end with trailers. Only the stream knows the bytes.
 
     client ──▶ ClientStream ──on_body, …──▶ StreamHandler ◀──on_head, …── UpstreamStream ◀── server
                      ▲                       │         │                        ▲
                      └──write_head, … end────┘         └──send_head, … end──────┘
 
-An HTTP/1 connection is its one stream, exchange after exchange: no object for each request.
-These are classes and no protocols, for calls through a protocol cost what they cost in Python.
+An HTTP/1 connection is its own stream for all its exchanges, so a request needs no new object.
+These are classes, not protocols, because compiled code calls a protocol as slowly as Python does.
 """
 
 from typing import Final, Protocol, TypeAlias
@@ -21,64 +21,64 @@ from proxy.http.message import OwnFields, RequestHead, ResponseHead
 from proxy.wire.alarm import Alarm
 
 Trailers: TypeAlias = list[tuple[bytes, bytes]]
-"""Fields behind a body, names as spelled."""
+"""Fields after a body, names as spelled."""
 NO_TRAILERS: Final[Trailers] = []
 
 
 class StreamHandler:
-    """What hears from the streams of an exchange; by default nothing of it matters."""
+    """Receives the events of an exchange's streams; by default it ignores them."""
 
     __slots__ = ()
 
     # --- from the client's stream, until `ClientStream.finish` -----------------------------------
 
     def on_body(self, piece: bytes) -> None:
-        """Another part of the request's body; in a tunnel, bytes as they came."""
+        """A piece of the request's body; in a tunnel, received bytes."""
 
     def on_body_end(self, trailers: Trailers) -> None:
-        """The request's body is whole."""
+        """The request's body is complete."""
 
     def on_body_error(self, error: ProxyError) -> None:
-        """The request's body turned out malformed or too large; nothing more of it comes."""
+        """The request's body is malformed or too large; no more of it follows."""
 
     def on_client_end(self) -> None:
-        """In a tunnel: the client sends no more."""
+        """In a tunnel: the client has ended its side."""
 
     def on_client_gone(self) -> None:
         """The client's connection is lost, or closed in the middle of an exchange."""
 
     def on_client_writable(self, writable: bool) -> None:
-        """The client takes more, or should not be sent more for now."""
+        """Whether writing to the client must pause."""
 
     def on_alarm(self) -> None:
         """The stream's alarm has rung."""
 
-    # --- from an upstream's stream. After `on_end` or `on_lost`: nothing more --------------------
+    # --- from an upstream's stream. No event follows `on_end` or `on_lost` -----------------------
 
     def on_informational(self, head: ResponseHead) -> None:
         """A 1xx head before the final one."""
 
     def on_head(self, head: ResponseHead, piece: bytes, ended: bool, trailers: Trailers) -> None:
-        """The final head, with the body that came with it; `ended`: that was all of it."""
+        """The final head, with the first piece of the body; `ended`: the body is complete."""
 
     def on_piece(self, piece: bytes) -> None:
-        """Another part of the response's body; in a tunnel, bytes as they came."""
+        """A piece of the response's body; in a tunnel, received bytes."""
 
     def on_end(self, trailers: Trailers) -> None:
-        """The response's body is whole; in a tunnel, the upstream sends no more."""
+        """The response's body is complete; in a tunnel, the upstream has ended its side."""
 
     def on_lost(self, error: ProxyError) -> None:
-        """The response broke off, or never came."""
+        """The response was truncated, or never arrived."""
 
     def on_upstream_writable(self, writable: bool) -> None:
-        """The upstream takes more, or should not be sent more for now."""
+        """Whether writing to the upstream must pause."""
 
 
 class ClientStream:
-    """One client's side of one exchange.
+    """The client's side of one exchange.
 
-    `handler` hears from it. `client` is the peer's address. `receiving`: the end of the request's
-    body has not come yet. `write_paused`: bytes that the client has not taken wait in memory.
+    `handler` receives its events. `client` is the peer's address. `receiving`: the request's body
+    has not ended. `write_paused`: bytes for the client wait in memory.
     """
 
     __slots__ = ("alarm", "client", "handler", "receiving", "write_paused")
@@ -93,16 +93,16 @@ class ClientStream:
 
     @property
     def request_bytes(self) -> int:
-        """Body bytes of the request so far, framing left out."""
+        """Body bytes of the request so far, without framing."""
         raise NotImplementedError
 
     @property
     def request_trailers(self) -> Trailers:
-        """The fields behind the request's body, once that has ended."""
+        """The fields after the request's body, once it has ended."""
         raise NotImplementedError
 
     def write_informational(self, head: ResponseHead) -> None:
-        """Send a 1xx head, if the client can know it (RFC 9110 section 15.2)."""
+        """Send a 1xx head, if the client's version allows it (RFC 9110 section 15.2)."""
         raise NotImplementedError
 
     def write_head(
@@ -114,45 +114,45 @@ class ClientStream:
         trailers: Trailers,
         last: bool,
     ) -> None:
-        """Send the final head, and what there is of the body.
+        """Send the final head and the first piece of the body.
 
-        `ended`: that is all of it, and `trailers` are its. `last`: the client should send no
-        other request this way.
+        `ended`: the body is complete, with `trailers`. `last`: the client should send no other
+        request on this connection.
         """
         raise NotImplementedError
 
     def write_body(self, piece: bytes) -> None:
-        """Send another part of the body."""
+        """Send a piece of the body."""
         raise NotImplementedError
 
     def end(self, trailers: Trailers) -> None:
-        """The body has ended."""
+        """End the body."""
         raise NotImplementedError
 
     def open_tunnel(self, head: ResponseHead, own: OwnFields, piece: bytes) -> bytes:
         """Send the head that opens a tunnel, and the tunnel's first bytes.
 
-        From then on bytes pass as they are. Returns those that the client has sent already.
+        From then on bytes pass unchanged. Returns those that the client has already sent.
         """
         raise NotImplementedError
 
     def write_tunnel(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes unchanged."""
         raise NotImplementedError
 
     def end_tunnel(self) -> None:
-        """Nothing more will be sent; what the client sends still comes, if not under TLS."""
+        """End sending; the client's bytes still arrive, except under TLS."""
         raise NotImplementedError
 
     def break_off(self, *, hard: bool) -> None:
-        """Stop without an end to what was begun, so that nothing looks whole that is not.
+        """Stop without ending what was begun, so that no incomplete response looks complete.
 
         `hard`: an orderly close would look like the end.
         """
         raise NotImplementedError
 
     def finish(self, now: float) -> None:
-        """The exchange is over, as of `now`: read on, or close."""
+        """The exchange is over, at `now`: read the next request, or close."""
         raise NotImplementedError
 
     def pause_reading(self) -> None:
@@ -165,8 +165,8 @@ class ClientStream:
 class UpstreamSession:
     """A connection to an endpoint, as its pool keeps it.
 
-    `room` is how many leases it gives at once; the other side may change that. The pool alone
-    writes `lent` (leases that are out), `served` (leases given so far) and `idle_since`.
+    `room` is the maximum of concurrent leases; the peer may change it. Only the pool writes
+    `lent` (leases that are out), `served` (leases so far) and `idle_since`.
     """
 
     __slots__ = ("idle_since", "lent", "room", "served")
@@ -179,30 +179,29 @@ class UpstreamSession:
 
     @property
     def usable(self) -> bool:
-        """It may give another lease once there is room: open, not leaving, nothing unexpected."""
+        """Whether it can lend once there is room: open, not closing, nothing unexpected."""
         raise NotImplementedError
 
     def lend(self) -> "UpstreamStream":
-        """A stream for one exchange. Only while it is usable and has room."""
+        """A stream for one attempt. Only while it is usable and has room."""
         raise NotImplementedError
 
     def take_back(self, stream: "UpstreamStream", reusable: bool) -> None:
-        """An exchange is done with its stream. `reusable`: it ended in good order.
+        """Return a stream. `reusable`: its response ended in good order.
 
-        Where it did not, what is left of it is ended at once; what is buffered is dropped.
+        Otherwise the stream is closed at once, and buffered bytes are dropped.
         """
         raise NotImplementedError
 
     def close(self) -> None:
-        """End it in good order, what is buffered included. Harmless on a closed one."""
+        """Close in good order, after buffered bytes. No effect if it is closed."""
         raise NotImplementedError
 
 
 class UpstreamStream:
     """The upstream's side of one attempt: a lease of its `session`.
 
-    `handler` hears from it, None: nothing does. `write_paused`: bytes that the upstream has not
-    taken wait in memory.
+    `handler` receives its events, or None. `write_paused`: bytes for the upstream wait in memory.
     """
 
     __slots__ = ("handler", "session", "write_paused")
@@ -215,12 +214,12 @@ class UpstreamStream:
 
     @property
     def payload_bytes(self) -> int:
-        """Body bytes of the response so far, framing left out."""
+        """Body bytes of the response so far, without framing."""
         raise NotImplementedError
 
     @property
     def half_closes(self) -> bool:
-        """Whether sending can end while receiving goes on."""
+        """Whether sending can end while receiving continues."""
         raise NotImplementedError
 
     def send_head(
@@ -232,35 +231,35 @@ class UpstreamStream:
         ended: bool,
         trailers: Trailers,
     ) -> None:
-        """Send a request's head, and what there is of its body; `ended`: that is all of it."""
+        """Send a request's head, and the first piece of its body; `ended`: the body is complete."""
         raise NotImplementedError
 
     def write_body(self, piece: bytes) -> None:
-        """Send another part of the body."""
+        """Send a piece of the body."""
         raise NotImplementedError
 
     def end(self, trailers: Trailers) -> None:
-        """The body has ended."""
+        """End the body."""
         raise NotImplementedError
 
     def begin_tunnel(self, handler: StreamHandler) -> None:
-        """Pass bytes as they are from now on; `on_end` tells that no more will come."""
+        """Pass bytes unchanged from now on; `on_end` marks the end."""
         raise NotImplementedError
 
     def write_tunnel(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes unchanged."""
         raise NotImplementedError
 
     def end_tunnel(self) -> None:
-        """Nothing more will be sent; what comes still does, except under TLS: that is the end."""
+        """End sending; bytes still arrive, except under TLS, where this closes."""
         raise NotImplementedError
 
     def leave_tunnel(self, *, reset: bool) -> None:
-        """Close. `reset`: what was sent has not come to an end, and must not look as if it had."""
+        """Close. `reset`: what was sent is incomplete, and must not look complete."""
         raise NotImplementedError
 
     def detach(self) -> None:
-        """Nothing more is told to the handler."""
+        """Send no more events to the handler."""
         raise NotImplementedError
 
     def pause_reading(self) -> None:
@@ -271,19 +270,19 @@ class UpstreamStream:
 
 
 class ClientConnection(Protocol):
-    """A client's connection, as those see it who end it from outside."""
+    """A client's connection, for code that closes it from outside."""
 
     def close_idle(self) -> None:
-        """Close if no request is under way."""
+        """Close if no request is in flight."""
 
     def cut(self) -> None:
-        """Close, whatever is under way."""
+        """Close, even with a request in flight."""
 
 
 class Gate:
-    """What stands behind a listener: carries requests, answers what is no request.
+    """The exchange side of a listener: starts exchanges, and answers invalid requests.
 
-    `limits` and `parser` are those of the latest configuration. `closing`: every response is its
+    `limits` and `parser` belong to the latest configuration. `closing`: every response is its
     connection's last.
     """
 
@@ -299,10 +298,10 @@ class Gate:
     def begin(self, client: ClientStream, head: RequestHead, piece: bytes) -> None:
         """Start an exchange: sets `client.handler`, or finishes at once.
 
-        `piece` is the body that came with the head; `client.receiving` tells if more follows.
+        `piece` is the body received with the head; `client.receiving` says whether more follows.
         """
         raise NotImplementedError
 
     def refuse(self, client: ClientStream, error: ProxyError) -> None:
-        """Send the answer to something that never became a request."""
+        """Answer input that is not a request."""
         raise NotImplementedError

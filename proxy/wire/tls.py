@@ -1,8 +1,8 @@
-"""TLS of the listeners, and what TLS is the same towards upstreams.
+"""TLS of the listeners, and the parts shared with upstreams.
 
-At least TLS 1.2, without CBC on listeners; ALPN names HTTP/1.1 alone; keys are not encrypted. With
-`client_ca` a client has to show a certificate. Resuming a session skips that, so sessions from
-before the last change of the files are refused: a CA that is taken off the list is off it at once.
+At least TLS 1.2, without CBC on listeners; ALPN offers only HTTP/1.1; keys are not encrypted. With
+`client_ca` a client must present a certificate. Resuming a session skips that check, so sessions
+from before the last change of the files are refused: a removed CA takes effect at once.
 """
 
 import logging
@@ -13,34 +13,34 @@ from proxy.config.model import ListenerTls
 from proxy.file_watch import FileWatch
 
 CLOSE_TIMEOUT = 10.0
-"""Seconds for a client to read what is left to read, and to answer close_notify with its own."""
+"""Seconds for a client to read remaining bytes and to answer close_notify."""
 
 _CIPHERS = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!eNULL:!aDSS"
-"""Of TLS 1.2: Python's own list without CBC, whose padding has been attacked again and again."""
+"""Ciphers of TLS 1.2: Python's own list without CBC, whose padding has been attacked repeatedly."""
 
 _log = logging.getLogger("proxy.tls")
 
 
 class UnusableTls(Exception):
-    """Files of a listener's TLS cannot be used; the text names key, file and reason."""
+    """A listener's TLS files are unusable; the text names key, file and reason."""
 
 
 def harden(context: ssl.SSLContext) -> None:
-    """What holds for every context of the proxy."""
+    """Settings of every context of the proxy."""
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
 
 
 def load_identity(context: ssl.SSLContext, cert: str, key: str | None) -> None:
-    """Load a certificate chain and its key (None: it is in the same file).
+    """Load a certificate chain and its key (None: in the same file).
 
-    OSError or ValueError: they cannot be used, `reason_of` says why. Then the context is spoilt.
+    Raises OSError or ValueError (`reason_of` says why); the context is unusable afterwards.
     """
     for path in (cert, key or cert):
-        # OpenSSL does not say which of the two it did not find.
+        # OpenSSL does not say which of the two is missing.
         with open(path, "rb"):
             pass
-    # A password callback that fails: without one OpenSSL asks on the terminal.
+    # A password callback that fails: without it OpenSSL would ask on the terminal.
     context.load_cert_chain(cert, key, _no_password)
 
 
@@ -49,12 +49,12 @@ def _no_password() -> str:
 
 
 def openssl_code(error: Exception) -> str | None:
-    """OpenSSL's reason code. Errors that Python's own code raises have no such attribute."""
+    """OpenSSL's reason code. Errors of Python's own code have none."""
     return getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
 
 
 def reason_of(error: Exception) -> str:
-    """Why a file cannot be used or a handshake failed: in OpenSSL's or the system's words."""
+    """Why a file cannot be used or a handshake failed: in the words of OpenSSL or the system."""
     code = openssl_code(error)
     if code:
         return code.replace("_", " ").lower()
@@ -67,28 +67,28 @@ def reason_of(error: Exception) -> str:
 
 
 class ListenerContext:
-    """The TLS of one listener. `context` is the one to serve with, for ever.
+    """The TLS of one listener. `context` is permanent.
 
-    New handshakes get the certificate, and are held to the CAs, that were loaded last; those that
-    are over are not touched.
+    New handshakes use the certificate and CAs that were loaded last; finished handshakes are not
+    affected.
     """
 
     def __init__(self, key: str, tls: ListenerTls) -> None:
-        """`key`: where in the configuration it stands. Raises UnusableTls."""
+        """`key`: its place in the configuration. Raises UnusableTls."""
         self._key = key
         self._tls = tls
         self._watch = FileWatch((tls.cert, tls.key, tls.client_ca))
         self._warned = ""
         self._stale = False
         self._renewed_at = 0.0
-        # A handshake begins in `context`, and is then handed over to the latest: what can be
-        # loaded into a context can be added to, but not taken away again.
+        # A handshake begins in `context` and is then handed to the latest context, because CAs can
+        # be added to a context but not removed.
         self._latest = self.context = _server_context(key, tls)
 
     def use(self, tls: ListenerTls) -> None:
-        """Other files from now on; the next `renew` loads them.
+        """Use other files; the next `renew` loads them.
 
-        Whether clients are asked for certificates stays as it was: OpenSSL decides that when the
+        Whether client certificates are required cannot change: OpenSSL decides that when the
         handshake begins.
         """
         if tls != self._tls:
@@ -97,10 +97,10 @@ class ListenerContext:
             self._stale = True
 
     def renew(self) -> None:
-        """Take over the files if they have changed; if they cannot be used, the old ones stay.
+        """Load the files if they have changed; if they are unusable, the old ones stay.
 
-        Blocks while it reads them. Call it again and again: an unusable file is looked at every
-        time until it is usable, and is worth one warning.
+        Blocks while it reads. Call it repeatedly: an unusable file is tried each time until it is
+        usable, with one warning.
         """
         if not self._watch.changed() and not self._stale:
             return
@@ -111,7 +111,7 @@ class ListenerContext:
             self._stale = True
             if self._warned != str(error):
                 self._warned = str(error)
-                _log.warning("%s; what was loaded before stays in use", error)
+                _log.warning("%s; the previous files stay in use", error)
             return
         self._renewed_at = time()
         # Not before there is a later one: it costs a handshake 3 %.
@@ -123,7 +123,7 @@ class ListenerContext:
     def _hand_over(
         self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext
     ) -> int | None:
-        """OpenSSL asks in every handshake, whether the client names a server or not."""
+        """Called by OpenSSL in every handshake, with or without a server name."""
         connection.context = self._latest
         # In this order: reading a session leaks it before CPython 3.12.8 (python/cpython#116810).
         if self._tls.client_ca and connection.session_reused:
@@ -155,7 +155,7 @@ def _server_context(key: str, tls: ListenerTls) -> ssl.SSLContext:
             f"{key}.client_ca: the file {tls.client_ca} cannot be used: {reason_of(error)}"
         ) from error
     context.verify_mode = ssl.CERT_REQUIRED
-    # No tickets: `_hand_over` sees the sessions of TLS 1.2 that are kept here, and no others.
+    # No tickets: `_hand_over` sees only the TLS 1.2 sessions that are cached here.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
     return context

@@ -1,17 +1,16 @@
-"""Chunked bodies (RFC 9112 section 7.1): find the end, check the framing, hand on the data.
+"""Chunked bodies (RFC 9112 section 7.1): find the end, check the framing, return the data.
 
     SIZE ──size > 0──▶ DATA ──▶ DATA_CR ──▶ DATA_LF ──▶ SIZE
       └────size = 0──▶ TRAILERS ──empty line──▶ ENDED            any ──▶ BROKEN
 
-The data of all chunks that come in one call is handed back as one piece; where a call holds data
-of one chunk alone, that is the bytes as they came, without a copy. Nothing is held back but an
-unfinished size line and the trailer section.
+The data of all chunks in one call is returned as one piece; the data of a single chunk is returned
+without a copy. Only an unfinished size line and the trailer section are held back.
 
-Work is bounded: one call scans at most `MAX_CHUNKS` chunks. What is left of its bytes stays here,
-`stalled` says so, and `scan(b"")` goes on with it.
+Work is bounded: one call scans at most `MAX_CHUNKS` chunks. The remaining bytes stay here;
+`stalled` is then true, and `scan(b"")` continues with them.
 
-The scanner is stricter than the grammar wherever two parsers could disagree about where a
-message ends: no white space in a size line outside a quoted string (the grammar has BWS round
+The scanner is stricter than the grammar where two parsers could disagree about the end of a
+message: no white space in a size line outside a quoted string (the grammar allows BWS around
 extensions), no bare CR or LF, at most 16 digits.
 """
 
@@ -23,11 +22,11 @@ from proxy.http.h1.framing import BodyDecoder
 from proxy.http.trailers import parse_trailer
 
 MAX_SIZE_LINE = 256
-"""Bytes of one size line, extensions and CRLF included."""
+"""Maximum bytes of one size line, including extensions and CRLF."""
 MAX_EXTENSIONS = 16 * 1024
-"""Bytes of all chunk extensions of one message."""
+"""Maximum bytes of all chunk extensions of one message."""
 MAX_CHUNKS = 1024
-"""Chunks scanned in one call: a read of tiny ones could hold 40,000, and take 40 ms."""
+"""Maximum chunks per call: one read can contain 40,000 tiny ones, which would take 40 ms."""
 MAX_DIGITS = 16
 MAX_SIZE = 2**63 - 1
 
@@ -39,7 +38,7 @@ _EXTENSIONS = re.compile(rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUO
 
 
 class ChunkError(ValueError):
-    """The body is not chunked as it should be; the message says what is wrong."""
+    """The body's chunked framing is invalid; the message says why."""
 
 
 class _State(Enum):
@@ -52,7 +51,7 @@ class _State(Enum):
     BROKEN = "broken"
 
 
-# A global is cheaper to look up than an attribute of the enum, and this runs per chunk.
+# Reading a global is cheaper than an enum attribute, and this runs for every chunk.
 _SIZE: Final = _State.SIZE
 _DATA: Final = _State.DATA
 _DATA_CR: Final = _State.DATA_CR
@@ -60,11 +59,11 @@ _ENDED: Final = _State.ENDED
 
 
 class ChunkedDecoder(BodyDecoder):
-    """Scans one chunked body. How its bytes are split over calls changes nothing but the pieces.
+    """Scans one chunked body. How its bytes are split over calls only affects the pieces.
 
-    `payload_bytes` counts the data bytes seen so far. `trailers` holds the fields of the trailer
-    section that may pass, names spelled as received; it is whole once the body has ended.
-    `stalled`: there are bytes left to scan, see the module.
+    `payload_bytes` counts the data bytes so far. `trailers` has the allowed fields of the trailer
+    section, names spelled as received; it is complete once the body has ended. `stalled`: bytes
+    are left to scan, see the module.
     """
 
     __slots__ = (
@@ -82,16 +81,15 @@ class ChunkedDecoder(BodyDecoder):
         self._max_trailer_bytes = max_trailer_bytes
         self._state = _SIZE
         self._left = 0  # data bytes of the chunk still to come
-        self._held = b""  # the line that is not whole yet, or what is left to scan
+        self._held = b""  # the incomplete line, or what is left to scan
         self._extension_bytes = 0
         self._trailer_bytes = 0
 
     def scan(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """Take bytes as they come; return the data to pass on, and what follows the body's end.
+        """Accept received bytes; return the data to pass on, and what follows the body's end.
 
-        The second value is None while the body goes on; once it has ended, the bytes after it
-        (b"" if there are none). Raises ChunkError, and from then on at every call: nothing of
-        the bytes of that call may be passed on.
+        The second value is None until the body ends, then the bytes after it (b"" without any).
+        Raises ChunkError, also at every later call: no byte of the failed call may be passed on.
         """
         if self._held:
             data = self._held + data if data else self._held
@@ -112,7 +110,7 @@ class ChunkedDecoder(BodyDecoder):
             state = self._state
             if state is _DATA:
                 taken = min(self._left, end - pos)
-                # As it is, if that is all: a slice would be a copy where this is compiled.
+                # Unchanged if it is all data: compiled code would copy a slice.
                 part = data if taken == end else data[pos : pos + taken]
                 if not piece:
                     piece = part
@@ -143,7 +141,7 @@ class ChunkedDecoder(BodyDecoder):
             piece = b"".join(pieces)
         return piece, data[pos:] if self._state is _ENDED else None
 
-    # Each of the following consumes framing at `pos` and returns where it ends.
+    # Each of the following consumes framing at `pos` and returns its end.
 
     def _size_line(self, data: bytes, pos: int) -> int:
         stop = data.find(b"\r\n", pos, pos + MAX_SIZE_LINE)
@@ -177,9 +175,9 @@ class ChunkedDecoder(BodyDecoder):
         raise ChunkError("no CRLF after the chunk's data")
 
     def _line(self, data: bytes, pos: int, limit: int) -> bytes | None:
-        """The line at `pos` without its CRLF, or None with the bytes of it held back.
+        """The line at `pos` without its CRLF, or None with its bytes held back.
 
-        `limit` counts the CRLF. A line that is too long is told by what has come of it.
+        `limit` includes the CRLF. A line that is too long is detected before its end.
         """
         stop = data.find(b"\n", pos, pos + limit)
         if stop < 0:

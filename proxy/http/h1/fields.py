@@ -1,21 +1,21 @@
-"""Header fields of HTTP/1: judged once, taken apart, and remembered as the shared part of heads.
+"""Header fields of HTTP/1: validated once, parsed, and remembered as the shared part of heads.
 
-A head is told apart by its lines. A line that came before is known as an object; what is left are
-a head's own fields, those whose values are new each time (ids, the trace, a length). The known
-lines and the places of the own ones are the key under which the shared part is remembered:
+A head is identified by its lines. A line that was read before is a known object; the others are
+the head's own fields, whose values are new each time (ids, the trace, a length). The known lines
+and the places of the own ones are the key of the remembered shared part:
 
-    lines ──known?──▶ key ──known?──▶ Shared        own fields: judged here, by their characters
+    lines ──known?──▶ key ──known?──▶ Shared        own fields: validated here, by characters
                │                │
-               └──── no ────────┴──▶ llhttp judges the whole head, then it is taken apart and learnt
+               └──── no ────────┴──▶ llhttp validates the whole head, then it is parsed and learnt
 
-llhttp is asked once for a whole head and calls nothing back: in a head that it has accepted every
-line ends with CRLF, no line goes on in the next, and a name ends at the first colon. So taking the
-lines apart is no second opinion. A line whose name llhttp has accepted before, and whose value has
-no control character, is valid wherever it stands (RFC 9110 section 5.5).
+llhttp validates a whole head at once and calls nothing back: in an accepted head every line ends
+with CRLF, no line is folded, and a name ends at the first colon. Splitting the lines therefore
+cannot contradict llhttp. A line whose name llhttp has accepted before, and whose value has no
+control character, is valid in any place (RFC 9110 section 5.5).
 
-Which fields are own is partly known beforehand, and partly learnt: a name whose value is another
-one in nearly every head stops being remembered. All memory of one reader is bounded in bytes, see
-`MEMORY_BYTES`; what is full is emptied, and entries still in use are cached again quickly.
+Some own fields are known in advance, others are learnt: if a name's value differs in nearly every
+head, its lines are no longer remembered. All memory of one reader is bounded in bytes, see
+`MEMORY_BYTES`; a full memory is emptied, and entries still in use are cached again quickly.
 """
 
 from collections.abc import Callable
@@ -42,36 +42,36 @@ _HELD: Final = 1
 _CHECKED: Final = 2
 _LENGTH: Final = 3
 JUDGE: Final = object()
-"""What llhttp's parsers get for a protocol: nobody to call back."""
+"""The protocol for llhttp's parsers, without callbacks."""
 _DISGUISED = {
-    b"content_length": "Content_Length could be taken for Content-Length",
-    b"transfer_encoding": "Transfer_Encoding could be taken for Transfer-Encoding",
+    b"content_length": "Content_Length could be read as Content-Length",
+    b"transfer_encoding": "Transfer_Encoding could be read as Transfer-Encoding",
 }
-"""Names that gateways to CGI and WSGI read as those that frame a body, and why they are refused."""
+"""Names that CGI and WSGI gateways read as framing fields, and the reason for the refusal."""
 _FIXED = frozenset(
     {b"connection", b"expect", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
 )
-"""Names that are never own fields: each new value of theirs is judged with the whole head."""
+"""Names that are never own fields: each new value is validated with the whole head."""
 _WHITE: Final = b" \t"
-"""White space round a value is no part of it (RFC 9112 section 5)."""
+"""White space around a value is not part of it (RFC 9112 section 5)."""
 TEXT: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
-"""What values are made of (RFC 9110 section 5.5), and reason phrases (RFC 9112 section 4)."""
+"""Characters of values (RFC 9110 section 5.5) and reason phrases (RFC 9112 section 4)."""
 _MAX_LENGTH_DIGITS: Final = 18
-"""Of a Content-Length that is read without llhttp: no number of so many digits overflows."""
+"""Maximum digits of a Content-Length that is read without llhttp: it cannot overflow."""
 _NO_OWN: Final[list[Field]] = []
 
 
 class Parser(Protocol):
-    """One of llhttp's, for requests or for responses."""
+    """An llhttp parser, for requests or for responses."""
 
     def feed_data(self, data: bytes) -> None: ...
 
 
 class _Name:
-    """A name as spelled, and what becomes of its fields.
+    """A name as spelled, and how its fields are treated.
 
-    `own`: its lines are not remembered. `fresh` counts new values, `learnt_at` is when the last
-    one came, counted in heads.
+    `own`: its lines are not remembered. `fresh` counts new values, `learnt_at` is the number of
+    the head with the last one.
     """
 
     __slots__ = ("fixed", "fresh", "kind", "learnt_at", "name", "own")
@@ -86,7 +86,7 @@ class _Name:
 
 
 class _Line:
-    """A known line: its field, and what becomes of it."""
+    """A known line: its field, and how it is treated."""
 
     __slots__ = ("field", "name")
 
@@ -96,11 +96,10 @@ class _Line:
 
 
 class Reading:
-    """What a head was read as. `lengths` are the values of Content-Length.
+    """The result of reading a head. `lengths` are the values of Content-Length.
 
-    `fault`: what is wrong with it, or None. `named`: the options of Connection that are names of
-    fields. `learnt`: the shared part is a new one, to be judged by the caller and given to
-    `remember`.
+    `fault`: what is wrong, or None. `named`: the options of Connection that name fields. `learnt`:
+    the shared part is new; the caller validates it and passes it to `remember`.
     """
 
     __slots__ = ("fault", "held", "key", "learnt", "lengths", "own", "shared", "size")
@@ -117,7 +116,7 @@ class Reading:
 
 
 class FieldReader:
-    """Reads the fields of heads, of one listener or of all upstreams.
+    """Reads the fields of heads of one listener or of all upstreams.
 
     `held_back` are the lower-case names of fields that do not go on, `own` those of fields whose
     values are new in each head, `checked` those of fields that go on, but only once (`_check`).
@@ -167,8 +166,8 @@ class FieldReader:
     def read(self, first: bytes, lines: list[bytes], minor: int) -> Reading:
         """Read the fields of a head of HTTP/1.`minor`, split at CRLF.
 
-        `lines` has its first line, which is not looked at, the fields, and two empty lines.
-        `first` is what llhttp is given for the first line.
+        `lines` has its first line, which is not examined, the fields, and two empty lines.
+        `first` is the first line that llhttp gets.
         """
         reading = Reading()
         self._reads += 1
@@ -206,14 +205,14 @@ class FieldReader:
         if own:
             reading.own = own
         if held:
-            held.update(shared.held)  # no name has lines of both kinds
+            held.update(shared.held)  # a name never has lines of both kinds
             reading.held = held
         else:
             reading.held = shared.held
         return reading
 
     def remember(self, reading: Reading) -> None:
-        """The shared part of a reading that was learnt has been judged as well."""
+        """Remember a learnt shared part after the caller has validated it."""
         if reading.key is None or reading.size > MEMORY_BYTES // 16:
             return
         if self._shared_bytes + reading.size > MEMORY_BYTES:
@@ -222,17 +221,17 @@ class FieldReader:
         self._shared[reading.key] = reading.shared
         self._shared_bytes += reading.size
 
-    # --- what is not known ----------------------------------------------------------------------
+    # --- unknown heads --------------------------------------------------------------------------
 
     def _learn(self, reading: Reading, first: bytes, lines: list[bytes], minor: int) -> Reading:
-        """Have llhttp judge the whole head, and take it apart."""
+        """Let llhttp validate the whole head, and parse it."""
         reading.learnt = True
         reading.lengths.clear()
         fields = lines[1:]
         try:
             self._make_parser(JUDGE).feed_data(b"\r\n".join((first, *fields)))
         except httptools.HttpParserUpgrade:
-            pass  # the head is whole, what follows is not llhttp's
+            pass  # the head is complete; llhttp gets nothing else
         except httptools.HttpParserError as error:
             reading.fault = str(error)
             return reading
@@ -264,7 +263,7 @@ class FieldReader:
             reading.size += len(line)
         options = connection_options(held.get(b"connection", []))
         named = options - PERSISTENCE - self._kept
-        if named:  # which of its fields go on, such a head says itself
+        if named:  # such a head itself says which fields are forwarded
             lasting = False
             shared, own = _without(shared, own, named)
             for unwanted in named:
@@ -278,7 +277,7 @@ class FieldReader:
         return reading
 
     def _take_apart(self, line: bytes) -> tuple[_Line, bool]:
-        """A line that is not known, and whether heads that have it can be remembered."""
+        """Parse an unknown line; also returns whether heads with it can be remembered."""
         text, _, value = line.partition(b":")
         value = value.strip(_WHITE)
         name = self._name(text)
@@ -327,7 +326,7 @@ class FieldReader:
         return name
 
     def _make_own(self, name: _Name) -> None:
-        """Its lines are remembered no more, whatever the spelling of the name."""
+        """No longer remember its lines, in any spelling of the name."""
         for one in self._names.values():
             if one.name.lower == name.name.lower:
                 one.own = True
@@ -343,7 +342,7 @@ class FieldReader:
 
 
 def give(reading: Reading, head: Head) -> None:
-    """Give a head the fields that were read."""
+    """Set the fields of a head."""
     head.shared = reading.shared
     head.own = reading.own
     head.held = reading.held
@@ -351,7 +350,7 @@ def give(reading: Reading, head: Head) -> None:
 
 
 def _own_field(name: FieldName, value: bytes, line: bytes) -> Field:
-    """A field; its line is the one that came where that is in the form in which it goes on."""
+    """A field; its line is the received one if that is already in the forwarded form."""
     before = len(name.text)
     if len(line) != before + 2 + len(value) or line[before + 1] != 32:
         line = name.text + b": " + value
@@ -366,19 +365,19 @@ def _hold(held: dict[bytes, list[bytes]], name: bytes, value: bytes) -> None:
 
 
 def _check(field: Field, seen: dict[bytes, bytes]) -> str | None:
-    """What could be read in two ways in a checked field, or None."""
+    """Why a checked field is ambiguous, or None."""
     name = field.name.lower
     if name in _DISGUISED:
         return _DISGUISED[name]
     if seen.setdefault(name, field.value) != field.value:
-        return "it has several fields where only one may be, and they differ"
+        return "it has several different fields where only one is allowed"
     return None
 
 
 def _without(
     shared: list[Field | None], own: list[Field], names: frozenset[bytes]
 ) -> tuple[list[Field | None], list[Field]]:
-    """Fields with their own ones, but for those of these names."""
+    """All fields including own ones, without those of these names."""
     left: list[Field | None] = []
     left_own: list[Field] = []
     at = 0

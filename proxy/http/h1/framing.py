@@ -1,24 +1,24 @@
-"""Message framing (RFC 9112 section 6): where a body ends, found without looking inside it.
+"""Message framing (RFC 9112 section 6): finds the end of a body.
 
-Every decoder has the one method ``scan(data) -> (piece, rest)``: `piece` is what to pass on, and
-`rest` is None while the body goes on, or the bytes behind its end. A body with a length is
-counted, one of chunks is parsed by `http/h1/chunked.py`, and one that ends with the connection
-has no end that its bytes could tell.
+Every decoder has the method ``scan(data) -> (piece, rest)``: `piece` is the data to pass on, `rest`
+is None until the body ends, then the bytes after its end. A body with a length is counted, a
+chunked one is parsed by `http/h1/chunked.py`, and the end of one that lasts until the connection
+closes is not in its bytes.
 """
 
 from typing import Final
 
 MAX_LENGTH_DIGITS = 20
-"""Of a Content-Length: as many as 64 bits need."""
+"""Maximum digits of a Content-Length: as many as 64 bits need."""
 
 _NO_TRAILERS: Final[list[tuple[bytes, bytes]]] = []
 
 
 class BodyDecoder:
-    """Finds the end of one body. `payload_bytes` counts what it carried so far.
+    """Finds the end of one body. `payload_bytes` counts its data so far.
 
-    `trailers` are the fields behind a chunked one. `stalled`: not all bytes that came have been
-    scanned, and `scan(b"")` goes on.
+    `trailers` are the fields after a chunked one. `stalled`: received bytes are left to scan, and
+    `scan(b"")` continues.
     """
 
     __slots__ = ("payload_bytes", "stalled", "trailers")
@@ -33,7 +33,7 @@ class BodyDecoder:
 
 
 class LengthDecoder(BodyDecoder):
-    """A body of `length` bytes, as its Content-Length said (section 6.2)."""
+    """A body of `length` bytes, from Content-Length (section 6.2)."""
 
     __slots__ = ("_left",)
 

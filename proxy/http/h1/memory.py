@@ -1,4 +1,4 @@
-"""Whole heads that came before, by their bytes: bounded in bytes, and only what comes again."""
+"""Remembers repeated whole heads by their bytes; bounded in bytes."""
 
 from typing import Final, Generic, TypeVar
 
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 class HeadMemory(Generic[T]):
-    """Remembers what was made of a head when its bytes come for the second time.
+    """Remembers a parsed head when its bytes are read for the second time.
 
-    A head that comes once, with a new id, leaves its hash, until 1,024 others have come.
+    A head that is read once, with a new id, leaves only its hash, for the next 1,024 heads.
     """
 
     __slots__ = ("_bytes", "_seen", "known")
@@ -25,7 +25,7 @@ class HeadMemory(Generic[T]):
         self._seen: set[int] = set()
 
     def offer(self, raw: bytes, head: T) -> None:
-        """A head that was not known has been read."""
+        """Note that an unknown head has been read."""
         size = len(raw)
         if size > LONGEST_KNOWN:
             return

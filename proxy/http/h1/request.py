@@ -1,9 +1,8 @@
-"""A request's head: from a client's bytes to values, strictly (RFC 9112 sections 2 to 6).
+"""Parses a request's head strictly (RFC 9112 sections 2 to 6).
 
-The request line is judged here, the fields by their reader (`http/h1/fields.py`). What llhttp
-tolerates there and a careful intermediary must not (a version it does not speak, blanks in the
-request line, several Hosts, a target that is no target) is refused here. Nothing of the client's
-head goes on as it came.
+This file validates the request line, and `http/h1/fields.py` the fields. Input that llhttp
+tolerates and an intermediary must not (an unsupported version, blanks in the request line, several
+Hosts, an invalid target) is refused here. The client's head is never forwarded unchanged.
 """
 
 import re
@@ -34,12 +33,12 @@ CONNECTION_FIELDS = frozenset(
         b"upgrade",
     }
 )
-"""For this connection alone (RFC 9110 section 7.6.1): never forwarded as they came."""
+"""Hop-by-hop fields (RFC 9110 section 7.6.1): never forwarded as received."""
 
 _REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"via"})
 _NOT_BY_CONNECTION = CONNECTION_FIELDS | _REWRITTEN
 _CHECKED = frozenset({b"content-type", b"content_length", b"transfer_encoding"})
-"""Fields that go on if they cannot be read in two ways."""
+"""Fields that are forwarded if they are unambiguous."""
 _OWN = frozenset({b"idempotency-key", b"x-idempotency-key", b"baggage"})
 """Fields that go on and are new in each request, beside those that the exchange asks for."""
 _ENCLOSING: Final = frozenset({"POST", "PUT", "PATCH"})
@@ -47,10 +46,10 @@ _ENCLOSING: Final = frozenset({"POST", "PUT", "PATCH"})
 _METHODS: Final = {
     name.encode(): name for name in ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
 }
-"""The usual ones; the others are decoded each time."""
+"""Common methods; others are decoded each time."""
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0} | {b"HTTP/1.%d" % n: 1 for n in range(2, 10)}
-"""A later minor version is read as the one that is spoken here (RFC 9110 section 2.5)."""
+"""A later minor version is read as HTTP/1.1 (RFC 9110 section 2.5)."""
 _JUDGED_AS: Final = (b"GET / HTTP/1.0", b"GET / HTTP/1.1")
 _HOSTS_BYTES = 64 * 1024
 """Of Host values that are remembered parsed."""
@@ -58,11 +57,11 @@ _LONGEST_HOST: Final = 253
 """Bytes of a host (RFC 1035 section 2.3.4: 255 in a message, with the lengths of its labels)."""
 
 _Host: TypeAlias = tuple[str, Authority | None, str]
-"""Of a Host field: its text, what it names, and the host of that."""
+"""A parsed Host field: its text, its authority, and the authority's host."""
 
 
 def body_decoder(head: RequestHead) -> BodyDecoder | None:
-    """A fresh decoder for the body that follows, None where none does."""
+    """A new decoder for the body, None without a body."""
     if head.chunked:
         return ChunkedDecoder()
     return LengthDecoder(head.length) if head.length else None
@@ -139,15 +138,15 @@ class RequestParser:
         head.sized = bool(reading.lengths)
         head.length = int(reading.lengths[0]) if reading.lengths else 0
         if head.minor == 0 and head.method in _ENCLOSING and not head.sized:
-            # In HTTP/1.0 nothing else could say where the content ends (RFC 1945 section 8.3).
-            raise BadRequest("A request of HTTP/1.0 with this method needs a Content-Length.")
+            # In HTTP/1.0 only a length marks the end of the content (RFC 1945 section 8.3).
+            raise BadRequest("An HTTP/1.0 request with this method needs a Content-Length.")
         self._target(head, target)
         if reading.learnt:
             self._reader.remember(reading)
         return head
 
     def _request_line(self, head: RequestHead, line: bytes) -> str:
-        """The target. Exactly one space on either side of it (RFC 9112 section 3)."""
+        """The target, with exactly one space on either side (RFC 9112 section 3)."""
         parts = line.split(b" ")
         if len(parts) != 3:
             raise _bad_request_line(line)
@@ -160,7 +159,7 @@ class RequestParser:
             raise UrlTooLong(f"The URL is longer than {self._max_url} bytes.")
         text = target.decode("latin-1")
         if not text.isascii() or not text.isprintable() or "#" in text:
-            raise BadRequest("The request's target has characters that no URL in a request has.")
+            raise BadRequest("The request's target has characters that are not allowed in a URL.")
         head.method = _METHODS.get(method) or _rare_method(method)
         return text
 
@@ -195,7 +194,7 @@ class RequestParser:
         host = target.encode("ascii")
         _, authority, _ = self._hosts.get(host) or self._learn_host(host)
         if authority is None or authority.port is None or head.has_body:
-            raise BadRequest("CONNECT wants host:port, and no body.")
+            raise BadRequest("CONNECT needs host:port, and no body.")
         return host
 
     def _learn_host(self, host: bytes) -> _Host:
@@ -215,7 +214,7 @@ class RequestParser:
         return known
 
     def _absolute_form(self, head: RequestHead, target: str) -> bytes:
-        """The URL's authority takes the place of Host's (RFC 9112 section 3.2.2)."""
+        """The URL's authority replaces Host's (RFC 9112 section 3.2.2)."""
         try:
             url = urlsplit(target)
         except ValueError:
@@ -230,14 +229,14 @@ class RequestParser:
 
 
 def _rare_method(method: bytes) -> str:
-    """Any token may be a method (RFC 9110 section 9.1)."""
+    """Any token can be a method (RFC 9110 section 9.1)."""
     if _TOKEN.fullmatch(method) is None:
         raise BadRequest("The request does not begin with a method.")
     return method.decode("latin-1")
 
 
 def _judge(head: RequestHead, reading: Reading) -> None:
-    """How the body is framed, of a head that was not known (RFC 9112 section 6)."""
+    """The body's framing, for an unknown head (RFC 9112 section 6)."""
     lengths = reading.lengths
     if b"transfer-encoding" in head.held:
         _check_coding(head, lengths)
@@ -245,16 +244,16 @@ def _judge(head: RequestHead, reading: Reading) -> None:
     elif lengths and (
         len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS
     ):
-        raise BadRequest("The request's Content-Length is not one number.")
+        raise BadRequest("The request's Content-Length is not a single number.")
 
 
 def _check_coding(head: RequestHead, lengths: list[bytes]) -> None:
-    """RFC 9112 section 6.1, read as strictly as it allows."""
+    """RFC 9112 section 6.1, as strictly as it allows."""
     codings = head.held[b"transfer-encoding"]
     if lengths:
         raise BadRequest("The request has both Content-Length and Transfer-Encoding.")
     if head.minor == 0:
-        raise BadRequest("A request of HTTP/1.0 cannot have a Transfer-Encoding.")
+        raise BadRequest("An HTTP/1.0 request cannot have a Transfer-Encoding.")
     if len(codings) != 1 or codings[0].lower() != b"chunked":
         raise BadRequest("The request's Transfer-Encoding is not 'chunked'.")
 
@@ -262,17 +261,17 @@ def _check_coding(head: RequestHead, lengths: list[bytes]) -> None:
 def _bad_request_line(raw: bytes) -> BadRequest:
     line = raw.partition(b"\r\n")[0].split(b" ")
     if len(line) == 3 and line[1] and line[2].startswith(b"HTTP/"):
-        return BadRequest("The request's HTTP version is not spoken here: HTTP/1.1 is.")
+        return BadRequest("The request's HTTP version is not supported: use HTTP/1.1.")
     return BadRequest("The request line is not 'METHOD target HTTP/1.1' with single spaces.")
 
 
 def early_fault(partial: bytes) -> BadRequest | None:
-    """What is already wrong with the first bytes of a head whose end is still to come.
+    """The fault in the first bytes of an incomplete head, if there is one.
 
-    So that garbage is answered at once instead of after the head's timeout.
+    So that invalid input is answered at once, not after the head's timeout.
     """
     if not partial[:1].isalpha():
-        return BadRequest("What came is not an HTTP request.")
+        return BadRequest("The input is not an HTTP request.")
     if partial.count(b"\n") != partial.count(b"\r\n"):
         return BadRequest("The request's head has a line feed without a carriage return.")
     line, end, _ = partial.partition(b"\r\n")

@@ -1,4 +1,4 @@
-"""A response's head: from an upstream's bytes to values (RFC 9112 sections 4 and 6)."""
+"""Parses a response's head (RFC 9112 sections 4 and 6)."""
 
 from typing import Final
 
@@ -29,9 +29,9 @@ _HELD_BACK = frozenset(
     }
 )
 _OWN = frozenset({b"x-request-id"})
-"""Fields whose values are new in each response; the reader learns of others."""
+"""Fields whose values are new in each response; the reader learns others."""
 _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0} | {b"HTTP/1.%d" % n: 1 for n in range(2, 10)}
-"""A later minor version is read as the one that is spoken here (RFC 9110 section 2.5)."""
+"""A later minor version is read as HTTP/1.1 (RFC 9110 section 2.5)."""
 _JUDGED_AS: Final = (b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK")
 _NOT_BY_CONNECTION = frozenset({b"content-length", b"transfer-encoding", b"upgrade"})
 """Fields that count although Connection names them: two of them say where the body ends."""
@@ -39,12 +39,12 @@ _VERSION_1: Final = b"HTTP/1."
 _TLS_ALERT: Final = b"\x15\x03"
 """How an answer in TLS begins that is not one to a handshake (RFC 8446 section 5.1)."""
 _STATUS_LINES_BYTES = 32 * 1024
-"""Of status lines that are remembered parsed."""
+"""Maximum bytes of remembered parsed status lines."""
 _LONGEST_STATUS_LINE = 256
 
 
 class _StatusLine:
-    """A status line taken apart; `anew`: as it goes on."""
+    """A parsed status line; `anew`: its forwarded form."""
 
     __slots__ = ("anew", "minor", "status")
 
@@ -55,7 +55,7 @@ class _StatusLine:
 
 
 def body_decoder(head: ResponseHead, method: str) -> BodyDecoder | None:
-    """A decoder for the body of the response to `method`, None where none follows.
+    """A decoder for the body of the response to `method`, None without a body.
 
     RFC 9112 section 6.3.
     """
@@ -69,9 +69,9 @@ def body_decoder(head: ResponseHead, method: str) -> BodyDecoder | None:
 class ResponseParser:
     """Parses the heads of responses, one whole head at a time.
 
-    Many responses have the same head, but for a Date that changes once a second: those are
-    remembered with what was made of them. So is what heads have in common that differ in length,
-    tag or ids.
+    Many responses have the same head, except for a Date that changes once a second: they are
+    remembered with their parsed form. So is the shared part of heads that differ in length, tag or
+    ids.
     """
 
     __slots__ = ("_known", "_memory", "_reader", "_status_lines", "_status_lines_bytes")
@@ -113,10 +113,10 @@ class ResponseParser:
         return head
 
     def _status_line(self, line: bytes) -> _StatusLine:
-        """Version, status and the line anew, of ``HTTP/1.1 200 OK``.
+        """Version, status and forwarded line of ``HTTP/1.1 200 OK``.
 
-        The reason phrase may be empty, and the space before it left out. Statuses above 599 are
-        passed on and count as 5xx (RFC 9110 section 15).
+        The reason phrase may be empty, and the space before it missing. Statuses above 599 are
+        forwarded and count as 5xx (RFC 9110 section 15).
         """
         minor = _VERSIONS.get(line[:8])
         code = line[9:12]
@@ -132,7 +132,7 @@ class ResponseParser:
             raise UpstreamMalformed("The upstream's status line has control characters.")
         status = int(code)
         if status < 100:
-            raise UpstreamMalformed(f"The upstream's status {status} is none of HTTP's.")
+            raise UpstreamMalformed(f"The upstream's status {status} is not a status of HTTP.")
         known = _StatusLine(minor, status, b"HTTP/1.1 %b %b" % (code, line[13:]))
         if len(line) <= _LONGEST_STATUS_LINE:
             if self._status_lines_bytes + len(line) > _STATUS_LINES_BYTES:
@@ -177,16 +177,16 @@ def _looks_like(data: bytes) -> str:
 
 
 def _judge(reading: Reading, minor: int) -> None:
-    """How the body is framed, of a head that was not known (RFC 9112 section 6)."""
+    """The body's framing, for an unknown head (RFC 9112 section 6)."""
     lengths = reading.lengths
     codings = reading.held.get(b"transfer-encoding")
     if codings is not None:
         if minor == 0 or lengths or len(codings) != 1:
-            raise UpstreamMalformed("The upstream's response says its length in two ways.")
+            raise UpstreamMalformed("The upstream's response has two different lengths.")
         if codings[0].lower() != b"chunked":
             raise UpstreamMalformed("The upstream's Transfer-Encoding is not 'chunked'.")
         reading.shared.chunked = True
     elif lengths and (
         len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS
     ):
-        raise UpstreamMalformed("The upstream's Content-Length is not one number.")
+        raise UpstreamMalformed("The upstream's Content-Length is not a single number.")

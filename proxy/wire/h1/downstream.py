@@ -1,16 +1,16 @@
-"""A client's HTTP/1 connection: finds requests in its bytes, and carries one after the other.
+"""A client's HTTP/1 connection: finds requests in its bytes, and processes them in order.
 
     HEAD ──whole head──> EXCHANGE ──finish──> HEAD        (pipelined requests wait their turn)
       └──refused──> LINGER <──finish, not to be kept──┘
                       └──> closed
 
 It is the `ClientStream` of each of its exchanges, and writes their responses. In EXCHANGE the
-exchange owns the alarm; in the other states the connection does. LINGER: the answer is out, what
-the client still sends is read and dropped for a moment, because closing a socket with unread bytes
-resets it and may destroy the answer on its way (RFC 9112 section 9.6).
+exchange owns the alarm; in the other states the connection does. LINGER: the answer is sent, and
+what the client still sends is read and dropped for a moment, because closing a socket with unread
+bytes resets it and may destroy the answer in transit (RFC 9112 section 9.6).
 
-Work is bounded: requests that end at once, and tiny chunks, go on in the loop's next turn when
-they have taken `TURN_SECONDS`; until then nothing is read.
+Work is bounded: after `TURN_SECONDS` of requests that end at once, or of tiny chunks, the work
+continues in the loop's next turn; until then nothing is read.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-# A global is read ten times as fast as a member through its enum (CPython 3.11).
+# Reading a global is ten times as fast as reading an enum member (CPython 3.11).
 _HEAD: Final = State.HEAD
 _EXCHANGE: Final = State.EXCHANGE
 _TUNNEL: Final = State.TUNNEL
@@ -70,10 +70,9 @@ _CLOSED: Final = State.CLOSED
 class Downstream(ClientStream):
     """One client connection of a listener.
 
-    `requests` counts heads read. `handler` is the exchange under way, None between two.
+    `requests` counts heads read. `handler` is the exchange in flight, None between two.
 
-    An asyncio protocol by its methods and not by its base class, which a compiled class cannot
-    have.
+    It is an asyncio protocol by its methods: a compiled class cannot have that base class.
     """
 
     __slots__ = (
@@ -111,7 +110,7 @@ class Downstream(ClientStream):
 
     @property
     def idle(self) -> bool:
-        """Between two requests, with nothing of another one received."""
+        """Whether it is between two requests and has received nothing of the next one."""
         return self._state is _HEAD and not self._buffer
 
     @property
@@ -120,7 +119,7 @@ class Downstream(ClientStream):
 
     @property
     def half_closes(self) -> bool:
-        """Whether sending can end while receiving goes on."""
+        """Whether sending can end while receiving continues."""
         return self._channel.half_closes
 
     # --- what the exchange writes -----------------------------------------------------------------
@@ -138,7 +137,7 @@ class Downstream(ClientStream):
         trailers: Trailers,
         last: bool,
     ) -> None:
-        """Head and body as one write; a long piece is not copied.
+        """Send head and body in one write; a long piece is not copied.
 
         An early answer is the connection's last: the rest of the request is not read.
         """
@@ -169,7 +168,7 @@ class Downstream(ClientStream):
             self._channel.write(b"\r\n")
 
     def _frame(self, parts: list[bytes], head: ResponseHead) -> None:
-        """Say where a body ends whose length is not known (RFC 9112 section 6.3)."""
+        """Add the framing of a body of unknown length (RFC 9112 section 6.3)."""
         to_1_0 = self._asked.minor == 0
         if not head.has_body(self._asked.method):
             if head.chunked and not to_1_0:
@@ -178,8 +177,8 @@ class Downstream(ClientStream):
             self._ends_by_close = True
             self._keep_alive = False
         else:
-            # Where the upstream ends the body by closing, the client gets chunks too: so it can
-            # tell a whole body from a part of one.
+            # If the upstream ends the body by closing, the client gets chunks too, so that it can
+            # distinguish a complete body from a truncated one.
             self._chunks = True
             parts.append(CHUNKED)
 
@@ -234,8 +233,8 @@ class Downstream(ClientStream):
         if self._keep_alive and not self.receiving and not self._channel.closing:
             self._state = _HEAD
             gate = self._gate
-            # A closing gate's response that did not say so had begun before: another may be
-            # coming.
+            # A closing gate's response without Connection: close had begun before, so another
+            # request may arrive.
             self.alarm.set(now + (GRACE if gate.closing else gate.limits.idle_timeout))
             if self._buffer:  # the next request was pipelined
                 self._advance()
@@ -251,15 +250,15 @@ class Downstream(ClientStream):
         self._channel.resume_reading()
 
     def cut(self) -> None:
-        """Close, whatever is under way."""
+        """Close, even with a request in flight."""
         self.break_off(hard=False)
 
     def close_idle(self) -> None:
-        """Close if no request is under way."""
+        """Close if no request is in flight."""
         if self.idle:
             self._close()
 
-    # --- what the event loop does -------------------------------------------------------------
+    # --- events of the transport --------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._channel = Channel(cast(asyncio.Transport, transport))
@@ -290,7 +289,7 @@ class Downstream(ClientStream):
                     self.pause_reading()
 
     def eof_received(self) -> bool:
-        """The client sends no more. In the middle of an exchange that counts as gone."""
+        """The client has ended its side. During an exchange this counts as gone."""
         if self._state is _TUNNEL and self.handler is not None:
             self.handler.on_client_end()
             return self.half_closes
@@ -298,13 +297,13 @@ class Downstream(ClientStream):
             self._refuse(BadRequest("The connection ended in the middle of a request's head."))
             return self.half_closes
         if self.handler is not None:
-            # Closing would wait until all that is written is taken.
+            # Closing would wait until the client has read everything.
             self._channel.transport.abort()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state = _CLOSED
-        self._buffer = b""  # the cycle collector may take its time
+        self._buffer = b""  # do not wait for the cycle collector
         self.alarm.close()
         self._gate.connections.discard(self)
         handler, self.handler = self.handler, None
@@ -330,20 +329,22 @@ class Downstream(ClientStream):
         elif self._state is _LINGER:
             self._end_lingering()
         elif self.write_paused:
-            # It takes none of its answers: what is written would keep an orderly close waiting.
+            # The client reads none of its answers: an orderly close would wait for them.
             self._channel.transport.abort()
         elif self._buffer or self.requests == 0:
             seconds = self._gate.limits.header_timeout
-            self._refuse(HeaderTimeout(f"No whole request head came within {seconds:g} s."))
+            self._refuse(
+                HeaderTimeout(f"The request's head was not complete within {seconds:g} s.")
+            )
         else:
             self._close()
 
     # --- requests -----------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Begin the request at the front of the buffer; more than one, if they end at once.
+        """Begin the next request in the buffer, and further ones if they end at once.
 
-        None while the client does not take its answers, and none after `TURN_SECONDS`: the rest
+        It stops while the client does not read its answers, and after `TURN_SECONDS`: the rest
         waits for the loop's next turn.
         """
         if self._advancing or self._channel.held:
@@ -370,14 +371,14 @@ class Downstream(ClientStream):
             self.pause_reading()
 
     def _read_on(self) -> None:
-        """Read again, unless enough requests wait already, or one whose body has its own pace."""
+        """Resume reading, unless enough requests wait, or a request's body controls reading."""
         if self._state is _HEAD or (
             self._state is _EXCHANGE and not self.receiving and len(self._buffer) <= _PIPELINE_BYTES
         ):
             self.resume_reading()
 
     def _go_on_later(self) -> None:
-        """Others get their turn before what has come already is worked on."""
+        """Let other connections run before the received bytes are processed."""
         self._channel.hold()
         asyncio.get_running_loop().call_soon(self._go_on)
 
@@ -389,7 +390,7 @@ class Downstream(ClientStream):
             self._on_body(b"")
 
     def _begin(self) -> bool:
-        """Whether a whole head was there."""
+        """Returns whether a complete head was there."""
         data = self._buffer
         end = data.find(HEAD_END)
         if end < 0 or data[:1] == b"\r":
@@ -418,7 +419,7 @@ class Downstream(ClientStream):
         return True
 
     def _first_piece(self, head: RequestHead) -> bytes:
-        """The body that came with the head, so that both can go on as one write."""
+        """The body received with the head, so that both can be forwarded in one write."""
         limit = self._gate.limits.body_bytes
         if limit and head.length > limit:
             raise body_too_large(limit)
@@ -427,7 +428,7 @@ class Downstream(ClientStream):
         return self._scan(data) if data else b""
 
     def _scan(self, data: bytes) -> bytes:
-        """The body's part of `data`; what is behind the body's end stays in the buffer."""
+        """The body's part of `data`; bytes after the body's end stay in the buffer."""
         decoder = cast(BodyDecoder, self._decoder)
         try:
             piece, rest = decoder.scan(data)
@@ -444,7 +445,7 @@ class Downstream(ClientStream):
         return piece
 
     def _await_head(self, data: bytes) -> bool:
-        """Empty lines before a request are passed over (RFC 9112 section 2.2)."""
+        """Skip empty lines before a request (RFC 9112 section 2.2)."""
         empty = 0
         while data.startswith(b"\r\n", empty):
             empty += 2
@@ -461,7 +462,7 @@ class Downstream(ClientStream):
             self._refuse(fault)
         elif not self._head_started:
             self._head_started = True
-            if self.requests:  # a first request's time began with the accept
+            if self.requests:  # the first request's time began with the accept
                 self.alarm.set(monotonic() + limits.header_timeout)
         return False
 
@@ -497,10 +498,14 @@ class Downstream(ClientStream):
 
     def _refuse_connection(self) -> None:
         limit = self._gate.limits.connections
-        self._refuse(ConnectionsFull(f"The listener has its {limit} connections (limits)."))
+        self._refuse(
+            ConnectionsFull(
+                f"The listener has its maximum of {limit} connections (limits.connections)."
+            )
+        )
 
     def _end_lingering(self) -> None:
-        """Time is up, unless a slow client is still being sent the answer's last bytes."""
+        """Close, unless the answer's last bytes are still being sent to a slow client."""
         now = monotonic()
         transport = self._channel.transport
         if transport.get_write_buffer_size() and now < self._linger_until:
@@ -508,21 +513,21 @@ class Downstream(ClientStream):
         elif self.half_closes or transport.is_closing():
             transport.abort()
         else:
-            transport.close()  # its end has not been sent yet, see `_linger`
+            transport.close()  # its end is not sent yet, see `_linger`
 
     def _close(self) -> None:
-        """Nothing was begun, and nothing will be."""
+        """Close without a request in flight."""
         self._channel.transport.close()
         if not self.half_closes:
-            # TLS then waits for the client's end, and a client that sleeps in a pool sends none.
+            # TLS would wait for close_notify, which an idle pooled client does not send.
             self._state = _LINGER
             self.alarm.set(monotonic() + LINGER_SECONDS)
 
     def _linger(self, *, more: bool) -> None:
-        """`more`: something may still come from the client.
+        """`more`: the client may still send something.
 
-        Under TLS sending cannot end alone, and the end may be the response's. So where nothing
-        more is to come the connection is closed at once, else when it has been read for a while.
+        Under TLS sending cannot end alone, and the end may be the response's. The connection is
+        therefore closed at once if nothing more can arrive, else after reading for a while.
         """
         self._state = _LINGER
         self.receiving = False
@@ -531,7 +536,7 @@ class Downstream(ClientStream):
         self._linger_until = now + self._gate.limits.idle_timeout
         self.alarm.set(now + LINGER_SECONDS)
         if self._channel.closing:
-            return  # it was cut, and may never get rid of what is written
+            return  # it was cut, and its buffer may never drain
         self.resume_reading()
         if self.half_closes:
             self._channel.transport.write_eof()
@@ -540,7 +545,7 @@ class Downstream(ClientStream):
 
 
 def _nothing_asked() -> RequestHead:
-    """What stands for the request where there was none: its answer is written like one to this."""
+    """Stands for the request when there was none: the answer is written as if for this."""
     head = RequestHead()
     head.method = ""
     head.minor = 1

@@ -1,7 +1,7 @@
-"""Heads as HTTP/1.1 writes them (RFC 9112): values in, bytes out.
+"""Writes heads in HTTP/1.1 (RFC 9112).
 
-A *front* is all of a head that its value alone decides, without the empty line: it is remembered
-in the head. Behind it go the framing that depends on the other side, and the proxy's own fields.
+A *front* is the part of a head that depends only on its value, without the empty line; it is cached
+in the head. The framing, which depends on the peer, and the proxy's own fields follow it.
 """
 
 from http import HTTPStatus
@@ -10,7 +10,7 @@ from typing import Final
 from proxy.http.message import Head, OwnFields, RequestHead, ResponseHead
 
 ESTABLISHED: Final = b"HTTP/1.1 200 Connection established"
-"""The status line of the proxy's own answer to a CONNECT, which has no other line."""
+"""The status line of the proxy's answer to a CONNECT, which has no other line."""
 HEAD_ENDS: Final = b"\r\n\r\n"
 CHUNKED: Final = b"\r\nTransfer-Encoding: chunked"
 CLOSE: Final = b"\r\nConnection: close"
@@ -24,7 +24,7 @@ _STATUS_LINES: Final[dict[int, bytes]] = {
 
 
 def request_front(head: RequestHead) -> bytes:
-    """The request's line, Host, the fields that go on, and what frames the body."""
+    """The request line, Host, the forwarded fields, and the body's framing."""
     front = head.written
     if not front:
         front = head.written = _request_front(head)
@@ -32,7 +32,7 @@ def request_front(head: RequestHead) -> bytes:
 
 
 def response_front(head: ResponseHead) -> bytes:
-    """The status line, the fields that go on, and a length that was given."""
+    """The status line, the forwarded fields, and the length if given."""
     front = head.written
     if not front:
         front = head.written = _response_front(head)
@@ -73,7 +73,7 @@ def _request_front(head: RequestHead) -> bytes:
 
 
 def _add_options(parts: list[bytes], head: RequestHead) -> None:
-    """What the client asks of this hop, and goes on as the proxy's (RFC 9110 section 7.6.1)."""
+    """Hop-by-hop fields that the proxy sends as its own (RFC 9110 section 7.6.1)."""
     upgrade = head.upgrade
     options = [b"TE"] if head.takes_trailers else []
     if options:
@@ -92,7 +92,7 @@ def _response_front(head: ResponseHead) -> bytes:
     _add_fields(parts, head)
     upgrade = head.held.get(b"upgrade")
     if upgrade is not None and (status == _UPGRADE_REQUIRED or status == 101):
-        # The responses that have to say which protocol it is (RFC 9110 sections 15.2.2, 15.5.22).
+        # Responses that must name the protocol (RFC 9110 sections 15.2.2, 15.5.22).
         parts.append(b"\r\nConnection: Upgrade\r\nUpgrade: " + b", ".join(upgrade))
     if head.length is not None and status != 204 and status >= 200:
         parts.append(b"\r\nContent-Length: %d" % head.length)

@@ -3,9 +3,9 @@
     IDLE ──send_head──> HEAD ──final head──> BODY ──end──> IDLE (or closed)
                  1xx ──> HEAD ──101──> TUNNEL <──begin_tunnel── IDLE
 
-It is the `UpstreamStream` of each of its attempts, and writes their requests. While IDLE nothing
-may arrive: bytes or an end of the connection make it unusable at once, so that the pool never
-hands out a connection that is known to be dead.
+It is the `UpstreamStream` of each of its attempts, and writes their requests. While it is IDLE,
+nothing may arrive: bytes or an end make it unusable at once, so that the pool never lends a
+connection that is known to be dead.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 
 
 _parser: Final = ResponseParser()
-"""One for all connections: what they have in common is remembered once."""
+"""One for all connections, so that shared parts are remembered once."""
 
 
 class State(Enum):
@@ -47,7 +47,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-# A global is read ten times as fast as a member through its enum (CPython 3.11).
+# Reading a global is ten times as fast as reading an enum member (CPython 3.11).
 _IDLE: Final = State.IDLE
 _HEAD: Final = State.HEAD
 _BODY: Final = State.BODY
@@ -56,10 +56,9 @@ _CLOSED: Final = State.CLOSED
 
 
 class UpstreamConnection(UpstreamStream):
-    """One connection. `on_closed` hears of its session exactly once, however it is lost.
+    """One connection. `on_closed` is called exactly once with its session.
 
-    An asyncio protocol by its methods and not by its base class, which a compiled class cannot
-    have.
+    It is an asyncio protocol by its methods: a compiled class cannot have that base class.
     """
 
     __slots__ = (
@@ -92,11 +91,11 @@ class UpstreamConnection(UpstreamStream):
         self._whole_bytes = 0
         self.exchanges = 0
 
-    # --- what the pool asks -----------------------------------------------------------------------
+    # --- for the pool -----------------------------------------------------------------------------
 
     @property
     def usable(self) -> bool:
-        """Open, with no exchange on it, and nothing unexpected seen."""
+        """Whether it is open, without an exchange, and has received nothing unexpected."""
         return self._state is _IDLE and self._reusable and not self._channel.closing
 
     def close(self) -> None:
@@ -104,12 +103,12 @@ class UpstreamConnection(UpstreamStream):
         self._channel.transport.close()
 
     def abort(self) -> None:
-        """Close at once, unsent bytes discarded."""
+        """Close at once, and discard unsent bytes."""
         self._reusable = False
         self.handler = None
         self._channel.transport.abort()
 
-    # --- what the attempt writes ------------------------------------------------------------------
+    # --- for the attempt ------------------------------------------------------------------------
 
     @property
     def payload_bytes(self) -> int:
@@ -128,7 +127,7 @@ class UpstreamConnection(UpstreamStream):
         ended: bool,
         trailers: Trailers,
     ) -> None:
-        """All of it as one write; a long piece is not copied."""
+        """Send everything in one write; a long piece is not copied."""
         self.handler = handler
         self._method = head.method
         self._chunks = head.chunked
@@ -192,12 +191,12 @@ class UpstreamConnection(UpstreamStream):
             handler.on_end(NO_TRAILERS)
 
     def leave_tunnel(self, *, reset: bool) -> None:
-        """What was written last gets a moment to leave, and no more than that."""
+        """Give the last bytes a moment to be sent, then close."""
         transport = self._channel.transport
         if reset and not transport.is_closing():
             reset_on_close(transport)
             if not self.half_closes:
-                transport.abort()  # TLS would send its end first
+                transport.abort()  # TLS would send close_notify first
         self.close()
         asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abort)
 
@@ -212,7 +211,7 @@ class UpstreamConnection(UpstreamStream):
     def resume_reading(self) -> None:
         self._channel.resume_reading()
 
-    # --- what the event loop does -------------------------------------------------------------
+    # --- events of the transport --------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._channel = Channel(cast(asyncio.Transport, transport))
@@ -245,7 +244,7 @@ class UpstreamConnection(UpstreamStream):
                 self.handler = None
             if handler is not None:
                 handler.on_end(NO_TRAILERS)
-            return self.half_closes  # the other half may go on
+            return self.half_closes  # the other direction may continue
         self._on_loss(None, ended=True)
         return False
 
@@ -318,7 +317,7 @@ class UpstreamConnection(UpstreamStream):
         piece: bytes = b""
         rest: bytes | None = data
         if data and len(data) == head.length and head.has_body(self._method):
-            # Most bodies come whole with their heads: there is no end to be looked for.
+            # Most bodies arrive complete with their heads: no end to search for.
             piece, rest = data, b""
             self._whole_bytes = len(data)
         elif decoder := body_decoder(head, self._method):
@@ -345,7 +344,7 @@ class UpstreamConnection(UpstreamStream):
         return self._decoder.trailers if self._decoder is not None else NO_TRAILERS
 
     def _go_on_later(self) -> None:
-        """Others get their turn before what has come already is worked on."""
+        """Let other connections run before the received bytes are processed."""
         self._channel.hold()
         asyncio.get_running_loop().call_soon(self._go_on)
 
@@ -355,9 +354,11 @@ class UpstreamConnection(UpstreamStream):
             self._on_body(b"")
 
     def _switch(self, head: ResponseHead, data: bytes) -> None:
-        """A 101: from here on it is a tunnel (RFC 9110 section 15.2.2)."""
+        """Handle a 101: a tunnel from now on (RFC 9110 section 15.2.2)."""
         if not self._upgrade or b"upgrade" not in head.held:
-            self._fail(UpstreamMalformed("The upstream switched protocols unasked."))
+            self._fail(
+                UpstreamMalformed("The upstream switched protocols without a request to do so.")
+            )
             return
         self._state = _TUNNEL
         self._reusable = False
@@ -406,10 +407,10 @@ class UpstreamConnection(UpstreamStream):
     # --- losses -------------------------------------------------------------------------------
 
     def _on_loss(self, exc: Exception | None, *, ended: bool = False) -> None:
-        """The connection ended or broke; what that means depends on how far the response was.
+        """The connection ended or broke; the meaning depends on the state of the response.
 
-        `ended`: the other side said so. Without a word, it ends no body (RFC 9112 section 9.8):
-        under TLS anybody on the way can close a connection, and nobody else send close_notify.
+        `ended`: the peer ended it in order. Otherwise it does not end a body (RFC 9112 section
+        9.8): under TLS an attacker can close the connection, but cannot send close_notify.
         """
         state = self._state
         if state is _HEAD:
@@ -422,7 +423,7 @@ class UpstreamConnection(UpstreamStream):
                 if handler is not None:
                     handler.on_end(NO_TRAILERS)
             else:
-                self._fail(UpstreamTruncated("The upstream closed before its response's end."))
+                self._fail(UpstreamTruncated("The upstream closed before the end of its response."))
         elif state is _TUNNEL:
             self._fail(UpstreamTruncated("The upstream's side of the tunnel was lost."))
 
@@ -438,7 +439,7 @@ class UpstreamConnection(UpstreamStream):
 class Http1Session(UpstreamSession):
     """A connection as its pool keeps it: room for one exchange at a time.
 
-    `connection` is None once that is lost: so the two leave no reference cycle.
+    `connection` is None once that is lost, so that no reference cycle remains.
     """
 
     __slots__ = ("connection",)
@@ -449,7 +450,7 @@ class Http1Session(UpstreamSession):
 
     @property
     def usable(self) -> bool:
-        """Open, with no exchange on it, and nothing unexpected seen."""
+        """Whether it is open, without an exchange, and has received nothing unexpected."""
         connection = self.connection
         return connection is not None and connection.usable
 
@@ -459,7 +460,7 @@ class Http1Session(UpstreamSession):
     def take_back(self, stream: UpstreamStream, reusable: bool) -> None:
         connection = self.connection
         if connection is not None and not (reusable and connection.usable):
-            # Half a request may be stuck in its buffer: nobody will wait for that to flow off.
+            # Half a request may be in its buffer: do not wait for it to be sent.
             connection.abort()
 
     def close(self) -> None:
@@ -477,11 +478,11 @@ def _lost_before_head(received: bytes, exc: Exception | None, *, new_tls: bool) 
     if received:
         return f"The upstream {how} the connection in the middle of its response head."
     if new_tls:
-        # In TLS 1.3 a server judges the client's certificate when the client is done.
+        # In TLS 1.3 a server checks the client's certificate after the client's handshake.
         code = openssl_code(exc) if exc is not None else None
         why = f" ({code.replace('_', ' ').lower()})" if code else ""
         return (
             f"The upstream {how} the connection right after the TLS handshake{why}: see whether "
-            "it asks for a client certificate other than the one it was shown."
+            "it requires another client certificate than the one it got."
         )
     return f"The upstream {how} the connection."

@@ -68,7 +68,7 @@ async def test_who_comes_while_it_pauses_is_accepted_later(
             with pytest.raises(BlockingIOError):
                 waiting.recv(1)
     assert [one.levelno for one in caplog.records] == [logging.WARNING]
-    assert "listeners.test: hardly a file descriptor is left" in caplog.text
+    assert "listeners.test: file descriptors are short" in caplog.text
 
 
 async def test_one_warning_for_many_pauses(door: Door, caplog: pytest.LogCaptureFixture) -> None:

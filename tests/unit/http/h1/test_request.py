@@ -441,8 +441,8 @@ def test_what_is_checked_goes_on_as_it_came(parser):
 @pytest.mark.parametrize(
     ("field", "why"),
     [
-        ("Content_Length: 1", "could be taken for Content-Length"),
-        ("Content-Type: b/b", "several fields where only one may be"),
+        ("Content_Length: 1", "could be read as Content-Length"),
+        ("Content-Type: b/b", "several different fields where only one is allowed"),
     ],
 )
 def test_what_was_wrong_is_said(parser, field, why):
