@@ -1,7 +1,7 @@
-"""What became of an attempt, in the words that every policy shares.
+"""The outcome of an attempt, in terms that all policies share.
 
-Classification happens once, here: the same `Outcome` feeds circuit breaker, retry, fallback,
-metrics and log, so they can never disagree about what a failure is.
+Classification happens once, here: circuit breaker, retry, fallback, metrics and log use the same
+`Outcome`, so they cannot disagree about what a failure is.
 """
 
 from collections.abc import Iterable
@@ -11,10 +11,10 @@ from typing import Final
 
 
 class Verdict(Enum):
-    """What a policy is told when a permit comes back.
+    """What a gate gets with a returned permit.
 
-    IGNORED says nothing about the upstream (client gone, drain, a local refusal): the permit
-    returns and nothing is recorded.
+    IGNORED says nothing about the upstream (client gone, drain, a local refusal): the permit is
+    returned and nothing is recorded.
     """
 
     SUCCESS = "success"
@@ -22,7 +22,7 @@ class Verdict(Enum):
     IGNORED = "ignored"
 
 
-# A global is read ten times as fast as a member through its enum (CPython 3.11).
+# Reading a global is ten times as fast as reading an enum member (CPython 3.11).
 SUCCESS: Final = Verdict.SUCCESS
 FAILURE: Final = Verdict.FAILURE
 IGNORED: Final = Verdict.IGNORED
@@ -33,17 +33,17 @@ class Condition(Enum):
 
     CONNECT_FAILURE = "connect-failure"  # nothing of this request was sent
     REFUSED_STREAM = "refused-stream"  # HTTP/2: the upstream says that it did not process it
-    RESET = "reset"  # lost after that, before the response's head was whole; malformed included
+    RESET = "reset"  # lost after that, before the response's head was complete; includes malformed
     TIMEOUT = "timeout"  # the attempt's deadline
 
 
 UNPROCESSED: Final = frozenset({Condition.CONNECT_FAILURE, Condition.REFUSED_STREAM})
-"""No service has seen the request: a request of any method may be sent again."""
+"""No service has seen the request, so a retry is safe for every method."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one attempt: a status of the upstream, or the condition that took its place."""
+    """The end of one attempt: a status of the upstream, or the condition instead of one."""
 
     status: int = 0
     condition: Condition | None = None
@@ -64,14 +64,14 @@ _STATUS_GROUPS = {"gateway-error": (502, 503, 504), "5xx": tuple(range(500, 1000
 class OutcomeSet:
     """A set of outcomes as users write it: conditions, ``gateway-error``, ``5xx``, 429, 500-503.
 
-    `label` gives back the word of the user's list that matched, for metrics and logs. `statuses`
-    are those that some term covers, each with that term.
+    `label` returns the matching term of the user's list, for metrics and logs. `statuses` maps the
+    covered statuses to their terms.
     """
 
     __slots__ = ("_conditions", "statuses", "terms")
 
     def __init__(self, terms: Iterable[str]) -> None:
-        """Raise ValueError, naming the term, for a word that is no condition, status or range."""
+        """Raises ValueError, naming the term, for an unknown condition, status or range."""
         self.terms = tuple(str(term) for term in terms)
         self._conditions: dict[Condition, str] = {}
         self.statuses: dict[int, str] = {}
@@ -113,5 +113,5 @@ def parse_statuses(term: str) -> range:
         raise ValueError(f"{term!r} is neither a condition, a status nor a range of statuses")
     low, high = int(bounds[0]), int(bounds[1])
     if not 200 <= low <= high <= 599:
-        raise ValueError(f"{term!r}: statuses lie between 200 and 599, the lower one first")
+        raise ValueError(f"{term!r}: statuses are between 200 and 599, the lower one first")
     return range(low, high + 1)

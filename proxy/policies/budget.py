@@ -1,11 +1,11 @@
-"""Retry budget: how many retries a stretch of traffic may cause.
+"""Retry budget: limits retries relative to requests.
 
     window = 16 buckets          oldest ............................ current
     retries are counted in    [ -16 | -15 | -14 | ...        | -1 |  0 ]
     requests are counted in         [ -15 | -14 | ...        | -1 |  0 ]
 
-Bucket -16 lies partly outside the window. Retries in it still count and requests in it no longer
-do, so the buckets never allow what an exact sliding window would refuse.
+Bucket -16 is partly outside the window. Its retries still count and its requests do not, so the
+buckets never allow what an exact sliding window would refuse.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class BudgetConfig:
 
 @dataclass(frozen=True, slots=True)
 class BudgetSnapshot(Snapshot):
-    """The window as it counts now. `allowed` and `remaining` are whole retries."""
+    """The present window. `allowed` and `remaining` are whole retries."""
 
     name: str
     requests: int
@@ -41,7 +41,7 @@ _ROUNDING = 1e-9  # 0.29 * 100 is a little less than 29
 
 
 class _Passed(Permit):
-    """A request that was counted; there is nothing to give back."""
+    """The permit for a counted request; nothing is returned."""
 
     __slots__ = ()
 
@@ -52,9 +52,8 @@ _PASSED: Final = _Passed()
 class RetryBudget(Gate):
     """One budget of one upstream and policy.
 
-    As a gate it lets everything pass and counts the request at its first attempt, so that a
-    request which another gate refuses is never counted. `try_spend` is called when a retry enters
-    its wait.
+    As a gate it admits everything and counts the request at its first attempt, so that a request
+    that another gate refuses is never counted. `try_spend` is called when a retry begins to wait.
     """
 
     __slots__ = (
@@ -99,7 +98,7 @@ class RetryBudget(Gate):
 
     def record_request(self, now: float) -> None:
         """Count one request."""
-        if now >= self._next_at:  # a comparison: this is on the way of every request
+        if now >= self._next_at:  # a comparison first: this runs for every request
             self._expire(now)
         self._request_slots[self._current % _SLOTS] += 1
         self._requests += 1

@@ -1,12 +1,12 @@
-"""Bulkhead: how many exchanges may be under way at once.
+"""Bulkhead: limits concurrent exchanges.
 
     admit ─▶ permit ──────────────────────────────▶ settle
        ├───▶ wait ──▶ granted: wait.permit ───────▶ settle
        │        └───▶ abandon (queue timeout, client gone)
        └───▶ refusal
 
-First come, first served: while an exchange waits, no permit is free, because a permit that comes
-back goes to the head of the queue in the same call.
+First come, first served: while an exchange waits, no permit is free, because a returned permit
+goes to the head of the queue in the same call.
 """
 
 from collections import OrderedDict
@@ -36,7 +36,7 @@ class BulkheadScope(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BulkheadConfig:
-    """`queue_timeout` in seconds, the longest wait of one exchange in the queue."""
+    """`queue_timeout` in seconds: the longest wait in the queue."""
 
     max_concurrent: int = 256
     max_queue: int = 0
@@ -45,7 +45,7 @@ class BulkheadConfig:
 
 
 class BulkheadPermit(Permit):
-    """One place. Giving it back a second time changes nothing."""
+    """One permit. Returning it a second time has no effect."""
 
     __slots__ = ("held",)
 
@@ -55,7 +55,7 @@ class BulkheadPermit(Permit):
 
 
 class BulkheadWait(Wait):
-    """A place in the queue of the bulkhead `name`, for `seconds` at most."""
+    """A wait in the queue of the bulkhead `name`, for `seconds` at most."""
 
     __slots__ = ("_name", "_seconds")
 
@@ -66,13 +66,13 @@ class BulkheadWait(Wait):
 
     def timeout(self) -> ProxyError:
         return QueueTimeout(
-            f"No place in bulkhead {self._name!r} came free within {self._seconds:g} s "
+            f"No permit of bulkhead {self._name!r} became free within {self._seconds:g} s "
             "(bulkhead.queue_timeout)."
         )
 
 
 class BulkheadRefusal(Refusal):
-    """Neither a permit nor a place in the queue was free."""
+    """Neither a permit nor a place in the queue is free."""
 
     __slots__ = ("limit", "max_queue", "name")
 
@@ -84,14 +84,14 @@ class BulkheadRefusal(Refusal):
 
     def error(self) -> ProxyError:
         return BulkheadFull(
-            f"All {self.limit} places of bulkhead {self.name!r} are taken, and its "
+            f"All {self.limit} permits of bulkhead {self.name!r} are in use, and its "
             f"queue of {self.max_queue} is full."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class BulkheadSnapshot(Snapshot):
-    """`limit` places, `in_use` of them taken; `queued` of `max_queue` exchanges wait."""
+    """`in_use` of `limit` permits; `queued` of `max_queue` exchanges wait."""
 
     name: str
     in_use: int
@@ -101,7 +101,7 @@ class BulkheadSnapshot(Snapshot):
 
 
 class Bulkhead(Gate):
-    """One bulkhead. 0 <= in_use; in_use <= limit, except while a smaller limit still drains."""
+    """One bulkhead. 0 <= in_use <= limit, except while a reduced limit still drains."""
 
     __slots__ = ("_config", "_queue", "in_use")
 
@@ -124,7 +124,7 @@ class Bulkhead(Gate):
         return self._config.max_queue
 
     def admit(self, now: float, ask: Ask) -> Answer:
-        """A permit is given back by `settle`; a wait ends in a grant or by `abandon`."""
+        """`settle` returns a permit; a wait ends with a grant or `abandon`."""
         config = self._config
         if self.in_use < config.max_concurrent:
             self.in_use += 1
@@ -136,7 +136,7 @@ class Bulkhead(Gate):
         return BulkheadRefusal(self.name, config.max_concurrent, config.max_queue)
 
     def settle(self, permit: Permit, verdict: Verdict, seconds: float, now: float) -> None:
-        """Give a permit back; the first in the queue gets it. The verdict says nothing here."""
+        """Return a permit; the first in the queue gets it. The verdict does not matter."""
         assert isinstance(permit, BulkheadPermit)
         if not permit.held:
             return
@@ -146,10 +146,10 @@ class Bulkhead(Gate):
             self._grant()
 
     def abandon(self, wait: Wait) -> None:
-        """Leave the queue. What was granted in the meantime goes to the next.
+        """Leave the queue. A permit granted in the meantime goes to the next.
 
-        Only for a caller that does not go on: it must not use `wait.permit` afterwards. A second
-        call changes nothing.
+        Only for a caller that gives up: it must not use `wait.permit` afterwards. A second call
+        has no effect.
         """
         permit = wait.permit
         if permit is not None:
@@ -158,11 +158,10 @@ class Bulkhead(Gate):
             self._queue.pop(wait, None)
 
     def adopt(self, config: object) -> bool:
-        """Go on under another configuration; a bulkhead always does.
+        """Use another configuration; always possible.
 
-        A smaller limit drains: an exchange that holds a permit keeps it. A larger one grants to
-        the queue at once. An exchange that waits keeps its place and deadline, even beyond a
-        smaller `max_queue`.
+        A smaller limit drains: exchanges keep their permits. A larger one grants to the queue at
+        once. A waiting exchange keeps its place and deadline, even beyond a smaller `max_queue`.
         """
         assert isinstance(config, BulkheadConfig)
         self._config = config

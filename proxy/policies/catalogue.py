@@ -1,14 +1,14 @@
-"""The gates that there are, in the order in which they are asked.
+"""All gates, in the order in which they are asked.
 
-A new policy is one file here, its line below and its keys in `config/policy_keys.py`. Bindings,
-reload, the admin API, metrics, `top` and the page iterate over these lists.
+A new policy is one file in this package, its line below and its keys in `config/policy_keys.py`.
+Bindings, reload, the admin API, metrics, `top` and the page iterate over these lists.
 
     requests:  ask ──▶ REQUEST_GATES ──▶ ATTEMPT_GATES, for each attempt ──▶ connection
                held to the end of        held to the response's head
                the response's body
 
-A gate of an attempt that has the scope `endpoint`, and all that follow it, are asked when the
-endpoint is chosen: where they refuse it, another endpoint is tried.
+An attempt's gate with scope `endpoint`, and the gates after it, are asked when the endpoint is
+chosen: if they refuse, another endpoint is tried.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ from proxy.policies.circuit_breaker import CIRCUIT_BREAKER
 from proxy.policies.gate import GateKind
 
 REQUEST_GATES: tuple[GateKind, ...] = (BULKHEAD,)
-"""Asked once for a request."""
+"""Asked once per request."""
 ATTEMPT_GATES: tuple[GateKind, ...] = (CIRCUIT_BREAKER, RETRY_BUDGET)
-"""Asked for each attempt. The budget comes last: it counts what all others let pass."""
+"""Asked for each attempt. The budget is last: it counts what all others admit."""
 
 
 def kinds() -> Iterator[GateKind]:
-    """All of them."""
+    """All gates."""
     yield from REQUEST_GATES
     yield from ATTEMPT_GATES

@@ -1,30 +1,30 @@
-"""Circuit breaker: stop asking an upstream that is failing, and find out when it is well again.
+"""Circuit breaker: stops calls to a failing upstream, and tests when it has recovered.
 
               rate >= threshold                 deadline reached, next request
     CLOSED ───────────────────────▶ OPEN ─────────────────────────────────▶ HALF_OPEN
        ▲                              ▲       a probe failed, or too many did    │
        │                              └──────────────────────────────────────────┤
        └─────────────────────────────────────────────────────────────────────────┘
-                                  the probes went well
+                                  the probes succeeded
 
-    FORCED_OPEN and DISABLED are orders from outside; they stay until another order.
+    FORCED_OPEN and DISABLED are operators' orders; they stay until another order.
 
-Rules, those of Resilience4j but for the last three:
-- Rates are checked at every recorded outcome, a success too, once the minimum of calls is there.
-- OPEN keeps the window that led there, for reporting. Every other state begins with an empty
-  one, and counts its own refusals.
-- The wait of consecutive openings grows; only CLOSED forgets how many there were.
-- A permit belongs to the state that gave it: what comes back from an earlier one is dropped.
-- A probe that is not returned within `max_wait` is given up and counts as failed, as of the moment
-  at which its time was up; nothing needs a timer, whoever looks first finds out.
-- An IGNORED verdict gives the permit back and leaves no other trace.
+The rules are Resilience4j's, except the last three:
+- Rates are checked at every recorded outcome, also a success, once there is the minimum of calls.
+- OPEN keeps the window that caused it, for reporting. Every other state begins with an empty
+  window, and counts its own refusals.
+- The wait of consecutive openings grows; only CLOSED resets their count.
+- A permit belongs to the state that issued it: a result from an earlier state is dropped.
+- A probe that does not return within `max_wait` counts as failed, from the moment at which its
+  time ended. No timer is needed: the next access notices it.
+- An IGNORED verdict returns the permit and has no other effect.
 
-Slow probes: with a failure rate for half-open, the rate of slow probes decides beside it. Without
-one, a slow probe alone reopens nothing; when all `calls` probes are back without a failure, a
-share of slow ones at or above `slow_call.rate` opens again, else the breaker closes.
+Slow probes: with a failure rate for half-open, the rate of slow probes decides too. Without one,
+a single slow probe does not open the breaker; when all `calls` probes have returned without a
+failure, a share of slow ones at or above `slow_call.rate` opens it again, else it closes.
 
-Modes: OBSERVE records and reports but never leaves CLOSED by itself; OFF starts DISABLED. Orders
-by hand hold in every mode, and `reset` returns to the state that the mode starts in.
+Modes: OBSERVE records and reports but never leaves CLOSED by itself; OFF starts DISABLED.
+Operators' orders work in every mode, and `reset` returns to the mode's initial state.
 """
 
 from collections.abc import Callable
@@ -78,7 +78,7 @@ _HALF_OPEN: Final = BreakerState.HALF_OPEN
 TransitionListener: TypeAlias = Callable[
     ["CircuitBreaker", BreakerState, BreakerState, float], None
 ]
-"""Called with the breaker, the state it left, the one it is in, and when (monotonic)."""
+"""Called with the breaker, the previous state, the present one, and the time (monotonic)."""
 
 
 class CircuitBreaker(Gate):
@@ -113,21 +113,21 @@ class CircuitBreaker(Gate):
         self._not_permitted = 0
         self._openings = 0  # consecutive ones
         self._open_until = 0.0
-        self._probes: set[CircuitPermit] = set()  # those that are out there
-        self._permit: CircuitPermit | None = CircuitPermit(0)  # the shared one, if there is one
+        self._probes: set[CircuitPermit] = set()  # not yet returned
+        self._permit: CircuitPermit | None = CircuitPermit(0)  # the shared one, if any
         self._window, self._minimum = self._empty_window()
 
-    # --- the way of a call ------------------------------------------------------------------
+    # --- calls ------------------------------------------------------------------------------
 
     def admit(self, now: float, ask: Ask) -> Answer:
-        """Ask to make a call. A permit comes back through `settle`, whatever became of the call."""
+        """Ask to make a call. `settle` must return the permit in every case."""
         permit = self._permit
         if permit is not None:
             return permit
         return self._admit_probe(now)
 
     def settle(self, permit: Permit, verdict: Verdict, seconds: float, now: float) -> None:
-        """Take a permit back, exactly once. `seconds`: to the response's head."""
+        """Take a permit back, exactly once. `seconds`: until the response's head."""
         if permit is not self._permit:
             if self._probes:
                 self._settle_probe(permit, verdict, seconds, now)
@@ -140,7 +140,7 @@ class CircuitBreaker(Gate):
             self._check_closed(now)
 
     def pause(self, permit: Permit, now: float) -> None:
-        """The time of a probe (`half_open.max_wait`) stands still while the client's body flows."""
+        """Stop a probe's time (`half_open.max_wait`) while the client's body flows."""
         if permit is self._permit:
             return
         assert isinstance(permit, CircuitPermit)
@@ -157,12 +157,12 @@ class CircuitBreaker(Gate):
             permit.paused_at = -1.0
 
     def allows_retry(self, now: float) -> bool:
-        """Whether another attempt makes sense; a breaker that merely tries again says no."""
+        """Whether another attempt makes sense: not in half-open."""
         self._give_up_probes(now)
         return self._permit is not None
 
     def adopt(self, config: object) -> bool:
-        """A breaker goes on under the settings that it has, or not at all."""
+        """A breaker continues only with unchanged settings."""
         return config == self.config
 
     def succeed(self, former: Gate) -> None:
@@ -171,18 +171,18 @@ class CircuitBreaker(Gate):
         self.refusals = former.refusals
 
     def idle(self, now: float) -> bool:
-        """Without an operator's order, and without a probe that is out there."""
+        """Whether it has no operator's order and no probe in flight."""
         self._give_up_probes(now)
         ordered = self._state is BreakerState.FORCED_OPEN or self._state is _DISABLED
         return not self._probes and not (
             ordered and self._state is not _first_state(self.config.mode)
         )
 
-    # --- what others see --------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------
 
     @property
     def generation(self) -> int:
-        """How often the state has been entered anew; a permit of another generation is stale."""
+        """Counts the changes of state; a permit of another generation is stale."""
         return self._generation
 
     def state(self, now: float) -> BreakerState:
@@ -212,7 +212,7 @@ class CircuitBreaker(Gate):
             transitions={state.value: count for state, count in self.transitions.items()},
         )
 
-    # --- orders by hand ---------------------------------------------------------------------
+    # --- operators' orders ---------------------------------------------------------------------
 
     def force_open(self, now: float) -> None:
         """Refuse everything until another order."""
@@ -225,24 +225,24 @@ class CircuitBreaker(Gate):
         self._enter(BreakerState.DISABLED, now)
 
     def reset(self, now: float) -> None:
-        """Start again: closed (in mode OFF disabled), empty window, no openings remembered."""
+        """Start again: closed (in mode OFF disabled), empty window, no previous openings."""
         self._give_up_probes(now)
         self._enter(_first_state(self.config.mode), now)
 
     def transition_to_open(self, now: float, wait: float | None = None) -> None:
-        """Open for `wait` seconds, None: as long as the configuration says.
+        """Open for `wait` seconds, None: as configured.
 
-        Raises ValueError where the mode does not enforce: such a breaker never opens.
+        Raises ValueError if the mode does not enforce: such a breaker never opens.
         """
         self._require_enforced()
         self._give_up_probes(now)
         self._open(now, wait)
 
     def transition_to_half_open(self, now: float) -> None:
-        """Let probes through at once.
+        """Admit probes at once.
 
-        Raises ValueError for a closed breaker, which has nothing to find out, and where the mode
-        does not enforce.
+        Raises ValueError for a closed breaker, which has nothing to test, and if the mode does not
+        enforce.
         """
         self._require_enforced()
         self._give_up_probes(now)
@@ -271,7 +271,7 @@ class CircuitBreaker(Gate):
     def _admit_probe(self, now: float) -> Answer:
         self._give_up_probes(now)
         if self._permit is not None:
-            # Where a rate decides, a lost probe may close it.
+            # If a rate decides, a lost probe may close it.
             return self._permit
         if self._state is BreakerState.OPEN and now >= self._open_until:
             self._enter(_HALF_OPEN, now)
@@ -284,20 +284,20 @@ class CircuitBreaker(Gate):
         return CircuitRefusal(self.name, self._state, self._retry_after(now))
 
     def _has_room(self) -> bool:
-        """A place for another probe: those out there and those recorded never exceed `calls`."""
+        """Whether another probe fits: probes in flight and results never exceed `calls`."""
         return len(self._probes) + self._window.calls < self.config.half_open.calls
 
     def _settle_probe(self, probe: Permit, verdict: Verdict, seconds: float, now: float) -> None:
         assert isinstance(probe, CircuitPermit)
         self._give_up_probes(now)
         if probe not in self._probes:
-            return  # of an earlier state, or given up
+            return  # of an earlier state, or expired
         self._probes.discard(probe)
         if verdict is not IGNORED:
             self._record_probe(verdict is FAILURE, seconds, now)
 
     def _give_up_probes(self, now: float) -> None:
-        """Count as failed, at the moment their time was up, the probes that never came back."""
+        """Count expired probes as failed, at the moment at which their time ended."""
         longest = self.config.half_open.max_wait
         while self._probes:
             overdue = [
@@ -353,13 +353,13 @@ class CircuitBreaker(Gate):
         if self._state is BreakerState.OPEN:
             return max(1, ceil(self._open_until - now))
         if self._state is _HALF_OPEN:
-            return 1  # as soon as one of the probes is back
+            return 1  # as soon as a probe returns
         return None  # an operator's order: no time is known
 
-    # --- every change of state --------------------------------------------------------------
+    # --- changes of state -------------------------------------------------------------------
 
     def _enter(self, state: BreakerState, now: float) -> None:
-        """The one place where the state changes. Entering the present state again is silent."""
+        """The only place that changes the state. Entering the present state has no effect."""
         left, self._state = self._state, state
         self._generation += 1
         self._probes.clear()
@@ -377,7 +377,7 @@ class CircuitBreaker(Gate):
             self.on_transition(self, left, state, now)
 
     def _empty_window(self) -> tuple[Window, int]:
-        """A window for the present state, and how many calls make its rates known."""
+        """A window for the present state, and its minimum of calls."""
         config = self.config
         if self._state is BreakerState.HALF_OPEN:
             calls = config.half_open.calls

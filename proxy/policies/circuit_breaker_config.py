@@ -1,4 +1,4 @@
-"""The settings of a circuit breaker; `proxy.policies.circuit_breaker` is what they are for."""
+"""The settings of a circuit breaker (`proxy.policies.circuit_breaker`)."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -38,7 +38,7 @@ class WindowConfig:
 
 @dataclass(frozen=True, slots=True)
 class SlowCallConfig:
-    """A call longer than `duration` seconds is slow; `rate` is a share of 0 to 1."""
+    """A call longer than `duration` seconds is slow; `rate` is a ratio of 0 to 1."""
 
     duration: float = 60.0
     rate: float = 1.0
@@ -55,9 +55,9 @@ class OpenForConfig:
 
 @dataclass(frozen=True, slots=True)
 class HalfOpenConfig:
-    """`calls` probes at once; `failure_rate` None: the first failed probe opens again.
+    """`calls` concurrent probes; `failure_rate` None: the first failed probe opens again.
 
-    `max_wait` seconds, above 0; inf never gives a probe up.
+    `max_wait` seconds, above 0; with inf a probe never expires.
     """
 
     calls: int = 3
@@ -67,7 +67,7 @@ class HalfOpenConfig:
 
 @dataclass(frozen=True, slots=True)
 class CircuitBreakerConfig:
-    """Rates are shares above 0 and up to 1."""
+    """Rates are ratios above 0 and up to 1."""
 
     mode: BreakerMode = BreakerMode.ENFORCE
     window: WindowConfig = WindowConfig()

@@ -18,7 +18,7 @@ def reasons() -> frozenset[str]:
 
 
 def groups() -> dict[str, frozenset[str]]:
-    """Words of the other policies' lists, and the reasons that they stand for here."""
+    """Conditions of the other policies' lists, and the reasons that they mean here."""
     found: dict[str, frozenset[str]] = {}
     for failure in _coverable():
         for word in failure.covered_by or ():

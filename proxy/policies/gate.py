@@ -1,4 +1,4 @@
-"""The one shape of every policy: a gate lets calls through, a decider says what follows a failure.
+"""The shape of every policy: a gate admits calls, a decider decides what follows a failure.
 
     admit ─▶ Permit ──────────────────────────────────▶ settle, exactly once
        ├───▶ Wait ──▶ granted: wait.permit ───────────▶ settle, exactly once
@@ -6,10 +6,10 @@
        └───▶ Refusal: `error` makes the answer
 
 Gates are asked in the order of `policies.catalogue`, and settled in reverse order. A gate never
-sleeps, reads a clock, draws a random number or knows another gate. What the proxy refuses itself
-and what a client did or failed to do is settled as IGNORED, which leaves no trace.
+sleeps, reads a clock, draws a random number or knows another gate. The proxy's own refusals, and
+anything that a client did or failed to do, are settled as IGNORED, which leaves no trace.
 
-The classes here are compiled bases, so that a call through them stays a compiled call.
+The classes here are compiled bases, so that calls through them stay compiled calls.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from proxy.outcome import Outcome, Verdict
 
 
 class Ask:
-    """What a gate may want to know of the request that asks."""
+    """What a gate can read of the request that asks."""
 
     __slots__ = ()
 
@@ -37,7 +37,7 @@ class Ask:
 
     @property
     def tries(self) -> int:
-        """Attempts so far, one that is about to begin included."""
+        """Attempts so far, including one that is about to begin."""
         raise NotImplementedError
 
     def values(self, name: bytes) -> Sequence[bytes]:
@@ -46,10 +46,10 @@ class Ask:
 
 
 class Answer:
-    """What a gate says: a Permit, a Wait or a Refusal.
+    """A gate's answer: a Permit, a Wait or a Refusal.
 
-    `granted`: it is a Permit. (Asking an attribute is cheaper than `isinstance`, which takes a
-    detour through Python for a class with several subclasses.)
+    `granted`: it is a Permit. (Reading an attribute is cheaper than `isinstance`, which mypyc
+    compiles to a call into Python for a class with several subclasses.)
     """
 
     __slots__ = ("granted",)
@@ -59,7 +59,7 @@ class Answer:
 
 
 class Permit(Answer):
-    """Leave to go on. It comes back to its gate through `settle`."""
+    """Permission to proceed. `settle` returns it to its gate."""
 
     __slots__ = ()
 
@@ -71,8 +71,8 @@ class Wait(Answer):
     """A place in a gate's queue.
 
     `permit` is None until it is granted; then `on_granted` is called, within the call that freed
-    the permit, so it must be quick and must not raise. Whoever waits sets a timer for `deadline`
-    (monotonic seconds) and abandons the wait then.
+    the permit, so it must be quick and must not raise. The waiting exchange sets a timer for
+    `deadline` (monotonic seconds) and abandons the wait then.
     """
 
     __slots__ = ("deadline", "on_granted", "permit")
@@ -84,12 +84,12 @@ class Wait(Answer):
         self.permit: Permit | None = None
 
     def timeout(self) -> ProxyError:
-        """The failure of a wait whose deadline passed."""
+        """The failure of a wait whose deadline expired."""
         raise NotImplementedError
 
 
 class Refusal(Answer):
-    """No permit. A subclass carries the numbers that `error` puts into a sentence."""
+    """No permit. A subclass has the numbers for the sentence of `error`."""
 
     __slots__ = ()
 
@@ -97,25 +97,25 @@ class Refusal(Answer):
         super().__init__(False)
 
     def error(self) -> ProxyError:
-        """The failure that the client is told of."""
+        """The failure that the client gets."""
         raise NotImplementedError
 
 
 class Snapshot:
-    """A gate as it is at one moment.
+    """The state of a gate at one moment.
 
-    A subclass is a dataclass whose first field is `name`. Its fields are the members that the
-    admin API shows, and those that the metrics name. A field holds a number, a text, an enum
-    member, None, or a mapping of label values to numbers.
+    A subclass is a dataclass whose first field is `name`. Its fields are the members in the admin
+    API and the fields of the metrics. A field is a number, a text, an enum member, None, or a
+    mapping of label values to numbers.
     """
 
     def not_shown(self) -> frozenset[str]:
-        """Fields that the admin API leaves out."""
+        """Fields that the admin API omits."""
         return frozenset()
 
 
 class Gate:
-    """One policy's state for one name. The name is that of the admin API and of the metrics."""
+    """One policy's state for one name, which the admin API and the metrics show."""
 
     __slots__ = ("name",)
 
@@ -123,42 +123,41 @@ class Gate:
         self.name = name
 
     def admit(self, now: float, ask: Ask) -> Answer:
-        """Ask to go on. Only a gate that is asked once for the whole request may answer Wait."""
+        """Ask to proceed. Only a gate that is asked once per request may answer Wait."""
         raise NotImplementedError
 
     def settle(self, permit: Permit, verdict: Verdict, seconds: float, now: float) -> None:
         """Take a permit back, exactly once.
 
-        `seconds`: how long it was held for the upstream's answer; time in which the client's
-        body flowed is left out.
+        `seconds`: the time until the upstream's answer, without the time in which the client's
+        body flowed.
         """
         raise NotImplementedError
 
     def abandon(self, wait: Wait) -> None:
-        """Leave the queue; what was granted in the meantime goes to the next."""
+        """Leave the queue; a permit granted in the meantime goes to the next."""
 
     def pause(self, permit: Permit, now: float) -> None:
-        """The client's body flows: what this gate measures of the call stands still."""
+        """The client's body flows: stop measuring the call's time."""
 
     def resume(self, permit: Permit, now: float) -> None:
-        """The client's body has ended: it goes on. Without a `pause` nothing happens."""
+        """The client's body has ended: measure again. No effect without a `pause`."""
 
     def allows_retry(self, now: float) -> bool:
-        """Whether another attempt makes sense. Asking changes nothing."""
+        """Whether another attempt makes sense. Has no side effect."""
         return True
 
     def adopt(self, config: object) -> bool:
-        """After a reload: go on under `config` and return True, or change nothing."""
+        """After a reload: continue with `config` and return True, or change nothing."""
         raise NotImplementedError
 
     def succeed(self, former: "Gate") -> None:
-        """Go on with the counters of the gate that had this name: a counter never falls."""
+        """Take over the counters of the previous gate of this name: a counter never falls."""
 
     def idle(self, now: float) -> bool:
-        """Whether it may be forgotten when there are too many of its kind.
+        """Whether it may be dropped when there are too many of its kind.
 
-        It may not while a permit of its own is held, a request waits, or an operator's order
-        stands.
+        Not while one of its permits is held, a request waits, or an operator's order is in effect.
         """
         raise NotImplementedError
 
@@ -167,7 +166,7 @@ class Gate:
 
 
 class Scope(Enum):
-    """What one gate is for. The values are words of the configuration."""
+    """What one gate covers. The values are those of the configuration."""
 
     ROUTE = "route"  # one route and its upstream
     UPSTREAM = "upstream"  # an upstream and all routes that use the same policy towards it
@@ -178,8 +177,8 @@ class Scope(Enum):
 class Family:
     """A metric of each gate of a kind: ``proxy_<kind>_<field>``, with the label `name`.
 
-    `field` is one of the snapshot. With `label` its value is an enum member (1 for that one, 0 for
-    the others) or a mapping of that label's values to numbers. A counter never falls.
+    `field` is a field of the snapshot. With `label` its value is an enum member (1 for that one, 0
+    for the others) or a mapping of the label's values to numbers. A counter never falls.
     """
 
     field: str
@@ -189,17 +188,17 @@ class Family:
 
 
 class GateKind:
-    """What everything else knows of a kind of gates: one line of `policies.catalogue`.
+    """The description of a kind of gates: one line of `policies.catalogue`.
 
-    `key`: its key in a policy, and its name in metrics. `setting`: where its settings stand in a
-    policy, if that is not `key`. `default`: its settings where nothing else is said. `member`: its
-    name in `/status`; the admin API shows the same at ``/`` + that name with dashes. `title`: for
-    people. `make`: a gate of a name and settings.
+    `key`: its key in a policy, and its name in metrics. `setting`: the place of its settings in a
+    policy, if it is not `key`. `default`: its default settings. `member`: its name in `/status`;
+    the admin API shows the same at ``/`` and that name with dashes. `title`: for people. `make`:
+    makes a gate from a name and settings.
 
-    `scope_of`: what a gate with these settings is for; None: there is no gate. `outer`: whether,
-    although it stands among the gates of attempts, it is asked once, around all attempts.
-    `of_upstream`: it remembers how an upstream behaved, so that it means nothing for another one.
-    `shows_route`: the admin API tells its route and upstream.
+    `scope_of`: what a gate with these settings covers; None: there is no gate. `outer`: whether,
+    although it is a gate of attempts, it is asked once, around all attempts. `of_upstream`: it
+    remembers an upstream's behaviour, so it is useless for another upstream. `shows_route`: the
+    admin API shows its route and upstream.
     """
 
     def __init__(
@@ -237,13 +236,13 @@ class Decision:
 
 
 class Tries:
-    """What a decider is told of a request's attempts so far.
+    """What a decider gets about a request's attempts so far.
 
-    `number`: the attempt that just ended, 1 for the first. `repeatable`: the request may be sent
-    again after a service may have seen it. `body_whole`: all of its body that was read is still
-    here. `gates_open`: some gate that another attempt would ask lets it pass. `time_left`: seconds
-    of the request's deadline. `waited`: seconds before this attempt. `retry_after`: seconds that
-    the response asked for, None where it did not.
+    `number`: the attempt that just ended, 1 for the first. `repeatable`: a retry is safe although a
+    service may have seen the request. `body_whole`: the whole body read so far is still in memory.
+    `gates_open`: the gates would admit another attempt. `time_left`: seconds of the request's
+    deadline. `waited`: seconds before this attempt. `retry_after`: seconds from the response's
+    Retry-After, or None.
     """
 
     __slots__ = (
@@ -277,20 +276,20 @@ class Tries:
 
 
 class Decider:
-    """Says what follows an attempt."""
+    """Decides what follows an attempt."""
 
     __slots__ = ()
 
     def decide(self, tries: Tries, outcome: Outcome, now: float) -> Decision:
-        """What it allows is charged at once: a decision is asked for once and then carried out."""
+        """A retry is charged at once: ask for a decision once, and carry it out."""
         raise NotImplementedError
 
 
 def pass_gates(gates: list[Gate], permits: list[Permit], now: float, ask: Ask) -> Answer | None:
-    """Ask the gates that have given no permit yet, in order, and add what they give to `permits`.
+    """Ask the remaining gates in order, and add their permits to `permits`.
 
-    Returns the first answer that is no permit, None where all let the request pass. After a Wait
-    was granted its permit is added by the caller, who then calls this again.
+    Returns the first answer that is not a permit, None if all admit the request. After a granted
+    Wait the caller adds its permit and calls this again.
     """
     count = len(gates)
     at = len(permits)
@@ -315,12 +314,12 @@ def settle_gates(
 
 
 def pause_gates(gates: list[Gate], permits: list[Permit], now: float) -> None:
-    """The client's body flows."""
+    """The client's body flows: pause all gates."""
     for at in range(len(permits)):
         gates[at].pause(permits[at], now)
 
 
 def resume_gates(gates: list[Gate], permits: list[Permit], now: float) -> None:
-    """The client's body has ended, or the attempt has."""
+    """The client's body or the attempt has ended: resume all gates."""
     for at in range(len(permits)):
         gates[at].resume(permits[at], now)

@@ -1,11 +1,11 @@
-"""Retry: whether another attempt may be made, and when.
+"""Retry: decides whether and when to make another attempt.
 
-The questions are asked in this order, and the first no is the reason that is counted:
+The checks run in this order, and the first one that fails is the reason that is counted:
 
     condition in `on` → attempts left → repeatable → body still whole → breaker closed
         → Retry-After short enough → deadline → budget
 
-The budget comes last because asking it spends: only a retry that really happens is charged.
+The budget is last because the check charges it: only a retry that really happens is charged.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 
 @dataclass(frozen=True, slots=True)
 class RetryMethods:
-    """Which requests may be repeated once something of them was sent.
+    """Which requests are safe to repeat after something of them was sent.
 
-    `any` covers all; else `names`, and with `keyed` every request that has an idempotency key.
+    `any` covers all; else `names`, and with `keyed` every request with an idempotency key.
     """
 
     names: frozenset[str] = IDEMPOTENT_METHODS
@@ -34,7 +34,7 @@ class RetryMethods:
 
 @dataclass(frozen=True, slots=True)
 class RetryConfig:
-    """`attempts` counts the first one too. `retry_after` seconds, `body_limit` bytes."""
+    """`attempts` includes the first one. `retry_after` seconds, `body_limit` bytes."""
 
     attempts: int = 3
     on: OutcomeSet = OutcomeSet(
@@ -48,9 +48,9 @@ class RetryConfig:
 
 
 class StopReason(Enum):
-    """Why no other attempt is made; the values are label values of a metric.
+    """Why there is no other attempt; the values are label values of a metric.
 
-    CONDITION is the ordinary end, a success included; every other one is a retry refused.
+    CONDITION is the ordinary end, including success; every other reason is a refused retry.
     """
 
     CONDITION = "condition"
@@ -73,7 +73,7 @@ class Retry(Decision):
 
 @dataclass(frozen=True, slots=True)
 class Stop(Decision):
-    """What came of this attempt is final."""
+    """The result of this attempt is final."""
 
     why: StopReason
 
@@ -84,7 +84,7 @@ _RETRY_AFTER_STATUSES = (429, 503)
 
 
 class RetryPolicy(Decider):
-    """Decides for one configuration and charges one budget; it keeps nothing between attempts."""
+    """Decides for one configuration and charges one budget; it keeps no state."""
 
     __slots__ = (
         "_any",
@@ -108,14 +108,14 @@ class RetryPolicy(Decider):
         self._backoff = Backoff(config.backoff, random)
 
     def repeatable(self, method: str, keyed: bool) -> bool:
-        """Whether a request may be sent again after something of it was sent.
+        """Whether a retry is safe after something of the request was sent.
 
         `keyed`: it carries an Idempotency-Key or X-Idempotency-Key.
         """
         return self._any or method in self._names or (keyed and self._keyed)
 
     def decide(self, tries: Tries, outcome: Outcome, now: float) -> Decision:
-        """A Retry or a Stop. The budget is charged when this says Retry."""
+        """A Retry or a Stop. A Retry has been charged to the budget."""
         condition = self._on.label(outcome)
         if condition is None:
             return _STOP_CONDITION
@@ -138,7 +138,7 @@ class RetryPolicy(Decider):
         return Retry(delay, condition)
 
     def _asked_wait(self, outcome: Outcome, retry_after: float | None) -> float:
-        """The upstream's wish in seconds, 0 where none is taken notice of."""
+        """The upstream's Retry-After in seconds, 0 if there is none or it is ignored."""
         if retry_after is None or not self._retry_after:
             return 0.0
         return retry_after if outcome.status in _RETRY_AFTER_STATUSES else 0.0

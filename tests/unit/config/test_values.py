@@ -91,7 +91,7 @@ def in_policy(line: str) -> str:
         (in_policy("retry {attempts: [1]}"), "must be a whole number"),
         (in_policy("retry {on: timeout}"), "must be a list of conditions and statuses: [timeout]"),
         (in_policy("retry {on: [time-out]}"), "did you mean 'timeout'?"),
-        (in_policy("retry {on: [600]}"), "statuses lie between 200 and 599"),
+        (in_policy("retry {on: [600]}"), "statuses are between 200 and 599"),
         (in_policy("retry {on: [503-500]}"), "the lower one first"),
         (in_policy("retry {methods: idempotant}"), "did you mean 'idempotent'?"),
         (in_policy("retry {methods: [get]}"), "did you mean 'GET'?"),
