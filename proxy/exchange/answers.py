@@ -1,4 +1,4 @@
-"""What goes back to the client: an upstream's response, or an answer that the proxy makes."""
+"""Responses to the client: an upstream's, or the proxy's own answers."""
 
 from typing import Any
 
@@ -23,10 +23,10 @@ from proxy.wire.streams import NO_TRAILERS, Trailers
 
 
 class Answer:
-    """A head with the proxy's own fields, and what there is of the body.
+    """A head with the proxy's own fields, and the first piece of the body.
 
-    `ended`: that is all of it. `last`: the client should send no other request this way.
-    `attempt`: whose response it is, None for the proxy's own.
+    `ended`: the body is complete. `last`: the client should send no other request on this
+    connection. `attempt`: the attempt that got this response, None for the proxy's own.
     """
 
     __slots__ = ("attempt", "ended", "head", "last", "own", "piece", "trailers")
@@ -52,9 +52,9 @@ class Answer:
 
 
 def upstream_answer(request: Request, attempt: Attempt, status_field: bytes = b"") -> Answer:
-    """The response of an attempt, as the route's rules make it.
+    """The response of an attempt, with the route's header rules applied.
 
-    `status_field` is the value of Proxy-Status where there is something to say already.
+    `status_field` is the value of Proxy-Status, if there is already one.
     """
     head = attempt.head
     assert head is not None
@@ -109,7 +109,7 @@ def fallback_answer(request: Request, response: FallbackResponse, status_field: 
 
 
 def refusal_answer(terms: Terms, error: ProxyError, request_id: bytes) -> Answer:
-    """The answer to what never became a request; the connection ends with it."""
+    """The answer to input that is not a request; the connection is closed after it."""
     body = problem_body(
         error=error,
         route=None,
@@ -124,10 +124,9 @@ def refusal_answer(terms: Terms, error: ProxyError, request_id: bytes) -> Answer
 
 
 def _retried_status(request: Request, last: AttemptRecord) -> bytes:
-    """Proxy-Status of an upstream's response that took several attempts.
+    """Proxy-Status of an upstream's response after several attempts.
 
-    Where something other than the number of attempts kept it from being tried once more, it says
-    what.
+    If something other than the number of attempts prevented a retry, it says what.
     """
     record, status = request.record, request.terms.proxy_status
     made = len(record.attempts)
@@ -140,7 +139,7 @@ _PLAIN_ENDS = ("", StopReason.ATTEMPTS.value, StopReason.CONDITION.value)
 
 
 def describe_attempt(attempt: AttemptRecord) -> dict[str, Any]:
-    """One attempt as JSON, with the members that the access log gives it too."""
+    """One attempt as JSON, with the same members as in the access log."""
     told: dict[str, Any] = {"endpoint": attempt.endpoint}
     if attempt.status:
         told["status"] = attempt.status
@@ -163,6 +162,6 @@ def _fields(terms: Terms, request_id: bytes, error: ProxyError) -> list[Field]:
 
 
 def _own_answer(terms: Terms, method: str, status: int, fields: list[Field], body: bytes) -> Answer:
-    """204 and 304 have no length (RFC 9110 section 8.6), HEAD that of the answer to a GET."""
+    """204 and 304 have no length (RFC 9110 section 8.6); HEAD has that of a GET."""
     head = make_response(status, fields, None if status in (204, 304) else len(body))
     return Answer(head, [(DATE, terms.date())], body if head.has_body(method) else b"")

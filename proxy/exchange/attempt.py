@@ -1,11 +1,11 @@
 """One attempt: an endpoint, a stream to it, the request sent, a response's head received.
 
-    start ─┬─ reach: look-up, endpoint, stream (waits where it must) ─▶ send ─▶ on_head ─▶ done
+    start ─┬─ reach: look-up, endpoint, stream (waits if necessary) ──▶ send ─▶ on_head ─▶ done
            └────────────── refused, failed, timed out, cancelled ───────────────────────▶ done
 
-An attempt is a script of its own, and tells its owner when it is done by waking it: so two of them
-can be under way for one request. It settles its permits exactly once, with the one `Outcome` that
-the retry policy, the metrics and the log see too.
+An attempt is a separate script and wakes its owner when it is done, so two attempts of one request
+can run at once. It settles its permits exactly once, with the same `Outcome` that the retry policy,
+the metrics and the log use.
 """
 
 from enum import Enum
@@ -63,10 +63,9 @@ _DONE: Final = _Phase.DONE
 class Attempt(Script):
     """One attempt. `over`: it is done, with a `head` or with an `error`.
 
-    `piece` is the part of the body that came with the head, `ended` whether that was all of it,
-    with its `trailers`. `refused`: a gate did not let it pass, so nothing was attempted. `bug`:
-    what went wrong in the proxy itself, to be raised where the request is carried. `stream` is
-    there from the sending to the release.
+    `piece` is the part of the body received with the head, `ended` whether the body is complete,
+    with its `trailers`. `refused`: a gate refused, so nothing was attempted. `bug`: an exception of
+    the proxy's own code, which the exchange raises. `stream` is set from sending to release.
     """
 
     __slots__ = (
@@ -98,7 +97,7 @@ class Attempt(Script):
         wait: float = 0.0,
         repeat: int = 0,
     ) -> None:
-        """`owner` is woken with this attempt when it is done, unless that is what runs then."""
+        """`owner` is woken with this attempt when it is done, unless it is already running."""
         super().__init__()
         self._request = request
         self._owner = owner
@@ -123,14 +122,14 @@ class Attempt(Script):
         return self._phase is _DONE
 
     def begin(self) -> None:
-        """Go as far as it goes without waiting. Raises nothing."""
+        """Run as far as possible without waiting. Raises nothing."""
         request = self._request
         request.timing.join(self)
         request.record.attempts.append(self.record)
         try:
             if request.timing.deadline.at <= self.record.started:
                 raise request.timing.request_timeout()
-            # Before the look-up, which is part of the attempt: the gates hear of it too.
+            # Before the look-up, which is part of the attempt: the gates count it too.
             refusal = self._ask()
             if refusal is not None:
                 self.refused = True
@@ -150,18 +149,18 @@ class Attempt(Script):
             self._break(bug)
 
     def cancel(self, error: ProxyError) -> None:
-        """Give it up for a reason that lies outside it; nothing more is heard of it."""
+        """Cancel it for an external reason; it sends no more events."""
         if self._phase is _DONE:
             return
         if self._steps is not None:
-            self.wake(error)  # what it waits for is given up as well
+            self.wake(error)  # what it waits for is cancelled too
         else:
             self._fail(error)
 
     # --- before the request is sent ---------------------------------------------------------------
 
     async def _reach(self, endpoint: Endpoint | None) -> None:
-        """Wait for addresses and a stream, as far as they are not there."""
+        """Wait for addresses and a stream if necessary."""
         try:
             if endpoint is None:
                 await self._resolve()
@@ -177,13 +176,13 @@ class Attempt(Script):
             self._break(bug)
 
     async def _wait(self, until: float) -> object:
-        """What happens next; ALARM at `until` at the latest. Raises a failure, or the end."""
+        """Wait for the next event, ALARM at `until` at the latest. Raises a failure, or the end."""
         self._request.timing.arm(self, until)
         await SUSPENDED
         return self.heard()
 
     def _choose(self) -> Endpoint:
-        """An endpoint whose gates let the attempt pass, preferably one not yet tried."""
+        """An endpoint whose gates admit the attempt, preferably one that was not tried yet."""
         binding = self.binding
         tried = self._tried() if len(self._request.record.attempts) > 1 else ()
         endpoint = binding.upstream.pick(tried, None)
@@ -199,11 +198,11 @@ class Attempt(Script):
         self.record.endpoint = endpoint.label
 
     def _tried(self) -> list[Endpoint]:
-        """The endpoints of the attempts before."""
+        """The endpoints of the previous attempts."""
         return [one.chosen for one in self._request.record.attempts if one.chosen is not None]
 
     def _ask_endpoint(self, endpoint: Endpoint) -> Endpoint:
-        """Where each endpoint has gates of its own, another one may let the attempt pass."""
+        """If each endpoint has its own gates, another endpoint may admit the attempt."""
         binding = self.binding
         refused: set[Endpoint] = set()
         while True:
@@ -220,18 +219,18 @@ class Attempt(Script):
             endpoint = other
 
     def _give_back_endpoint_permits(self) -> None:
-        """Those of an endpoint of which a later gate refused."""
+        """Settle the permits of an endpoint whose later gate refused."""
         kept = len(self.binding.attempt_gates)
         while len(self._permits) > kept:
             permit = self._permits.pop()
             self._gates[len(self._permits)].settle(permit, IGNORED, 0.0, self.record.started)
 
     def _ask(self) -> Refusal | None:
-        """Ask the gates that were not asked yet; None: all let it pass."""
+        """Ask the remaining gates; None: all admit it."""
         answer = pass_gates(self._gates, self._permits, self.record.started, self._request)
         if answer is None:
             return None
-        assert isinstance(answer, Refusal), "only the gates of a request may let it wait"
+        assert isinstance(answer, Refusal), "only gates of requests may answer Wait"
         return answer
 
     async def _resolve(self) -> None:
@@ -266,7 +265,7 @@ class Attempt(Script):
                     return happened.stream
                 if happened is ALARM:
                     self._check_request()
-                    raise ConnectTimeout(f"No connection to {endpoint.where} came free in time.")
+                    raise ConnectTimeout(f"No connection to {endpoint.where} became free in time.")
         except Exception:
             ticket.cancel()
             raise
@@ -290,7 +289,7 @@ class Attempt(Script):
         self._arm()
 
     def _own_fields(self, now: float) -> OwnFields:
-        """The proxy's own fields: what is the same for all attempts, and this one's."""
+        """The proxy's own fields: those of all attempts, and this attempt's."""
         request, record = self._request, self.record
         held = request.head.held
         own = request.terms.request_fields(request.head, request.stream.client, request.id)
@@ -317,7 +316,7 @@ class Attempt(Script):
 
     @property
     def _due(self) -> float:
-        """When its own time is over, or the request's; both clocks stand still together."""
+        """The earlier of its own deadline and the request's; both clocks pause together."""
         deadline = self._request.timing.deadline
         stood_still = deadline.stood_still - self._stood_before
         own = self.record.started + self.binding.policies.timeouts.attempt + stood_still
@@ -328,7 +327,7 @@ class Attempt(Script):
         timing.arm(self, timing.idle_at if timing.deadline.paused else self._due)
 
     def pause_clocks(self) -> None:
-        """The client's body flows: `idle` watches now, the deadlines stand still."""
+        """The client's body flows: `idle` applies now, and the deadlines pause."""
         if self._paused:
             return
         self._paused = True
@@ -340,7 +339,7 @@ class Attempt(Script):
             pause_gates(self.binding.outer_gates, request.outer_permits, now)
 
     def resume_clocks(self) -> None:
-        """The body has ended, or the attempt has."""
+        """The body or the attempt has ended."""
         if not self._paused:
             return
         self._paused = False
@@ -364,7 +363,7 @@ class Attempt(Script):
             self._fail(error)
 
     def _overdue(self) -> ProxyError | None:
-        """Which of its clocks has run out, while the response is waited for."""
+        """The failure of the clock that expired while waiting for the response."""
         timing = self._request.timing
         now = monotonic()
         if timing.deadline.paused:
@@ -373,9 +372,9 @@ class Attempt(Script):
             seconds = timing.idle_seconds
             if self.stream is not None and self.stream.write_paused:
                 return AttemptTimeout(
-                    f"{self.record.endpoint} took none of the request's body for {seconds:g} s."
+                    f"{self.record.endpoint} read none of the request's body for {seconds:g} s."
                 )
-            return BodyTimeout(f"None of the request's body came for {seconds:g} s.")
+            return BodyTimeout(f"The client sent none of the request's body for {seconds:g} s.")
         if now < self._due:
             return None
         if timing.deadline.expired(now):
@@ -386,18 +385,18 @@ class Attempt(Script):
         )
 
     def _check_request(self) -> None:
-        """If the request's own deadline has passed, that is what has run out."""
+        """Raise RequestTimeout if the request's own deadline has expired."""
         timing = self._request.timing
         if timing.deadline.expired(monotonic()):
             raise timing.request_timeout()
 
-    # --- what the stream says, until the relay hears it -------------------------------------------
+    # --- events of the stream, until the relay gets them ----------------------------------------
 
     def on_informational(self, head: ResponseHead) -> None:
         request = self._request
         body = request.body
         if head.status == 100 and body is not None:
-            body.started = True  # it is the client's turn
+            body.started = True  # the client must send first
             if body.flowing:
                 self.pause_clocks()
                 request.timing.activity = monotonic()
@@ -442,7 +441,7 @@ class Attempt(Script):
         self._tell()
 
     def _fail(self, error: ProxyError) -> None:
-        """No response will be used, and the stream is of no more use."""
+        """The response is not used: close the stream."""
         self.error = error
         self.record.failure = error.reason
         self.record.detail = error.detail
@@ -459,7 +458,7 @@ class Attempt(Script):
         self._tell()
 
     def _break(self, bug: Exception) -> None:
-        """A bug must not keep the permits and the stream."""
+        """Release permits and stream after a bug."""
         self.bug = bug
         if self._phase is _DONE:
             self._tell()
@@ -473,12 +472,12 @@ class Attempt(Script):
 
     @property
     def _client_owes(self) -> bool:
-        """Whether the upstream waits for the client: bytes of the body that it would take."""
+        """Whether the upstream waits for body bytes from the client."""
         body, stream = self._request.body, self.stream
         return body is not None and body.flowing and stream is not None and not stream.write_paused
 
     def _settle(self, verdict: Verdict) -> None:
-        """Give the permits back, and count."""
+        """Return the permits, and count."""
         now = monotonic()
         record = self.record
         record.duration = now - record.started
@@ -504,7 +503,7 @@ class Attempt(Script):
             self._request.record.bytes_out = self.stream.payload_bytes
 
     def release(self, *, reusable: bool) -> None:
-        """Give the stream back; once it is back, nothing more is heard of it."""
+        """Return the stream; it sends no more events."""
         stream, endpoint = self.stream, self.record.chosen
         if stream is None or endpoint is None:
             return

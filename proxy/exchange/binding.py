@@ -19,7 +19,7 @@ _CLASSES: Final = ("", "1xx", "2xx", "3xx", "4xx", *["5xx"] * 5)
 
 
 class Binding:
-    """What an exchange needs once it knows its route and its upstream.
+    """What an exchange needs when it knows its route and upstream.
 
     `label`: the upstream in metrics. `request_gates` are held to the end of the response's body,
     `outer_gates` around all attempts to the response's head, `attempt_gates` by one attempt to
@@ -91,24 +91,24 @@ class Binding:
         self._authority = authority
         self._outcomes: dict[str, int] = stats.attempts_at(self.label)
         self._entries: list[Entry] = []
-        # From the first gate on that each endpoint has of its own; None stands for such a one.
+        # From the first gate with scope endpoint on; None stands for such a gate.
         self._late: list[tuple[GateKind, Gate | None]] = []
         self._by_endpoint: dict[str, list[Gate]] = {}
 
-    # --- what an exchange asks ----------------------------------------------------------------
+    # --- for an exchange ----------------------------------------------------------------------
 
     @property
     def per_endpoint(self) -> bool:
-        """Whether each endpoint has gates of its own."""
+        """Whether each endpoint has its own gates."""
         return len(self._late) > 0
 
     def endpoint_gates(self, endpoint: Endpoint) -> list[Gate]:
-        """Those that an attempt at this endpoint asks, after `attempt_gates`."""
+        """The gates that an attempt at this endpoint asks after `attempt_gates`."""
         gates = self._by_endpoint.get(endpoint.label)
         return self._gates_of(endpoint) if gates is None else gates
 
     def breaker_of(self, endpoint: Endpoint) -> CircuitBreaker | None:
-        """The circuit breaker that an attempt at this endpoint asks, if there is one."""
+        """The circuit breaker of an attempt at this endpoint, if there is one."""
         if self.breaker is None and self._late:
             for gate in self.endpoint_gates(endpoint):
                 if isinstance(gate, CircuitBreaker):
@@ -116,7 +116,7 @@ class Binding:
         return self.breaker
 
     def allows_retry(self, now: float) -> bool:
-        """Whether all gates of some attempt that could follow let it pass."""
+        """Whether the gates would admit another attempt."""
         if not _all_allow(self.attempt_gates, now):
             return False
         if not self._late:
@@ -126,7 +126,7 @@ class Binding:
         )
 
     def count_attempt(self, status: int, failure: str) -> None:
-        """One attempt has ended, with a response or by a failure."""
+        """Count an attempt that ended with a response or a failure."""
         if not self._found and self.upstream.endpoints:
             self._is_found()
         outcome = failure or _CLASSES[status // 100]
@@ -135,7 +135,7 @@ class Binding:
     # --- what its maker asks -----------------------------------------------------------------
 
     def add_gates(self) -> None:
-        """Get the gates of the catalogue that the policy asks for, in its order."""
+        """Get the gates that the policy needs, in the order of the catalogue."""
         for kind in catalogue.REQUEST_GATES:
             self._add(kind, self.request_gates)
         for kind in catalogue.ATTEMPT_GATES:
@@ -149,27 +149,27 @@ class Binding:
                 self._gates_of(endpoint)
 
     def add_fallback_gates(self) -> None:
-        """Those of one attempt at a fallback's upstream: what is known of that upstream."""
+        """The gates of an attempt at a fallback's upstream: those that know this upstream."""
         for kind in catalogue.ATTEMPT_GATES:
             if kind.of_upstream:
                 self._add(kind, self.attempt_gates)
 
     def gate(self, kind: GateKind) -> Gate | None:
-        """The gate of a kind, None where there is none or each endpoint has its own."""
+        """The gate of a kind, None if there is none or each endpoint has its own."""
         for entry in self._entries:
             if entry.kind is kind:
                 return entry.gate
         return None
 
     def idle(self, now: float) -> bool:
-        """Whether it can be forgotten with all gates that nothing else uses."""
+        """Whether it can be dropped with all its unshared gates."""
         entries = list(self._entries)
         if self.fallback is not None:
             entries += self.fallback._entries
         return all(entry.holders > 1 or entry.gate.idle(now) for entry in entries)
 
     def release(self) -> None:
-        """It is forgotten."""
+        """Release its gates."""
         for entry in self._entries:
             self._gates.release(entry)
         self._entries.clear()
@@ -213,8 +213,8 @@ class Binding:
         return f"{self._name}:{endpoint.label}"
 
     def _gates_of(self, endpoint: Endpoint) -> list[Gate]:
-        """Make the gates of an endpoint, and forget those of endpoints that are gone: where Pods
-        come and go there would be ever more of them."""
+        """Make the gates of an endpoint, and drop those of endpoints that are gone, because Pods
+        that come and go would accumulate gates."""
         present = {self._endpoint_name(each): each.label for each in self.upstream.endpoints}
         own = [kind for kind, gate in self._late if gate is None]
         for entry in self._entries[:]:
@@ -233,7 +233,7 @@ class Binding:
         return gates
 
     def _is_found(self) -> None:
-        """The authority's name was found for the first time: it may have a label of its own."""
+        """The authority's name was resolved for the first time: it may get its own label."""
         self._found = True
         authority, labels = self._authority, self._gates.labels
         assert authority is not None

@@ -1,21 +1,21 @@
-"""A request's body on its way upstream, and what is kept of it for another attempt.
+"""A request's body on its way upstream, and the copy that is kept for a retry.
 
-Pieces go to the streams as they come. Up to `limit` bytes are kept as well, so that the body can
-be sent again; a longer one forfeits the retry, not the request (linkerd2-proxy's rule). While no
-stream is attached pieces are kept whatever their size, and the client is not read from beyond a
-bound: so nothing is lost, and memory stays bounded.
+Pieces go to the streams as they arrive. Up to `limit` bytes are also kept, so that the body can be
+sent again; a longer one loses the retry, not the request (linkerd2-proxy's rule). While no stream
+is attached, all pieces are kept, and reading from the client pauses at a bound, so nothing is lost
+and memory stays bounded.
 """
 
 from proxy.wire.streams import NO_TRAILERS, ClientStream, Trailers, UpstreamStream
 
 HELD_BYTES = 64 * 1024
-"""Above this many bytes waiting for a stream the client is not read from."""
+"""Above this many bytes waiting for a stream, reading from the client pauses."""
 
 
 class RequestBody:
-    """`whole`: all that came so far is still here. `complete`: the end has come, and `trailers`.
+    """`whole`: everything received so far is still here. `complete`: it has ended, with `trailers`.
 
-    `started`: some of it came, or the client waits for no word to send it.
+    `started`: a part was received, or the client sends it without waiting for a 100 Continue.
     """
 
     __slots__ = (
@@ -31,7 +31,7 @@ class RequestBody:
     )
 
     def __init__(self, client: ClientStream, piece: bytes, *, awaits_word: bool) -> None:
-        """`awaits_word`: the client sends none of it before a 100 Continue."""
+        """`awaits_word`: the client waits for a 100 Continue."""
         self._client = client
         self._streams: list[UpstreamStream] = []
         self._pieces = [piece] if piece else []
@@ -44,15 +44,15 @@ class RequestBody:
 
     @property
     def flowing(self) -> bool:
-        """Whether the client is in the middle of sending it to an upstream."""
+        """Whether the client is sending it to an upstream."""
         return not self.complete and self.started and bool(self._streams)
 
     def set_limit(self, limit: int) -> None:
-        """How much is kept; known once the route is."""
+        """How much is kept; known when the route is."""
         self._limit = limit
 
     def attach(self, stream: UpstreamStream) -> bytes:
-        """Let further pieces go to `stream` too; what it must be sent first."""
+        """Send further pieces to `stream` too; returns the part that it must get first."""
         self._streams.append(stream)
         held = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._forfeit_beyond_limit()
@@ -60,7 +60,7 @@ class RequestBody:
         return held
 
     def detach(self, stream: UpstreamStream) -> None:
-        """Its attempt is over; without a stream, pieces wait for another one."""
+        """The attempt is over; pieces now wait for another stream."""
         if stream in self._streams:
             self._streams.remove(stream)
 
@@ -71,7 +71,7 @@ class RequestBody:
         self._size = 0
 
     def on_piece(self, piece: bytes) -> None:
-        """Another part of it came from the client."""
+        """A piece arrived from the client."""
         self.started = True
         if self.whole:
             self._pieces.append(piece)
@@ -86,14 +86,14 @@ class RequestBody:
             self._client.pause_reading()
 
     def on_end(self, trailers: Trailers) -> None:
-        """All of it has come."""
+        """It has ended."""
         self.complete = True
         self.trailers = trailers
         for stream in self._streams:
             stream.end(trailers)
 
     def on_writable(self, writable: bool) -> None:
-        """An upstream can take more, or cannot at the moment."""
+        """Whether writing to an upstream must pause."""
         if not writable:
             self._client.pause_reading()
         else:

@@ -1,4 +1,4 @@
-"""What a script that carries a whole request is, to the pages that it is written on."""
+"""The part of an exchange that `queueing`, `retrying` and `fallback` use."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ class Carrier(Script):
     request: Request
 
     async def wait(self, until: float) -> Any:
-        """What happens next; ALARM at `until` (monotonic seconds) at the latest.
+        """Wait for the next event, ALARM at `until` (monotonic seconds) at the latest.
 
-        Raises what ends the exchange: a ProxyError that something woke it with.
+        Raises the ProxyError that ends the exchange, if it was woken with one.
         """
         self.expect(until)
         await SUSPENDED

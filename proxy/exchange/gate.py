@@ -1,4 +1,4 @@
-"""What stands behind one listener: its connections, and the exchanges that are under way."""
+"""The gate of one listener: its connections and its exchanges in flight."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -15,13 +15,13 @@ from proxy.http.message import RequestHead
 from proxy.wire.streams import ClientStream
 
 Observer: TypeAlias = Callable[[Record], None]
-"""Told of every exchange that is over; what it raises would be a bug of the proxy."""
+"""Called with the record of every settled exchange. An exception would be a bug of the proxy."""
 
 
 class ListenerGate(Keeper):
-    """Carries the requests of one listener, each under the terms that hold when it comes.
+    """Starts the exchanges of one listener, each under the terms in effect when it begins.
 
-    `closing`: every response says that it is the last. `last_active`: when an exchange ended last
+    `closing`: every response is its connection's last. `last_active`: when the last exchange ended
     (monotonic seconds).
     """
 
@@ -33,17 +33,17 @@ class ListenerGate(Keeper):
         self.adopt(terms)
 
     def adopt(self, terms: Terms) -> None:
-        """Other terms hold from the next request on."""
+        """Use other terms from the next request on."""
         self.terms = terms
         self.limits = terms.limits
         self.parser = terms.parser
 
     @property
     def in_flight(self) -> list[Record]:
-        """The records of the exchanges that are under way."""
+        """The records of the exchanges in flight."""
         return [exchange.record for exchange in self.exchanges]
 
-    # --- what a client's connection asks ----------------------------------------------------------
+    # --- for a client's connection ----------------------------------------------------------------
 
     def begin(self, client: ClientStream, head: RequestHead, piece: bytes) -> None:
         exchange = Exchange(self, self.terms, client, head, piece)
@@ -63,7 +63,7 @@ class ListenerGate(Keeper):
         )
         self._tell(refusal_record(self.listener, client.client, error, request_id, monotonic()))
 
-    # --- what an exchange says --------------------------------------------------------------------
+    # --- for an exchange --------------------------------------------------------------------------
 
     def settled(self, exchange: Script, record: Record, now: float) -> None:
         assert isinstance(exchange, Exchange)

@@ -1,6 +1,6 @@
-"""All gates by kind and name: made when they are first needed, kept over a reload, forgotten.
+"""All gates by kind and name: created when first needed, kept over a reload, dropped when unused.
 
-Several bindings may share one gate. It is forgotten with the last of them.
+Several bindings may share one gate. It is dropped with the last of them.
 """
 
 from collections import Counter
@@ -17,9 +17,9 @@ Transition: TypeAlias = Callable[[CircuitBreaker, BreakerState, BreakerState, fl
 
 
 class Entry:
-    """A gate and what it is for.
+    """A gate and its users.
 
-    `authority`: the one that a caller named, None where the file names the upstream. `holders`:
+    `authority`: the caller-named one, None if the file names the upstream. `holders`: the number of
     bindings that use it.
     """
 
@@ -45,14 +45,14 @@ class Entry:
 
 
 class Gates:
-    """The gates of one configuration. Their number follows from the bindings that hold them."""
+    """The gates of one configuration. Bindings bound their number."""
 
     def __init__(self, labels: Labels, on_transition: Transition | None = None) -> None:
         self.labels = labels
         self._on_transition = on_transition
         self._entries: dict[str, dict[str, Entry]] = {}
         self._inherited: dict[str, dict[str, Entry]] = {}
-        # Counters of gates that are gone and had no label: the sum of those never falls.
+        # Sums of dropped gates without a label: such a sum never falls.
         self._gone: dict[str, Counter[tuple[str, str]]] = {}
 
     def of(self, kind: GateKind) -> dict[str, Entry]:
@@ -60,7 +60,7 @@ class Gates:
         return self._entries.setdefault(kind.key, {})
 
     def labelled(self, entry: Entry) -> bool:
-        """Whether it has metric labels of its own."""
+        """Whether it has its own metric label."""
         return entry.authority is None or entry.authority in self.labels
 
     def hold(
@@ -73,7 +73,7 @@ class Gates:
         upstream: str,
         authority: str | None,
     ) -> Entry:
-        """The gate of that name, for one binding more."""
+        """The gate of that name, for another binding."""
         entries = self.of(kind)
         entry = entries.get(name)
         if entry is None:
@@ -89,7 +89,7 @@ class Gates:
         return entry
 
     def release(self, entry: Entry) -> None:
-        """A binding is gone; with the last one the gate is forgotten."""
+        """A binding was dropped; with the last one the gate is dropped."""
         entry.holders -= 1
         entries = self.of(entry.kind)
         if entry.holders == 0 and entries.get(entry.gate.name) is entry:
@@ -97,8 +97,8 @@ class Gates:
             self._retire(entry)
 
     def take_over(self, before: "Gates") -> None:
-        """Go on with the gates of `before`: each that is asked for by its name until the next
-        reload, and whose settings it still has or can go on under."""
+        """Take over the gates of `before`: each one that is used by name before the next reload, if
+        it accepts its new settings."""
         for kind in catalogue.kinds():
             for entry in before._inherited.get(kind.key, {}).values():
                 before._retire(entry)
@@ -110,11 +110,11 @@ class Gates:
         return name in self._inherited.get(kind.key, {})
 
     def gone(self, kind: GateKind) -> Mapping[tuple[str, str], int]:
-        """By field and label value: what gates without a label had counted that are gone."""
+        """The sums of dropped gates without a label, by field and label value."""
         return self._gone.get(kind.key, {})
 
     def is_labelled_now(self, entry: Entry) -> None:
-        """It had no label so far. What it has counted stays counted under ``other``."""
+        """The gate gets a label. What it has counted so far stays under ``other``."""
         self._add(entry)
 
     def _gate(self, kind: GateKind, name: str, config: object, upstream: str) -> Gate:

@@ -1,4 +1,4 @@
-"""The proxy as one thing: its two gates, and what the exchanges behind them share."""
+"""The gateway: both listeners' gates, and what their exchanges share."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _log = logging.getLogger("proxy.exchange")
 
 
 class Gateway:
-    """Everything that carries requests, under one configuration at a time."""
+    """The data plane under one configuration at a time."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Gateway:
         self._random_hex = HexStrip(urandom).draw
         self._request_ids = RequestIds(urandom)
         self._random = random
-        # What a listener speaks is settled when it is opened.
+        # A listener's scheme is fixed when it is opened.
         self._inbound_scheme = b"http" if config.listeners.inbound.tls is None else b"https"
         self.config = config
         self.table = table
@@ -58,10 +58,10 @@ class Gateway:
         bindings: Bindings,
         observers: Sequence[Observer],
     ) -> None:
-        """Go on under another configuration, from the next request of every connection on.
+        """Use another configuration from the next request of every connection on.
 
-        Exchanges that have begun finish under the one they began with. `bindings` have taken over
-        from the present ones, and the upstreams are reconfigured.
+        Exchanges in flight finish under their own. `bindings` have taken over from the present
+        ones, and the upstreams are reconfigured.
         """
         self.observers = list(observers)
         self.config = config
@@ -96,7 +96,7 @@ class Gateway:
         }
 
     def tell(self, record: Record) -> None:
-        """Tell the observers. A bug in one of them costs its own record, and no exchange."""
+        """Call the observers. A bug in one of them loses its own record, but no exchange."""
         for observer in self.observers:
             try:
                 observer(record)

@@ -1,6 +1,6 @@
-"""The fields that the proxy adds to heads, takes from them, and reads for itself.
+"""The fields that the proxy adds to heads, removes from them, and reads.
 
-Order and spelling of the fields that pass are kept; the proxy's own fields stand behind them.
+Forwarded fields keep their order and spelling; the proxy's own fields follow them.
 """
 
 from typing import Final
@@ -53,14 +53,14 @@ class FieldRules:
 
     @classmethod
     def of(cls, rules: HeaderRules) -> "FieldRules | None":
-        """None where there is nothing to do."""
+        """None without rules."""
         return None if rules == _NO_RULES else cls(rules)
 
 
 def caller_timeout(held: dict[bytes, list[bytes]]) -> float | None:
-    """Seconds that the caller gives, by X-Request-Timeout-Ms or grpc-timeout; None: no word.
+    """The caller's deadline in seconds, from X-Request-Timeout-Ms or grpc-timeout, or None.
 
-    Malformed values are as good as none.
+    Malformed values are ignored.
     """
     if TIMEOUT_FIELD not in held and GRPC_TIMEOUT_FIELD not in held:
         return None
@@ -88,7 +88,7 @@ def _grpc_seconds(value: bytes) -> float | None:
 
 
 def add_timeout(own: OwnFields, seconds: float, *, grpc: bool) -> None:
-    """The time that is left, whole milliseconds and at least one."""
+    """The remaining time in whole milliseconds, at least one."""
     milliseconds = int(seconds * 1000) or 1
     own.append((_TIMEOUT, b"%d" % milliseconds))
     if grpc:

@@ -1,14 +1,14 @@
-"""Metric labels of authorities that callers name: the first ones, the rest count as ``other``.
+"""Metric labels of caller-named authorities: the first ones get a label, others are ``other``.
 
-An authority keeps its label once it has one. Names that do not exist would take all of them, so
-most are for authorities whose name was found; a few go to those whose name was not found yet, so
-that a dependency which is missing from the start is seen.
+An authority keeps its label. Names that do not exist could use up all labels, so most are reserved
+for authorities whose name was resolved; a few go to unresolved ones, so that a dependency that is
+missing from the start is visible.
 """
 
 MAX_LABELS = 100
-"""Authorities with a label of their own."""
+"""Maximum authorities with their own label."""
 MAX_UNKNOWN = 20
-"""Of these, those whose name was not found yet."""
+"""Maximum of these whose name was not resolved yet."""
 
 OTHER = "other"
 
@@ -29,7 +29,7 @@ class Labels:
         return len(self._names)
 
     def claim(self, authority: str, *, found: bool) -> bool:
-        """Whether an authority has a label; it gets one if one is left. `found`: its name was."""
+        """Whether an authority has a label, or gets one now. `found`: its name was resolved."""
         if found:
             self._unknown.discard(authority)
         if authority in self._names:

@@ -9,16 +9,16 @@ from proxy.policies.gate import Answer, Gate, Permit, Refusal, Wait
 
 
 async def wait_for_permit(carrier: Carrier, gate: Gate, answer: Answer) -> Permit:
-    """The permit, once this request's turn has come.
+    """Wait for the permit.
 
-    Raises the refusal's error, the wait's when its deadline passes, or RequestTimeout.
+    Raises the refusal's error, the wait's error at its deadline, or RequestTimeout.
     """
     if isinstance(answer, Refusal):
         raise answer.error()
     assert isinstance(answer, Wait)
     timing = carrier.request.timing
-    # From the loop, not within the call that freed the permit: a long queue whose exchanges end
-    # at once would become as many calls within calls.
+    # From the loop, not within the call that freed the permit: a long queue of exchanges that
+    # end at once would recurse.
     loop = asyncio.get_running_loop()
     answer.on_granted = lambda: loop.call_soon(carrier.wake, GRANTED)
     try:

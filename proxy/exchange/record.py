@@ -1,6 +1,6 @@
-"""What observers are told: of each exchange when it is settled, and on `/in-flight` before.
+"""Records: what observers get of each settled exchange, and `/in-flight` before.
 
-Records are plain values. Nothing that carries a request is reached through them.
+Records are plain values. They do not refer to the exchange.
 """
 
 from typing import Final
@@ -21,7 +21,7 @@ _NO_GATES: Final[list[Gate]] = []
 
 
 class AttemptRecord:
-    """One attempt: endpoint, status or failure, seconds taken and waited before.
+    """One attempt: endpoint, status or failure, duration and the wait before it in seconds.
 
     `number` is 1 for the first. `repeat`: attempts before it that a service may have seen.
     `span_id` is "" unless its span is going to be exported. `detail` is the failure's sentence,
@@ -81,13 +81,13 @@ class AttemptRecord:
 
 
 class Record:
-    """One request and what became of it.
+    """One request and its result.
 
-    `reason` is "" where the upstream answered, `detail` the sentence that goes with it.
+    `reason` is "" if the upstream answered, `detail` is its sentence.
     `retry_refused` is the `StopReason` of a failure or bad status that was not retried, else "".
-    `answered`: a response's head has gone to the client. `duration`, `queued` for the wait in the
-    bulkhead's queue, and `stood_still` for the time in which the client's body flowed are in
-    seconds, `started` is monotonic. What never became a request has no `head`.
+    `answered`: a response's head was sent to the client. `duration`, `queued` (the wait in the
+    bulkhead's queue) and `stood_still` (the time in which the client's body flowed) are in seconds,
+    `started` is monotonic. Input that is not a request has no `head`.
     """
 
     __slots__ = (
@@ -142,7 +142,7 @@ class Record:
         self.bytes_out = 0
 
     def failed(self, error: ProxyError) -> None:
-        """What the client is told, or would have been."""
+        """The failure that the client got or would have got."""
         self.reason = error.reason
         self.detail = error.detail
 
@@ -166,7 +166,7 @@ class Record:
 
     @property
     def route(self) -> str:
-        """Its name; "" for a request that was refused before it had one."""
+        """The route's name; "" for a request that was refused before routing."""
         return self.binding.route.name if self.binding is not None else ""
 
     @property
@@ -185,7 +185,7 @@ class Record:
 def refusal_record(
     listener: Listener, client: str, error: ProxyError, request_id: bytes, now: float
 ) -> Record:
-    """The record of something that never became a request."""
+    """The record of input that is not a request."""
     record = Record(listener, client, None, request_id, None, now)
     record.status = error.status
     record.failed(error)

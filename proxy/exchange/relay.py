@@ -1,7 +1,7 @@
-"""The response's way to the client after the commit, to its last byte.
+"""Relays a response to the client after the commit, to its last byte.
 
-The relay is what both streams tell their news: a piece of the body goes from one to the other in
-one call, and the exchange sleeps until the end.
+The relay is the handler of both streams: a piece of the body goes from one to the other in one
+call, and the exchange sleeps until the end.
 """
 
 from time import monotonic
@@ -15,9 +15,9 @@ from proxy.wire.streams import StreamHandler, Trailers
 
 
 class Relay(StreamHandler):
-    """Passes one response on. `over`: its body has ended, and the client has taken all of it.
+    """Relays one response. `over`: its body has ended, and the client has read all of it.
 
-    All of it: apart from what the socket's buffers hold.
+    The socket's buffers may still hold a part.
     """
 
     __slots__ = (
@@ -31,7 +31,7 @@ class Relay(StreamHandler):
     )
 
     def __init__(self, request: Request, attempt: Attempt, owner: Script) -> None:
-        """`owner` is woken when it ends, and by what breaks it off."""
+        """`owner` is woken when it ends or fails."""
         self._owner = owner
         self._attempt = attempt
         self._body = request.body
@@ -41,7 +41,7 @@ class Relay(StreamHandler):
         self.ended = False
 
     def take_over(self) -> None:
-        """The head has gone out: hear both streams from now on."""
+        """The head was sent: handle both streams' events from now on."""
         self._timing.activity = monotonic()
         self._client.handler = self
         upstream = self._upstream
@@ -59,7 +59,7 @@ class Relay(StreamHandler):
         return self.ended and not self._client.write_paused
 
     def go_on(self) -> None:
-        """Something has happened: end the response if it is whole, raise if nothing moved."""
+        """Check after an event: end a complete response, raise if nothing moved."""
         if self._attempt.ended and not self.ended:
             self._client.end(self._attempt.trailers)
             self._end()
@@ -77,14 +77,14 @@ class Relay(StreamHandler):
         self._attempt.give_up()
 
     def _check_idle(self) -> None:
-        """Raise if no byte moved for `timeouts.idle`: whose fault that is."""
+        """Raise the failure if no byte moved for `timeouts.idle`."""
         timing = self._timing
         if self.over or monotonic() < timing.idle_at:
             return
         seconds = timing.idle_seconds
         if self._client.write_paused:
-            raise ClientGone(f"The client took none of the response for {seconds:g} s.")
-        raise UpstreamTruncated(f"None of the response's body came for {seconds:g} s.")
+            raise ClientGone(f"The client read none of the response for {seconds:g} s.")
+        raise UpstreamTruncated(f"The upstream sent none of the response's body for {seconds:g} s.")
 
     # --- from the upstream ------------------------------------------------------------------------
 
@@ -139,4 +139,4 @@ class Relay(StreamHandler):
 
 
 def client_gone() -> ClientGone:
-    return ClientGone("The client closed its connection before the response's end.")
+    return ClientGone("The client closed its connection before the end of the response.")

@@ -1,7 +1,7 @@
-"""One client request on its way: what all parts of its exchange work with.
+"""One client request: the data that all parts of its exchange use.
 
-Everything here is set when the exchange begins or when its route is known. What becomes of the
-request is in its record.
+Everything here is set when the exchange begins or when its route is known. Results are in the
+record.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ from proxy.wire.streams import ClientStream, Gate
 
 
 class Keeper(Gate):
-    """The gate of an exchange, as the exchange knows it."""
+    """The part of a gate that an exchange uses."""
 
     def settled(self, exchange: Script, record: Record, now: float) -> None:
-        """An exchange is over: count it, and tell the observers."""
+        """An exchange is settled: count it, and call the observers."""
         raise NotImplementedError
 
 
 class Request(Ask):
     """`sent` is the head as the route's rules make it.
 
-    `outer_permits`: those of the gates around all attempts, None without such a gate.
+    `outer_permits`: permits of the gates around all attempts, None without such a gate.
     """
 
     __slots__ = (
@@ -74,7 +74,7 @@ class Request(Ask):
         )
 
     def bind(self) -> Binding:
-        """Find where it goes. Raises NoAuthority, EgressDenied or Loop."""
+        """Find its destination. Raises NoAuthority, EgressDenied or Loop."""
         terms, head = self.terms, self.head
         binding = terms.bind(head)
         self.binding = self.record.binding = binding
@@ -82,16 +82,16 @@ class Request(Ask):
         return binding
 
     def condition_of(self, error: ProxyError) -> Condition | None:
-        """What a failure says about the upstream; None: nothing."""
+        """The condition of a failure; None if it says nothing about the upstream."""
         if self.timing.stood_still:
             return None
         if isinstance(error, RequestTimeout) and not self.timing.shortened:
-            # The policy's own deadline: the upstream had its time. One that the caller made
-            # shorter says nothing about the upstream.
+            # With the policy's own deadline the upstream had its time. A deadline that the
+            # caller shortened says nothing about the upstream.
             return Condition.TIMEOUT
         return error.condition
 
-    # --- what gates ask ---------------------------------------------------------------------------
+    # --- for gates --------------------------------------------------------------------------------
 
     @property
     def client(self) -> str:

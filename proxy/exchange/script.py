@@ -1,10 +1,10 @@
-"""Running a coroutine by hand: it is woken by the callbacks themselves.
+"""Runs a coroutine without a task: callbacks step it.
 
-An exchange reads as one coroutine, but no event loop's task stands behind it: whatever has news
-for it calls `wake`, and the coroutine goes on at once, inside that call, to its next wait. That
-saves a task (2.9 µs) and a future's detour through the loop for every wait (1.8 µs), and makes
-whole exchanges testable without a loop. The price: such a coroutine may wait for nothing but what
-ends in a bare `yield`: `Script.news`, or the `wait` of a subclass.
+An exchange reads as one coroutine, but no task of the event loop runs it: a callback with an event
+calls `wake`, and the coroutine continues at once, inside that call, to its next wait. This saves a
+task (2.9 µs) and a future's turn of the loop for every wait (1.8 µs), and makes whole exchanges
+testable without a loop. The price: such a coroutine may only await what ends in a bare `yield`:
+`Script.news`, or the `wait` of a subclass.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ class _Suspension:
     __slots__ = ()
 
     def __await__(self) -> Generator[None, None, None]:
-        # An iterator made in C does: a generator for each wait would cost three times as much.
+        # An iterator in C: a generator for each wait would cost three times as much.
         return cast(Generator[None, None, None], iter(_ONCE))
 
 
@@ -33,15 +33,15 @@ _ENDED: Final = object()
 
 
 class Script(StreamHandler):
-    """One coroutine on its way. Events that come while it runs are delivered at its next wait.
+    """One coroutine. Events that arrive while it runs are delivered at its next wait.
 
-    `until`: when `on_due` is to be called, in monotonic seconds; its timing sees to that.
+    `until`: when its timing calls `on_due`, in monotonic seconds.
     """
 
     __slots__ = ("_news", "_pending", "_running", "_steps", "until")
 
     def __init__(self) -> None:
-        # The coroutine as an iterator: `next` tells of its end without an exception.
+        # The coroutine as an iterator: `next` signals its end without an exception.
         self._steps: Iterator[None] | None = None
         self._running = False
         self._news: Any = None
@@ -54,7 +54,7 @@ class Script(StreamHandler):
 
     @property
     def running(self) -> bool:
-        """Whether its coroutine is what runs right now."""
+        """Whether its coroutine is running now."""
         return self._running
 
     def start(self, coroutine: Coroutine[None, Any, None]) -> None:
@@ -63,13 +63,13 @@ class Script(StreamHandler):
         self.wake(None)
 
     async def news(self) -> Any:
-        """Suspend until `wake` is called; the value handed over there."""
+        """Suspend until `wake` is called; returns its value."""
         await SUSPENDED
         news, self._news = self._news, None
         return news
 
     def on_due(self) -> None:
-        """The time that it waited for has come."""
+        """The time of `until` has come."""
         self.wake(ALARM)
 
     def pause_clocks(self) -> None:
@@ -86,7 +86,7 @@ class Script(StreamHandler):
         return happened
 
     def wake(self, value: Any) -> None:
-        """Hand `value` to the wait; nothing happens once the coroutine has ended."""
+        """Deliver `value` to the wait; no effect after the coroutine has ended."""
         if self._running:
             if self._pending is None:
                 self._pending = deque()

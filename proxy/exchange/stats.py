@@ -1,7 +1,7 @@
-"""What is counted about one route, as plain integers.
+"""Counters of one route, as plain integers.
 
-Counting happens on every request, reading every few seconds: so this side is an addition to a
-dictionary or a list, and the telemetry turns it into metric families when it is asked for them.
+Every request counts, and metrics are read every few seconds: counting is an addition to a
+dictionary or list, and telemetry makes metric families of it on demand.
 """
 
 from typing import Final
@@ -9,14 +9,14 @@ from typing import Final
 DURATION_BUCKETS: Final[tuple[float, ...]] = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
-"""Upper bounds in seconds; one more bucket takes what is longer."""
+"""Upper bounds in seconds; one more bucket is for longer values."""
 _BOUNDED: Final = len(DURATION_BUCKETS)
 
 
 class RouteStats:
-    """Counters of one listener and route; all only ever grow.
+    """Counters of one listener and route; they never fall.
 
-    `answers` by (status, reason), reason "" where the upstream answered. `retries` by condition,
+    `answers` by (status, reason), with reason "" if the upstream answered. `retries` by condition,
     `refused` by reason of `StopReason`.
     """
 
@@ -44,18 +44,18 @@ class RouteStats:
         self.duration_sum = 0.0
 
     def count_answer(self, status: int, reason: str, seconds: float) -> None:
-        """One exchange is over."""
+        """Count a settled exchange."""
         key = (status, reason)
         self.answers[key] = self.answers.get(key, 0) + 1
-        at = 0  # looked for from below: most are short
+        at = 0  # search from below: most are short
         while at < _BOUNDED and seconds > DURATION_BUCKETS[at]:
             at += 1
         self.duration_buckets[at] += 1
         self.duration_sum += seconds
 
     def attempts_at(self, upstream: str) -> dict[str, int]:
-        """The counters of one upstream, to add to: by outcome, which is a status class ("2xx") or
-        the reason of a failure."""
+        """The counters of one upstream by outcome: a status class ("2xx") or the reason of a
+        failure."""
         return self._attempts.setdefault(upstream, {})
 
     @property

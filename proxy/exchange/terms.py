@@ -1,6 +1,6 @@
-"""One configuration for one listener. Nothing of it changes once it is made.
+"""Terms: one configuration for one listener, immutable.
 
-An exchange holds the terms that it began with; a reload gives the gate other ones.
+An exchange keeps the terms that it began with; a reload gives the gate new ones.
 """
 
 import re
@@ -30,13 +30,13 @@ from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 
 MAX_PASSES = 5
-"""Times that a request may pass this very proxy before it is taken for a loop."""
+"""A request that has passed this proxy so many times counts as a loop."""
 
 _NOT_IN_TOKEN = re.compile(r"[^A-Za-z0-9!#$%&'*+.^_`|~-]")
 
 
 class Terms:
-    """What holds for the exchanges of one listener under one configuration."""
+    """The configuration of the exchanges of one listener."""
 
     __slots__ = (
         "_destinations",
@@ -67,7 +67,7 @@ class Terms:
         new_request_id: Callable[[], bytes],
         scheme: bytes,
     ) -> None:
-        """`scheme`: what clients of this listener speak."""
+        """`scheme`: the scheme of this listener's clients."""
         self.listener = listener
         self.limits: LimitsConfig = config.limits
         self.bindings = bindings
@@ -93,10 +93,10 @@ class Terms:
             keeps_out=self._forwarded.keeps_out if self._inbound else None,
         )
 
-    # --- where a request goes ---------------------------------------------------------------------
+    # --- destinations -----------------------------------------------------------------------------
 
     def bind(self, head: RequestHead) -> Binding:
-        """Where a request goes. Raises NoAuthority, EgressDenied or Loop."""
+        """The destination of a request. Raises NoAuthority, EgressDenied or Loop."""
         if b"via" in head.held:
             self._check_passes(head)
         route = self._routes.match(head)
@@ -104,28 +104,28 @@ class Terms:
         named = self._destinations.named_by_caller(route, method, head.scheme, head.authority)
         if named is None:
             return self.bindings.of_route(route)
-        # Connections of tunnels are nobody else's: they stay out of the pools of requests.
+        # Connections of tunnels are never reused, so they are not in the pools of requests.
         scheme = "connect" if method == "CONNECT" else head.scheme
         return self.bindings.of_authority(route, scheme, named, monotonic())
 
     def _check_passes(self, head: RequestHead) -> None:
-        """Via's members are counted whole: another proxy's name may begin like this one's."""
+        """Counts whole members of Via: another proxy's name may begin like this one's."""
         members = b",".join(head.held[b"via"]).split(b",")
         passes = sum(member.split()[1:2] == [self._name] for member in members)
         if passes >= MAX_PASSES:
             raise Loop(f"The request has passed this proxy {passes} times before (Via).")
 
-    # --- what its heads get -----------------------------------------------------------------------
+    # --- fields of heads --------------------------------------------------------------------------
 
     def request_id(self, head: RequestHead) -> bytes:
-        """The caller's if it is a usable one, else a new one."""
+        """The caller's id if it is usable, else a new one."""
         given = head.held.get(REQUEST_ID_FIELD)
         if given is not None and valid_request_id(given[0]):
             return given[0]
         return self.new_request_id()
 
     def trace(self, head: RequestHead) -> TraceContext:
-        """The trace that a request belongs to."""
+        """The trace context of a request."""
         names = self.propagator.names
         held = head.held
         if names.isdisjoint(held):
@@ -150,7 +150,7 @@ class Terms:
         return self._forwarded.client(head, peer) if self._inbound else peer
 
     def response_fields(self, minor: int, request_id: bytes) -> OwnFields:
-        """The proxy's own fields of a response that an upstream gave in HTTP/1.`minor`."""
+        """The proxy's own fields of an upstream's HTTP/1.`minor` response."""
         return [(VIA, self._via[minor]), (REQUEST_ID, request_id)]
 
     def date(self) -> bytes:
@@ -159,7 +159,7 @@ class Terms:
 
 
 def request_to(head: RequestHead, binding: Binding) -> RequestHead:
-    """The request's head as the route's rules make it for its upstream."""
+    """The request's head after the route's rules, for its upstream."""
     route = binding.route
     rules = binding.request_rules
     if rules is None and not route.rewrites:

@@ -1,8 +1,8 @@
-"""The clocks of one exchange, and the alarm that rings for all who wait in it.
+"""The clocks of one exchange, and the alarm for all its waits.
 
-Every wait says until when. The alarm of the client's stream is set to the earliest of them; moving
-a wait later leaves it where it is, and asks again when it rings too early. Which of the clocks it
-was is asked by whoever waited: attempt, request, idle, or the whole (`cutoff`).
+Every wait has a deadline. The alarm of the client's stream is set to the earliest; when a deadline
+moves later the alarm stays, and is set again if it rings too early. The waiting script then checks
+which clock expired: attempt, request, idle, or the whole exchange (`cutoff`).
 """
 
 from time import monotonic
@@ -21,8 +21,8 @@ _NO_DEADLINE: Final = Deadline(0.0, 0.0)
 class Timing:
     """All in monotonic seconds.
 
-    `activity`: when a byte of a body moved last. `cutoff`: when `timeouts.max_duration` is over.
-    `shortened`: the caller gave the request less time than the policy does.
+    `activity`: when the last byte of a body moved. `cutoff`: when `timeouts.max_duration` ends.
+    `shortened`: the caller's deadline is shorter than the policy's.
     """
 
     __slots__ = (
@@ -39,7 +39,7 @@ class Timing:
     )
 
     def __init__(self, alarm: Alarm, main: Script, now: float) -> None:
-        """`main`: the script that waits from the first to the last."""
+        """`main`: the exchange's script, which waits from start to end."""
         self._alarm = alarm
         alarm.set(NEVER)
         self._main: Script | None = main
@@ -54,7 +54,7 @@ class Timing:
     def begin(self, timeouts: TimeoutsConfig, given: float | None) -> None:
         """The route is known: its clocks start, with the request's head.
 
-        `given`: seconds that the caller gives, None where it says nothing.
+        `given`: the caller's deadline in seconds, or None.
         """
         self._timeouts = timeouts
         self.deadline = Deadline(self.started, timeouts.request)
@@ -90,13 +90,13 @@ class Timing:
         return attempts + self._others if self._others is not None else attempts
 
     def arm(self, script: Script, until: float) -> None:
-        """Have `script.on_due` called at `until`, and not at the time that it said before."""
+        """Call `script.on_due` at `until`, instead of its previous time."""
         script.until = until
         if until < self._alarm.due:
             self._alarm.set(until)
 
     def ring(self) -> None:
-        """The alarm has rung: tell those whose time has come."""
+        """The alarm has rung: call the scripts whose time has come."""
         now = monotonic()
         for script in self._all():
             if script.until <= now:
@@ -117,15 +117,15 @@ class Timing:
     def stood_still(self) -> bool:
         """Whether the alarm rang late: the process was stopped, or had no CPU time.
 
-        What is missed then says nothing about an upstream.
+        A deadline missed then says nothing about an upstream.
         """
         return self._alarm.late
 
-    # --- what the clocks say ----------------------------------------------------------------------
+    # --- clocks -----------------------------------------------------------------------------------
 
     @property
     def idle_at(self) -> float:
-        """When it will have been too long since a byte of a body moved."""
+        """When `timeouts.idle` after the last byte of a body ends."""
         return self.activity + self._timeouts.idle
 
     @property
@@ -140,12 +140,12 @@ class Timing:
 
     def request_timeout(self) -> RequestTimeout:
         if self.shortened:
-            return RequestTimeout("The time that the caller gave for this request is over.")
+            return RequestTimeout("The caller's deadline for this request has expired.")
         seconds = self._timeouts.request
-        return RequestTimeout(f"No answer within {seconds:g} s (timeouts.request).")
+        return RequestTimeout(f"No response within {seconds:g} s (timeouts.request).")
 
     def overlong(self, *, committed: bool, client_owes: bool) -> ProxyError:
-        """The cutoff has passed. `client_owes`: the rest of the request's body is still to come."""
+        """The failure at the cutoff. `client_owes`: the client has not sent the whole body."""
         seconds = self._timeouts.max_duration
         text = f"The exchange took longer than {seconds:g} s (timeouts.max_duration)."
         if committed:

@@ -1,9 +1,9 @@
-"""Tunnels: after a CONNECT, or a 101, bytes go both ways until both sides have ended.
+"""Tunnels: after a CONNECT or a 101, bytes flow both ways until both sides have ended.
 
-Either side may end its half first (RFC 9110 section 9.3.6); the other goes on. What ends a
-tunnel: both halves ended, one side gone, no byte either way for `timeouts.idle`, or the drain.
-A side that speaks TLS with the proxy has no halves: its end is the tunnel's. A side that is lost
-before it has ended its half is a reset for the other one, never an end.
+Either side may end its half first (RFC 9110 section 9.3.6); the other continues. A tunnel ends when
+both halves have ended, one side is lost, no byte moves for `timeouts.idle`, or by the drain. A side
+that uses TLS with the proxy has no halves: its end is the tunnel's end. If a side is lost before it
+has ended its half, the other side gets a reset, never an end.
 """
 
 from time import monotonic
@@ -24,14 +24,14 @@ class ConnectAttempt(Attempt):
     __slots__ = ()
 
     def _send(self, stream: UpstreamStream) -> None:
-        """The answer has no body, and no field that could mean one (RFC 9110 section 9.3.6)."""
+        """The answer has no body and no framing field (RFC 9110 section 9.3.6)."""
         self.head = make_response(200, [], None)
         stream.begin_tunnel(self)
         self._succeed(200)
 
 
 class Tunnel(StreamHandler):
-    """One tunnel, instead of a relay. `over`: both halves have ended, or none can go on."""
+    """One tunnel, instead of a relay. `over`: both halves have ended, or none can continue."""
 
     __slots__ = (
         "_attempt",
@@ -46,7 +46,7 @@ class Tunnel(StreamHandler):
     )
 
     def __init__(self, request: Request, attempt: Attempt, owner: Script) -> None:
-        """`owner` is woken when a half has ended, and by what breaks the tunnel off."""
+        """`owner` is woken when a half ends or the tunnel fails."""
         self._owner = owner
         self._attempt = attempt
         self._client = request.stream
@@ -62,7 +62,7 @@ class Tunnel(StreamHandler):
         return self._attempt.ended
 
     def take_over(self, early: bytes) -> None:
-        """The head has gone out: let flow what either side sends; `early` the client has sent."""
+        """The head was sent: start the flow; the client has already sent `early`."""
         self._timing.activity = monotonic()
         self._record.bytes_out += len(self._attempt.piece)
         self._client.handler = self
@@ -77,17 +77,17 @@ class Tunnel(StreamHandler):
             self._end_of_upstream()
 
     def leave(self, *, reset: bool) -> None:
-        """Close the upstream's side. `reset`: it was cut off, and must see that."""
+        """Close the upstream's side. `reset`: it must see that it was cut."""
         stream, self._attempt.stream = self._attempt.stream, None
         self._upstream = None
         if stream is not None:
-            # Not given back: the pool takes it off its books when it is closed, and what was
-            # sent just now still has to leave.
+            # Not returned: the pool forgets it when it is closed, and the last bytes must still be
+            # sent.
             stream.detach()
             stream.leave_tunnel(reset=reset)
 
     def break_off(self) -> None:
-        """One side was lost, or the proxy ends: what has not ended its half was cut off."""
+        """One side was lost, or the drain ended: a half that has not ended is cut."""
         self.leave(reset=not self._client_ended)
 
     @property
