@@ -1,6 +1,6 @@
-"""Opens the connections of one upstream, and says what went wrong in the proxy's own terms.
+"""Opens the connections of one upstream, and turns errors into the proxy's failures.
 
-Nagle's algorithm is off on every connection: asyncio and uvloop see to that for TCP.
+asyncio and uvloop switch Nagle's algorithm off on TCP connections.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from proxy.upstream.tls import TlsContexts, tls_failure
 from proxy.wire.streams import UpstreamSession, UpstreamStream
 
 TLS_CLOSE_TIMEOUT = 1.0
-"""Seconds that closing waits for the other side's close_notify."""
+"""Seconds that closing waits for the peer's close_notify."""
 
 
 class Connector:
-    """A `Connects`. Scheme ``https`` means TLS, every other one plain TCP."""
+    """A `Connects`. Scheme ``https`` means TLS, any other plain TCP."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Connector:
     def connect(
         self, address: Address, timeout: float, on_closed: OnClosed, on_done: OnConnected
     ) -> None:
-        """Start one; `on_done` hears exactly once, from the loop, what became of it."""
+        """Start one; `on_done` is called exactly once, from the loop, with the result."""
         task = self._tasks.start(self._open(address, timeout, on_closed))
         task.add_done_callback(partial(self._finished, address, on_done))
 
@@ -50,7 +50,7 @@ class Connector:
         if task.cancelled():
             on_done(
                 ConnectFailed(
-                    f"Connecting to {address.where} was given up: the proxy is shutting down."
+                    f"Connecting to {address.where} was cancelled: the proxy is shutting down."
                 )
             )
             return
@@ -59,7 +59,7 @@ class Connector:
             on_done(task.result())
             return
         if not isinstance(error, ConnectError):
-            self._tasks.report(f"Connecting to {address.where} failed unforeseen", error)
+            self._tasks.report(f"Connecting to {address.where} failed unexpectedly", error)
             error = ConnectFailed(f"Connecting to {address.where} failed: {describe(error)}.")
         on_done(error)
 
@@ -70,11 +70,11 @@ class Connector:
                     return await self._open_tls(address, on_closed)
                 return await self._open_tcp(address, on_closed)
         except TimeoutError as error:
-            # The kernel's ETIMEDOUT is a TimeoutError too, and means the same.
+            # The kernel's ETIMEDOUT is a TimeoutError too, with the same meaning.
             tls = " and its TLS handshake" if address.scheme == "https" else ""
             raise ConnectTimeout(
                 f"{address.where} did not complete a connection{tls} within {seconds:.3g}s: it "
-                "is overloaded, or something on the way drops the packets."
+                "is overloaded, or the network drops the packets."
             ) from error
         except OSError as error:
             raise _connect_error(error, address) from error

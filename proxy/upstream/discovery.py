@@ -1,10 +1,10 @@
-"""The addresses of one upstream's endpoints, kept fresh while somebody uses them.
+"""The addresses of one upstream's endpoints, refreshed while the upstream is in use.
 
     unknown ──first look-up──► known ──every dns_refresh, while in use──► known
                                   └──unused for 5 periods──► known, paused ──use──► known
 
-A use after a pause gets the addresses known so far at once, and starts a look-up. A look-up that
-fails leaves them as they are; without any, it is the answer of all who wait.
+A use after a pause gets the known addresses at once, and starts a look-up. A failed look-up keeps
+the known addresses; without any, its failure is the answer for all waiters.
 """
 
 from collections.abc import Callable
@@ -18,16 +18,16 @@ from proxy.upstream.resolver import Addresses, OnLookedUp, literal
 from proxy.upstream.shortages import LookUpQueued, LookUpTimeout
 
 PAUSE_AFTER = 5
-"""Periods without a use after which the look-ups pause."""
+"""Look-ups pause after this many periods without a use."""
 
 
 class LooksUp(Protocol):
-    """`Resolver`, as this file needs it."""
+    """The part of `Resolver` that this file needs."""
 
     def look_up(self, host: str, on_begun: Callable[[], None], on_done: OnLookedUp) -> None:
         """Look a name up; `on_done` is called exactly once, from the loop.
 
-        `on_begun` is called once before, when the look-up leaves the line: it may be now.
+        `on_begun` is called once before that, when the look-up leaves the queue, perhaps at once.
         """
 
 
@@ -52,7 +52,7 @@ class _Wait:
 
 
 class Discovery:
-    """`on_change` is called whenever `addresses` changed, after the change."""
+    """`on_change` is called after every change of `addresses`."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Discovery:
         loop: Scheduler,
         on_change: Callable[[], None],
     ) -> None:
-        """`refresh` in seconds; 0: a name is looked up until that succeeds, and then no more."""
+        """`refresh` in seconds; 0: a name is looked up only until a look-up succeeds."""
         self.addresses: dict[str, Addresses] = {}
         self._refresh = refresh
         self._resolver = resolver
@@ -85,7 +85,7 @@ class Discovery:
 
     @property
     def static(self) -> bool:
-        """All endpoints are literal addresses: there is nothing to look up, ever."""
+        """Whether all endpoints are literal addresses, so that nothing needs a look-up."""
         return not self._names
 
     @property
@@ -94,7 +94,7 @@ class Discovery:
         return len(self._waits)
 
     def note_use(self) -> None:
-        """Keep the look-ups going, or start them again after a pause."""
+        """Continue the look-ups, or start them again after a pause."""
         self._periods_unused = 0
         if self._timer is None and not self._closed:
             self._wake()
@@ -103,7 +103,7 @@ class Discovery:
         """Wait for the first address, `timeout` seconds at most once a look-up has begun.
 
         `on_done` is called from the loop, unless the ticket was cancelled before: with None as
-        soon as there is an address, or with what went wrong.
+        soon as there is an address, or with the failure.
         """
         wait = _Wait(self, on_done, timeout)
         self._waits[wait] = None
@@ -117,11 +117,11 @@ class Discovery:
         return wait
 
     def overdue(self) -> LookUpTimeout:
-        """What to say where a wait is given up before its `timeout`, for want of other time."""
+        """The failure of a wait that another deadline ends before its `timeout`."""
         names = ", ".join(self._names)
         if self._begun:
             return LookUpTimeout(
-                f"The look-up of {names} took longer than the attempt may: "
+                f"The look-up of {names} took longer than the attempt's deadline: "
                 "check that this machine's DNS servers answer."
             )
         return LookUpQueued(
@@ -130,7 +130,7 @@ class Discovery:
         )
 
     def end_wait(self, wait: _Wait) -> bool:
-        """Forget a wait; False where it was over already."""
+        """Forget a wait; False if it was already over."""
         if wait not in self._waits:
             return False
         del self._waits[wait]
@@ -139,7 +139,7 @@ class Discovery:
         return True
 
     def close(self) -> None:
-        """No look-up for refreshing any more. Who waits for a first address still gets it."""
+        """Stop refreshing. Waits for a first address still get it."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

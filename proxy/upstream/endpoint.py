@@ -1,4 +1,4 @@
-"""One address that an upstream can be reached at."""
+"""One address of an upstream, with its pool."""
 
 from proxy.upstream.address import Address
 from proxy.upstream.pool import Pool
@@ -7,8 +7,8 @@ from proxy.upstream.pool import Pool
 class Endpoint:
     """An address and the pool of connections to it.
 
-    The same object for as long as look-ups keep giving the address, so that what hangs on it (its
-    pool, a breaker known by `label`) lives through them.
+    It stays the same object while look-ups return its address, so that its state (its pool, a
+    breaker with its `label`) is kept.
     """
 
     __slots__ = ("address", "label", "pool", "removed", "where")
@@ -38,12 +38,12 @@ class Endpoint:
 
     @property
     def active(self) -> int:
-        """Exchanges that hold one of its connections, or wait for one."""
+        """Exchanges that use or wait for one of its connections."""
         return self.pool.active
 
     @property
     def avoid_until(self) -> float:
-        """Until then it is picked only where no other endpoint will do."""
+        """Until then it is chosen only if no other endpoint is available."""
         return self.pool.avoid_until
 
     def __repr__(self) -> str:

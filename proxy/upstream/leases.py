@@ -1,7 +1,7 @@
-"""What a pool and a discovery need of the things around them, as protocols.
+"""Protocols of what pools and discovery need from outside.
 
-They keep books; they do not know how a connection is opened or what turns the clock. asyncio (or
-uvloop) provides the loop, `proxy.upstream.connector` the connections.
+They only do bookkeeping. asyncio (or uvloop) provides the loop and the clock,
+`proxy.upstream.connector` the connections.
 """
 
 from collections.abc import Callable
@@ -33,10 +33,10 @@ class Connects(Protocol):
 
 
 class Ticket(Protocol):
-    """A claim to an answer that comes later."""
+    """A claim to a later answer."""
 
     def cancel(self) -> None:
-        """Give the claim up: its callback is not called any more. Harmless afterwards."""
+        """Cancel the claim: its callback is not called. No effect afterwards."""
 
 
 class Scheduler(Protocol):
@@ -46,7 +46,7 @@ class Scheduler(Protocol):
         """Monotonic seconds."""
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> Ticket:
-        """Call it in the loop's next turn."""
+        """Call the callback in the loop's next turn."""
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Ticket:
-        """Call it after `delay` seconds."""
+        """Call the callback after `delay` seconds."""

@@ -1,16 +1,16 @@
-"""Which IP addresses belong to this machine: the kernel is asked, no name is looked up."""
+"""Asks the kernel which IP addresses belong to this machine, without a look-up."""
 
 import socket
 
 _ELSEWHERE = ("192.0.2.1", "2001:db8::1")
-"""Addresses for documentation (RFC 5737, RFC 3849): no machine has them."""
+"""Addresses for documentation (RFC 5737, RFC 3849), which no machine has."""
 
 
 def is_local_address(address: str) -> bool:
-    """Whether an interface of this machine has this address, just now. Takes some microseconds.
+    """Whether an interface of this machine has this address now. Takes some microseconds.
 
-    Only an address of the machine can be bound. Where the machine may bind any (Linux:
-    ip_nonlocal_bind), it is the one from which the machine would connect to itself.
+    Only an address of the machine can be bound. If the machine can bind any address (Linux:
+    ip_nonlocal_bind), the source address of a connection to it decides.
     """
     six = ":" in address
     family = socket.AF_INET6 if six else socket.AF_INET

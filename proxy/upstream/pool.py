@@ -1,29 +1,29 @@
-"""The connections to one address: which have leases out, who waits for one, which are idle.
+"""The connections to one address: leases, waiters and idle connections.
 
-A pool keeps sessions and lends their streams: `take` or `request`, and then `give_back`. All of
-it is synchronous bookkeeping in the loop's thread; only opening a connection is left to asyncio.
+A pool keeps sessions and lends their streams: `take` or `request`, and then `give_back`. Everything
+is synchronous bookkeeping in the loop's thread, except opening a connection.
 
-A session is in one of four states, which follow from the session itself:
+A session is in one of four states, which are derived from the session itself:
 
-    idle      no lease is out: the one used last is lent first, and each is closed after a while
-    partly    leases are out, and there is room for more: filled before an idle one is begun
-    full      as many leases are out as it has room for
-    leaving   leases are out, and it gives no more (not usable any longer, or `max_requests` is
-              reached): closed when the last one is back
+    idle      no lease is out: the last used one is lent first; each is closed after a while
+    partly    leases are out, and there is room for more: used before an idle one
+    full      all its leases are out
+    leaving   leases are out, and it lends no more (no longer usable, or `max_requests` is
+              reached): closed when the last one is returned
 
 Rules:
 
-- open + connecting never exceeds `max`. A session that leaves still counts;
+- open + connecting never exceeds `max`. A leaving session still counts;
 - an exchange waits only while no session has room, and without a connect only at `max`;
-- first come, first served: what becomes free first, given back or new, goes to the waiter that
-  has waited longest. A new session serves as many waiters as it has room for;
-- a waiter gets a connect of its own, or shares the newest one, if that was begun with the same
-  time limit for no more waiters than the last new session had room for;
-- if a connect ends and serves a waiter of another connect, its own waiter takes that place;
-- a failed connect is the answer of the waiters it was begun for, and of no others. So no waiter
-  is told of another's shorter timeout, and every waiter gets an answer: at `max` it waits for
-  what others give back, and gets a connect as soon as there is room;
-- a connect that nobody waits for any more goes on, and its session becomes idle;
+- first come, first served: the first free lease, returned or new, goes to the oldest waiter. A new
+  session serves as many waiters as it has room for;
+- a waiter gets its own connect, or shares the newest one, if that was begun with the same time
+  limit for no more waiters than the last new session had room for;
+- if a connect serves a waiter of another connect, its own waiter takes over that other connect;
+- a failed connect fails only its own waiters. No waiter gets another's shorter timeout, and every
+  waiter gets an answer: at `max` it waits for returned leases, and gets a connect as soon as there
+  is room;
+- a connect without waiters continues, and its session becomes idle;
 - callbacks are called from the loop, never from inside a call of the pool.
 """
 
@@ -39,14 +39,14 @@ from proxy.upstream.leases import Connects, Scheduler, Ticket
 from proxy.wire.streams import UpstreamSession, UpstreamStream
 
 SWEEP_PAUSE = 0.01
-"""Shortest pause between two sweeps, in seconds: loops round their clocks."""
+"""Shortest pause between two sweeps in seconds, because loops round their clocks."""
 
 AVOID_FIRST = 1.0
 AVOID_LONGEST = 30.0
 
 
 class _State(Enum):
-    """Of a claim: WAITING in line, ANSWERED (the callback is on its way), DONE."""
+    """States of a claim: WAITING, ANSWERED (the callback is scheduled), DONE."""
 
     WAITING = 1
     ANSWERED = 2
@@ -54,7 +54,7 @@ class _State(Enum):
 
 
 class _Connect:
-    """A connect under way, and the waiters that it is for."""
+    """A connect in progress, and its waiters."""
 
     __slots__ = ("claims", "timeout")
 
@@ -70,7 +70,7 @@ class _Connect:
 class _Claim:
     """One exchange's claim to a lease: the pool's `Ticket`.
 
-    `fresh`: its answer is a lease of a connection that has just been opened.
+    `fresh`: it got a lease of a new connection.
     """
 
     __slots__ = ("answer", "connect", "connect_timeout", "fresh", "on_ready", "pool", "state")
@@ -96,13 +96,12 @@ class _Claim:
 class Pool:
     """See the module for the rules.
 
-    Every lease, from `take` or through `request`, ends once: with `give_back`, or with the loss
-    of its connection.
+    Every lease, from `take` or `request`, ends once: with `give_back`, or with the loss of its
+    connection.
 
     A pool whose last connect failed is *avoided* until `avoid_until`, for 1 s at first, doubling
-    up to 30 s: balancing picks it only where no other will do. A refusal takes no time, so
-    without that a dead endpoint would always be the one with the fewest active exchanges, and
-    draw most of the traffic to itself.
+    up to 30 s: balancing chooses it only if no other is available. Otherwise a dead endpoint,
+    which refuses at once, would have the fewest active exchanges and attract most of the traffic.
     """
 
     __slots__ = (
@@ -137,14 +136,14 @@ class Pool:
         self._connector = connector
         self._loop = loop
         self._sessions: set[UpstreamSession] = set()
-        # In the order in which they became idle: the last one is the most recently used.
+        # In order of becoming idle: the last one is the most recently used.
         self._idle: dict[UpstreamSession, None] = {}
         self._partly: dict[UpstreamSession, None] = {}
         self._connects: set[_Connect] = set()
         self._newest: _Connect | None = None
         self._expected_room = 1
         self._waiting: OrderedDict[_Claim, None] = OrderedDict()
-        # Those of _waiting that have no connect, for want of room.
+        # The waiters without a connect, because there was no room.
         self._queued: OrderedDict[_Claim, None] = OrderedDict()
         self._timer: Ticket | None = None
         self._closing = False
@@ -179,7 +178,7 @@ class Pool:
     # --- the exchange's side ----------------------------------------------------------------
 
     def take(self) -> UpstreamStream | None:
-        """A lease of what is open, or None: then `request` one."""
+        """A lease of an open session, or None: then `request` one."""
         while self._partly:
             session, _ = self._partly.popitem()
             if self._lends(session):
@@ -201,8 +200,8 @@ class Pool:
         """Ask for a lease after `take` gave none.
 
         `on_ready` is called exactly once, from the loop, unless the ticket was cancelled before:
-        with a lease, or with what went wrong while connecting. `connect_timeout` (seconds)
-        limits a connect, not the wait for room: that is the caller's to limit, by cancelling.
+        with a lease, or with the failure of the connect. `connect_timeout` (seconds) limits a
+        connect, not the wait for room, which the caller limits by cancelling.
         """
         claim = _Claim(self, on_ready, connect_timeout)
         self._waiting[claim] = None
@@ -234,7 +233,7 @@ class Pool:
             self._park(session)
 
     def close(self) -> None:
-        """Close what is idle, now and from now on; exchanges with a lease or a claim finish."""
+        """Close idle sessions, now and later; exchanges with a lease or a claim finish."""
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
@@ -246,7 +245,7 @@ class Pool:
     # --- waiters ----------------------------------------------------------------------------
 
     def _provide(self, claim: _Claim) -> None:
-        """Find something for a waiter: a lease, a connect, or the queue."""
+        """Give a waiter a lease or a connect, or put it into the queue."""
         stream = self.take()
         if stream is not None:
             self._answer(claim, stream)
@@ -254,7 +253,7 @@ class Pool:
             self._queued[claim] = None
 
     def _connect_for(self, claim: _Claim) -> bool:
-        """Have it share the newest connect, or begin one; False: there is room for neither."""
+        """Share the newest connect, or begin one; False: there is no room."""
         newest = self._newest
         if (
             newest is not None
@@ -274,7 +273,7 @@ class Pool:
         return True
 
     def _use_room(self) -> None:
-        """Begin connects for the queue, as far as there is room."""
+        """Begin connects for the queue while there is room."""
         while self._queued:
             claim = next(iter(self._queued))
             if not self._connect_for(claim):
@@ -282,7 +281,7 @@ class Pool:
             del self._queued[claim]
 
     def _leave(self, claim: _Claim) -> None:
-        """Take a claim out of the line; its connect, if any, goes on without it."""
+        """Remove a claim from the queue; its connect, if any, continues without it."""
         del self._waiting[claim]
         self._queued.pop(claim, None)
         connect = claim.connect
@@ -297,7 +296,7 @@ class Pool:
         self._loop.call_soon(self._deliver, claim)
 
     def _serve(self, session: UpstreamSession) -> None:
-        """Lend to those who have waited longest, as far as there is room."""
+        """Lend to the oldest waiters while there is room."""
         while self._waiting and self._lends(session):
             claim = next(iter(self._waiting))
             claim.fresh = False
@@ -308,7 +307,7 @@ class Pool:
         if claim.state is not _State.ANSWERED or answer is None:
             return
         if isinstance(answer, UpstreamStream) and not answer.session.usable:
-            # It did not live through the turn of the loop since it was assigned.
+            # It was lost in the turn of the loop since it was assigned.
             self.give_back(answer, False)
             if not claim.fresh:
                 self._return_to_line(claim)
@@ -364,7 +363,7 @@ class Pool:
             self._park(result)
 
     def _hand_out_new(self, connect: _Connect, session: UpstreamSession) -> None:
-        """Lend to the first in line; they leave their own connects to the waiters of this one."""
+        """Lend to the first waiters; their own connects go to the waiters of this one."""
         places: list[_Connect] = []
         while self._waiting and self._lends(session):
             claim = next(iter(self._waiting))
@@ -382,7 +381,7 @@ class Pool:
         self._use_room()
 
     def _note_connect_failed(self) -> None:
-        """Failures while it is being avoided anyway count once."""
+        """Several failures while it is already avoided count once."""
         now = self._loop.time()
         if now < self.avoid_until:
             return
@@ -391,10 +390,10 @@ class Pool:
 
     def _dead_on_arrival(self) -> ConnectError:
         if self._address.scheme == "https":
-            # In TLS 1.3 a server looks at the client's certificate when the client is done.
+            # In TLS 1.3 a server checks the client's certificate after the client's handshake.
             return TlsFailure(
                 f"{self._address.where} closed the connection right after the TLS handshake: see "
-                "whether it asks for a client certificate (tls.cert) other than what it was shown."
+                "whether it requires another client certificate (tls.cert) than the one it got."
             )
         return ConnectFailed(
             f"{self._address.where} accepted the connection and closed it at once: "
@@ -419,12 +418,12 @@ class Pool:
         return session.lend()
 
     def _end(self, session: UpstreamSession) -> None:
-        """Close a session that has no lease out; harmless where it is lost already."""
+        """Close a session without leases; no effect if it is already lost."""
         self._sessions.discard(session)
         session.close()
 
     def _closed(self, session: UpstreamSession) -> None:
-        """Its connection is lost, and its leases with it: giving them back changes nothing."""
+        """Its connection is lost, with its leases: returning them has no effect."""
         self.lent -= session.lent
         session.lent = 0
         if session in self._sessions:
@@ -440,7 +439,7 @@ class Pool:
             self._timer = self._loop.call_later(self._config.idle_timeout, self._sweep)
 
     def _sweep(self) -> None:
-        """Close what has been idle for too long. One timer for all, set only while some are."""
+        """Close sessions that were idle for too long. One timer for all, only while needed."""
         self._timer = None
         now = self._loop.time()
         timeout = self._config.idle_timeout

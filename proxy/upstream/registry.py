@@ -15,11 +15,11 @@ from proxy.upstream.tls import TlsContexts
 from proxy.upstream.upstream import IsOwn, Upstream
 
 MAX_AUTHORITIES = 1000
-"""Upstreams named by callers that are kept; more only while all of them are in use."""
+"""Maximum caller-named upstreams that are kept, unless more are in use."""
 
 
 class Upstreams:
-    """Owns every upstream, and the tasks that work for them."""
+    """Owns every upstream and its tasks."""
 
     def __init__(
         self,
@@ -32,8 +32,8 @@ class Upstreams:
         is_own: IsOwn | None = None,
         max_authorities: int = MAX_AUTHORITIES,
     ) -> None:
-        """`loop`: the running one, where it is not given. `is_own`: the addresses that no caller
-        may reach by naming them, whatever the name.
+        """`loop`: by default the running one. `is_own`: whether an address is the proxy's own; no
+        caller-named upstream can reach it.
         """
         self._loop = loop if loop is not None else asyncio.get_running_loop()
         self._factory = factory
@@ -44,18 +44,18 @@ class Upstreams:
         self._resolver = Resolver(self._tasks, lookup)
         self._contexts = TlsContexts()
         self._by_name = {name: self._build(config) for name, config in configured.items()}
-        # The least recently asked for comes first.
+        # Least recently used first.
         self._by_authority: OrderedDict[tuple[str, str, int], Upstream] = OrderedDict()
 
     def __getitem__(self, name: str) -> Upstream:
-        """A configured upstream. KeyError: there is none of that name."""
+        """A configured upstream. Raises KeyError for an unknown name."""
         return self._by_name[name]
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
     def __iter__(self) -> Iterator[Upstream]:
-        """All of them, the configured ones first."""
+        """All upstreams, the configured ones first."""
         yield from tuple(self._by_name.values())
         yield from tuple(self._by_authority.values())
 
@@ -63,10 +63,10 @@ class Upstreams:
         return len(self._by_name) + len(self._by_authority)
 
     def for_authority(self, scheme: str, host: str, port: int) -> Upstream:
-        """The upstream for an authority that a caller named, with the defaults of every setting.
+        """The upstream for a caller-named authority, with default settings.
 
-        Any scheme but ``https`` means plain TCP; a scheme of its own keeps tunnels apart. The one
-        returned may be pushed out later, and then goes on serving who holds it.
+        Any scheme except ``https`` means plain TCP; tunnels use a separate scheme. The returned
+        upstream may be dropped later, and then still serves the exchanges that use it.
         """
         host = host.lower()
         if host.startswith("["):
@@ -85,9 +85,9 @@ class Upstreams:
         return upstream
 
     def reconfigure(self, configured: Mapping[str, UpstreamConfig]) -> None:
-        """Take over a new configuration: an upstream whose settings did not change stays.
+        """Use a new configuration: upstreams with unchanged settings stay.
 
-        The others are closed, and finish what they have begun.
+        The others are closed, and finish their exchanges.
         """
         before = self._by_name
         self._by_name = {
@@ -103,13 +103,13 @@ class Upstreams:
         self._contexts.keep({None, *(config.tls for config in configured.values())})
 
     async def renew_tls(self) -> None:
-        """Take over CAs, certificates and keys that have changed, for connections to come."""
+        """Load changed CAs, certificates and keys, for new connections."""
         await self._contexts.renew()
 
     def close(self) -> None:
-        """Close what is idle, and give up every look-up and connect; busy connections finish.
+        """Close idle connections, and cancel every look-up and connect; busy connections finish.
 
-        Who waits for a look-up or a connect hears that it was given up.
+        Waiters are told that their look-up or connect was cancelled.
         """
         for upstream in self:
             upstream.close()
@@ -120,7 +120,7 @@ class Upstreams:
         await self._tasks.wait_closed()
 
     def _evict(self) -> None:
-        """Make room for one more: close those least recently asked for that are not in use."""
+        """Make room for one more: close the least recently used that are not in use."""
         surplus = len(self._by_authority) - self._max_authorities + 1
         for key, upstream in tuple(self._by_authority.items()):
             if surplus <= 0:

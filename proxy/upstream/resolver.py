@@ -1,4 +1,4 @@
-"""Names to addresses: literals without a look-up, one look-up at a time for each name."""
+"""Resolves names to addresses: literals without a look-up, one look-up at a time per name."""
 
 import asyncio
 import socket
@@ -14,19 +14,19 @@ from proxy.upstream.tasks import Tasks
 from proxy.upstream.threads import in_thread
 
 LOOK_UPS_AT_ONCE = 256
-"""Each costs a thread, 25 KiB while its name servers hang."""
+"""Maximum concurrent look-ups; each costs a thread, 25 KiB while its name servers hang."""
 
 Addresses: TypeAlias = tuple[str, ...]
-"""IP addresses, without brackets, none of them twice; never empty where it is a result."""
+"""Distinct IP addresses without brackets; never empty as a result."""
 
 Lookup: TypeAlias = Callable[[str], Coroutine[Any, Any, Sequence[str]]]
-"""Looks one name up. Raises OSError (socket.gaierror) or ValueError (no name at all)."""
+"""Looks one name up. Raises OSError (socket.gaierror) or ValueError (an invalid name)."""
 
 OnLookedUp: TypeAlias = Callable[[Addresses | DnsFailure], None]
 
 
 def literal(host: str) -> str | None:
-    """The address that `host` is, in its canonical form, or None: then it is a name."""
+    """The canonical form if `host` is an address, None if it is a name."""
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
         return str(ip_address(bare))
@@ -35,17 +35,17 @@ def literal(host: str) -> str | None:
 
 
 async def system_lookup(host: str) -> Sequence[str]:
-    """What the system's resolver says: hosts file, search domains, name service modules and all.
+    """The answer of the system's resolver, with hosts file, search domains and service modules.
 
-    It blocks for as long as the name servers hang, so each call has a thread (docs/adr/0038).
+    It blocks while name servers hang, so each call has its own thread (docs/adr/0038).
     """
     return await in_thread(partial(_getaddrinfo, host))
 
 
 def _getaddrinfo(host: str) -> Sequence[str]:
-    """Addresses in the order in which they are to be tried (RFC 6724).
+    """Addresses in the order of preference (RFC 6724).
 
-    Those of a family that this machine has no address of are left out (AI_ADDRCONFIG, RFC 3493
+    Addresses of a family that this machine does not have are omitted (AI_ADDRCONFIG, RFC 3493
     section 6.1), except for localhost, where the loopback interface is enough.
     """
     local = host == "localhost" or host.endswith(".localhost")
@@ -53,14 +53,14 @@ def _getaddrinfo(host: str) -> Sequence[str]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
     except socket.gaierror:
-        # Without a descriptor for its socket or its files, glibc says that the name is not known.
+        # Without a free descriptor glibc reports an unknown name.
         socket.socket(type=socket.SOCK_DGRAM).close()
         raise
     return [str(info[4][0]) for info in found]
 
 
 class _Flight:
-    """A look-up that is under way or in line, and those who wait for it."""
+    """A running or queued look-up, and its waiters."""
 
     __slots__ = ("begun", "on_begun", "on_done")
 
@@ -71,9 +71,9 @@ class _Flight:
 
 
 class Resolver:
-    """Runs look-ups; whoever asks for a name that is being looked up gets the same answer.
+    """Runs look-ups; concurrent requests for one name share a look-up.
 
-    At most `at_once` are under way; the others wait in line.
+    At most `at_once` run; the others are queued.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Resolver:
     def look_up(self, host: str, on_begun: Callable[[], None], on_done: OnLookedUp) -> None:
         """Look a name up; `on_done` is called exactly once, from the loop.
 
-        `on_begun` is called once before, when the look-up leaves the line: it may be now.
+        `on_begun` is called once before that, when the look-up leaves the queue, perhaps at once.
         """
         flight = self._flights.get(host)
         if flight is None:
@@ -122,7 +122,7 @@ class Resolver:
 
     def _answer(self, host: str, task: asyncio.Task[Sequence[str]]) -> Addresses | DnsFailure:
         if task.cancelled():
-            return DnsFailure(f"The look-up of {host} was given up: the proxy is shutting down.")
+            return DnsFailure(f"The look-up of {host} was cancelled: the proxy is shutting down.")
         error = task.exception()
         if error is None:
             addresses = tuple(dict.fromkeys(task.result()))
@@ -133,7 +133,7 @@ class Resolver:
         if shortage is not None:
             return shortage
         if not isinstance(error, (OSError, ValueError)):
-            self._tasks.report(f"The look-up of {host} failed in an unforeseen way", error)
+            self._tasks.report(f"The look-up of {host} failed unexpectedly", error)
         return DnsFailure(
             f"{host} could not be looked up ({describe(error)}): "
             "check its spelling and this machine's DNS settings."
@@ -141,6 +141,6 @@ class Resolver:
 
 
 def describe(error: BaseException) -> str:
-    """An exception in the words of its maker, or its type where it has none."""
+    """An exception's own message, or its type without one."""
     strerror = error.strerror if isinstance(error, OSError) else None
     return str(strerror or error or type(error).__name__)

@@ -1,7 +1,6 @@
-"""What this process itself has run out of: never an upstream's fault.
+"""Failures because this process has run out of a resource: never an upstream's fault.
 
-These failures have no condition, so no breaker counts them, and no retry asks for more of what is
-missing.
+They have no condition, so no breaker counts them, and no retry uses more of the missing resource.
 """
 
 import errno
@@ -18,27 +17,27 @@ RAISE_DESCRIPTORS = (
 
 
 class LookUpTimeout(ConnectTimeout):
-    """A connect timeout that passed before there was an address to connect to."""
+    """A connect timeout that expired before there was an address to connect to."""
 
     proxy_error = "dns_timeout"
 
 
 class LookUpQueued(LookUpTimeout):
-    """The caller's time was over while the look-up stood in the proxy's own line."""
+    """A deadline expired while the look-up waited in the proxy's own queue."""
 
     blame = Blame.PROXY
     condition = None
 
 
 class LookUpShortage(DnsFailure):
-    """The look-up could not be made for want of a descriptor, a thread or memory."""
+    """The look-up failed because no descriptor, thread or memory was left."""
 
     blame = Blame.PROXY
     condition = None
 
 
 class ConnectShortage(ConnectFailed):
-    """The connection could not be opened for want of a descriptor or memory."""
+    """The connection failed because no descriptor or memory was left."""
 
     blame = Blame.PROXY
     condition = None
@@ -49,7 +48,7 @@ class NoThread(RuntimeError):
 
 
 def look_up_shortage(error: BaseException, host: str) -> LookUpShortage | None:
-    """The failure, if an error of a look-up of `host` is this process's own; else None."""
+    """The failure if an error of a look-up of `host` is a shortage of this process, else None."""
     if isinstance(error, NoThread):
         return LookUpShortage(f"No thread can be started to look {host} up: raise the pids limit.")
     if not isinstance(error, OSError):
@@ -62,7 +61,7 @@ def look_up_shortage(error: BaseException, host: str) -> LookUpShortage | None:
 
 
 def connect_shortage(error: OSError, where: str) -> ConnectShortage | None:
-    """The failure, if an error of a connect is this process's own; else None."""
+    """The failure if an error of a connect is a shortage of this process, else None."""
     if error.errno in NO_DESCRIPTORS:
         return ConnectShortage(
             f"No file descriptor is left for a connection to {where}: {RAISE_DESCRIPTORS}."

@@ -1,8 +1,8 @@
-"""Calls that may block for long, each in a thread of its own.
+"""Runs calls that may block for long, each in its own thread.
 
-`loop.run_in_executor` is not for them: uvloop's getaddrinfo and libuv's files share four threads,
-the default executor has a few dozen, and a process waits for all of them before it ends. These
-threads are daemons: the end of the process does not wait for them.
+`loop.run_in_executor` is unsuitable: uvloop's getaddrinfo and libuv's files share four threads, the
+default executor has a few dozen, and a process waits for all of them before it exits. These threads
+are daemons: the exit of the process does not wait for them.
 """
 
 import _thread
@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 
 def in_thread(call: Callable[[], T]) -> "asyncio.Future[T]":
-    """The result of `call`. NoThread: none can be started.
+    """The result of `call`. Raises NoThread if no thread can be started.
 
-    A caller that gives up waiting leaves the thread to end by itself.
+    If the caller is cancelled, the thread ends by itself later.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -35,12 +35,12 @@ def _run(
 ) -> None:
     try:
         done = partial(_succeed, future, call())
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's
+    except BaseException as error:  # noqa: BLE001 - any exception belongs to the future
         done = partial(_fail, future, error)
     try:
         loop.call_soon_threadsafe(done)
     except RuntimeError:
-        return  # the loop has been closed: nobody waits any more
+        return  # the loop is closed: nothing waits any more
 
 
 def _succeed(future: "asyncio.Future[T]", result: T) -> None:

@@ -1,4 +1,4 @@
-"""One upstream: its endpoints, whichever addresses their names have just now, and their pools."""
+"""One upstream: its endpoints at their present addresses, and their pools."""
 
 from collections.abc import Callable, Collection
 from functools import partial
@@ -31,7 +31,7 @@ class ConnectionCounts(NamedTuple):
 
 
 class Upstream:
-    """How an exchange uses it, each step a plain call:
+    """An exchange uses it with plain calls:
 
     `ready`, else `resolve` and wait for the callback; then `pick` an endpoint; then
     ``endpoint.pool.take()``, else `connect` and wait for the callback; and
@@ -49,7 +49,7 @@ class Upstream:
         random: Random,
         is_own: IsOwn | None = None,
     ) -> None:
-        """`is_own`: addresses to pass over. A headless Service lists this very pod as well."""
+        """`is_own`: addresses to skip, because a headless Service also lists this pod."""
         self.config = config
         self._is_own = is_own
         self.name = config.name
@@ -69,39 +69,39 @@ class Upstream:
 
     @property
     def ready(self) -> bool:
-        """Some address is known: `pick` may be called."""
+        """Whether an address is known, so that `pick` may be called."""
         return bool(self.endpoints)
 
     @property
     def in_use(self) -> bool:
-        """Some exchange has, or waits for, an address or a connection."""
+        """Whether an exchange uses or waits for an address or a connection."""
         self._forget_finished()
         return self._discovery.waiting > 0 or any(
             endpoint.active for endpoint in (*self.endpoints, *self._leaving)
         )
 
     def resolve(self, on_done: Callable[[ProxyError | None], None], timeout: float) -> Ticket:
-        """Look the names up for the first time: `timeout` seconds at most, once that has begun.
+        """Look the names up for the first time, `timeout` seconds at most after the start.
 
         `on_done` is called exactly once, from the loop, unless the ticket was cancelled before:
-        with None, and then the upstream is `ready`, or with what went wrong.
+        with None (the upstream is then `ready`), or with the failure.
         """
         return self._discovery.resolve(partial(self._resolved, on_done), timeout)
 
     def overdue(self) -> ConnectError:
-        """What to say where the wait for `resolve` is given up before its time."""
+        """The failure of a wait for `resolve` that ends before its timeout."""
         return self._discovery.overdue()
 
     def _resolved(
         self, on_done: Callable[[ProxyError | None], None], error: ConnectError | None
     ) -> None:
         if error is None and not self.endpoints and self._is_own is not None:
-            on_done(Loop(f"{self.name} is an address of this proxy itself, by the look-up."))
+            on_done(Loop(f"{self.name} resolves to an address of this proxy itself."))
         else:
             on_done(error)
 
     def pick(self, exclude: Collection[Endpoint], admit: Admit | None) -> Endpoint | None:
-        """The endpoint for the next attempt, None where `admit` lets none pass.
+        """The endpoint for the next attempt, None if `admit` accepts none.
 
         See `balancing` for the order of preference. Also keeps the addresses fresh.
         """
@@ -156,7 +156,7 @@ class Upstream:
         return best
 
     def connections(self) -> ConnectionCounts:
-        """Totals over all endpoints, those that vanished and still have some included."""
+        """Totals over all endpoints, including removed ones that still have connections."""
         self._forget_finished()
         pools = [endpoint.pool for endpoint in (*self.endpoints, *self._leaving)]
         idle = sum(pool.idle for pool in pools)
@@ -175,7 +175,7 @@ class Upstream:
             endpoint.pool.close()
 
     def _renew(self) -> None:
-        """Bring `endpoints` in line with the addresses: survivors first, in their old order."""
+        """Update `endpoints` to the addresses: kept ones first, in their old order."""
         wanted: dict[_Key, None] = {}
         for configured in self.config.endpoints:
             for ip in self._discovery.addresses.get(configured.host, ()):
