@@ -1,8 +1,8 @@
-"""AdmissionReview v1: the API server asks about a pod that is about to be made, and gets a patch.
+"""AdmissionReview v1: the API server asks about a new pod, and gets a patch.
 
-A pod that is to have a sidecar and cannot is refused with the reason, never let in without one: who
-asked for it would find out only when it is missed. Nothing else happens (`sideEffects: None`), so
-a dry run is a review like any other.
+A pod that should have a sidecar and cannot is refused with the reason, never admitted without one:
+otherwise the missing sidecar would be noticed too late. There are no side effects (`sideEffects:
+None`), so a dry run is a review like any other.
 """
 
 import json
@@ -22,25 +22,25 @@ API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
 
 MIRROR = "kubernetes.io/config.mirror"
-"""An annotation of pods that a kubelet runs by itself; what is asked about is only their image."""
+"""Annotation of static pods, which the kubelet runs by itself; the API server has only a mirror."""
 
 _MAX_WARNING = 256
-"""Characters that kubectl shows of one."""
+"""Maximum characters of a warning that kubectl shows."""
 
 
 MAX_VALUES = 150_000
-"""Values of a review; a list or mapping counts twice. A pod of 8,000 variables has 25,000; 3 MiB of
-``[],`` would be a million, and 250 MiB."""
+"""Maximum values of a review; a list or mapping counts twice. A pod with 8,000 variables has 25,000
+values; 3 MiB of ``[],`` would have a million and take 250 MiB."""
 
 _STRING_OR_VALUE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{,]', re.DOTALL)
 
 
 class NoReview(Exception):
-    """What was sent is no AdmissionReview; the text says what is wrong."""
+    """The body is not an AdmissionReview; the text says what is wrong."""
 
 
 class Result(Enum):
-    """What became of a review: a label of the metric."""
+    """The result of a review: a label of the metric."""
 
     INJECTED = "injected"
     UNCHANGED = "unchanged"
@@ -49,7 +49,7 @@ class Result(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`document` is the AdmissionReview to send back; `pod` and `reason` are for the log."""
+    """`document` is the AdmissionReview to return; `pod` and `reason` are for the log."""
 
     document: Object
     result: Result
@@ -60,24 +60,24 @@ class Answer:
 def review(body: bytes, settings: Settings) -> Answer:
     """Answer an AdmissionReview. Raises NoReview.
 
-    Takes memory for `MAX_VALUES` values at most, whatever the body has.
+    Takes memory for `MAX_VALUES` values at most, for any body.
     """
     if _values_in(body) > MAX_VALUES:
         raise NoReview(f"the body has more than {MAX_VALUES} values")
     try:
         return _answer(_request_of(json.loads(body)), settings)
     except ValueError as error:
-        raise NoReview(f"the body is no JSON: {error}") from None
+        raise NoReview(f"the body is not JSON: {error}") from None
     except RecursionError:
         raise NoReview("the body is nested too deeply") from None
 
 
 def _values_in(body: bytes) -> int:
-    """About how many values there are; beyond `MAX_VALUES` it is not counted on."""
+    """The approximate number of values; counting stops beyond `MAX_VALUES`."""
     marks = body.count(b",") + body.count(b"[") + body.count(b"{")
     if marks <= MAX_VALUES:
         return marks
-    found = 0  # commas in texts are none
+    found = 0  # commas in texts do not count
     for match in _STRING_OR_VALUE.finditer(body):
         found += match[0][:1] != b'"'
         if found > MAX_VALUES:
@@ -92,8 +92,8 @@ def _answer(request: Object, settings: Settings) -> Answer:
     name = _name_of(request)
     pod = request.get("object")
     if not _is_new_pod(request) or not isinstance(pod, dict):
-        return Answer(_response(uid), Result.UNCHANGED, name, "it is no new pod")
-    after = dict(pod)  # its parts are copied before they are changed
+        return Answer(_response(uid), Result.UNCHANGED, name, "it is not a new pod")
+    after = dict(pod)  # parts are copied before they are changed
     try:
         done = inject_pod(after, settings)
     except (Malformed, Mistakes) as error:
@@ -106,18 +106,18 @@ def _answer(request: Object, settings: Settings) -> Answer:
 
 def _request_of(document: Any) -> Object:
     if not isinstance(document, dict):
-        raise NoReview("the body is no object")
+        raise NoReview("the body is not an object")
     kind, version = document.get("kind"), document.get("apiVersion")
     if kind != KIND or version != API_VERSION:
-        raise NoReview(f"it is a {kind} of {version}, and not an {KIND} of {API_VERSION}")
+        raise NoReview(f"it is a {kind} of {version}, not an {KIND} of {API_VERSION}")
     request = document.get("request")
     if not isinstance(request, dict):
-        raise NoReview("request is missing, or no object")
+        raise NoReview("request is missing, or not an object")
     return request
 
 
 def _is_new_pod(request: Object) -> bool:
-    """Not an update (a pod's containers cannot change), no subresource, and none of a kubelet's."""
+    """Whether it creates a pod: not an update, a subresource or a kubelet's static pod."""
     kind = request.get("kind")
     if not isinstance(kind, dict) or (kind.get("group"), kind.get("kind")) != ("", "Pod"):
         return False
@@ -130,7 +130,7 @@ def _is_new_pod(request: Object) -> bool:
 
 
 def _name_of(request: Object) -> str:
-    """``shop/orders-7d4f-``: a pod of a workload has no more than the beginning of a name yet."""
+    """``shop/orders-7d4f-``: a workload's pod has only the beginning of its name yet."""
     pod = request.get("object")
     metadata = pod.get("metadata") if isinstance(pod, dict) else None
     name = text_of(request, "name")
@@ -153,8 +153,8 @@ def _response(
 
 def _refusal(uid: str, reason: str) -> Object:
     message = (
-        f"no sidecar can be given to this pod: {reason}. Mend that, or let it go without one by "
-        "the annotation resilience-proxy/inject: disabled"
+        f"this pod cannot get a sidecar: {reason}. Correct that, or opt out with the "
+        "annotation resilience-proxy/inject: disabled"
     )
     status = {"code": 422, "reason": "Invalid", "message": message}
     response = {"uid": uid, "allowed": False, "status": status}

@@ -1,4 +1,4 @@
-"""`inject` and `webhook` on the command line: their options are the table of settings."""
+"""`inject` and `webhook` on the command line; their options come from the table of settings."""
 
 import argparse
 import os
@@ -56,10 +56,10 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 
 def inject(options: argparse.Namespace) -> int:
-    """Manifests in, manifests with sidecars out; the exit status.
+    """Read manifests and print them with sidecars; returns the exit status.
 
-    All files are one input: a Service in one leads to the pods in another. Nothing goes to stdout
-    unless all of it can. OSError: a file cannot be read.
+    All files are one input: a Service in one leads to pods in another. stdout gets everything or
+    nothing. Raises OSError if a file cannot be read.
     """
     settings = settings_of(options)
     wrong = [f"--{error}" for error in settings.contradictions()]
@@ -84,9 +84,9 @@ def inject(options: argparse.Namespace) -> int:
 def injected(
     sources: Sequence[tuple[str, str]], settings: Settings, environ: Mapping[str, str]
 ) -> tuple[str, bool]:
-    """The texts, each with its name, as one with sidecars, and whether that failed.
+    """The named texts joined and with sidecars, and whether that failed.
 
-    What there is to say goes to stderr.
+    Notes go to stderr.
     """
     from copy import deepcopy
 
@@ -114,7 +114,7 @@ def injected(
 
 
 class _Input:
-    """One text of the input, and its documents once it was read."""
+    """One text of the input, with its documents after reading."""
 
     def __init__(self, name: str, text: str) -> None:
         self.name = name
@@ -122,7 +122,7 @@ class _Input:
         self.documents: list[Document] = []
 
     def read(self) -> bool:
-        """False: it cannot be, and stderr has the reason."""
+        """Read it; False: that failed, and stderr has the reason."""
         from proxy.kubernetes.manifests import Unreadable, read
 
         try:
@@ -133,12 +133,12 @@ class _Input:
         return True
 
     def write(self, values: Iterator[Any]) -> str:
-        """The text with as many of the values as it has documents."""
+        """The text with the next values, one for each of its documents."""
         return self._mark + "".join(document.write(next(values)) for document in self.documents)
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """Several texts as one: each that does not begin with a marker gets one."""
+    """Join texts: each one without a marker at its beginning gets one."""
     whole = texts[0]
     for text in texts[1:]:
         text = text.removeprefix("\ufeff")
@@ -150,7 +150,7 @@ def _joined(texts: Sequence[str]) -> str:
 
 
 def _first_lines(text: str) -> Iterator[str]:
-    """The lines up to the first that says something."""
+    """The lines before the first one with content."""
     for line in text.splitlines():
         yield line
         if line.strip() and not line.lstrip().startswith(("#", "%")):

@@ -1,4 +1,4 @@
-"""``HTTP_PROXY`` and ``NO_PROXY`` of a container, in both spellings that programs look for."""
+"""``HTTP_PROXY`` and ``NO_PROXY`` of a container, in the two spellings that programs read."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ NEVER_PROXIED = (
     "::1",
     "169.254.169.254",  # the metadata service of most clouds
     "metadata.google.internal",
-    "kubernetes.default.svc",  # the API server has its own TLS and its own retries
+    "kubernetes.default.svc",  # clients of the API server have their own TLS and retries
     "kubernetes.default.svc.cluster.local",
 )
 
@@ -22,10 +22,10 @@ _NO_PROXY_NAMES = ("NO_PROXY", "no_proxy")
 
 
 def set_proxy(container: Object, no_proxy: Sequence[str]) -> str | None:
-    """Send the container's calls through the sidecar, unless it names a proxy of its own.
+    """Send the container's calls through the sidecar, unless it names its own proxy.
 
-    `no_proxy` and what is never sent through it are added to the hosts that the container excludes
-    itself. Returns a sentence where they cannot be: its list comes from somewhere else.
+    `no_proxy` and the default exclusions are added to the container's own list. Returns a sentence
+    if that is not possible, because the list comes from another object.
     """
     variables = items_of(container, "env")
     if any(variable.get("name") in _PROXY_NAMES for variable in variables):
@@ -43,7 +43,7 @@ def set_proxy(container: Object, no_proxy: Sequence[str]) -> str | None:
     if len(own) == 1:
         (missing,) = (name for name in _NO_PROXY_NAMES if name != own[0]["name"])
         text = own[0].get("value")
-        # Of what comes from elsewhere Kubernetes itself makes the text.
+        # A value from another object is known only to Kubernetes.
         value = text if isinstance(text, str) else _joined(f"$({own[0]['name']})", hosts)
         added.append({"name": missing, "value": value})
     container["env"] = [*variables, *added]
@@ -51,7 +51,7 @@ def set_proxy(container: Object, no_proxy: Sequence[str]) -> str | None:
     if not taken:
         return None
     return (
-        f"the container {container.get('name')} has its {' and '.join(taken)} from elsewhere; "
+        f"the container {container.get('name')} gets {' and '.join(taken)} from another object; "
         f"it should exclude {hosts} too"
     )
 
@@ -72,7 +72,7 @@ def unset_proxy(container: Object) -> None:
             continue
         if variable.get("name") in _NO_PROXY_NAMES and isinstance(variable.get("value"), str):
             own = _without_added(variable["value"])
-            # What was added stands behind the proxy.
+            # The added hosts follow the proxy.
             if own is not None and (index > ours[0] or not own):
                 continue
             if own is not None:
@@ -84,7 +84,7 @@ def unset_proxy(container: Object) -> None:
 
 
 def _without_added(value: str) -> str | None:
-    """A list of hosts without those that were added to it; None where none were."""
+    """A list of hosts without the added ones; None if none were added."""
     start = value.rfind(",".join(NEVER_PROXIED[:3]))
     return None if start < 0 else value[:start].removesuffix(",")
 

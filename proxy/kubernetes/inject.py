@@ -1,4 +1,4 @@
-"""A set of objects with their sidecars: pods first, then the Services in front of them."""
+"""Adds sidecars to a set of objects: first to pods, then to the Services in front of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _KEY = CONFIG_FILE.rpartition("/")[2]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something to tell: about which document (from 0), where in it, and whether it is an error."""
+    """A message about a document (from 0) and a place in it, and whether it is an error."""
 
     document: int
     path: Path
@@ -27,12 +27,11 @@ class Note:
 
 _Placed = tuple[int, Item]
 _Level = tuple[Path, Mapping[str, str]]
-"""Something that a pod is a part of, or the pod: where it stands in its document, and its
-annotations."""
+"""An object that contains the pod, or the pod: its place in the document, and its annotations."""
 
 
 def _levels(item: Item, below: Path) -> Iterator[_Level]:
-    """From the workload down to the pod at `below` it; only what has metadata. Raises Malformed."""
+    """The levels with metadata from the workload down to the pod at `below`. Raises Malformed."""
     node = item.object
     yield item.path, text_map_of(item.metadata, "annotations")
     for depth, key in enumerate(below, 1):
@@ -43,7 +42,7 @@ def _levels(item: Item, below: Path) -> Iterator[_Level]:
 
 
 def _place(mistake: Exception, levels: Sequence[_Level], pod: Path) -> Path:
-    """Where a mistake was made: at the annotation, if there is one, that counts."""
+    """The place of a mistake: the effective annotation, if there is one."""
     if isinstance(mistake, InvalidSetting):
         for path, annotations in reversed(levels):
             if mistake.annotation in annotations:
@@ -53,13 +52,13 @@ def _place(mistake: Exception, levels: Sequence[_Level], pod: Path) -> Path:
 
 
 class Injector:
-    """One run over documents that belong together. `notes` tell what there is to say about them.
+    """One run over documents that belong together, with its `notes`.
 
-    Documents are changed in place. If one of the notes is an error, they are good for nothing.
+    Documents are changed in place. If one of the notes is an error, do not use them.
     """
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
-        """`environ`: for what a configuration in a ConfigMap takes from there."""
+        """`environ`: for environment references in a ConfigMap's configuration."""
         self._settings = settings
         self._environ = environ
         self.notes: list[Note] = []
@@ -92,7 +91,7 @@ class Injector:
     def _pod(
         self, number: int, item: Item, configurations: Mapping[tuple[str, str], _Placed]
     ) -> TakenOver | None:
-        """Inject into the item's pod, if it has one; the traffic that its sidecar takes over."""
+        """Inject into the item's pod, if it has one; returns the traffic of its sidecar."""
         path = item.path
         levels: list[_Level] = []
         try:
@@ -130,7 +129,7 @@ class Injector:
         annotations: Mapping[str, str],
         configurations: Mapping[tuple[str, str], _Placed],
     ) -> float:
-        """Of the pod's configuration, in seconds; 0 if it is not at hand, or cannot be read."""
+        """The drain timeout of the pod's configuration in seconds; 0 if it is unknown."""
         name = self._settings.override(annotations)[0].config_map
         found = configurations.get((item.namespace, name or ""))
         if found is None:
@@ -163,12 +162,12 @@ class Injector:
         for (number, item), found in taken:
             if not any(selects(service, found) for service in services):
                 text = (
-                    f"{item}: no Service of this input leads to it; one whose targetPort is the "
-                    f"number {found.port} goes past the sidecar until it is {INBOUND_PORT}"
+                    f"{item}: no Service of this input leads to it; a Service with the targetPort "
+                    f"{found.port} bypasses the sidecar until it is {INBOUND_PORT}"
                 )
                 self.notes.append(Note(number, item.path, text))
 
-    # --- telling ------------------------------------------------------------------------------
+    # --- notes --------------------------------------------------------------------------------
 
     def _try(self, number: int, item: Item, action: Callable[[Item], object]) -> bool:
         try:

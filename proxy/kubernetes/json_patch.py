@@ -1,8 +1,7 @@
-"""The difference of two JSON values as a JSON Patch (RFC 6902), and its application.
+"""Computes and applies the difference of two JSON values as a JSON Patch (RFC 6902).
 
-Small rather than smallest: what is equal is left out, mappings are compared key by key, and lists
-of named things (containers, ports, variables, volumes: what Kubernetes merges by name) thing by
-thing, so that one more container in front is one addition.
+Mappings are compared key by key, and lists of named items (containers, ports, variables, volumes:
+what Kubernetes merges by name) item by item, so that one more container in front is one addition.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ Operation = dict[str, Any]
 
 
 def diff(before: Any, after: Any, pointer: str = "") -> Iterator[Operation]:
-    """Operations that make `after` of `before`, to be applied in this order."""
+    """Operations that turn `before` into `after`, to be applied in this order."""
     if isinstance(before, dict) and isinstance(after, dict):
         yield from _diff_mappings(before, after, pointer)
     elif isinstance(before, list) and isinstance(after, list):
@@ -22,7 +21,7 @@ def diff(before: Any, after: Any, pointer: str = "") -> Iterator[Operation]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """JSON's idea of it: true is not 1. Nothing that is inside of lists and mappings."""
+    """Equality of JSON scalars: true is not 1. Lists and mappings are not compared deeply."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
@@ -51,7 +50,7 @@ def _diff_lists(before: list[Any], after: list[Any], pointer: str) -> Iterator[O
     for name, index in reversed(old.items()):
         if name not in new:
             yield {"op": "remove", "path": _below(pointer, index)}
-    # From front to back, so that every index is the one that the thing has in the end.
+    # From front to back, so that every index is the item's final one.
     for name, index in new.items():
         value = after[index]
         if name in old:
@@ -61,9 +60,7 @@ def _diff_lists(before: list[Any], after: list[Any], pointer: str) -> Iterator[O
 
 
 def _names(items: list[Any]) -> dict[str, int] | None:
-    """Where each thing of a list of named things stands; None where the list is none, or has a
-    name twice.
-    """
+    """The index of each item by name; None if the items have no names, or not unique ones."""
     places: dict[str, int] = {}
     for index, item in enumerate(items):
         name = item.get("name") if isinstance(item, dict) else None
@@ -74,7 +71,7 @@ def _names(items: list[Any]) -> dict[str, int] | None:
 
 
 def _diff_plain_lists(before: list[Any], after: list[Any], pointer: str) -> Iterator[Operation]:
-    """Index by index; what is longer has its end removed or added."""
+    """Index by index; surplus items are removed or added at the end."""
     common = min(len(before), len(after))
     for index in range(common):
         yield from diff(before[index], after[index], _below(pointer, index))
@@ -90,9 +87,9 @@ def _below(pointer: str, key: str | int) -> str:
 
 
 def apply(document: Any, operations: Sequence[Operation]) -> None:
-    """Change `document` in place by what `diff` yields; its root must not be replaced.
+    """Apply the operations of `diff` to `document` in place; its root must not be replaced.
 
-    Mappings and lists of any class do, so that those of a YAML reader keep their comments.
+    It accepts mappings and lists of any class, so that a YAML reader's keep their comments.
     """
     for operation in operations:
         *above, last = [

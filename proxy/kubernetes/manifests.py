@@ -1,8 +1,7 @@
-"""Manifests as text: read into plain data, and written back with as few changes as can be.
+"""Manifests as text: read into plain data, and written back with as few changes as possible.
 
-A document that does not change is passed on as the text that it was. One that does is written anew
-from a reading that knows comments, quotes and the order of keys; only what differs is put in. JSON
-stays JSON.
+An unchanged document is passed on as its original text. A changed one is written from a tree that
+keeps comments, quotes and the order of keys, with only the differences inserted. JSON stays JSON.
 """
 
 import contextlib
@@ -23,7 +22,7 @@ _BLANK_OR_DIRECTIVE = re.compile(r"\s*(#.*)?|%.*")
 
 
 class Unreadable(Exception):
-    """A text that is no YAML; `line` counts from 1."""
+    """A text that is not YAML; `line` counts from 1."""
 
     def __init__(self, document: int, line: int, problem: str) -> None:
         super().__init__(problem)
@@ -33,9 +32,9 @@ class Unreadable(Exception):
 
 @dataclass(slots=True)
 class Document(ABC):
-    """One document: the `text` that it was, with its ``---``, from line `line` (from 1) on.
+    """One document: its original `text` with its ``---``, starting at line `line` (from 1).
 
-    `value` is plain data, None where there is nothing but comments.
+    `value` is plain data, None if there are only comments.
     """
 
     text: str
@@ -52,7 +51,7 @@ class Document(ABC):
 
     @abstractmethod
     def line_of(self, path: Path) -> int:
-        """Where in the whole input something stands, as near as can be said."""
+        """The approximate line of a path in the whole input."""
 
 
 def read(text: str) -> list[Document]:
@@ -61,7 +60,7 @@ def read(text: str) -> list[Document]:
         try:
             return [JsonDocument(text, 1, json.loads(text))]
         except ValueError:
-            pass  # YAML in braces, or JSON with a mistake: the other reader finds it
+            pass  # YAML in braces, or JSON with a mistake, which the other reader reports
     from proxy.kubernetes import yaml_text
 
     documents: list[Document] = []
@@ -76,10 +75,10 @@ def read(text: str) -> list[Document]:
 
 
 def _pieces(text: str) -> Iterator[tuple[int, str]]:
-    """The text cut before each ``---``, and the line (from 1) where each piece begins.
+    """The text split before each ``---``, with the line (from 1) where each piece begins.
 
-    Three dashes at the beginning of a line are always a marker, even within a text that spans
-    lines (YAML 1.2.2, section 9.1.2). What is blank before the first belongs to its document.
+    Three dashes at the beginning of a line are always a marker, even within a multi-line text
+    (YAML 1.2.2, section 9.1.2). Blank lines before the first belong to its document.
     """
     starts = [match.start() for match in _MARKER.finditer(text)]
     before = text[: starts[0]].splitlines() if starts else []
@@ -92,7 +91,7 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
 
 
 class JsonDocument(Document):
-    """Written with the indentation that it had."""
+    """The value as JSON with the original indentation."""
 
     __slots__ = ()
 
@@ -113,7 +112,7 @@ class JsonDocument(Document):
 
 
 class YamlDocument(Document):
-    """Changed where it has changed; comments, quotes and order stay."""
+    """The text with the differences inserted; comments, quotes and order stay."""
 
     __slots__ = ()
 
@@ -123,15 +122,15 @@ class YamlDocument(Document):
         head, body = _head_and_body(self.text)
         if head and not head.endswith("\n"):  # it begins beside its marker
             head, body = head + "\n", body.lstrip(" \t")
-        # What is said once and stands for several places (an alias) cannot be changed in one of
-        # them alone. Such a document reads as something else then, and is written out expanded.
+        # An aliased value cannot be changed in only one of its places. Such a document would read
+        # differently, so it is written with aliases expanded.
         for tree in (yaml_text.load(body), yaml_text.expanded(yaml_text.load(body))):
             json_patch.apply(tree, yaml_text.quoted(deepcopy(operations)))
             written = yaml_text.dump(tree, like=body)
             with contextlib.suppress(yaml_text.NotYaml):
                 if yaml_text.plain(yaml_text.load(written)) == after:
                     return head + written
-        raise AssertionError("what would be written does not read as what is meant")
+        raise AssertionError("the output would not read as the intended data")
 
     def line_of(self, path: Path) -> int:
         from proxy.kubernetes import yaml_text
@@ -141,7 +140,7 @@ class YamlDocument(Document):
 
 
 def _head_and_body(text: str) -> tuple[str, str]:
-    """A document's text up to and with its ``---`` and what is blank beside it, and the rest."""
+    """A document's text up to its ``---`` with blanks after it, and the rest."""
     marker = _MARKER.search(text)
     if marker is None:
         return "", text

@@ -1,6 +1,6 @@
-"""A pod with its sidecar: the container, and all that the rest of the pod needs beside it.
+"""Adds the sidecar to a pod: the container, and the changes to the rest of the pod.
 
-A pod is what has ``metadata`` and ``spec``: a Pod, or the template of a workload. A sidecar that
+A pod is an object with ``metadata`` and ``spec``: a Pod or a workload's template. A sidecar that
 was injected before is taken out first, so that injecting twice is the same as once, and a newer
 version, or other settings, replace what an older one had made.
 """
@@ -25,7 +25,7 @@ from proxy.kubernetes.shape import Malformed, copied, items_of, mapping_of, text
 from proxy.kubernetes.sidecar import NAME, Object
 
 DEFAULT_GRACE = 30
-"""Seconds; what Kubernetes takes where `terminationGracePeriodSeconds` is left out."""
+"""Seconds; Kubernetes' default of `terminationGracePeriodSeconds`."""
 
 OTHER_SIDECARS = frozenset(
     {
@@ -44,18 +44,18 @@ OTHER_SIDECARS = frozenset(
         "vault-agent-init",
     }
 )
-"""Containers that others inject: they are not the service, and HTTP_PROXY would break some."""
+"""Containers injected by other tools: not the service, and HTTP_PROXY would break some."""
 
 
 class Unsuitable(Exception):
-    """A pod that said it wants a sidecar, and cannot have one; the text says why."""
+    """A pod that requires a sidecar and cannot have one; the text says why."""
 
 
 @dataclass(slots=True)
 class Injection:
-    """What became of a pod. `skipped`: why it was left as it was, None if it has its sidecar.
+    """The result for a pod. `skipped`: why it is unchanged, None if it has its sidecar.
 
-    `app_port`: where the service itself listens, if inbound traffic goes through the sidecar.
+    `app_port`: the service's own port, if inbound traffic goes through the sidecar.
     """
 
     skipped: str | None = None
@@ -70,11 +70,11 @@ def inject(
     drain_timeout: float = 0.0,
     above: Mapping[str, str] | None = None,
 ) -> Injection:
-    """Give `pod`, in place, its sidecar, unless it says no or cannot have one.
+    """Add the sidecar to `pod` in place, unless it opts out or cannot have one.
 
-    `drain_timeout`, in seconds, is what its configuration is known to have; `above` are the
-    settings' annotations of the workload that the pod is a template of. Raises Malformed for what
-    is no pod, and Mistakes with all of them; then the pod is as it was.
+    `drain_timeout`, in seconds, is the known one of its configuration; `above` are the annotations
+    of its workload. Raises Malformed for an object that is not a pod, and Mistakes with all of
+    them; the pod is then unchanged.
     """
     annotations = text_map_of(mapping_of(pod, "metadata"), "annotations")
     spec = mapping_of(pod, "spec")
@@ -85,7 +85,7 @@ def inject(
     if not settings.inject:
         if mistakes:
             raise Mistakes(mistakes)
-        return Injection("it is not asked for")
+        return Injection("it was not requested")
     done = Injection(warnings=list(unknown(said)))
     obstacles = list(_obstacles(spec, annotations, settings))
     insists = said.get(PREFIX + "inject") == "enabled"
@@ -111,26 +111,26 @@ def inject(
 
 
 def _obstacles(spec: Object, annotations: dict[str, str], settings: Settings) -> Iterator[str]:
-    """Why this pod cannot have a sidecar."""
+    """Why this pod cannot have a sidecar, or None."""
     operating_system = spec.get("os")
     selector = spec.get("nodeSelector")
     names = [operating_system.get("name")] if isinstance(operating_system, dict) else []
     if isinstance(selector, dict):
         names += [selector.get("kubernetes.io/os"), selector.get("beta.kubernetes.io/os")]
     if "windows" in names:
-        yield "it runs on Windows, and the sidecar is for Linux"
+        yield "it runs on Windows, and the sidecar needs Linux"
     if spec.get("hostNetwork") is True:
         yield (
-            "it has hostNetwork: the sidecar's ports 7070 to 7072 would be the node's, and there "
-            "can be only one of each"
+            "it has hostNetwork: the sidecar's ports 7070 to 7072 would be the node's, where "
+            "only one process can use each"
         )
     if settings.legacy and spec.get("restartPolicy", "Always") != "Always":
         yield (
-            "it is meant to end (restartPolicy is not Always), and a legacy sidecar would keep it "
+            "it should end (restartPolicy is not Always), and a legacy sidecar would keep it "
             "from ending; a native one (without --legacy, Kubernetes 1.29 and later) ends with it"
         )
     if INJECTED not in annotations and any(c.get("name") == NAME for c in _all_containers(spec)):
-        yield f"it has a container {NAME} already, which was not injected"
+        yield f"it already has a container {NAME} that was not injected"
     for container in _all_containers(spec):
         if container.get("name") == NAME:
             continue
@@ -143,7 +143,7 @@ def _obstacles(spec: Object, annotations: dict[str, str], settings: Settings) ->
 
 
 def _misfits(spec: Object, settings: Settings) -> Iterator[InvalidSetting]:
-    """Settings that name what this pod does not have."""
+    """Errors of settings that name something that this pod does not have."""
     try:
         _service_containers(spec, settings)
     except InvalidSetting as error:
@@ -158,7 +158,7 @@ def _misfits(spec: Object, settings: Settings) -> Iterator[InvalidSetting]:
 def _put_in(
     pod: Object, settings: Settings, drain_timeout: float, warnings: list[str]
 ) -> int | None:
-    """Everything that is added; the service's own port, if it was taken over."""
+    """Add everything; returns the service's own port, if it was taken over."""
     metadata, spec = mapping_of(pod, "metadata"), mapping_of(pod, "spec")
     service = _service_containers(spec, settings)
     ports = Ports(spec)
@@ -180,7 +180,7 @@ def _put_in(
         for container in service:
             if container.get("name") in running:
                 _hold_back(container)
-    # First: what starts after it, may use it. Init containers too, if it is one of them.
+    # First, so that everything that starts after it can use it, init containers included.
     _items_to_change(spec, "containers" if settings.legacy else "initContainers").insert(0, made)
     volume = sidecar.volume(settings)
     if volume is not None:
@@ -189,7 +189,7 @@ def _put_in(
     if metadata.get("annotations") is None:
         metadata["annotations"] = {}
     metadata["annotations"][INJECTED] = __version__
-    if settings.legacy:  # the first container is what kubectl logs and exec take, were it not for
+    if settings.legacy:  # otherwise kubectl logs and exec would use the first container
         first = items_of(spec, "containers")[1].get("name")
         metadata["annotations"].setdefault("kubectl.kubernetes.io/default-container", first)
     pod["metadata"] = metadata
@@ -197,7 +197,7 @@ def _put_in(
 
 
 def _take_out(pod: Object) -> None:
-    """Undo `_put_in`, whichever version's; a grace period that was raised stays so."""
+    """Undo `_put_in` of any version; a raised grace period stays."""
     metadata, spec = pod["metadata"], pod["spec"]
     del metadata["annotations"][INJECTED]
     for key in ("initContainers", "containers", "volumes"):
@@ -218,9 +218,9 @@ def _take_out(pod: Object) -> None:
 
 
 def _service_containers(spec: Object, settings: Settings) -> list[Object]:
-    """The containers whose calls go out through the sidecar. Raises InvalidSetting.
+    """The containers whose calls use the sidecar. Raises InvalidSetting.
 
-    Init containers are among them where the sidecar runs before them; other sidecars are not.
+    They include init containers if the sidecar runs before them, but not other sidecars.
     """
     candidates = items_of(spec, "containers")
     if not settings.legacy:
@@ -240,7 +240,7 @@ def _service_containers(spec: Object, settings: Settings) -> list[Object]:
 
 
 def _hold_back(container: Object) -> None:
-    """SIGTERM for the service only when no more requests can arrive."""
+    """Delay the service's SIGTERM until no more requests can arrive."""
     lifecycle = mapping_of(container, "lifecycle")
     if not lifecycle.get("preStop"):
         lifecycle["preStop"] = sidecar.service_pre_stop()
@@ -253,7 +253,7 @@ def _raise_grace(spec: Object, drain_timeout: float) -> None:
     if current is None:
         current = DEFAULT_GRACE
     if not isinstance(current, int) or isinstance(current, bool):
-        raise Malformed("spec.terminationGracePeriodSeconds is no number of seconds")
+        raise Malformed("spec.terminationGracePeriodSeconds is not a number of seconds")
     if current < needed:
         spec["terminationGracePeriodSeconds"] = needed
 
@@ -268,6 +268,6 @@ def _all_containers(spec: Object) -> list[Object]:
 
 
 def _items_to_change(spec: Object, key: str) -> list[Object]:
-    """The list at `key`, put there if there is none."""
+    """The list at `key`, created if missing."""
     items = spec[key] = items_of(spec, key)
     return items

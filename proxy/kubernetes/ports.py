@@ -1,8 +1,8 @@
-"""Taking over a service's port: its name leads to the sidecar, and the port gets another name.
+"""Takes over a service's port: the sidecar gets its name, and the port another one.
 
-A Service whose `targetPort` is a name finds the port by that name in whatever container has it. So
-the sidecar's inbound port takes the name, and no Service has to be changed. Hooks and probes that
-ask the service itself by that name follow it to the new one.
+A Service whose `targetPort` is a name finds the port by that name in any container. The sidecar's
+inbound port takes the name, so no Service needs a change. Hooks and probes of the service that use
+the name get the new one.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from proxy.kubernetes.shape import items_of, mapping_of
 from proxy.kubernetes.sidecar import INBOUND_PORT, INBOUND_PORT_NAME, PORTS, Object
 
 MAX_NAME = 15
-"""Characters of a port's name (RFC 6335, section 5.1)."""
+"""Maximum characters of a port's name (RFC 6335, section 5.1)."""
 
 _SUFFIX = "-app"
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
@@ -27,7 +27,7 @@ class Ports:
         self._containers = items_of(spec, "containers")
 
     def number_of(self, port: int | str) -> int:
-        """The number of a port that may be given by its name. Raises InvalidSetting."""
+        """The number of a port given by number or name. Raises InvalidSetting."""
         number = port
         if isinstance(port, str):
             named = [p.get("containerPort") for _, p in self._tcp() if p.get("name") == port]
@@ -39,7 +39,7 @@ class Ports:
         return number
 
     def take_over(self, number: int) -> str | None:
-        """Rename the port with that number; the name that it had, None if it had none."""
+        """Rename the port with that number; returns its previous name or None."""
         for container, port in self._tcp():
             name = port.get("name")
             if port.get("containerPort") == number and isinstance(name, str) and name:
@@ -48,7 +48,7 @@ class Ports:
         return None
 
     def give_back(self, sidecar: Object) -> None:
-        """Undo what was done for `sidecar`, one that was injected before."""
+        """Undo the renaming for `sidecar`, which was injected before."""
         names = [
             port.get("name")
             for port in items_of(sidecar, "ports")
@@ -73,7 +73,7 @@ class Ports:
                     yield container, port
 
     def _free_name(self, name: str) -> str:
-        """``http-app``, shortened where it must be, and with a number where that is taken."""
+        """``http-app``, shortened if necessary, with a number if it is taken."""
         taken = {port.get("name") for _, port in self._tcp()}
         number = 1
         while True:
@@ -87,7 +87,7 @@ class Ports:
         old = port["name"]
         port["name"] = new
         for action in _actions(container):
-            # A name in a probe or hook is one of the same container's ports.
+            # A name in a probe or hook refers to the same container's ports.
             for kind in ("httpGet", "tcpSocket"):
                 asked = mapping_of(action, kind)
                 if asked.get("port") == old:

@@ -1,7 +1,7 @@
-"""Services whose traffic is to go through the sidecars of the pods that they select.
+"""Sends a Service's traffic through the sidecars of its pods.
 
-A `targetPort` that is a name finds the sidecar by itself (`ports`). One that is a number leads past
-it, straight to the service, until it names the sidecar's port.
+A `targetPort` that is a name finds the sidecar's port (`ports`). A number bypasses the sidecar, so
+it is replaced by the sidecar's port.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from proxy.kubernetes.workloads import Item
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """Pods whose service listens on `port`, behind their sidecars."""
+    """Pods with sidecars whose service listens on `port`."""
 
     namespace: str
     labels: dict[str, str]
@@ -26,14 +26,14 @@ def is_service(item: Item) -> bool:
 
 
 def selects(service: Item, pods: TakenOver) -> bool:
-    """Whether the Service has these pods behind it. Raises Malformed."""
+    """Whether the Service selects these pods. Raises Malformed."""
     selector = mapping_of(mapping_of(service.object, "spec"), "selector")
     same = service.namespace == pods.namespace
     return bool(selector) and same and selector.items() <= pods.labels.items()
 
 
 def redirect(service: Item, pods: Iterable[TakenOver]) -> None:
-    """Lead the ports of a Service, in place, to the sidecars. Raises Malformed."""
+    """Change the ports of a Service in place to the sidecars'. Raises Malformed."""
     numbers = {taken.port for taken in pods if selects(service, taken)}
     for port in items_of(mapping_of(service.object, "spec"), "ports"):
         target = port.get("targetPort", port.get("port"))

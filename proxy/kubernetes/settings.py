@@ -1,8 +1,8 @@
-"""What can be set about a pod's sidecar: one table for options, annotations and documentation.
+"""The settings of a pod's sidecar: one table for options, annotations and documentation.
 
-``--cpu-request 50m`` of `inject` and `webhook` says it for every pod, and the annotation
-``resilience-proxy/cpu-request: 50m`` of a pod for this one. `inject` also takes it from a workload,
-for the pods of its template; the template's own annotations come first.
+``--cpu-request 50m`` of `inject` and `webhook` applies to every pod, and the annotation
+``resilience-proxy/cpu-request: 50m`` of a pod to this one. `inject` also reads it from a workload,
+for the pods of its template; the template's own annotations have priority.
 """
 
 import re
@@ -16,7 +16,7 @@ from proxy.units import UnitError, parse_duration
 
 PREFIX = "resilience-proxy/"
 INJECTED = PREFIX + "injected"
-"""The annotation that says which version's sidecar a pod has."""
+"""The annotation with the version of a pod's sidecar."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 _SUBDOMAIN = re.compile(rf"{_NAME.pattern}(\.{_NAME.pattern})*", re.ASCII)
@@ -24,7 +24,7 @@ _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(m|[kMGTPE]|[KMGTPE]i)?",
 
 
 class InvalidSetting(Exception):
-    """A value that cannot be used: the setting's name, and what would be right."""
+    """An invalid value: the setting's name, and what is expected."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name}: {problem}")
@@ -32,7 +32,7 @@ class InvalidSetting(Exception):
 
 
 class Mistakes(Exception):
-    """All that is wrong about one pod's sidecar; `found` has an exception for each."""
+    """All mistakes for one pod's sidecar; `found` has an exception for each."""
 
     def __init__(self, found: Iterable[Exception]) -> None:
         self.found = tuple(found)
@@ -41,7 +41,7 @@ class Mistakes(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The value of every setting; None is ``none``."""
+    """The value of every setting; None means ``none``."""
 
     inject: bool = True
     legacy: bool = False
@@ -61,9 +61,9 @@ class Settings:
     memory_limit: str | None = "192Mi"
 
     def override(self, annotations: Mapping[str, str]) -> "tuple[Settings, list[InvalidSetting]]":
-        """These settings with what a pod's annotations say, and each annotation that is wrong.
+        """These settings overridden by a pod's annotations, and each invalid annotation.
 
-        What is wrong is left out of the settings.
+        Invalid values are not applied.
         """
         values: dict[str, Any] = {}
         wrong = []
@@ -91,9 +91,9 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row: `read` makes its value of a text, or raises ValueError that says what is wanted.
+    """One row: `read` parses its value, or raises ValueError that says what is expected.
 
-    `takes` is shown where a value stands: ``--image IMAGE``.
+    `takes` is the placeholder: ``--image IMAGE``.
     """
 
     name: str
@@ -111,7 +111,7 @@ class Setting:
 
     @property
     def default(self) -> str:
-        """As it would be written."""
+        """The default as written."""
         value = getattr(Settings(), self.attribute)
         if value is None or value == ():
             return "none"
@@ -121,8 +121,8 @@ class Setting:
 
 
 def unknown(annotations: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each annotation that looks like a setting and is none."""
-    from proxy.config.suggestions import did_you_mean  # not for everybody who only shows options
+    """A sentence for each annotation that looks like a setting and is not one."""
+    from proxy.config.suggestions import did_you_mean  # not imported just to show options
 
     names = [setting.name for setting in SETTINGS]
     for annotation in annotations:
@@ -130,7 +130,7 @@ def unknown(annotations: Mapping[str, str]) -> Iterator[str]:
             continue
         name = annotation.removeprefix(PREFIX)
         if name not in names:
-            yield f"the annotation {annotation} means nothing{did_you_mean(name, names)}"
+            yield f"the annotation {annotation} is unknown{did_you_mean(name, names)}"
 
 
 # --- texts to values ---------------------------------------------------------------------------
@@ -150,13 +150,13 @@ def _boolean(text: str) -> bool:
 
 def _image(text: str) -> str:
     if not text or any(c.isspace() or not c.isprintable() for c in text):
-        raise ValueError(f"{text!r} is no name of an image")
+        raise ValueError(f"{text!r} is not the name of an image")
     return text
 
 
 def _pull_policy(text: str) -> str:
     if text not in ("Always", "IfNotPresent", "Never"):
-        raise ValueError(f"{text!r} is none of Always, IfNotPresent, Never")
+        raise ValueError(f"{text!r} is not one of Always, IfNotPresent, Never")
     return text
 
 
@@ -164,7 +164,7 @@ def _config_map(text: str) -> str | None:
     if text == "none":
         return None
     if not _SUBDOMAIN.fullmatch(text) or len(text) > 253:
-        raise ValueError(f"{text!r} is no name of a ConfigMap")
+        raise ValueError(f"{text!r} is not the name of a ConfigMap")
     return text
 
 
@@ -176,14 +176,14 @@ def _port(text: str) -> int | str | None:
             return int(text)
     elif _NAME.fullmatch(text) and len(text) <= 15 and any(c.isalpha() for c in text):
         return text
-    raise ValueError(f"{text!r} is neither a port (1 to 65535) nor the name of one")
+    raise ValueError(f"{text!r} is neither a port (1 to 65535) nor a port's name")
 
 
 def _service(text: str) -> str | None:
     if text == "none":
         return None
     if not text or len(text) > 128 or not text.isascii() or not text.isprintable():
-        raise ValueError(f"{text!r} is no name: 1 to 128 printable ASCII characters")
+        raise ValueError(f"{text!r} is not a name: 1 to 128 printable ASCII characters")
     return text
 
 
@@ -202,12 +202,12 @@ def _quantity(text: str) -> str | None:
     if text == "none":
         return None
     if not _QUANTITY.fullmatch(text):
-        raise ValueError(f"{text!r} is no quantity such as 100m, 0.5 or 64Mi")
+        raise ValueError(f"{text!r} is not a quantity such as 100m, 0.5 or 64Mi")
     return text
 
 
 def amount(quantity: str) -> Fraction:
-    """The number that a quantity stands for: cores, or bytes."""
+    """A quantity as a number: cores or bytes."""
     match = _QUANTITY.fullmatch(quantity)
     assert match is not None, quantity
     suffix = match[2] or ""
@@ -223,15 +223,14 @@ SETTINGS = (
         "inject",
         "enabled|disabled",
         _switch,
-        "Whether pods get the sidecar. `enabled` on a pod insists: if it cannot have one, that is "
-        "an error. With the option at `disabled`, only pods that say `enabled` get it.",
+        "Whether pods get the sidecar. With `enabled` on a pod it is an error if the pod cannot "
+        "have one. With the option `disabled`, only pods with `enabled` get it.",
     ),
     Setting(
         "legacy",
         "true|false",
         _boolean,
-        "A plain container that stands first, instead of a native sidecar: for Kubernetes before "
-        "1.29.",
+        "A plain first container instead of a native sidecar, for Kubernetes before 1.29.",
     ),
     Setting("image", "IMAGE", _image, "The sidecar's image."),
     Setting("image-pull-policy", "POLICY", _pull_policy, "`Always`, `IfNotPresent` or `Never`."),
@@ -246,8 +245,8 @@ SETTINGS = (
         "app-port",
         "PORT",
         _port,
-        "The port on which the service listens, or its name. Inbound traffic then goes through the "
-        "sidecar; without it, none does.",
+        "The service's port, or its name. With it, inbound traffic goes through the sidecar; "
+        "without it, none does.",
     ),
     Setting(
         "service",
@@ -262,30 +261,30 @@ SETTINGS = (
         _boolean,
         "Whether the service's containers get `HTTP_PROXY` and `NO_PROXY`, in both spellings.",
     ),
-    Setting("no-proxy", "HOST,...", _list, "What `NO_PROXY` has in addition."),
+    Setting("no-proxy", "HOST,...", _list, "Additional hosts in `NO_PROXY`."),
     Setting(
         "containers",
         "NAME,...",
         _list,
-        "The containers that are the service; without it all but those of service meshes and other "
+        "The service's containers; without it all except those of service meshes and other "
         "sidecars.",
     ),
     Setting(
         "pre-stop",
         "true|false",
         _boolean,
-        "Whether the service's containers, those that have no preStop hook, get one that holds "
-        "SIGTERM back until no more requests can arrive.",
+        "Whether the service's containers without a preStop hook get one that delays SIGTERM until "
+        "no more requests can arrive.",
     ),
     Setting(
         "drain-timeout",
         "DURATION",
         _duration,
-        "The configuration's `drain.timeout`: `terminationGracePeriodSeconds` is raised to this "
-        "and 5 seconds more.",
+        "The configuration's `drain.timeout`: `terminationGracePeriodSeconds` is raised to 5 "
+        "seconds more.",
     ),
-    Setting("cpu-request", "QUANTITY", _quantity, "CPU that is set aside; `none` for none."),
-    Setting("memory-request", "QUANTITY", _quantity, "Memory that is set aside; `none` for none."),
-    Setting("cpu-limit", "QUANTITY", _quantity, "The most CPU; `none` for no limit."),
-    Setting("memory-limit", "QUANTITY", _quantity, "The most memory; `none` for no limit."),
+    Setting("cpu-request", "QUANTITY", _quantity, "CPU request; `none` for no request."),
+    Setting("memory-request", "QUANTITY", _quantity, "Memory request; `none` for no request."),
+    Setting("cpu-limit", "QUANTITY", _quantity, "CPU limit; `none` for no limit."),
+    Setting("memory-limit", "QUANTITY", _quantity, "Memory limit; `none` for no limit."),
 )

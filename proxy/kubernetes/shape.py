@@ -1,4 +1,4 @@
-"""Looking into objects that may be anything: what is not as Kubernetes has it is said in words."""
+"""Reads objects of unknown shape, with messages for what differs from Kubernetes' types."""
 
 from typing import Any
 
@@ -6,21 +6,21 @@ from proxy.kubernetes.sidecar import Object
 
 
 class Malformed(Exception):
-    """An object is not what its kind says it is; the text names the field."""
+    """An object does not have the shape of its kind; the text names the field."""
 
 
 def mapping_of(parent: Object, key: str) -> Object:
-    """The mapping at `key`; an empty one, not yet part of `parent`, where there is none."""
+    """The mapping at `key`; an empty one, not part of `parent`, if it is missing."""
     value = parent.get(key)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Malformed(f"{key} is no mapping")
+        raise Malformed(f"{key} is not a mapping")
     return value
 
 
 def items_of(parent: Object, key: str, *, required: bool = False) -> list[Object]:
-    """The mappings listed at `key`; an empty list, not yet part of `parent`, where there are none.
+    """The mappings listed at `key`; an empty list, not part of `parent`, if it is missing.
 
     `required`: at least one.
     """
@@ -28,7 +28,7 @@ def items_of(parent: Object, key: str, *, required: bool = False) -> list[Object
     if value is None:
         value = []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise Malformed(f"{key} is no list of mappings")
+        raise Malformed(f"{key} is not a list of mappings")
     if required and not value:
         raise Malformed(f"{key} is missing or empty")
     return value
@@ -39,7 +39,7 @@ def text_map_of(parent: Object, key: str) -> dict[str, str]:
     value = mapping_of(parent, key)
     for name, text in value.items():
         if not isinstance(text, str):
-            raise Malformed(f"{key}.{name} is no text: put it in quotes")
+            raise Malformed(f"{key}.{name} is not a text: put it in quotes")
     return value
 
 
@@ -49,7 +49,7 @@ def text_of(parent: Object, key: str) -> str:
 
 
 def copied(value: Any) -> Any:
-    """A copy of plain data, as JSON has it; a tenth of what `copy.deepcopy` costs."""
+    """A deep copy of JSON data, in a tenth of the time of `copy.deepcopy`."""
     if isinstance(value, dict):
         return {key: copied(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""The sidecar's container, its volume, and the numbers that go with them.
+"""The sidecar's container, its volume, and their numbers.
 
-What is here is all that the API server gets to see of the proxy, and holds against the restricted
-Pod Security Standard.
+This is everything that the API server sees of the proxy. It complies with the restricted Pod
+Security Standard.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from proxy.kubernetes.settings import Settings
 
 Object = dict[str, Any]
-"""A Kubernetes object, or a part of one, as JSON has it."""
+"""A Kubernetes object, or a part of one, as JSON data."""
 
 NAME = "resilience-proxy"
 
@@ -22,13 +22,13 @@ CONFIG_DIRECTORY = "/etc/resilience-proxy/config"
 CONFIG_FILE = f"{CONFIG_DIRECTORY}/proxy.yaml"
 
 USER = 65532
-"""The image's own, without a name or rights."""
+"""The image's user, without a name or rights."""
 
 GRACE = 5
-"""Seconds that a pod has beyond `drain.timeout`, for what is cut then and to flush logs."""
+"""Seconds of a pod after `drain.timeout`, to cut what is left and to flush logs."""
 
 START_WITHIN = 60
-"""Seconds until a proxy that is not ready is started anew. It takes about one, on a busy node."""
+"""Seconds until a proxy that is not ready is restarted. It needs about one, on a busy node."""
 
 
 def container(
@@ -40,7 +40,7 @@ def container(
 ) -> Object:
     """The container: of `initContainers` for a native sidecar, of `containers` for a legacy one.
 
-    `inbound_port_name` is the name under which Services find the inbound port.
+    `inbound_port_name` is the name of the inbound port, for Services.
     """
     run = ["run", "--config", CONFIG_FILE] if settings.config_map else ["run"]
     made: Object = {
@@ -59,7 +59,7 @@ def container(
         {"name": ADMIN_PORT_NAME, "containerPort": ADMIN_PORT, "protocol": "TCP"},
     ]
     if settings.config_map:
-        # The directory, not the file by subPath: that would never see the ConfigMap change.
+        # The directory, not the file by subPath, which would never see the ConfigMap change.
         made["volumeMounts"] = [
             {"name": CONFIG_VOLUME, "mountPath": CONFIG_DIRECTORY, "readOnly": True}
         ]
@@ -83,8 +83,8 @@ def container(
 def volume(settings: Settings) -> Object | None:
     """The pod's volume with the configuration, if it comes from a ConfigMap.
 
-    Not optional: a pod whose ConfigMap is missing waits for it, and says so in its events, rather
-    than to run under other policies than it should.
+    Not optional: a pod whose ConfigMap is missing waits for it, and says so in its events, instead
+    of running with the wrong policies.
     """
     if settings.config_map is None:
         return None
@@ -100,7 +100,7 @@ def _environment(app_port: int | None, service: str | None) -> list[Object]:
 
 
 def _probes() -> Object:
-    """The startup probe holds back what is started after a native sidecar, so it asks often."""
+    """The startup probe delays the containers after a native sidecar, so it runs often."""
     ready, live = _get("/health/ready"), _get("/health/live")
     return {
         "startupProbe": {"httpGet": ready, "periodSeconds": 1, "failureThreshold": START_WITHIN},
@@ -126,7 +126,7 @@ def _get(path: str) -> Object:
 def _lifecycle(settings: Settings) -> Object:
     hooks: Object = {"preStop": {"exec": {"command": [NAME, "drain"]}}}
     if settings.legacy:
-        # Containers are started in their order, and the next one not before this hook has ended.
+        # Containers start in order, and the next one only after this hook has ended.
         wait = [NAME, "ready", "--timeout", f"{START_WITHIN}s"]
         hooks["postStart"] = {"exec": {"command": wait}}
     return hooks
@@ -135,8 +135,8 @@ def _lifecycle(settings: Settings) -> Object:
 def service_pre_stop() -> Object:
     """The preStop hook of the service's containers: answered when no more requests can arrive.
 
-    Asked by the kubelet, so the service's image needs nothing for it; it fails, and the pod goes
-    on ending, where there is no proxy to answer.
+    The kubelet sends it, so the service's image needs nothing for it. Without a proxy to answer it
+    fails, and the pod continues to end.
     """
     return {"httpGet": _get("/health/inbound-drained")}
 
@@ -144,7 +144,7 @@ def service_pre_stop() -> Object:
 def _resources(settings: Settings) -> Object:
     """Measured: 46 MiB when idle, 150 MiB bound by 10,000 open connections.
 
-    No limit of CPU by default: a proxy that is throttled delays all that the service does.
+    No CPU limit by default: a throttled proxy delays everything that the service does.
     """
     pairs = {
         "requests": {"cpu": settings.cpu_request, "memory": settings.memory_request},

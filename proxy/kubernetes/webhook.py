@@ -1,6 +1,6 @@
 """The webhook as an aiohttp application: `POST /inject`, health and metrics.
 
-How it is served (TLS, its end) is the business of `proxy.webhook_server`.
+`proxy.webhook_server` serves it, with TLS and shutdown.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from proxy.kubernetes.admission import NoReview, review
 from proxy.kubernetes.settings import Settings
 
 MAX_BODY = 4 * 2**20
-"""Bytes of a review. The API server takes requests of 3 MiB, etcd objects of 1.5 MiB."""
+"""Maximum bytes of a review. The API server accepts 3 MiB, etcd objects of 1.5 MiB."""
 MAX_BODIES = 2 * MAX_BODY
-"""Bytes of all reviews that are being read; others wait for their turn."""
+"""Maximum bytes of all reviews being read; others wait."""
 BODY_WITHIN = 10.0
-"""Seconds for a review to come, its turn included."""
+"""Seconds for a review to arrive, including its wait."""
 
 _log = logging.getLogger("proxy.webhook")
 
 
 class Webhook:
-    """Answers reviews by one set of settings, and counts what became of them."""
+    """Answers reviews with one set of settings, and counts the results."""
 
     def __init__(self, settings: Settings, ready: Callable[[], bool]) -> None:
         self._settings = settings
@@ -43,7 +43,7 @@ class Webhook:
         ).set(1)
         self._reviews = Counter(
             "proxy_webhook_reviews",
-            "Reviews by what became of them: injected, unchanged, refused, malformed.",
+            "Reviews by result: injected, unchanged, refused, malformed.",
             ["result"],
             registry=registry,
         )
@@ -85,8 +85,8 @@ class Webhook:
         return web.Response(body=encode(self.registry), headers={"Content-Type": content_type})
 
     async def inject(self, request: web.Request) -> web.Response:
-        """An AdmissionReview in, one out; 400 for what is none, 408 for one that does not come
-        whole, 413 for too much.
+        """Answer an AdmissionReview; 400 for another body, 408 for one that does not arrive
+        completely, 413 for one that is too large.
         """
         size = MAX_BODY if request.content_length is None else request.content_length
         if size > MAX_BODY:
@@ -96,7 +96,7 @@ class Webhook:
                 body = await request.read()
                 return self._review(body)
         except TimeoutError:
-            text = f"The review did not come whole within {BODY_WITHIN:g} s."
+            text = f"The review did not arrive completely within {BODY_WITHIN:g} s."
             raise web.HTTPRequestTimeout(text=text) from None
 
     def _review(self, body: bytes) -> web.Response:
@@ -105,7 +105,7 @@ class Webhook:
             answer = review(body, self._settings)
         except NoReview as error:
             self._reviews.labels("malformed").inc()
-            _log.warning("no AdmissionReview: %s", error)
+            _log.warning("not an AdmissionReview: %s", error)
             raise web.HTTPBadRequest(text=str(error)) from None
         seconds = perf_counter() - began
         self._reviews.labels(answer.result.value).inc()
@@ -121,7 +121,7 @@ class Webhook:
 
 
 class Room:
-    """So many bytes, lent and given back; first come, first served."""
+    """A budget of bytes that are lent and returned; first come, first served."""
 
     def __init__(self, size: int) -> None:
         self._free = size
@@ -129,7 +129,7 @@ class Room:
 
     @asynccontextmanager
     async def take(self, size: int) -> AsyncIterator[None]:
-        """Have `size` of them, once they are free. `size` must not be more than there are."""
+        """Borrow `size` bytes when they are free. `size` must not exceed the budget."""
         place = asyncio.get_running_loop().create_future()
         self._waiting.append((size, place))
         self._let_in()

@@ -1,4 +1,4 @@
-"""Which objects have pods in them, and where."""
+"""Finds the pods inside Kubernetes objects."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ _WORKLOADS: dict[tuple[str, str], Path] = {
     ("batch", "CronJob"): ("spec", "jobTemplate", *_TEMPLATE),
     ("batch", "Job"): _TEMPLATE,
 }
-"""API group and kind, and where the pod is. Other groups have kinds of the same names."""
+"""API group and kind, and the path of the pod. Other groups have kinds with the same names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An object of a document and its place there, with the API version and kind that count."""
+    """An object of a document and its place, with its effective API version and kind."""
 
     path: Path
     object: Object
@@ -60,7 +60,7 @@ class Item:
 def items_in(document: object, path: Path = ()) -> Iterator[Item]:
     """The objects of a document: itself, or the items of a list of any kind.
 
-    Those of a list such as DeploymentList need not repeat what they are. A document that is no
+    Items of a list such as DeploymentList need not repeat their kind. A document that is not an
     object has none. Raises Malformed.
     """
     if not isinstance(document, dict):
@@ -79,7 +79,7 @@ def items_in(document: object, path: Path = ()) -> Iterator[Item]:
 
 
 def pod_of(item: Item) -> tuple[Path, Object] | None:
-    """Where an object has its pod, and that pod itself; None for what has none.
+    """The path of an object's pod and the pod; None for objects without pods.
 
     Raises Malformed for a workload without one.
     """

@@ -1,7 +1,7 @@
-"""YAML that keeps its looks: a thin layer over ruamel.yaml's round trip.
+"""YAML with comments and formatting: a thin layer over ruamel.yaml's round trip.
 
-YAML 1.2, as Kubernetes' own reader mostly has it: ``yes`` and ``on`` stay the texts that they are,
-and are written back as they were.
+YAML 1.2, as Kubernetes' own reader mostly uses it: ``yes`` and ``on`` stay texts, and are written
+back unchanged.
 """
 
 import re
@@ -24,7 +24,7 @@ _YAML_1_1 = Resolver()
 _TEXT = "tag:yaml.org,2002:str"
 
 MAX_NODES = 200_000
-"""All that aliases stand for counted: no real manifest comes near."""
+"""Maximum values with aliases expanded, far above any real manifest."""
 
 _LIKE_A_NUMBER = re.compile(r"[-+.]?[0-9][-+.,:_0-9a-fA-FxXoO]*")
 
@@ -43,12 +43,12 @@ class NotYaml(Exception):
 def _yaml() -> YAML:
     yaml = YAML(typ="rt", pure=True)
     yaml.preserve_quotes = True
-    yaml.width = 1 << 16  # no line is folded that was not
+    yaml.width = 1 << 16  # do not fold lines
     return yaml
 
 
 def load(text: str) -> Any:
-    """One document as a tree that knows its comments. Raises NotYaml."""
+    """One document as a tree with comments. Raises NotYaml."""
     try:
         return _yaml().load(text)
     except MarkedYAMLError as error:
@@ -56,7 +56,7 @@ def load(text: str) -> Any:
         raise NotYaml(mark.line if mark else 0, f"not valid YAML: {error.problem}") from None
     except ReaderError as error:
         line = text.count("\n", 0, error.position)
-        raise NotYaml(line, "not valid YAML: a character that cannot stand in it") from None
+        raise NotYaml(line, "not valid YAML: a character that is not allowed") from None
     except RecursionError:
         raise NotYaml(0, "not valid YAML: nested too deeply") from None
     except (YAMLError, ValueError, TypeError, OverflowError) as error:
@@ -64,7 +64,7 @@ def load(text: str) -> Any:
 
 
 def dump(tree: Any, *, like: str) -> str:
-    """A tree as text, indented as `like` is, with its line ends."""
+    """A tree as text, with the indentation and line ends of `like`."""
     yaml = _yaml()
     keys = _KEY_THEN_KEY.search(like)
     lists = _KEY_THEN_LIST.search(like)
@@ -84,7 +84,7 @@ def plain(tree: Any) -> Any:
         nonlocal left
         left -= 1
         if left < 0:
-            raise NotYaml(0, f"aliases blow this up to more than {MAX_NODES} values")
+            raise NotYaml(0, f"aliases expand this to more than {MAX_NODES} values")
         if id(node) in above:
             raise NotYaml(0, "an alias contains itself")
         if isinstance(node, dict):
@@ -107,7 +107,7 @@ def _key(key: Any) -> Any:
 
 
 def _scalar(node: Any) -> Any:
-    """Without what ruamel.yaml remembers about the spelling."""
+    """The value without ruamel.yaml's spelling information."""
     if isinstance(node, ScalarBoolean):
         return bool(node)
     if isinstance(node, TimeStamp):
@@ -119,7 +119,7 @@ def _scalar(node: Any) -> Any:
 
 
 def expanded(tree: Any) -> Any:
-    """A copy in which every place has its own; scalars keep their spelling, comments are lost."""
+    """A copy without aliases; scalars keep their spelling, comments are lost."""
     if isinstance(tree, dict):
         copy = CommentedMap()
         for key, value in tree.items():
@@ -137,10 +137,10 @@ def _without_anchor(scalar: Any) -> Any:
 
 
 def quoted(value: Any) -> Any:
-    """Plain data to be put into a tree, with quotes where they are needed.
+    """Plain data for insertion into a tree, with quotes where needed.
 
-    That is wherever YAML 1.1 sees no text, for many read manifests in that way, and wherever some
-    reader sees a number: Go's takes ``0899`` and ``1e3`` for one.
+    Quotes are needed where YAML 1.1, which many readers use, would not read a text, and where some
+    reader would read a number: Go's reads ``0899`` and ``1e3`` as numbers.
     """
     if isinstance(value, dict):
         return {quoted(key): quoted(inner) for key, inner in value.items()}
@@ -154,7 +154,7 @@ def quoted(value: Any) -> Any:
 
 
 def line_of(tree: Any, path: Path) -> int:
-    """The line (from 0) of what stands at `path`, or of the last thing on the way there."""
+    """The line (from 0) of the value at `path`, or of the last existing one on that path."""
     line = 0
     node = tree
     for part in path:

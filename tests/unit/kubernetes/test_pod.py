@@ -126,7 +126,7 @@ def test_hosts_that_come_from_elsewhere_are_told(pod):
     own = {"name": "NO_PROXY", "valueFrom": source}
     main_of(pod)["env"] = [deepcopy(own)]
     (warning,) = inject(pod, NATIVE).warnings
-    assert "the container main has its NO_PROXY from elsewhere" in warning
+    assert "the container main gets NO_PROXY from another object" in warning
     env = main_of(pod)["env"]
     assert env[0] == own
     assert {"name": "no_proxy", "value": f"$(NO_PROXY),{SAFE}"} in env

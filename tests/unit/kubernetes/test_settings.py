@@ -60,21 +60,21 @@ def test_a_value(name, text, value):
     [
         ("inject", "true", "neither enabled nor disabled"),
         ("legacy", "yes", "neither true nor false"),
-        ("image", "a b", "no name of an image"),
-        ("image", "", "no name of an image"),
+        ("image", "a b", "not the name of an image"),
+        ("image", "", "not the name of an image"),
         ("image_pull_policy", "always", "IfNotPresent"),
-        ("config_map", "Shop", "no name of a ConfigMap"),
-        ("config_map", "a" * 254, "no name of a ConfigMap"),
+        ("config_map", "Shop", "not the name of a ConfigMap"),
+        ("config_map", "a" * 254, "not the name of a ConfigMap"),
         ("app_port", "0", "1 to 65535"),
         ("app_port", "65536", "1 to 65535"),
         ("app_port", "eight_thousand", "1 to 65535"),
         ("app_port", "a-name-that-is-too-long", "1 to 65535"),
         ("app_port", "٣", "1 to 65535"),
-        ("service", "", "no name"),
+        ("service", "", "not a name"),
         ("drain_timeout", "30", "no unit"),
-        ("cpu_request", "-1", "no quantity"),
-        ("cpu_request", "100 m", "no quantity"),
-        ("memory_limit", "64MiB", "no quantity"),
+        ("cpu_request", "-1", "not a quantity"),
+        ("cpu_request", "100 m", "not a quantity"),
+        ("memory_limit", "64MiB", "not a quantity"),
     ],
 )
 def test_what_is_refused(name, text, told):
@@ -130,5 +130,5 @@ def test_unknown_annotations_are_named():
         )
     )
     assert found == [
-        "the annotation resilience-proxy/app-prot means nothing; did you mean 'app-port'?"
+        "the annotation resilience-proxy/app-prot is unknown; did you mean 'app-port'?"
     ]

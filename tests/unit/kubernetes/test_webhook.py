@@ -52,7 +52,7 @@ async def test_what_is_no_review_is_a_problem(client):
     answer = await client.post("/inject", data=b"hello")
     assert answer.status == 400
     assert answer.content_type == "application/problem+json"
-    assert "no JSON" in (await answer.json())["detail"]
+    assert "not JSON" in (await answer.json())["detail"]
 
 
 async def test_too_much_is_a_problem(client):
@@ -105,7 +105,7 @@ async def test_a_body_that_does_not_come_whole_ends(client, monkeypatch):
 
     answer = await client.post("/inject", data=half())
     assert answer.status == 408
-    assert "did not come whole" in (await answer.json())["detail"]
+    assert "did not arrive completely" in (await answer.json())["detail"]
 
 
 async def test_bodies_are_read_while_there_is_room():
