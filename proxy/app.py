@@ -1,4 +1,4 @@
-"""The running proxy: everything put together, served, and taken down again in order."""
+"""The running proxy: creates all parts, serves, and shuts down in order."""
 
 import asyncio
 import gc
@@ -51,17 +51,17 @@ from proxy.wire.handshakes import Handshakes
 from proxy.wire.tls import CLOSE_TIMEOUT, ListenerContext, UnusableTls
 
 BACKLOG = 4096
-"""Connections that may wait to be accepted; the kernel's own limit may be lower."""
+"""Maximum connections waiting to be accepted; the kernel's limit may be lower."""
 _FLUSH_SECONDS = 1.0
 
 _log = logging.getLogger("proxy.app")
 
 
 def run(loaded: Loaded) -> int:
-    """Serve until told to end, and end the process: status 0, or 3 for a drain that cut.
+    """Serve until a signal, and exit the process with status 0, or 3 if the drain cut requests.
 
-    What it could not start is returned as the exit status: 1 for no address, 2 for certificates or
-    keys of a listener, or an exporter of spans, that cannot be used.
+    If it cannot start, it returns the exit status: 1 if an address cannot be bound, 2 if a
+    listener's certificates or keys, or the exporter of spans, are unusable.
     """
     hangups.hold()
     _raise_file_limit(loaded.config)
@@ -85,13 +85,15 @@ def run(loaded: Loaded) -> int:
 
 
 def _end(status: int) -> NoReturn:
-    """End the process. All that it had to write is written.
+    """Exit the process. Everything has been written.
 
-    Python, and libuv, would first join their threads, and those may wait for a name server or for
-    a disk that does not answer.
+    A normal exit of Python and libuv would join threads, which may wait for a name server or a
+    disk that does not answer.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # None: started without it
+        with suppress(
+            OSError, ValueError, AttributeError
+        ):  # None: the process was started without it
             stream.flush()
     os._exit(status)
 
@@ -101,7 +103,7 @@ async def _serve(loaded: Loaded, log: LineWriter, events_handler: process_log.Ev
 
 
 class _Proxy:
-    """One process's worth of proxy; built within its event loop."""
+    """The proxy of one process; constructed within its event loop."""
 
     def __init__(
         self,
@@ -170,14 +172,14 @@ class _Proxy:
         return [log.record, self._recorder.record, *self._tracing.observers(config)]
 
     def _prepare(self, config: Config) -> Swap:
-        """In a thread: what takes long of taking a configuration over."""
+        """Runs in a thread: the slow part of applying a configuration."""
         return partial(self._adopt, config, RouteTable(config))
 
     def _bypass_changed(self) -> None:
         self._adopt(self._config, RouteTable(self._config))
 
     def _adopt(self, config: Config, table: RouteTable) -> None:
-        """Swap another configuration in. Within one step of the loop: nobody sees half of it."""
+        """Swap in another configuration in one step of the loop: no request sees half of it."""
         in_force = config
         if self._lifecycle.bypass.active:
             in_force = standing_aside(config)
@@ -192,16 +194,16 @@ class _Proxy:
         self._recorder.reconfigure(config)
         for listener, context in self._tls.items():
             tls = config.listeners.of(listener).tls
-            if tls is not None:  # as it is: turning TLS off takes a restart
+            if tls is not None:  # unchanged: switching TLS off needs a restart
                 context.use(tls)
         form = process_log.format_for(descriptor_of(sys.stderr), config.access_log.format)
         self._events_handler.use(form)
-        if config.log != self._config.log:  # else the level that was ordered stays
+        if config.log != self._config.log:  # else an ordered level stays
             process_log.set_level(config.log.level)
         self._config = config
 
     def _bind_on(self, bindings: Bindings) -> None:
-        """Take over what the former bindings had, a part in each step of the loop."""
+        """Take over the former bindings, a part in each step of the loop."""
         if bindings.bind_on():
             asyncio.get_running_loop().call_later(0.001, self._bind_on, bindings)
 
@@ -226,9 +228,7 @@ class _Proxy:
             await self._close()
 
     def _on_hangup(self) -> None:
-        """SIGHUP: reload, unless it says that the terminal was closed. Before the start is over it
-        is held back.
-        """
+        """SIGHUP: reload, unless the terminal was closed. During the start it is deferred."""
         if not self._started:
             hangups.held = True
             return
@@ -239,7 +239,7 @@ class _Proxy:
             self._lifecycle.on_terminal_closed()
 
     async def _open(self) -> Mapping[str, list[Address]]:
-        """Open all addresses; the admin one first, so that a probe meets 'not ready'."""
+        """Open all addresses, the admin one first, so that a probe gets 'not ready'."""
         listening = Listening()
         config = self._config
         if bound := await listening.open("admin", config.admin.address, self._admin.start):
@@ -284,7 +284,7 @@ class _Proxy:
         return Acceptor(name, factory, handshakes=handshakes, backlog=BACKLOG)
 
     def _announce(self, bound: Mapping[str, list[Address]]) -> None:
-        """Where it serves and how to use that, for people who started it by hand."""
+        """Print the addresses and how to use them, for a manual start."""
         service = str(self._config.upstreams["app"].endpoints[0])
         scheme = "https" if Listener.OUTBOUND in self._tls else "http"
         file = self._loaded.filename or "none: the embedded default"
@@ -308,7 +308,7 @@ class _Proxy:
         self._access.flush(_FLUSH_SECONDS)
 
     async def _until_flushed(self) -> None:
-        """Let the last answers leave; what is still there after a moment will not be read."""
+        """Give the last answers a moment to be sent."""
         gates = self._gateway.gates.values()
         for _ in range(int(_FLUSH_SECONDS / 0.02)):
             if self._lifecycle.at_once or not any(gate.connections for gate in gates):
@@ -324,10 +324,10 @@ async def _open(acceptor: Acceptor, address: Address) -> tuple[str, int]:
 
 
 def _quiet_collector() -> None:
-    """Connections and exchanges leave no cycles, so the collector finds nothing in the young ones.
+    """Connections and exchanges leave no reference cycles: a collection finds nothing young.
 
-    It looks at them often, for a pass over few takes little time; what lives until the end is not
-    looked at again.
+    The young generation is collected often, because a pass over few objects is short. Objects that
+    live until the end are excluded.
     """
     gc.collect()
     gc.freeze()
@@ -335,13 +335,13 @@ def _quiet_collector() -> None:
 
 
 def _raise_file_limit(config: Config) -> None:
-    """The soft limit of open files up to the hard one: each exchange takes two."""
+    """Raise the soft limit of open files to the hard one: each exchange takes two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY and hard < config.limits.connections:
         print(
-            f"resilience-proxy: only {hard} files may be open (ulimit -n), fewer than "
+            f"resilience-proxy: only {hard} files can be open (ulimit -n), fewer than "
             f"limits.connections {config.limits.connections}",
             file=sys.stderr,
         )

@@ -1,7 +1,7 @@
 """The command line: ``resilience-proxy COMMAND``, also ``python -m proxy COMMAND``.
 
 Exit status: 0 done, 2 bad usage or configuration (problems on stderr), 3 a drain that had to cut
-requests, 1 anything else. Here is how the commands are spelled; `commands` has what they do.
+requests, 1 anything else. This file has the syntax of the commands, `commands` their work.
 """
 
 import argparse
@@ -24,7 +24,7 @@ DEFAULT_ADMIN = "http://127.0.0.1:7072"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. ``-h`` and bad usage raise SystemExit."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name can be any bytes
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name can contain any bytes
     words = sys.argv[1:] if arguments is None else arguments
     parser = _parser(next(iter(words), ""), together=any(map(_means_config, words)))
     options, unknown = parser.parse_known_args(words)
@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = command(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`). Python would complain once more when it
-        # flushes at exit, so stdout is pointed at nothing.
+        # The reader of our output is gone (`| head`). Python would report that again when it
+        # flushes at exit, so stdout is redirected to /dev/null.
         with open(os.devnull, "w") as nothing:
             os.dup2(nothing.fileno(), sys.stdout.fileno())
         return commands.FAILED
@@ -76,7 +76,7 @@ def _count(text: str) -> int:
 
 
 def _admin_url(text: str) -> str:
-    """``host:port`` or a URL; the wildcards, which only a listener has, are this machine."""
+    """``host:port`` or a URL; a listener's wildcard address means this machine."""
     from urllib.parse import urlsplit
 
     if text.isdigit():
@@ -118,7 +118,7 @@ _MEANT = {
 
 
 def _did_you_mean(command: str, word: str) -> str:
-    """The option of `run` that was meant by a word that is none."""
+    """Suggest an option of `run` for an unknown word."""
     if command != "run":
         return ""
     option = word.partition("=")[0]
@@ -127,7 +127,7 @@ def _did_you_mean(command: str, word: str) -> str:
 
 
 def _means_config(word: str) -> bool:
-    """Whether the word is --config, or argparse takes it for that."""
+    """Whether the word is --config, or an abbreviation that argparse accepts."""
     option = word.partition("=")[0]
     return len(option) > 2 and "--config".startswith(option)
 
@@ -146,15 +146,15 @@ def _port(text: str) -> str:
 
 
 def _parser(called: str | None = None, *, together: bool = False) -> argparse.ArgumentParser:
-    """`called`: the command that will be; describing those for Kubernetes takes 2 MiB, which no
-    other command needs, and least of all ``run``. None: describe all.
+    """`called`: the command to run; describing those for Kubernetes takes 2 MiB, which other
+    commands, such as ``run``, do not need. None: describe all.
 
-    `together`: the files are given by --config.
+    `together`: the files are given with --config.
     """
     parser = argparse.ArgumentParser(
         prog="resilience-proxy",
-        description="A sidecar that carries a service's HTTP calls through trouble: retries, "
-        "circuit breakers, deadlines, bulkheads, fallbacks, and a drain that loses nothing.",
+        description="A proxy beside one service that adds retries, circuit breakers, deadlines, "
+        "bulkheads, fallbacks and a graceful drain to its HTTP calls.",
         epilog="Exit status: 0 done, 2 bad usage or configuration, 3 a drain that had to cut "
         "requests, 1 anything else.",
     )
@@ -203,15 +203,15 @@ def _add_run(subparsers: "_Commands") -> None:
         "run",
         commands.run,
         "run the proxy in the foreground",
-        f"Without --config the file is ${commands.CONFIG_VARIABLE} (several are divided by :), "
-        f"else {commands.DEFAULT_FILE} if it exists, else none: then built-in defaults apply. "
-        "Flags stand above the files, and so do $RESILIENCE_PROXY_OUTBOUND, _INBOUND, _APP and "
+        f"Without --config the file is ${commands.CONFIG_VARIABLE} (several are separated by :), "
+        f"else {commands.DEFAULT_FILE} if it exists, else none: built-in defaults apply. "
+        "Flags override the files, and so do $RESILIENCE_PROXY_OUTBOUND, _INBOUND, _APP and "
         "_ADMIN. SIGTERM or SIGINT drains, a second one ends at once; SIGHUP reloads the files.",
     )
     _add_config(command)
     for name, metavar, kind, does in (
-        ("outbound", "HOST:PORT", _address_text, "where the service's own calls leave through"),
-        ("inbound", "HOST:PORT", _address_text, "where the service's callers come in"),
+        ("outbound", "HOST:PORT", _address_text, "the address for the service's own calls"),
+        ("inbound", "HOST:PORT", _address_text, "the address for the service's callers"),
         ("app", "PORT", _port, "the service's own port, on this machine"),
         ("admin", "HOST:PORT", _address_text, "health, metrics, status and the page"),
     ):
@@ -227,7 +227,7 @@ def _add_config(command: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="the configuration: a file, or a folder of *.yaml; repeated, a later one wins",
+        help="the configuration: a file, or a directory of *.yaml; repeatable, a later one wins",
     )
 
 
@@ -237,15 +237,15 @@ def _add_check(subparsers: "_Commands") -> None:
         "check",
         commands.check,
         "show all problems of files, or a summary of their routes",
-        "Starts nothing. Every problem has its line and column; warnings do not fail. A FILE may "
-        "be - for standard input, a folder, or a Kubernetes manifest with a ConfigMap.",
+        "Starts nothing. Every problem has its line and column; warnings do not fail. A FILE can "
+        "be - for standard input, a directory, or a Kubernetes manifest with a ConfigMap.",
     )
     command.usage = (
         "%(prog)s [-h] [--strict] [--format {text,json,github}] FILE...\n"
         "       %(prog)s [-h] [--strict] [--format {text,json,github}] --config FILE..."
     )
     command.add_argument(
-        "files", metavar="FILE", type=Path, nargs="*", help="configurations, each judged alone"
+        "files", metavar="FILE", type=Path, nargs="*", help="configurations, each checked alone"
     )
     _add_config(command)
     command.add_argument("--strict", action="store_true", help="warnings fail (status 2)")
@@ -262,10 +262,10 @@ def _add_explain(subparsers: "_Commands", *, with_file: bool) -> None:
         subparsers,
         "explain",
         commands.explain,
-        "show which route takes a request and on which terms, or what became of one",
-        "With FILE METHOD URL: why the earlier routes do not take it, where it goes, and every "
-        "value of the policy in effect with the place it comes from. With --request-id: what a "
-        "running proxy did with that request, if it is under way or had trouble lately.",
+        "show which route takes a request and its policy, or what happened to a request",
+        "With FILE METHOD URL: why the earlier routes do not match, where it goes, and every "
+        "value of the effective policy with its source. With --request-id: what a running "
+        "proxy did with that request, if it is in flight or recently had trouble.",
     )
     command.usage = (
         "%(prog)s [-h] FILE METHOD URL [-H 'NAME: VALUE'] [--listener {outbound,inbound}]\n"
@@ -292,21 +292,21 @@ def _add_explain(subparsers: "_Commands", *, with_file: bool) -> None:
         metavar="'NAME: VALUE'",
         action="append",
         default=[],
-        help="a header of the request; may be given several times",
+        help="a header of the request; repeatable",
     )
     _add_format(command)
     command.add_argument(
         "--listener",
         choices=("outbound", "inbound"),
         default="outbound",
-        help="where the request comes in (default: %(default)s)",
+        help="the listener of the request (default: %(default)s)",
     )
     command.add_argument(
         "--request-id",
         metavar="ID",
         action=_RequestId,
         instead_of=described,
-        help="the X-Request-Id of a request that was carried",
+        help="the X-Request-Id of a request",
     )
     _add_admin(command)
 
@@ -318,7 +318,7 @@ def _add_format(command: argparse.ArgumentParser) -> None:
 
 
 class _RequestId(argparse.Action):
-    """An option that makes the positional arguments `instead_of` superfluous."""
+    """An option that replaces the positional arguments `instead_of`."""
 
     def __init__(self, instead_of: Sequence[argparse.Action], **options: Any) -> None:
         super().__init__(**options)
@@ -341,8 +341,8 @@ def _add_demo(subparsers: "_Commands") -> None:
         subparsers,
         "demo",
         commands.demo,
-        "show an order service and its troubled dependencies, live",
-        "Everything runs on this machine; a table at the end compares it with no proxy.",
+        "show an order service with failing dependencies, live",
+        "Everything runs on this machine; a table at the end compares runs with and without it.",
     )
     command.add_argument(
         "--duration", type=_duration, default=30.0, metavar="TIME", help="how long (default: 30s)"
@@ -365,8 +365,8 @@ def _add_ready(subparsers: "_Commands") -> None:
         subparsers,
         "ready",
         commands.ready,
-        "wait until a running proxy takes requests",
-        "For a postStart hook, and for scripts. Status 1: not in that time.",
+        "wait until a running proxy accepts requests",
+        "For a postStart hook, and for scripts. Status 1: not within that time.",
     )
     _add_admin(command)
     command.add_argument(
@@ -380,8 +380,8 @@ def _add_inject(subparsers: "_Commands", *, described: bool) -> None:
         "inject",
         commands.inject,
         "add the sidecar to Kubernetes manifests",
-        "Manifests in files or on stdin, YAML or JSON, and the same with the sidecar on stdout; "
-        "what has no pod is passed through. Twice is the same as once.",
+        "Reads manifests from files or stdin, YAML or JSON, and prints them with the sidecar; "
+        "other objects are passed through. Injecting twice gives the same as once.",
     )
     if not described:
         return
@@ -398,7 +398,7 @@ def _add_webhook(subparsers: "_Commands", *, described: bool) -> None:
         commands.webhook,
         "serve the Kubernetes admission webhook that adds the sidecar to pods",
         "POST /inject takes an AdmissionReview; /health/live, /health/ready and /metrics are "
-        "there too. Certificates are loaded again when the files change.",
+        "served too. Certificates are reloaded when the files change.",
     )
     if not described:
         return
@@ -411,14 +411,14 @@ def _add_webhook(subparsers: "_Commands", *, described: bool) -> None:
         metavar="HOST:PORT",
         type=_address,
         default="0.0.0.0:8443",
-        help="where to listen (default: %(default)s)",
+        help="the address to listen on (default: %(default)s)",
     )
     command.add_argument(
         "--drain-delay",
         metavar="TIME",
         type=_duration,
         default=5.0,
-        help="how long it still answers after SIGTERM (default: 5s)",
+        help="how long to answer after SIGTERM (default: 5s)",
     )
     command_line.add_settings(command)
 
@@ -440,7 +440,7 @@ def _add_top(subparsers: "_Commands") -> None:
         commands.top,
         "show a running proxy live: rates, latencies, breakers, recent trouble",
         "Keys: q quits, s sorts the routes, 1-7 show one table alone and 0 all, space pauses. "
-        "Where the output is no terminal it is printed once, as plain text.",
+        "If the output is not a terminal it is printed once, as plain text.",
     )
     _add_admin(command)
     command.add_argument(
@@ -448,12 +448,12 @@ def _add_top(subparsers: "_Commands") -> None:
         type=_duration,
         default=1.0,
         metavar="TIME",
-        help="between two looks (default: 1s)",
+        help="between two samples (default: 1s)",
     )
     times = command.add_mutually_exclusive_group()
-    times.add_argument("--once", action="store_true", help="print one look as text, and end")
+    times.add_argument("--once", action="store_true", help="print one sample as text, and end")
     times.add_argument(
-        "--iterations", type=_count, metavar="N", help="print N looks as text, and end"
+        "--iterations", type=_count, metavar="N", help="print N samples as text, and end"
     )
     _add_format(command)
 
@@ -464,13 +464,18 @@ def _add_tap(subparsers: "_Commands") -> None:
         "tap",
         commands.tap,
         "show a running proxy's requests as they settle, one line each",
-        "Healthy ones too, until Ctrl-C. All filters that are given must hold.",
+        "Includes successful ones, until Ctrl-C. All given filters must match.",
     )
-    command.add_argument("--route", metavar="NAME", default="", help="only of this route")
+    command.add_argument("--route", metavar="NAME", default="", help="only this route")
     command.add_argument(
-        "--status", metavar="STATUS", default="", help="only these: 404, 500-503, 5xx; a list by ,"
+        "--status",
+        metavar="STATUS",
+        default="",
+        help="only these: 404, 500-503, 5xx; a list separated by ,",
     )
-    command.add_argument("--path", metavar="PATH", default="", help="only paths that begin so")
+    command.add_argument(
+        "--path", metavar="PATH", default="", help="only paths with this beginning"
+    )
     command.add_argument("--count", type=_count, metavar="N", help="end after N requests")
     _add_format(command)
     _add_admin(command)
@@ -483,8 +488,8 @@ def _add_breaker(subparsers: "_Commands") -> None:
         "breaker",
         commands.breaker,
         "give an order to a running proxy's circuit breaker",
-        "force-open refuses everything, disable lets everything pass, reset closes it with an "
-        "empty window and ends either. Names: `top`, or /circuit-breakers.",
+        "force-open refuses everything, disable admits everything, reset closes it with an "
+        "empty window and ends both. Names: `top`, or /circuit-breakers.",
     )
     command.add_argument("name", metavar="NAME", help="the breaker's name, or all")
     command.add_argument("order", metavar="ORDER", choices=orders, help=", ".join(orders))
@@ -504,7 +509,7 @@ def _add_completion(subparsers: "_Commands") -> None:
         "completion",
         _completion,
         "print a script that completes commands and options in your shell",
-        "bash: source <(resilience-proxy completion bash). zsh: likewise, after compinit. fish: "
+        "bash: source <(resilience-proxy completion bash). zsh: the same, after compinit. fish: "
         "resilience-proxy completion fish | source.",
     )
     command.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="which")
@@ -516,6 +521,6 @@ def _add_schema(subparsers: "_Commands") -> None:
         "schema",
         commands.schema,
         "print the JSON Schema of the configuration",
-        "For editors with yaml-language-server (VS Code, Neovim, ...): keep it as a file, and "
+        "For editors with yaml-language-server (VS Code, Neovim, ...): save it as a file, and "
         "begin yours with `# yaml-language-server: $schema=FILE`.",
     )

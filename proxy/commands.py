@@ -1,6 +1,6 @@
-"""What each command does: an exit status from its parsed options.
+"""The commands: each returns an exit status for its parsed options.
 
-Each imports what it needs when it is called, so that ``check`` costs no event loop.
+Each imports its dependencies when it is called, so that ``check`` loads no event loop.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def fail(message: str, status: int) -> int:
 
 
 def _load(origin: "Origin") -> "Loaded | None":
-    """The configuration, its warnings on stderr; None when its problems have been printed."""
+    """The configuration, with warnings on stderr; None after printing its problems."""
     from proxy.config import ConfigError, load
 
     try:
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     loaded = _load(Origin(files, flags))
     if loaded is None:
         if not options.config and os.environ.get(CONFIG_VARIABLE):
-            return fail(f"the file is the one that ${CONFIG_VARIABLE} names", USAGE)
+            return fail(f"${CONFIG_VARIABLE} names this file", USAGE)
         return USAGE
     with lean_imports():
         from proxy import app
@@ -66,11 +66,11 @@ def run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def lean_imports() -> Iterator[None]:
-    """Have aiohttp, which serves the admin address alone, take less memory when it is imported.
+    """Make aiohttp, which only serves the admin address, take less memory when it is imported.
 
     Its client, which the proxy does not use, loads the system's CAs: 2 MiB, and a tenth of the
-    time until the proxy is ready. The C parts of three small packages (one of which brings the
-    whole C++ library along) take another 1.2 MiB for a speed that nobody needs there.
+    time until the proxy is ready. The C parts of three small packages (one of which loads the C++
+    library) take another 1.2 MiB for speed that is not needed there.
     """
     meanwhile = {
         "SSL_CERT_FILE": os.devnull,
@@ -92,7 +92,7 @@ def lean_imports() -> Iterator[None]:
 
 
 def config_files(given: Sequence[Path]) -> tuple[Path, ...]:
-    """The files to run: those given, the environment's, ``config/proxy.yaml`` if there is one,
+    """The files to run: the given ones, the environment's, ``config/proxy.yaml`` if it exists,
     else none, for the embedded default."""
     if given:
         return tuple(given)
@@ -104,7 +104,7 @@ def config_files(given: Sequence[Path]) -> tuple[Path, ...]:
 
 def check(options: argparse.Namespace) -> int:
     if bool(options.files) == bool(options.config):
-        message = "check takes FILEs, each judged alone, or --config FILE (repeated), as one"
+        message = "check takes FILEs, each checked alone, or --config FILE (repeated), as one"
         options.misused(f"{message}: not both" if options.files else message)
     from proxy.config import report
 
@@ -125,7 +125,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def _judge(alone: Sequence[Path], together: Sequence[Path]) -> "Iterator[Judged]":
-    """Every configuration by itself: a file, a folder, each ConfigMap of a manifest."""
+    """Every configuration alone: a file, a directory, each ConfigMap of a manifest."""
     from proxy.config import ConfigError, load
     from proxy.config.loading import Origin
     from proxy.config.reading import count_config_maps, shown_name

@@ -1,6 +1,6 @@
 """`completion SHELL`: a script that completes commands, options and their values.
 
-Everything in it comes from the parser itself, so that nothing can be forgotten.
+Everything in it comes from the parser, so that nothing can be forgotten.
 """
 
 import argparse
@@ -15,9 +15,9 @@ _FILES = frozenset({"FILE"})
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """An option or (`words` empty) a positional argument. `values`: of a fixed list.
+    """An option or (`words` empty) a positional argument. `values`: the fixed list, if any.
 
-    `metavar` is empty for an option that takes no value.
+    `metavar` is empty for an option without a value.
     """
 
     words: tuple[str, ...]
@@ -55,7 +55,7 @@ class _Command:
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """The script for one of `SHELLS`; `parser` has all commands described."""
+    """The script for one of `SHELLS`; `parser` describes all commands."""
     commands = list(_commands(parser))
     lines = {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](parser.prog, commands)
     return "\n".join(lines)

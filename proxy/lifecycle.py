@@ -1,22 +1,21 @@
-"""From SIGTERM to the exit: the drain.
+"""The drain: from SIGTERM to the exit.
 
     SERVING ──drain──> DRAINING ──nothing left, or timeout──> DRAINED ──SIGTERM──> (exit)
 
-A drain is the same whether a signal or the admin API asked for it, and there is only one. What
-differs is its end: after a signal the process exits, else it stays, its outbound listener still
-serving, until the signal comes (a native sidecar gets SIGTERM last).
+A signal and the admin API begin the same drain, and there is only one. They differ at its end:
+after a signal the process exits, otherwise it stays, with its outbound listener serving, until a
+signal (a native sidecar gets SIGTERM last).
 
-1. at once: not ready, every inbound response carries Connection: close; a second later inbound
-   connections that have been idle since are closed;
-2. for `delay` the inbound listener still accepts: the cluster needs that long to hear of it;
-3. then it closes; the outbound one keeps working, for the service needs its dependencies to
-   finish; once what came in has been answered, the service may be told to end (`inbound_drained`);
-4. it ends when nothing inbound is in flight, the service has no outbound connection open and
-   outbound has been quiet for a second (and the service, if it asked when to end, has had some
-   seconds to begin with that); or at `timeout`, when the rest is cut and counted.
+1. At once: not ready, every inbound response carries Connection: close. A second later inbound
+   connections that have been idle since are closed.
+2. For `delay` the inbound listener still accepts, because the cluster needs that long to react.
+3. Then it closes. The outbound listener keeps working, because the service needs its dependencies
+   to finish. When all inbound requests are answered, the service may end (`inbound_drained`).
+4. The drain ends when nothing inbound is in flight, the service has no outbound connection open
+   and outbound has been quiet for a second (and a service that asked when to end has had some
+   seconds to begin); or at `timeout`, when the rest is cut and counted.
 
-SIGINT where no connection is open on either listener comes from a person at a terminal: `delay` and
-the quiet second are skipped.
+SIGINT without an open connection on either listener skips `delay` and the quiet second.
 """
 
 import asyncio
@@ -36,15 +35,15 @@ from proxy.telemetry.timestamps import Timestamps
 from proxy.wire.streams import ClientConnection
 
 IDLE_GRACE = 1.0
-"""Seconds before idle inbound connections are closed: who is about to send may still do so."""
+"""Seconds before idle inbound connections are closed: a client may be about to send."""
 QUIET = 1.0
-"""Seconds without an outbound request that count as the service having finished."""
+"""After so many seconds without an outbound request the service has finished."""
 TOLD = 3.0
-"""Seconds after a service's hook was answered, in which its own last calls may begin: SIGTERM has
-to reach it, and it has to get there."""
+"""Seconds after the answer to the service's hook, in which its last calls may begin: SIGTERM must
+reach the service first."""
 DRAIN_WITHIN = 10.0
-"""Seconds in which a drain begins, if one is about to: the hook that asks for it is a program, and
-on a node without a CPU to spare its start alone may take seconds."""
+"""Seconds to wait for a drain to begin: the hook that requests it is a program, whose start may
+take seconds on a busy node."""
 _TICK = 0.02
 
 _log = logging.getLogger("proxy.lifecycle")
@@ -57,17 +56,17 @@ class Phase(Enum):
 
 
 class Accepts(Protocol):
-    """What accepts a listener's connections."""
+    """The part of an acceptor that the drain uses."""
 
     @property
     def handshakes(self) -> int:
-        """Connections that are in their TLS handshake."""
+        """Connections in their TLS handshake."""
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting."""
 
     def end_handshakes(self) -> None:
-        """Close the connections that are in their TLS handshake."""
+        """Close the connections in their TLS handshake."""
 
 
 class Lifecycle:
@@ -87,7 +86,7 @@ class Lifecycle:
         self._inbound_drained = asyncio.Event()
         self._drained = asyncio.Event()
         self._at_once = asyncio.Event()
-        self._hooks = 0  # of the service, that are held back
+        self._hooks = 0  # of the service, whose answers are held back
         self._told_at: float | None = None
         self._signalled = False
         self._hurried = False
@@ -110,15 +109,15 @@ class Lifecycle:
 
     @property
     def at_once(self) -> bool:
-        """A second signal came: nothing is waited for any more."""
+        """A second signal came: do not wait for anything."""
         return self._at_once.is_set()
 
     def serving(self, listener: Listener, server: Accepts) -> None:
-        """A listener is open."""
+        """Register an open listener."""
         self._servers[listener] = server
 
     def reconfigure(self, config: DrainConfig) -> None:
-        """A drain that has begun keeps its end."""
+        """Use another configuration; a drain that has begun keeps its end."""
         self._config = config
 
     @property
@@ -130,7 +129,7 @@ class Lifecycle:
         self.bypass.turn(on)
 
     def reloaded(self, outcome: Reload, trigger: str) -> None:
-        """Remember what became of a reload."""
+        """Remember the result of a reload."""
         now = time()
         self.reloads[outcome.result] += 1
         if outcome.applied:
@@ -142,7 +141,7 @@ class Lifecycle:
             "problems": list(outcome.problems),
         }
 
-    # --- asking for the end -------------------------------------------------------------------
+    # --- requests to end ----------------------------------------------------------------------
 
     def on_signal(self, name: str) -> None:
         """SIGTERM or SIGINT: drain, then exit. The second one ends at once."""
@@ -179,15 +178,14 @@ class Lifecycle:
         self._task = asyncio.get_running_loop().create_task(self._drain())
 
     async def drained(self) -> int:
-        """Wait for the end of the drain; how many exchanges were cut."""
+        """Wait for the end of the drain; returns how many exchanges were cut."""
         await self._drained.wait()
         return self.drain_cut
 
     async def inbound_drained(self) -> bool:
-        """Wait until the service gets no more requests from here; False: there is no drain.
+        """Wait until the service gets no more requests; False: there is no drain.
 
-        Of the drain's timeout the service keeps half, to end what is still open then (WebSockets,
-        streams) in its own way.
+        The service keeps half of the drain's timeout to end open WebSockets and streams itself.
         """
         if await self._within(DRAIN_WITHIN, self._begun):
             self._hooks += 1
@@ -195,13 +193,13 @@ class Lifecycle:
                 await self._inbound_drained.wait()
             finally:
                 self._hooks -= 1
-            # Once: who asks again and again must not hold up the drain.
+            # Once: repeated requests must not delay the drain.
             if self._told_at is None:
                 self._told_at = monotonic()
         return self.draining
 
     async def ended(self) -> int:
-        """Wait until the process should exit; its exit status."""
+        """Wait until the process should exit; returns its exit status."""
         await self._exit_asked.wait()
         await self._until(self._drained)
         if not self._at_once.is_set():
@@ -217,7 +215,7 @@ class Lifecycle:
         begun = monotonic()
         timeout = self._config.timeout
         deadline = begun + timeout
-        # Who connects from now on is about to send its first request: not idle, though it looks so.
+        # A client that connects from now on is about to send a request, so it is not idle.
         before = frozenset(self._inbound.connections)
         loop = asyncio.get_running_loop()
         loop.call_later(IDLE_GRACE, self._close_idle, before)
@@ -227,7 +225,7 @@ class Lifecycle:
         loop.call_later(IDLE_GRACE, self._close_idle, self._inbound.connections)
         if (server := self._servers.get(Listener.INBOUND)) is not None:
             loop.call_later(IDLE_GRACE, server.end_handshakes)
-        # Looked at, not told: the hot path would pay for telling.
+        # Polled, so that the hot path does no work for it.
         while (now := monotonic()) < deadline and not self._nothing_left():
             if self._nothing_inbound() or now >= begun + timeout / 2:
                 self._inbound_drained.set()
@@ -241,7 +239,7 @@ class Lifecycle:
         self._drained.set()
 
     async def _stop_accepting(self) -> None:
-        """Close the inbound listener; who is in its queue by now is still served."""
+        """Close the inbound listener; clients in its queue are still served."""
         await asyncio.sleep(0)
         server = self._servers.get(Listener.INBOUND)
         if server is not None:
@@ -255,7 +253,7 @@ class Lifecycle:
         return self._nobody_at(self._inbound)
 
     def _nobody_there(self) -> bool:
-        """No connection is open on either listener."""
+        """Whether no connection is open on either listener."""
         return self._nothing_inbound() and self._nobody_at(self._outbound)
 
     def _nobody_at(self, gate: ListenerGate) -> bool:
@@ -273,7 +271,7 @@ class Lifecycle:
         return told_long_ago and now - self._outbound.last_active >= QUIET
 
     async def _finish_outbound(self) -> None:
-        """A signal after the drain: what goes out just then gets the drain's time as well."""
+        """A signal after the drain: outbound requests get the drain's time too."""
         deadline = monotonic() + self._config.timeout
         while self._outbound.exchanges and monotonic() < deadline:
             if self._at_once.is_set():
@@ -281,7 +279,7 @@ class Lifecycle:
             await asyncio.sleep(_TICK)
 
     async def _within(self, seconds: float, event: asyncio.Event) -> bool:
-        """Whether `event` comes in that time."""
+        """Whether `event` happens within that time."""
         try:
             async with asyncio.timeout(seconds):
                 return await event.wait()
@@ -289,7 +287,7 @@ class Lifecycle:
             return False
 
     async def _until(self, event: asyncio.Event) -> None:
-        """Until `event`, or a second signal."""
+        """Wait for `event` or a second signal."""
         waits = [asyncio.ensure_future(e.wait()) for e in (event, self._at_once)]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:

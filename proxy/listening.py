@@ -1,4 +1,4 @@
-"""Opens all addresses of the proxy, or says once which of them cannot be had and what to do."""
+"""Opens all addresses of the proxy, or reports all that cannot be bound and what to do."""
 
 import errno
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -15,22 +15,22 @@ _KEYS = {
     ADMIN: "admin.address",
 }
 _FREE = {OUTBOUND: 17070, INBOUND: 17071, ADMIN: 17072}
-"""What the advice proposes: far from the usual ports."""
+"""Ports that the advice proposes, far from the usual ones."""
 
 
 class CannotListen(Exception):
-    """Addresses that cannot be bound; the text names all of them, and the mend."""
+    """Addresses cannot be bound; the text names all of them, and what to do."""
 
 
 class Listening:
-    """Tries every address, so that one start tells of all that are taken."""
+    """Tries every address, so that one start reports all that are in use."""
 
     def __init__(self) -> None:
         self._refused: list[tuple[str, Address, OSError]] = []
         self.bound: dict[str, list[Address]] = {}
 
     async def open(self, flag: str, address: Address, opener: Open) -> Address | None:
-        """Where it is bound; None where it cannot be, which `complete` tells."""
+        """The bound address; None if that failed, which `complete` reports."""
         try:
             bound = Address(*await opener(address))
         except OSError as error:
@@ -42,7 +42,7 @@ class Listening:
     def complete(self, sources: Mapping[str, str]) -> None:
         """Raises CannotListen if an address could not be bound.
 
-        `sources`: by flag, where its address is written.
+        `sources`: the source of each address, by flag.
         """
         if self._refused:
             raise CannotListen(_told(self._refused, sources))
@@ -51,12 +51,12 @@ class Listening:
 def banner(
     bound: Mapping[str, Sequence[Address]], service: str, scheme: str, file: str
 ) -> Iterator[str]:
-    """Where the proxy serves, and how to use that. `scheme` is the outbound listener's."""
+    """The addresses, and how to use them. `scheme` is the outbound listener's."""
     shown = {flag: ", ".join(map(str, bound[flag])) for flag in (OUTBOUND, INBOUND, ADMIN)}
     door = local_url(bound[OUTBOUND][0], scheme)
     use = {
         OUTBOUND: f"the service's own calls:  export HTTP_PROXY={door}",
-        INBOUND: f"its callers come in here, on to {service}",
+        INBOUND: f"for its callers, forwarded to {service}",
         ADMIN: f"status page:  {local_url(bound[ADMIN][0])}/   also /metrics /health/ready",
     }
     yield f"resilience-proxy is serving (configuration: {file})"
@@ -65,7 +65,7 @@ def banner(
 
 
 def local_url(address: Address, scheme: str = "http") -> str:
-    """How this machine reaches it."""
+    """The URL of an address for this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(address.host, address.host)
     return f"{scheme}://{Address(host, address.port)}"
 
@@ -85,7 +85,7 @@ def _told(refused: list[tuple[str, Address, OSError]], sources: Mapping[str, str
 def _other(flag: str, refused: list[tuple[str, Address, OSError]]) -> str:
     address, error = next((address, error) for each, address, error in refused if each == flag)
     if error.errno == errno.EADDRNOTAVAIL:
-        return str(Address("127.0.0.1", address.port))  # the host is not of this machine
+        return str(Address("127.0.0.1", address.port))  # the host is not an address of this machine
     return str(Address(address.host, _FREE[flag]))
 
 

@@ -1,13 +1,13 @@
-"""Reloading the configuration's files: all of it or nothing, and nothing in flight notices.
+"""Reloads the configuration's files: all or nothing, without affecting requests in flight.
 
     POST /reload, SIGHUP ────────────┐
-    the file is another, and stays ──┴─▶ read in a thread ──problems──▶ rejected: nothing changes
+    a file changed, and is stable ───┴─▶ read in a thread ──problems──▶ rejected: nothing changes
                                                 └──▶ swapped in one step of the loop: applied
 
-The files are polled, in a thread: two system calls for each, twice a second, see every change to
-them and to the links on their way. A file that changed is read once two looks in a row find it the
-same, so that one which is just being written is left alone. An empty file is taken for such a one
-and refused; ``{}`` says that it is meant.
+A thread polls the files twice a second: two system calls per file detect every change of the file
+and of the links in its path. A changed file is read when two polls in a row find it unchanged, so
+that a file that is still being written is left alone. An empty file is probably being written, so
+it is refused; ``{}`` is an intended empty configuration.
 """
 
 import asyncio
@@ -32,20 +32,19 @@ from proxy.telemetry.tracing import check_exporter
 from proxy.wire.tls import ListenerContext, UnusableTls
 
 INTERVAL = 0.5
-"""Seconds between two looks at the file."""
+"""Seconds between two polls of the file."""
 
 READ_WITHIN = 60.0
-"""Seconds after which a reload gives up a file system that does not answer."""
+"""Seconds after which a reload stops waiting for a file system."""
 
 _SWITCH_EVERY = 0.0001
-"""Seconds after which the reading thread lets the loop have the interpreter."""
+"""Seconds after which the reading thread yields the interpreter to the loop."""
 
 Swap: TypeAlias = Callable[[], None]
-"""Takes a configuration over, within one step of the loop. It must not fail: there is no way back.
-"""
+"""Applies a configuration within one step of the loop. It must not fail: it cannot be undone."""
 
-STILL_READ = "The file is still being read: the reload before this one waits for its file system."
-NO_FILE = "There is no file to reload: the proxy was started with the built-in defaults."
+STILL_READ = "The file is still being read: the previous reload waits for its file system."
+NO_FILE = "There is no file to reload: the proxy runs with the built-in defaults."
 
 _log = logging.getLogger("proxy.reload")
 
@@ -55,7 +54,7 @@ class Reloader:
 
     `sources` belong to the configuration in effect.
 
-    `prepare` is called in a thread, and makes what swaps a configuration in.
+    `prepare` is called in a thread, and returns the function that applies a configuration.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class Reloader:
         interval: float = INTERVAL,
         within: float = READ_WITHIN,
     ) -> None:
-        """The embedded default has nothing to reload or to watch."""
+        """The embedded default has no file to reload or watch."""
         self._running = loaded.config
         self.sources = loaded.sources
         self._origin = loaded.origin
@@ -86,7 +85,7 @@ class Reloader:
         self._watching: asyncio.Task[None] | None = None
 
     async def reload(self, trigger: str) -> Reload:
-        """Read the file and take it over, or change nothing. `trigger` is for the log."""
+        """Read the file and apply it, or change nothing. `trigger` is for the log."""
         async with self._one_at_a_time:
             outcome = await self._try()
             self._lifecycle.reloaded(outcome, trigger)
@@ -98,12 +97,12 @@ class Reloader:
         self._in_background("SIGHUP")
 
     def start(self) -> None:
-        """Watch the file."""
+        """Begin to watch the file."""
         if self._watch is not None:
             self._watching = asyncio.get_running_loop().create_task(self._watch_on(self._watch))
 
     async def stop(self) -> None:
-        """Watch no more. A reload that is under way is given up."""
+        """Stop watching. A reload in progress is cancelled."""
         tasks = [task for task in (self._watching, self._task) if task is not None]
         self._watching = self._task = self._again = None
         for task in tasks:
@@ -140,9 +139,9 @@ class Reloader:
         return Reload(tuple(map(str, loaded.warnings)), None)
 
     async def _read_within(self, origin: Origin) -> tuple[Loaded, Swap]:
-        """What `_read_and_prepare` returns or raises. TimeoutError: a file system does not answer.
+        """The result of `_read_and_prepare`. Raises TimeoutError if a file system does not answer.
 
-        The thread that waits for it cannot be ended. It stays alone: see `_try`.
+        The waiting thread cannot be stopped, but there is only one: see `_try`.
         """
         with _beside_the_loop():
             self._reading = reading = asyncio.ensure_future(
@@ -153,17 +152,17 @@ class Reloader:
                 return await asyncio.shield(reading)
 
     def _read_and_prepare(self, origin: Origin) -> tuple[Loaded, Swap]:
-        """In the thread."""
+        """Runs in the thread."""
         loaded = _read(origin, self._running, self._watch)
         return loaded, self._prepare(loaded.config)
 
     def _hangs(self) -> str:
-        return f"{self._files}: cannot be read: nothing came back within {self._within:g}s"
+        return f"{self._files}: cannot be read: no answer within {self._within:g}s"
 
     # --- the watch ----------------------------------------------------------------------------
 
     async def _watch_on(self, watch: FileWatch) -> None:
-        """Look again and again, in a thread: a file system may take its time."""
+        """Poll in a thread, because a file system may be slow."""
         while True:
             await asyncio.sleep(self._interval)
             if self._reading is not None and not self._reading.done():
@@ -171,7 +170,7 @@ class Reloader:
             reads = self._reads
             changed = await asyncio.to_thread(watch.changed)
             if reads != self._reads:
-                continue  # meanwhile the file has been read
+                continue  # a reload has read the file meanwhile
             if changed:
                 self._changing = True
             elif self._changing:
@@ -179,7 +178,7 @@ class Reloader:
                 self._in_background("the file changed")
 
     def _in_background(self, trigger: str) -> None:
-        """Reload; once more afterwards, if that is asked for while one is under way."""
+        """Reload, and once more afterwards if requested meanwhile."""
         if self._task is not None:
             self._again = trigger
             return
@@ -190,7 +189,7 @@ class Reloader:
             self._again = None
             try:
                 await self.reload(trigger)
-            except Exception as error:  # noqa: BLE001 - a bug here must not end the reloads to come
+            except Exception as error:  # noqa: BLE001 - a bug here must not end later reloads
                 process_log.bug("a reload failed", error, trigger=trigger)
             trigger = self._again
         self._task = None
@@ -198,11 +197,11 @@ class Reloader:
 
 @contextmanager
 def _beside_the_loop() -> Iterator[None]:
-    """Let a thread compute for seconds, and the loop hardly notice.
+    """Let a thread compute for seconds with little effect on the loop.
 
-    Switched every 5 ms, as Python has it, a loop that needs the interpreter three times for a
-    request falls from 4,000 requests a second to 200. The cycle collector would stop everything to
-    look at all that the thread makes; that lives long, and is frozen instead.
+    With Python's switch interval of 5 ms, a loop that needs the interpreter three times per request
+    falls from 4,000 requests a second to 200. Garbage collection would stop everything to examine
+    the thread's objects; they live long, so they are frozen instead.
     """
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_EVERY)
@@ -217,25 +216,25 @@ def _beside_the_loop() -> Iterator[None]:
 
 
 def _let_go(former: list[object]) -> None:
-    """Drop one after the other, each in a step of the loop: freeing a large one takes a while."""
+    """Drop the objects one by one, each in a step of the loop: freeing a large one takes long."""
     if former:
         former.pop()
         asyncio.get_running_loop().call_soon(_let_go, former)
 
 
 def _retrieved(reading: asyncio.Future[tuple[Loaded, Swap]]) -> None:
-    """Of a reading that was given up nobody asks what became of it."""
+    """Consume the result of a cancelled reading."""
     if not reading.cancelled():
         reading.exception()
 
 
 def _read(origin: Origin, running: Config, watch: FileWatch | None) -> Loaded:
-    """The files, if they and the TLS files that they newly name can be used.
+    """The files, if they and their new TLS files are usable.
 
     Raises ConfigError, UnusableTls or CannotExport. Blocks.
     """
     if watch is not None:
-        watch.changed()  # from here on: what is read now is no change
+        watch.changed()  # from here on: what is read now is not a change
     loaded = load(origin, os.environ)
     for listener in Listener:
         tls = loaded.config.listeners.of(listener).tls
@@ -246,7 +245,7 @@ def _read(origin: Origin, running: Config, watch: FileWatch | None) -> Loaded:
 
 
 def _fixed(running: Config, loaded: Loaded) -> Iterator[str]:
-    """Changes that only a restart can make, each as a problem at its place in the file."""
+    """Changes that need a restart, each as a problem at its place in the file."""
     problem = partial(_needs_restart, loaded)
     new = loaded.config
     if running.admin.address != new.admin.address:
@@ -273,7 +272,7 @@ def _on(tls: ListenerTls | None) -> str:
 
 
 def _report(outcome: Reload, trigger: str, file: str) -> None:
-    """All of it in the log: a line for what happened, one for each problem or warning."""
+    """Log the result, and one line for each problem or warning."""
     fields = {"trigger": trigger, "file": file}
     if outcome.applied:
         level = logging.WARNING

@@ -1,16 +1,16 @@
-"""What a process has to do before anything else, so that nothing at its start can hurt it later.
+"""The first steps of a process, which protect it from the way in which it was started.
 
-Standard streams: where the process was started without one (``>&-``), the next socket or pipe
-would get its number, and libuv aborts when it is asked to close a descriptor that low. So the
-numbers 0 to 2 are filled at once.
+Standard streams: if the process was started without one (``>&-``), the next socket or pipe would
+get its number, and libuv aborts when it closes such a low descriptor. The numbers 0 to 2 are
+therefore opened first.
 
-SIGHUP ends a process that has not said otherwise. `hangups` holds it back from the first moment on,
-remembers that it came, and tells a hangup of the terminal from an order to reload:
+SIGHUP ends a process by default. `hangups` defers it from the first moment on, remembers it, and
+distinguishes a closed terminal from a request to reload:
 
     the process had a controlling terminal, and has none any more  ──▶ the terminal was closed
-    else (a daemon, a container, a terminal that is still there)   ──▶ somebody asks for a reload
+    else (a daemon, a container, a terminal that is still there)   ──▶ a request to reload
 
-Whoever starts the process with SIGHUP ignored (nohup) wants it to outlive the terminal.
+A process that was started with SIGHUP ignored (nohup) should outlive the terminal.
 """
 
 import os
@@ -47,11 +47,11 @@ class Hangup(Enum):
     RELOAD = "reload"
     TERMINAL_CLOSED = "terminal closed"
     NOTHING = "nothing"
-    """The terminal was closed, and the process is to outlive it."""
+    """The terminal was closed, and the process should outlive it."""
 
 
 class Hangups:
-    """SIGHUP before the event loop takes it. `held`: at least one came."""
+    """SIGHUP before the event loop handles it. `held`: at least one arrived."""
 
     def __init__(self, has_terminal: Callable[[], bool] = has_terminal) -> None:
         self.held = False
@@ -60,14 +60,14 @@ class Hangups:
         self._outlives = False
 
     def hold(self) -> None:
-        """From now on SIGHUP does not end the process. In the main thread; once or more often."""
+        """From now on SIGHUP does not end the process. Call it in the main thread; repeatable."""
         before = signal.signal(signal.SIGHUP, self._note)
         if before != self._note:
             self._had_terminal = self._has_terminal()
             self._outlives = before == signal.SIG_IGN
 
     def meaning(self) -> Hangup:
-        """Of a SIGHUP that has just come."""
+        """The meaning of a SIGHUP that has just arrived."""
         if not self._had_terminal or self._has_terminal():
             return Hangup.RELOAD
         return Hangup.NOTHING if self._outlives else Hangup.TERMINAL_CLOSED
@@ -77,10 +77,10 @@ class Hangups:
 
 
 hangups = Hangups()
-"""Of this process: its signals are as global as this."""
+"""The instance of this process: signals are global too."""
 
 
 def begin() -> None:
-    """The first thing that a command does which serves."""
+    """The first step of a command that serves."""
     fill_standard_streams()
     hangups.hold()

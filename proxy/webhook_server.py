@@ -1,7 +1,7 @@
-"""`webhook`: the admission webhook as a process, served over TLS until it is told to end.
+"""`webhook`: the admission webhook as a process, served over TLS until a signal.
 
-SIGTERM ──▶ not ready, still answering for `delay` seconds: the API server hears of it late
-        ──▶ no more connections, what is under way is answered, exit. A second signal: at once.
+SIGTERM ──▶ not ready, still answering for `delay` seconds: the API server learns of it late
+        ──▶ no more connections, reviews in progress are answered, exit. A second signal: at once.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ from proxy.wire.handshakes import Handshakes
 from proxy.wire.tls import CLOSE_TIMEOUT, ListenerContext, UnusableTls
 
 CONNECTIONS = 256
-"""Connections that stand at once: API servers keep some, the kubelet and Prometheus come and go."""
+"""Maximum connections: API servers keep some, the kubelet and Prometheus come and go."""
 _GRACE = 5.0
-"""Seconds that reviews under way are given at the end; each takes milliseconds."""
+"""Seconds for reviews in progress at the end; each takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Options:
 
 
 def run(options: Options) -> int:
-    """Serve until told to end. The exit status: 0, 1 for no address, 2 for unusable TLS files."""
+    """Serve until a signal. Exit status: 0, 1 without an address, 2 for unusable TLS files."""
     log = LineWriter(descriptor_of(sys.stderr))
     handler = process_log.install(log, LogFormat.JSON)
     try:
@@ -101,7 +101,7 @@ class _Server:
             await runner.cleanup()
 
     def _acceptor(self, server: web.Server) -> Acceptor:
-        """What limits the connections, in their handshake and after it."""
+        """Limits connections in their handshake and after it."""
         connections = Connections(limit=CONNECTIONS)
         loop = asyncio.get_running_loop()
 
@@ -121,7 +121,7 @@ class _Server:
         (self._at_once if self._ending.is_set() else self._ending).set()
 
     async def _pause(self, seconds: float) -> None:
-        """That long, unless a second signal comes."""
+        """Wait, unless a second signal arrives."""
         try:
             async with asyncio.timeout(seconds):
                 await self._at_once.wait()

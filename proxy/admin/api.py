@@ -43,10 +43,10 @@ HEALTH_SHARE = 0.03
 OTHERS_SHARE = 0.03
 RENDERING_SHARE = 0.03
 LOCAL_SHARE = 0.25
-"""Shares of the loop's time: for health, for what other machines ask, for rendering metrics, and
-for what this machine asks. Nobody's curiosity may cost the data plane more."""
+"""Shares of the loop's time: health, requests of other machines, rendering metrics, and requests of
+this machine. The data plane keeps the rest."""
 _REQUEST_COSTS = 0.0004
-"""Seconds of the loop for a request and its answer, beside what the endpoint itself takes."""
+"""Seconds of the loop for a request and its answer, in addition to the endpoint's own time."""
 _WAITING = frozenset({"/health/inbound-drained", "/metrics", "/drain", "/reload", "/events"})
 """Endpoints whose time is mostly a wait."""
 
@@ -128,7 +128,7 @@ class AdminApi:
 
     @web.middleware
     async def _paced(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let the data plane have most of the loop, whoever asks whatever how often."""
+        """Limit the admin API's share of the loop, so that the data plane keeps most of it."""
         pace = self._pace_of(request)
         costs = _REQUEST_COSTS
         try:
@@ -280,7 +280,7 @@ class AdminApi:
 
         422: the file has problems; 409: the file is valid, but its change needs a restart.
         """
-        # Whoever asked may go: the reload is made all the same.
+        # The client may leave: the reload is still made.
         outcome = await asyncio.shield(self._reload("POST /reload"))
         if outcome.rejection is None:
             return _json({"result": outcome.result, "problems": list(outcome.problems)})

@@ -47,9 +47,9 @@ def ask(url: str, path: str, timeout: float, *, method: str = "GET") -> dict[str
 
 @contextmanager
 def stream(url: str, path: str, timeout: float) -> Iterator[Iterable[bytes]]:
-    """The lines of an answer that does not end; `timeout` seconds at most for each.
+    """The lines of an endless answer; `timeout` seconds at most for each.
 
-    Raises HTTPError for a refusal, NoAnswer where no proxy answers.
+    Raises HTTPError for a refusal, NoAnswer if no proxy answers.
     """
     try:
         response = _opener.open(url + path, timeout=timeout)

@@ -12,13 +12,13 @@ GIVEN, FAILED = 0, 1
 ALL = "all"
 
 _TIMEOUT = 5.0
-_MADE_LATE = "each is made with the first request of its route"
+_MADE_LATE = "each is created with the first request of its route"
 
 
 def order(url: str, name: str, what: str) -> int:
-    """Give an order to the breaker of that name, or to every one for ``all``; the exit status.
+    """Give an order to the named breaker, or for ``all`` to every one; returns the exit status.
 
-    Prints each breaker's state afterwards. 1: there is none of that name, or no proxy answers.
+    Prints each breaker's state afterwards. 1: there is no such breaker, or no proxy answers.
     """
     try:
         names = [one["name"] for one in ask(url, "/circuit-breakers", _TIMEOUT)["circuit_breakers"]]
@@ -26,7 +26,7 @@ def order(url: str, name: str, what: str) -> int:
             return _fail(_unknown(name, names))
         if not names:
             return _fail(
-                "there is no breaker yet: each is made with the first request of its route"
+                "there is no breaker yet: each is created with the first request of its route"
             )
         for each in names if name == ALL else [name]:
             path = f"/circuit-breakers/{quote(each, safe='')}/{what}"
@@ -34,7 +34,7 @@ def order(url: str, name: str, what: str) -> int:
     except NoAnswer as error:
         return _fail(str(error))
     except (KeyError, TypeError, ValueError):
-        return _fail(f"what answers at {url} is no resilience proxy")
+        return _fail(f"{url} answers, but is not a resilience proxy")
     return GIVEN
 
 

@@ -1,8 +1,8 @@
-"""The admin server's connections: few, none of them silent for long, and each reads its answers.
+"""Limits the admin server's connections, in number and in time.
 
-Descriptors are the data plane's first of all. Beyond `limit` connections the next one displaces the
-one that has been silent longest; those whose request is being answered go last, and among them
-those from this machine.
+Descriptors are reserved for the data plane. Beyond `limit` connections the next one displaces the
+one that has been silent longest; those whose request is being answered are displaced last, and
+among them those from this machine.
 
 A request's head has `HEAD` seconds: the first from the accept, others from their first byte. So has
 what is left of a body after its answer. A client that takes no byte of its answer for `STALLED`
@@ -32,7 +32,7 @@ to take them apart costs the loop's time."""
 _PIECE = 4096
 """Bytes that are taken apart at once."""
 _LOOK = 0.5
-"""Seconds between two looks at all connections, while there are any."""
+"""Seconds between two checks of all connections, while there are any."""
 
 
 class Connections:
@@ -52,7 +52,7 @@ class Connections:
         self._open.add(connection)
         if len(self._open) > self._limit:
             displaced = min(self._open - {connection}, key=Connection.importance)
-            self._open.discard(displaced)  # it learns of its end a turn later
+            self._open.discard(displaced)  # it is notified a turn later
             displaced.end()
         if self._timer is None:
             self._set_timer()
@@ -75,7 +75,7 @@ class Connections:
 
 
 class Connection(Protocol):
-    """One client. `answering`: a request is in the application's hands."""
+    """One client. `answering`: the application is handling a request."""
 
     __slots__ = ("_connections", "_head_since", "_left", "_left_since", "_local", "answering",
                  "heard")  # fmt: skip
@@ -89,7 +89,7 @@ class Connection(Protocol):
         self.answering = False
         self.heard = 0.0
 
-    # --- what the event loop does -------------------------------------------------------------
+    # --- events of the transport --------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -112,7 +112,7 @@ class Connection(Protocol):
                 self.end()
                 return
 
-    # --- what the application does ------------------------------------------------------------
+    # --- for the application ------------------------------------------------------------------
 
     def request_began(self) -> None:
         self.answering = True
@@ -121,30 +121,30 @@ class Connection(Protocol):
     def request_ended(self) -> None:
         self.answering = False
 
-    # --- what the others ask ------------------------------------------------------------------
+    # --- for `Connections` ---------------------------------------------------------------------
 
     def importance(self) -> tuple[bool, bool, float]:
-        """The smallest is displaced first."""
+        """Sort key: the smallest is displaced first."""
         return self.answering, self.answering and self._local, self.heard
 
     def head_began(self, now: float) -> float:
-        """Seconds since a head began that has not come whole; 0 where none has."""
+        """Seconds since an incomplete head began; 0 without one."""
         return 0.0 if self._head_since is None else now - self._head_since
 
     def untaken(self, now: float) -> float:
-        """Seconds in which the client took nothing of what is left of its answer."""
+        """Seconds since the client last read a byte of its answer."""
         left = self._untaken_bytes()
         if not left or left != self._left:
             self._left, self._left_since = left, now
         return now - self._left_since
 
     def end(self) -> None:
-        """Close at once, whatever is still to be sent."""
+        """Close at once, and discard unsent bytes."""
         if self.transport is not None:
             self.transport.abort()
 
     def _untaken_bytes(self) -> int:
-        """What is written and not acknowledged, in the transport and in the kernel."""
+        """Bytes written and not acknowledged, in the transport and the kernel."""
         transport = self.transport
         if transport is None or transport.is_closing():
             return 0
@@ -160,7 +160,7 @@ class Connection(Protocol):
 
 @web.middleware
 async def answering(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Tell a connection what becomes of its request. To be the outermost."""
+    """Tell a connection about its request. Must be the outermost middleware."""
     connection = request.protocol
     if not isinstance(connection, Connection):
         return await handler(request)

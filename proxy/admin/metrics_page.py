@@ -1,9 +1,9 @@
-"""`/metrics`: rendered in slices between which the data plane goes on, and shared.
+"""`/metrics`: rendered in slices between which the data plane continues, and shared.
 
-    asked from loopback ──▶ a rendering that begins afterwards, shared by all who wait for it
-    asked from elsewhere ─▶ the last one, if that is less than a second old; else the same
+    request from loopback ──▶ a rendering that begins afterwards, shared by its waiters
+    request from elsewhere ─▶ the last one, if it is less than a second old; else the same
 
-One rendering is made at a time, and all of them take no more than their share of the loop.
+There is one rendering at a time, and renderings only take their share of the loop.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from proxy.clock import Clock
 from proxy.telemetry.exposition import Form, text
 
 FRESH = 1.0
-"""Seconds for which others get the same rendering."""
+"""Seconds for which other machines get the same rendering."""
 SLICE = 0.002
-"""Seconds that rendering keeps the loop at once, but for the last piece."""
+"""Seconds of the loop per slice, plus the last piece."""
 PAUSE = 0.006
-"""Seconds between two slices: so rendering takes no more than a quarter of the time."""
+"""Seconds between two slices: rendering takes at most a quarter of the time."""
 
 
 class MetricsPage:
@@ -34,7 +34,7 @@ class MetricsPage:
         self._last: dict[Form, tuple[float, bytes]] = {}
 
     async def get(self, form: Form, *, fresh: bool) -> bytes:
-        """The document; with `fresh` nothing in it is from before this call."""
+        """The document; with `fresh` it is rendered after this call."""
         if not fresh and form in self._last:
             made, document = self._last[form]
             if self._clock() - made < FRESH:
@@ -48,7 +48,7 @@ class MetricsPage:
         try:
             async with self._one_at_a_time:
                 await self._pace.turn()
-                del self._next[form]  # who comes from here on is too late for this one
+                del self._next[form]  # later requests need another rendering
                 document = await self._render(form)
         finally:
             if self._next.get(form) is asyncio.current_task():

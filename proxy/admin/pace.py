@@ -1,8 +1,7 @@
-"""A share of the event loop's time: what the admin side may take beside the data plane.
+"""Limits the admin side's share of the event loop's time.
 
-Work is paid for with seconds of the loop's time. They come in steadily, `share` of each second, and
-`burst` of them can be saved up. Who comes while there is nothing to pay with waits, first come
-first served, for `longest` seconds at most.
+Work costs seconds of the loop's time. The budget grows by `share` per second, up to `burst`.
+Without budget a task waits, first come, first served, for `longest` seconds at most.
 """
 
 import asyncio
@@ -48,7 +47,7 @@ class Pace:
         return 0.0 if saved > 0 else max(-saved / self._share, 0.001)
 
     def spent(self, seconds: float) -> None:
-        """So much of the loop's time was taken."""
+        """Charge the loop time that was used."""
         self._save()
         self._saved -= seconds
 
@@ -64,7 +63,7 @@ class Pace:
             self._timer = asyncio.get_running_loop().call_later(wait, self._next)
 
     def _next(self) -> None:
-        """Let one begin: what it costs is known when it has ended."""
+        """Start the next task; its cost is known at its end."""
         self._timer = None
         if self._save() > 0 and self._waiting:
             place = self._waiting.popleft()

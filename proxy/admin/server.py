@@ -68,7 +68,7 @@ class AdminServer:
             self._application,
             handle_signals=False,
             shutdown_timeout=_GRACE,
-            handler_cancellation=True,  # a client that is gone is waited for by nobody
+            handler_cancellation=True,  # cancel the handler when its client has left
         )
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(runner.cleanup)

@@ -1,4 +1,4 @@
-"""`tap`: a running proxy's requests as they settle, one line each."""
+"""`tap`: prints a running proxy's requests as they settle, one line each."""
 
 import json
 import sys
@@ -14,13 +14,13 @@ ENDED, FAILED = 0, 1
 """Exit statuses."""
 
 _TIMEOUT = 10.0
-"""Seconds without even a comment after which the proxy is given up."""
+"""Timeout in seconds without even a comment of the stream."""
 
 
 def tap(url: str, wants: Mapping[str, str], count: int | None, *, as_json: bool) -> int:
-    """Print requests until Ctrl-C, or `count` of them; the exit status.
+    """Print requests until Ctrl-C, or `count` of them; returns the exit status.
 
-    `wants`: the filters that are given, ``route``, ``status``, ``path``. 1: no proxy answers, it
+    `wants`: the given filters, ``route``, ``status``, ``path``. 1: no proxy answers, it
     refuses, or it has ended.
     """
     query = urlencode({"requests": "1", **{k: v for k, v in wants.items() if v}})
@@ -28,7 +28,9 @@ def tap(url: str, wants: Mapping[str, str], count: int | None, *, as_json: bool)
         with stream(url, f"/events?{query}", _TIMEOUT) as lines:
             for name, data in _events(lines):
                 if name == "lost":
-                    print(f"tap: {data['lines']} lines lost, read faster", file=sys.stderr)
+                    print(
+                        f"tap: {data['lines']} lines lost: this reader is too slow", file=sys.stderr
+                    )
                     continue
                 print(json.dumps(data) if as_json else line_of(data), flush=True)
                 if count is not None:
@@ -46,7 +48,7 @@ def tap(url: str, wants: Mapping[str, str], count: int | None, *, as_json: bool)
     except (OSError, HTTPException):
         pass
     except (KeyError, TypeError, ValueError):
-        return _fail(f"what answers at {url} is no resilience proxy")
+        return _fail(f"{url} answers, but is not a resilience proxy")
     return _fail("the proxy has ended")
 
 
@@ -83,7 +85,7 @@ def line_of(record: Mapping[str, Any]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Nothing in a request may act on the terminal."""
+    """Makes text safe for a terminal: a request must not control it."""
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 

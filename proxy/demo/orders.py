@@ -28,7 +28,7 @@ class World(Enum):
 class Fate(Enum):
     """The result of an order."""
 
-    UNDER_WAY = "under way"
+    UNDER_WAY = "in progress"
     OK = "ok"
     RETRIED = "ok after a retry"
     DEFERRED = "shipping deferred"

@@ -177,7 +177,7 @@ class Propagator:
                 own += format_b3_multi(context.trace_id, span_id, parent, context.sampling)
 
     def inject_new(self, own: OwnFields, context: TraceContext) -> None:
-        """Likewise for a request sent by a new span, a child of the caller's."""
+        """The header lines for a request sent by a new span, a child of the caller's."""
         span_id = self._span_ids.pop() if self._span_ids else self.new_span_id()
         if self._only_tracecontext and not context.tracestate:  # nearly always
             value = f"00-{context.trace_id}-{span_id}{_FLAGS[context.flags]}"
@@ -186,7 +186,7 @@ class Propagator:
             self.inject(own, context, span_id)
 
     def inject_recorded(self, own: OwnFields, context: TraceContext, span_id: str) -> None:
-        """Likewise, where `span_id` and its parent, the proxy's own span, will be exported."""
+        """The same, if `span_id` and its parent, the proxy's own span, will be exported."""
         if not context.span_id:
             context.span_id = self.new_span_id()
         self.inject(own, context, span_id, context.span_id)

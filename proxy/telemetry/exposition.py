@@ -1,8 +1,8 @@
-"""Metric families as text: what Prometheus' own encoder writes, ten times as fast and in pieces.
+"""Metric families as text: like Prometheus' own encoder, ten times as fast and in pieces.
 
-Two forms: the text format 0.0.4 and OpenMetrics 1.0. A family may come in several parts, one right
-after the other; its header is written once. So neither making a family nor writing it keeps the
-event loop for long, however many series there are.
+Two formats: the text format 0.0.4 and OpenMetrics 1.0. A family may come in several consecutive
+parts; its header is written once. Neither making nor writing a family blocks the event loop for
+long, however many series there are.
 
 `tests/unit/telemetry/test_exposition.py` compares every byte with prometheus_client's encoders.
 """
@@ -17,7 +17,7 @@ from prometheus_client.utils import floatToGoString
 _number: Callable[[float], str] = floatToGoString
 
 SAMPLES_AT_ONCE = 64
-"""Samples in a piece of text, at most."""
+"""Maximum samples in a piece of text."""
 
 _HEADER_SUFFIX = {"counter": "_total", "info": "_info"}
 _TEXT_TYPE = {"info": "gauge", "stateset": "gauge", "unknown": "untyped"}
@@ -25,7 +25,7 @@ _TEXT_TYPE = {"info": "gauge", "stateset": "gauge", "unknown": "untyped"}
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One of the two, as clients see it."""
+    """One of the two formats."""
 
     openmetrics: bool
     content_type: str
@@ -36,7 +36,7 @@ OPENMETRICS = Form(True, "application/openmetrics-text; version=1.0.0; charset=u
 
 
 def form_of(accept: str) -> Form:
-    """The form that a client asks for with its Accept header."""
+    """The format that a client's Accept header asks for."""
     for offered in accept.split(","):
         if offered.partition(";")[0].strip() == "application/openmetrics-text":
             return OPENMETRICS
@@ -71,7 +71,7 @@ def _header(family: Metric, form: Form) -> str:
 
 def _line(sample: Sample, openmetrics: bool) -> str:
     value = sample.value
-    # Most are small whole numbers, which are written alike in every way.
+    # Most are small whole numbers, which all encoders write in the same way.
     number = f"{value}.0" if type(value) is int and value < 1_000_000 else _number(value)
     exemplar = _exemplar(sample.exemplar) if openmetrics and sample.exemplar else ""
     if not sample.labels:

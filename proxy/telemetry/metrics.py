@@ -1,7 +1,7 @@
-"""Metrics: the data plane's plain counters as Prometheus families, made when they are scraped.
+"""Metrics: the data plane's plain counters as Prometheus families, made at a scrape.
 
-Label values are bounded. Gates and upstreams of caller-named authorities have labels of their own
-where `Bindings.labels` has them; the rest are summed up as ``other``.
+Label values are bounded. Gates and upstreams of caller-named authorities have their own labels if
+`Bindings.labels` has them; the others are summed as ``other``.
 """
 
 import time
@@ -31,7 +31,7 @@ from proxy.telemetry.observed import Gateway, Lifecycle, Log
 from proxy.telemetry.tracing import Tracing
 
 ROUTES_AT_ONCE = 20
-"""Routes in a part of a family: each has some twenty series."""
+"""Maximum routes in a part of a family: each has about twenty series."""
 SERIES_AT_ONCE = 400
 GATES_AT_ONCE = 50
 _T = TypeVar("_T")
@@ -47,7 +47,7 @@ def registry_of(
     tap: Log,
     clock: Clock = time.monotonic,
 ) -> "Registry":
-    """A registry with the proxy's metrics and those of its process. To be read in the loop."""
+    """A registry with the proxy's metrics and those of its process. Read it in the loop."""
     registry = Registry()
     registry.add(ProxyCollector(gateway, lifecycle, logs, tracing, tap, clock))
     registry.add(ProcessCollector(registry=None))
@@ -55,7 +55,7 @@ def registry_of(
 
 
 class Registry(CollectorRegistry):
-    """A registry that gives families in parts, so that nobody has to take them all at once."""
+    """A registry that yields families in parts, so that they need not be made all at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,16 +66,16 @@ class Registry(CollectorRegistry):
         self._parts.append(getattr(collector, "parts", collector.collect))
 
     def parts(self) -> Iterator[Metric]:
-        """All families; of large ones several parts, one right after the other.
+        """All families; large ones in several consecutive parts.
 
-        What changes between two of them may be in the later one alone.
+        A change between two parts may appear only in the later one.
         """
         for parts in self._parts:
             yield from parts()
 
 
 class ProxyCollector(Collector):
-    """Reads; it remembers nothing."""
+    """Reads counters; it has no state."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class ProxyCollector(Collector):
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
-        """The families, each whole."""
+        """The complete families."""
         whole: Metric | None = None
         for part in self.parts():
             if whole is not None and part.name == whole.name:
@@ -107,8 +107,8 @@ class ProxyCollector(Collector):
             yield whole
 
     def parts(self) -> Iterator[Metric]:
-        """The families in parts of at most `ROUTES_AT_ONCE` routes; no part is waited for within
-        another.
+        """The families in parts of at most `ROUTES_AT_ONCE` routes; parts of different families do
+        not interleave.
         """
         stats = list(self._gateway.bindings.stats.values())
         for few in _divided(stats, ROUTES_AT_ONCE):
@@ -127,10 +127,10 @@ class ProxyCollector(Collector):
                 yield from self._gate_family(kind, family)
 
     def _gate_family(self, kind: GateKind, family: Family) -> Iterator[Metric]:
-        """A label of its own for each gate that has one, and the sum of the others.
+        """The values of each gate with a label, and the sum of the others.
 
-        A sum of states says nothing and is left out. The counts of forgotten gates stay in the
-        sum, so that it never falls.
+        A sum of states has no meaning and is omitted. The counts of dropped gates stay in the sum,
+        so that it never falls.
         """
         gates = self._gateway.bindings.gates
         make = CounterMetricFamily if family.counter else GaugeMetricFamily
@@ -160,7 +160,7 @@ class ProxyCollector(Collector):
         gates = self._gateway.gates.items()
         yield from _gauge(
             "proxy_in_flight",
-            "Requests under way.",
+            "Requests in flight.",
             "listener",
             {listener.value: len(gate.in_flight) for listener, gate in gates},
         )
@@ -197,14 +197,14 @@ class ProxyCollector(Collector):
         yield cut
         yield from _counter(
             "proxy_config_reloads",
-            "Reloads of the configuration, by what became of them.",
+            "Reloads of the configuration by result.",
             ["result"],
             {(result,): count for result, count in lifecycle.reloads.items()},
         )
         last = lifecycle.last_reload
         yield GaugeMetricFamily(
             "proxy_config_last_reload_successful",
-            "0 where the configuration file was rejected when it was last read.",
+            "0 if the last version of the configuration file was rejected, else 1.",
             0 if last is not None and last["result"] == "rejected" else 1,
         )
         yield GaugeMetricFamily(
@@ -213,12 +213,12 @@ class ProxyCollector(Collector):
             1 if lifecycle.bypass_left else 0,
         )
         dropped = CounterMetricFamily(
-            "proxy_log_dropped", "Log lines dropped, for nobody took them in time."
+            "proxy_log_dropped", "Log lines dropped because their reader was too slow."
         )
         dropped.add_metric([], sum(log.dropped for log in self._logs))
         yield dropped
         lost = CounterMetricFamily(
-            "proxy_tap_dropped", "Lines that watchers of the tap lost because they did not read."
+            "proxy_tap_dropped", "Lines of the tap lost by watchers that were too slow."
         )
         lost.add_metric([], self._tap.dropped)
         yield lost
@@ -234,7 +234,7 @@ class ProxyCollector(Collector):
 def _requests(stats: Sequence[RouteStats]) -> Metric:
     requests = CounterMetricFamily(
         "proxy_requests",
-        "Requests that are over. reason is empty where the upstream's answer went back whole.",
+        "Finished requests. reason is empty if the upstream's response was sent complete.",
         labels=["listener", "route", "code", "reason"],
     )
     for one in stats:
@@ -253,7 +253,7 @@ def _durations(stats: Sequence[RouteStats], exemplars: Exemplars) -> Metric:
         if one.answers:
             counts = _cumulated(one.duration_buckets)
             examples = exemplars.of(one.listener, one.route)
-            # Without an exemplar a bucket's third is None, which the declared type does not know.
+            # Without an exemplar a bucket's third item is None, unlike its declared type.
             buckets: list[Any] = list(zip(_BUCKET_LABELS, counts, examples, strict=True))
             durations.add_metric([one.listener, one.route], buckets, one.duration_sum)
     return durations
@@ -267,7 +267,7 @@ def _cumulated(counts: Iterable[int]) -> Iterator[float]:
 
 
 def _attempt_families(stats: Sequence[RouteStats]) -> Iterator[Metric]:
-    """What has no listener label is summed over the listeners."""
+    """Families without a listener label are summed over the listeners."""
     attempts: Counter[tuple[str, ...]] = Counter()
     retries: Counter[tuple[str, ...]] = Counter()
     refused: Counter[tuple[str, ...]] = Counter()
@@ -283,19 +283,19 @@ def _attempt_families(stats: Sequence[RouteStats]) -> Iterator[Metric]:
             fallbacks[(one.route,)] += one.fallbacks
     yield from _counter(
         "proxy_attempts",
-        "Attempts by outcome: a class of statuses, or the reason of a failure.",
+        "Attempts by outcome: a status class, or the reason of a failure.",
         ["route", "upstream", "outcome"],
         attempts,
     )
     yield from _counter(
-        "proxy_retries", "Retries by the condition that led to them.", ["route", "condition"],
+        "proxy_retries", "Retries by the condition that caused them.", ["route", "condition"],
         retries,
     )  # fmt: skip
     yield from _counter(
-        "proxy_retries_refused", "Retries that were not made, and why.", ["route", "why"], refused
+        "proxy_retries_refused", "Refused retries by reason.", ["route", "why"], refused
     )
     yield from _counter(
-        "proxy_fallbacks", "Answers that a fallback took the place of.", ["route"], fallbacks
+        "proxy_fallbacks", "Responses that a fallback replaced.", ["route"], fallbacks
     )
 
 
@@ -320,5 +320,5 @@ def _gauge(
 
 
 def _divided(items: list[_T], size: int) -> list[list[_T]]:
-    """Lists of at most `size`; one that is empty where there is nothing."""
+    """Lists of at most `size` items; one empty list without items."""
     return [items[i : i + size] for i in range(0, len(items), size)] or [[]]

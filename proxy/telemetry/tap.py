@@ -1,9 +1,9 @@
-"""Hands settled exchanges to watchers, each as a line, as long as somebody watches.
+"""Sends settled exchanges to watchers, each as a line, while there is a watcher.
 
-    first watcher ──▶ the tap becomes an observer      last watcher leaves ──▶ it is none
+    first watcher ──▶ the tap becomes an observer      last watcher leaves ──▶ it is removed
 
-Without a watcher the data plane does not know of it. A line is made once for all watchers that
-want it. Nothing waits for a watcher: one that does not read loses lines, and is told how many.
+Without a watcher the data plane does no work for it. A line is made once for all watchers that
+match. Nothing waits for a watcher: one that does not read loses lines, and is told how many.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from proxy.telemetry.observed import Exchange
 from proxy.telemetry.timestamps import Timestamps
 
 BACKLOG_BYTES = 256 * 1024
-"""Lines that are kept for a watcher, beside what the socket takes."""
+"""Maximum lines queued for a watcher, in addition to the socket's buffer."""
 
 _STATUSES = re.compile(r"([1-9])xx|([1-9][0-9]{2})(?:-([1-9][0-9]{2}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class TapFilter:
-    """What a watcher wants: all that is given must hold. `statuses` are ranges, any may hold."""
+    """A watcher's filters: all must match. Of the ranges `statuses` one must match."""
 
     route: str = ""
     statuses: tuple[tuple[int, int], ...] = ()
@@ -43,7 +43,7 @@ class TapFilter:
 
 
 def tap_filter(route: str = "", status: str = "", path: str = "") -> TapFilter:
-    """`status`: statuses, ranges or classes (``404,500-503,5xx``); `path`: how it begins.
+    """`status`: statuses, ranges or classes (``404,500-503,5xx``); `path`: its beginning.
 
     Raises ValueError with a sentence.
     """
@@ -63,13 +63,13 @@ def _statuses(text: str) -> Iterator[tuple[int, int]]:
 
 
 class Announces(Protocol):
-    """The part of the gateway that tells of settled exchanges."""
+    """The part of the gateway that calls observers."""
 
     observers: list[Callable[[Any], None]]
 
 
 class Watcher:
-    """One watcher's lines. `lost` counts those since it was told last."""
+    """One watcher's lines. `lost` counts lost lines since the last report."""
 
     __slots__ = ("_lines", "_news", "_size", "lost", "wants")
 
@@ -81,7 +81,7 @@ class Watcher:
         self._news = asyncio.Event()
 
     def offer(self, line: bytes) -> bool:
-        """False: there is no room for it."""
+        """Queue a line; False: the queue is full."""
         if self._size + len(line) > BACKLOG_BYTES:
             self.lost += 1
             return False
@@ -91,7 +91,7 @@ class Watcher:
         return True
 
     async def take(self, within: float) -> tuple[list[bytes], int]:
-        """All lines, and how many were lost after them; none if there is none `within` seconds."""
+        """All lines, and how many were lost after them; empty if none comes `within` seconds."""
         try:
             async with asyncio.timeout(within):
                 await self._news.wait()
@@ -105,7 +105,7 @@ class Watcher:
 
 
 class Tap:
-    """All watchers. `dropped` counts the lines that they lost."""
+    """All watchers. `dropped` counts their lost lines."""
 
     def __init__(self, announces: Announces, wall_clock: WallClock = time.time) -> None:
         self._announces = announces
@@ -118,7 +118,7 @@ class Tap:
         return len(self._watchers)
 
     def observers(self) -> Iterable[Callable[[Exchange], None]]:
-        """Itself while somebody watches, for a gateway that gets new observers."""
+        """The tap while there is a watcher, for a gateway that gets new observers."""
         return (self.record,) if self._watchers else ()
 
     def watch(self, wants: TapFilter) -> Watcher:

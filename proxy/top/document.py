@@ -1,4 +1,4 @@
-"""One look as plain data, for `top --format json`."""
+"""One sample as plain data, for `top --format json`."""
 
 from dataclasses import asdict
 from typing import Any
@@ -7,14 +7,14 @@ from proxy.top.rates import Window
 
 
 def document(window: Window) -> dict[str, Any]:
-    """The latest look, with rates over the `span_s` seconds before it.
+    """The latest sample, with rates over the `span_s` seconds before it.
 
-    Of a window that has one look at least.
+    The window must have at least one sample.
     """
     look = window.latest
     assert look is not None
     found = asdict(look)
-    for name in ("at", "flying"):  # the watcher's own clock; in_flight of each route has it
+    for name in ("at", "flying"):  # the watcher's own clock; each route has its in_flight
         del found[name]
     found["uptime_s"] = found.pop("uptime")
     found["oldest_s"] = found.pop("oldest")
@@ -25,7 +25,7 @@ def document(window: Window) -> dict[str, Any]:
 
 
 def _route(found: dict[str, Any]) -> dict[str, Any]:
-    """With the units that the view has in its head line."""
+    """A route, with the units of the view's column titles."""
     return {
         "listener": found["listener"],
         "name": found["name"],

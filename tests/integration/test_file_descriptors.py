@@ -88,7 +88,7 @@ def test_the_soft_limit_is_raised_and_a_low_hard_one_told(
     many = merged(settings, {"limits": {"connections": 1000}})
     tight = start_proxy(many, file_limits=(300, 512))
     assert _soft_limit(tight) == 512
-    assert "only 512 files may be open (ulimit -n)" in tight.errors
+    assert "only 512 files can be open (ulimit -n)" in tight.errors
     assert "limits.connections 1000" in tight.errors
 
 

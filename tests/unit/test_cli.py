@@ -438,4 +438,4 @@ def test_a_missing_file_names_one_beside_it_and_who_asked_for_it(tmp_path, monke
         "proxy.yml:1:1: cannot be read: No such file or directory; did you mean 'proxy.yaml'?"
         in shown
     )
-    assert "resilience-proxy: the file is the one that $RESILIENCE_PROXY_CONFIG names" in shown
+    assert "resilience-proxy: $RESILIENCE_PROXY_CONFIG names this file" in shown

@@ -1,4 +1,4 @@
-// Every kind of gates that has no view of its own: a table of what the proxy tells of each.
+// Tables for all kinds of gates without their own view.
 
 import { el } from "./dom.js";
 import { count, percent } from "./format.js";
@@ -42,7 +42,7 @@ function section(container, { member, title }, first) {
   });
 }
 
-/** A section appears with the first gate of its kind: its fields are the columns. */
+/** A section appears with the first gate of its kind; the gate's fields are the columns. */
 export function gates(container) {
   const fills = new Map();
   return ({ status }) => {

@@ -51,7 +51,7 @@ function attemptRow(one, attempt, number, total) {
 
 function outcomeOf(attempt) {
   if (attempt.failure && attempt.status) return `${attempt.status}, then ${attempt.failure}`;
-  return attempt.failure ?? (attempt.status ? String(attempt.status) : "under way");
+  return attempt.failure ?? (attempt.status ? String(attempt.status) : "in flight");
 }
 
 /** The failure's sentence, and the retry policy's decision. */

@@ -44,14 +44,14 @@ _LONGEST_STATUS_LINE = 256
 
 
 class _StatusLine:
-    """A parsed status line; `anew`: its forwarded form."""
+    """A parsed status line; `forwarded`: its forwarded form."""
 
-    __slots__ = ("anew", "minor", "status")
+    __slots__ = ("forwarded", "minor", "status")
 
-    def __init__(self, minor: int, status: int, anew: bytes) -> None:
+    def __init__(self, minor: int, status: int, forwarded: bytes) -> None:
         self.minor = minor
         self.status = status
-        self.anew = anew
+        self.forwarded = forwarded
 
 
 def body_decoder(head: ResponseHead, method: str) -> BodyDecoder | None:
@@ -99,7 +99,7 @@ class ResponseParser:
         line = self._status_lines.get(lines[0]) or self._status_line(lines[0])
         head.minor = line.minor
         head.status = line.status
-        head.status_line = line.anew
+        head.status_line = line.forwarded
         reading = self._reader.read(_JUDGED_AS[line.minor], lines, line.minor)
         if reading.fault is not None:
             raise UpstreamMalformed(f"The upstream's response head is malformed: {reading.fault}.")

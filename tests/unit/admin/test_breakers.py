@@ -50,7 +50,7 @@ def test_one_that_is_not_there(asked, capsys):
 def test_none_yet(name, monkeypatch, capsys):
     monkeypatch.setattr(breakers, "ask", lambda *_: {"circuit_breakers": []})
     assert breakers.order("http://h:1", name, "reset") == 1
-    assert "made with the first request of its route" in capsys.readouterr().err
+    assert "created with the first request of its route" in capsys.readouterr().err
 
 
 def test_no_proxy(monkeypatch, capsys):
@@ -63,5 +63,5 @@ def test_no_proxy(monkeypatch, capsys):
     assert breakers.order("http://h:1", "all", "reset") == 1
     assert capsys.readouterr().err.splitlines() == [
         "breaker: no proxy answers at http://h:1: Connection refused",
-        "breaker: what answers at http://h:1 is no resilience proxy",
+        "breaker: http://h:1 answers, but is not a resilience proxy",
     ]

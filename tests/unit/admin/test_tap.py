@@ -70,7 +70,7 @@ def test_lost_lines_and_the_end_are_told_on_stderr(streamed, capsys):
     shown = capsys.readouterr()
     assert json.loads(shown.out) == RECORD
     assert shown.err.splitlines() == [
-        "tap: 7 lines lost, read faster",
+        "tap: 7 lines lost: this reader is too slow",
         "tap: the proxy has ended",
     ]
 
@@ -103,4 +103,4 @@ def test_a_refusal(error, told, monkeypatch, capsys):
 def test_what_is_no_proxy(streamed, capsys):
     streamed(event("request", {"other": 1}))
     assert tap.tap("http://h:1", {}, None, as_json=False) == 1
-    assert "is no resilience proxy" in capsys.readouterr().err
+    assert "is not a resilience proxy" in capsys.readouterr().err

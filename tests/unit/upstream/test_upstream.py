@@ -76,7 +76,7 @@ def test_a_name_that_stands_for_nothing_else_is_a_loop(bench):
     b.look_up("10.0.0.1")
     (loop,) = b.answers
     assert isinstance(loop, Loop)
-    assert "inventory is an address of this proxy itself" in loop.detail
+    assert "inventory resolves to an address of this proxy itself" in loop.detail
     b.look_up("10.0.0.2")
     assert b.labels == ["10.0.0.2:8080"]
     b.look_up("10.0.0.1")
