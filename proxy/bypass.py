@@ -1,7 +1,7 @@
-"""The bypass: for some minutes, policies that may make trouble worse stand aside.
+"""The bypass: suspends policies that may make an outage worse, for some minutes.
 
-An operator turns it on and off (`POST /bypass`). It ends by itself, and with the process: nobody
-has to remember it the next morning.
+An operator turns it on and off (`POST /bypass`). It ends after a time and with the process, so that
+it cannot be forgotten.
 """
 
 import asyncio
@@ -9,13 +9,13 @@ import logging
 from collections.abc import Callable
 
 LASTS = 600.0
-"""Seconds until it ends by itself, from when it was last turned on."""
+"""Seconds after the last turning on until it ends."""
 
 _log = logging.getLogger("proxy.bypass")
 
 
 class Bypass:
-    """`changed` is called after each change, and puts it into effect. Used within the loop."""
+    """`changed` is called after each change, to apply it. Use it within the loop."""
 
     def __init__(self, *, lasts: float = LASTS) -> None:
         self.changed: Callable[[], None] = lambda: None
@@ -28,13 +28,13 @@ class Bypass:
 
     @property
     def left(self) -> float:
-        """Seconds until it ends; 0 where it is off."""
+        """Seconds until it ends; 0 if it is off."""
         if self._timer is None:
             return 0.0
         return max(self._timer.when() - asyncio.get_running_loop().time(), 0.0)
 
     def turn(self, on: bool) -> None:
-        """On for another while, or off."""
+        """Turn it on for the full time, or off."""
         was = self.active
         if self._timer is not None:
             self._timer.cancel()
@@ -42,13 +42,13 @@ class Bypass:
         if on:
             self._timer = asyncio.get_running_loop().call_later(self._lasts, self._end)
         if on and not was:
-            _log.warning("bypass: retries and circuit breakers stand aside for %g s", self._lasts)
+            _log.warning("bypass: retries and circuit breakers are suspended for %g s", self._lasts)
         if was and not on:
-            _log.warning("bypass: turned off, all policies hold again")
+            _log.warning("bypass: turned off, all policies are in effect again")
         if on != was:
             self.changed()
 
     def _end(self) -> None:
         self._timer = None
-        _log.warning("bypass: its time is over, all policies hold again")
+        _log.warning("bypass: ended, all policies are in effect again")
         self.changed()

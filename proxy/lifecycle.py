@@ -125,7 +125,7 @@ class Lifecycle:
         return self.bypass.left
 
     def turn_bypass(self, on: bool) -> None:
-        """Have policies that may make trouble worse stand aside for a while, or no longer."""
+        """Suspend policies that may make an outage worse for a while, or use them again."""
         self.bypass.turn(on)
 
     def reloaded(self, outcome: Reload, trigger: str) -> None:

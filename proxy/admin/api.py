@@ -289,7 +289,7 @@ class AdminApi:
         return problem(status, detail, outcome.problems)
 
     async def bypass(self, request: web.Request) -> web.Response:
-        """Turn the bypass on, for another while, or off; the body is the word."""
+        """Turn the bypass on for its full time, or off; the body is ``on`` or ``off``."""
         word = await _word_of(request)
         if word not in ("on", "off"):
             return problem(400, f"The body must be on or off, and not {word[:40]!r}.")
@@ -298,7 +298,7 @@ class AdminApi:
         return _json({"bypass": {"on": left > 0, "ends_in_s": round(left, 1)}})
 
     async def log_level(self, request: web.Request) -> web.Response:
-        """The least that the proxy's own log takes; the body is the level."""
+        """Set the level of the proxy's own log; the body is the level."""
         word = await _word_of(request)
         try:
             level = LogLevel(word)
@@ -329,7 +329,7 @@ def _json(document: views.Document, status: int = 200) -> web.Response:
 
 
 async def _word_of(request: web.Request) -> str:
-    """A body of one word, without quotes and the space around it. Raises HTTPException."""
+    """The single word of a body, without quotes and spaces. Raises HTTPException."""
     try:
         async with asyncio.timeout(HEAD):
             body = await request.read()

@@ -54,7 +54,7 @@ class Controls(Lifecycle, Protocol):
     def last_reload(self) -> Mapping[str, Any] | None: ...
 
     def turn_bypass(self, on: bool) -> None:
-        """Have policies that may make trouble worse stand aside for a while, or no longer."""
+        """Suspend policies that may make an outage worse for a while, or use them again."""
 
     def begin_drain(self) -> None:
         """Start the drain that SIGTERM also starts; no effect if it has begun."""

@@ -3,7 +3,7 @@
     request   one settled request, with the members of an access-log line
     lost      how many lines this watcher lost because it did not read: {"lines": 3}
 
-``route``, ``status`` and ``path`` narrow it down.
+The filters are ``route``, ``status`` and ``path``.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from proxy.admin.watchers import STREAM_HEADERS
 from proxy.telemetry.tap import Tap, TapFilter, Watcher
 
 HEARTBEAT = 1.0
-"""Seconds of silence before a comment is sent: a watcher that has left is noticed by it."""
+"""Seconds of silence before a comment is sent, which detects watchers that have left."""
 COLLECT = 0.05
-"""Seconds in which lines are put together: a write for each would cost the data plane more."""
+"""Seconds in which lines are collected: a write per line would cost the data plane more."""
 
 
 class TapStream:

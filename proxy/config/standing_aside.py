@@ -1,6 +1,6 @@
-"""A configuration under the bypass: what may make trouble worse stands aside.
+"""A configuration under the bypass: without policies that may make an outage worse.
 
-What protects goes on: deadlines, limits, bulkheads, egress, own addresses, fallbacks.
+Protection stays: deadlines, limits, bulkheads, egress, own addresses, fallbacks.
 """
 
 from dataclasses import replace
@@ -10,9 +10,9 @@ from proxy.policies.circuit_breaker import BreakerMode
 
 
 def standing_aside(config: Config) -> Config:
-    """The same with one attempt for each request, and circuit breakers that refuse nothing.
+    """The configuration with one attempt per request, and circuit breakers that refuse nothing.
 
-    They still record: what they would have done can be seen.
+    The breakers still record, so that what they would have done is visible.
     """
     routes = tuple(replace(one, policies=_aside(one.policies)) for one in config.routes)
     policies = {name: _aside(policy) for name, policy in config.policies.items()}

@@ -159,5 +159,5 @@ _SEPARATORS = frozenset(' "[]')
 _FORMATS: dict[LogFormat, Callable[[Exchange, str], str]] = {
     LogFormat.JSON: as_json,
     LogFormat.TEXT: _as_text,
-    LogFormat.AUTO: as_json,  # where nobody has looked whether it is a terminal
+    LogFormat.AUTO: as_json,  # if `format_for` was not asked
 }

@@ -209,7 +209,7 @@ class ProxyCollector(Collector):
         )
         yield GaugeMetricFamily(
             "proxy_bypass",
-            "1 while retries and circuit breakers stand aside because an operator said so.",
+            "1 while an operator has suspended retries and circuit breakers, else 0.",
             1 if lifecycle.bypass_left else 0,
         )
         dropped = CounterMetricFamily(

@@ -134,7 +134,7 @@ class Lifecycle(Protocol):
     def last_reload(self) -> Mapping[str, Any] | None: ...
     @property
     def bypass_left(self) -> float:
-        """Seconds for which policies still stand aside; 0 where they do not."""
+        """Seconds until the bypass ends; 0 if it is off."""
 
 
 class Log(Protocol):

@@ -111,7 +111,7 @@ class EventHandler(logging.Handler):
 
 
 def format_for(descriptor: int | None, wanted: LogFormat) -> LogFormat:
-    """JSON or text: what `auto` means for what is written to a descriptor."""
+    """JSON or text: resolves `auto` for the output to a descriptor."""
     if wanted is not LogFormat.AUTO:
         return wanted
     terminal = descriptor is not None and os.isatty(descriptor)
@@ -119,12 +119,12 @@ def format_for(descriptor: int | None, wanted: LogFormat) -> LogFormat:
 
 
 def set_level(level: LogLevel) -> None:
-    """The least of the proxy's own events that is logged, from the next one on."""
+    """Log the proxy's own events from this level on."""
     LOGGER.setLevel(level.name)
 
 
 def level() -> LogLevel:
-    """What `set_level` set last."""
+    """The level of the last `set_level`."""
     return LogLevel.__members__.get(logging.getLevelName(LOGGER.level), LogLevel.INFO)
 
 

@@ -115,7 +115,7 @@ class Reload:
 @dataclass(frozen=True, slots=True)
 class Look:
     """`at`: this process's monotonic seconds. `flying`: requests in flight by route. `bypass`:
-    seconds for which policies still stand aside.
+    seconds until the bypass ends.
 
     `recent` None: the proxy has no flight recorder; `troubled` counts its entries since the start.
     """

@@ -62,7 +62,7 @@ def test_retries_and_breakers_stand_aside_and_come_back(
     assert told["on"] is True
     assert 590 < told["ends_in_s"] <= 600
     assert proxy.metric("proxy_bypass") == 1
-    eventually(lambda: "stand aside for 600 s" in proxy.errors)
+    eventually(lambda: "are suspended for 600 s" in proxy.errors)
 
     assert turn(proxy, "off")[0] == 200
     for _ in range(3):

@@ -60,7 +60,7 @@ function tell(status, lost) {
   const { inbound, outbound } = status?.in_flight ?? {};
   let text = "";
   const bypass = status?.bypass?.on
-    ? `Bypass for another ${Math.ceil(status.bypass.ends_in_s / 60)} min: retries and circuit breakers stand aside.`
+    ? `Bypass for another ${Math.ceil(status.bypass.ends_in_s / 60)} min: retries and circuit breakers are suspended.`
     : "";
   if (lost && !status) {
     text = "The proxy does not answer, or too many pages are open. Trying again…";

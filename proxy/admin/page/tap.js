@@ -1,13 +1,13 @@
-// Every request as it settles, while somebody watches: a stream of its own, opened by the button and
-// closed when the page is hidden, so that it costs the proxy nothing otherwise.
+// Every request as it settles: a separate stream, opened by the button and closed when the page is
+// hidden, so that it costs the proxy nothing otherwise.
 
 import { statusTone } from "./badges.js";
 import { el, setAttribute, setText } from "./dom.js";
 import { count, moment, plural, span } from "./format.js";
 import { table } from "./tables.js";
 
-const KEPT = 100; // requests shown, the newest first
-const REDRAW = 250; // milliseconds: a busy proxy settles more requests than anybody can read
+const KEPT = 100; // requests shown, newest first
+const REDRAW = 250; // milliseconds: a busy proxy settles more requests than can be read
 
 export function tap(form, container) {
   const button = form.querySelector("button");
@@ -71,7 +71,7 @@ export function tap(form, container) {
       later();
     });
     source.addEventListener("error", () => {
-      if (source?.readyState === EventSource.CLOSED) stop("The proxy refuses: as many watch as may.");
+      if (source?.readyState === EventSource.CLOSED) stop("The proxy refuses: too many watchers.");
     });
   };
 
