@@ -4,9 +4,9 @@ Descriptors are reserved for the data plane. Beyond `limit` connections the next
 one that has been silent longest; those whose request is being answered are displaced last, and
 among them those from this machine.
 
-A request's head has `HEAD` seconds: the first from the accept, others from their first byte. So has
-what is left of a body after its answer. A client that takes no byte of its answer for `STALLED`
-seconds is ended, and so is one that sends requests without end.
+A request's head has `HEAD` seconds: the first from the accept, others from their first byte. The
+rest of a body after its answer has the same. A client that reads no byte of its answer for
+`STALLED` seconds is disconnected, and so is one that sends requests without end.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ STALLED = 10.0
 IDLE = 75.0
 """Seconds between two requests of a connection."""
 PIPELINED = 16
-"""Requests that may wait behind the one that is answered. No client that is meant sends more, and
-to take them apart costs the loop's time."""
+"""Requests that can wait behind the one being answered. Real clients do not send more, and parsing
+them costs the loop's time."""
 _PIECE = 4096
-"""Bytes that are taken apart at once."""
+"""Maximum bytes that are parsed at once."""
 _LOOK = 0.5
 """Seconds between two checks of all connections, while there are any."""
 

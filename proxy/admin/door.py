@@ -1,7 +1,7 @@
-"""Accepts the admin address's connections no faster than the data plane can spare the time.
+"""Accepts the admin address's connections within a share of the event loop.
 
-A connection costs the loop half a millisecond before it has asked anything. Clients that come too
-fast wait in the kernel's queue.
+A connection costs the loop half a millisecond before its first request. Clients beyond the share wait
+in the kernel's queue.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from proxy.admin.pace import Pace
 
 BACKLOG = 128
 _ACCEPT_COSTS = 0.0005
-"""Seconds of the loop for a connection that comes and goes."""
+"""Seconds of the loop to open and close a connection."""
 _WITHOUT_FILES = 0.1
-"""Seconds until another try where no descriptor was left."""
+"""Seconds until the next try if no descriptor was left."""
 
 
 class Door:
-    """One listening socket, from its making until `close`."""
+    """One listening socket, from construction to `close`."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Door:
         factory: Callable[[], asyncio.Protocol],
         pace: Pace,
     ) -> None:
-        """Takes `listening` over; it listens and does not block."""
+        """Takes over `listening`, which listens and is non-blocking."""
         self._listening = listening
         self._factory = factory
         self._pace = pace
@@ -40,7 +40,7 @@ class Door:
         return host, port
 
     def close(self) -> None:
-        """Accept no more; connections stay. A second time does nothing."""
+        """Stop accepting; connections stay. A second call has no effect."""
         if self._listening.fileno() < 0:
             return
         asyncio.get_running_loop().remove_reader(self._listening)
@@ -52,7 +52,7 @@ class Door:
         asyncio.get_running_loop().add_reader(self._listening, self._accept)
 
     def _accept(self) -> None:
-        """One at a time: what else the loop has to do comes in between."""
+        """Accept one connection at a time, so that the loop's other work runs in between."""
         wait = self._pace.wait_needed()
         if wait:
             self._pause(wait)
@@ -76,7 +76,7 @@ class Door:
     def _opened(self, task: asyncio.Task[object]) -> None:
         self._opening.discard(task)
         if not task.cancelled():
-            task.exception()  # the client has gone already
+            task.exception()  # the client has already left
 
     def _pause(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

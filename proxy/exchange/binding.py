@@ -1,4 +1,4 @@
-"""A route together with where it leads: the gates and the decider that one exchange meets."""
+"""A route joined with an upstream: the gates and the decider of an exchange."""
 
 from typing import Final
 

@@ -1,11 +1,11 @@
-"""All bindings of one configuration: made when they are first needed, gone on with over a reload.
+"""All bindings of one configuration: created when first needed, continued over a reload.
 
 Most routes have one upstream and so one binding. A route without an upstream has one for each
 authority that callers name, so that one failing host never opens the breaker of another. Their
-number is bounded: beyond it, the one unused for longest goes, with its gates.
+number is bounded: beyond it the least recently used one is dropped with its gates.
 
-A reload makes new bindings, for routes may have changed in any way. What they had learnt goes on
-under its name, see `Bindings.take_over`; an exchange under way keeps the binding it has.
+A reload makes new bindings, because routes may have changed in any way. The gates' state is kept by
+name, see `Bindings.take_over`; an exchange in flight keeps its binding.
 """
 
 from collections import OrderedDict
@@ -26,9 +26,9 @@ from proxy.upstream.registry import Upstreams
 from proxy.upstream.upstream import Upstream
 
 MAX_DYNAMIC = 1000
-"""Bindings of caller-named authorities that are kept, beside those that are in use."""
+"""Maximum bindings of caller-named authorities that are kept, in addition to those in use."""
 _LOOKED_AT = 16
-"""Bindings that are looked at to make room for another one."""
+"""Bindings examined to make room for another one."""
 BOUND_AT_ONCE = 100
 """Bindings made in one step of the loop after a reload."""
 
@@ -37,9 +37,9 @@ _Origin: TypeAlias = tuple[str, str, str, int]
 
 
 class Bindings:
-    """Makes bindings, and keeps the gates by kind and name, for the admin side to look at.
+    """Makes bindings, and keeps the gates by kind and name, also for the admin API.
 
-    `labels`: the caller-named authorities that have a metric label of their own.
+    `labels`: the caller-named authorities with their own metric label.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Bindings:
         self._upstreams = upstreams
         self._random = random
         self._static: dict[str, Binding] = {}
-        self._dynamic: OrderedDict[_Origin, Binding] = OrderedDict()  # the longest unused first
+        self._dynamic: OrderedDict[_Origin, Binding] = OrderedDict()  # least recently used first
         self.labels = Labels()
         self.gates = Gates(self.labels, on_transition)
         self.stats: dict[tuple[str, str], RouteStats] = {}
@@ -62,12 +62,12 @@ class Bindings:
         self._former_dynamic: OrderedDict[_Origin, Binding] = OrderedDict()
 
     def take_over(self, before: "Bindings", table: RouteTable) -> None:
-        """Go on where `before` was: it is not asked for bindings any more.
+        """Continue from `before`, which is not used any more.
 
-        Counters and labels all stay. A gate stays with its name where it can go on under its new
-        settings (`Gate.adopt`), one that knows an upstream only with that upstream. What belongs
-        to a route that `before` had used is taken by `bind_on`, if no request has come for it
-        before; the rest when it is first asked for, until the next reload.
+        All counters and labels stay. A gate is kept by name if it accepts its new settings
+        (`Gate.adopt`), and a gate of an upstream only with that upstream. Gates of routes that
+        `before` had used are taken over by `bind_on` or by a request, others at their first use,
+        until the next reload.
         """
         while before.bind_on():
             pass
@@ -79,7 +79,7 @@ class Bindings:
         self._former_dynamic, before._dynamic = before._dynamic, OrderedDict()
 
     def bind_on(self) -> bool:
-        """Bind some of the routes and authorities that the former bindings had; False: no more."""
+        """Bind some of the former bindings' routes and authorities; False: none are left."""
         for _ in range(BOUND_AT_ONCE):
             if self._former_static:
                 name, _ = self._former_static.popitem()
@@ -104,7 +104,7 @@ class Bindings:
         route = self._routes.named(origin[0])
         if route is not None and (route.config.upstream is None or origin[1] == "connect"):
             self._bind_authority(route, origin, former.upstream).used = former.used
-            # Those that are used since the reload come later in the order.
+            # Bindings used since the reload are later in the order.
             self._dynamic.move_to_end(origin, last=False)
 
     def of_route(self, route: Route) -> Binding:
@@ -116,7 +116,7 @@ class Bindings:
         return binding
 
     def of_authority(self, route: Route, scheme: str, authority: Authority, now: float) -> Binding:
-        """The binding of a route that leaves the upstream to the caller."""
+        """The binding of a route whose caller names the authority."""
         host = authority.host
         port = authority.port or DEFAULT_PORTS[scheme]
         origin = (route.name, scheme, host, port)
@@ -127,14 +127,14 @@ class Bindings:
             upstream = self._upstreams.for_authority(scheme, host, port)
             binding = self._bind_authority(route, origin, upstream)
             binding.used = now
-        elif now - binding.used > 1.0:  # to the second is exact enough
+        elif now - binding.used > 1.0:  # a second is exact enough
             binding.used = now
             self._dynamic.move_to_end(origin)
-            self._upstreams.for_authority(scheme, host, port)  # there it is in use, too
+            self._upstreams.for_authority(scheme, host, port)  # it is in use there too
         return binding
 
     def stats_of(self, listener: str, route: str) -> RouteStats:
-        """The counters of a listener and route; route "" counts what never had one."""
+        """The counters of a listener and route; route "" counts requests without a route."""
         key = (listener, route)
         stats = self.stats.get(key)
         if stats is None:
@@ -164,10 +164,10 @@ class Bindings:
         return binding
 
     def _make_room(self, now: float) -> None:
-        """Forget the longest unused of the caller-named bindings.
+        """Drop the least recently used caller-named binding.
 
-        Those looked at in vain are in use, or under an operator's order; they go to the end, so
-        that another time others are looked at.
+        Examined bindings that are in use or under an operator's order move to the end, so that the
+        next call examines others.
         """
         for origin in list(islice(self._dynamic, _LOOKED_AT)):
             binding = self._dynamic[origin]

@@ -11,7 +11,7 @@ from proxy.policies.gate import Permit, Refusal, Snapshot
 
 
 class BreakerState(Enum):
-    """The values are the words of the admin API and of the metrics."""
+    """The values are those of the admin API and the metrics."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -20,16 +20,16 @@ class BreakerState(Enum):
     DISABLED = "disabled"
 
 
-# A global is read ten times as fast as a member through its enum (CPython 3.11).
+# Reading a global is ten times as fast as reading an enum member (CPython 3.11).
 _HALF_OPEN: Final = BreakerState.HALF_OPEN
 
 
 class CircuitPermit(Permit):
-    """Leave to make a call; comes back through `settle`. `generation` counts the states.
+    """Permission to make a call; `settle` returns it. `generation` counts the states.
 
     All calls of a CLOSED or DISABLED state share one permit, each probe of HALF_OPEN has its own.
-    A probe was admitted at `since` (monotonic seconds, pauses that have ended left out);
-    `paused_at` is when its present pause began, -1 while its time runs.
+    A probe was admitted at `since` (monotonic seconds, without pauses that have ended);
+    `paused_at` is the start of its present pause, -1 while its time runs.
     """
 
     __slots__ = ("generation", "paused_at", "since")
@@ -42,10 +42,10 @@ class CircuitPermit(Permit):
 
 
 class CircuitRefusal(Refusal):
-    """What the breaker `name` says in `state`.
+    """The refusal of the breaker `name` in `state`.
 
-    `retry_after`: whole seconds until the next probe, at least 1; None where an operator's order
-    holds the breaker open, and no time is known.
+    `retry_after`: whole seconds until the next probe, at least 1; None if an operator's order
+    keeps the breaker open, because no time is known then.
     """
 
     __slots__ = ("name", "retry_after", "state")
@@ -63,7 +63,7 @@ class CircuitRefusal(Refusal):
                 "resets it."
             )
         elif self.state is _HALF_OPEN:
-            says = "is half-open: it waits for the answers to the probes that it let through."
+            says = "is half-open: it waits for the results of its probes."
         else:
             says = (
                 "is open after too many failed or slow calls; "
@@ -79,11 +79,11 @@ _NOT_SHOWN: Final = frozenset({"refused", "slow_failures", "total_duration", "tr
 
 @dataclass(frozen=True, slots=True)
 class BreakerSnapshot(Snapshot):
-    """The breaker as it is now.
+    """The breaker's present state.
 
-    Rates in percent, -1.0 below the minimum of calls. `next_probe_in_s`: seconds, None while no
-    probe is to come. `not_permitted` counts refusals since the present state began (those of
-    half-open go on when it opens again). `transitions` counts how often each state was entered.
+    Rates in percent, -1.0 below the minimum of calls. `next_probe_in_s`: seconds, None without a
+    coming probe. `not_permitted` counts refusals since the present state began (half-open
+    refusals continue to count when it opens again). `transitions` counts entries into each state.
     """
 
     name: str

@@ -80,7 +80,7 @@ class Transitions:
         return self._by_name
 
     def since(self, breaker: CircuitBreaker, begin: float) -> list[Transition]:
-        """The breaker's changes from `begin` (monotonic) on, the oldest first."""
+        """The breaker's changes since `begin` (monotonic), oldest first."""
         kept = self._by_name.get(breaker.name)
         if kept is None:
             return []

@@ -1,11 +1,10 @@
-"""A connection to an endpoint, or where that address fails, to another address of its name.
+"""Connects to an endpoint or, if its address fails, to another address of its name.
 
     first address ──fails──▶ next address ──fails──▶ …      at once
-          └──250 ms without an answer──▶ next address beside it, where the name has both families
+          └──250 ms without an answer──▶ next address in parallel, if the name has both families
 
-All of it is one connect, within one time limit (Happy Eyeballs, RFC 8305 sections 4 and 5). What
-TLS says of an address, and what this process itself lacks, is the answer: the next address would
-say the same.
+It is one connect with one time limit (Happy Eyeballs, RFC 8305 sections 4 and 5). A TLS failure and a
+shortage of this process are final, because the next address would fail in the same way.
 """
 
 from collections.abc import Callable
@@ -18,12 +17,12 @@ from proxy.upstream.leases import Scheduler, Ticket
 from proxy.wire.streams import UpstreamStream
 
 ATTEMPT_DELAY: Final = 0.25
-"""Seconds until the next address is tried beside one that does not answer (RFC 8305 section 8)."""
+"""Seconds until the next address is tried in parallel (RFC 8305 section 8)."""
 MOST_ADDRESSES: Final = 16
 
 
 class Connected:
-    """A lease, and the endpoint that gave it."""
+    """A lease and its endpoint."""
 
     __slots__ = ("endpoint", "stream")
 
@@ -39,7 +38,7 @@ class Alternatives(Protocol):
         """Whether its name has addresses of both families."""
 
     def alternative(self, tried: list[Endpoint]) -> Endpoint | None:
-        """The next one to try after these, None: there is no other."""
+        """The next one to try after these, or None."""
 
 
 class Dial:
@@ -64,8 +63,8 @@ class Dial:
         on_ready: Callable[[Connected | ConnectError], None],
         timeout: float,
     ) -> None:
-        """`others` None: only this endpoint will do. `timeout`: seconds for all of it, waits for
-        room in a pool left out.
+        """`others` None: only this endpoint. `timeout`: seconds for everything except waits for room
+        in a pool.
         """
         self._others = others
         self._loop = loop
@@ -78,7 +77,7 @@ class Dial:
         self._request(endpoint, timeout)
 
     def cancel(self) -> None:
-        """Give it up: nothing is called any more. Harmless afterwards."""
+        """Cancel it: no callback is called. No effect afterwards."""
         self._stop_timer()
         tickets, self._tickets = self._tickets, {}
         for ticket in tickets.values():
@@ -108,7 +107,7 @@ class Dial:
         self._next()
 
     def _next(self) -> bool:
-        """Try another address; False: there is none, or no time for it."""
+        """Try another address; False: there is none, or no time left."""
         self._stop_timer()
         left = self._deadline - self._loop.time()
         if self._others is None or left <= 0 or len(self._tried) >= MOST_ADDRESSES:

@@ -99,7 +99,7 @@ class Upstreams:
         for name, upstream in before.items():
             if self._by_name.get(name) is not upstream:
                 upstream.close()
-        # None: the upstreams that callers name.
+        # None: caller-named upstreams.
         self._contexts.keep({None, *(config.tls for config in configured.values())})
 
     async def renew_tls(self) -> None:

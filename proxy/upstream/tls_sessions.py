@@ -125,7 +125,7 @@ def resume_sessions(context: ssl.SSLContext, reads: SessionReads) -> Sessions:
         over = False
 
         def do_handshake(self) -> None:
-            """Called again and again, until it does not raise that it wants to read."""
+            """Called repeatedly until it no longer raises SSLWantReadError."""
             if not self.begun:
                 self.begun = True
                 session = sessions.next(self.server_hostname)

@@ -35,8 +35,8 @@ class Upstream:
 
     `ready`, else `resolve` and wait for the callback; then `pick` an endpoint; then
     ``endpoint.pool.take()``, else `connect` and wait for the callback; and
-    ``endpoint.pool.give_back(…)`` at the end. A closed upstream still serves who holds on to it:
-    connections are opened for it, and none is kept.
+    ``endpoint.pool.give_back(…)`` at the end. A closed upstream still serves its exchanges, but
+    keeps no connection.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Upstream:
         self._loop = loop
         self._balancer = balancer(config.load_balancing, random)
         self._leaving: list[Endpoint] = []
-        # Names that have addresses of both families.
+        # Names with addresses of both families.
         self._dual: set[str] = set()
         self._closed = False
         self._discovery = Discovery(
@@ -121,11 +121,11 @@ class Upstream:
         *,
         alone: bool,
     ) -> Ticket:
-        """Ask for a lease where the endpoint's pool had none to take.
+        """Ask for a lease if the endpoint's pool had none to take.
 
-        If its address cannot be connected to, another address of the same name will do, unless
-        `alone`; see `dialing`. `on_ready` is called exactly once, from the loop, unless the ticket
-        was cancelled before. `timeout` (seconds) limits the connecting, not a wait for room.
+        If its address fails, another address of the same name is tried, unless `alone`; see
+        `dialing`. `on_ready` is called exactly once, from the loop, unless the ticket was
+        cancelled before. `timeout` (seconds) limits connecting, not a wait for room.
         """
         others = None if alone or endpoint.host == endpoint.ip else self
         return Dial(endpoint, others, self._loop, on_ready, timeout)
@@ -135,8 +135,8 @@ class Upstream:
         return endpoint.host in self._dual
 
     def alternative(self, tried: list[Endpoint]) -> Endpoint | None:
-        """Another address of the name that `tried` are of: none that is avoided if there is
-        another, and preferably of another family than the last one (RFC 8305 section 4).
+        """Another address of the name of `tried`: not an avoided one if there is another, and
+        preferably of another family than the last one (RFC 8305 section 4).
         """
         last = tried[-1].address
         now = self._loop.time()

@@ -93,11 +93,11 @@ class Acceptor:
 
     @property
     def handshakes(self) -> int:
-        """Connections that are in their TLS handshake."""
+        """Connections in their TLS handshake."""
         return 0 if self._handshakes is None else len(self._handshakes)
 
     def end_handshakes(self) -> None:
-        """Close the connections that are in their TLS handshake."""
+        """Close the connections in their TLS handshake."""
         if self._handshakes is not None:
             self._handshakes.close()
 

@@ -1,6 +1,6 @@
-"""Sockets that listen, for what accepts by itself.
+"""Opens listening sockets for code that accepts by itself.
 
-Not the event loop's: libuv tells of an address that is taken only when it begins to accept.
+The event loop's servers do not fit: libuv reports a used address only when it begins to accept.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import socket
 
 
 async def listening_sockets(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """One for each address of `host`, without blocking. OSError: an address cannot be bound."""
+    """One non-blocking socket per address of `host`. Raises OSError if one cannot be bound."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     opened: list[socket.socket] = []
