@@ -1,7 +1,7 @@
 """Accepts the admin address's connections within a share of the event loop.
 
-A connection costs the loop half a millisecond before its first request. Clients beyond the share wait
-in the kernel's queue.
+A connection costs the loop half a millisecond before its first request. Clients beyond the share
+wait in the kernel's queue.
 """
 
 import asyncio

@@ -109,9 +109,9 @@ FORWARDED = Record(
     {
         "trust": Field(
             TrustKind(),
-            "Whose X-Forwarded-Proto, -Host and -Port stay: all, none or a list of networks such "
-            "as 10.0.0.0/8. From other peers all X-Forwarded-*, Forwarded and X-Real-IP are "
-            "dropped and made anew.",
+            "Peers whose X-Forwarded-Proto, -Host and -Port are kept: all, none or a list of "
+            "networks such as 10.0.0.0/8. From other peers all X-Forwarded-*, Forwarded and "
+            "X-Real-IP are dropped, and the proxy writes its own.",
         ),
     },
     definition="forwarded",

@@ -1,7 +1,7 @@
-"""What the inbound listener says of a request's way so far, and whose word it takes for it.
+"""The inbound listener's X-Forwarded-* fields, and which peers it trusts to have set them.
 
-The peer is appended to X-Forwarded-For. -Proto, -Host and -Port of a trusted peer stay: an edge
-that ended TLS knows better. What another peer says of the kind does not go on; it is made anew.
+The peer is appended to X-Forwarded-For. -Proto, -Host and -Port of a trusted peer are kept: an edge
+that ended TLS knows better. Such fields of other peers are dropped, and new ones are written.
 """
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -11,7 +11,7 @@ from proxy.config.model import Trust
 from proxy.http.message import FieldName, OwnFields, RequestHead
 
 FORWARDED_FIELDS: Final = frozenset({b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
-"""Written by the inbound listener; the outbound one passes them untouched."""
+"""Written by the inbound listener; the outbound one passes them unchanged."""
 
 _FOR: Final = FieldName(b"X-Forwarded-For")
 _PROTO: Final = FieldName(b"X-Forwarded-Proto")

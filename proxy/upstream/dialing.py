@@ -3,8 +3,8 @@
     first address ──fails──▶ next address ──fails──▶ …      at once
           └──250 ms without an answer──▶ next address in parallel, if the name has both families
 
-It is one connect with one time limit (Happy Eyeballs, RFC 8305 sections 4 and 5). A TLS failure and a
-shortage of this process are final, because the next address would fail in the same way.
+It is one connect with one time limit (Happy Eyeballs, RFC 8305 sections 4 and 5). A TLS failure and
+a shortage of this process are final, because the next address would fail in the same way.
 """
 
 from collections.abc import Callable
@@ -63,8 +63,8 @@ class Dial:
         on_ready: Callable[[Connected | ConnectError], None],
         timeout: float,
     ) -> None:
-        """`others` None: only this endpoint. `timeout`: seconds for everything except waits for room
-        in a pool.
+        """`others` None: only this endpoint. `timeout`: seconds for everything except waits for
+        room in a pool.
         """
         self._others = others
         self._loop = loop
