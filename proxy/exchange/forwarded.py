@@ -38,8 +38,8 @@ class Forwarded:
         """Whether fields of this lower-case name do not go on as they came.
 
         They are ``Proxy``, which CGI takes for HTTP_PROXY, and spellings with underscores that
-        CGI and WSGI cannot tell from the proxy's own fields. Where not all peers are trusted,
-        whatever speaks of a client waits in `RequestHead.held` until the peer is known.
+        CGI and WSGI cannot tell from the proxy's own fields. Unless all peers are trusted,
+        fields about the client are kept in `RequestHead.held` until the peer is known.
         """
         if name == b"proxy":
             return True
@@ -70,10 +70,10 @@ class Forwarded:
             self._add_the_rest(own, held)
 
     def client(self, head: RequestHead, peer: str) -> str:
-        """Who the client is where limits tell clients apart.
+        """The client, for limits that apply to each client.
 
-        The peer; behind trusted ones, the nearest address of X-Forwarded-For that is not one of
-        them. That all are trusted says nothing about who is: then it is the peer.
+        It is the peer; if the peer is trusted, the nearest address of X-Forwarded-For that is
+        not. With `all`, which names no proxy, it is always the peer.
         """
         if self._all or not self._trusts(peer):
             return peer

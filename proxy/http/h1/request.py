@@ -71,9 +71,9 @@ class RequestParser:
     """Parses the heads of one listener's connections, one whole head at a time.
 
     `held_back` are further lower-case names that the exchange wants in `RequestHead.held`; it also
-    gets those that `keeps_out` says yes to.
-    Clients send the same head again and again, byte for byte: those are remembered with what was
-    made of them. So is what heads have in common that differ in path, ids and trace.
+    gets those for which `keeps_out` is true.
+    Clients send the same head again and again, byte for byte: those are remembered
+    with their results. The common part of heads that differ in path, ids and trace is too.
     """
 
     __slots__ = (
