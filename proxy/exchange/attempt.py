@@ -254,7 +254,7 @@ class Attempt(Script):
     async def _connect(self, endpoint: Endpoint) -> UpstreamStream:
         binding = self.binding
         timeout = binding.policies.timeouts.connect
-        # With gates of its own an endpoint is not passed over: the next attempt asks another's.
+        # With gates of its own an endpoint is not skipped: the next attempt asks another endpoint's gates.
         alone = binding.per_endpoint
         ticket = binding.upstream.connect(endpoint, self.wake, timeout, alone=alone)
         try:
@@ -489,12 +489,12 @@ class Attempt(Script):
             self.binding.count_attempt(record.status, record.failure)
 
     def finish(self) -> None:
-        """Its response has gone to the client, to the end."""
+        """Its response was sent to the client completely."""
         self._count_bytes()
         self.release(reusable=True)
 
     def give_up(self) -> None:
-        """Its response went to the client, and will not be ended."""
+        """Its response was partly sent to the client, and will not be completed."""
         self._count_bytes()
         self.release(reusable=False)
 

@@ -3,9 +3,9 @@
     route → admit (gates of the request) → attempts (gates, deadline, connection, retry)
         → commit → relay → settle
 
-Before commit all may be done again; after it nothing is. `_commit` is the one place where that
-line is crossed, for upstreams' responses, fallbacks and the proxy's own answers alike. Whatever
-happens, `_settle` gives back what is held, exactly once, and records.
+Before the commit everything can be retried, after it nothing. `_commit` is the only place where
+that happens, for upstreams' responses, fallbacks and the proxy's own answers. In every case
+`_settle` returns everything held, exactly once, and records.
 """
 
 import logging
@@ -47,7 +47,7 @@ _log = logging.getLogger("proxy.exchange")
 
 
 class Exchange(Carrier):
-    """Carries one request. `phase` says where it is; `record` is what observers get."""
+    """Carries one request. `phase` is its current phase, `record` is what observers get."""
 
     __slots__ = ("_permits", "_relay", "_tunnel", "gate", "phase", "record")
 
@@ -70,7 +70,7 @@ class Exchange(Carrier):
     # --- the way of a request ---------------------------------------------------------------------
 
     async def run(self) -> None:
-        """All of it. Ends with the client's stream handed back."""
+        """The whole exchange. It ends by returning the client's stream."""
         request = self.request
         try:
             binding = request.bind()
@@ -102,7 +102,7 @@ class Exchange(Carrier):
         except ProxyError as error:
             self._conclude(error)
             let_go(error)
-        except Exception:  # noqa: BLE001 - one request's bug must not become another's outage
+        except Exception:  # noqa: BLE001 - a bug in one request must not affect others
             _log.exception("internal error in request %s", self.record.request_id)
             self._conclude(InternalError("This is a bug of the proxy; its log has a traceback."))
         self._settle()
@@ -115,7 +115,7 @@ class Exchange(Carrier):
             request.body.set_limit(binding.policies.retry.body_limit)
 
     async def _queue(self, binding: Binding, answer: GateAnswer | None) -> None:
-        """Wait for the permits that the request's gates did not give at once."""
+        """Wait for permits that the request's gates did not grant at once."""
         gates, permits = binding.request_gates, self._permits
         self.phase = QUEUED
         while answer is not None:
@@ -144,14 +144,14 @@ class Exchange(Carrier):
             self._relay.take_over()
 
     async def _relaying(self, relay: Relay) -> None:
-        """Until the upstream's body has ended, and the client has taken it."""
+        """Relay until the upstream's body has ended and the client has read it."""
         timing = self.request.timing
         while not relay.over:
             await self.wait(timing.idle_at)
             relay.go_on()
 
     async def _tunnelling(self, tunnel: Tunnel) -> None:
-        """Until it ends."""
+        """Relay a tunnel until it ends."""
         timing = self.request.timing
         try:
             while not tunnel.over:
@@ -168,7 +168,7 @@ class Exchange(Carrier):
     # --- endings ----------------------------------------------------------------------------------
 
     def _conclude(self, error: ProxyError) -> None:
-        """It failed: answer if nothing was sent yet, else make sure that nothing looks whole."""
+        """It failed: answer if nothing was sent yet, else make sure that nothing looks complete."""
         self.record.failed(error)
         stream = self.request.stream
         if self.phase is not COMMITTED:
@@ -188,7 +188,7 @@ class Exchange(Carrier):
         stream.break_off(hard=hard)
 
     def _settle(self) -> None:
-        """Everything back, in reverse order, and then the record."""
+        """Return everything held, in reverse order, then record."""
         request, record = self.request, self.record
         if request.body is not None:
             record.bytes_in = request.stream.request_bytes
@@ -200,14 +200,14 @@ class Exchange(Carrier):
             settle_gates(gates, self._permits, self._verdict(), record.duration, now)
         self.phase = SETTLED
         self.gate.settled(self, record, now)
-        # These point back here: without this only the cycle collector could free it.
+        # These refer to this exchange: without this only the cycle collector could free it.
         request.timing.close()
         self._relay = None
         self._tunnel = None
         request.stream.finish(now)
 
     def _verdict(self) -> Verdict:
-        """What became of it, for the gates that are asked once for the whole request."""
+        """Its outcome, for the gates that are asked once for the whole request."""
         attempts = self.record.attempts
         return attempts[-1].verdict if attempts else IGNORED
 
@@ -224,7 +224,7 @@ class Exchange(Carrier):
         return happened
 
     def _check_cutoff(self) -> None:
-        """Raise if the exchange has taken longer than it may as a whole."""
+        """Raise if the exchange has taken longer than `timeouts.max_duration`."""
         request = self.request
         if monotonic() < request.timing.cutoff:
             return
@@ -241,7 +241,7 @@ class Exchange(Carrier):
             await self.wait(until)
         self.phase = TRYING
 
-    # --- what the client's stream says, until the commit ------------------------------------------
+    # --- events of the client's stream, until the commit ------------------------------------------
 
     def on_body(self, piece: bytes) -> None:
         request = self.request
@@ -271,10 +271,10 @@ class Exchange(Carrier):
     def on_alarm(self) -> None:
         self.request.timing.ring()
 
-    # --- what the drain says ----------------------------------------------------------------------
+    # --- events of the drain----------------------------------------------------------------------
 
     def cut(self) -> None:
-        """The drain's time is up: a proper answer if none has begun, else the end."""
+        """The drain's time has expired: answer if no response has begun, else close."""
         if self.phase is COMMITTED:
             self.wake(DrainCut("The proxy ended before the response did (drain.timeout)."))
         else:

@@ -66,13 +66,13 @@ class Relay(StreamHandler):
         self._check_idle()
 
     def _end(self) -> None:
-        """The response has gone out to its end."""
+        """The response was sent completely."""
         self.ended = True
         self._upstream = None
         self._attempt.finish()
 
     def give_up(self) -> None:
-        """The response will not be ended."""
+        """Abandon the response without ending it."""
         self._upstream = None
         self._attempt.give_up()
 

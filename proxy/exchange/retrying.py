@@ -62,9 +62,9 @@ def _raise_failure(attempt: Attempt) -> None:
 
 
 def let_go(error: ProxyError) -> None:
-    """A failure that was raised has been dealt with.
+    """Forget the traceback of a failure that was handled.
 
-    Its traceback leads to frames that lead back to it: only the cycle collector could free them.
+    Its frames refer to the failure: only the cycle collector could free both.
     """
     error.__traceback__ = error.__context__ = None
 
@@ -98,7 +98,7 @@ def _verdict(failures: OutcomeSet, outcome: Outcome) -> Verdict:
 
 
 def _verdict_of_failure(request: Request, binding: Binding, error: ProxyError) -> Verdict:
-    """The last attempt's, where its failure is what ended the request."""
+    """The last attempt's verdict, if its failure ended the request."""
     attempts = request.record.attempts
     if attempts and attempts[-1].failure == error.reason:
         return attempts[-1].verdict
@@ -137,7 +137,7 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
             outcome = of_status(status)
         except (ConnectError, ReceiveError, RequestTimeout) as failure:
             if isinstance(failure, ConnectError) and failure.condition is None:
-                raise  # the proxy itself lacks something: another attempt would lack it too
+                raise  # a shortage of the proxy itself: another attempt would fail in the same way
             error = failure
             outcome = Outcome(condition=failure.condition or Condition.TIMEOUT)
         except AdmitError:
@@ -163,7 +163,7 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
 
 
 def drop(attempt: Attempt) -> None:
-    """This response will not be used; its connection is, if it came whole."""
+    """Drop this response; its connection is kept if the response is complete."""
     attempt.resume_clocks()
     attempt.release(reusable=attempt.ended)
 

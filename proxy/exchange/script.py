@@ -73,10 +73,10 @@ class Script(StreamHandler):
         self.wake(ALARM)
 
     def pause_clocks(self) -> None:
-        """The client's body flows: deadlines stand still."""
+        """The client's body flows: pause its deadlines."""
 
     def resume_clocks(self) -> None:
-        """The client's body has ended: they go on."""
+        """The client's body has ended: resume its deadlines."""
 
     def heard(self) -> Any:
         """What woke it. Raises what ends it: a failure that something woke it with."""

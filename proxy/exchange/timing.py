@@ -67,7 +67,7 @@ class Timing:
     # --- waiting ----------------------------------------------------------------------------------
 
     def join(self, attempt: Script) -> None:
-        """An attempt waits by this alarm too."""
+        """Set this alarm for an attempt too."""
         if self._first is None:
             self._first = attempt
         elif self._others is None:
@@ -76,7 +76,7 @@ class Timing:
             self._others.append(attempt)
 
     def leave(self, attempt: Script) -> None:
-        """It waits no more."""
+        """No longer set the alarm for it."""
         attempt.until = NEVER
         if attempt is self._first:
             self._first = None
@@ -85,7 +85,7 @@ class Timing:
 
     @property
     def attempts(self) -> list[Script]:
-        """Those that are under way."""
+        """The attempts in flight."""
         attempts = [self._first] if self._first is not None else []
         return attempts + self._others if self._others is not None else attempts
 
@@ -110,7 +110,7 @@ class Timing:
         return [self._main, *self.attempts] if self._main is not None else []
 
     def close(self) -> None:
-        """The exchange is over: nothing waits any more."""
+        """The exchange is over: stop the alarm."""
         self._main = self._first = self._others = None
 
     @property

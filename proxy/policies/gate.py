@@ -305,7 +305,7 @@ def pass_gates(gates: list[Gate], permits: list[Permit], now: float, ask: Ask) -
 def settle_gates(
     gates: list[Gate], permits: list[Permit], verdict: Verdict, seconds: float, now: float
 ) -> None:
-    """Give the permits back, the last one first. A second call finds nothing to give back."""
+    """Return the permits, the last one first. A second call has no effect."""
     at = len(permits)
     while at:
         at -= 1

@@ -12,7 +12,7 @@ from typing import Final
 
 NEVER: Final = float("inf")
 LATE: Final = 0.25
-"""Seconds after which an alarm counts as late: the process was stopped, or had no CPU time."""
+"""An alarm is late after this many seconds: the process was stopped, or had no CPU time."""
 _FINEST: Final = 0.001  # the loop's timers count whole milliseconds
 
 

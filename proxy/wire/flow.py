@@ -14,25 +14,25 @@ from contextlib import suppress
 from typing import Final
 
 JOINED_BYTES: Final = 16 * 1024
-"""A piece up to this long is copied behind its head, which costs less than to send two."""
+"""A piece up to this size is copied behind its head, which is cheaper than two writes."""
 
 
 UNREAD_BYTES: Final = 256 * 1024
-"""Read from a broken connection at most; more of a response would not be whole anyway."""
+"""Maximum bytes read from a broken connection; a longer response would be incomplete anyway."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:
-    """Make closing reset the connection, so that it is not an end of the data (SO_LINGER 0)."""
+    """Make closing reset the connection, so that it does not look like the end (SO_LINGER 0)."""
     sock = transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
 def unread(transport: asyncio.Transport) -> bytes:
-    """What has arrived on a broken connection and was not read, up to `UNREAD_BYTES`.
+    """Bytes that arrived on a broken connection and were not read, up to `UNREAD_BYTES`.
 
-    For `connection_lost`: by then the event loop reads no more, and the socket is still open.
+    For `connection_lost`: the event loop has stopped reading then, but the socket is still open.
     """
     pieces: list[bytes] = []
     size = 0

@@ -29,7 +29,7 @@ async def test_it_ends_by_itself(caplog: pytest.LogCaptureFixture) -> None:
     watched = Watched(lasts=0.02)
     watched.bypass.turn(True)
     await eventually(lambda: watched.seen == [True, False])
-    assert "its time is over" in caplog.text
+    assert "bypass: ended" in caplog.text
 
 
 async def test_turned_on_again_it_lasts_longer_and_changes_nothing() -> None:

@@ -26,16 +26,16 @@ import httptools
 from proxy.http.message import Field, FieldName, Head, Shared, connection_options
 
 MEMORY_BYTES: Final = 512 * 1024
-"""Of lines, and again of shared parts, that one reader remembers; the objects take about thrice
-as much."""
+"""Maximum bytes of remembered lines, and again of shared parts, per reader; the objects take
+about three times as much."""
 PERSISTENCE = frozenset({b"close", b"keep-alive"})
 LONGEST_KNOWN: Final = 256
-"""Bytes of a line that is remembered."""
+"""Maximum bytes of a remembered line."""
 _MAX_NAMES: Final = 500
 _FRESH: Final = 8
-"""New values of a name, one soon after the other, that make it one of the own fields."""
+"""So many new values of a name in close succession make it an own field."""
 _SELDOM: Final = 64
-"""Heads without a new value after which a name's count begins again."""
+"""After so many heads without a new value a name's count starts again."""
 
 _GOES_ON: Final = 0
 _HELD: Final = 1

@@ -3,9 +3,9 @@
 from typing import Final, Generic, TypeVar
 
 LONGEST_KNOWN: Final = 4096
-"""Bytes of a head that is remembered."""
+"""Maximum bytes of a remembered head."""
 MEMORY_BYTES: Final = 512 * 1024
-"""Of raw heads that one memory holds; what was made of them takes about four times as much."""
+"""Maximum bytes of raw heads per memory; the parsed heads take about four times as much."""
 _MAX_SEEN: Final = 1024
 
 T = TypeVar("T")

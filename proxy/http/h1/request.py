@@ -40,9 +40,9 @@ _NOT_BY_CONNECTION = CONNECTION_FIELDS | _REWRITTEN
 _CHECKED = frozenset({b"content-type", b"content_length", b"transfer_encoding"})
 """Fields that are forwarded if they are unambiguous."""
 _OWN = frozenset({b"idempotency-key", b"x-idempotency-key", b"baggage"})
-"""Fields that go on and are new in each request, beside those that the exchange asks for."""
+"""Forwarded fields that are new in each request, in addition to those of the exchange."""
 _ENCLOSING: Final = frozenset({"POST", "PUT", "PATCH"})
-"""Methods whose requests have a content by their nature."""
+"""Methods whose requests have content."""
 _METHODS: Final = {
     name.encode(): name for name in ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
 }
@@ -52,7 +52,7 @@ _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0} | {b"HTTP/1.%d" % n: 1 for n
 """A later minor version is read as HTTP/1.1 (RFC 9110 section 2.5)."""
 _JUDGED_AS: Final = (b"GET / HTTP/1.0", b"GET / HTTP/1.1")
 _HOSTS_BYTES = 64 * 1024
-"""Of Host values that are remembered parsed."""
+"""Maximum bytes of remembered parsed Host values."""
 _LONGEST_HOST: Final = 253
 """Bytes of a host (RFC 1035 section 2.3.4: 255 in a message, with the lengths of its labels)."""
 

@@ -37,7 +37,7 @@ _NOT_BY_CONNECTION = frozenset({b"content-length", b"transfer-encoding", b"upgra
 """Fields that count although Connection names them: two of them say where the body ends."""
 _VERSION_1: Final = b"HTTP/1."
 _TLS_ALERT: Final = b"\x15\x03"
-"""How an answer in TLS begins that is not one to a handshake (RFC 8446 section 5.1)."""
+"""How a TLS server's answer to plain HTTP begins: a record with an alert (RFC 8446, 5.1)."""
 _STATUS_LINES_BYTES = 32 * 1024
 """Maximum bytes of remembered parsed status lines."""
 _LONGEST_STATUS_LINE = 256
@@ -70,8 +70,8 @@ class ResponseParser:
     """Parses the heads of responses, one whole head at a time.
 
     Many responses have the same head, except for a Date that changes once a second: they are
-    remembered with their parsed form. So is the shared part of heads that differ in length, tag or
-    ids.
+    remembered in their parsed form. The shared part of heads that differ in length, tag or ids is
+    too.
     """
 
     __slots__ = ("_known", "_memory", "_reader", "_status_lines", "_status_lines_bytes")
@@ -144,9 +144,9 @@ class ResponseParser:
 
 
 def early_fault(partial: bytes) -> str:
-    """What is wrong with the first bytes of a head whose end is still to come; "" for nothing.
+    """The fault in the first bytes of an incomplete head; "" if there is none.
 
-    So that an upstream that speaks another protocol is not waited for.
+    So that an upstream that speaks another protocol fails at once, not after a timeout.
     """
     if not _VERSION_1.startswith(partial[: len(_VERSION_1)]):
         return f"The upstream's answer is not HTTP/1: it looks like {_looks_like(partial)}."
@@ -156,8 +156,8 @@ def early_fault(partial: bytes) -> str:
 
 
 def stray_fault(data: bytes) -> str:
-    """What to say of bytes that came before a request was sent."""
-    return f"The upstream spoke before it was asked: it looks like {_looks_like(data)}."
+    """The failure for bytes that came before a request was sent."""
+    return f"The upstream sent bytes before it got a request: it looks like {_looks_like(data)}."
 
 
 def _looks_like(data: bytes) -> str:
@@ -172,7 +172,7 @@ def _looks_like(data: bytes) -> str:
     if data[3:4] == b"\x04" and data[:1] == b"\0":
         return "HTTP/2 frames"
     if data.startswith(_VERSION_1):
-        return "a response that nobody asked for"
+        return "a response without a request"
     return "another protocol"
 
 

@@ -45,9 +45,9 @@ from proxy.wire.streams import NO_TRAILERS, ClientStream, Gate, Trailers
 
 LINGER_SECONDS: Final = 1.0
 GRACE: Final = 1.0
-"""Seconds for another request behind the last response of a gate that has begun to close."""
+"""Seconds for another request after the last response of a closing gate."""
 TURN_SECONDS: Final = 0.004
-"""Time that one connection takes in one turn of the loop, give or take a request."""
+"""Maximum time of one connection in one turn of the loop, plus at most one request."""
 _PIPELINE_BYTES: Final = 64 * 1024
 
 

@@ -32,7 +32,7 @@ from proxy.wire.tls import openssl_code
 
 LINGER_SECONDS = 1.0
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""Of a response. Above it the upstream is taken for broken (Envoy's default is 60 KiB)."""
+"""Maximum bytes of a response's head (Envoy's default is 60 KiB)."""
 
 
 _parser: Final = ResponseParser()
@@ -137,7 +137,7 @@ class UpstreamConnection(UpstreamStream):
         self._whole_bytes = 0
         self.exchanges += 1
         if self._buffer:
-            # Not within this call: the attempt is still about to begin.
+            # Not within this call: the attempt is only beginning.
             asyncio.get_running_loop().call_soon(self._fail_stray)
             return
         parts = [request_front(head)]
@@ -228,9 +228,9 @@ class UpstreamConnection(UpstreamStream):
             self._on_stray(data)
 
     def _on_stray(self, data: bytes) -> None:
-        """Nobody asked: a second answer, or bytes behind a response's end.
+        """Handle bytes without a request: a second answer, or bytes after a response's end.
 
-        Or a server that speaks first: that is judged with the first request, and good in a tunnel.
+        A server may also send first: the first request decides, as a tunnel accepts it.
         """
         self._buffer += data
         if self.exchanges or len(self._buffer) > MAX_HEAD_BYTES:
@@ -388,9 +388,9 @@ class UpstreamConnection(UpstreamStream):
             handler.on_end(decoder.trailers)
 
     def _read_the_rest(self) -> None:
-        """A write failed, but an early answer may have arrived before: it lies in the socket.
+        """A write failed, but an early answer may have arrived before: read it from the socket.
 
-        Under TLS it cannot be read there.
+        With TLS that is not possible.
         """
         if not self.half_closes:
             return
@@ -439,7 +439,7 @@ class UpstreamConnection(UpstreamStream):
 class Http1Session(UpstreamSession):
     """A connection as its pool keeps it: room for one exchange at a time.
 
-    `connection` is None once that is lost, so that no reference cycle remains.
+    `connection` is None after it is lost, so that no reference cycle remains.
     """
 
     __slots__ = ("connection",)
@@ -473,7 +473,7 @@ def _head_too_large() -> UpstreamMalformed:
 
 
 def _lost_before_head(received: bytes, exc: Exception | None, *, new_tls: bool) -> str:
-    """How a connection ended before a response's head had come, of which `received` is there."""
+    """The failure of a connection that ended after `received` bytes of a response's head."""
     how = "reset" if exc is not None else "closed"
     if received:
         return f"The upstream {how} the connection in the middle of its response head."

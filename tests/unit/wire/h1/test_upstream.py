@@ -185,7 +185,7 @@ def test_bytes_that_nobody_asked_for_make_it_useless(connection, transport, begu
         (b"SSH-2.0-OpenSSH_9.2\r\n", "an SSH server"),
         (b"220 mail ESMTP\r\n", "an SMTP or FTP server"),
         (b"+OK ready\r\n", "a Redis or POP3 server"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "a response that nobody asked for"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "a response without a request"),
     ],
 )
 def test_a_server_that_speaks_first_is_malformed_at_the_first_request(
