@@ -282,7 +282,7 @@ async def _drive(kind: Kind, site: Site, connections: int) -> None:
 
 @dataclass(frozen=True)
 class Churned:
-    """Resident bytes after the first tenth, and at the end."""
+    """Resident bytes after the warm-up, and at the end."""
 
     before: int
     after: int
@@ -293,10 +293,11 @@ class Churned:
         return self.after - self.before
 
 
-def churn(kind: Kind, connections: int) -> Churned:
+def churn(kind: Kind, connections: int, warm_up: float = _WARM_UP) -> Churned:
+    """`warm_up`: the share of as many connections that come and go before memory is judged."""
     with _site(tls=kind.tls) as site:
         started = time.monotonic()
-        uvloop.run(_drive(kind, site, max(kind.each * _AT_ONCE, round(connections * _WARM_UP))))
+        uvloop.run(_drive(kind, site, max(kind.each * _AT_ONCE, round(connections * warm_up))))
         time.sleep(1.0)  # what closes late has closed
         before = site.process.resident_kib() * 1024
         uvloop.run(_drive(kind, site, connections))

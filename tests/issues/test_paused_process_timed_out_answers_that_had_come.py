@@ -1,0 +1,80 @@
+"""The process was throttled for six seconds; 40 answers that lay in its sockets became 504s.
+
+A deadline is judged after what had already arrived has been read. What is missed because the
+process stood still says nothing about the upstream.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from integration.running_proxy import RunningProxy
+from integration.settings import ONCE, breaker
+from issues.bed import RawUpstream, Serve, read_head, standing_still
+
+CALLS = 40
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+TIMEOUTS = {"attempt": "700ms", "request": "900ms"}
+
+
+def _proxy(start: Callable[..., RunningProxy], upstream: RawUpstream) -> RunningProxy:
+    keys = {"timeouts": TIMEOUTS, "retry": ONCE, "circuit_breaker": breaker(calls=10)}
+    return start(
+        {
+            "upstreams": {"app": {"endpoints": [upstream.url]}},
+            "routes": [{"name": "a", "upstream": "app", **keys}],
+        }
+    )
+
+
+def test_answers_that_lay_in_the_sockets_count(
+    start_proxy: Callable[..., RunningProxy], start_raw: Callable[[Serve], RawUpstream]
+) -> None:
+    heads, answered, go = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        read_head(connection)
+        heads.release()
+        assert go.wait(10)
+        connection.sendall(ANSWER)
+        answered.release()
+        read_head(connection)
+
+    proxy = _proxy(start_proxy, start_raw(serve))
+    clients = [proxy.client() for _ in range(CALLS)]
+    for client in clients:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    for _ in clients:
+        assert heads.acquire(timeout=10)
+    with standing_still(proxy):
+        go.set()
+        for _ in clients:
+            assert answered.acquire(timeout=10)
+        time.sleep(1.0)  # beyond both deadlines
+    assert [client.read_response().status for client in clients] == [200] * CALLS
+    state = proxy.breaker("a")
+    assert (state["state"], state["failures"]) == ("closed", 0)
+    for client in clients:
+        client.close()
+
+
+def test_answers_that_had_not_come_are_not_held_against_the_upstream(
+    start_proxy: Callable[..., RunningProxy], start_raw: Callable[[Serve], RawUpstream]
+) -> None:
+    """The deadline ran out while the process stood still: the client is told so, no more."""
+    head = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        read_head(connection)
+        head.set()
+        read_head(connection)
+
+    proxy = _proxy(start_proxy, start_raw(serve))
+    with proxy.client() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert head.wait(10)
+        with standing_still(proxy):
+            time.sleep(1.0)
+        assert client.read_response().status == 504
+    assert proxy.breaker("a")["failures"] == 0
