@@ -324,10 +324,10 @@ async def _open(acceptor: Acceptor, address: Address) -> tuple[str, int]:
 
 
 def _quiet_collector() -> None:
-    """Connections and exchanges leave no reference cycles: a collection finds nothing young.
+    """Let the collector run often over few objects; objects from the start are not examined.
 
-    The young generation is collected often, because a pass over few objects is short. Objects that
-    live until the end are excluded.
+    Connections and exchanges leave no cycles, so it finds nothing, and a run over few objects
+    takes little time.
     """
     gc.collect()
     gc.freeze()

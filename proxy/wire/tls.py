@@ -114,7 +114,7 @@ class ListenerContext:
                 _log.warning("%s; the previous files stay in use", error)
             return
         self._renewed_at = time()
-        # Not before there is a later one: it costs a handshake 3 %.
+        # Only if there is a later one: it costs a handshake 3 %.
         self.context.sni_callback = self._hand_over
         self._stale = tls is not self._tls  # `use` was called meanwhile
         self._warned = ""
