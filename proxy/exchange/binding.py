@@ -132,7 +132,7 @@ class Binding:
         outcome = failure or _CLASSES[status // 100]
         self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
 
-    # --- what its maker asks -----------------------------------------------------------------
+    # --- for its maker -----------------------------------------------------------------
 
     def add_gates(self) -> None:
         """Get the gates that the policy needs, in the order of the catalogue."""

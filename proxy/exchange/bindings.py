@@ -62,7 +62,7 @@ class Bindings:
         self._former_dynamic: OrderedDict[_Origin, Binding] = OrderedDict()
 
     def take_over(self, before: "Bindings", table: RouteTable) -> None:
-        """Continue from `before`, which is not used any more.
+        """Continue from `before`, which is no longer used.
 
         All counters and labels stay. A gate is kept by name if it accepts its new settings
         (`Gate.adopt`), and a gate of an upstream only with that upstream. Gates of routes that
@@ -130,7 +130,7 @@ class Bindings:
         elif now - binding.used > 1.0:  # a second is exact enough
             binding.used = now
             self._dynamic.move_to_end(origin)
-            self._upstreams.for_authority(scheme, host, port)  # it is in use there too
+            self._upstreams.for_authority(scheme, host, port)  # it is used there too
         return binding
 
     def stats_of(self, listener: str, route: str) -> RouteStats:

@@ -35,7 +35,7 @@ class Forwarded:
         self._peers: dict[str, bool] = {}
 
     def keeps_out(self, name: bytes) -> bool:
-        """Whether fields of this lower-case name do not go on as they came.
+        """Whether fields of this lower-case name are not forwarded as received.
 
         They are ``Proxy``, which CGI takes for HTTP_PROXY, and spellings with underscores that
         CGI and WSGI cannot tell from the proxy's own fields. Unless all peers are trusted,

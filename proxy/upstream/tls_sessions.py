@@ -1,14 +1,14 @@
-"""TLS sessions that are resumed: the upstream need not sign, and TLS 1.2 saves a round trip.
+"""Resumes TLS sessions: the upstream does not sign, and TLS 1.2 saves a round trip.
 
 asyncio and uvloop have no argument for a session; `ssl` has a hook for the class of a context's
-connections, and there it can be set. Resumption skips the verification of certificates, so
+connections, which can set it. Resumption skips the verification of certificates, so
 sessions are kept with the context that verified them, and end with it: `TlsContexts` builds a
 new one whenever a file changes.
 
-What is kept is bounded: one session a server name, `MOST_NAMES` names a context, the latest used.
-A session serves many connections, until the server declines it: CPython before 3.12.8 and 3.13.1
-leaks 6.7 KB each time that one is read from a connection (python/cpython#116810), so there a
-process reads `MOST_LEAKS` sessions in its life, and resumes none that it would have to read later.
+The memory is bounded: one session per server name, the `MOST_NAMES` last used names per context. A
+session serves many connections, until the server declines it: CPython before 3.12.8 and 3.13.1
+leaks 6.7 KB whenever a session is read from a connection (python/cpython#116810). There a process
+reads at most `MOST_LEAKS` sessions, and resumes no others.
 """
 
 import ssl
@@ -45,7 +45,7 @@ class SessionReads:
 
 
 class _Kept:
-    """What is known of one server name. `session` None: another is wanted, after `not_before`."""
+    """The state of one server name. `session` None: a new one is needed, after `not_before`."""
 
     __slots__ = ("declined", "not_before", "session")
 
@@ -79,7 +79,7 @@ class Sessions:
         return kept.session
 
     def established(self, connection: ssl.SSLObject, offered: bool) -> None:
-        """A handshake is over. `offered`: with a session of these."""
+        """A handshake is over. `offered`: it offered one of these sessions."""
         name = connection.server_hostname
         self._latest[name] = connection
         kept = self._kept.get(name)
@@ -94,7 +94,7 @@ class Sessions:
             kept.not_before = monotonic() + PAUSE
 
     def offer(self, connection: ssl.SSLObject) -> None:
-        """Keep its session, if one is wanted. In TLS 1.3 it comes with the first bytes read."""
+        """Keep its session, if one is needed. In TLS 1.3 it comes with the first bytes read."""
         name = connection.server_hostname
         kept = self._kept.get(name)
         if kept is None:
@@ -111,9 +111,9 @@ class Sessions:
 
 
 def resume_sessions(context: ssl.SSLContext, reads: SessionReads) -> Sessions:
-    """Have a client context's connections resume sessions of those before, to the same name.
+    """Let a client context's connections resume sessions of earlier ones to the same name.
 
-    A server that does not know a session any more, or gives none, makes a full handshake.
+    A server that has forgotten a session, or gives none, makes a full handshake.
     """
     sessions = Sessions(reads)
 
