@@ -39,7 +39,7 @@ def _stat(title: str, tells: str, query: str, unit: str = "short", red_from: flo
         ((query, ""),),
         unit,
         "stat",
-        width=4,
+        width=3,
         height=4,
         more={"fieldConfig": {"defaults": {"thresholds": thresholds}}},
     )
@@ -74,6 +74,18 @@ _OVERVIEW = (
         "Breakers open",
         "Circuit breakers that are open, half-open or forced open now.",
         'sum(proxy_circuit_breaker_state{@, state=~"open|half_open|forced_open"})' + _NONE_IS_ZERO,
+        red_from=1,
+    ),
+    _stat(
+        "Refused by breakers",
+        "Calls per second that circuit breakers refuse. Without calls an open one refuses none.",
+        "sum(rate(proxy_circuit_breaker_refused_total{@}[$__rate_interval]))" + _NONE_IS_ZERO,
+        "ops",
+    ),
+    _stat(
+        "Bypassed",
+        "Processes whose retries and circuit breakers are suspended (POST /bypass).",
+        "sum(proxy_bypass{@})" + _NONE_IS_ZERO,
         red_from=1,
     ),
     _stat("In flight", "Requests in flight now.", "sum(proxy_in_flight{@})"),

@@ -33,6 +33,7 @@ def reasons(failure: type[errors.ProxyError] = errors.ProxyError) -> Iterator[st
 
 VALUES = {
     "state": {state.value for state in BreakerState} | {"active", "idle", "connecting"},
+    "to": {state.value for state in BreakerState},
     "why": {why.value for why in StopReason},
     "reason": {"", *reasons()},
     "outcome": {"1xx", "2xx", "3xx", "4xx", "5xx", *reasons()},
