@@ -82,7 +82,10 @@ TransitionListener: TypeAlias = Callable[
 
 
 class CircuitBreaker(Gate):
-    """One breaker. `transitions` counts, for each state, how often it was entered."""
+    """One breaker. `transitions` counts, for each state, how often it was entered.
+
+    `recorded` counts all results that came into a window, `failed` the failures among them.
+    """
 
     __slots__ = (
         "_generation",
@@ -96,7 +99,9 @@ class CircuitBreaker(Gate):
         "_state",
         "_window",
         "config",
+        "failed",
         "on_transition",
+        "recorded",
         "refusals",
         "transitions",
     )
@@ -107,6 +112,8 @@ class CircuitBreaker(Gate):
         self.on_transition: TransitionListener | None = None
         self.transitions = dict.fromkeys(BreakerState, 0)
         self.refusals = 0
+        self.recorded = 0
+        self.failed = 0
         self._slow_after = config.slow_call.duration
         self._state = _first_state(config.mode)
         self._generation = 0
@@ -135,7 +142,7 @@ class CircuitBreaker(Gate):
         if verdict is IGNORED or self._state is _DISABLED:
             return
         window = self._window
-        window.record(verdict is FAILURE, seconds > self._slow_after, seconds, now)
+        self._record(verdict is FAILURE, seconds, now)
         if (window.failures or window.slow_calls) and window.calls >= self._minimum:
             self._check_closed(now)
 
@@ -169,6 +176,8 @@ class CircuitBreaker(Gate):
         assert isinstance(former, CircuitBreaker)
         self.transitions = former.transitions
         self.refusals = former.refusals
+        self.recorded = former.recorded
+        self.failed = former.failed
 
     def idle(self, now: float) -> bool:
         """Whether it has no operator's order and no probe in flight."""
@@ -209,6 +218,7 @@ class CircuitBreaker(Gate):
             not_permitted=self._not_permitted,
             next_probe_in_s=self._next_probe_in(now),
             refused=self.refusals,
+            results={"successful": self.recorded - self.failed, "failed": self.failed},
             transitions={state.value: count for state, count in self.transitions.items()},
         )
 
@@ -253,6 +263,12 @@ class CircuitBreaker(Gate):
     def _require_enforced(self) -> None:
         if self.config.mode is not BreakerMode.ENFORCE:
             raise ValueError(f"circuit breaker {self.name} is in mode {self.config.mode.value}")
+
+    def _record(self, failure: bool, seconds: float, now: float) -> None:
+        self.recorded += 1
+        if failure:
+            self.failed += 1
+        self._window.record(failure, seconds > self._slow_after, seconds, now)
 
     # --- closed -----------------------------------------------------------------------------
 
@@ -313,7 +329,7 @@ class CircuitBreaker(Gate):
 
     def _record_probe(self, failure: bool, duration: float, now: float) -> None:
         window = self._window
-        window.record(failure, duration > self._slow_after, duration, now)
+        self._record(failure, duration, now)
         threshold = self.config.half_open.failure_rate
         if threshold is None:
             failed = failure
@@ -414,6 +430,7 @@ CIRCUIT_BREAKER = GateKind(
         ),
         Family("transitions", "Transitions into the state.", label="to", counter=True),
         Family("refused", "Calls that the circuit breaker refused.", counter=True),
+        Family("results", "Results that the circuit breaker recorded.", label="kind", counter=True),
     ),
     scope_of=_scope,
     outer=lambda config: config.counts is BreakerCounts.REQUESTS,

@@ -74,7 +74,9 @@ class CircuitRefusal(Refusal):
         )
 
 
-_NOT_SHOWN: Final = frozenset({"refused", "slow_failures", "total_duration", "transitions"})
+_NOT_SHOWN: Final = frozenset(
+    {"refused", "results", "slow_failures", "total_duration", "transitions"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class BreakerSnapshot(Snapshot):
     Rates in percent, -1.0 below the minimum of calls. `next_probe_in_s`: seconds, None without a
     coming probe. `not_permitted` counts refusals since the present state began (half-open
     refusals continue to count when it opens again). `transitions` counts entries into each state.
+    `refused`, `results` (successful, failed) and `transitions` never fall.
     """
 
     name: str
@@ -100,6 +103,7 @@ class BreakerSnapshot(Snapshot):
     total_duration: float
     transitions: Mapping[str, int]
     refused: int
+    results: Mapping[str, int]
 
     def not_shown(self) -> frozenset[str]:
         return _NOT_SHOWN

@@ -355,3 +355,27 @@ def test_a_pause_of_a_call_that_is_no_probe_changes_nothing() -> None:
     breaker.pause(stale, 0)
     breaker.resume(stale, 1)
     assert permit(breaker, 2) is stale
+
+
+# --- counted for as long as the breaker lives -----------------------------------------------
+
+
+def test_results_are_counted_over_all_states() -> None:
+    breaker = CircuitBreaker("b", CONFIG)
+    call(breaker, Verdict.SUCCESS, 0)
+    call(breaker, Verdict.SUCCESS, 0)
+    call(breaker, Verdict.IGNORED, 0)
+    call(breaker, Verdict.FAILURE, 0)
+    call(breaker, Verdict.FAILURE, 0)
+    assert breaker.snapshot(0).results == {"successful": 2, "failed": 2}
+    refused(breaker, 1)
+    call(breaker, Verdict.SUCCESS, 10)
+    call(breaker, Verdict.SUCCESS, 10)
+    assert breaker.state(10) is BreakerState.CLOSED
+    assert breaker.snapshot(10).results == {"successful": 4, "failed": 2}
+    breaker.disable(10)
+    call(breaker, Verdict.FAILURE, 10)
+    assert breaker.snapshot(10).results == {"successful": 4, "failed": 2}
+    after = CircuitBreaker("b", RATED)
+    after.succeed(breaker)
+    assert after.snapshot(10).results == {"successful": 4, "failed": 2}

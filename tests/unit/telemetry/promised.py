@@ -11,6 +11,7 @@ PROMISED = {
     "proxy_circuit_breaker_state": "name state",
     "proxy_circuit_breaker_transitions_total": "name to",
     "proxy_circuit_breaker_refused_total": "name",
+    "proxy_circuit_breaker_results_total": "name kind",
     "proxy_bulkhead_in_use": "name",
     "proxy_bulkhead_limit": "name",
     "proxy_bulkhead_queued": "name",

@@ -150,6 +150,10 @@ def test_breakers(scraped: Scraped) -> None:
         ("stock", "forced_open"): 2,
         ("stock", "disabled"): 0,
     }
+    assert scraped.samples("proxy_circuit_breaker_results_total") == {
+        ("failed", "stock"): 0,
+        ("successful", "stock"): 0,
+    }
 
 
 def test_breakers_without_a_label_are_one_sum_that_never_falls(scraped: Scraped) -> None:
