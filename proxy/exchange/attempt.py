@@ -254,7 +254,7 @@ class Attempt(Script):
     async def _connect(self, endpoint: Endpoint) -> UpstreamStream:
         binding = self.binding
         timeout = binding.policies.timeouts.connect
-        # With gates of its own an endpoint is not skipped: the next attempt asks another endpoint's gates.
+        # An endpoint with gates of its own is not skipped: the next attempt asks those of another.
         alone = binding.per_endpoint
         ticket = binding.upstream.connect(endpoint, self.wake, timeout, alone=alone)
         try:
