@@ -57,7 +57,7 @@ def test_by_flags_alone(ports: tuple[int, int, int], tmp_path: Path) -> None:
         lines = errors.read_text().splitlines()
         assert f"export HTTP_PROXY=http://{outbound}" in lines[1]
         assert inbound in lines[2]
-        assert "on to http://127.0.0.1:9" in lines[2]
+        assert "forwarded to http://127.0.0.1:9" in lines[2]
         assert f"status page:  http://{admin}/" in lines[3]
         asked = subprocess.run(
             [sys.executable, "-m", "proxy", "ready"],

@@ -142,7 +142,7 @@ def test_a_server_that_wants_a_certificate(proxy: RunningProxy) -> None:
     answer = proxy.call("POST", "/stranger", body=b"x")
     assert answer.status == 502
     assert answer.why in ("tls-failure", "upstream-reset")
-    assert "asks for a client certificate" in answer.problem["detail"]
+    assert "requires another client certificate" in answer.problem["detail"]
 
 
 def test_plain_http_to_a_port_that_speaks_tls(proxy: RunningProxy) -> None:
