@@ -13,6 +13,8 @@ from typing import Final
 NEVER: Final = float("inf")
 LATE: Final = 0.25
 """An alarm is late after this many seconds: the process was stopped, or had no CPU time."""
+_HELD_UP: Final = 0.005
+"""After this many seconds the loop may not have read yet what arrived before the deadline."""
 _FINEST: Final = 0.001  # the loop's timers count whole milliseconds
 
 
@@ -23,8 +25,9 @@ def _nobody() -> None:
 class Alarm:
     """Calls `on_due` once at `due` (monotonic seconds); `set` starts it again.
 
-    A late alarm rings in a later turn of the loop, after the loop has read what had already
-    arrived. `late` is then true during `on_due`: what is still missing may wait elsewhere.
+    A deadline is judged after the loop has read what had already arrived. Timers can run before
+    the loop reads; so an alarm whose timer ran behind time rings in a later turn. `late` is true
+    during `on_due` if the alarm was late: what is still missing may wait elsewhere.
     """
 
     __slots__ = (
@@ -32,6 +35,7 @@ class Alarm:
         "_expected",
         "_handle",
         "_loop",
+        "_missed",
         "_on_due",
         "_postponed",
         "due",
@@ -45,6 +49,7 @@ class Alarm:
         self._armed_for = NEVER
         self._expected = 0.0
         self._postponed = False
+        self._missed = False
         self.due = NEVER
         self.late = False
 
@@ -74,18 +79,20 @@ class Alarm:
     def _ring(self) -> None:
         self._handle = None
         self._armed_for = NEVER
-        due = self.due
-        if due == NEVER:
-            return
         now = monotonic()
+        due = self.due
         if now < due:
-            self._arm(due)
+            self._postponed = self._missed = False
+            if due != NEVER:
+                self._arm(due)
             return
-        if now - max(due, self._expected) > LATE and not self._postponed:
+        if now - self._expected > _HELD_UP and not self._postponed:
             self._postponed = True
+            self._missed = now - max(due, self._expected) > LATE
             self._arm(now + _FINEST)
             return
-        self.late, self._postponed = self._postponed, False
+        self.late = self._missed
+        self._postponed = self._missed = False
         self.due = NEVER
         try:
             self._on_due()

@@ -159,3 +159,71 @@ def test_what_is_closed_leaves_no_circle() -> None:
         assert there() is None
     finally:
         gc.enable()
+
+
+# --- the loop was held up -------------------------------------------------------------------------
+
+
+def ring_late(loop, seconds):
+    """What a loop does that was held up for so long: its timer runs before it reads."""
+    (timer,) = loop.pending
+    loop.now = timer.when + seconds
+    timer.pending = False
+    timer.callback()
+
+
+@pytest.fixture
+def judged(loop):
+    """`late` of each ring."""
+    return []
+
+
+@pytest.fixture
+def asked(loop, judged):
+    alarm = Alarm(loop, lambda: judged.append(alarm.late))
+    return alarm
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(0.02, False), (0.2, False), (0.3, True), (6, True)])
+def test_held_up_it_lets_the_loop_read_first(asked, loop, judged, seconds, late):
+    asked.set(101)
+    ring_late(loop, seconds)
+    assert judged == []
+    loop.go_to(loop.now + 0.01)
+    assert judged == [late]
+
+
+def test_on_time_it_rings_at_once(asked, loop, judged):
+    asked.set(101)
+    ring_late(loop, 0.002)
+    assert judged == [False]
+
+
+def test_what_was_read_in_between_can_move_it(asked, loop, judged):
+    asked.set(101)
+    ring_late(loop, 6)
+    asked.set(110)
+    loop.go_to(109.9)
+    assert judged == []
+    loop.go_to(110.1)
+    assert judged == [False]
+
+
+def test_each_standstill_is_looked_at_again(asked, loop, judged):
+    asked.set(101)
+    ring_late(loop, 6)
+    asked.set(110)
+    loop.go_to(109)
+    ring_late(loop, 3)
+    assert judged == []
+    loop.go_to(loop.now + 0.01)
+    assert judged == [True]
+
+
+def test_a_timer_left_behind_by_a_later_deadline_says_nothing_of_it(asked, loop, judged):
+    """Ringing late for the earlier deadline does not make the later one missed."""
+    asked.set(101)
+    asked.set(103)
+    ring_late(loop, 2.1)
+    loop.go_to(loop.now + 0.01)
+    assert judged == [False]
