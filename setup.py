@@ -27,6 +27,7 @@ COMPILED = (
     "exchange/gate",
     "exchange/gateway",
     "exchange/heads",
+    "exchange/pace",
     "exchange/record",
     "exchange/relay",
     "exchange/request",

@@ -77,7 +77,7 @@ class HeaderTimeout(AcceptError):
 
 class BodyTimeout(AcceptError):
     reason, title, status = "body-timeout", "Request body stalled", 408
-    decided_by = "the idle time (timeouts.idle)"
+    decided_by = "the limits of a slow body (limits.body_rate, timeouts.idle and max_duration)"
 
 
 class BodyTooLarge(AcceptError):

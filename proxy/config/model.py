@@ -98,7 +98,10 @@ class AdminConfig:
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    """Limits of each listener. `body_bytes` 0: no limit."""
+    """Limits of each listener. `body_bytes` 0: no limit.
+
+    `body_rate`: bytes a second of clients of the inbound listener; 0: no limit.
+    """
 
     connections: int = 20000
     header_bytes: int = 64 * KIB
@@ -107,6 +110,7 @@ class LimitsConfig:
     header_timeout: float = 10.0
     idle_timeout: float = 75.0
     body_bytes: int = 0
+    body_rate: int = 240
 
 
 @dataclass(frozen=True, slots=True)

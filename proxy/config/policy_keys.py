@@ -7,6 +7,7 @@ from proxy.config.fallback_keys import FALLBACK
 from proxy.config.kinds import Boolean, Choice, Duration, Integer, Number, Ratio, Size
 from proxy.config.model import PolicyConfig
 from proxy.config.policy_kinds import (
+    BodyRate,
     JitterKindOrRatio,
     Methods,
     Outcomes,
@@ -51,6 +52,11 @@ TIMEOUTS = Record(
         "idle": Field(Duration(), "No byte in either direction while bodies or a tunnel flow."),
         "max_duration": Field(
             Duration(zero=True), "The whole exchange, including bodies; 0: no limit."
+        ),
+        "body_rate": Field(
+            BodyRate(),
+            "As limits.body_rate, for these routes' clients; listener: limits.body_rate on the "
+            "inbound listener, and no limit on the outbound one.",
         ),
         "propagate": Field(
             Boolean(), "Send the remaining time as X-Request-Timeout-Ms with every attempt."

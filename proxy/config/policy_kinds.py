@@ -12,6 +12,7 @@ from proxy.config.kinds import (
     Kind,
     Leaf,
     Ratio,
+    Size,
     words_schema,
 )
 from proxy.config.names import METHOD
@@ -26,6 +27,22 @@ from proxy.units import format_duration, format_ratio, parse_duration, parse_rat
 
 OUTCOMES = [*(condition.value for condition in Condition), "gateway-error", "5xx"]
 STATUS: JsonSchema = {"type": "integer", "minimum": 200, "maximum": 599}
+
+
+class BodyRate(Kind[int | None]):
+    """Bytes a second, or ``listener`` for what the listener says."""
+
+    _size = Size(zero=True)
+
+    def read(self, at: Cursor, base: int | None = None) -> int | None:
+        found = at.text()
+        return None if found is not None and found[0] == "listener" else self._size.read(at)
+
+    def dump(self, value: int | None, reveal: bool) -> Any:
+        return "listener" if value is None else self._size.dump(value, reveal)
+
+    def schema(self) -> JsonSchema:
+        return {"anyOf": [{"const": "listener"}, self._size.schema()]}
 
 
 class Outcome(Leaf[str]):

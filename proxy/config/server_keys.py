@@ -168,6 +168,13 @@ LIMITS = Record(
             Duration(), "How long a client connection stays open between two requests."
         ),
         "body_bytes": Field(Size(zero=True), "Size of a request's body; more is 413. 0: no limit."),
+        "body_rate": Field(
+            Size(zero=True),
+            "Bytes a second that a client of the inbound listener must send of its body, or take "
+            "of its response: on average over the time that the proxy waited for it, after 5 s of "
+            "it. Slower is 408, or the response is cut. Not for gRPC, upgrades and tunnels. 0: no "
+            "limit.",
+        ),
     },
 )
 

@@ -396,7 +396,7 @@ class Attempt(Script):
         request = self._request
         body = request.body
         if head.status == 100 and body is not None:
-            body.started = True  # the client must send first
+            body.start()
             if body.flowing:
                 self.pause_clocks()
                 request.timing.activity = monotonic()
@@ -473,8 +473,8 @@ class Attempt(Script):
     @property
     def _client_owes(self) -> bool:
         """Whether the upstream waits for body bytes from the client."""
-        body, stream = self._request.body, self.stream
-        return body is not None and body.flowing and stream is not None and not stream.write_paused
+        body = self._request.body
+        return body is not None and body.owed
 
     def _settle(self, verdict: Verdict) -> None:
         """Return the permits, and count."""

@@ -6,6 +6,8 @@ is attached, all pieces are kept, and reading from the client pauses at a bound,
 and memory stays bounded.
 """
 
+from proxy.exchange.pace import SendingPace
+from proxy.exchange.timing import Timing
 from proxy.wire.streams import NO_TRAILERS, ClientStream, Trailers, UpstreamStream
 
 HELD_BYTES = 64 * 1024
@@ -16,6 +18,7 @@ class RequestBody:
     """`whole`: everything received so far is still here. `complete`: it has ended, with `trailers`.
 
     `started`: a part was received, or the client sends it without waiting for a 100 Continue.
+    `pace` measures how fast the client sends it; None: no limit.
     """
 
     __slots__ = (
@@ -24,7 +27,9 @@ class RequestBody:
         "_pieces",
         "_size",
         "_streams",
+        "_timing",
         "complete",
+        "pace",
         "started",
         "trailers",
         "whole",
@@ -41,15 +46,27 @@ class RequestBody:
         self.trailers = client.request_trailers if self.complete else NO_TRAILERS
         self.started = bool(piece) or not awaits_word
         self.whole = True
+        self.pace: SendingPace | None = None
+        self._timing: Timing | None = None
 
     @property
     def flowing(self) -> bool:
         """Whether the client is sending it to an upstream."""
         return not self.complete and self.started and bool(self._streams)
 
+    @property
+    def owed(self) -> bool:
+        """Whether the upstream waits for body bytes from the client, and has room for them."""
+        return self.flowing and not self._held_up
+
     def set_limit(self, limit: int) -> None:
         """How much is kept; known when the route is."""
         self._limit = limit
+
+    def measure(self, rate: int, timing: Timing) -> None:
+        """Limit the client: it must send at least `rate` bytes a second."""
+        self.pace = SendingPace(self._client, rate)
+        self._timing = timing
 
     def attach(self, stream: UpstreamStream) -> bytes:
         """Send further pieces to `stream` too; returns the part that it must get first."""
@@ -57,12 +74,19 @@ class RequestBody:
         held = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._forfeit_beyond_limit()
         self._client.resume_reading()
+        self._wait()
         return held
 
     def detach(self, stream: UpstreamStream) -> None:
         """The attempt is over; pieces now wait for another stream."""
         if stream in self._streams:
             self._streams.remove(stream)
+            self._wait()
+
+    def start(self) -> None:
+        """A 100 Continue went to the client: the client must send now."""
+        self.started = True
+        self._wait()
 
     def forfeit(self) -> None:
         """It will not be sent again."""
@@ -72,7 +96,8 @@ class RequestBody:
 
     def on_piece(self, piece: bytes) -> None:
         """A piece arrived from the client."""
-        self.started = True
+        if not self.started:
+            self.start()
         if self.whole:
             self._pieces.append(piece)
             self._size += len(piece)
@@ -81,7 +106,7 @@ class RequestBody:
             for stream in self._streams:
                 stream.write_body(piece)
                 if stream.write_paused:
-                    self._client.pause_reading()
+                    self._hold()
         elif self._size > max(self._limit, HELD_BYTES):
             self._client.pause_reading()
 
@@ -89,18 +114,33 @@ class RequestBody:
         """It has ended."""
         self.complete = True
         self.trailers = trailers
+        self._wait()
         for stream in self._streams:
             stream.end(trailers)
 
     def on_writable(self, writable: bool) -> None:
         """Whether writing to an upstream must pause."""
         if not writable:
-            self._client.pause_reading()
-        else:
-            for stream in self._streams:
-                if stream.write_paused:
-                    return
+            self._hold()
+        elif not self._held_up:
             self._client.resume_reading()
+            self._wait()
+
+    @property
+    def _held_up(self) -> bool:
+        """Whether writing to an upstream must pause."""
+        return any([stream.write_paused for stream in self._streams])  # noqa: C419 - compiled
+
+    def _hold(self) -> None:
+        self._client.pause_reading()
+        self._wait()
+
+    def _wait(self) -> None:
+        """Tell the pace whether the proxy waits for the client now."""
+        pace, timing = self.pace, self._timing
+        if pace is not None and timing is not None:
+            pace.wait(self.owed)
+            timing.look_at(pace.look_at)
 
     def _forfeit_beyond_limit(self) -> None:
         if self._size > self._limit and self.whole:

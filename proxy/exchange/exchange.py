@@ -12,7 +12,7 @@ import logging
 from time import monotonic
 from typing import Any
 
-from proxy.errors import ClientGone, DrainCut, Draining, InternalError, ProxyError
+from proxy.errors import BodyTimeout, ClientGone, DrainCut, Draining, InternalError, ProxyError
 from proxy.exchange.answers import Answer, error_answer, upstream_answer
 from proxy.exchange.binding import Binding
 from proxy.exchange.body import RequestBody
@@ -29,6 +29,7 @@ from proxy.exchange.events import (
 )
 from proxy.exchange.fallback import answers_failure, answers_status, fall_back
 from proxy.exchange.heads import caller_timeout
+from proxy.exchange.pace import GRACE, Pace, TakingPace
 from proxy.exchange.queueing import wait_for_permit
 from proxy.exchange.record import Record
 from proxy.exchange.relay import Relay, client_gone
@@ -40,7 +41,7 @@ from proxy.exchange.tunnel import Tunnel
 from proxy.http.message import RequestHead
 from proxy.outcome import IGNORED, Verdict
 from proxy.policies.gate import Answer as GateAnswer
-from proxy.policies.gate import Permit, pass_gates, settle_gates
+from proxy.policies.gate import Gate, Permit, Refusal, pass_gates, settle_gates
 from proxy.wire.streams import ClientStream, Trailers
 
 _log = logging.getLogger("proxy.exchange")
@@ -113,13 +114,23 @@ class Exchange(Carrier):
         request.timing.begin(binding.policies.timeouts, caller_timeout(request.head.held))
         if request.body is not None:
             request.body.set_limit(binding.policies.retry.body_limit)
+            rate = request.body_rate
+            if rate:
+                request.body.measure(rate, request.timing)
 
     async def _queue(self, binding: Binding, answer: GateAnswer | None) -> None:
         """Wait for permits that the request's gates did not grant at once."""
         gates, permits = binding.request_gates, self._permits
         self.phase = QUEUED
+        searched = False
         while answer is not None:
-            permits.append(await wait_for_permit(self, gates[len(permits)], answer))
+            gate = gates[len(permits)]
+            if gate.has_places and not searched:
+                searched = True
+                if self.gate.make_room(gate, monotonic()) and isinstance(answer, Refusal):
+                    answer = pass_gates(gates, permits, monotonic(), self.request)
+                    continue
+            permits.append(await wait_for_permit(self, gate, answer))
             answer = pass_gates(gates, permits, monotonic(), self.request)
 
     def _commit(self, answer: Answer) -> None:
@@ -215,24 +226,77 @@ class Exchange(Carrier):
 
     def expect(self, until: float) -> None:
         timing = self.request.timing
-        timing.arm(self, until if until < timing.cutoff else timing.cutoff)
+        timing.arm(self, until if until < timing.watch else timing.watch)
 
     def heard(self) -> Any:
         happened = super().heard()
         if happened is ALARM:
-            self._check_cutoff()
+            self._look()
         return happened
 
-    def _check_cutoff(self) -> None:
-        """Raise if the exchange has taken longer than `timeouts.max_duration`."""
-        request = self.request
-        if monotonic() < request.timing.cutoff:
+    def _look(self) -> None:
+        """Raise if the exchange as a whole takes too long, or its client does."""
+        timing, body, relay = self.request.timing, self.request.body, self._relay
+        now = monotonic()
+        if now < timing.watch:
             return
-        body = request.body
-        raise request.timing.overlong(
-            committed=self.phase is COMMITTED,
-            client_owes=body is not None and body.flowing,
+        if now >= timing.cutoff:
+            raise timing.overlong(
+                committed=self.phase is COMMITTED, client_owes=body is not None and body.owed
+            )
+        timing.watch = timing.cutoff
+        if body is not None and body.pace is not None:
+            self._judge(body.pace, now)
+        if relay is not None and relay.pace is not None:
+            self._judge(relay.pace, now)
+
+    def _judge(self, pace: Pace, now: float) -> None:
+        timing = self.request.timing
+        if timing.stood_still:
+            pace.begin_again(now)
+        elif pace.too_slow(now):
+            raise self._too_slow(pace, now, f"after {GRACE:g} s of waiting for it")
+        timing.look_at(pace.look_at)
+
+    def _too_slow(self, pace: Pace, now: float, why: str) -> ProxyError:
+        text = (
+            f"at {pace.average(now):.3g} bytes a second, {why}; it must be {pace.rate} "
+            "(limits.body_rate, timeouts.body_rate)."
         )
+        if isinstance(pace, TakingPace):
+            return ClientGone(f"The client took the response {text}")
+        return BodyTimeout(f"The request's body came {text}")
+
+    # --- where another exchange needs its place ---------------------------------------------------
+
+    def behind(self, gate: Gate, now: float) -> float:
+        """Bytes that its client is behind `body_rate`, if it holds a permit of `gate`; else 0."""
+        pace = self._slowest_pace(now)
+        return pace.behind(now) if pace is not None and self._holds(gate) else 0.0
+
+    def give_place(self, now: float) -> None:
+        """End: its client is too slow for a place that another exchange needs."""
+        pace = self._slowest_pace(now)
+        if pace is not None:
+            self.wake(self._too_slow(pace, now, "while others wait for its place (bulkhead)"))
+
+    def _slowest_pace(self, now: float) -> Pace | None:
+        body, relay = self.request.body, self._relay
+        sending = body.pace if body is not None else None
+        taking = relay.pace if relay is not None else None
+        if sending is None or (taking is not None and taking.behind(now) > sending.behind(now)):
+            return taking
+        return sending
+
+    def _holds(self, gate: Gate) -> bool:
+        binding = self.record.binding
+        if binding is None or self.running:
+            return False
+        held = len(self._permits)
+        for at, one in enumerate(binding.request_gates):
+            if one is gate:
+                return at < held
+        return False
 
     async def pause(self, seconds: float) -> None:
         self.phase = PAUSING

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from time import monotonic
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from proxy.errors import ProxyError
 from proxy.exchange.answers import refusal_answer
@@ -12,10 +12,14 @@ from proxy.exchange.request import Keeper
 from proxy.exchange.script import Script
 from proxy.exchange.terms import Terms
 from proxy.http.message import RequestHead
+from proxy.policies.gate import Gate
 from proxy.wire.streams import ClientStream
 
 Observer: TypeAlias = Callable[[Record], None]
 """Called with the record of every settled exchange. An exception would be a bug of the proxy."""
+
+_NEXT_SEARCH: Final = 0.05
+"""Seconds until the next search for a slow client after one that found none."""
 
 
 class ListenerGate(Keeper):
@@ -30,6 +34,7 @@ class ListenerGate(Keeper):
         self.exchanges: set[Exchange] = set()
         self.last_active = monotonic()
         self._tell = tell
+        self._no_room_until = 0.0
         self.adopt(terms)
 
     def adopt(self, terms: Terms) -> None:
@@ -64,6 +69,21 @@ class ListenerGate(Keeper):
         self._tell(refusal_record(self.listener, client.client, error, request_id, monotonic()))
 
     # --- for an exchange --------------------------------------------------------------------------
+
+    def make_room(self, gate: Gate, now: float) -> bool:
+        if now < self._no_room_until:
+            return False
+        slowest: Exchange | None = None
+        most = 0.0
+        for exchange in self.exchanges:
+            behind = exchange.behind(gate, now)
+            if behind > most:
+                slowest, most = exchange, behind
+        if slowest is None:
+            self._no_room_until = now + _NEXT_SEARCH
+            return False
+        slowest.give_place(now)
+        return True
 
     def settled(self, exchange: Script, record: Record, now: float) -> None:
         assert isinstance(exchange, Exchange)

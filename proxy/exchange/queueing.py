@@ -25,9 +25,11 @@ async def wait_for_permit(carrier: Carrier, gate: Gate, answer: Answer) -> Permi
         while answer.permit is None:
             happened = await carrier.wait(min(answer.deadline, timing.deadline.at))
             if happened is ALARM and answer.permit is None:
-                if timing.deadline.expired(monotonic()):
+                now = monotonic()
+                if timing.deadline.expired(now):
                     raise timing.request_timeout()
-                raise answer.timeout()
+                if now >= answer.deadline:
+                    raise answer.timeout()
     except Exception:
         gate.abandon(answer)
         raise

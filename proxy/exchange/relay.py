@@ -9,6 +9,7 @@ from time import monotonic
 from proxy.errors import ClientGone, ProxyError, UpstreamTruncated
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.events import MOVED
+from proxy.exchange.pace import TakingPace
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
 from proxy.wire.streams import StreamHandler, Trailers
@@ -17,7 +18,8 @@ from proxy.wire.streams import StreamHandler, Trailers
 class Relay(StreamHandler):
     """Relays one response. `over`: its body has ended, and the client has read all of it.
 
-    The socket's buffers may still hold a part.
+    The socket's buffers may still hold a part. `pace` measures how fast the client takes the
+    response, from the first time that it did not take all; None before, and without a limit.
     """
 
     __slots__ = (
@@ -25,20 +27,24 @@ class Relay(StreamHandler):
         "_body",
         "_client",
         "_owner",
+        "_request",
         "_timing",
         "_upstream",
         "ended",
+        "pace",
     )
 
     def __init__(self, request: Request, attempt: Attempt, owner: Script) -> None:
         """`owner` is woken when it ends or fails."""
         self._owner = owner
         self._attempt = attempt
+        self._request = request
         self._body = request.body
         self._client = request.stream
         self._timing = request.timing
         self._upstream = attempt.stream
         self.ended = False
+        self.pace: TakingPace | None = None
 
     def take_over(self) -> None:
         """The head was sent: handle both streams' events from now on."""
@@ -51,6 +57,8 @@ class Relay(StreamHandler):
             upstream.handler = self
             if self._client.write_paused:
                 upstream.pause_reading()
+        if self._client.write_paused:
+            self._measure(True)
         if self._body is not None:
             self._body.forfeit()
 
@@ -125,6 +133,7 @@ class Relay(StreamHandler):
 
     def on_client_writable(self, writable: bool) -> None:
         upstream = self._upstream
+        self._measure(not writable)
         if not writable:
             if upstream is not None:
                 upstream.pause_reading()
@@ -133,6 +142,16 @@ class Relay(StreamHandler):
             upstream.resume_reading()
         self._timing.activity = monotonic()
         self._owner.wake(MOVED)
+
+    def _measure(self, waits: bool) -> None:
+        """Tell the pace whether bytes wait for the client now."""
+        if self.pace is None:
+            rate = self._request.body_rate
+            if not rate:
+                return
+            self.pace = TakingPace(self._client, rate)
+        self.pace.wait(waits)
+        self._timing.look_at(self.pace.look_at)
 
     def on_alarm(self) -> None:
         self._timing.ring()

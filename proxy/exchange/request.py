@@ -17,11 +17,19 @@ from proxy.http.message import RequestHead
 from proxy.http.tracing import TraceContext
 from proxy.outcome import Condition
 from proxy.policies.gate import Ask, Permit
+from proxy.policies.gate import Gate as PolicyGate
 from proxy.wire.streams import ClientStream, Gate
 
 
 class Keeper(Gate):
     """The part of a gate that an exchange uses."""
+
+    def make_room(self, gate: PolicyGate, now: float) -> bool:
+        """Have the exchange whose client is slowest give its permit of `gate` back.
+
+        False: no client is too slow.
+        """
+        raise NotImplementedError
 
     def settled(self, exchange: Script, record: Record, now: float) -> None:
         """An exchange is settled: count it, and call the observers."""
@@ -80,6 +88,23 @@ class Request(Ask):
         self.binding = self.record.binding = binding
         self.sent = request_to(head, binding)
         return binding
+
+    @property
+    def body_rate(self) -> int:
+        """Bytes a second that its client must move; 0: it may take its time.
+
+        Messages of gRPC and what is going to be a tunnel have a pace of their own.
+        """
+        rate = self.binding.policies.timeouts.body_rate
+        if rate is None:
+            rate = self.terms.body_rate
+        head = self.head
+        if not rate or head.upgrade is not None:
+            return 0
+        for kind in head.values(b"content-type"):
+            if kind.lower().startswith(b"application/grpc"):
+                return 0
+        return rate
 
     def condition_of(self, error: ProxyError) -> Condition | None:
         """The condition of a failure; None if it says nothing about the upstream."""

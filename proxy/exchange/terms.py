@@ -47,6 +47,7 @@ class Terms:
         "_scheme",
         "_via",
         "bindings",
+        "body_rate",
         "limits",
         "listener",
         "new_request_id",
@@ -70,6 +71,7 @@ class Terms:
         """`scheme`: the scheme of this listener's clients."""
         self.listener = listener
         self.limits: LimitsConfig = config.limits
+        self.body_rate = config.limits.body_rate if listener is Listener.INBOUND else 0
         self.bindings = bindings
         self.propagator = propagator
         self.proxy_status = ProxyStatus(config.service)

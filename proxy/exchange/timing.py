@@ -21,8 +21,9 @@ _NO_DEADLINE: Final = Deadline(0.0, 0.0)
 class Timing:
     """All in monotonic seconds.
 
-    `activity`: when the last byte of a body moved. `cutoff`: when `timeouts.max_duration` ends.
-    `shortened`: the caller's deadline is shorter than the policy's.
+    `activity`: when the last byte of a body moved. `watch`: when the exchange must check its
+    limits as a whole: `timeouts.max_duration`, and its client's pace. `shortened`: the caller's
+    deadline is shorter than the policy's.
     """
 
     __slots__ = (
@@ -32,10 +33,10 @@ class Timing:
         "_others",
         "_timeouts",
         "activity",
-        "cutoff",
         "deadline",
         "shortened",
         "started",
+        "watch",
     )
 
     def __init__(self, alarm: Alarm, main: Script, now: float) -> None:
@@ -47,7 +48,7 @@ class Timing:
         self._others: list[Script] | None = None
         self._timeouts = _NO_TIMEOUTS
         self.started = self.activity = now
-        self.cutoff = NEVER
+        self.watch = NEVER
         self.deadline = _NO_DEADLINE
         self.shortened = False
 
@@ -62,7 +63,7 @@ class Timing:
             self.shortened = True
             self.deadline.shorten(self.started, given)
         if timeouts.max_duration:
-            self.cutoff = self.started + timeouts.max_duration
+            self.watch = self.started + timeouts.max_duration
 
     # --- waiting ----------------------------------------------------------------------------------
 
@@ -94,6 +95,14 @@ class Timing:
         script.until = until
         if until < self._alarm.due:
             self._alarm.set(until)
+
+    def look_at(self, at: float) -> None:
+        """Have the exchange check its limits as a whole at `at`, if not before."""
+        if at < self.watch:
+            self.watch = at
+            main = self._main
+            if main is not None and at < main.until:
+                self.arm(main, at)
 
     def ring(self) -> None:
         """The alarm has rung: call the scripts whose time has come."""
@@ -131,6 +140,12 @@ class Timing:
     @property
     def idle_seconds(self) -> float:
         return self._timeouts.idle
+
+    @property
+    def cutoff(self) -> float:
+        """When `timeouts.max_duration` is over."""
+        longest = self._timeouts.max_duration
+        return self.started + longest if longest else NEVER
 
     @property
     def time_left(self) -> float:

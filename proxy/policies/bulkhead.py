@@ -116,6 +116,10 @@ class Bulkhead(Gate):
         return self._config.max_concurrent
 
     @property
+    def has_places(self) -> bool:
+        return True
+
+    @property
     def queued(self) -> int:
         return len(self._queue)
 

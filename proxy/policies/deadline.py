@@ -6,13 +6,17 @@ from math import inf
 
 @dataclass(frozen=True, slots=True)
 class TimeoutsConfig:
-    """Seconds. `max_duration` 0 means no limit; every other one is above 0."""
+    """Seconds. `max_duration` 0 means no limit; every other one is above 0.
+
+    `body_rate`: bytes a second, 0 for no limit, None for the listener's.
+    """
 
     connect: float = 1.0
     attempt: float = 5.0
     request: float = 15.0
     idle: float = 60.0
     max_duration: float = 0.0
+    body_rate: int | None = None
     propagate: bool = True
 
 

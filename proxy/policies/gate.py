@@ -137,6 +137,11 @@ class Gate:
     def abandon(self, wait: Wait) -> None:
         """Leave the queue; a permit granted in the meantime goes to the next."""
 
+    @property
+    def has_places(self) -> bool:
+        """Whether it refuses because other exchanges hold its permits."""
+        return False
+
     def pause(self, permit: Permit, now: float) -> None:
         """The client's body flows: stop measuring the call's time."""
 

@@ -9,8 +9,11 @@ import asyncio
 import os
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import Final
 
 JOINED_BYTES: Final = 16 * 1024
@@ -69,6 +72,21 @@ class Channel:
     @property
     def closing(self) -> bool:
         return self.transport.is_closing()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes written that the other side has not acknowledged.
+
+        The kernel's part of them matters: it tells that it has room again only when a third of
+        its buffer is free, which can be a megabyte.
+        """
+        unsent = self.transport.get_write_buffer_size()
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            with suppress(OSError, ValueError):  # it is closed
+                queued: bytes = ioctl(sock.fileno(), TIOCOUTQ, b"\0" * 4)
+                unsent += int.from_bytes(queued, sys.byteorder)
+        return unsent
 
     @property
     def half_closes(self) -> bool:

@@ -97,6 +97,11 @@ class ClientStream:
         raise NotImplementedError
 
     @property
+    def unsent_bytes(self) -> int:
+        """Bytes written that the client has not taken: in memory, and in the kernel's buffer."""
+        raise NotImplementedError
+
+    @property
     def request_trailers(self) -> Trailers:
         """The fields after the request's body, once it has ended."""
         raise NotImplementedError

@@ -63,6 +63,10 @@ class HandLoop:
             self.run()
         self.now = end
 
+    def stand_still(self, seconds):
+        """The process is stopped for so long: what was due rings late."""
+        self.now += seconds
+
     @property
     def timers(self):
         return sum(not handle.cancelled for _, _, handle in self._later)

@@ -27,6 +27,7 @@ class Transport:
         self.written = bytearray()
         self.reading = True
         self.full = self.fills = False
+        self.unsent = 1000  # bytes, while it is full
         self.peer_ended = False
         self.eof_written = False
         self.ended_by = ""
@@ -63,7 +64,7 @@ class Transport:
         return ("10.9.8.7", 5) if name == "peername" else None
 
     def get_write_buffer_size(self):
-        return 1000 if self.full else 0
+        return self.unsent if self.full else 0
 
     def can_write_eof(self):
         return True

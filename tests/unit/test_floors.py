@@ -54,8 +54,8 @@ IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched"
 
 ORDER = {
     "exchange": (
-        "events stats labels heads forwarded script body gates binding bindings record terms "
-        "timing request attempt answers carrier relay tunnel queueing retrying fallback exchange "
+        "events stats labels heads forwarded script pace timing body gates binding bindings record "
+        "terms request attempt answers carrier relay tunnel queueing retrying fallback exchange "
         "gate gateway"
     ),
     "upstream": (

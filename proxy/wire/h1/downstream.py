@@ -118,6 +118,10 @@ class Downstream(ClientStream):
         return self._decoder.payload_bytes if self._decoder is not None else 0
 
     @property
+    def unsent_bytes(self) -> int:
+        return self._channel.unsent_bytes
+
+    @property
     def half_closes(self) -> bool:
         """Whether sending can end while receiving continues."""
         return self._channel.half_closes
