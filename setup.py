@@ -75,6 +75,7 @@ COMPILED = (
     "wire/flow",
     "wire/h1/downstream",
     "wire/h1/head_writer",
+    "wire/h1/plain_connect",
     "wire/h1/upstream",
     "wire/streams",
 )

@@ -353,7 +353,8 @@ EGRESS = Record(
             "Authorities that routes without an upstream, and CONNECT, can reach.",
         ),
         "connect_ports": Field(
-            SetOf(Integer(1, 65535), "ports"), "The ports that CONNECT can tunnel to."
+            SetOf(Integer(1, 65535), "ports"),
+            "The ports that CONNECT opens tunnels to. To others plain HTTP/1.1 must follow it.",
         ),
     },
 )

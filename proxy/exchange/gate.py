@@ -51,10 +51,35 @@ class ListenerGate(Keeper):
     # --- for a client's connection ----------------------------------------------------------------
 
     def begin(self, client: ClientStream, head: RequestHead, piece: bytes) -> None:
+        if head.method == "CONNECT" and self._expect_plain_http(client, head):
+            return
         exchange = Exchange(self, self.terms, client, head, piece)
         client.handler = exchange
         self.exchanges.add(exchange)
         exchange.start(exchange.run())
+
+    def _expect_plain_http(self, client: ClientStream, head: RequestHead) -> bool:
+        """Answer a CONNECT behind which plain HTTP follows; False: an exchange carries it.
+
+        No gate is asked: the requests that follow are asked for, each of them.
+        """
+        terms = self.terms
+        if not terms.expects_plain_http(head):
+            return False
+        now = monotonic()
+        try:
+            binding = terms.bind(head)
+        except ProxyError:
+            return False  # the exchange is refused for the same reason, and answers
+        request_id = terms.request_id(head)
+        record = Record(self.listener, client.client, head, request_id, terms.trace(head), now)
+        record.binding = binding
+        record.status = 200
+        record.answered = True
+        client.expect_plain_http(terms.response_fields(1, request_id))
+        self.last_active = now
+        self._count(record)
+        return True
 
     def refuse(self, client: ClientStream, error: ProxyError) -> None:
         terms = self.terms
@@ -63,10 +88,13 @@ class ListenerGate(Keeper):
         client.write_head(
             answer.head, answer.own, answer.piece, answer.ended, answer.trailers, answer.last
         )
-        terms.bindings.stats_of(self.listener.value, "").count_answer(
-            error.status, error.reason, 0.0
-        )
-        self._tell(refusal_record(self.listener, client.client, error, request_id, monotonic()))
+        self._count_refusal(client, error, request_id)
+
+    def drop(self, client: ClientStream, error: ProxyError) -> None:
+        self._count_refusal(client, error, self.terms.new_request_id())
+
+    def _count_refusal(self, client: ClientStream, error: ProxyError, request_id: bytes) -> None:
+        self._count(refusal_record(self.listener, client.client, error, request_id, monotonic()))
 
     # --- for an exchange --------------------------------------------------------------------------
 
@@ -89,6 +117,9 @@ class ListenerGate(Keeper):
         assert isinstance(exchange, Exchange)
         self.exchanges.discard(exchange)
         self.last_active = now
+        self._count(record)
+
+    def _count(self, record: Record) -> None:
         binding = record.binding
         if binding is not None:
             stats = binding.stats

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from email.utils import formatdate
 from time import monotonic, time
+from typing import cast
 
 from proxy.config.model import Config, LimitsConfig, Listener
 from proxy.errors import Loop
@@ -19,6 +20,7 @@ from proxy.exchange.heads import (
     REQUEST_ID_FIELD,
     VIA,
 )
+from proxy.http.authority import Authority
 from proxy.http.h1.request import RequestParser
 from proxy.http.message import OwnFields, RequestHead
 from proxy.http.problem import ProxyStatus
@@ -27,7 +29,7 @@ from proxy.http.tracing import Propagator, TraceContext
 from proxy.routing.destination import Destinations
 from proxy.routing.egress import EgressRules
 from proxy.routing.own_addresses import OwnAddresses
-from proxy.routing.table import RouteTable
+from proxy.routing.table import Route, RouteTable
 
 MAX_PASSES = 5
 """A request that has passed this proxy so many times counts as a loop."""
@@ -106,9 +108,25 @@ class Terms:
         named = self._destinations.named_by_caller(route, method, head.scheme, head.authority)
         if named is None:
             return self.bindings.of_route(route)
-        # Connections of tunnels are never reused, so they are not in the pools of requests.
-        scheme = "connect" if method == "CONNECT" else head.scheme
-        return self.bindings.of_authority(route, scheme, named, monotonic())
+        if method == "CONNECT":
+            return self._bind_connect(route, named)
+        return self.bindings.of_authority(route, head.scheme, named, monotonic())
+
+    def _bind_connect(self, route: Route, named: Authority) -> Binding:
+        """Of a tunnel; where plain HTTP follows, that of the requests in it."""
+        if self._destinations.tunnels_to(cast(int, named.port)):
+            # Connections of tunnels are never reused, so they are not in the pools of requests.
+            return self.bindings.of_authority(route, "connect", named, monotonic())
+        if route.config.upstream is not None:
+            return self.bindings.of_route(route)
+        return self.bindings.of_authority(route, "http", named, monotonic())
+
+    def expects_plain_http(self, head: RequestHead) -> bool:
+        """Whether plain HTTP follows this CONNECT, if nothing forbids its destination."""
+        named = head.authority
+        if self._inbound or named is None or named.port is None:
+            return False
+        return not self._destinations.tunnels_to(named.port)
 
     def _check_passes(self, head: RequestHead) -> None:
         """Counts whole members of Via: another proxy's name may begin like this one's."""

@@ -22,13 +22,14 @@ class Destinations:
     ) -> Authority | None:
         """The authority with port that the caller names as the destination.
 
-        None: the route's own upstream. CONNECT always names its destination. Raises NoAuthority,
+        None: the route's own upstream. CONNECT always names its destination, also where plain HTTP
+        is to follow it (`tunnels_to`). Raises NoAuthority,
         EgressDenied or Loop. An accepted name may still resolve to an address of the proxy:
         `OwnAddresses.covers` checks that when the connection is made.
         """
-        tunnel = method == "CONNECT"
-        if tunnel:
-            self._check_tunnel(authority)
+        if method == "CONNECT":
+            if self._inbound:
+                raise EgressDenied("CONNECT is only for the outbound listener.")
         elif route.config.upstream is not None:
             return None
         if authority is None:
@@ -41,12 +42,9 @@ class Destinations:
             raise EgressDenied(f"{Authority(host, port)} is not in egress.allow.")
         return Authority(host, port)
 
-    def _check_tunnel(self, authority: Authority | None) -> None:
-        if self._inbound:
-            raise EgressDenied("CONNECT is only for the outbound listener.")
-        port = None if authority is None else authority.port
-        if port is not None and not self._egress.connect_port_allowed(port):
-            raise EgressDenied(f"Port {port} is not in egress.connect_ports.")
+    def tunnels_to(self, port: int) -> bool:
+        """Whether a CONNECT to this port opens a tunnel; behind another one plain HTTP follows."""
+        return self._egress.connect_port_allowed(port)
 
 
 def own_address(what: str) -> Loop:

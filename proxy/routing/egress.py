@@ -29,5 +29,5 @@ class EgressRules:
         return patterns is not None and host in patterns
 
     def connect_port_allowed(self, port: int) -> bool:
-        """Whether CONNECT can ask for this port, for any host."""
+        """Whether CONNECT can open a tunnel to this port, for any host."""
         return port in self._connect_ports

@@ -118,6 +118,12 @@ class Explanation:
     upstream: UpstreamConfig | None = None
     authority: Authority | None = None
     refused: Refused | None = None
+    plain_http: bool = False
+
+    @property
+    def tunnel(self) -> bool:
+        """Whether a CONNECT opens a tunnel; else its requests are carried in plain HTTP."""
+        return self.request.method == "CONNECT" and not self.plain_http
 
     def text(self) -> str:
         """Lines for a terminal."""
@@ -182,8 +188,11 @@ class Explanation:
             for endpoint in self.upstream.endpoints:
                 yield f"  {endpoint}"
         else:
-            tunnel = " through a tunnel" if self.request.method == "CONNECT" else ""
+            tunnel = " through a tunnel" if self.tunnel else ""
             yield f"goes to {self.authority}{tunnel}, as the caller asks (egress.allow permits it)"
+            if self.plain_http:
+                yield f"port {self.request.port} is not in egress.connect_ports: no tunnel, but 200"
+                yield "and then plain HTTP/1.1, of which each request is routed like any other"
         yield from self._changes()
 
     def _changes(self) -> Iterator[str]:
@@ -207,8 +216,11 @@ class Explanation:
         if self.upstream is not None:
             endpoints = list(map(str, self.upstream.endpoints))
             return {"upstream": self.upstream.name, "endpoints": endpoints}
-        tunnel = self.request.method == "CONNECT"
-        return {"authority": str(self.authority), "tunnel": tunnel}
+        return {
+            "authority": str(self.authority),
+            "tunnel": self.tunnel,
+            "plain_http": self.plain_http,
+        }
 
 
 def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Explanation:
@@ -238,7 +250,8 @@ def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Ex
     except ProxyError as error:
         return replace(answer, refused=Refused(error.status, error.reason, error.detail))
     if named is not None:
-        return replace(answer, authority=named)
+        plain = request.method == "CONNECT" and not destinations.tunnels_to(request.port)
+        return replace(answer, authority=named, plain_http=plain)
     assert taken.config.upstream is not None
     return replace(answer, upstream=config.upstreams[taken.config.upstream])
 

@@ -141,6 +141,13 @@ class ClientStream:
         """
         raise NotImplementedError
 
+    def expect_plain_http(self, own: OwnFields) -> None:
+        """Accept a CONNECT: its exchange is over, and plain HTTP follows, to its authority alone.
+
+        Of all else that follows the gate hears by `Gate.drop` or `Gate.refuse`.
+        """
+        raise NotImplementedError
+
     def write_tunnel(self, data: bytes) -> None:
         """Send bytes unchanged."""
         raise NotImplementedError
@@ -309,4 +316,8 @@ class Gate:
 
     def refuse(self, client: ClientStream, error: ProxyError) -> None:
         """Answer input that is not a request."""
+        raise NotImplementedError
+
+    def drop(self, client: ClientStream, error: ProxyError) -> None:
+        """Record input that is not a request and gets no answer."""
         raise NotImplementedError

@@ -21,7 +21,7 @@ service: stage
 upstreams:
   app: {endpoints: ["http://10.0.0.1:80"]}
 tracing: {propagate: []}
-egress: {connect_ports: [443]}
+egress: {allow: [a], connect_ports: [443]}
 limits: {header_bytes: 1KiB, url_bytes: 200B, headers: 16, body_bytes: 1KiB}
 policies:
   default:

@@ -56,9 +56,8 @@ def check(play: Play, row: Row, before: bytes = b"") -> None:
         last = answers.messages[-1]
         assert last.first == int(status), play.came
         assert f'details="{reason}"'.encode() in last.values(b"proxy-status")[0]
-        kept = reason == "egress-denied"
-        assert hung_up is not kept
-        assert last.values(b"connection") == ([] if kept else [b"close"])
+        assert hung_up
+        assert last.values(b"connection") == [b"close"]
         went = b"".join(one.came for one in play.upstreams if one.read.whole)
         assert without_own(went, bool(before)) == before
         statuses = [message.first for message in answers.messages[:-1]]

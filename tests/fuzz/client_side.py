@@ -5,12 +5,15 @@ strict llhttp reads upstream exactly the requests that were carried; the client 
 well-formed answer for each of them, in their order; and when it has gone, nothing is left of it.
 """
 
-from conformance.play import Play
+from conformance.play import Play, Settled
 from conformance.strict import Responses
 from exchange.stage import Stage
 
 from fuzz.controls import End, read_controls
 from proxy.config.model import Listener
+from proxy.errors import EgressDenied
+from proxy.wire.h1.head_writer import ESTABLISHED
+from proxy.wire.h1.plain_connect import ACCESS_DENIED
 
 CONFIG = """
 service: stage
@@ -29,6 +32,13 @@ routes:
   - {name: app, upstream: app}
 """
 _UNANSWERED = {"client-gone", "upstream-truncated", "drain-cut"}
+
+_ESTABLISHED = ESTABLISHED + b"\r\n"
+
+
+def dropped(one: Settled) -> bool:
+    """Whether it was no HTTP behind a CONNECT for plain HTTP."""
+    return not one.method and one.reason == EgressDenied.reason
 
 
 def run(stage: Stage, data: bytes) -> None:
@@ -57,8 +67,11 @@ def _check(play: Play) -> None:
     if any(one.method == "HEAD" for one in play.settled):
         return  # its answers have lengths and no bodies: more than llhttp can be told of
     answers = Responses()
-    answers.feed(play.came)
+    # llhttp cannot be told that the answer to a CONNECT for plain HTTP has no body; and a TLS hello
+    # behind it is answered in TLS.
+    came = play.came.removesuffix(ACCESS_DENIED)
+    answers.feed(came.replace(_ESTABLISHED, _ESTABLISHED + b"Content-Length: 0\r\n"))
     assert not answers.fault, (answers.fault, play.came)
     assert all(message.whole for message in answers.messages), play.came
-    due = [one.status for one in play.settled if one.reason not in _UNANSWERED]
+    due = [one.status for one in play.settled if one.reason not in _UNANSWERED and not dropped(one)]
     assert [message.first for message in answers.messages] == due, (due, play.came)

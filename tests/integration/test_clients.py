@@ -1,11 +1,12 @@
 """What docs/clients.md says of clients: pointed at the proxy in their own way, each one reaches a
-host that only the proxy knows. Those that ask by CONNECT for plain HTTP are in other files.
+host that only the proxy knows. Some of them ask by CONNECT for plain HTTP.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from chaos.upstream import ChaosUpstream
 from integration.running_proxy import RunningProxy
 from integration.settings import Settings
 from integration.tools import curl
+from websockets.sync.server import serve
 
 URL = "http://inventory.test/api/plain"
 NODE = shutil.which("node")
@@ -88,3 +90,58 @@ def test_node_fetch_by_its_base_url(proxy: RunningProxy) -> None:
     words = [*node(FETCH), f"http://127.0.0.1:{proxy.outbound}/api/plain"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout.strip()) == (0, "ok"), done.stderr
+
+
+# What Node's fetch does with undici's EnvHttpProxyAgent, and with NODE_USE_ENV_PROXY.
+NODE_CONNECT = """
+const http = require("http");
+const [host, port] = process.env.HTTP_PROXY.slice(7).split(":");
+const url = new URL(process.argv[1]);
+const path = url.hostname + ":" + (url.port || 80);
+const asked = http.request({host, port, method: "CONNECT", path, headers: {host: path}});
+asked.on("connect", (answer, socket) => {
+  if (answer.statusCode !== 200) throw new Error("CONNECT was answered " + answer.statusCode);
+  http.get(url, {createConnection: () => socket}, r => r.pipe(process.stdout));
+});
+asked.end();
+"""
+
+
+def test_node_by_connect_for_plain_http(proxy: RunningProxy) -> None:
+    """Carried like any request: the route that has an upstream takes it."""
+    words = [*node(NODE_CONNECT), URL]
+    setting = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.outbound}"}
+    done = subprocess.run(
+        words, env=os.environ | setting, capture_output=True, text=True, timeout=20
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "ok"), done.stderr
+
+
+WEBSOCKETS = """
+import sys
+import threading
+from websockets.sync.client import connect
+with connect(sys.argv[1], additional_headers={"X-Request-Id": "ws-1"}) as socket:
+    socket.send("hello")
+    print(socket.recv())
+"""
+
+
+def test_websockets_by_the_environment(start_proxy: Callable[..., RunningProxy]) -> None:
+    """It sends CONNECT for ws:// too."""
+    with serve(lambda socket: socket.send(socket.recv()), "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        proxy = start_proxy({"policies": {"default": {"bulkhead": {"max_concurrent": 1}}}})
+        port = server.socket.getsockname()[1]
+        cleared = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+        done = subprocess.run(
+            [*python(WEBSOCKETS), f"ws://127.0.0.1:{port}/"],
+            env=cleared | {"HTTP_PROXY": f"http://127.0.0.1:{proxy.outbound}"},
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        server.shutdown()
+    assert (done.returncode, done.stdout.strip()) == (0, "hello"), done.stderr
+    line = proxy.logged("ws-1")
+    assert (line["status"], line["upstream"]) == (101, f"127.0.0.1:{port}")

@@ -24,6 +24,7 @@ from proxy.errors import (
     HeaderTimeout,
     ProxyError,
 )
+from proxy.http.authority import Authority
 from proxy.http.h1.chunked import ChunkError
 from proxy.http.h1.framing import BodyDecoder
 from proxy.http.h1.request import HEAD_END, body_decoder, early_fault
@@ -39,6 +40,13 @@ from proxy.wire.h1.head_writer import (
     add_own,
     last_chunk,
     response_front,
+)
+from proxy.wire.h1.plain_connect import (
+    ACCESS_DENIED,
+    check_bound,
+    not_plain_http,
+    speaks_http,
+    speaks_tls,
 )
 from proxy.wire.limits import body_too_large, head_too_large
 from proxy.wire.streams import NO_TRAILERS, ClientStream, Gate, Trailers
@@ -70,7 +78,8 @@ _CLOSED: Final = State.CLOSED
 class Downstream(ClientStream):
     """One client connection of a listener.
 
-    `requests` counts heads read. `handler` is the exchange in flight, None between two.
+    `requests` counts heads read. `_bound`: the authority of a CONNECT behind which plain HTTP is
+    carried, `_unheard` while none has come. `handler` is the exchange in flight, None between two.
 
     It is an asyncio protocol by its methods: a compiled class cannot have that base class.
     """
@@ -78,6 +87,7 @@ class Downstream(ClientStream):
     __slots__ = (
         "_advancing",
         "_asked",
+        "_bound",
         "_buffer",
         "_channel",
         "_chunks",
@@ -88,6 +98,7 @@ class Downstream(ClientStream):
         "_keep_alive",
         "_linger_until",
         "_state",
+        "_unheard",
         "requests",
     )
 
@@ -106,6 +117,8 @@ class Downstream(ClientStream):
         self._chunks = False
         self._ends_by_close = False
         self._linger_until = 0.0
+        self._bound: Authority | None = None
+        self._unheard = False
         self.requests = 0
 
     @property
@@ -207,6 +220,16 @@ class Downstream(ClientStream):
         self.resume_reading()
         early, self._buffer = self._buffer, b""
         return early
+
+    def expect_plain_http(self, own: OwnFields) -> None:
+        self._bound = self._asked.authority
+        self._unheard = True
+        parts = [ESTABLISHED]
+        add_own(parts, own)
+        parts.append(HEAD_ENDS)
+        self._channel.write_parts(parts, b"")
+        self._state = _HEAD
+        self.alarm.set(monotonic() + self._gate.limits.header_timeout)
 
     def write_tunnel(self, data: bytes) -> None:
         self._channel.write(data)
@@ -396,6 +419,9 @@ class Downstream(ClientStream):
     def _begin(self) -> bool:
         """Returns whether a complete head was there."""
         data = self._buffer
+        if self._unheard and not speaks_http(data):
+            self._drop(data)
+            return False
         end = data.find(HEAD_END)
         if end < 0 or data[:1] == b"\r":
             return self._await_head(data)
@@ -405,6 +431,9 @@ class Downstream(ClientStream):
             if end > self._gate.limits.header_bytes:
                 raise head_too_large(data, self._gate.limits)
             head = self._gate.parser.parse(data if end == len(data) else data[:end])
+            if self._bound is not None:
+                check_bound(head, self._bound)
+                self._unheard = False
             piece = b""
             self._decoder = None
             if head.length or head.chunked:
@@ -498,6 +527,15 @@ class Downstream(ClientStream):
         self.receiving = False
         self._buffer = b""
         self._gate.refuse(self, error)
+        self._linger(more=True)
+
+    def _drop(self, data: bytes) -> None:
+        """What began so behind a CONNECT for plain HTTP gets no answer in HTTP."""
+        self._state = _EXCHANGE
+        self._keep_alive = False
+        self._gate.drop(self, not_plain_http(cast(Authority, self._bound), data))
+        if speaks_tls(data):
+            self._channel.write(ACCESS_DENIED)
         self._linger(more=True)
 
     def _refuse_connection(self) -> None:

@@ -94,7 +94,7 @@ OTHERS = [
         "Upgrade with a body", POST[:-7] + b"\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nabc", POST
     ),
     # a tunnel
-    Row("CONNECT where it may not go", b"CONNECT a:25 HTTP/1.1\r\nHost: a\r\n\r\n", DENIED),
+    Row("CONNECT where it may not go", b"CONNECT b:25 HTTP/1.1\r\nHost: b\r\n\r\n", DENIED),
 ]
 
 GARBAGE: list[tuple[str, bytes]] = [

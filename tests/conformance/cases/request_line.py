@@ -96,7 +96,7 @@ LINES: list[tuple[str, bytes, bytes | str]] = [
     ("an asterisk and more", b"OPTIONS *x HTTP/1.1", BAD),
     ("two asterisks", b"OPTIONS ** HTTP/1.1", BAD),
     # authority form
-    ("a port that is not to be connected to", b"CONNECT a:8443 HTTP/1.1", "403 egress-denied"),
+    ("a tunnel that is not allowed", b"CONNECT b:443 HTTP/1.1", "403 egress-denied"),
     ("CONNECT without a port", b"CONNECT a HTTP/1.1", BAD),
     ("CONNECT with an empty port", b"CONNECT a: HTTP/1.1", BAD),
     ("CONNECT to port 0", b"CONNECT a:0 HTTP/1.1", BAD),

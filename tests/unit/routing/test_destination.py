@@ -45,7 +45,7 @@ def test_a_route_with_an_upstream_needs_no_authority(named):
         ("other", "GET", Listener.OUTBOUND, EgressDenied),
         ("127.1:7072", "GET", Listener.OUTBOUND, Loop),
         ("127.0.0.1:7072", "CONNECT", Listener.OUTBOUND, Loop),
-        ("shop:80", "CONNECT", Listener.OUTBOUND, EgressDenied),
+        ("other:80", "CONNECT", Listener.OUTBOUND, EgressDenied),
         ("shop:443", "CONNECT", Listener.INBOUND, EgressDenied),
         (None, "CONNECT", Listener.OUTBOUND, NoAuthority),
     ],

@@ -79,7 +79,8 @@ def test_the_columns_are_aligned():
         ("GET", "http://ok/", "refused: 403 egress-denied\n  ok:80 is not in egress.allow."),
         ("GET", "/x", "refused: 400 no-authority\n  The request names no host"),
         ("CONNECT", "ok:443", "goes to ok:443 through a tunnel"),
-        ("CONNECT", "a.shop:80", "403 egress-denied\n  Port 80 is not in egress.connect_ports."),
+        ("CONNECT", "a.shop:80", "goes to a.shop:80, as the caller asks"),
+        ("CONNECT", "a.shop:80", "port 80 is not in egress.connect_ports: no tunnel, but 200"),
         ("CONNECT", "no:443", "refused: 403 egress-denied\n  no:443 is not in egress.allow."),
     ],
 )
@@ -178,8 +179,12 @@ def test_other_destinations_for_programs():
     assert document("POST", "http://a.shop/")["destination"] == {
         "authority": "a.shop:80",
         "tunnel": False,
+        "plain_http": False,
     }
-    assert document("CONNECT", "ok:443")["destination"] == {"authority": "ok:443", "tunnel": True}
+    tunnel = document("CONNECT", "ok:443")["destination"]
+    assert (tunnel["tunnel"], tunnel["plain_http"]) == (True, False)
+    plain = document("CONNECT", "a.shop:80")["destination"]
+    assert (plain["tunnel"], plain["plain_http"]) == (False, True)
     refused = document("POST", "http://elsewhere/")["destination"]["refused"]
     assert (refused["status"], refused["reason"]) == (403, "egress-denied")
 
