@@ -98,10 +98,6 @@ class Channel:
         """Whether reading is not paused; it may be held."""
         return self._wanted
 
-    @property
-    def held(self) -> bool:
-        return self._held
-
     def write_parts(self, parts: list[bytes], piece: bytes) -> None:
         """Short parts and a piece of a body: one system call, no long copy."""
         if len(piece) <= JOINED_BYTES:

@@ -45,12 +45,17 @@ class HandLoop:
         heapq.heappush(self._later, (self.now + delay, next(self._count), handle))
         return handle
 
+    def turn(self):
+        """What is ready, and not what that makes ready; whether there was anything."""
+        ready, self._ready = self._ready, []
+        for handle in ready:
+            handle.run()
+        return bool(ready)
+
     def run(self):
         """Everything that can be done now."""
         while self._ready:
-            ready, self._ready = self._ready, []
-            for handle in ready:
-                handle.run()
+            self.turn()
 
     def advance(self, seconds):
         """Let time pass, each timer at its own moment."""

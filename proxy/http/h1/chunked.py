@@ -6,8 +6,8 @@
 The data of all chunks in one call is returned as one piece; the data of a single chunk is returned
 without a copy. Only an unfinished size line and the trailer section are held back.
 
-Work is bounded: one call scans at most `MAX_CHUNKS` chunks. The remaining bytes stay here;
-`stalled` is then true, and `scan(b"")` continues with them.
+Work is bounded: a call with bytes scans at most `FIRST_CHUNKS` chunks or trailer lines. The
+remaining bytes stay here; `stalled` is then true, and each `scan(b"")` scans `MORE_CHUNKS`.
 
 The scanner is stricter than the grammar where two parsers could disagree about the end of a
 message: no white space in a size line outside a quoted string (the grammar allows BWS around
@@ -25,8 +25,10 @@ MAX_SIZE_LINE = 256
 """Maximum bytes of one size line, including extensions and CRLF."""
 MAX_EXTENSIONS = 16 * 1024
 """Maximum bytes of all chunk extensions of one message."""
-MAX_CHUNKS = 1024
-"""Maximum chunks per call: one read can contain 40,000 tiny ones, which would take 40 ms."""
+FIRST_CHUNKS: Final = 128
+"""Maximum per call with bytes: one read can contain 40,000 tiny chunks, which would take 40 ms."""
+MORE_CHUNKS: Final = 1024
+"""Maximum per call without bytes."""
 MAX_DIGITS = 16
 MAX_SIZE = 2**63 - 1
 
@@ -91,16 +93,17 @@ class ChunkedDecoder(BodyDecoder):
         The second value is None until the body ends, then the bytes after it (b"" without any).
         Raises ChunkError, also at every later call: no byte of the failed call may be passed on.
         """
+        most = FIRST_CHUNKS if data else MORE_CHUNKS
         if self._held:
             data = self._held + data if data else self._held
             self._held = b""
         try:
-            return self._scan(data)
+            return self._scan(data, most)
         except ChunkError:
             self._state = _State.BROKEN
             raise
 
-    def _scan(self, data: bytes) -> tuple[bytes, bytes | None]:
+    def _scan(self, data: bytes, most: int) -> tuple[bytes, bytes | None]:
         piece = b""
         pieces: list[bytes] | None = None
         chunks = pos = 0
@@ -127,9 +130,8 @@ class ChunkedDecoder(BodyDecoder):
                 pos += 2
                 self._state = _SIZE
                 chunks += 1
-                if chunks == MAX_CHUNKS and pos < end:
-                    self._held = data[pos:]
-                    self.stalled = True
+                if chunks >= most and pos < end:
+                    self._hold(data, pos)
                     break
             elif state is _SIZE:
                 pos = self._size_line(data, pos)
@@ -137,9 +139,18 @@ class ChunkedDecoder(BodyDecoder):
                 break
             else:
                 pos = self._rare(data, pos)
+                chunks += 1
+                if chunks >= most and pos < end and self._state is not _ENDED:
+                    self._hold(data, pos)
+                    break
         if pieces is not None:
             piece = b"".join(pieces)
         return piece, data[pos:] if self._state is _ENDED else None
+
+    def _hold(self, data: bytes, pos: int) -> None:
+        """Keep the bytes at `pos` for the next call."""
+        self._held = data[pos:]
+        self.stalled = True
 
     # Each of the following consumes framing at `pos` and returns its end.
 

@@ -275,7 +275,7 @@ def early_fault(partial: bytes) -> BadRequest | None:
     if partial.count(b"\n") != partial.count(b"\r\n"):
         return BadRequest("The request's head has a line feed without a carriage return.")
     line, end, _ = partial.partition(b"\r\n")
-    parts = line.split(b" ")
+    parts = line.split(b" ", 3)
     if end and (len(parts) != 3 or not parts[1] or parts[2] not in _VERSIONS):
         return _bad_request_line(partial)
     return None

@@ -9,11 +9,13 @@ exchange owns the alarm; in the other states the connection does. LINGER: the an
 what the client still sends is read and dropped for a moment, because closing a socket with unread
 bytes resets it and may destroy the answer in transit (RFC 9112 section 9.6).
 
-Work is bounded: after `TURN_SECONDS` of requests that end at once, or of tiny chunks, the work
-continues in the loop's next turn; until then nothing is read.
+Work is bounded: after a request that ends at once, or after many tiny chunks, the work continues
+in the loop's queue (`wire/turns.py`); until then nothing is read. Nothing is read either from a
+client that does not read its answers.
 """
 
 import asyncio
+import re
 from enum import Enum
 from time import monotonic
 from typing import Final, cast
@@ -50,13 +52,13 @@ from proxy.wire.h1.plain_connect import (
 )
 from proxy.wire.limits import body_too_large, head_too_large
 from proxy.wire.streams import NO_TRAILERS, ClientStream, Gate, Trailers
+from proxy.wire.turns import do_later
 
 LINGER_SECONDS: Final = 1.0
 GRACE: Final = 1.0
 """Seconds for another request after the last response of a closing gate."""
-TURN_SECONDS: Final = 0.004
-"""Maximum time of one connection in one turn of the loop, plus at most one request."""
 _PIPELINE_BYTES: Final = 64 * 1024
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)*")
 
 
 class State(Enum):
@@ -92,11 +94,13 @@ class Downstream(ClientStream):
         "_channel",
         "_chunks",
         "_decoder",
+        "_ended",
         "_ends_by_close",
         "_gate",
         "_head_started",
         "_keep_alive",
         "_linger_until",
+        "_queued",
         "_state",
         "_unheard",
         "requests",
@@ -112,6 +116,8 @@ class Downstream(ClientStream):
         self._buffer = b""
         self._decoder: BodyDecoder | None = None
         self._advancing = False
+        self._queued = False
+        self._ended = False  # the client's end arrived before its requests were begun
         self._head_started = False
         self._keep_alive = False
         self._chunks = False
@@ -265,8 +271,8 @@ class Downstream(ClientStream):
             self.alarm.set(now + (GRACE if gate.closing else gate.limits.idle_timeout))
             if self._buffer:  # the next request was pipelined
                 self._advance()
-            elif not self._channel.reading:
-                self.resume_reading()
+            elif self.write_paused or not self._channel.reading:
+                self._read_on()
         else:
             self._linger(more=self.receiving or bool(self._buffer))
 
@@ -278,12 +284,13 @@ class Downstream(ClientStream):
 
     def cut(self) -> None:
         """Close, even with a request in flight."""
+        self._buffer = b""
         self.break_off(hard=False)
 
     def close_idle(self) -> None:
         """Close if no request is in flight."""
         if self.idle:
-            self._close()
+            self._close(self._gate.limits.idle_timeout)
 
     # --- events of the transport --------------------------------------------------------------
 
@@ -320,6 +327,9 @@ class Downstream(ClientStream):
         if self._state is _TUNNEL and self.handler is not None:
             self.handler.on_client_end()
             return self.half_closes
+        if self._state is _HEAD and self._buffer and (self._queued or self.write_paused):
+            self._ended = True
+            return True
         if self._state is _HEAD and self._buffer:
             self._refuse(BadRequest("The connection ended in the middle of a request's head."))
             return self.half_closes
@@ -346,8 +356,9 @@ class Downstream(ClientStream):
         self.write_paused = False
         if self.handler is not None:
             self.handler.on_client_writable(True)
-        elif self._state is _HEAD and self._buffer:
+        elif self._state is _HEAD:
             self._advance()
+            self._end_after_requests()
 
     def _on_alarm(self) -> None:
         if self._state is _EXCHANGE or self._state is _TUNNEL:
@@ -355,6 +366,8 @@ class Downstream(ClientStream):
                 self.handler.on_alarm()
         elif self._state is _LINGER:
             self._end_lingering()
+        elif self._queued:
+            self.alarm.set(monotonic() + self._gate.limits.idle_timeout)  # the proxy is late
         elif self.write_paused:
             # The client reads none of its answers: an orderly close would wait for them.
             self._channel.transport.abort()
@@ -364,57 +377,68 @@ class Downstream(ClientStream):
                 HeaderTimeout(f"The request's head was not complete within {seconds:g} s.")
             )
         else:
-            self._close()
+            self._close(self._gate.limits.idle_timeout if self._gate.closing else 0.0)
 
     # --- requests -----------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Begin the next request in the buffer, and further ones if they end at once.
+        """Begin the next request in the buffer, unless the client does not read its answers.
 
-        It stops while the client does not read its answers, and after `TURN_SECONDS`: the rest
-        waits for the loop's next turn.
+        If it ends at once, the one after it waits in the loop's queue.
         """
-        if self._advancing or self._channel.held:
+        if self._advancing or self._queued:
             return
-        self._advancing = True
-        began = 0.0
-        try:
-            while self._buffer and self._state is _HEAD and not self.write_paused:
-                if not self._begin():
-                    break
-                if self._state is not _HEAD:
-                    break
-                now = monotonic()
-                if not began:
-                    began = now
-                elif now - began > TURN_SECONDS:
-                    self._go_on_later()
-                    return
-        finally:
-            self._advancing = False
-        if not self._channel.reading:
+        if self._buffer and self._state is _HEAD and not self.write_paused:
+            self._advancing = True
+            try:
+                begun = self._begin()
+            finally:
+                self._advancing = False
+            if begun and self._buffer and self._state is _HEAD and not self.write_paused:
+                self._go_on_later()
+                return
+        if self.write_paused or not self._channel.reading:
             self._read_on()
-        if self._state is _HEAD and self.write_paused:
-            self.pause_reading()
 
     def _read_on(self) -> None:
-        """Resume reading, unless enough requests wait, or a request's body controls reading."""
-        if self._state is _HEAD or (
+        """Resume reading, unless enough requests wait, or a request's body controls reading.
+
+        Between two requests, pause while the client does not read its answers.
+        """
+        if self._state is _HEAD:
+            if self.write_paused:
+                self.pause_reading()
+            else:
+                self.resume_reading()
+        elif (
             self._state is _EXCHANGE and not self.receiving and len(self._buffer) <= _PIPELINE_BYTES
         ):
             self.resume_reading()
 
     def _go_on_later(self) -> None:
         """Let other connections run before the received bytes are processed."""
-        self._channel.hold()
-        asyncio.get_running_loop().call_soon(self._go_on)
+        if not self._queued:
+            self._queued = True
+            self._channel.hold()
+            do_later(self._go_on)
 
     def _go_on(self) -> None:
-        self._channel.release()
-        if self._state is _HEAD:
+        self._queued = False
+        if self._state is _HEAD and not self._channel.closing:
             self._advance()
         elif self._state is _EXCHANGE and self.receiving:
             self._on_body(b"")
+        if self._queued:
+            return
+        self._channel.release()
+        self._end_after_requests()
+
+    def _end_after_requests(self) -> None:
+        """Handle the client's end that arrived while its requests waited."""
+        if self._ended and not self._queued and not self.write_paused:
+            self._ended = False
+            if not self.eof_received():
+                self._channel.transport.close()
 
     def _begin(self) -> bool:
         """Returns whether a complete head was there."""
@@ -422,9 +446,12 @@ class Downstream(ClientStream):
         if self._unheard and not speaks_http(data):
             self._drop(data)
             return False
+        if data[:1] == b"\r":
+            data = self._buffer = _without_empty_lines(data)
         end = data.find(HEAD_END)
         if end < 0 or data[:1] == b"\r":
-            return self._await_head(data)
+            self._await_head(data)
+            return False
         end += 4  # HEAD_END's own
         self._buffer = data[end:]
         try:
@@ -477,14 +504,10 @@ class Downstream(ClientStream):
             self._go_on_later()
         return piece
 
-    def _await_head(self, data: bytes) -> bool:
-        """Skip empty lines before a request (RFC 9112 section 2.2)."""
-        empty = 0
-        while data.startswith(b"\r\n", empty):
-            empty += 2
-        if empty or data == b"\r":
-            self._buffer = data[empty:]
-            return self._buffer not in (b"", b"\r")
+    def _await_head(self, data: bytes) -> None:
+        """Wait for the rest of a head, unless its beginning is malformed or too long."""
+        if data in (b"", b"\r"):
+            return
         limits = self._gate.limits
         fault = (
             head_too_large(data, limits) if len(data) > limits.header_bytes else early_fault(data)
@@ -497,7 +520,6 @@ class Downstream(ClientStream):
             self._head_started = True
             if self.requests:  # the first request's time began with the accept
                 self.alarm.set(monotonic() + limits.header_timeout)
-        return False
 
     def _on_body(self, data: bytes) -> None:
         handler = self.handler
@@ -557,13 +579,17 @@ class Downstream(ClientStream):
         else:
             transport.close()  # its end is not sent yet, see `_linger`
 
-    def _close(self) -> None:
-        """Close without a request in flight."""
-        self._channel.transport.close()
-        if not self.half_closes:
-            # TLS would wait for close_notify, which an idle pooled client does not send.
+    def _close(self, patience: float) -> None:
+        """Close without a request in flight. `patience`: seconds for unsent bytes."""
+        transport = self._channel.transport
+        transport.close()
+        if not self.half_closes or transport.get_write_buffer_size():
+            # TLS would wait for close_notify, which an idle pooled client does not send. Unsent
+            # bytes would wait for a client that does not read.
             self._state = _LINGER
-            self.alarm.set(monotonic() + LINGER_SECONDS)
+            now = monotonic()
+            self._linger_until = now + patience
+            self.alarm.set(now + LINGER_SECONDS)
 
     def _linger(self, *, more: bool) -> None:
         """`more`: the client may still send something.
@@ -584,6 +610,16 @@ class Downstream(ClientStream):
             self._channel.transport.write_eof()
         elif not more:
             self._end_lingering()
+
+
+def _without_empty_lines(data: bytes) -> bytes:
+    """Skip empty lines before a request (RFC 9112 section 2.2), without a step for each."""
+    rest = data.lstrip(b"\r\n")
+    front = len(data) - len(rest)
+    if data[:front] != b"\r\n" * (front // 2):
+        matched = cast(re.Match[bytes], _EMPTY_LINES.match(data))
+        return data[matched.end() :]
+    return rest
 
 
 def _nothing_asked() -> RequestHead:

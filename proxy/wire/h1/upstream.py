@@ -6,6 +6,9 @@
 It is the `UpstreamStream` of each of its attempts, and writes their requests. While it is IDLE,
 nothing may arrive: bytes or an end make it unusable at once, so that the pool never lends a
 connection that is known to be dead.
+
+Work is bounded: after many tiny chunks or informational heads the work continues in the loop's
+queue (`wire/turns.py`); until then nothing is read, and a loss is reported after that work.
 """
 
 import asyncio
@@ -29,8 +32,11 @@ from proxy.wire.streams import (
     UpstreamStream,
 )
 from proxy.wire.tls import openssl_code
+from proxy.wire.turns import do_later
 
 LINGER_SECONDS = 1.0
+_INFORMATIONAL_HEADS: Final = 8
+"""Maximum passed on in one turn. All of one response have at most `MAX_HEAD_BYTES`."""
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Maximum bytes of a response's head (Envoy's default is 60 KiB)."""
 
@@ -66,8 +72,14 @@ class UpstreamConnection(UpstreamStream):
         "_channel",
         "_chunks",
         "_decoder",
+        "_ended",
+        "_informed",
+        "_informed_bytes",
+        "_lost",
+        "_lost_by",
         "_method",
         "_on_closed",
+        "_queued",
         "_reusable",
         "_state",
         "_upgrade",
@@ -89,6 +101,12 @@ class UpstreamConnection(UpstreamStream):
         self._upgrade = False
         self._reusable = True
         self._whole_bytes = 0
+        self._queued = False
+        self._ended = False  # this and the loss wait for the queued work
+        self._lost = False
+        self._lost_by: Exception | None = None
+        self._informed = 0  # the exchange that got informational heads last
+        self._informed_bytes = 0
         self.exchanges = 0
 
     # --- for the pool -----------------------------------------------------------------------------
@@ -238,6 +256,9 @@ class UpstreamConnection(UpstreamStream):
 
     def eof_received(self) -> bool:
         self._reusable = False
+        if self._queued:
+            self._ended = True
+            return True
         if self._state is _TUNNEL:
             handler = self.handler
             if not self.half_closes:
@@ -250,8 +271,11 @@ class UpstreamConnection(UpstreamStream):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._reusable = False
-        if exc is not None and (self._state is _HEAD or self._state is _BODY):
+        if exc is not None and not self._lost and (self._state is _HEAD or self._state is _BODY):
             self._read_the_rest()
+        if self._queued:
+            self._lost, self._lost_by = True, exc
+            return
         self._on_loss(exc)
         self._buffer = b""
         self._state = _CLOSED
@@ -275,6 +299,7 @@ class UpstreamConnection(UpstreamStream):
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
+        passed = 0
         while True:
             end = data.find(HEAD_END)
             if end < 0:
@@ -293,9 +318,20 @@ class UpstreamConnection(UpstreamStream):
             if head.status >= 200 or head.status == 101:
                 self._on_final_head(head, data)
                 return
+            if self._informed != self.exchanges:
+                self._informed, self._informed_bytes = self.exchanges, 0
+            self._informed_bytes += end
+            if self._informed_bytes > MAX_HEAD_BYTES:
+                self._fail(UpstreamMalformed("The upstream sent too many informational responses."))
+                return
             if self.handler is not None:
                 self.handler.on_informational(head)
             if not data:
+                return
+            passed += 1
+            if passed == _INFORMATIONAL_HEADS:
+                self._buffer = data
+                self._go_on_later()
                 return
 
     def _keep_partial(self, data: bytes) -> None:
@@ -345,13 +381,28 @@ class UpstreamConnection(UpstreamStream):
 
     def _go_on_later(self) -> None:
         """Let other connections run before the received bytes are processed."""
-        self._channel.hold()
-        asyncio.get_running_loop().call_soon(self._go_on)
+        if not self._queued:
+            self._queued = True
+            self._channel.hold()
+            do_later(self._go_on)
 
     def _go_on(self) -> None:
+        self._queued = False
+        if self.handler is not None:  # else the attempt was given up
+            if self._state is _BODY:
+                self._on_body(b"")
+            elif self._state is _HEAD:
+                self._on_head_bytes(b"")
+        if self._queued:
+            return
         self._channel.release()
-        if self._state is _BODY:
-            self._on_body(b"")
+        if self._ended:
+            self._ended = False
+            if not self.eof_received():
+                self._channel.transport.close()
+        if self._lost:
+            lost_by, self._lost_by = self._lost_by, None
+            self.connection_lost(lost_by)
 
     def _switch(self, head: ResponseHead, data: bytes) -> None:
         """Handle a 101: a tunnel from now on (RFC 9110 section 15.2.2)."""
@@ -397,8 +448,6 @@ class UpstreamConnection(UpstreamStream):
         data = unread(self._channel.transport)
         if data:
             self.data_received(data)
-        while self._decoder is not None and self._decoder.stalled and self._state is _BODY:
-            self._on_body(b"")
 
     def _fail_stray(self) -> None:
         if self._state is _HEAD:

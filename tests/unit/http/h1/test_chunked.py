@@ -3,9 +3,10 @@
 import pytest
 
 from proxy.http.h1.chunked import (
-    MAX_CHUNKS,
+    FIRST_CHUNKS,
     MAX_EXTENSIONS,
     MAX_SIZE_LINE,
+    MORE_CHUNKS,
     ChunkedDecoder,
     ChunkError,
 )
@@ -95,11 +96,13 @@ def test_the_end_waits_for_the_trailers() -> None:
 
 def test_one_call_scans_so_many_chunks_and_no_more() -> None:
     decoder = ChunkedDecoder()
-    count = 2 * MAX_CHUNKS + 7
+    count = 2 * FIRST_CHUNKS + MORE_CHUNKS + 7
     piece, rest = decoder.scan(b"1\r\na\r\n" * count + b"0\r\n\r\nnext")
-    assert (len(piece), rest, decoder.stalled) == (MAX_CHUNKS, None, True)
+    assert (len(piece), rest, decoder.stalled) == (FIRST_CHUNKS, None, True)
     piece, rest = decoder.scan(b" message")
-    assert (len(piece), rest, decoder.stalled) == (MAX_CHUNKS, None, True)
+    assert (len(piece), rest, decoder.stalled) == (FIRST_CHUNKS, None, True)
+    piece, rest = decoder.scan(b"")
+    assert (len(piece), rest, decoder.stalled) == (MORE_CHUNKS, None, True)
     piece, rest = decoder.scan(b"")
     assert (len(piece), rest, decoder.stalled) == (7, b"next message", False)
     assert decoder.payload_bytes == count
@@ -107,8 +110,18 @@ def test_one_call_scans_so_many_chunks_and_no_more() -> None:
 
 def test_nothing_is_left_where_the_bytes_end_with_the_last_chunk_that_fits() -> None:
     decoder = ChunkedDecoder()
-    piece, rest = decoder.scan(b"1\r\na\r\n" * MAX_CHUNKS)
-    assert (len(piece), rest, decoder.stalled) == (MAX_CHUNKS, None, False)
+    piece, rest = decoder.scan(b"1\r\na\r\n" * FIRST_CHUNKS)
+    assert (len(piece), rest, decoder.stalled) == (FIRST_CHUNKS, None, False)
+
+
+def test_one_call_scans_so_many_trailers_and_no_more() -> None:
+    decoder = ChunkedDecoder()
+    count = FIRST_CHUNKS + 7
+    piece, rest = decoder.scan(b"0\r\n" + b"a: b\r\n" * count + b"\r\nnext")
+    assert (rest, decoder.stalled, len(decoder.trailers)) == (None, True, FIRST_CHUNKS)
+    piece, rest = decoder.scan(b"")
+    assert (piece, rest, decoder.stalled) == (b"", b"next", False)
+    assert decoder.trailers == [(b"a", b"b")] * count
 
 
 @pytest.mark.parametrize(

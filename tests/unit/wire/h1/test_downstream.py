@@ -1,13 +1,16 @@
 """A client's connection alone: which bytes become a head, which a body, and who hears of what."""
 
 import asyncio
+import itertools
 
 import pytest
 
 import proxy.wire.alarm
 import proxy.wire.h1.downstream
+import proxy.wire.turns
 from proxy.config.model import LimitsConfig, Listener
 from proxy.errors import BadRequest, BodyTooLarge, ConnectionsFull
+from proxy.http.h1.chunked import FIRST_CHUNKS, MORE_CHUNKS
 from proxy.http.h1.request import RequestParser
 from proxy.http.message import make_response
 from proxy.wire.h1.downstream import Downstream
@@ -20,15 +23,28 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Loop:
-    """Keeps the timers that are set; time stands still."""
+    """Keeps the timers that are set, and what is to be called soon; time stands still."""
 
     def __init__(self):
         self.timers = []
+        self.soon = []
 
     def call_later(self, delay, callback):
         handle = asyncio.TimerHandle(delay, callback, (), self)
         self.timers.append(handle)
         return handle
+
+    def call_soon(self, callback):
+        self.soon.append(callback)
+
+    def turn(self):
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
+
+    def run(self):
+        while self.soon:
+            self.turn()
 
     def get_debug(self):
         return False
@@ -109,6 +125,8 @@ def loop(monkeypatch):
     loop = Loop()
     monkeypatch.setattr(proxy.wire.h1.downstream, "monotonic", lambda: 100.0)
     monkeypatch.setattr(proxy.wire.alarm, "monotonic", lambda: 100.0)
+    clock = itertools.count()
+    monkeypatch.setattr(proxy.wire.turns, "monotonic", lambda: next(clock))
     monkeypatch.setattr(proxy.wire.h1.downstream.asyncio, "get_running_loop", lambda: loop)
     return loop
 
@@ -164,9 +182,11 @@ def test_no_more_is_read_while_enough_requests_wait(loop, transport, kind):
     assert transport.calls == ["pause_reading"]
     for _ in range(3):
         client.finish(100.0)
+        loop.run()
     assert transport.calls == ["pause_reading"]
     while transport.calls == ["pause_reading"]:
         client.finish(100.0)
+        loop.run()
     assert transport.calls == ["pause_reading", "resume_reading"]
     assert len(gate.begun) > 1500
 
@@ -191,13 +211,6 @@ def test_only_one_request_is_under_way(client, gate):
     assert client.idle
     assert client.requests == 3
     assert client.alarm.due == 175.0
-
-
-def test_requests_that_end_at_once_take_no_call_within_a_call(client, gate, transport):
-    gate.plan = "answer"
-    client.data_received(GET % 1 * 3000)
-    assert len(gate.begun) == 3000
-    assert transport.written == b"answer" * 3000
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
@@ -304,6 +317,228 @@ def test_idle_is_between_two_requests(client, transport):
     client.finish(100.0)
     client.close_idle()
     assert transport.calls == ["close"]
+
+
+# --- work is bounded: here a portion takes a whole turn of the queue ---------------------------
+
+
+@pytest.fixture
+def flooded(client, gate):
+    """Of thirty requests that end at once, the first has been begun."""
+    gate.plan = "answer"
+    client.data_received(b"".join(GET % n for n in range(30)))
+    return client
+
+
+def test_requests_that_end_at_once_are_begun_one_in_a_turn(flooded, gate, loop, transport):
+    for begun in range(1, 30):
+        assert len(gate.begun) == begun
+        assert transport.calls == ["pause_reading"]
+        loop.turn()
+    assert loop.soon == []
+    assert [path for _, path, _, _ in gate.begun] == [f"/{n}" for n in range(30)]
+    assert transport.written == b"answer" * 30
+    assert transport.calls == ["pause_reading", "resume_reading"]
+    assert flooded.idle
+
+
+def test_one_request_in_a_read_is_nothing_to_wait_for(client, gate, loop, transport):
+    gate.plan = "answer"
+    for n in range(3):
+        client.data_received(GET % n)
+    assert len(gate.begun) == 3
+    assert (loop.soon, transport.calls) == ([], [])
+
+
+def test_an_exchange_that_takes_its_time_takes_its_place_in_the_flood(flooded, gate, loop):
+    gate.plan = "hold"
+    loop.run()
+    assert len(gate.begun) == 2
+    gate.plan = "answer"
+    flooded.finish(100.0)
+    assert len(gate.begun) == 3
+    loop.run()
+    assert len(gate.begun) == 30
+
+
+def test_of_a_lost_client_nothing_more_is_begun(flooded, gate, loop):
+    loop.turn()
+    flooded.connection_lost(None)
+    loop.run()
+    assert len(gate.begun) == 2
+
+
+def test_of_a_client_that_was_cut_nothing_more_is_begun(flooded, gate, loop, transport):
+    flooded.cut()
+    loop.run()
+    assert len(gate.begun) == 1
+    assert transport.calls == ["pause_reading", "close"]
+
+
+def test_a_last_answer_ends_the_flood(flooded, gate, loop, transport):
+    """As a drain has it."""
+    gate.plan = "hold"
+    loop.turn()
+    finish_for_good(flooded)
+    loop.run()
+    assert len(gate.begun) == 2
+    assert transport.calls == ["pause_reading", "resume_reading", "write_eof"]
+
+
+def test_the_clients_end_waits_behind_its_requests(flooded, gate, loop, transport):
+    assert flooded.eof_received() is True
+    loop.run()
+    assert (len(gate.begun), gate.refused) == (30, [])
+    assert transport.calls[-1] == "close"
+
+
+def test_a_head_that_is_cut_off_is_told_behind_the_requests(client, gate, loop):
+    gate.plan = "answer"
+    client.data_received(GET % 0 + GET % 1 + b"GET /2 HT")
+    client.eof_received()
+    loop.run()
+    assert (len(gate.begun), gate.refused) == (2, [BadRequest])
+
+
+def test_a_request_that_waits_for_its_turn_is_not_late(flooded, gate, loop):
+    flooded.alarm._on_due()
+    assert gate.refused == []
+    assert flooded.alarm.due == 175.0
+    loop.run()
+    assert len(gate.begun) == 30
+
+
+def test_while_a_client_takes_no_answers_none_of_its_requests_is_begun(
+    flooded, gate, loop, transport
+):
+    flooded.pause_writing()
+    loop.run()
+    assert len(gate.begun) == 1
+    assert transport.calls == ["pause_reading"]
+    flooded.resume_writing()
+    loop.run()
+    assert len(gate.begun) == 30
+    assert transport.calls == ["pause_reading", "resume_reading"]
+
+
+def test_a_client_that_takes_no_answers_is_not_read_from_and_ends(client, gate, transport):
+    client.data_received(GET % 0)
+    client.pause_writing()
+    client.finish(100.0)
+    assert transport.calls == ["pause_reading"]
+    assert client.alarm.due == 175.0
+    client.alarm._on_due()
+    assert transport.calls == ["pause_reading", "abort"]
+
+
+def test_it_is_read_from_again_when_it_takes_them(client, gate, transport):
+    client.data_received(GET % 0)
+    client.pause_writing()
+    client.finish(100.0)
+    client.resume_writing()
+    assert transport.calls == ["pause_reading", "resume_reading"]
+
+
+def test_the_end_of_one_that_takes_no_answers_waits(flooded, gate, loop, transport):
+    flooded.pause_writing()
+    loop.run()
+    assert flooded.eof_received() is True
+    assert gate.refused == []
+    flooded.resume_writing()
+    loop.run()
+    assert (len(gate.begun), gate.refused) == (30, [])
+    assert transport.calls[-1] == "close"
+
+
+def test_an_idle_client_that_leaves_an_answer_unread_ends(client, gate, transport):
+    """Closing in good order would wait for it for ever."""
+    client.data_received(GET % 0)
+    client.finish(100.0)
+    transport.buffered = 10
+    client.alarm._on_due()
+    assert transport.calls == ["close"]
+    assert client.alarm.due == 101.0
+    client.alarm._on_due()
+    assert transport.calls == ["close", "abort"]
+
+
+def test_an_idle_client_that_a_drain_ends_has_time_for_its_answer(client, gate, transport):
+    client.data_received(GET % 0)
+    client.finish(100.0)
+    transport.buffered = 10
+    client.close_idle()
+    for _ in range(3):
+        client.alarm._on_due()
+        assert transport.calls == ["close"]
+    transport.buffered = 0
+    client.alarm._on_due()
+    assert transport.calls == ["close", "abort"]
+
+
+@pytest.fixture
+def gate_of_long_bodies(gate):
+    gate.limits = LimitsConfig()
+    return gate
+
+
+TINY = FIRST_CHUNKS + 2 * MORE_CHUNKS + 7
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_tiny_chunks_go_on_a_portion_in_a_turn(gate_of_long_bodies, client, loop, transport, apart):
+    body = b"1\r\na\r\n" * TINY + b"0\r\nT: v\r\n\r\n"
+    if apart:
+        client.data_received(CHUNKED)
+        client.data_received(body + GET % 2)
+    else:
+        client.data_received(CHUNKED + body + GET % 2)
+    (handler,) = gate_of_long_bodies.handlers
+    begun_with = gate_of_long_bodies.begun[0][2]
+    pieces = [("on_body", b"a" * FIRST_CHUNKS)] if apart else []
+    assert begun_with == (b"" if apart else b"a" * FIRST_CHUNKS)
+    for portion in (MORE_CHUNKS, MORE_CHUNKS, 7):
+        assert handler.heard == pieces
+        assert transport.calls == ["pause_reading"]
+        loop.turn()
+        pieces = [*pieces, ("on_body", b"a" * portion)]
+    assert handler.heard == [*pieces, ("on_body_end", [(b"T", b"v")])]
+    assert transport.calls == ["pause_reading", "resume_reading"]
+    assert loop.soon == []
+    client.finish(100.0)
+    assert [path for _, path, _, _ in gate_of_long_bodies.begun] == ["/", "/2"]
+
+
+@pytest.mark.parametrize("how", ["lost", "broken off", "answered"])
+def test_an_upload_of_tiny_chunks_ends_early(gate_of_long_bodies, client, loop, how):
+    client.data_received(CHUNKED)
+    client.data_received(b"1\r\na\r\n" * TINY)
+    (handler,) = gate_of_long_bodies.handlers
+    if how == "lost":
+        client.connection_lost(None)
+        assert handler.heard[1:] == [("on_client_gone",)]
+    elif how == "broken off":
+        client.break_off(hard=False)
+    else:
+        finish_for_good(client)
+    before = list(handler.heard)
+    loop.run()
+    assert handler.heard == before
+    assert len(gate_of_long_bodies.begun) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "refused"),
+    [
+        (b"\r\n" * 50_000, False),
+        (b"\r\n" * 50_000 + b"\r", True),
+        (b"\r\n" * 50_000 + b"\n", True),
+        (b"\r\r\n", True),
+        (b"\n", True),
+    ],
+)
+def test_empty_lines_before_a_request(client, gate, loop, lines, refused):
+    client.data_received(lines + GET % 1)
+    assert (len(gate.begun), len(gate.refused)) == ((0, 1) if refused else (1, 0))
 
 
 # --- under TLS, which cannot end one direction alone ------------------------------------------

@@ -1,15 +1,19 @@
 """A connection to an endpoint: which bytes are whose, and what a loss means at each moment."""
 
+import asyncio
+import itertools
 import os
 from types import SimpleNamespace
 
 import pytest
 
 import proxy.wire.h1.upstream
+import proxy.wire.turns
 from proxy.errors import UpstreamMalformed, UpstreamReset, UpstreamTruncated
+from proxy.http.h1.chunked import FIRST_CHUNKS, MORE_CHUNKS
 from proxy.http.h1.request import RequestParser
 from proxy.http.h1.response import stray_fault
-from proxy.wire.h1.upstream import UpstreamConnection
+from proxy.wire.h1.upstream import MAX_HEAD_BYTES, UpstreamConnection
 from proxy.wire.streams import StreamHandler
 
 pytestmark = pytest.mark.interpreted  # its handler is a double
@@ -363,3 +367,146 @@ def test_the_end_of_its_half_is_the_end_of_tls(connection, transport, tunnel):
     assert connection.eof_received() is False
     connection.connection_lost(None)
     assert tunnel == [("end",)], "and no loss"
+
+
+# --- work is bounded: here a portion takes a whole turn of the queue ---------------------------
+
+
+class Loop:
+    def __init__(self):
+        self.soon = []
+
+    def call_soon(self, callback):
+        self.soon.append(callback)
+
+    def turn(self):
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
+
+    def run(self):
+        while self.soon:
+            self.turn()
+
+
+@pytest.fixture
+def loop(monkeypatch):
+    loop = Loop()
+    clock = itertools.count()
+    monkeypatch.setattr(proxy.wire.turns, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
+    return loop
+
+
+TINY = FIRST_CHUNKS + 2 * MORE_CHUNKS + 7
+PORTIONS = [("piece", b"a" * size) for size in (MORE_CHUNKS, MORE_CHUNKS, 7)]
+END = b"0\r\n\r\n"
+
+
+@pytest.fixture
+def tiny(connection, begun, loop):
+    """What the handler heard behind the head of a response of tiny chunks."""
+    connection.data_received(CHUNKED + b"1\r\na\r\n" * TINY + END)
+    assert begun == [("head", 200, b"a" * FIRST_CHUNKS, False)]
+    begun.clear()
+    return begun
+
+
+def test_tiny_chunks_go_on_a_portion_in_a_turn(connection, transport, tiny, loop):
+    for turn in range(3):
+        assert tiny == PORTIONS[:turn]
+        assert not transport.reading
+        loop.turn()
+    assert tiny == [*PORTIONS, ("end",)]
+    assert transport.reading
+    assert loop.soon == []
+    assert connection.usable
+
+
+def test_an_end_of_the_connection_waits_behind_the_chunks(connection, transport, tiny, loop):
+    """TLS tells of it although reading is paused."""
+    assert connection.eof_received() is True
+    assert not connection.usable
+    loop.run()
+    assert tiny == [*PORTIONS, ("end",)]
+    assert transport.ended_by == "close"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_loss_waits_behind_the_chunks(connection, transport, tiny, loop, closed, ended):
+    if ended:
+        connection.eof_received()
+    transport.ended_by = "peer"
+    connection.connection_lost(ConnectionResetError())
+    assert (tiny, closed) == ([], [])
+    loop.run()
+    assert tiny == [*PORTIONS, ("end",)]
+    assert closed == [connection.session]
+    assert not connection.usable
+
+
+def test_a_loss_in_the_middle_is_told_behind_what_came(connection, transport, begun, loop, closed):
+    connection.data_received(CHUNKED + b"1\r\na\r\n" * TINY)
+    begun.clear()
+    transport.ended_by = "peer"
+    connection.connection_lost(None)
+    loop.run()
+    assert begun == [*PORTIONS, ("lost", UpstreamTruncated)]
+    assert closed == [connection.session]
+
+
+def test_aborted_it_tells_nothing_of_what_waits(connection, transport, tiny, loop, closed):
+    connection.abort()
+    connection.connection_lost(None)
+    loop.run()
+    assert tiny == []
+    assert closed == [connection.session]
+
+
+HINT = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+
+
+def test_informational_heads_are_passed_on_a_few_in_a_turn(connection, transport, begun, loop):
+    connection.data_received(HINT * 20 + OK + b"12345")
+    for turn in range(1, 3):
+        assert begun == [("informational", 103)] * 8 * turn
+        assert not transport.reading
+        loop.turn()
+    assert begun == [*[("informational", 103)] * 20, ("head", 200, b"12345", True)]
+    assert transport.reading
+    assert connection.usable
+
+
+def test_a_few_and_the_response_are_nothing_to_wait_for(connection, begun, loop):
+    connection.data_received(HINT * 7 + OK + b"12345")
+    assert begun[-1] == ("head", 200, b"12345", True)
+    assert loop.soon == []
+
+
+def test_informational_heads_have_an_end(connection, transport, begun, loop):
+    """However they are spread: they wait in memory for a client that does not read."""
+    for _ in range(MAX_HEAD_BYTES // len(HINT)):
+        connection.data_received(HINT)
+    assert begun[-1] == ("informational", 103)
+    connection.data_received(HINT)
+    assert begun[-1] == ("lost", UpstreamMalformed)
+    assert transport.ended_by == "abort"
+
+
+def test_each_response_has_informational_heads_of_its_own(connection, begun, loop):
+    for _ in range(3):
+        handler = Handler()
+        ask(connection, handler)
+        for _ in range(MAX_HEAD_BYTES // len(HINT) // 2):
+            connection.data_received(HINT)
+        connection.data_received(OK + b"12345")
+        assert handler.heard[-1] == ("head", 200, b"12345", True)
+
+
+def test_a_loss_waits_behind_informational_heads(connection, transport, begun, loop, closed):
+    connection.data_received(HINT * 20 + OK + b"12345")
+    transport.ended_by = "peer"
+    connection.connection_lost(None)
+    loop.run()
+    assert begun[-1] == ("head", 200, b"12345", True)
+    assert closed == [connection.session]
