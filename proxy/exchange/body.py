@@ -6,12 +6,16 @@ is attached, all pieces are kept, and reading from the client pauses at a bound,
 and memory stays bounded.
 """
 
+from typing import Final
+
 from proxy.exchange.pace import SendingPace
 from proxy.exchange.timing import Timing
 from proxy.wire.streams import NO_TRAILERS, ClientStream, Trailers, UpstreamStream
 
 HELD_BYTES = 64 * 1024
 """Above this many bytes waiting for a stream, reading from the client pauses."""
+_MAX_PIECES: Final = 128
+"""Pieces are joined above this: each takes 40 bytes of its own, and one can be 2 bytes long."""
 
 
 class RequestBody:
@@ -101,6 +105,8 @@ class RequestBody:
         if self.whole:
             self._pieces.append(piece)
             self._size += len(piece)
+            if len(self._pieces) > _MAX_PIECES:
+                self._pieces = [b"".join(self._pieces)]
         if self._streams:
             self._forfeit_beyond_limit()
             for stream in self._streams:

@@ -1,5 +1,7 @@
 """A request's body between two connections: what is kept, what is sent, when the client waits."""
 
+import tracemalloc
+
 import pytest
 from exchange.hand_loop import turned_by_hand
 
@@ -180,3 +182,16 @@ def test_what_is_forfeited_is_not_kept(make):
     body.forfeit()
     body.on_piece(b"2")
     assert (body.whole, body.attach(upstream().end)) == (False, b"")
+
+
+def test_many_small_pieces_take_little_more_than_their_bytes(make):
+    """A client can send each two bytes alone, and a bytes object takes 35 of its own."""
+    body = make(limit=64 * 1024)
+    tracemalloc.start()
+    for n in range(20_000):
+        body.on_piece(n.to_bytes(2))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 100_000
+    stream = upstream()
+    assert body.attach(stream.end) == b"".join(n.to_bytes(2) for n in range(20_000))
