@@ -38,6 +38,8 @@ _NOT_BY_CONNECTION = frozenset({b"content-length", b"transfer-encoding", b"upgra
 _VERSION_1: Final = b"HTTP/1."
 _TLS_ALERT: Final = b"\x15\x03"
 """How a TLS server's answer to plain HTTP begins: a record with an alert (RFC 8446, 5.1)."""
+MAX_FIELDS: Final = 1000
+"""Of a head. 64 KiB can have 16,000, which take 10 ms."""
 _STATUS_LINES_BYTES = 32 * 1024
 """Maximum bytes of remembered parsed status lines."""
 _LONGEST_STATUS_LINE = 256
@@ -96,6 +98,8 @@ class ResponseParser:
     def _parse(self, raw: bytes) -> ResponseHead:
         head = ResponseHead()
         lines = raw.split(b"\r\n")
+        if len(lines) - 3 > MAX_FIELDS:
+            raise UpstreamMalformed(f"The upstream's response has more than {MAX_FIELDS} fields.")
         line = self._status_lines.get(lines[0]) or self._status_line(lines[0])
         head.minor = line.minor
         head.status = line.status

@@ -6,7 +6,7 @@ from unit.http.h1.lines import lines
 from proxy.errors import UpstreamMalformed
 from proxy.http.h1.chunked import ChunkedDecoder
 from proxy.http.h1.framing import CloseDecoder, LengthDecoder
-from proxy.http.h1.response import ResponseParser, body_decoder
+from proxy.http.h1.response import MAX_FIELDS, ResponseParser, body_decoder
 
 PARSER = ResponseParser()
 
@@ -172,3 +172,10 @@ def test_connection_cannot_take_the_framing_away():
     assert (head.length, lines(head)) == (5, [])
     head = parse("HTTP/1.1 200 OK", "Connection: transfer-encoding", "Transfer-Encoding: chunked")
     assert head.chunked
+
+
+def test_so_many_fields_and_no_more():
+    fields = ["A: b"] * MAX_FIELDS
+    assert len(lines(parse("HTTP/1.1 200 OK", *fields))) == MAX_FIELDS
+    with pytest.raises(UpstreamMalformed, match="more than 1000 fields"):
+        parse("HTTP/1.1 200 OK", *fields, "A: b")
