@@ -449,7 +449,7 @@ class Downstream(ClientStream):
         if data[:1] == b"\r":
             data = self._buffer = _without_empty_lines(data)
         end = data.find(HEAD_END)
-        if end < 0 or data[:1] == b"\r":
+        if end < 0:
             self._await_head(data)
             return False
         end += 4  # HEAD_END's own
