@@ -165,7 +165,8 @@ LIMITS = Record(
             Duration(), "From a request's first byte to the end of its head; then 408."
         ),
         "idle_timeout": Field(
-            Duration(), "How long a client connection stays open between two requests."
+            Duration(),
+            "How long a client connection stays open between two requests, or with unread answers.",
         ),
         "body_bytes": Field(Size(zero=True), "Size of a request's body; more is 413. 0: no limit."),
         "body_rate": Field(
