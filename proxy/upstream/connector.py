@@ -13,8 +13,9 @@ from proxy.errors import ConnectError, ConnectFailed, ConnectRefused, ConnectTim
 from proxy.upstream.address import Address
 from proxy.upstream.leases import ConnectionFactory, OnClosed, OnConnected
 from proxy.upstream.resolver import describe
-from proxy.upstream.shortages import ConnectShortage, NoThread, connect_shortage
+from proxy.upstream.shortages import ConnectShortage, ConnectStoodStill, NoThread, connect_shortage
 from proxy.upstream.tasks import Tasks
+from proxy.upstream.time_limit import TimeLimit
 from proxy.upstream.tls import TlsContexts, tls_failure
 from proxy.wire.streams import UpstreamSession, UpstreamStream
 
@@ -64,14 +65,20 @@ class Connector:
         on_done(error)
 
     async def _open(self, address: Address, seconds: float, on_closed: OnClosed) -> UpstreamSession:
+        limit = TimeLimit(self._tasks.loop, seconds)
         try:
-            async with asyncio.timeout(seconds):
+            with limit:
                 if address.scheme == "https":
                     return await self._open_tls(address, on_closed)
                 return await self._open_tcp(address, on_closed)
         except TimeoutError as error:
             # The kernel's ETIMEDOUT is a TimeoutError too, with the same meaning.
             tls = " and its TLS handshake" if address.scheme == "https" else ""
+            if limit.stood_still:
+                raise ConnectStoodStill(
+                    f"This process stood still while it connected to {address.where}{tls}: it "
+                    "was stopped, or had no CPU time."
+                ) from error
             raise ConnectTimeout(
                 f"{address.where} did not complete a connection{tls} within {seconds:.3g}s: it "
                 "is overloaded, or the network drops the packets."

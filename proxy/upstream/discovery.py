@@ -15,7 +15,8 @@ from proxy.config.model import EndpointConfig
 from proxy.errors import ConnectError, DnsFailure
 from proxy.upstream.leases import Scheduler, Ticket
 from proxy.upstream.resolver import Addresses, OnLookedUp, literal
-from proxy.upstream.shortages import LookUpQueued, LookUpTimeout
+from proxy.upstream.shortages import LookUpQueued, LookUpStoodStill, LookUpTimeout
+from proxy.wire.alarm import FINEST, HELD_UP, LATE
 
 PAUSE_AFTER = 5
 """Look-ups pause after this many periods without a use."""
@@ -34,7 +35,7 @@ class LooksUp(Protocol):
 class _Wait:
     """An exchange's wait for the first address: a `Ticket`."""
 
-    __slots__ = ("_discovery", "on_done", "timeout", "timer")
+    __slots__ = ("_discovery", "due", "late", "on_done", "timeout", "timer")
 
     def __init__(
         self,
@@ -46,6 +47,8 @@ class _Wait:
         self.on_done = on_done
         self.timeout = timeout
         self.timer: Ticket | None = None
+        self.due = 0.0
+        self.late: bool | None = None
 
     def cancel(self) -> None:
         self._discovery.end_wait(self)
@@ -187,6 +190,7 @@ class Discovery:
     def _start_clock(self, wait: _Wait) -> None:
         if wait.timer is None:
             timeout = max(wait.timeout, 0.0)
+            wait.due = self._loop.time() + timeout
             wait.timer = self._loop.call_later(timeout, self._time_out, wait)
 
     def _looked_up(self, name: str, result: Addresses | DnsFailure) -> None:
@@ -218,6 +222,20 @@ class Discovery:
 
     def _time_out(self, wait: _Wait) -> None:
         names = ", ".join(self._names)
+        behind = self._loop.time() - wait.due
+        if behind > HELD_UP and wait.late is None:
+            wait.late = behind > LATE  # first read what has already arrived
+            wait.timer = self._loop.call_later(FINEST, self._time_out, wait)
+            return
+        if wait.late:
+            self._answer(
+                wait,
+                LookUpStoodStill(
+                    f"This process stood still during the look-up of {names}: it was stopped, or "
+                    "had no CPU time."
+                ),
+            )
+            return
         self._answer(
             wait,
             LookUpTimeout(

@@ -36,6 +36,20 @@ class LookUpShortage(DnsFailure):
     condition = None
 
 
+class LookUpStoodStill(LookUpTimeout):
+    """A look-up's time was over because this process stood still."""
+
+    blame = Blame.PROXY
+    condition = None
+
+
+class ConnectStoodStill(ConnectTimeout):
+    """A connection's time was over because this process stood still."""
+
+    blame = Blame.PROXY
+    condition = None
+
+
 class ConnectShortage(ConnectFailed):
     """The connection failed because no descriptor or memory was left."""
 

@@ -13,9 +13,10 @@ from typing import Final
 NEVER: Final = float("inf")
 LATE: Final = 0.25
 """An alarm is late after this many seconds: the process was stopped, or had no CPU time."""
-_HELD_UP: Final = 0.005
+HELD_UP: Final = 0.005
 """After this many seconds the loop may not have read yet what arrived before the deadline."""
-_FINEST: Final = 0.001  # the loop's timers count whole milliseconds
+FINEST: Final = 0.001
+"""The loop's timers count whole milliseconds."""
 
 
 def _nobody() -> None:
@@ -72,7 +73,7 @@ class Alarm:
             self._handle.cancel()
         self._armed_for = due
         now = monotonic()
-        delay = max(due - now, _FINEST)
+        delay = max(due - now, FINEST)
         self._expected = now + delay
         self._handle = self._loop.call_later(delay, self._ring)
 
@@ -86,10 +87,10 @@ class Alarm:
             if due != NEVER:
                 self._arm(due)
             return
-        if now - self._expected > _HELD_UP and not self._postponed:
+        if now - self._expected > HELD_UP and not self._postponed:
             self._postponed = True
             self._missed = now - max(due, self._expected) > LATE
-            self._arm(now + _FINEST)
+            self._arm(now + FINEST)
             return
         self.late = self._missed
         self._postponed = self._missed = False

@@ -8,7 +8,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+from integration.pki import Pki
 from integration.running_proxy import RunningProxy
 from integration.settings import ONCE, breaker
 from issues.bed import RawUpstream, Serve, read_head, standing_still
@@ -77,4 +79,42 @@ def test_answers_that_had_not_come_are_not_held_against_the_upstream(
         with standing_still(proxy):
             time.sleep(1.0)
         assert client.read_response().status == 504
+    assert proxy.breaker("a")["failures"] == 0
+
+
+def test_a_handshake_that_lay_in_the_socket_counts(
+    tmp_path: Path,
+    start_proxy: Callable[..., RunningProxy],
+    start_raw: Callable[[Serve], RawUpstream],
+) -> None:
+    """The time to connect ran out as well; the upstream's side of the handshake had come."""
+    pki = Pki(tmp_path)
+    context = pki.server()
+    connected, go = threading.Event(), threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        connected.set()
+        assert go.wait(10)
+        with context.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(4096)
+            secure.sendall(ANSWER)
+
+    upstream = start_raw(serve)
+    endpoint = {"endpoints": [f"https://127.0.0.1:{upstream.port}"], "tls": {"ca": pki.ca}}
+    keys = {"timeouts": {"connect": "300ms"}, "retry": ONCE, "circuit_breaker": breaker(calls=10)}
+    proxy = start_proxy(
+        {
+            "upstreams": {"app": endpoint},
+            "routes": [{"name": "a", "upstream": "app", **keys}],
+        }
+    )
+    with proxy.client() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert connected.wait(10)
+        time.sleep(0.05)  # its hello is on the way; nobody tells when it has arrived
+        with standing_still(proxy):
+            go.set()
+            time.sleep(0.5)
+        answer = client.read_response()
+        assert (answer.status, answer.body) == (200, b"ok")
     assert proxy.breaker("a")["failures"] == 0

@@ -59,8 +59,8 @@ ORDER = {
         "gate gateway"
     ),
     "upstream": (
-        "address tasks leases shortages threads local_address tls_sessions resolver tls connector "
-        "discovery pool endpoint dialing balancing upstream registry"
+        "address tasks time_limit leases shortages threads local_address tls_sessions resolver tls "
+        "connector discovery pool endpoint dialing balancing upstream registry"
     ),
     "telemetry": (
         "observed timestamps percentiles line_writer span_counts direct_session transitions "

@@ -87,6 +87,9 @@ class ScriptedTransport:
     def write(self, data):
         pass
 
+    def can_write_eof(self):
+        return True
+
     def is_closing(self):
         return self.ended_by is not None
 

@@ -1,0 +1,64 @@
+"""A time limit for a task that is judged after what had already arrived has been read.
+
+`asyncio.timeout` is not: after a standstill of the process timers run first, and an answer that
+lies in the socket is never read.
+"""
+
+import asyncio
+from time import monotonic
+from types import TracebackType
+
+from proxy.wire.alarm import HELD_UP, LATE
+
+_SECOND_LOOK = 0.05
+"""Seconds in which a task that the loop held up can go on: a TLS handshake takes several turns."""
+
+
+class TimeLimit:
+    """``with TimeLimit(loop, seconds)``: raises TimeoutError when the time is over.
+
+    `stood_still`: the process was stopped meanwhile, or had no CPU time.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._looked = False
+        self._task: asyncio.Task[object] | None = None
+        self._over = False
+        self.stood_still = False
+
+    def __enter__(self) -> "TimeLimit":
+        self._task = asyncio.current_task()
+        self._due = monotonic() + self._seconds
+        self._timer = self._loop.call_later(self._seconds, self._ring)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        task, self._task = self._task, None
+        if not self._over or task is None:
+            return
+        alone = task.uncancel() == 0  # else something other than this limit cancelled it too
+        if alone and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def _ring(self) -> None:
+        behind = monotonic() - self._due
+        if behind > HELD_UP and not self._looked:
+            self._looked = True
+            self.stood_still = behind > LATE
+            self._timer = self._loop.call_later(_SECOND_LOOK, self._ring)
+            return
+        self._over = True
+        if self._task is not None:
+            self._task.cancel()
