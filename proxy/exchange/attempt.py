@@ -55,6 +55,8 @@ class _Phase(Enum):
     DONE = "done"
 
 
+_PATIENCE: Final = 0.1
+"""Seconds that an upstream waits for a body at least before it gives up."""
 _REACHING: Final = _Phase.REACHING
 _SENT: Final = _Phase.SENT
 _DONE: Final = _Phase.DONE
@@ -435,9 +437,11 @@ class Attempt(Script):
     def _succeed(self, status: int) -> None:
         self.record.status = status
         self._phase = _DONE
+        verdict = SUCCESS
+        if status in self.binding.failing:
+            verdict = IGNORED if self._gave_up else FAILURE
         self.resume_clocks()
-        failed = status in self.binding.failing
-        self._settle(FAILURE if failed else SUCCESS)
+        self._settle(verdict)
         self._tell()
 
     def _fail(self, error: ProxyError) -> None:
@@ -475,6 +479,17 @@ class Attempt(Script):
         """Whether the upstream waits for body bytes from the client."""
         body = self._request.body
         return body is not None and body.owed
+
+    @property
+    def _gave_up(self) -> bool:
+        """Whether the upstream answers because it has waited for the client in vain.
+
+        An answer that comes sooner was not made for want of the body.
+        """
+        if not self._client_owes:
+            return False
+        waited = self._request.timing.deadline.standing(monotonic()) - self._stood_before
+        return waited >= _PATIENCE
 
     def _settle(self, verdict: Verdict) -> None:
         """Return the permits, and count."""

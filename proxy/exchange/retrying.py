@@ -82,7 +82,7 @@ async def _within_gates(carrier: Carrier, binding: Binding) -> Attempt:
             permits.append(await wait_for_permit(carrier, gates[len(permits)], answer))
             answer = pass_gates(gates, permits, monotonic(), request)
         attempt = await _retrying(carrier, binding)
-        verdict = _verdict(binding.failures, of_status(attempt.record.status))
+        verdict = attempt.record.verdict
     except ProxyError as error:
         verdict = _verdict_of_failure(request, binding, error)
         raise

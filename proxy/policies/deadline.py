@@ -40,6 +40,10 @@ class Deadline:
         """Seconds left, 0 or less when it has passed."""
         return self.at - (self._paused_at if self.paused else now)
 
+    def standing(self, now: float) -> float:
+        """Seconds of all pauses so far."""
+        return self.stood_still + (now - self._paused_at if self.paused else 0.0)
+
     def expired(self, now: float) -> bool:
         return self.remaining(now) <= 0
 

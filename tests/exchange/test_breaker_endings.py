@@ -105,6 +105,8 @@ UPLOADS = {
     "client stalls": (lambda s, c: s.pass_time(10.01), "ignored"),
     "client gone": (lambda s, c: c.reset(), "ignored"),
     "early answer": (lambda s, c: s.servers[0].answer(401), "success"),
+    "refused by its head": (lambda s, c: s.servers[0].answer(500), "failure"),
+    "given up": (lambda s, c: (s.pass_time(1), s.servers[0].answer(500)), "ignored"),
     "upstream resets": (lambda s, c: s.servers[0].reset(), "ignored"),  # the client owed the rest
 }
 

@@ -187,3 +187,13 @@ def test_a_second_cut_changes_nothing(stage):
     assert len(stage.records) == 1
     stage.loop.run()
     stage.accept()
+
+
+def test_max_duration_of_an_upload_that_the_upstream_does_not_take_is_not_its_clients(stage):
+    client = stage.ask(request("POST /x HTTP/1.1", "Content-Length: 100") + b"some")
+    server = stage.accept()
+    server.stop_reading()
+    stage.pass_time(20.1)
+    answer = client.answer()
+    assert (answer.status, answer.reason) == (504, "request-timeout")
+    assert stage.snapshot().failures == 1
