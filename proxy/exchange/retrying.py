@@ -133,6 +133,7 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
             _raise_failure(attempt)
             status = attempt.record.status
             if status < 500 and status not in on.statuses:
+                binding.stats.count_result(False, number > 1)
                 return attempt
             outcome = of_status(status)
         except (ConnectError, ReceiveError, RequestTimeout) as failure:
@@ -143,12 +144,14 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
         except AdmitError:
             if attempt.refused:
                 record.attempts.pop()  # nothing was attempted
+            binding.stats.count_result(True, number > 1)
             raise
         decision = _decide(request, binding, attempt, outcome)
         attempt.record.decision = decision
         if isinstance(decision, Stop):
             record.retry_refused = decision.why.value
             binding.stats.count_refused(record.retry_refused)
+            binding.stats.count_result(True, number > 1)
             if error is not None:
                 raise error
             return attempt

@@ -12,12 +12,20 @@ DURATION_BUCKETS: Final[tuple[float, ...]] = (
 """Upper bounds in seconds; one more bucket is for longer values."""
 _BOUNDED: Final = len(DURATION_BUCKETS)
 
+RESULT_KINDS: Final[tuple[str, ...]] = (
+    "successful_without_retry",
+    "successful_with_retry",
+    "failed_without_retry",
+    "failed_with_retry",
+)
+
 
 class RouteStats:
     """Counters of one listener and route; they never fall.
 
     `answers` by (status, reason), with reason "" if the upstream answered. `retries` by condition,
-    `refused` by reason of `StopReason`.
+    `refused` by reason of `StopReason`. `results` are those of requests after their last attempt:
+    successful ones, then failed ones, of each first those without a retry.
     """
 
     __slots__ = (
@@ -28,6 +36,7 @@ class RouteStats:
         "fallbacks",
         "listener",
         "refused",
+        "results",
         "retries",
         "route",
     )
@@ -39,6 +48,7 @@ class RouteStats:
         self._attempts: dict[str, dict[str, int]] = {}
         self.retries: dict[str, int] = {}
         self.refused: dict[str, int] = {}
+        self.results = [0, 0, 0, 0]
         self.fallbacks = 0
         self.duration_buckets = [0] * (len(DURATION_BUCKETS) + 1)
         self.duration_sum = 0.0
@@ -72,3 +82,12 @@ class RouteStats:
 
     def count_refused(self, why: str) -> None:
         self.refused[why] = self.refused.get(why, 0) + 1
+
+    def count_result(self, failed: bool, retried: bool) -> None:
+        """Count the end of a request's attempts."""
+        self.results[(2 if failed else 0) + (1 if retried else 0)] += 1
+
+    @property
+    def results_by_kind(self) -> dict[str, int]:
+        """The results, by the names that Resilience4j has for them."""
+        return dict(zip(RESULT_KINDS, self.results, strict=True))

@@ -271,6 +271,7 @@ def _attempt_families(stats: Sequence[RouteStats]) -> Iterator[Metric]:
     attempts: Counter[tuple[str, ...]] = Counter()
     retries: Counter[tuple[str, ...]] = Counter()
     refused: Counter[tuple[str, ...]] = Counter()
+    results: Counter[tuple[str, ...]] = Counter()
     fallbacks: Counter[tuple[str, ...]] = Counter()
     for one in stats:
         for (upstream, outcome), count in one.attempts.items():
@@ -280,6 +281,8 @@ def _attempt_families(stats: Sequence[RouteStats]) -> Iterator[Metric]:
         for why, count in one.refused.items():
             refused[one.route, why] += count
         if one.route:
+            for kind, count in one.results_by_kind.items():
+                results[one.route, kind] += count
             fallbacks[(one.route,)] += one.fallbacks
     yield from _counter(
         "proxy_attempts",
@@ -293,6 +296,12 @@ def _attempt_families(stats: Sequence[RouteStats]) -> Iterator[Metric]:
     )  # fmt: skip
     yield from _counter(
         "proxy_retries_refused", "Refused retries by reason.", ["route", "why"], refused
+    )
+    yield from _counter(
+        "proxy_retry_results",
+        "Requests by the result of their last attempt, and whether it was a retry.",
+        ["route", "kind"],
+        results,
     )
     yield from _counter(
         "proxy_fallbacks", "Responses that a fallback replaced.", ["route"], fallbacks

@@ -120,6 +120,59 @@ def test_the_last_failure_is_the_answers(two):
     assert stage.stats().answers == {(502, "upstream-reset"): 1}
 
 
+# --- what it came to ----------------------------------------------------------------------------
+
+
+def results(stage):
+    return {kind: count for kind, count in stage.stats().results_by_kind.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("retry", "statuses", "kind"),
+    [
+        ("attempts: 3", [200], "successful_without_retry"),
+        ("attempts: 3", [404], "successful_without_retry"),
+        ("attempts: 3", [503, 200], "successful_with_retry"),
+        ("attempts: 3", [503, 503, 200], "successful_with_retry"),
+        ("attempts: 2", [503, 503], "failed_with_retry"),
+        ("attempts: 2", [503, 500], "failed_with_retry"),
+        ("attempts: 1", [503], "failed_without_retry"),
+        ("on: [reset]", [503], "failed_without_retry"),
+    ],
+)
+def test_a_request_has_one_result(two, retry, statuses, kind):
+    stage = two(retry)
+    client = stage.ask(request())
+    for number, status in enumerate(statuses):
+        if number:
+            stage.pass_time(0.21)
+        server = stage.accept() if stage.connects else stage.servers[-2]
+        server.answer(status)
+    assert client.answer().status == statuses[-1]
+    assert results(stage) == {kind: 1}
+
+
+def test_a_refusal_by_the_breaker_is_a_failed_result(two):
+    stage = two(
+        "attempts: 3",
+        "circuit_breaker: {window: {type: count, size: 1}, minimum_calls: 1}",
+    )
+    client = stage.ask(request())
+    stage.accept().answer(500)
+    assert client.answer().status == 500
+    assert results(stage) == {"failed_without_retry": 1}
+    assert stage.ask(request()).answer().reason == "circuit-open"
+    assert results(stage) == {"failed_without_retry": 2}
+
+
+def test_a_client_that_leaves_is_no_result(two):
+    stage = two()
+    client = stage.ask(request())
+    stage.accept().request()
+    client.close()
+    assert results(stage) == {}
+
+
 # --- what is not, and why -----------------------------------------------------------------------
 
 

@@ -234,6 +234,7 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.stats:RouteStats.answers": Grows(MIB, stats),
     "exchange.stats:RouteStats.duration_buckets": "a fixed number",
     "exchange.stats:RouteStats.refused": "the members of StopReason",
+    "exchange.stats:RouteStats.results": "a fixed number",
     "exchange.stats:RouteStats.retries": "the terms of retry.on",
     "exchange.timing:Timing._others": UNDER_WAY,
     "http.h1.chunked:ChunkedDecoder.trailers": "at most max_trailer_bytes, for one message",

@@ -21,3 +21,17 @@ def test_everything_counts_from_nothing():
     assert stats.duration_buckets[0] == 1  # a bound belongs to its own bucket
     assert stats.duration_buckets[DURATION_BUCKETS.index(0.005)] == 2
     assert stats.duration_buckets[-1] == 1
+
+
+def test_results_are_told_by_kind():
+    stats = RouteStats("outbound", "shop")
+    for failed, retried, times in ((False, False, 4), (False, True, 3), (True, False, 2)):
+        for _ in range(times):
+            stats.count_result(failed, retried)
+    stats.count_result(True, True)
+    assert stats.results_by_kind == {
+        "successful_without_retry": 4,
+        "successful_with_retry": 3,
+        "failed_without_retry": 2,
+        "failed_with_retry": 1,
+    }
