@@ -39,7 +39,16 @@ class Query:
 
 
 def alerts() -> list[dict[str, Any]]:
-    document = yaml.safe_load((FILES / "alerts.yaml").read_text(encoding="utf-8"))
+    return _rules("alerts.yaml")
+
+
+def recorded() -> list[dict[str, Any]]:
+    """The rules that give metrics the names of Resilience4j."""
+    return _rules("resilience4j.yaml")
+
+
+def _rules(name: str) -> list[dict[str, Any]]:
+    document = yaml.safe_load((FILES / name).read_text(encoding="utf-8"))
     return [rule for group in document["groups"] for rule in group["rules"]]
 
 
@@ -49,8 +58,8 @@ def dashboard() -> dict[str, Any]:
 
 
 def all_queries() -> list[Query]:
-    """Those of every alert, panel and variable."""
-    found = []
+    """Those of every rule, panel and variable."""
+    found = [Query(rule["record"], rule["expr"]) for rule in recorded()]
     for rule in alerts():
         texts = " ".join(rule["annotations"].values())
         found.append(Query(rule["alert"], rule["expr"], tuple(_LEGEND.findall(texts))))

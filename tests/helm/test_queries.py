@@ -1,4 +1,4 @@
-"""Alerts and dashboard name metrics, labels and values that the proxy has."""
+"""Alerts, recording rules and dashboard name metrics, labels and values that the proxy has."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ import pytest
 import yaml
 from unit.telemetry.test_metrics import Scraped, fill
 
-from helm.queries import ROOT, Query, alerts, all_queries, evaluable
+from helm.queries import ROOT, Query, alerts, all_queries, evaluable, recorded
 from proxy import errors
 from proxy.policies.circuit_breaker import BreakerState
 from proxy.policies.retry import StopReason
@@ -114,8 +114,9 @@ def test_an_alert_says_what_it_means(rule: dict[str, dict[str, str]]) -> None:
 
 
 @needs_promtool
-def test_alerts_fire_when_they_should_and_only_then() -> None:
-    tests = Path(__file__).with_name("alerts_test.yaml")
+@pytest.mark.parametrize("name", ["alerts_test.yaml", "resilience4j_test.yaml"])
+def test_rules_do_what_they_should_and_only_then(name: str) -> None:
+    tests = Path(__file__).with_name(name)
     run = subprocess.run(
         [PROMTOOL or "", "test", "rules", str(tests)], capture_output=True, text=True
     )
@@ -128,6 +129,12 @@ def test_every_alert_is_tested_with_and_without_cause() -> None:
     fires = {check["alertname"] for check in checks if check.get("exp_alerts")}
     silent = {check["alertname"] for check in checks if not check.get("exp_alerts")}
     assert fires == silent == {rule["alert"] for rule in alerts()}
+
+
+def test_every_recording_rule_is_tested() -> None:
+    cases = yaml.safe_load(Path(__file__).with_name("resilience4j_test.yaml").read_text())["tests"]
+    tested = {check["expr"] for case in cases for check in case["promql_expr_test"]}
+    assert tested == {rule["record"] for rule in recorded()}
 
 
 @needs_promtool

@@ -14,7 +14,7 @@ from jsonschema import Draft7Validator
 
 from helm.charts import CHARTS, HELM, NO_HELM, OLD, Case, Object, helm, objects_of, only, template
 from helm.fake_cluster import Store, fake_cluster
-from helm.queries import FILES, alerts, dashboard
+from helm.queries import FILES, alerts, dashboard, recorded
 from proxy import __version__, cli
 from proxy.config import load_text
 from proxy.kubernetes.command_line import settings_of
@@ -319,13 +319,14 @@ def test_the_notes_tell_how_to_go_on(cluster: Cluster) -> None:
 
 @needs_helm
 def test_the_rules_are_those_of_the_file() -> None:
-    (group,) = only(objects_of(FULL), "PrometheusRule")["spec"]["groups"]
+    group, recording = only(objects_of(FULL), "PrometheusRule")["spec"]["groups"]
     expected = [rule for rule in alerts() if rule["alert"] != "ResilienceProxyLogLinesDropped"]
     assert [rule["alert"] for rule in group["rules"]] == [rule["alert"] for rule in expected]
     for rule, of_file in zip(group["rules"], expected, strict=True):
         link = rule["annotations"].pop("runbook_url")
         assert link == "https://docs.internal/" + of_file["annotations"].pop("runbook_url")
         assert rule == of_file
+    assert recording["rules"] == recorded()
 
 
 @needs_helm
