@@ -46,14 +46,14 @@ def parse_traceparent(value: bytes) -> tuple[str, str, int] | None:
     """
     known = _VERSION_00.fullmatch(value)
     if known is not None and known[1] != _NO_TRACE and known[2] != _NO_SPAN:
-        # What nearly everybody sends, for a third of the time.
+        # Nearly all requests: this takes a third of the time.
         flags = int(known[3], 16) & (SAMPLED | RANDOM_TRACE_ID)
         return known[1].decode(), known[2].decode(), flags
     return _parse_rare_traceparent(value.strip(b" \t"))
 
 
 def _parse_rare_traceparent(value: bytes) -> tuple[str, str, int] | None:
-    """Later versions, and what is malformed."""
+    """Later versions and malformed values."""
     if len(value) < _LENGTH or not value[2] == value[35] == value[52] == _DASH:
         return None
     version, trace_id, parent_id, flags = value[:2], value[3:35], value[36:52], value[53:55]

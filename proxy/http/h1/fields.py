@@ -350,7 +350,7 @@ def give(reading: Reading, head: Head) -> None:
 
 
 def _value(line: bytes, colon: int) -> bytes:
-    """The value behind the colon, without the white space round it; nearly always one space."""
+    """The value after the colon, without the surrounding white space: nearly always one space."""
     size = len(line)
     if size > colon + 2 and line[colon + 1] == 32 and line[colon + 2] > 32 and line[size - 1] > 32:
         return line[colon + 2 :]
