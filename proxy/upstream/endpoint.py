@@ -11,14 +11,13 @@ class Endpoint:
     breaker with its `label`) is kept.
     """
 
-    __slots__ = ("address", "label", "pool", "removed", "where")
+    __slots__ = ("address", "label", "pool", "where")
 
     def __init__(self, address: Address, pool: Pool) -> None:
         self.address = address
         self.label = address.label
         self.where = address.where
         self.pool = pool
-        self.removed = False
 
     @property
     def scheme(self) -> str:

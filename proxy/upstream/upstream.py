@@ -190,7 +190,6 @@ class Upstream:
                 del wanted[key]
                 staying.append(endpoint)
             else:
-                endpoint.removed = True
                 endpoint.pool.close()
                 self._leaving.append(endpoint)
         self.endpoints = staying + [self._endpoint(*key) for key in wanted]
