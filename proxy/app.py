@@ -135,19 +135,9 @@ class _Proxy:
         self._tap = Tap(self._gateway)
         self._lifecycle = Lifecycle(self._gateway, config.drain, loaded.filename)
         self._lifecycle.bypass.changed = self._bypass_changed
-        logs = (self._access, self._log)
-        registry = registry_of(self._gateway, self._lifecycle, logs, self._tracing, self._tap)
         self._reloader = Reloader(loaded, self._lifecycle, self._prepare)
         self._history = History(self._gateway)
-        records = Records(self._recorder, self._history, self._transitions, self._tap)
-        self._admin = AdminServer(
-            self._gateway,
-            self._lifecycle,
-            registry,
-            records,
-            self._reloader.reload,
-            lambda: self._reloader.sources,
-        )
+        self._admin = self._admin_server()
         self._acceptors: list[Acceptor] = []
         self._started = False
         self._tls = {
@@ -156,6 +146,17 @@ class _Proxy:
             if (tls := config.listeners.of(listener).tls) is not None
         }
         self._tls_renewal = TlsRenewal(self._tls.values(), self._upstreams)
+
+    def _admin_server(self) -> AdminServer:
+        logs = (self._access, self._log)
+        return AdminServer(
+            self._gateway,
+            self._lifecycle,
+            registry_of(self._gateway, self._lifecycle, logs, self._tracing, self._tap),
+            Records(self._recorder, self._history, self._transitions, self._tap),
+            self._reloader.reload,
+            lambda: self._reloader.sources,
+        )
 
     def _bindings(self, config: Config) -> Bindings:
         return Bindings(config, self._upstreams, random.random, self._breaker_changed)
@@ -172,18 +173,19 @@ class _Proxy:
         return [log.record, self._recorder.record, *self._tracing.observers(config)]
 
     def _prepare(self, config: Config) -> Swap:
-        """Runs in a thread: the slow part of applying a configuration."""
-        return partial(self._adopt, config, RouteTable(config))
+        """The slow part of applying a configuration; a reload runs it in a thread."""
+        bypass = self._lifecycle.bypass.active
+        in_force = standing_aside(config) if bypass else config
+        return partial(self._adopt, config, in_force, RouteTable(in_force), bypass)
 
     def _bypass_changed(self) -> None:
-        self._adopt(self._config, RouteTable(self._config))
+        self._prepare(self._config)()
 
-    def _adopt(self, config: Config, table: RouteTable) -> None:
+    def _adopt(self, config: Config, in_force: Config, table: RouteTable, bypass: bool) -> None:
         """Swap in another configuration in one step of the loop: no request sees half of it."""
-        in_force = config
-        if self._lifecycle.bypass.active:
-            in_force = standing_aside(config)
-            table = RouteTable(in_force)
+        if bypass is not self._lifecycle.bypass.active:  # it changed while the thread ran
+            self._prepare(config)()
+            return
         observers = [*self._observers(config), *self._tap.observers()]
         self._upstreams.reconfigure(config.upstreams)
         bindings = self._bindings(in_force)
