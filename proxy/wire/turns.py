@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TypeAlias
 
-TURN_SECONDS = 0.002
+TURN_SECONDS = 0.001
 """Maximum time of the whole queue in one turn of the loop, plus at most one portion.
 
 A request takes about three turns, and may take at most 20 ms longer beside a flood.

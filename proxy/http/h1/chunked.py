@@ -27,7 +27,7 @@ MAX_EXTENSIONS = 16 * 1024
 """Maximum bytes of all chunk extensions of one message."""
 FIRST_CHUNKS: Final = 128
 """Maximum per call with bytes: one read can contain 40,000 tiny chunks, which would take 40 ms."""
-MORE_CHUNKS: Final = 1024
+MORE_CHUNKS: Final = 512
 """Maximum per call without bytes."""
 MAX_DIGITS = 16
 MAX_SIZE = 2**63 - 1
