@@ -9,7 +9,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+from integration.pki import Pki
 from integration.raw_client import RawClient
 from integration.running_proxy import RunningProxy
 from issues.bed import RawUpstream, Serve, read_head, standing_still
@@ -20,27 +23,40 @@ REFUSAL = b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 9\r\n
 AT_ONCE = 6
 
 
-def _settings(upstream: RawUpstream) -> dict[str, object]:
+def _settings(upstream: RawUpstream, ca: str = "") -> dict[str, object]:
+    endpoint: dict[str, object] = {"endpoints": [upstream.url]}
+    if ca:
+        endpoint = {"endpoints": [f"https://127.0.0.1:{upstream.port}"], "tls": {"ca": ca}}
     return {
-        "upstreams": {"app": {"endpoints": [upstream.url]}},
+        "upstreams": {"app": endpoint},
         "routes": [{"name": "a", "upstream": "app"}],
     }
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 def test_it_reaches_the_client_although_the_process_stood_still(
-    start_proxy: Callable[..., RunningProxy], start_raw: Callable[[Serve], RawUpstream]
+    tmp_path: Path,
+    start_proxy: Callable[..., RunningProxy],
+    start_raw: Callable[[Serve], RawUpstream],
+    secure: bool,
 ) -> None:
     """Client bytes, the answer and the reset all lie in the sockets when the process goes on."""
+    pki = Pki(tmp_path) if secure else None
     heads, refuse = threading.Semaphore(0), threading.Event()
 
     def serve(connection: socket.socket) -> None:
-        read_head(connection)
+        if pki is None:
+            read_head(connection)
+        else:
+            connection = pki.server().wrap_socket(connection, server_side=True)
+            assert b"\r\n\r\n" in connection.recv(4096)
         heads.release()
         assert refuse.wait(10)
         connection.sendall(REFUSAL)
+        connection.close()
 
     upstream = start_raw(serve)
-    proxy = start_proxy(_settings(upstream))
+    proxy = start_proxy(_settings(upstream, pki.ca if pki else ""))
     clients = [proxy.client() for _ in range(AT_ONCE)]
     for client in clients:
         client.send(HEAD + b"x" * 10_000)

@@ -306,6 +306,7 @@ REMEMBERED: dict[str, Reason] = {
     "upstream.upstream:Upstream.endpoints": "the addresses of the look-ups",
     "wire.acceptor:Acceptor._servers": "one for each address",
     "wire.acceptor:Acceptor._sockets": "one for each address",
+    "wire.h1.upstream:UpstreamConnection._later": "_LATER_BYTES, for one turn of the loop",
     "wire.handshakes:Handshakes._open": UNDER_WAY,
     "wire.streams:Gate.connections": UNDER_WAY,
     "wire.streams:NO_TRAILERS": "stays empty",

@@ -37,6 +37,8 @@ from proxy.wire.turns import do_later
 LINGER_SECONDS = 1.0
 _INFORMATIONAL_HEADS: Final = 8
 """Maximum passed on in one turn. All of one response have at most `MAX_HEAD_BYTES`."""
+_LATER_BYTES: Final = 64 * 1024
+"""Above this many bytes to be written later, no more is taken."""
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Maximum bytes of a response's head (Envoy's default is 60 KiB)."""
 
@@ -73,8 +75,11 @@ class UpstreamConnection(UpstreamStream):
         "_chunks",
         "_decoder",
         "_ended",
+        "_held_back",
         "_informed",
         "_informed_bytes",
+        "_later",
+        "_later_bytes",
         "_lost",
         "_lost_by",
         "_method",
@@ -96,6 +101,9 @@ class UpstreamConnection(UpstreamStream):
         self._state = _IDLE
         self._decoder: BodyDecoder | None = None
         self._buffer = b""
+        self._later: list[bytes] | None = None  # under TLS: parts of a body to be written soon
+        self._later_bytes = 0
+        self._held_back = False  # no more is taken until they are written
         self._method = ""
         self._chunks = False
         self._upgrade = False
@@ -158,6 +166,8 @@ class UpstreamConnection(UpstreamStream):
             # Not within this call: the attempt is only beginning.
             asyncio.get_running_loop().call_soon(self._fail_stray)
             return
+        if self._later:
+            self._write_now()
         parts = [request_front(head)]
         add_own(parts, own)
         parts.append(HEAD_ENDS)
@@ -177,14 +187,48 @@ class UpstreamConnection(UpstreamStream):
             self._channel.write(b"\r\n")
 
     def write_body(self, piece: bytes) -> None:
-        if self._chunks:
+        if self._later is not None:
+            self._write_later(
+                (b"%x\r\n" % len(piece), piece, b"\r\n") if self._chunks else (piece,)
+            )
+        elif self._chunks:
             self._channel.write_long(b"%x\r\n" % len(piece), piece, b"\r\n")
         else:
             self._channel.write(piece)
 
     def end(self, trailers: Trailers) -> None:
-        if self._chunks:
+        if not self._chunks:
+            return
+        if self._later is not None:
+            self._write_later((last_chunk(trailers),))
+        else:
             self._channel.write(last_chunk(trailers))
+
+    def _write_later(self, parts: tuple[bytes, ...]) -> None:
+        """Write in the loop's next turn, after it has read what has arrived.
+
+        A write that fails loses an early answer: under TLS nothing can be read after it.
+        """
+        later = cast(list[bytes], self._later)
+        if not later:
+            asyncio.get_running_loop().call_soon(self._write_now)
+        later.extend(parts)
+        for part in parts:
+            self._later_bytes += len(part)
+        if self._later_bytes > _LATER_BYTES and not self.write_paused:
+            self._held_back = True
+            self.pause_writing()
+
+    def _write_now(self) -> None:
+        later, self._later = self._later, []
+        self._later_bytes = 0
+        held_back, self._held_back = self._held_back, False
+        if held_back:
+            self.write_paused = False
+        if later and not self._channel.closing:
+            self._channel.transport.writelines(later)
+        if held_back and not self.write_paused:
+            self.resume_writing()
 
     def begin_tunnel(self, handler: StreamHandler) -> None:
         self.handler = handler
@@ -233,6 +277,8 @@ class UpstreamConnection(UpstreamStream):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._channel = Channel(cast(asyncio.Transport, transport))
+        if not self._channel.half_closes:
+            self._later = []
 
     def data_received(self, data: bytes) -> None:
         if self._state is _BODY:
@@ -411,6 +457,8 @@ class UpstreamConnection(UpstreamStream):
                 UpstreamMalformed("The upstream switched protocols without a request to do so.")
             )
             return
+        if self._later:
+            self._write_now()
         self._state = _TUNNEL
         self._reusable = False
         if self.handler is not None:

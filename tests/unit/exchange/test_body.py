@@ -21,6 +21,9 @@ class Side:
         self.end = made
         self.end.connection_made(self)
 
+    def can_write_eof(self):
+        return True
+
     def is_closing(self):
         return False
 

@@ -14,6 +14,9 @@ class Transport:
     def is_closing(self):
         return self.closing
 
+    def can_write_eof(self):
+        return True
+
     def write(self, data):
         self.calls.append(data)
 
