@@ -8,9 +8,11 @@ from proxy.exchange.heads import DATE, PROXY_STATUS, REQUEST_ID
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
 from proxy.exchange.terms import Terms
+from proxy.http.max_forwards import MESSAGE_HTTP, reflection
 from proxy.http.message import (
     Field,
     OwnFields,
+    RequestHead,
     ResponseHead,
     make_field,
     make_response,
@@ -58,10 +60,13 @@ def upstream_answer(request: Request, attempt: Attempt, status_field: bytes = b"
     """
     head = attempt.head
     assert head is not None
+    dated = head.shared.dated
     rules = attempt.record.binding.response_rules
     if rules is not None:
         head = head.changed(rules.apply(head.fields))
     own = request.terms.response_fields(head.minor, request.id)
+    if not dated:
+        own.append((DATE, request.terms.date()))
     if not status_field and len(request.record.attempts) > 1:
         status_field = _retried_status(request, attempt.record)
     if status_field:
@@ -108,6 +113,16 @@ def fallback_answer(request: Request, response: FallbackResponse, status_field: 
     fields.append(named_field(REQUEST_ID, request.id))
     method = request.head.method
     return _own_answer(request.terms, method, response.status, fields, response.body)
+
+
+def last_recipient_answer(terms: Terms, head: RequestHead, request_id: bytes) -> Answer:
+    """The answer to a TRACE or OPTIONS that may not be forwarded."""
+    fields = [named_field(REQUEST_ID, request_id)]
+    body = b""
+    if head.method == "TRACE":
+        fields.append(make_field(b"Content-Type", MESSAGE_HTTP))
+        body = reflection(head)
+    return _own_answer(terms, head.method, 200, fields, body)
 
 
 def refusal_answer(terms: Terms, error: ProxyError, request_id: bytes) -> Answer:

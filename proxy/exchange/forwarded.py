@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, TypeAlias
 
 from proxy.config.model import Trust
+from proxy.http.lists import appended, joined
 from proxy.http.message import FieldName, OwnFields, RequestHead
 
 FORWARDED_FIELDS: Final = frozenset({b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
@@ -58,14 +59,15 @@ class Forwarded:
             _add_host(own, head)
             return
         chain = held.get(b"x-forwarded-for")
-        own.append((_FOR, b", ".join((*chain, address)) if chain else address))
+        own.append((_FOR, appended(chain, address) if chain else address))
         proto = held.get(b"x-forwarded-proto")
-        own.append((_PROTO, scheme if proto is None else b", ".join(proto)))
+        own.append((_PROTO, scheme if proto is None else joined(proto) or scheme))
         host = held.get(b"x-forwarded-host")
-        if host is None:
-            _add_host(own, head)
+        hosts = b"" if host is None else joined(host)
+        if hosts:
+            own.append((_HOST, hosts))
         else:
-            own.append((_HOST, b", ".join(host)))
+            _add_host(own, head)
         if not self._all:
             self._add_the_rest(own, held)
 

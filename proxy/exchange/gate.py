@@ -5,12 +5,13 @@ from time import monotonic
 from typing import Final, TypeAlias
 
 from proxy.errors import ProxyError
-from proxy.exchange.answers import refusal_answer
+from proxy.exchange.answers import last_recipient_answer, refusal_answer
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.record import Record, refusal_record
 from proxy.exchange.request import Keeper
 from proxy.exchange.script import Script
 from proxy.exchange.terms import Terms
+from proxy.http.max_forwards import counted_down, forwards_left
 from proxy.http.message import RequestHead
 from proxy.policies.gate import Gate
 from proxy.wire.streams import ClientStream
@@ -51,20 +52,27 @@ class ListenerGate(Keeper):
     # --- for a client's connection ----------------------------------------------------------------
 
     def begin(self, client: ClientStream, head: RequestHead, piece: bytes) -> None:
-        if head.method == "CONNECT" and self._expect_plain_http(client, head):
-            return
+        if head.unusual:
+            left = forwards_left(head)
+            if left == 0 or head.method == "CONNECT":
+                if self._answer_alone(client, head):
+                    return
+            elif left is not None:
+                head = counted_down(head, left)
         exchange = Exchange(self, self.terms, client, head, piece)
         client.handler = exchange
         self.exchanges.add(exchange)
         exchange.start(exchange.run())
 
-    def _expect_plain_http(self, client: ClientStream, head: RequestHead) -> bool:
-        """Answer a CONNECT behind which plain HTTP follows; False: an exchange carries it.
+    def _answer_alone(self, client: ClientStream, head: RequestHead) -> bool:
+        """Answer a request without an exchange; False: it needs one.
 
-        No gate is asked: the requests that follow are asked for, each of them.
+        That is a CONNECT with plain HTTP behind it, and what may not be forwarded. No gate is
+        asked: the requests behind the CONNECT ask them, each for itself.
         """
         terms = self.terms
-        if not terms.expects_plain_http(head):
+        connect = head.method == "CONNECT"
+        if connect and not terms.expects_plain_http(head):
             return False
         now = monotonic()
         try:
@@ -76,9 +84,18 @@ class ListenerGate(Keeper):
         record.binding = binding
         record.status = 200
         record.answered = True
-        client.expect_plain_http(terms.response_fields(1, request_id))
+        if connect:
+            client.expect_plain_http(terms.response_fields(1, request_id))
+        else:
+            answer = last_recipient_answer(terms, head, request_id)
+            record.bytes_out = len(answer.piece)
+            client.write_head(
+                answer.head, answer.own, answer.piece, True, answer.trailers, self.closing
+            )
         self.last_active = now
         self._count(record)
+        if not connect:
+            client.finish(now)
         return True
 
     def refuse(self, client: ClientStream, error: ProxyError) -> None:

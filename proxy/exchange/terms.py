@@ -5,7 +5,6 @@ An exchange keeps the terms that it began with; a reload gives the gate new ones
 
 import re
 from collections.abc import Callable
-from email.utils import formatdate
 from time import monotonic, time
 from typing import cast
 
@@ -21,7 +20,9 @@ from proxy.exchange.heads import (
     VIA,
 )
 from proxy.http.authority import Authority
+from proxy.http.dates import DateText
 from proxy.http.h1.request import RequestParser
+from proxy.http.lists import appended
 from proxy.http.message import OwnFields, RequestHead
 from proxy.http.problem import ProxyStatus
 from proxy.http.request_id import valid_request_id
@@ -41,6 +42,7 @@ class Terms:
     """The configuration of the exchanges of one listener."""
 
     __slots__ = (
+        "_dates",
         "_destinations",
         "_forwarded",
         "_inbound",
@@ -79,6 +81,7 @@ class Terms:
         self.proxy_status = ProxyStatus(config.service)
         self.new_request_id = new_request_id
         self._inbound = listener is Listener.INBOUND
+        self._dates = DateText()
         self._destinations = Destinations(
             EgressRules(config.egress), own_addresses, inbound=self._inbound
         )
@@ -158,7 +161,7 @@ class Terms:
         """The proxy's own fields that are the same for each attempt."""
         via = self._via[head.minor]
         if b"via" in head.held:
-            via = b", ".join((*head.held[b"via"], via))  # RFC 9110 section 7.6.3
+            via = appended(head.held[b"via"], via)  # RFC 9110 section 7.6.3
         own: OwnFields = [(VIA, via)]
         if self._inbound:
             self._forwarded.add_to(own, head, client, self._scheme)
@@ -175,17 +178,20 @@ class Terms:
 
     def date(self) -> bytes:
         """The Date field's value (RFC 9110 section 6.6.1)."""
-        return formatdate(time(), usegmt=True).encode("ascii")
+        return self._dates.at(time())
 
 
 def request_to(head: RequestHead, binding: Binding) -> RequestHead:
     """The request's head after the route's rules, for its upstream."""
     route = binding.route
     rules = binding.request_rules
-    if rules is None and not route.rewrites:
+    host = head.host_text if route.rewrite_host is None else route.rewrite_host
+    if not host and b"host" not in head.held:
+        host = binding.upstream.authority  # HTTP/1.0 may come without (RFC 9112 section 3.2)
+    elif rules is None and not route.rewrites:
         return head
     return head.changed(
         path=route.rewrite_path(head.path),
-        host_text=head.host_text if route.rewrite_host is None else route.rewrite_host,
+        host_text=host,
         fields=head.fields if rules is None else rules.apply(head.fields),
     )

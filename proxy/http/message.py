@@ -11,6 +11,7 @@ length, a cookie. Heads are immutable; `RequestHead.changed` makes another one.
 from typing import Final, TypeAlias
 
 from proxy.http.authority import Authority
+from proxy.http.lists import joined
 
 
 class FieldName:
@@ -62,16 +63,17 @@ class Shared:
     `fields` are forwarded, in order; None marks the place of an own field. `held` has the values
     of the fields that are not forwarded, by lower-case name. `blocks` is the HTTP/1 form of the
     fields between the own ones: one block more than own fields. `keep_alive` and `chunked` are
-    what the fields say about connection and body.
+    what the fields say about connection and body, `dated` whether they have a Date.
     """
 
-    __slots__ = ("blocks", "chunked", "fields", "held", "keep_alive")
+    __slots__ = ("blocks", "chunked", "dated", "fields", "held", "keep_alive")
 
     def __init__(self, fields: list[Field | None], held: dict[bytes, list[bytes]]) -> None:
         self.fields = fields
         self.held = held
         self.keep_alive = True
         self.chunked = False
+        self.dated = False
         self.blocks = _blocks(fields)
 
 
@@ -131,7 +133,7 @@ class RequestHead(Head):
     None without one. `authority` is the requested authority: the URL's in absolute form, else
     Host's, None without either; `host` is its host, "" without one, `host_text` the received text.
     `minor` is the received minor version of HTTP/1. `sized`: `length` was given; `chunked`: the
-    body's length is unknown.
+    body's length is unknown. `unusual`: the method is none of the common ones.
     """
 
     __slots__ = (
@@ -148,6 +150,7 @@ class RequestHead(Head):
         "query_text",
         "scheme",
         "sized",
+        "unusual",
     )
 
     method: str
@@ -163,6 +166,7 @@ class RequestHead(Head):
     length: int
     sized: bool
     chunked: bool
+    unusual: bool
 
     @property
     def query(self) -> str:
@@ -194,9 +198,11 @@ class RequestHead(Head):
         protocols = self.held.get(b"upgrade")
         if protocols is None or self.minor == 0 or self.has_body:
             return None
-        asked = b", ".join(protocols)
+        asked = joined(protocols)
         options = connection_options(self.held.get(b"connection", []))
-        return asked if b"upgrade" in options and b"h2c" not in asked.lower() else None
+        if not asked or b"upgrade" not in options or b"h2c" in asked.lower():
+            return None
+        return asked
 
     def changed(self, *, path: str, host_text: str, fields: list[Field]) -> "RequestHead":
         """The same request with another path and host and other forwarded fields."""
@@ -218,6 +224,7 @@ class RequestHead(Head):
         head.length = self.length
         head.sized = self.sized
         head.chunked = self.chunked
+        head.unusual = self.unusual
         return head
 
 
@@ -263,6 +270,7 @@ def make_response(status: int, fields: list[Field], length: int | None) -> Respo
     """The head of the proxy's own response."""
     head = ResponseHead()
     head.shared = Shared([*fields], {})
+    head.shared.dated = True  # its writer adds a date where it needs one
     head.own = _NO_OWN
     head.held = head.shared.held
     head.written = b""

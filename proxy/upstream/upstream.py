@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 from proxy.clock import Random
 from proxy.config.model import UpstreamConfig
 from proxy.errors import ConnectError, Loop, ProxyError
+from proxy.http.authority import DEFAULT_PORTS, Authority
 from proxy.upstream.address import Address
 from proxy.upstream.balancing import Admit, balancer
 from proxy.upstream.dialing import Connected, Dial
@@ -66,6 +67,13 @@ class Upstream:
         )
         self._static = self._discovery.static
         self._renew()
+
+    @property
+    def authority(self) -> str:
+        """Of its first endpoint, for requests that name none."""
+        first = self.config.endpoints[0]
+        usual = first.port == DEFAULT_PORTS.get(first.scheme)
+        return str(Authority(first.host, None if usual else first.port))
 
     @property
     def ready(self) -> bool:

@@ -1,9 +1,10 @@
 """The rows of the tables in `cases/`: bytes in, and what becomes of them.
 
-A request's `becomes` is either the bytes that go upstream, without the two fields that the proxy
-adds of its own (Via and X-Request-Id), or ``"400 bad-request"``: the status and the reason of the
-answer, after which the connection is closed and no whole request has gone upstream.
-A response's `becomes` is the bytes that go to the client, again without those two fields, or the
+A request's `becomes` is either the bytes that go upstream, without the fields that the proxy adds
+of its own (Via and X-Request-Id, and Date where a response has none), or ``"400 bad-request"``: the
+status and the reason of the answer, after which the connection is closed and no whole request has
+gone upstream.
+A response's `becomes` is the bytes that go to the client, again without those fields, or the
 answer that the client gets instead, or `Cut`: these bytes, and then an end that cannot be taken
 for the response's.
 """

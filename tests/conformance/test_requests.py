@@ -19,7 +19,10 @@ TABLES = {
     "connection": connection.ROWS,
     "limits": limits.ROWS,
 }
-OWN = re.compile(rb"Via: (?:1\.0 other, )?1\.[01] stage\r\nX-Request-Id: [0-9a-f-]{36}\r\n")
+OWN = re.compile(
+    rb"Via: (?:1\.0 other, )?1\.[01] stage\r\n"
+    rb"X-Request-Id: [0-9a-f-]{36}\r\n(?:Date: [^\r]{29}\r\n)?"
+)
 GOOD = b"GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
 
 

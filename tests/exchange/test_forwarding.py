@@ -19,7 +19,7 @@ def test_a_request_and_its_response(stage):
     server.send(response(200, b"hello", "X-One: 1", "x-TWO: 2"))
     answer = client.answer()
     assert (answer.line, answer.body) == ("HTTP/1.1 200 Word", b"hello")
-    assert answer.names == ["X-One", "x-TWO", "Content-Length", "Via", "X-Request-Id"]
+    assert answer.names == ["X-One", "x-TWO", "Content-Length", "Via", "X-Request-Id", "Date"]
     assert answer.get("x-request-id") == seen.get("x-request-id")
     assert not client.closed
     assert stage.counts().idle == 1

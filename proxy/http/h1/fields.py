@@ -242,12 +242,14 @@ class FieldReader:
         own_held: dict[bytes, list[bytes]] = {}
         checked: dict[bytes, bytes] = {}
         lasting = True
+        dated = False
         for line in fields[:-2]:
             known = self._known.get(line)
             if known is None:
                 known, kept = self._take_apart(line)
                 lasting = lasting and kept
             name, field = known.name, known.field
+            dated = dated or name.name.lower == b"date"
             key.append(name if name.own else known)
             if name.kind == _LENGTH:
                 reading.lengths.append(field.value)
@@ -270,6 +272,7 @@ class FieldReader:
                 held.pop(unwanted, None)
                 own_held.pop(unwanted, None)
         made = Shared(shared, held)
+        made.dated = dated
         made.keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
         reading.shared, reading.own = made, own
         reading.held = {**held, **own_held} if own_held else held

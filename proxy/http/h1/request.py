@@ -44,7 +44,7 @@ _OWN = frozenset({b"idempotency-key", b"x-idempotency-key", b"baggage"})
 _ENCLOSING: Final = frozenset({"POST", "PUT", "PATCH"})
 """Methods whose requests have content."""
 _METHODS: Final = {
-    name.encode(): name for name in ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
+    name.encode(): name for name in ("GET", "POST", "PUT", "DELETE", "HEAD", "PATCH")
 }
 """Common methods; others are decoded each time."""
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -160,7 +160,9 @@ class RequestParser:
         text = target.decode("latin-1")
         if not text.isascii() or not text.isprintable() or "#" in text:
             raise BadRequest("The request's target has characters that are not allowed in a URL.")
-        head.method = _METHODS.get(method) or _rare_method(method)
+        usual = _METHODS.get(method)
+        head.unusual = usual is None
+        head.method = usual or _rare_method(method)
         return text
 
     def _target(self, head: RequestHead, target: str) -> None:

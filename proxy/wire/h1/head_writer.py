@@ -7,6 +7,7 @@ in the head. The framing, which depends on the peer, and the proxy's own fields 
 from http import HTTPStatus
 from typing import Final
 
+from proxy.http.lists import joined
 from proxy.http.message import Head, OwnFields, RequestHead, ResponseHead
 
 ESTABLISHED: Final = b"HTTP/1.1 200 Connection established"
@@ -93,7 +94,7 @@ def _response_front(head: ResponseHead) -> bytes:
     upgrade = head.held.get(b"upgrade")
     if upgrade is not None and (status == _UPGRADE_REQUIRED or status == 101):
         # Responses that must name the protocol (RFC 9110 sections 15.2.2, 15.5.22).
-        parts.append(b"\r\nConnection: Upgrade\r\nUpgrade: " + b", ".join(upgrade))
+        parts.append(b"\r\nConnection: Upgrade\r\nUpgrade: " + joined(upgrade))
     if head.length is not None and status != 204 and status >= 200:
         parts.append(b"\r\nContent-Length: %d" % head.length)
     return b"".join(parts)

@@ -77,7 +77,7 @@ OTHERS = [
     Row(
         "HTTP/1.0 without Host",
         b"GET /a HTTP/1.0\r\n\r\n",
-        b"GET /a HTTP/1.1\r\nHost: \r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n",
         closes=True,
     ),
     Row(
