@@ -216,6 +216,7 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.bindings:Bindings._former_static": CONFIGURED,
     "exchange.bindings:Bindings._static": CONFIGURED,
     "exchange.bindings:Bindings.stats": CONFIGURED,
+    "exchange.body:RequestBody._pieces": "at most _MAX_PIECES, of HELD_BYTES or retry.body_limit",
     "exchange.body:RequestBody._streams": UNDER_WAY,
     "exchange.exchange:Exchange._permits": CONFIGURED,
     "exchange.gate:ListenerGate.exchanges": UNDER_WAY,
@@ -310,6 +311,7 @@ REMEMBERED: dict[str, Reason] = {
     "wire.handshakes:Handshakes._open": UNDER_WAY,
     "wire.streams:Gate.connections": UNDER_WAY,
     "wire.streams:NO_TRAILERS": "stays empty",
+    "wire.turns:WorkQueue._waiting": "at most one for each connection",
 }
 
 
