@@ -8,7 +8,7 @@ from typing import Any
 from proxy.config.loading import Loaded
 from proxy.config.problems import ConfigError, Problem, Severity, format_path
 
-FORMATS = TEXT, JSON, GITHUB = "text", "json", "github"
+TEXT, JSON, GITHUB = "text", "json", "github"
 
 
 @dataclass(frozen=True, slots=True)

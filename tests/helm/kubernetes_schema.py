@@ -32,10 +32,6 @@ def versions() -> tuple[str, str]:
     return oldest, known[-1][1]
 
 
-def has_schema(manifest: dict[str, Any], version: str) -> bool:
-    return _file(manifest, version).exists()
-
-
 def problems(manifest: dict[str, Any], version: str) -> Iterator[str]:
     """Each with the place where it is. What has no schema is one as well."""
     file = _file(manifest, version)
