@@ -13,6 +13,9 @@ from proxy.config.suggestions import did_you_mean, fold, meant
 ON_WORDS = frozenset({"on", "yes", "true", "enabled"})
 OFF_WORDS = frozenset({"off", "no", "false", "none", "disabled"})
 
+_FEW = 8
+"""Names that fit into one sentence."""
+
 _VAGUE = frozenset({"timeout", "delay"})
 """Keys of one section only that usually mean something else."""
 
@@ -55,6 +58,26 @@ _UNKNOWN: dict[str, dict[str, str]] = {
     "bulkhead": {"enabled": "; it cannot be removed: a large max_concurrent admits everything"},
 }
 
+_RATE_LIMIT = (
+    "; there are no rate limits; bulkhead: {max_concurrent: 50} limits concurrent requests"
+)
+_HEDGE = "; requests cannot be hedged; retry: {attempts: 2} repeats one that failed"
+_MIRROR = "; requests cannot be mirrored"
+_ABSENT = {
+    "ratelimit": _RATE_LIMIT,
+    "ratelimits": _RATE_LIMIT,
+    "ratelimiter": _RATE_LIMIT,
+    "ratelimiting": _RATE_LIMIT,
+    "throttle": _RATE_LIMIT,
+    "hedge": _HEDGE,
+    "hedging": _HEDGE,
+    "hedgepolicy": _HEDGE,
+    "mirror": _MIRROR,
+    "mirrors": _MIRROR,
+    "shadow": _MIRROR,
+}
+"""Features that other proxies have; the keys are folded."""
+
 
 def unknown_key(path: Path, known: Collection[str], value: str | None, words: Vocabulary) -> str:
     """Advice for the key at the end of `path`; "" without any.
@@ -64,6 +87,7 @@ def unknown_key(path: Path, known: Collection[str], value: str | None, words: Vo
     *around, key = map(str, path)
     return (
         _special(around, key)
+        or _ABSENT.get(fold(key), "")
         or _misplaced(around, key, value, words)
         or did_you_mean(key, known)
         or _section(key, words)
@@ -150,11 +174,12 @@ def one_value(path: Path, value: str) -> str:
 
 
 def upstream_name(text: str, known: Collection[str]) -> str:
-    """Advice for an unknown upstream."""
+    """Advice for an unknown upstream: what was meant, or the names that exist."""
     if "://" in text or ":" in text or text.count(".") > 1:
         url = text if "://" in text else f"http://{text}"
         return f"; it is a name: write upstreams: {{NAME: {{endpoints: ['{url}']}}}}, and NAME here"
-    return did_you_mean(text, known)
+    names = f"; there are {', '.join(known)}" if len(known) <= _FEW else ""
+    return did_you_mean(text, known) or names
 
 
 def _word(text: str, on: str, off: str) -> str:
@@ -191,6 +216,12 @@ def _is_amount(text: str) -> bool:
     return text[:1].isdigit()
 
 
+def _window(text: str) -> str:
+    if text.isdigit():
+        return f"{{size: {text}}}"
+    return f"{{type: time, size: {text}}}" if _is_amount(text) else ""
+
+
 def _is_path(text: str) -> bool:
     return text.startswith("/")
 
@@ -217,5 +248,5 @@ _WRAPS: dict[str, Callable[[str], str]] = {
     "slow_call": _starting_with("duration", _is_amount),
     "timeouts": _starting_with("request", _is_amount),
     "tracing": lambda text: _word(text, "{exporter: otlp}", "{exporter: none}"),
-    "window": _starting_with("size", _is_amount),
+    "window": _window,
 }

@@ -128,7 +128,8 @@ class _Builder:
                 self._take(loader.get_event())
         except yaml.MarkedYAMLError as error:
             place = _place(error.problem_mark or error.context_mark)
-            self._fail(place, _syntax_message(str(error.problem), self._text, place))
+            begin = _place(error.context_mark or error.problem_mark)
+            self._fail(place, _syntax_message(str(error.problem), self._text, begin, place))
         except (ValueError, OverflowError, IndexError):
             # PyYAML raises this for the escape \\UFFFFFFFF and for invalid %YAML versions.
             self._fail(
@@ -264,8 +265,17 @@ def _place(mark: Any, file: int = 0) -> Mark:
     return Mark(mark.line + 1, mark.column + 1, file) if mark else Mark(1, 1, file)
 
 
-def _syntax_message(problem: str, text: str, place: Mark) -> str:
-    """PyYAML's message, with a hint for common mistakes."""
+def _character(text: str, place: Mark) -> str:
+    lines = text.split("\n")
+    line = lines[place.line - 1] if place.line <= len(lines) else ""
+    return line[place.column - 1 : place.column]
+
+
+def _syntax_message(problem: str, text: str, begin: Mark, place: Mark) -> str:
+    """PyYAML's message, with a hint for common mistakes.
+
+    `begin`: where the construct begins that was being read at `place`.
+    """
     line = (text.splitlines() or [""])[min(place.line, len(text.splitlines())) - 1]
     if "\t" in problem or "\\t" in problem:
         return "not valid YAML: a tab cannot indent; use spaces"
@@ -274,4 +284,6 @@ def _syntax_message(problem: str, text: str, place: Mark) -> str:
         hint = "; inside { } and [ ] a value with ${...} needs quotes"
     elif problem.startswith("mapping values are not allowed"):
         hint = "; is the indentation right, or does a value with a colon need quotes?"
+    elif begin.line < place.line and _character(text, begin) in ("{", "[", "'", '"'):
+        hint = f"; is what begins at {begin.line}:{begin.column} closed?"
     return f"not valid YAML: {problem}{hint}"

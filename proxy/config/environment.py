@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 _REFERENCE = re.compile(r"\$(\$\{)|\$\{([^}]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_OTHER_SYNTAX = re.compile(
+    r"[\w.:/-]*(\$(?:([A-Za-z_]\w*)|\(([A-Za-z_]\w*)\)))(?::\$?\w+)?", re.ASCII
+)
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str:
@@ -38,3 +41,9 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
             f"{names} is not set in the environment; ${{{unset[0]}:-default}} gives a default"
         )
     return replaced
+
+
+def other_syntax(text: str) -> str:
+    """Advice for an invalid value that is a reference as ``$NAME`` or ``$(NAME)``, else ""."""
+    found = _OTHER_SYNTAX.fullmatch(text)
+    return f"{found[1]} is not replaced; write ${{{found[2] or found[3]}}}" if found else ""

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from proxy import units
 from proxy.config.advice import OFF_WORDS, ON_WORDS
 from proxy.config.cursor import Cursor
+from proxy.config.environment import other_syntax
 from proxy.config.suggestions import did_you_mean
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ class Leaf(Kind[T]):
         try:
             return self.parse(text)
         except ValueError as error:
-            raise at.error(str(error)) from None
+            raise at.error(other_syntax(text) or str(error)) from None
 
     def dump(self, value: T, reveal: bool) -> Any:
         return value

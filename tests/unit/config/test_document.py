@@ -31,6 +31,17 @@ def test_a_text_that_is_no_usable_yaml_is_one_problem_at_its_place(text, expecte
     assert any(problem.startswith(expected) for problem in errors(text)), errors(text)
 
 
+@pytest.mark.parametrize("text", ["a: {b: 1\nc: 2", "a: [1,\n  2\nc: 2", "a: 'b\nc: 2"])
+def test_what_is_not_closed_is_named_where_it_begins(text, errors):
+    (problem,) = errors(text)
+    assert problem.endswith("; is what begins at 1:4 closed?")
+
+
+def test_a_pattern_with_a_dollar_sign_is_not_taken_for_a_variable(errors):
+    (problem,) = errors("routes: [{name: a, match: {regex: '/(a$b'}}]")
+    assert "is not replaced" not in problem
+
+
 def test_a_reference_in_braces_without_quotes_is_told_what_it_needs(errors):
     (problem,) = errors("drain: {delay: ${D}}")
     assert "needs quotes" in problem

@@ -49,6 +49,16 @@ MISTAKES = [
     ),
     ("routes: [{name: a, retries: {attempts: 3}}]", "did you mean 'retry'?"),
     ("policies: {default: {retry: {timeout: 1s}}}", "the time of one attempt is timeouts.attempt"),
+    # what the proxy does not have
+    (
+        "routes: [{name: a, rate_limit: 10}]",
+        "unknown key; there are no rate limits; bulkhead: {max_concurrent: 50} limits concurrent "
+        "requests",
+    ),
+    ("policies: {default: {rateLimiter: {}}}", "unknown key; there are no rate limits"),
+    ("ratelimit: 10", "unknown key; there are no rate limits"),
+    ("routes: [{name: a, hedge: {}}]", "unknown key; requests cannot be hedged; retry"),
+    ("routes: [{name: a, mirror: b}]", "unknown key; requests cannot be mirrored"),
     # one value where a mapping is needed
     ("policies: {default: {retry: 3}}", "did you mean retry: {attempts: 3}?"),
     ("policies: {default: {retry: off}}", "did you mean retry: {attempts: 1}?"),
@@ -57,7 +67,27 @@ MISTAKES = [
     ("listeners: {outbound: 7070}", "did you mean outbound: {address: 127.0.0.1:7070}?"),
     ("upstreams: {a: 'http://x:1'}", "did you mean a: {endpoints: ['http://x:1']}?"),
     ("routes: [{name: a, match: /api}]", "did you mean match: {prefix: /api}?"),
+    (
+        "policies: {default: {circuit_breaker: {window: 30s}}}",
+        "did you mean window: {type: time, size: 30s}?",
+    ),
+    (
+        "policies: {default: {circuit_breaker: {window: 50}}}",
+        "did you mean window: {size: 50}?",
+    ),
+    # variables of a shell
+    (
+        "upstreams: {a: {endpoints: [$A_URL]}}",
+        "upstreams.a.endpoints[0]: $A_URL is not replaced; write ${A_URL}",
+    ),
+    ("upstreams: {a: {endpoints: ['http://$A_HOST:80']}}", "$A_HOST is not replaced; write"),
+    ("drain: {delay: $(DELAY)}", "drain.delay: $(DELAY) is not replaced; write ${DELAY}"),
+    ("admin: {address: '0.0.0.0:$PORT'}", "$PORT is not replaced; write ${PORT}"),
     # values
+    (
+        "upstreams: {inv: {endpoints: ['http://a:80']}}\nroutes: [{name: a, upstream: stock}]",
+        "there is no upstream 'stock'; there are inv, app",
+    ),
     (
         "routes: [{name: a, upstream: 'http://a:80'}]",
         "there is no upstream 'http://a:80'; it is a name: write upstreams: {NAME: {endpoints: "
