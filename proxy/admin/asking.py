@@ -62,11 +62,17 @@ def stream(url: str, path: str, timeout: float) -> Iterator[Iterable[bytes]]:
 
 
 def detail_of(error: HTTPError) -> str:
-    """The problem document's detail, else the status."""
+    """The problem document's detail, else the status.
+
+    Only answers of the data path have a route: then `error` comes from a listener.
+    """
     try:
-        return str(json.load(error)["detail"])
+        document = json.load(error)
+        if "route" in document:
+            return "this is the address of a listener; --admin is the proxy's admin address"
+        return str(document["detail"])
     except (ValueError, KeyError, TypeError, OSError, HTTPException):
-        return f"status {error.code}"
+        return f"status {error.code}; is this the proxy's admin address?"
     finally:
         error.close()
 

@@ -98,9 +98,8 @@ def _ask(opener: OpenerDirector, address: str) -> dict[str, Any]:
 def _show(answer: dict[str, Any], shown: str) -> str:
     """Print the progress, unless it equals the last line."""
     if answer["status"] == "drained":
-        line = (
-            f"drained: {answer['cut']} requests cut" if answer["cut"] else "drained: nothing lost"
-        )
+        result = f"{answer['cut']} requests cut" if answer["cut"] else "nothing lost"
+        line = f"drained: {result}; the process stays up until SIGTERM"
     else:
         line = f"draining: {answer['inbound']} inbound, {answer['outbound']} outbound in flight"
     if line != shown:

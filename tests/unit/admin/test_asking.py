@@ -56,7 +56,12 @@ def test_a_document(server, url, monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "message", "code"),
     [
-        ((404, "x"), "refuses: status 404", 404),
+        ((404, "x"), "refuses: status 404; is this the proxy's admin address", 404),
+        (
+            (508, '{"detail": "Would loop.", "reason": "loop", "route": null}'),
+            "refuses: this is the address of a listener; --admin is the proxy's admin address",
+            508,
+        ),
         ((403, '{"detail": "Only from here."}'), "refuses: Only from here.", 403),
         ((200, "<html>"), "is not a resilience proxy", 0),
         ((200, "[1]"), "is not a resilience proxy", 0),

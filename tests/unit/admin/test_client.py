@@ -24,7 +24,8 @@ async def test_nothing_lost(admin: Admin, capsys: pytest.CaptureFixture[str]) ->
     admin.controls.end.set()
     assert await client_run == 0
     assert capsys.readouterr() == (
-        "draining: 1 inbound, 0 outbound in flight\ndrained: nothing lost\n",
+        "draining: 1 inbound, 0 outbound in flight\n"
+        "drained: nothing lost; the process stays up until SIGTERM\n",
         "",
     )
 
@@ -33,7 +34,9 @@ async def test_some_were_cut(admin: Admin, capsys: pytest.CaptureFixture[str]) -
     admin.controls.drain_cut = 2
     admin.controls.end.set()
     assert await drain(admin) == 3
-    assert capsys.readouterr().out == "drained: 2 requests cut\n"
+    assert (
+        capsys.readouterr().out == "drained: 2 requests cut; the process stays up until SIGTERM\n"
+    )
 
 
 async def test_it_keeps_asking_while_the_drain_goes_on(
