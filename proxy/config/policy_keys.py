@@ -220,7 +220,10 @@ _OWN = frozenset(field.name for field in fields(PolicyConfig)) - {"more"}
 
 def _policy(**values: Any) -> PolicyConfig:
     own = {name: values.pop(name) for name in _OWN}
-    return PolicyConfig(**own, more=tuple(values.items()))
+    # A default is not kept: a policy that states it equals one that leaves it out.
+    defaults = {kind.key: kind.default for kind in catalogue.kinds()}
+    more = tuple((key, found) for key, found in values.items() if found != defaults.get(key))
+    return PolicyConfig(**own, more=more)
 
 
 class _PolicyKeys(Record[PolicyConfig]):

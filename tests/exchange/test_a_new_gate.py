@@ -5,6 +5,7 @@ JSON Schema, reload, metrics, `/status`, `top`, the page's events, answers and f
 """
 
 import gc
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -199,6 +200,25 @@ def test_config_shows_it_and_where_it_comes_from():
     sources = provenance(loaded.config, loaded.sources)
     assert sources["policies.default.quota.calls"].startswith("f.yaml:6")
     assert sources["routes[1].quota.calls"].startswith("f.yaml:9")
+
+
+@pytest.mark.parametrize("text", [TEXT, "policies: {default: {}, inbound: {}}"])
+def test_what_config_shows_means_the_same_when_it_is_read_again(text):
+    config = load_text(text, "f.yaml", {}).config
+    assert load_text(json.dumps(effective(config)), "g.yaml", {}).config == config
+
+
+def test_settings_that_are_the_default_equal_none():
+    left_out = load_text("service: stage", "f.yaml", {}).config
+    written = load_text(
+        "{service: stage, policies: {default: {quota: {calls: 1000}}}}", "f.yaml", {}
+    )
+    assert written.config == left_out
+
+
+def test_a_route_can_go_back_to_the_default():
+    text = TEXT.replace("quota: {calls: 7}", "quota: {calls: 1000}")
+    assert load_text(text, "f.yaml", {}).config.routes[1].policies.settings(QUOTA).calls == 1000
 
 
 def test_explain_shows_it():
