@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from documents.blocks import DOCUMENTS, ROOT, Block, blocks, commands
-from proxy import cli
+from proxy.command_line.parser import make_parser
 from proxy.config import load_text
 
 README = ROOT / "README.md"
@@ -65,7 +65,7 @@ def test_commands_exist(line: str) -> None:
     for part in re.split(r"&&|\|", line):
         words = shlex.split(part)
         if words[:1] == ["resilience-proxy"]:
-            cli._parser().parse_args(words[1:])
+            make_parser().parse_args(words[1:])
         elif words[:1] == ["make"]:
             targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             assert set(words[1:]) <= set(targets)
@@ -77,7 +77,7 @@ def test_every_command_is_in_the_table() -> None:
     """And no other: `test_commands_exist` parses the commands of the blocks."""
     table = (DOCS / "commands.md").read_text(encoding="utf-8").partition("\n## ")[0]
     told = re.findall(r"^\| `resilience-proxy (\w+)", table, re.MULTILINE)
-    listed = re.findall(r"^    (\w+)(?: |$)", cli._parser().format_help(), re.MULTILINE)
+    listed = re.findall(r"^    (\w+)(?: |$)", make_parser().format_help(), re.MULTILINE)
     assert sorted(told) == sorted(listed)
 
 

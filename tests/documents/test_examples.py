@@ -78,12 +78,12 @@ def test_systemd_gives_a_drain_its_time_and_knows_its_statuses() -> None:
 
 @pytest.mark.parametrize("file", sorted(UNITS.rglob("*.service")) + sorted(UNITS.rglob("*.conf")))
 def test_the_units_commands_exist(file: Path) -> None:
-    from proxy.cli import _parser
+    from proxy.command_line.parser import make_parser
 
     commands = re.findall(rf"^Exec\w+={re.escape(COMMAND)} (.*)$", file.read_text(), re.MULTILINE)
     assert commands
     for command in commands:
-        _parser().parse_args(command.split())
+        make_parser().parse_args(command.split())
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd")

@@ -15,7 +15,8 @@ from jsonschema import Draft7Validator
 from helm.charts import CHARTS, HELM, NO_HELM, OLD, Case, Object, helm, objects_of, only, template
 from helm.fake_cluster import Store, fake_cluster
 from helm.queries import FILES, alerts, dashboard, recorded
-from proxy import __version__, cli
+from proxy import __version__
+from proxy.command_line.parser import make_parser
 from proxy.config import load_text
 from proxy.kubernetes.command_line import settings_of
 from proxy.kubernetes.settings import Settings
@@ -140,7 +141,7 @@ def test_the_program_takes_its_arguments() -> None:
     """And means by them what the values say."""
 
     def settings(case: Case) -> Settings:
-        return settings_of(cli._parser().parse_args(container(case)["args"]))
+        return settings_of(make_parser().parse_args(container(case)["args"]))
 
     image = f"resilience-proxy:{__version__}"
     assert settings(DEFAULT) == Settings(image=image)
@@ -159,7 +160,7 @@ def test_the_program_takes_its_arguments() -> None:
         cpu_limit="1",
         memory_limit="256Mi",
     )
-    options = cli._parser().parse_args(container(FULL)["args"])
+    options = make_parser().parse_args(container(FULL)["args"])
     assert str(options.address) == "0.0.0.0:9443"
     mounted = container(FULL)["volumeMounts"][0]["mountPath"]
     assert {str(options.tls_cert.parent), str(options.tls_key.parent)} == {mounted}

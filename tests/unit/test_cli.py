@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from proxy import __version__, cli, commands
+from proxy.command_line.parser import make_parser
 
 ROOT = Path(__file__).parents[2]
 BAD = "routes:\n  - name: a\n    retry: {max_attempt: 3}\ndrain: {delay: 5}\n"
@@ -96,7 +97,7 @@ def test_bad_usage_is_status_2(arguments, capsys):
     assert "usage: resilience-proxy" in capsys.readouterr().err
 
 
-COMMANDS = re.findall(r"^    ([a-z]+)(?: |$)", cli._parser().format_help(), re.MULTILINE)
+COMMANDS = re.findall(r"^    ([a-z]+)(?: |$)", make_parser().format_help(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

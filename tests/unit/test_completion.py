@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from proxy import cli
+from proxy.command_line.parser import make_parser
 from proxy.completion import SHELLS, script
 
-PARSER = cli._parser()
+PARSER = make_parser()
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:

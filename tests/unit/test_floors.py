@@ -28,6 +28,7 @@ FLOORS = {
     "admin": 7,
     "kubernetes": 7,
     "cli": 8,
+    "command_line": 8,
     "commands": 8,
     "completion": 8,
     "__main__": 8,

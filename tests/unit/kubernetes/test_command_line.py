@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from proxy import cli
+from proxy.command_line.parser import make_parser
 from proxy.kubernetes import command_line
 from proxy.kubernetes.settings import SETTINGS, Settings
 
@@ -217,7 +218,7 @@ def test_every_setting_is_an_option():
         *("--cpu-request", "none", "--memory-request", "1", "--cpu-limit", "2"),
         *("--memory-limit", "none"),
     ]
-    options = cli._parser().parse_args(["inject", *arguments])
+    options = make_parser().parse_args(["inject", *arguments])
     assert command_line.settings_of(options) == Settings(
         inject=False,
         legacy=True,
@@ -236,4 +237,4 @@ def test_every_setting_is_an_option():
         cpu_limit="2",
         memory_limit=None,
     )
-    assert command_line.settings_of(cli._parser().parse_args(["inject"])) == Settings()
+    assert command_line.settings_of(make_parser().parse_args(["inject"])) == Settings()

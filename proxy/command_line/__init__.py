@@ -1,0 +1,1 @@
+"""The syntax of the commands: their options, and what `--help` says."""

@@ -1,0 +1,98 @@
+"""The commands that ask a running proxy, at its admin address."""
+
+from typing import TYPE_CHECKING
+
+from proxy import commands
+from proxy.command_line.shared import add, add_admin, add_format
+from proxy.command_line.values import count, duration
+
+if TYPE_CHECKING:
+    from proxy.command_line.shared import Commands
+
+
+def add_drain(subparsers: "Commands") -> None:
+    command = add(
+        subparsers,
+        "drain",
+        commands.drain,
+        "ask a running proxy to drain, and wait until it has",
+        "For a container's preStop hook. Status 3: it had to cut requests.",
+    )
+    add_admin(command)
+
+
+def add_ready(subparsers: "Commands") -> None:
+    command = add(
+        subparsers,
+        "ready",
+        commands.ready,
+        "wait until a running proxy accepts requests",
+        "For a postStart hook, and for scripts. Status 1: not within that time.",
+    )
+    add_admin(command)
+    command.add_argument(
+        "--timeout", type=duration, default=30.0, metavar="TIME", help="how long (default: 30s)"
+    )
+
+
+def add_top(subparsers: "Commands") -> None:
+    command = add(
+        subparsers,
+        "top",
+        commands.top,
+        "show a running proxy live: rates, latencies, breakers, recent trouble",
+        "Keys: q quits, s sorts the routes, 1-7 show one table alone and 0 all, space pauses. "
+        "If the output is not a terminal it is printed once, as plain text.",
+    )
+    add_admin(command)
+    command.add_argument(
+        "--interval",
+        type=duration,
+        default=1.0,
+        metavar="TIME",
+        help="between two samples (default: 1s)",
+    )
+    times = command.add_mutually_exclusive_group()
+    times.add_argument("--once", action="store_true", help="print one sample as text, and end")
+    times.add_argument(
+        "--iterations", type=count, metavar="N", help="print N samples as text, and end"
+    )
+    add_format(command)
+
+
+def add_tap(subparsers: "Commands") -> None:
+    command = add(
+        subparsers,
+        "tap",
+        commands.tap,
+        "show a running proxy's requests as they settle, one line each",
+        "Includes successful ones, until Ctrl-C. All given filters must match.",
+    )
+    command.add_argument("--route", metavar="NAME", default="", help="only this route")
+    command.add_argument(
+        "--status",
+        metavar="STATUS",
+        default="",
+        help="only these: 404, 500-503, 5xx; a list separated by ,",
+    )
+    command.add_argument(
+        "--path", metavar="PATH", default="", help="only paths with this beginning"
+    )
+    command.add_argument("--count", type=count, metavar="N", help="end after N requests")
+    add_format(command)
+    add_admin(command)
+
+
+def add_breaker(subparsers: "Commands") -> None:
+    orders = ("force-open", "disable", "reset")
+    command = add(
+        subparsers,
+        "breaker",
+        commands.breaker,
+        "give an order to a running proxy's circuit breaker",
+        "force-open refuses everything, disable admits everything, reset closes it with an "
+        "empty window and ends both. Names: `top`, or /circuit-breakers.",
+    )
+    command.add_argument("name", metavar="NAME", help="the breaker's name, or all")
+    command.add_argument("order", metavar="ORDER", choices=orders, help=", ".join(orders))
+    add_admin(command)
