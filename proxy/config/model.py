@@ -100,7 +100,7 @@ class AdminConfig:
 class LimitsConfig:
     """Limits of each listener. `body_bytes` 0: no limit.
 
-    `body_rate`: bytes a second of clients of the inbound listener; 0: no limit.
+    `body_rate`: bytes per second of clients of the inbound listener; 0: no limit.
     """
 
     connections: int = 20000

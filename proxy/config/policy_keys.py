@@ -55,7 +55,7 @@ TIMEOUTS = Record(
         ),
         "body_rate": Field(
             BodyRate(),
-            "As limits.body_rate, for these routes' clients; listener: limits.body_rate on the "
+            "Like limits.body_rate, for these routes' clients; listener: limits.body_rate on the "
             "inbound listener, and no limit on the outbound one.",
         ),
         "propagate": Field(

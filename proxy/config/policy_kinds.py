@@ -30,7 +30,7 @@ STATUS: JsonSchema = {"type": "integer", "minimum": 200, "maximum": 599}
 
 
 class BodyRate(Kind[int | None]):
-    """Bytes a second, or ``listener`` for what the listener says."""
+    """Bytes per second, or ``listener`` for the listener's limit."""
 
     _size = Size(zero=True)
 

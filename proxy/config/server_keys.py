@@ -171,10 +171,10 @@ LIMITS = Record(
         "body_bytes": Field(Size(zero=True), "Size of a request's body; more is 413. 0: no limit."),
         "body_rate": Field(
             Size(zero=True),
-            "Bytes a second that a client of the inbound listener must send of its body, or take "
-            "of its response: on average over the time that the proxy waited for it, after 5 s of "
-            "it. Slower is 408, or the response is cut. Not for gRPC, upgrades and tunnels. 0: no "
-            "limit.",
+            "Minimum bytes per second at which a client of the inbound listener sends its body or "
+            "reads its response: the average over the time in which the proxy waits for it, after "
+            "5 s of that time. A slower client gets 408, or its response is cut. Not for gRPC, "
+            "upgrades and tunnels. 0: no limit.",
         ),
     },
 )
@@ -355,7 +355,8 @@ EGRESS = Record(
         ),
         "connect_ports": Field(
             SetOf(Integer(1, 65535), "ports"),
-            "The ports that CONNECT opens tunnels to. To others plain HTTP/1.1 must follow it.",
+            "The ports that CONNECT opens tunnels to. After a CONNECT to another port plain "
+            "HTTP/1.1 must follow.",
         ),
     },
 )

@@ -97,7 +97,7 @@ def error_answer(request: Request, error: ProxyError) -> Answer:
     )
     fields = _fields(request.terms, request.id, error)
     answer = _own_answer(request.terms, request.head.method, error.status, fields, body)
-    # What a client sends behind a CONNECT is not meant for this proxy (RFC 9110 section 9.3.6).
+    # Bytes after a CONNECT are not meant for this proxy (RFC 9110 section 9.3.6).
     refused_connect = request.head.method == "CONNECT"
     answer.last = refused_connect or isinstance(error, BadRequest | Draining)
     return answer

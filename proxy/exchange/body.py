@@ -68,7 +68,7 @@ class RequestBody:
         self._limit = limit
 
     def measure(self, rate: int, timing: Timing) -> None:
-        """Limit the client: it must send at least `rate` bytes a second."""
+        """Limit the client: it must send at least `rate` bytes per second."""
         self.pace = SendingPace(self._client, rate)
         self._timing = timing
 
@@ -88,7 +88,7 @@ class RequestBody:
             self._wait()
 
     def start(self) -> None:
-        """A 100 Continue went to the client: the client must send now."""
+        """A 100 Continue was sent to the client: from now on it must send."""
         self.started = True
         self._wait()
 

@@ -235,7 +235,7 @@ class Exchange(Carrier):
         return happened
 
     def _look(self) -> None:
-        """Raise if the exchange as a whole takes too long, or its client does."""
+        """Raise if the whole exchange takes too long, or if its client is too slow."""
         timing, body, relay = self.request.timing, self.request.body, self._relay
         now = monotonic()
         if now < timing.watch:
@@ -255,19 +255,19 @@ class Exchange(Carrier):
         if timing.stood_still:
             pace.begin_again(now)
         elif pace.too_slow(now):
-            raise self._too_slow(pace, now, f"after {GRACE:g} s of waiting for it")
+            raise self._too_slow(pace, now, f"after waiting for it for {GRACE:g} s")
         timing.look_at(pace.look_at)
 
     def _too_slow(self, pace: Pace, now: float, why: str) -> ProxyError:
         text = (
-            f"at {pace.average(now):.3g} bytes a second, {why}; it must be {pace.rate} "
+            f"at {pace.average(now):.3g} bytes per second, {why}; the minimum is {pace.rate} "
             "(limits.body_rate, timeouts.body_rate)."
         )
         if isinstance(pace, TakingPace):
-            return ClientGone(f"The client took the response {text}")
-        return BodyTimeout(f"The request's body came {text}")
+            return ClientGone(f"The client read the response {text}")
+        return BodyTimeout(f"The client sent the request's body {text}")
 
-    # --- where another exchange needs its place ---------------------------------------------------
+    # --- if another exchange needs its permit ----------------------------------------------------
 
     def behind(self, gate: Gate, now: float) -> float:
         """Bytes that its client is behind `body_rate`, if it holds a permit of `gate`; else 0."""
@@ -275,10 +275,12 @@ class Exchange(Carrier):
         return pace.behind(now) if pace is not None and self._holds(gate) else 0.0
 
     def give_place(self, now: float) -> None:
-        """End: its client is too slow for a place that another exchange needs."""
+        """End it: its client is too slow, and another exchange needs its permit."""
         pace = self._slowest_pace(now)
         if pace is not None:
-            self.wake(self._too_slow(pace, now, "while others wait for its place (bulkhead)"))
+            self.wake(
+                self._too_slow(pace, now, "while other requests wait for its permit (bulkhead)")
+            )
 
     def _slowest_pace(self, now: float) -> Pace | None:
         body, relay = self.request.body, self._relay

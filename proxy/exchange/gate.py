@@ -65,10 +65,10 @@ class ListenerGate(Keeper):
         exchange.start(exchange.run())
 
     def _answer_alone(self, client: ClientStream, head: RequestHead) -> bool:
-        """Answer a request without an exchange; False: it needs one.
+        """Answer a request without an exchange; False: an exchange handles it.
 
-        That is a CONNECT with plain HTTP behind it, and what may not be forwarded. No gate is
-        asked: the requests behind the CONNECT ask them, each for itself.
+        These are a CONNECT that plain HTTP follows, and a request that must not be forwarded. The
+        gates are asked for each request that follows the CONNECT, not for the CONNECT itself.
         """
         terms = self.terms
         connect = head.method == "CONNECT"
@@ -78,7 +78,7 @@ class ListenerGate(Keeper):
         try:
             binding = terms.bind(head)
         except ProxyError:
-            return False  # the exchange is refused for the same reason, and answers
+            return False  # the exchange will be refused for the same reason, with an answer
         request_id = terms.request_id(head)
         record = Record(self.listener, client.client, head, request_id, terms.trace(head), now)
         record.binding = binding

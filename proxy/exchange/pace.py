@@ -1,9 +1,9 @@
-"""How fast a client sends its body, or takes its response: `limits.body_rate`.
+"""Measures how fast a client sends its body or reads its response: `limits.body_rate`.
 
-Only time counts in which the proxy waits for the client: with room for the client's body, or with
-bytes that the client's socket does not take. So event streams, long polls and slow services are
-never measured. A client that is slower than the rate, on average, after `GRACE` seconds of such
-time is given up. Nothing is counted for a single piece: the streams know their bytes.
+Only the time in which the proxy waits for the client counts: it has room for the client's body, or
+bytes that the client does not read. Event streams, long polls and slow services are therefore not
+measured. A client that after `GRACE` seconds of such time is slower than the rate, on average, has
+failed. Single pieces are not counted: the streams count their bytes.
 """
 
 from time import monotonic
@@ -15,18 +15,18 @@ from proxy.wire.streams import ClientStream
 GRACE: Final = 5.0
 """Seconds of waiting before a client is judged."""
 LEAST: Final = 0.1
-"""The same where another exchange needs the place. Honest bytes are on their way for less."""
+"""The same if another exchange needs the permit. Bytes in transit arrive within this time."""
 SETTLING: Final = 1.0
-"""Seconds in which the kernels' buffers fill: what they take, the client has not taken."""
+"""Seconds in which the kernels' buffers fill: bytes in them were not read by the client."""
 _FINEST: Final = 0.05
-"""Seconds between two looks, at least."""
+"""Minimum seconds between two checks."""
 
 
 class Pace:
-    """One client in one direction of one exchange. `rate` in bytes a second.
+    """One client in one direction of one exchange. `rate` is in bytes per second.
 
     `look_at`: when the client may have become too slow (monotonic seconds); NEVER while the proxy
-    does not wait for it. `waiting` tells whether it does.
+    does not wait for it. `waiting`: whether it does.
     """
 
     __slots__ = (
@@ -58,7 +58,7 @@ class Pace:
         raise NotImplementedError
 
     def wait(self, waits: bool) -> None:
-        """Whether the proxy waits for the client from now on."""
+        """From now on the proxy waits for the client, or does not."""
         if waits == self.waiting:
             return
         now = monotonic()
@@ -73,7 +73,7 @@ class Pace:
             self.look_at = NEVER
 
     def too_slow(self, now: float) -> bool:
-        """Whether to give the client up. If not, `look_at` says when to ask again."""
+        """Whether the client has failed. If not, `look_at` is the time of the next check."""
         if not self.waiting or now < self.look_at:
             return False
         if self._settles and self._seconds(now) >= SETTLING:
@@ -86,13 +86,13 @@ class Pace:
         return False
 
     def behind(self, now: float) -> float:
-        """Bytes that the client is behind its rate; 0 where it deserves its place."""
+        """Bytes that the client is behind its rate; 0 if it is fast enough or not measured yet."""
         if not self.waiting or self._settles or self._seconds(now) < LEAST:
             return 0.0
         return max(self._missing(now), 0.0)
 
     def begin_again(self, now: float) -> None:
-        """Forget what was measured: the process stood still, and the client waited for it."""
+        """Restart the measurement: the process was stopped, and the client waited for it."""
         self._since = now
         self._before = self.bytes_now()
         self._waited = 0.0
@@ -101,7 +101,7 @@ class Pace:
             self.look_at = self._next_look(now)
 
     def average(self, now: float) -> float:
-        """Bytes a second so far."""
+        """Bytes per second so far."""
         seconds = self._seconds(now)
         return self._bytes() / seconds if seconds else 0.0
 
@@ -115,7 +115,7 @@ class Pace:
         return self.rate * self._seconds(now) - self._bytes()
 
     def _next_look(self, now: float) -> float:
-        """When it will be too slow if nothing more moves."""
+        """When it will be too slow if no more bytes move."""
         if self._settles:
             return now + max(SETTLING - self._seconds(now), _FINEST)
         enough = max(self._bytes() / self.rate, GRACE)
@@ -123,7 +123,7 @@ class Pace:
 
 
 class SendingPace(Pace):
-    """Of the request's body, as the client sends it."""
+    """The pace at which the client sends the request's body."""
 
     __slots__ = ()
 
@@ -132,7 +132,7 @@ class SendingPace(Pace):
 
 
 class TakingPace(Pace):
-    """Of the response, as the client takes it."""
+    """The pace at which the client reads the response."""
 
     __slots__ = ()
 

@@ -18,8 +18,8 @@ from proxy.wire.streams import StreamHandler, Trailers
 class Relay(StreamHandler):
     """Relays one response. `over`: its body has ended, and the client has read all of it.
 
-    The socket's buffers may still hold a part. `pace` measures how fast the client takes the
-    response, from the first time that it did not take all; None before, and without a limit.
+    The socket's buffers may still hold a part. `pace` measures how fast the client reads the
+    response, from the first time that bytes had to wait; None before, and without a limit.
     """
 
     __slots__ = (

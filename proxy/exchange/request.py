@@ -25,7 +25,7 @@ class Keeper(Gate):
     """The part of a gate that an exchange uses."""
 
     def make_room(self, gate: PolicyGate, now: float) -> bool:
-        """Have the exchange whose client is slowest give its permit of `gate` back.
+        """End the exchange with the slowest client that holds a permit of `gate`.
 
         False: no client is too slow.
         """
@@ -91,9 +91,9 @@ class Request(Ask):
 
     @property
     def body_rate(self) -> int:
-        """Bytes a second that its client must move; 0: it may take its time.
+        """Minimum bytes per second of its client; 0: no minimum.
 
-        Messages of gRPC and what is going to be a tunnel have a pace of their own.
+        gRPC and upgrades have none: their messages follow no steady pace.
         """
         rate = self.binding.policies.timeouts.body_rate
         if rate is None:

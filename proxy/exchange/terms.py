@@ -116,7 +116,7 @@ class Terms:
         return self.bindings.of_authority(route, head.scheme, named, monotonic())
 
     def _bind_connect(self, route: Route, named: Authority) -> Binding:
-        """Of a tunnel; where plain HTTP follows, that of the requests in it."""
+        """The binding of a tunnel; if plain HTTP follows, the binding of its requests."""
         if self._destinations.tunnels_to(cast(int, named.port)):
             # Connections of tunnels are never reused, so they are not in the pools of requests.
             return self.bindings.of_authority(route, "connect", named, monotonic())
@@ -125,7 +125,7 @@ class Terms:
         return self.bindings.of_authority(route, "http", named, monotonic())
 
     def expects_plain_http(self, head: RequestHead) -> bool:
-        """Whether plain HTTP follows this CONNECT, if nothing forbids its destination."""
+        """Whether plain HTTP must follow this CONNECT, if its destination is allowed."""
         named = head.authority
         if self._inbound or named is None or named.port is None:
             return False

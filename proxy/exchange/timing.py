@@ -21,8 +21,8 @@ _NO_DEADLINE: Final = Deadline(0.0, 0.0)
 class Timing:
     """All in monotonic seconds.
 
-    `activity`: when the last byte of a body moved. `watch`: when the exchange must check its
-    limits as a whole: `timeouts.max_duration`, and its client's pace. `shortened`: the caller's
+    `activity`: when the last byte of a body moved. `watch`: when to check the limits of the
+    whole exchange: `timeouts.max_duration` and its client's pace. `shortened`: the caller's
     deadline is shorter than the policy's.
     """
 
@@ -97,7 +97,7 @@ class Timing:
             self._alarm.set(until)
 
     def look_at(self, at: float) -> None:
-        """Have the exchange check its limits as a whole at `at`, if not before."""
+        """Let the exchange check the limits of the whole exchange at `at` or earlier."""
         if at < self.watch:
             self.watch = at
             main = self._main
@@ -143,7 +143,7 @@ class Timing:
 
     @property
     def cutoff(self) -> float:
-        """When `timeouts.max_duration` is over."""
+        """When `timeouts.max_duration` ends."""
         longest = self._timeouts.max_duration
         return self.started + longest if longest else NEVER
 

@@ -8,7 +8,7 @@ from math import inf
 class TimeoutsConfig:
     """Seconds. `max_duration` 0 means no limit; every other one is above 0.
 
-    `body_rate`: bytes a second, 0 for no limit, None for the listener's.
+    `body_rate`: bytes per second, 0 for no limit, None for the listener's.
     """
 
     connect: float = 1.0

@@ -22,14 +22,14 @@ class Destinations:
     ) -> Authority | None:
         """The authority with port that the caller names as the destination.
 
-        None: the route's own upstream. CONNECT always names its destination, also where plain HTTP
-        is to follow it (`tunnels_to`). Raises NoAuthority,
+        None: the route's own upstream. CONNECT always names its destination, even if plain
+        HTTP must follow it (`tunnels_to`). Raises NoAuthority,
         EgressDenied or Loop. An accepted name may still resolve to an address of the proxy:
         `OwnAddresses.covers` checks that when the connection is made.
         """
         if method == "CONNECT":
             if self._inbound:
-                raise EgressDenied("CONNECT is only for the outbound listener.")
+                raise EgressDenied("CONNECT is available only on the outbound listener.")
         elif route.config.upstream is not None:
             return None
         if authority is None:
@@ -43,7 +43,7 @@ class Destinations:
         return Authority(host, port)
 
     def tunnels_to(self, port: int) -> bool:
-        """Whether a CONNECT to this port opens a tunnel; behind another one plain HTTP follows."""
+        """Whether a CONNECT to this port opens a tunnel; after any other plain HTTP must follow."""
         return self._egress.connect_port_allowed(port)
 
 

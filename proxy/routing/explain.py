@@ -122,7 +122,7 @@ class Explanation:
 
     @property
     def tunnel(self) -> bool:
-        """Whether a CONNECT opens a tunnel; else its requests are carried in plain HTTP."""
+        """Whether a CONNECT opens a tunnel; otherwise plain HTTP must follow."""
         return self.request.method == "CONNECT" and not self.plain_http
 
     def text(self) -> str:
@@ -192,7 +192,7 @@ class Explanation:
             yield f"goes to {self.authority}{tunnel}, as the caller asks (egress.allow permits it)"
             if self.plain_http:
                 yield f"port {self.request.port} is not in egress.connect_ports: no tunnel, but 200"
-                yield "and then plain HTTP/1.1, of which each request is routed like any other"
+                yield "and then plain HTTP/1.1; each request in it is routed like any other"
         yield from self._changes()
 
     def _changes(self) -> Iterator[str]:

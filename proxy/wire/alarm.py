@@ -26,9 +26,9 @@ def _nobody() -> None:
 class Alarm:
     """Calls `on_due` once at `due` (monotonic seconds); `set` starts it again.
 
-    A deadline is judged after the loop has read what had already arrived. Timers can run before
-    the loop reads; so an alarm whose timer ran behind time rings in a later turn. `late` is true
-    during `on_due` if the alarm was late: what is still missing may wait elsewhere.
+    A deadline is judged after the loop has read all input that arrived before it. Timers can run
+    before the loop reads, so an alarm whose timer ran late rings in a later turn. `late` is true
+    during `on_due` if the alarm was late: input that is still missing may wait elsewhere.
     """
 
     __slots__ = (

@@ -77,8 +77,8 @@ class Channel:
     def unsent_bytes(self) -> int:
         """Bytes written that the other side has not acknowledged.
 
-        The kernel's part of them matters: it tells that it has room again only when a third of
-        its buffer is free, which can be a megabyte.
+        The kernel's part matters: it reports room again only when a third of its buffer is free,
+        which can be a megabyte.
         """
         unsent = self.transport.get_write_buffer_size()
         sock = self.transport.get_extra_info("socket")

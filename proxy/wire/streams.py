@@ -98,7 +98,7 @@ class ClientStream:
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes written that the client has not taken: in memory, and in the kernel's buffer."""
+        """Bytes written that the client has not received: in memory and in the kernel's buffer."""
         raise NotImplementedError
 
     @property
@@ -142,9 +142,9 @@ class ClientStream:
         raise NotImplementedError
 
     def expect_plain_http(self, own: OwnFields) -> None:
-        """Accept a CONNECT: its exchange is over, and plain HTTP follows, to its authority alone.
+        """Accept a CONNECT: its exchange is over, and plain HTTP to its authority must follow.
 
-        Of all else that follows the gate hears by `Gate.drop` or `Gate.refuse`.
+        Any other input is reported to the gate: `Gate.drop` or `Gate.refuse`.
         """
         raise NotImplementedError
 

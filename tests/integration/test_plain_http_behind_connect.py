@@ -65,8 +65,8 @@ def test_the_route_of_its_host_takes_a_request(client: RawClient, proxy: Running
         ("GET / HTTP/1.1\r\nHost: routed.test:81", "is for routed.test:81, but the CONNECT was to"),
         ("GET / HTTP/1.1\r\nHost: 127.0.0.1:80", "is for 127.0.0.1:80, but the CONNECT was to"),
         ("GET http://127.0.0.1/ HTTP/1.1\r\nHost: routed.test", "is for 127.0.0.1, but"),
-        ("CONNECT routed.test:80 HTTP/1.1\r\nHost: routed.test:80", "CONNECT came behind the"),
-        ("CONNECT routed.test:443 HTTP/1.1\r\nHost: routed.test:443", "CONNECT came behind the"),
+        ("CONNECT routed.test:80 HTTP/1.1\r\nHost: routed.test:80", "CONNECT followed the"),
+        ("CONNECT routed.test:443 HTTP/1.1\r\nHost: routed.test:443", "CONNECT followed the"),
         ("GET / HTTP/1.0", "names no host"),
         ("GET / HTTP/2.0\r\nHost: routed.test", "HTTP version is not supported"),
     ],
@@ -106,10 +106,10 @@ def test_its_destination_is_judged_before_it_is_accepted(
 @pytest.mark.parametrize(
     ("behind", "answer", "said"),
     [
-        (CLIENT_HELLO, bytes.fromhex("15030100020231"), "came TLS"),
-        (CLIENT_HELLO[:1], bytes.fromhex("15030100020231"), "came TLS"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", b"", "not HTTP"),
-        (b"\0\0\0\x08\x04\xd2\x16\x2f", b"", "not HTTP"),
+        (CLIENT_HELLO, bytes.fromhex("15030100020231"), "TLS followed"),
+        (CLIENT_HELLO[:1], bytes.fromhex("15030100020231"), "TLS followed"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", b"", "other than HTTP"),
+        (b"\0\0\0\x08\x04\xd2\x16\x2f", b"", "other than HTTP"),
     ],
 )
 def test_other_protocols_are_closed_and_logged(

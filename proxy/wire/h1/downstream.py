@@ -80,8 +80,8 @@ _CLOSED: Final = State.CLOSED
 class Downstream(ClientStream):
     """One client connection of a listener.
 
-    `requests` counts heads read. `_bound`: the authority of a CONNECT behind which plain HTTP is
-    carried, `_unheard` while none has come. `handler` is the exchange in flight, None between two.
+    `requests` counts heads read. `_bound`: the authority of a CONNECT that plain HTTP must
+    follow, `_unheard`: none has arrived yet. `handler` is the exchange in flight, None between two.
 
     It is an asyncio protocol by its methods: a compiled class cannot have that base class.
     """
@@ -552,7 +552,7 @@ class Downstream(ClientStream):
         self._linger(more=True)
 
     def _drop(self, data: bytes) -> None:
-        """What began so behind a CONNECT for plain HTTP gets no answer in HTTP."""
+        """Refuse input after a CONNECT that is not plain HTTP; it gets no answer in HTTP."""
         self._state = _EXCHANGE
         self._keep_alive = False
         self._gate.drop(self, not_plain_http(cast(Authority, self._bound), data))

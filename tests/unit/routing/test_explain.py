@@ -105,7 +105,9 @@ def test_a_listener_bound_to_loopback_is_not_reached_by_another_name():
 
 def test_connect_is_not_for_the_inbound_listener():
     text = explained("CONNECT", "ok:443", listener="inbound")
-    assert "refused: 403 egress-denied\n  CONNECT is only for the outbound listener." in text
+    assert (
+        "refused: 403 egress-denied\n  CONNECT is available only on the outbound listener." in text
+    )
 
 
 def test_inbound_without_a_route_goes_to_the_app():
