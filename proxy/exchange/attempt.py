@@ -482,9 +482,9 @@ class Attempt(Script):
 
     @property
     def _gave_up(self) -> bool:
-        """Whether the upstream answers because it has waited for the client in vain.
+        """Whether the upstream may answer because the client did not send its body.
 
-        An answer that comes sooner was not made for want of the body.
+        An earlier answer has another reason.
         """
         if not self._client_owes:
             return False

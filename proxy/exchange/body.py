@@ -15,7 +15,7 @@ from proxy.wire.streams import NO_TRAILERS, ClientStream, Trailers, UpstreamStre
 HELD_BYTES = 64 * 1024
 """Above this many bytes waiting for a stream, reading from the client pauses."""
 _MAX_PIECES: Final = 128
-"""Pieces are joined above this: each takes 40 bytes of its own, and one can be 2 bytes long."""
+"""Above this number pieces are joined: each takes 40 extra bytes, and may have only 2."""
 
 
 class RequestBody:

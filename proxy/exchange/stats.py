@@ -24,8 +24,8 @@ class RouteStats:
     """Counters of one listener and route; they never fall.
 
     `answers` by (status, reason), with reason "" if the upstream answered. `retries` by condition,
-    `refused` by reason of `StopReason`. `results` are those of requests after their last attempt:
-    successful ones, then failed ones, of each first those without a retry.
+    `refused` by reason of `StopReason`. `results` counts requests after their last attempt, in
+    the order of `RESULT_KINDS`.
     """
 
     __slots__ = (

@@ -76,8 +76,8 @@ class Connector:
             tls = " and its TLS handshake" if address.scheme == "https" else ""
             if limit.stood_still:
                 raise ConnectStoodStill(
-                    f"This process stood still while it connected to {address.where}{tls}: it "
-                    "was stopped, or had no CPU time."
+                    f"Connecting to {address.where}{tls} took too long because this process was "
+                    "stopped, or had no CPU time."
                 ) from error
             raise ConnectTimeout(
                 f"{address.where} did not complete a connection{tls} within {seconds:.3g}s: it "

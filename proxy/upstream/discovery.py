@@ -231,7 +231,7 @@ class Discovery:
             self._answer(
                 wait,
                 LookUpStoodStill(
-                    f"This process stood still during the look-up of {names}: it was stopped, or "
+                    f"The look-up of {names} took too long because this process was stopped, or "
                     "had no CPU time."
                 ),
             )

@@ -37,14 +37,14 @@ class LookUpShortage(DnsFailure):
 
 
 class LookUpStoodStill(LookUpTimeout):
-    """A look-up's time was over because this process stood still."""
+    """A look-up took too long because this process was stopped or had no CPU time."""
 
     blame = Blame.PROXY
     condition = None
 
 
 class ConnectStoodStill(ConnectTimeout):
-    """A connection's time was over because this process stood still."""
+    """A connect took too long because this process was stopped or had no CPU time."""
 
     blame = Blame.PROXY
     condition = None

@@ -1,7 +1,7 @@
-"""A time limit for a task that is judged after what had already arrived has been read.
+"""A time limit for a task, judged after the loop has read all input that arrived before it.
 
-`asyncio.timeout` is not: after a standstill of the process timers run first, and an answer that
-lies in the socket is never read.
+`asyncio.timeout` judges earlier: after the process was stopped, timers run first, and an answer in
+the socket is never read.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from types import TracebackType
 from proxy.wire.alarm import HELD_UP, LATE
 
 _SECOND_LOOK = 0.05
-"""Seconds in which a task that the loop held up can go on: a TLS handshake takes several turns."""
+"""Seconds for a task that the loop delayed to continue: a TLS handshake takes several turns."""
 
 
 class TimeLimit:
-    """``with TimeLimit(loop, seconds)``: raises TimeoutError when the time is over.
+    """``with TimeLimit(loop, seconds)``: raises TimeoutError when the time has expired.
 
     `stood_still`: the process was stopped meanwhile, or had no CPU time.
     """

@@ -14,7 +14,7 @@ NEVER: Final = float("inf")
 LATE: Final = 0.25
 """An alarm is late after this many seconds: the process was stopped, or had no CPU time."""
 HELD_UP: Final = 0.005
-"""After this many seconds the loop may not have read yet what arrived before the deadline."""
+"""If a timer is this many seconds late, the loop may not have read all earlier input."""
 FINEST: Final = 0.001
 """The loop's timers count whole milliseconds."""
 

@@ -56,7 +56,7 @@ _queue: WorkQueue | None = None
 
 
 def do_later(portion: Portion) -> None:
-    """Have the running loop call `portion` once, in one of its next turns."""
+    """Let the running loop call `portion` once, in one of its next turns."""
     global _queue  # a process has one loop; tests have one after the other
     loop = asyncio.get_running_loop()
     if _queue is None or _queue.loop is not loop:
