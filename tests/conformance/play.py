@@ -14,7 +14,7 @@ from exchange.stage import Stage
 from exchange.wires import Client, Server
 
 from proxy.config.model import Listener
-from proxy.errors import ConnectTimeout
+from proxy.errors import BadRequest, ConnectTimeout
 
 CONFIG = """
 service: stage
@@ -142,6 +142,7 @@ class Play:
         while busy:
             while self.stage.connects:
                 self.upstreams.append(Upstream(self.stage.accept(), self.answers))
+            self.stage.loop.run()
             turns = [upstream.turn() for upstream in self.upstreams]
             busy = any(turns)
         self.came += self.client.received()
@@ -170,6 +171,9 @@ class Play:
             assert all(message.head_whole for message in messages), upstream.came
             assert count_requests(upstream.came) == len(upstream.read.whole), upstream.came
         carried = [one for one in self.settled if one.sent]
+        if carried and carried[-1].reason == BadRequest.reason:
+            # Its body turned out malformed: perhaps while the connection was still awaited.
+            del carried[len(self.forwarded) :]
         assert [one.first for one in self.forwarded] == [
             (one.method, one.target) for one in carried
         ], self.sent_upstream

@@ -29,6 +29,7 @@ SCENES = [
 ]
 """What the upstream is asked."""
 _HEAD, _UPGRADE = 1, 6
+_SWITCHED = b"HTTP/1.1 101 "
 _LATER = re.compile(rb"\AHTTP/1\.[2-9] ")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1\d\d(?s:.*?)\r\n\r\n")
 _NEXT = b"HTTP/1.1 299 Next\r\nContent-Length: 0\r\n\r\n"
@@ -86,9 +87,10 @@ def _check(play: Play, controls: Controls, outcome: _Outcome) -> None:
     assert settled.reason != "internal"
     if outcome.reused:
         _check_nothing_left(controls)
-    if outcome.came.startswith(b"HTTP/1.1 101 "):
+    came = _after_informational(outcome.came)
+    if came.startswith(_SWITCHED):
         tail = controls.sent[controls.sent.index(b"\r\n\r\n") :]
-        assert tail.endswith(outcome.came.partition(b"\r\n\r\n")[2])
+        assert tail.endswith(came.partition(b"\r\n\r\n")[2])
         return
     if controls.scene == _HEAD:
         assert outcome.came.endswith(b"\r\n\r\n") or not outcome.came
@@ -104,6 +106,13 @@ def _check(play: Play, controls: Controls, outcome: _Outcome) -> None:
         assert final[0].first == settled.status
     elif final and _looks_whole(final[0], outcome):
         _check_was_whole(final[0], controls)
+
+
+def _after_informational(came: bytes) -> bytes:
+    """What follows the informational heads; a 101 is not passed over, for a tunnel follows it."""
+    while came.startswith(b"HTTP/1.1 1") and not came.startswith(_SWITCHED):
+        came = came.partition(b"\r\n\r\n")[2]
+    return came
 
 
 def _looks_whole(message: Message, outcome: _Outcome) -> bool:
