@@ -62,7 +62,9 @@ def check(play: Play, row: Row, before: bytes = b"") -> None:
         assert hung_up
         assert last.values(b"connection") == [b"close"]
         went = b"".join(one.came for one in play.upstreams if one.read.whole)
-        assert without_own(went, bool(before)) == before
+        begun = [message for message in play.forwarded if not message.whole]
+        if not begun:  # a body that is malformed late was begun, and cut off
+            assert without_own(went, bool(before)) == before
         statuses = [message.first for message in answers.messages[:-1]]
     else:
         expected = before + row.becomes
