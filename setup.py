@@ -57,6 +57,7 @@ COMPILED = (
     "policies/circuit_breaker",
     "policies/circuit_breaker_answers",
     "policies/circuit_breaker_config",
+    "policies/circuit_breaker_probes",
     "policies/deadline",
     "policies/fallback",
     "policies/gate",

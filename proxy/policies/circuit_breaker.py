@@ -49,8 +49,8 @@ from proxy.policies.circuit_breaker_config import (
     WindowConfig,
     WindowType,
 )
+from proxy.policies.circuit_breaker_probes import Probes
 from proxy.policies.gate import Answer, Ask, Family, Gate, GateKind, Permit, Scope
-from proxy.policies.window import CountWindow, TimeWindow, Window
 
 __all__ = [
     "BreakerCounts",
@@ -120,9 +120,9 @@ class CircuitBreaker(Gate):
         self._not_permitted = 0
         self._openings = 0  # consecutive ones
         self._open_until = 0.0
-        self._probes: set[CircuitPermit] = set()  # not yet returned
+        self._probes = Probes(config.half_open.max_wait)
         self._permit: CircuitPermit | None = CircuitPermit(0)  # the shared one, if any
-        self._window, self._minimum = self._empty_window()
+        self._window, self._minimum = config.empty_window(half_open=False)
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -148,20 +148,13 @@ class CircuitBreaker(Gate):
 
     def pause(self, permit: Permit, now: float) -> None:
         """Stop a probe's time (`half_open.max_wait`) while the client's body flows."""
-        if permit is self._permit:
-            return
-        assert isinstance(permit, CircuitPermit)
-        self._give_up_probes(now)
-        if permit in self._probes and permit.paused_at < 0:
-            permit.paused_at = now
+        if permit is not self._permit:
+            self._give_up_probes(now)
+            self._probes.pause(permit, now)
 
     def resume(self, permit: Permit, now: float) -> None:
-        if permit is self._permit:
-            return
-        assert isinstance(permit, CircuitPermit)
-        if permit.paused_at >= 0:
-            permit.since += now - permit.paused_at
-            permit.paused_at = -1.0
+        if permit is not self._permit:
+            self._probes.resume(permit, now)
 
     def allows_retry(self, now: float) -> bool:
         """Whether another attempt makes sense: not in half-open."""
@@ -292,9 +285,7 @@ class CircuitBreaker(Gate):
         if self._state is BreakerState.OPEN and now >= self._open_until:
             self._enter(_HALF_OPEN, now)
         if self._state is _HALF_OPEN and self._has_room():
-            probe = CircuitPermit(self._generation, now)
-            self._probes.add(probe)
-            return probe
+            return self._probes.admit(self._generation, now)
         self._not_permitted += 1
         self.refusals += 1
         return CircuitRefusal(self.name, self._state, self._retry_after(now))
@@ -304,28 +295,18 @@ class CircuitBreaker(Gate):
         return len(self._probes) + self._window.calls < self.config.half_open.calls
 
     def _settle_probe(self, probe: Permit, verdict: Verdict, seconds: float, now: float) -> None:
-        assert isinstance(probe, CircuitPermit)
         self._give_up_probes(now)
-        if probe not in self._probes:
-            return  # of an earlier state, or expired
-        self._probes.discard(probe)
-        if verdict is not IGNORED:
+        if self._probes.take_back(probe) and verdict is not IGNORED:
             self._record_probe(verdict is FAILURE, seconds, now)
 
     def _give_up_probes(self, now: float) -> None:
         """Count expired probes as failed, at the moment at which their time ended."""
-        longest = self.config.half_open.max_wait
+        longest = self._probes.longest
         while self._probes:
-            overdue = [
-                probe
-                for probe in self._probes
-                if probe.paused_at < 0 and now >= probe.since + longest
-            ]
-            if not overdue:
+            expired = self._probes.take_expired(now)
+            if expired is None:
                 return
-            first = min(overdue, key=_since)
-            self._probes.discard(first)
-            self._record_probe(True, longest, first.since + longest)
+            self._record_probe(True, longest, expired.since + longest)
 
     def _record_probe(self, failure: bool, duration: float, now: float) -> None:
         window = self._window
@@ -346,17 +327,10 @@ class CircuitBreaker(Gate):
 
     def _open(self, now: float, wait: float | None = None) -> None:
         self._openings += 1
-        self._open_until = now + (self._open_for() if wait is None else wait)
+        if wait is None:
+            wait = self.config.open_for.seconds(self._openings)
+        self._open_until = now + wait
         self._enter(BreakerState.OPEN, now)
-
-    def _open_for(self) -> float:
-        config = self.config.open_for
-        try:
-            return min(
-                config.max, config.initial * float(config.multiplier) ** (self._openings - 1)
-            )
-        except OverflowError:
-            return config.max
 
     def _next_probe_in(self, now: float) -> float | None:
         if self._state is BreakerState.OPEN:
@@ -378,34 +352,20 @@ class CircuitBreaker(Gate):
         """The only place that changes the state. Entering the present state has no effect."""
         left, self._state = self._state, state
         self._generation += 1
-        self._probes.clear()
+        self._probes.forget()
         shared = state in (BreakerState.CLOSED, BreakerState.DISABLED)
         self._permit = CircuitPermit(self._generation) if shared else None
         if state is BreakerState.CLOSED:
             self._openings = 0
         if state is not BreakerState.OPEN:
             self._not_permitted = 0
-            self._window, self._minimum = self._empty_window()
+            half_open = state is BreakerState.HALF_OPEN
+            self._window, self._minimum = self.config.empty_window(half_open=half_open)
         if left is state:
             return
         self.transitions[state] += 1
         if self.on_transition is not None:
             self.on_transition(self, left, state, now)
-
-    def _empty_window(self) -> tuple[Window, int]:
-        """A window for the present state, and its minimum of calls."""
-        config = self.config
-        if self._state is BreakerState.HALF_OPEN:
-            calls = config.half_open.calls
-            return CountWindow(calls), min(config.minimum_calls, calls)
-        size = config.window.size
-        if config.window.type is WindowType.TIME:
-            return TimeWindow(size), config.minimum_calls
-        return CountWindow(size), min(config.minimum_calls, size)
-
-
-def _since(probe: CircuitPermit) -> float:
-    return probe.since
 
 
 def _first_state(mode: BreakerMode) -> BreakerState:

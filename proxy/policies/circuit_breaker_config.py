@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from proxy.outcome import OutcomeSet
+from proxy.policies.window import CountWindow, TimeWindow, Window
 
 
 class BreakerMode(Enum):
@@ -52,6 +53,13 @@ class OpenForConfig:
     multiplier: float = 1.0
     max: float = 300.0
 
+    def seconds(self, openings: int) -> float:
+        """The wait of the last of `openings` consecutive openings."""
+        try:
+            return min(self.max, self.initial * float(self.multiplier) ** (openings - 1))
+        except OverflowError:
+            return self.max
+
 
 @dataclass(frozen=True, slots=True)
 class HalfOpenConfig:
@@ -81,3 +89,10 @@ class CircuitBreakerConfig:
     half_open: HalfOpenConfig = HalfOpenConfig()
     counts: BreakerCounts = BreakerCounts.ATTEMPTS
     scope: BreakerScope = BreakerScope.ROUTE
+
+    def empty_window(self, *, half_open: bool) -> tuple[Window, int]:
+        """A window for a state, and its minimum of calls."""
+        size = self.half_open.calls if half_open else self.window.size
+        if self.window.type is WindowType.TIME and not half_open:
+            return TimeWindow(size), self.minimum_calls
+        return CountWindow(size), min(self.minimum_calls, size)

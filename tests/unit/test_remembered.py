@@ -257,7 +257,7 @@ REMEMBERED: dict[str, Reason] = {
     "policies.budget:RetryBudget._request_slots": "a fixed number",
     "policies.budget:RetryBudget._retry_slots": "a fixed number",
     "policies.bulkhead:Bulkhead._queue": "at most bulkhead.max_queue",
-    "policies.circuit_breaker:CircuitBreaker._probes": "at most half_open.calls",
+    "policies.circuit_breaker_probes:Probes._in_flight": "at most half_open.calls",
     "policies.window:CountWindow._durations": CONFIGURED,
     "policies.window:CountWindow._kinds": CONFIGURED,
     "policies.window:TimeWindow._buckets": CONFIGURED,
