@@ -28,6 +28,7 @@ COMPILED = (
     "exchange/gateway",
     "exchange/heads",
     "exchange/pace",
+    "exchange/reaching",
     "exchange/record",
     "exchange/relay",
     "exchange/request",

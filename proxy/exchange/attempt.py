@@ -5,7 +5,7 @@
 
 An attempt is a separate script and wakes its owner when it is done, so two attempts of one request
 can run at once. It settles its permits exactly once, with the same `Outcome` that the retry policy,
-the metrics and the log use.
+the metrics and the log use. The steps of *reach* are in `reaching`.
 """
 
 from enum import Enum
@@ -16,13 +16,11 @@ from proxy.errors import (
     AttemptTimeout,
     BodyTimeout,
     ConnectError,
-    ConnectFailed,
-    ConnectTimeout,
     InternalError,
     ProxyError,
 )
 from proxy.exchange.binding import Binding
-from proxy.exchange.events import ALARM, RESOLVED
+from proxy.exchange.events import ALARM
 from proxy.exchange.heads import (
     EXPECT,
     GRPC_TIMEOUT_FIELD,
@@ -30,21 +28,14 @@ from proxy.exchange.heads import (
     RETRY_FIELD,
     add_timeout,
 )
+from proxy.exchange.reaching import Reaching
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
-from proxy.exchange.script import SUSPENDED, Script
+from proxy.exchange.script import Script
 from proxy.http.message import OwnFields, ResponseHead
 from proxy.http.w3c import SAMPLED
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
-from proxy.policies.gate import (
-    Permit,
-    Refusal,
-    pass_gates,
-    pause_gates,
-    resume_gates,
-    settle_gates,
-)
-from proxy.upstream.dialing import Connected
+from proxy.policies.gate import pause_gates, resume_gates, settle_gates
 from proxy.upstream.endpoint import Endpoint
 from proxy.wire.streams import NO_TRAILERS, Trailers, UpstreamStream
 
@@ -62,30 +53,23 @@ _SENT: Final = _Phase.SENT
 _DONE: Final = _Phase.DONE
 
 
-class Attempt(Script):
+class Attempt(Reaching):
     """One attempt. `over`: it is done, with a `head` or with an `error`.
 
     `piece` is the part of the body received with the head, `ended` whether the body is complete,
-    with its `trailers`. `refused`: a gate refused, so nothing was attempted. `bug`: an exception of
-    the proxy's own code, which the exchange raises. `stream` is set from sending to release.
+    with its `trailers`. `bug`: an exception of the proxy's own code, which the exchange raises.
+    `stream` is set from sending to release.
     """
 
     __slots__ = (
-        "_gates",
         "_owner",
         "_paused",
-        "_permits",
         "_phase",
-        "_request",
-        "_stood_before",
-        "binding",
         "bug",
         "ended",
         "error",
         "head",
         "piece",
-        "record",
-        "refused",
         "stream",
         "trailers",
     )
@@ -100,17 +84,11 @@ class Attempt(Script):
         repeat: int = 0,
     ) -> None:
         """`owner` is woken with this attempt when it is done, unless it is already running."""
-        super().__init__()
-        self._request = request
+        record = AttemptRecord(binding, number, wait, repeat, monotonic())
+        super().__init__(request, binding, record)
         self._owner = owner
-        self._gates = binding.attempt_gates
-        self._permits: list[Permit] = []
         self._phase = _REACHING
         self._paused = False
-        self._stood_before = request.timing.deadline.stood_still
-        self.binding = binding
-        self.record = AttemptRecord(binding, number, wait, repeat, monotonic())
-        self.refused = False
         self.bug: Exception | None = None
         self.error: ProxyError | None = None
         self.head: ResponseHead | None = None
@@ -159,8 +137,6 @@ class Attempt(Script):
         else:
             self._fail(error)
 
-    # --- before the request is sent ---------------------------------------------------------------
-
     async def _reach(self, endpoint: Endpoint | None) -> None:
         """Wait for addresses and a stream if necessary."""
         try:
@@ -176,101 +152,6 @@ class Attempt(Script):
             self._fail(error)
         except Exception as bug:  # noqa: BLE001 - the owner raises it
             self._break(bug)
-
-    async def _wait(self, until: float) -> object:
-        """Wait for the next event, ALARM at `until` at the latest. Raises a failure, or the end."""
-        self._request.timing.arm(self, until)
-        await SUSPENDED
-        return self.heard()
-
-    def _choose(self) -> Endpoint:
-        """An endpoint whose gates admit the attempt, preferably one that was not tried yet."""
-        binding = self.binding
-        tried = self._tried() if len(self._request.record.attempts) > 1 else ()
-        endpoint = binding.upstream.pick(tried, None)
-        if endpoint is None:
-            raise ConnectFailed(f"Upstream {binding.upstream.name!r} has no endpoint.")
-        if binding.per_endpoint:
-            endpoint = self._ask_endpoint(endpoint)
-        self._chosen(endpoint)
-        return endpoint
-
-    def _chosen(self, endpoint: Endpoint) -> None:
-        self.record.chosen = endpoint
-        self.record.endpoint = endpoint.label
-
-    def _tried(self) -> list[Endpoint]:
-        """The endpoints of the previous attempts."""
-        return [one.chosen for one in self._request.record.attempts if one.chosen is not None]
-
-    def _ask_endpoint(self, endpoint: Endpoint) -> Endpoint:
-        """If each endpoint has its own gates, another endpoint may admit the attempt."""
-        binding = self.binding
-        refused: set[Endpoint] = set()
-        while True:
-            self._gates = [*binding.attempt_gates, *binding.endpoint_gates(endpoint)]
-            refusal = self._ask()
-            if refusal is None:
-                return endpoint
-            refused.add(endpoint)
-            other = binding.upstream.pick(self._tried(), lambda other: other not in refused)
-            if other is None:
-                self.refused = True
-                raise refusal.error()
-            self._give_back_endpoint_permits()
-            endpoint = other
-
-    def _give_back_endpoint_permits(self) -> None:
-        """Settle the permits of an endpoint whose later gate refused."""
-        kept = len(self.binding.attempt_gates)
-        while len(self._permits) > kept:
-            permit = self._permits.pop()
-            self._gates[len(self._permits)].settle(permit, IGNORED, 0.0, self.record.started)
-
-    def _ask(self) -> Refusal | None:
-        """Ask the remaining gates; None: all admit it."""
-        answer = pass_gates(self._gates, self._permits, self.record.started, self._request)
-        if answer is None:
-            return None
-        assert isinstance(answer, Refusal), "only gates of requests may answer Wait"
-        return answer
-
-    async def _resolve(self) -> None:
-        upstream = self.binding.upstream
-        endpoints = upstream.config.endpoints
-        self.record.endpoint = ", ".join([f"{one.host}:{one.port}" for one in endpoints])
-        ticket = upstream.resolve(self._resolved, self.binding.policies.timeouts.connect)
-        try:
-            while await self._wait(self._due) is not RESOLVED:
-                overdue = upstream.overdue()
-                if overdue.condition is not None:
-                    self._check_request()
-                if monotonic() >= self._due:
-                    raise overdue
-        finally:
-            ticket.cancel()
-
-    def _resolved(self, error: ProxyError | None) -> None:
-        self.wake(error or RESOLVED)
-
-    async def _connect(self, endpoint: Endpoint) -> UpstreamStream:
-        binding = self.binding
-        timeout = binding.policies.timeouts.connect
-        # An endpoint with gates of its own is not skipped: the next attempt asks those of another.
-        alone = binding.per_endpoint
-        ticket = binding.upstream.connect(endpoint, self.wake, timeout, alone=alone)
-        try:
-            while True:
-                happened = await self._wait(self._due)
-                if isinstance(happened, Connected):
-                    self._chosen(happened.endpoint)
-                    return happened.stream
-                if happened is ALARM:
-                    self._check_request()
-                    raise ConnectTimeout(f"No connection to {endpoint.where} became free in time.")
-        except Exception:
-            ticket.cancel()
-            raise
 
     # --- the request and its response's head ------------------------------------------------------
 
@@ -315,14 +196,6 @@ class Attempt(Script):
         return own if rules is None else rules.left_of(own)
 
     # --- its clocks -------------------------------------------------------------------------------
-
-    @property
-    def _due(self) -> float:
-        """The earlier of its own deadline and the request's; both clocks pause together."""
-        deadline = self._request.timing.deadline
-        stood_still = deadline.stood_still - self._stood_before
-        own = self.record.started + self.binding.policies.timeouts.attempt + stood_still
-        return own if own < deadline.at else deadline.at
 
     def _arm(self) -> None:
         timing = self._request.timing
@@ -385,12 +258,6 @@ class Attempt(Script):
         return AttemptTimeout(
             f"{self.record.endpoint} sent no response head within {seconds:g} s (timeouts.attempt)."
         )
-
-    def _check_request(self) -> None:
-        """Raise RequestTimeout if the request's own deadline has expired."""
-        timing = self._request.timing
-        if timing.deadline.expired(monotonic()):
-            raise timing.request_timeout()
 
     # --- events of the stream, until the relay gets them ----------------------------------------
 

@@ -56,8 +56,8 @@ IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched"
 ORDER = {
     "exchange": (
         "events stats labels heads forwarded script pace timing body gates binding bindings record "
-        "terms request attempt answers carrier relay tunnel queueing retrying fallback exchange "
-        "gate gateway"
+        "terms request reaching attempt answers carrier relay tunnel queueing retrying fallback "
+        "exchange gate gateway"
     ),
     "upstream": (
         "address tasks time_limit leases shortages threads local_address tls_sessions resolver tls "

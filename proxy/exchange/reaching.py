@@ -1,0 +1,161 @@
+"""The way of an attempt to a stream: gates, look-up, endpoint, connection.
+
+    ask ─▶ look-up ─▶ choose, and ask the endpoint's own gates ─▶ idle connection, or connect
+
+`Attempt` calls these steps in this order. A step that waits ends when the attempt is due at the
+latest.
+"""
+
+from time import monotonic
+
+from proxy.errors import ConnectFailed, ConnectTimeout, ProxyError
+from proxy.exchange.binding import Binding
+from proxy.exchange.events import ALARM, RESOLVED
+from proxy.exchange.record import AttemptRecord
+from proxy.exchange.request import Request
+from proxy.exchange.script import SUSPENDED, Script
+from proxy.outcome import IGNORED
+from proxy.policies.gate import Permit, Refusal, pass_gates
+from proxy.upstream.dialing import Connected
+from proxy.upstream.endpoint import Endpoint
+from proxy.wire.streams import UpstreamStream
+
+
+class Reaching(Script):
+    """The part of an attempt before its request is sent, and the permits that it holds.
+
+    `refused`: a gate refused, so nothing was attempted.
+    """
+
+    __slots__ = (
+        "_gates",
+        "_permits",
+        "_request",
+        "_stood_before",
+        "binding",
+        "record",
+        "refused",
+    )
+
+    def __init__(self, request: Request, binding: Binding, record: AttemptRecord) -> None:
+        super().__init__()
+        self._request = request
+        self._gates = binding.attempt_gates
+        self._permits: list[Permit] = []
+        self._stood_before = request.timing.deadline.stood_still
+        self.binding = binding
+        self.record = record
+        self.refused = False
+
+    # --- gates and endpoints ----------------------------------------------------------------------
+
+    def _ask(self) -> Refusal | None:
+        """Ask the remaining gates; None: all admit it."""
+        answer = pass_gates(self._gates, self._permits, self.record.started, self._request)
+        if answer is None:
+            return None
+        assert isinstance(answer, Refusal), "only gates of requests may answer Wait"
+        return answer
+
+    def _choose(self) -> Endpoint:
+        """An endpoint whose gates admit the attempt, preferably one that was not tried yet."""
+        binding = self.binding
+        tried = self._tried() if len(self._request.record.attempts) > 1 else ()
+        endpoint = binding.upstream.pick(tried, None)
+        if endpoint is None:
+            raise ConnectFailed(f"Upstream {binding.upstream.name!r} has no endpoint.")
+        if binding.per_endpoint:
+            endpoint = self._ask_endpoint(endpoint)
+        self._chosen(endpoint)
+        return endpoint
+
+    def _chosen(self, endpoint: Endpoint) -> None:
+        self.record.chosen = endpoint
+        self.record.endpoint = endpoint.label
+
+    def _tried(self) -> list[Endpoint]:
+        """The endpoints of the previous attempts."""
+        return [one.chosen for one in self._request.record.attempts if one.chosen is not None]
+
+    def _ask_endpoint(self, endpoint: Endpoint) -> Endpoint:
+        """If each endpoint has its own gates, another endpoint may admit the attempt."""
+        binding = self.binding
+        refused: set[Endpoint] = set()
+        while True:
+            self._gates = [*binding.attempt_gates, *binding.endpoint_gates(endpoint)]
+            refusal = self._ask()
+            if refusal is None:
+                return endpoint
+            refused.add(endpoint)
+            other = binding.upstream.pick(self._tried(), lambda other: other not in refused)
+            if other is None:
+                self.refused = True
+                raise refusal.error()
+            self._give_back_endpoint_permits()
+            endpoint = other
+
+    def _give_back_endpoint_permits(self) -> None:
+        """Settle the permits of an endpoint whose later gate refused."""
+        kept = len(self.binding.attempt_gates)
+        while len(self._permits) > kept:
+            permit = self._permits.pop()
+            self._gates[len(self._permits)].settle(permit, IGNORED, 0.0, self.record.started)
+
+    # --- what waits -------------------------------------------------------------------------------
+
+    @property
+    def _due(self) -> float:
+        """The earlier of its own deadline and the request's; both clocks pause together."""
+        deadline = self._request.timing.deadline
+        stood_still = deadline.stood_still - self._stood_before
+        own = self.record.started + self.binding.policies.timeouts.attempt + stood_still
+        return own if own < deadline.at else deadline.at
+
+    def _check_request(self) -> None:
+        """Raise RequestTimeout if the request's own deadline has expired."""
+        timing = self._request.timing
+        if timing.deadline.expired(monotonic()):
+            raise timing.request_timeout()
+
+    async def _wait(self, until: float) -> object:
+        """Wait for the next event, ALARM at `until` at the latest. Raises a failure, or the end."""
+        self._request.timing.arm(self, until)
+        await SUSPENDED
+        return self.heard()
+
+    async def _resolve(self) -> None:
+        upstream = self.binding.upstream
+        endpoints = upstream.config.endpoints
+        self.record.endpoint = ", ".join([f"{one.host}:{one.port}" for one in endpoints])
+        ticket = upstream.resolve(self._resolved, self.binding.policies.timeouts.connect)
+        try:
+            while await self._wait(self._due) is not RESOLVED:
+                overdue = upstream.overdue()
+                if overdue.condition is not None:
+                    self._check_request()
+                if monotonic() >= self._due:
+                    raise overdue
+        finally:
+            ticket.cancel()
+
+    def _resolved(self, error: ProxyError | None) -> None:
+        self.wake(error or RESOLVED)
+
+    async def _connect(self, endpoint: Endpoint) -> UpstreamStream:
+        binding = self.binding
+        timeout = binding.policies.timeouts.connect
+        # An endpoint with gates of its own is not skipped: the next attempt asks those of another.
+        alone = binding.per_endpoint
+        ticket = binding.upstream.connect(endpoint, self.wake, timeout, alone=alone)
+        try:
+            while True:
+                happened = await self._wait(self._due)
+                if isinstance(happened, Connected):
+                    self._chosen(happened.endpoint)
+                    return happened.stream
+                if happened is ALARM:
+                    self._check_request()
+                    raise ConnectTimeout(f"No connection to {endpoint.where} became free in time.")
+        except Exception:
+            ticket.cancel()
+            raise
