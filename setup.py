@@ -75,6 +75,7 @@ COMPILED = (
     "upstream/dialing",
     "upstream/endpoint",
     "upstream/pool",
+    "upstream/session_book",
     "upstream/upstream",
     "wire/alarm",
     "wire/flow",

@@ -1,15 +1,8 @@
 """The connections to one address: leases, waiters and idle connections.
 
 A pool keeps sessions and lends their streams: `take` or `request`, and then `give_back`. Everything
-is synchronous bookkeeping in the loop's thread, except opening a connection.
-
-A session is in one of four states, which are derived from the session itself:
-
-    idle      no lease is out: the last used one is lent first; each is closed after a while
-    partly    leases are out, and there is room for more: used before an idle one
-    full      all its leases are out
-    leaving   leases are out, and it lends no more (no longer usable, or `max_requests` is
-              reached): closed when the last one is returned
+is synchronous bookkeeping in the loop's thread, except opening a connection. `session_book` has the
+states of a session, this file the waiters and the connects.
 
 Rules:
 
@@ -36,10 +29,8 @@ from proxy.config.model import ConnectionsConfig
 from proxy.errors import ConnectError, ConnectFailed, TlsFailure
 from proxy.upstream.address import Address
 from proxy.upstream.leases import Connects, Scheduler, Ticket
+from proxy.upstream.session_book import SessionBook
 from proxy.wire.streams import UpstreamSession, UpstreamStream
-
-SWEEP_PAUSE = 0.01
-"""Shortest pause between two sweeps in seconds, because loops round their clocks."""
 
 AVOID_FIRST = 1.0
 AVOID_LONGEST = 30.0
@@ -93,7 +84,7 @@ class _Claim:
         self.pool._cancel(self)
 
 
-class Pool:
+class Pool(SessionBook):
     """See the module for the rules.
 
     Every lease, from `take` or `request`, ends once: with `give_back`, or with the loss of its
@@ -106,22 +97,14 @@ class Pool:
 
     __slots__ = (
         "_address",
-        "_closing",
-        "_config",
         "_connect_failures",
         "_connector",
         "_connects",
         "_expected_room",
-        "_idle",
-        "_loop",
         "_newest",
-        "_partly",
         "_queued",
-        "_sessions",
-        "_timer",
         "_waiting",
         "avoid_until",
-        "lent",
     )
 
     def __init__(
@@ -131,35 +114,17 @@ class Pool:
         connector: Connects,
         loop: Scheduler,
     ) -> None:
+        super().__init__(config, loop)
         self._address = address
-        self._config = config
         self._connector = connector
-        self._loop = loop
-        self._sessions: set[UpstreamSession] = set()
-        # In order of becoming idle: the last one is the most recently used.
-        self._idle: dict[UpstreamSession, None] = {}
-        self._partly: dict[UpstreamSession, None] = {}
         self._connects: set[_Connect] = set()
         self._newest: _Connect | None = None
         self._expected_room = 1
         self._waiting: OrderedDict[_Claim, None] = OrderedDict()
         # The waiters without a connect, because there was no room.
         self._queued: OrderedDict[_Claim, None] = OrderedDict()
-        self._timer: Ticket | None = None
-        self._closing = False
         self._connect_failures = 0
         self.avoid_until = 0.0
-        self.lent = 0
-
-    @property
-    def open(self) -> int:
-        """Connections, with or without leases."""
-        return len(self._sessions)
-
-    @property
-    def idle(self) -> int:
-        """Connections without a lease."""
-        return len(self._idle)
 
     @property
     def connecting(self) -> int:
@@ -176,21 +141,6 @@ class Pool:
         return self.lent + len(self._waiting)
 
     # --- the exchange's side ----------------------------------------------------------------
-
-    def take(self) -> UpstreamStream | None:
-        """A lease of an open session, or None: then `request` one."""
-        while self._partly:
-            session, _ = self._partly.popitem()
-            if self._lends(session):
-                return self._lend(session)
-        idle = self._idle
-        while idle:
-            session, _ = idle.popitem()
-            age = self._loop.time() - session.idle_since
-            if age < self._config.idle_timeout and self._lends(session):
-                return self._lend(session)
-            self._end(session)
-        return None
 
     def request(
         self,
@@ -231,16 +181,6 @@ class Pool:
             self._end(session)
         else:
             self._park(session)
-
-    def close(self) -> None:
-        """Close idle sessions, now and later; exchanges with a lease or a claim finish."""
-        self._closing = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        while self._idle:
-            session, _ = self._idle.popitem()
-            self._end(session)
 
     # --- waiters ----------------------------------------------------------------------------
 
@@ -400,27 +340,7 @@ class Pool:
             "look for a connection limit or a crash in its log."
         )
 
-    # --- sessions ---------------------------------------------------------------------------
-
-    def _worn(self, session: UpstreamSession) -> bool:
-        return 0 < self._config.max_requests <= session.served
-
-    def _lends(self, session: UpstreamSession) -> bool:
-        """Whether it has room for another lease."""
-        return session.lent < session.room and session.usable and not self._worn(session)
-
-    def _lend(self, session: UpstreamSession) -> UpstreamStream:
-        session.lent += 1
-        session.served += 1
-        self.lent += 1
-        if session.lent < session.room:
-            self._partly[session] = None
-        return session.lend()
-
-    def _end(self, session: UpstreamSession) -> None:
-        """Close a session without leases; no effect if it is already lost."""
-        self._sessions.discard(session)
-        session.close()
+    # --- connections that are lost ----------------------------------------------------------------
 
     def _closed(self, session: UpstreamSession) -> None:
         """Its connection is lost, with its leases: returning them has no effect."""
@@ -431,26 +351,3 @@ class Pool:
             self._idle.pop(session, None)
             self._partly.pop(session, None)
             self._use_room()
-
-    def _park(self, session: UpstreamSession) -> None:
-        session.idle_since = self._loop.time()
-        self._idle[session] = None
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._config.idle_timeout, self._sweep)
-
-    def _sweep(self) -> None:
-        """Close sessions that were idle for too long. One timer for all, only while needed."""
-        self._timer = None
-        now = self._loop.time()
-        timeout = self._config.idle_timeout
-        expired = []
-        for session in self._idle:
-            left = session.idle_since + timeout - now
-            if left > 0:
-                self._timer = self._loop.call_later(max(left, SWEEP_PAUSE), self._sweep)
-                break
-            expired.append(session)
-        for session in expired:
-            del self._idle[session]
-        for session in expired:
-            self._end(session)
