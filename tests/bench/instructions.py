@@ -221,6 +221,9 @@ def main() -> int:
         return 2
     loads = [load for load in COUNTED if not options.loads or load.name in options.loads]
     packages = [str(Path(one).absolute()) if one else "" for one in options.package]
+    if missing := [one for one in packages if one and not (Path(one) / "proxy").is_dir()]:
+        print(f"no package proxy in {', '.join(missing)}", file=sys.stderr)
+        return 2
     counts = [one for package in packages for one in count(package, loads)]
     named = [replace(one, package=Path(one.package).name) for one in counts]
     print(as_table(named))
