@@ -37,7 +37,7 @@ def injected(legacy: bool) -> str:
     template = deployment["spec"]["template"]
     del template["spec"]["initContainers"], template["metadata"]["annotations"]
     settings = Settings(legacy=legacy, config_map="policies")
-    text, failed = inject_text(yaml.safe_dump(deployment), "example", settings, {})
+    text, failed = inject_text([("example", yaml.safe_dump(deployment))], settings, {})
     assert not failed
     assert "name: resilience-proxy\n" in text
     return text
