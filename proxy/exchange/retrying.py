@@ -110,7 +110,6 @@ def _verdict_of_failure(request: Request, binding: Binding, error: ProxyError) -
 
 async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
     request = carrier.request
-    record = request.record
     number, wait, repeat = 1, 0.0, 0
     tunnel = request.head.method == "CONNECT"
     on = binding.policies.retry.on
@@ -143,24 +142,19 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
             outcome = Outcome(condition=failure.condition or Condition.TIMEOUT)
         except AdmitError:
             if attempt.refused:
-                record.attempts.pop()  # nothing was attempted
+                request.record.attempts.pop()  # nothing was attempted
             binding.stats.count_result(True, number > 1)
             raise
-        decision = _decide(request, binding, attempt, outcome)
-        attempt.record.decision = decision
-        if isinstance(decision, Stop):
-            record.retry_refused = decision.why.value
-            binding.stats.count_refused(record.retry_refused)
-            binding.stats.count_result(True, number > 1)
+        retry = _next_retry(request, binding, attempt, outcome)
+        if retry is None:
             if error is not None:
                 raise error
             return attempt
-        binding.stats.count_retry(decision.condition)
         if error is not None:
             let_go(error)
         drop(attempt)
-        await carrier.pause(decision.delay)
-        number, wait = number + 1, decision.delay
+        await carrier.pause(retry.delay)
+        number, wait = number + 1, retry.delay
         if outcome.condition not in UNPROCESSED:
             repeat += 1
 
@@ -169,6 +163,21 @@ def drop(attempt: Attempt) -> None:
     """Drop this response; its connection is kept if the response is complete."""
     attempt.resume_clocks()
     attempt.release(reusable=attempt.ended)
+
+
+def _next_retry(
+    request: Request, binding: Binding, attempt: Attempt, outcome: Outcome
+) -> Retry | None:
+    """The retry that follows a failed attempt, None: it was the last one. Counted."""
+    decision = _decide(request, binding, attempt, outcome)
+    attempt.record.decision = decision
+    if isinstance(decision, Retry):
+        binding.stats.count_retry(decision.condition)
+        return decision
+    request.record.retry_refused = why = decision.why.value
+    binding.stats.count_refused(why)
+    binding.stats.count_result(True, attempt.record.number > 1)
+    return None
 
 
 def _decide(request: Request, binding: Binding, attempt: Attempt, outcome: Outcome) -> Retry | Stop:

@@ -68,15 +68,7 @@ def container(
     resources = _resources(settings)
     if resources:
         made["resources"] = resources
-    made["securityContext"] = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-        "runAsGroup": USER,
-        "runAsNonRoot": True,
-        "runAsUser": USER,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
+    made["securityContext"] = _security()
     return made
 
 
@@ -130,6 +122,19 @@ def _lifecycle(settings: Settings) -> Object:
         wait = [NAME, "ready", "--timeout", f"{START_WITHIN}s"]
         hooks["postStart"] = {"exec": {"command": wait}}
     return hooks
+
+
+def _security() -> Object:
+    """What the `restricted` Pod Security Standard asks for, and a read-only file system."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsGroup": USER,
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def service_pre_stop() -> Object:
