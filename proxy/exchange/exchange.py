@@ -14,6 +14,7 @@ from typing import Any
 
 from proxy.errors import BodyTimeout, ClientGone, DrainCut, Draining, InternalError, ProxyError
 from proxy.exchange.answers import Answer, error_answer, upstream_answer
+from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.body import RequestBody
 from proxy.exchange.carrier import Carrier
@@ -77,6 +78,8 @@ class Exchange(Carrier):
             binding = request.bind()
             self._enter(binding)
             fallback = binding.policies.fallback
+            attempt: Attempt | None = None
+            failure: ProxyError | None = None
             try:
                 answer = pass_gates(
                     binding.request_gates, self._permits, request.timing.started, request
@@ -88,14 +91,19 @@ class Exchange(Carrier):
             except ProxyError as error:
                 if fallback is None or not answers_failure(request, fallback, error):
                     raise
-                self._commit(await fall_back(self, binding, fallback, error))
-            else:
+                failure = error
+                let_go(error)
+            # Not in the handler above: a compiled coroutine that waits there would leave its
+            # exception behind as the one that its caller handles.
+            if attempt is None:
+                assert fallback is not None
+                self._commit(await fall_back(self, binding, fallback, failure))
+            elif fallback is not None and answers_status(request, fallback, attempt.record.status):
+                drop(attempt)
                 status = attempt.record.status
-                if fallback is not None and answers_status(request, fallback, status):
-                    drop(attempt)
-                    self._commit(await fall_back(self, binding, fallback, None, status))
-                else:
-                    self._commit(upstream_answer(request, attempt))
+                self._commit(await fall_back(self, binding, fallback, None, status))
+            else:
+                self._commit(upstream_answer(request, attempt))
             if self._relay is not None:
                 await self._relaying(self._relay)
             elif self._tunnel is not None:

@@ -12,7 +12,7 @@ from conformance.rows import Answer, Cut, Row
 from conformance.strict import Requests, Responses
 from conformance.test_requests import OWN, without_own
 from exchange.chunks import merged
-from integration.running_proxy import RunningProxy
+from integration.running_proxy import RunningProxy, eventually
 
 TIMEOUT = 5.0
 ROWS = [row for table in test_requests.TABLES.values() for row in table]
@@ -149,10 +149,18 @@ def check_response(proxy: RunningProxy, upstream: Upstream, row: Answer) -> None
         assert test_responses.read(came) == test_responses.read(row.becomes)
 
 
+def no_connection(proxy: RunningProxy) -> bool:
+    """Whether the proxy has no connection to the upstream."""
+    (app,) = [one for one in proxy.state("/upstreams")["upstreams"] if one["name"] == "app"]
+    return all(endpoint["connections"]["open"] == 0 for endpoint in app["endpoints"])
+
+
 def test_responses_over_sockets(proxy: RunningProxy, upstream: Upstream) -> None:
     for row in ANSWERS:
         try:
             check_response(proxy, upstream, row)
         except (AssertionError, OSError) as error:
             pytest.fail(f"{row.name}, {row.sent[:300]!r}: {error!r}")
+        if row.ends:  # the next request must not meet a connection whose end is on its way
+            eventually(lambda: no_connection(proxy))
     proxy.assert_sound()
