@@ -176,6 +176,8 @@ def _looks_like(data: bytes) -> str:
     if data[3:4] == b"\x04" and data[:1] == b"\0":
         return "HTTP/2 frames"
     if data.startswith(_VERSION_1):
+        if data.count(b"\n") != data.count(b"\r\n"):
+            return "a response without a request, with a line feed (LF) that has no CR before it"
         return "a response without a request"
     return "another protocol"
 
