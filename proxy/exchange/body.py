@@ -15,7 +15,7 @@ from proxy.wire.streams import NO_TRAILERS, ClientStream, Trailers, UpstreamStre
 HELD_BYTES = 64 * 1024
 """Above this many bytes waiting for a stream, reading from the client pauses."""
 _MAX_PIECES: Final = 128
-"""Above this number pieces are joined: each takes 40 extra bytes, and may have only 2."""
+"""After so many more they are joined: each takes 40 extra bytes, and may have only 2."""
 
 
 class RequestBody:
@@ -27,6 +27,7 @@ class RequestBody:
 
     __slots__ = (
         "_client",
+        "_joined",
         "_limit",
         "_pieces",
         "_size",
@@ -43,7 +44,10 @@ class RequestBody:
         """`awaits_word`: the client waits for a 100 Continue."""
         self._client = client
         self._streams: list[UpstreamStream] = []
-        self._pieces = [piece] if piece else []
+        self._pieces: list[bytes] = []
+        if piece:
+            self._pieces.append(piece)
+        self._joined = 0  # of them, at the front: each byte is joined only once
         self._size = len(piece)
         self._limit = 0
         self.complete = not client.receiving
@@ -96,6 +100,7 @@ class RequestBody:
         """It will not be sent again."""
         self.whole = False
         self._pieces.clear()
+        self._joined = 0
         self._size = 0
 
     def on_piece(self, piece: bytes) -> None:
@@ -105,8 +110,10 @@ class RequestBody:
         if self.whole:
             self._pieces.append(piece)
             self._size += len(piece)
-            if len(self._pieces) > _MAX_PIECES:
-                self._pieces = [b"".join(self._pieces)]
+            joined = self._joined
+            if len(self._pieces) - joined > _MAX_PIECES:
+                self._pieces[joined:] = [b"".join(self._pieces[joined:])]
+                self._joined = joined + 1
         if self._streams:
             self._forfeit_beyond_limit()
             for stream in self._streams:
