@@ -64,7 +64,7 @@ def upstream_answer(request: Request, attempt: Attempt, status_field: bytes = b"
     rules = attempt.record.binding.response_rules
     if rules is not None:
         head = head.changed(rules.apply(head.fields))
-    own = request.terms.response_fields(head.minor, request.id)
+    own = request.terms.response_fields(head.version, request.id)
     if not dated:
         own.append((DATE, request.terms.date()))
     if not status_field and len(request.record.attempts) > 1:

@@ -85,7 +85,7 @@ class ListenerGate(Keeper):
         record.status = 200
         record.answered = True
         if connect:
-            client.expect_plain_http(terms.response_fields(1, request_id))
+            client.expect_plain_http(terms.response_fields(11, request_id))
         else:
             answer = last_recipient_answer(terms, head, request_id)
             record.bytes_out = len(answer.piece)

@@ -88,7 +88,11 @@ class Terms:
         self._scheme = scheme
         self._routes = table.at(listener)
         self._name = (_NOT_IN_TOKEN.sub("-", config.service) or "proxy").encode("ascii")
-        self._via = (b"1.0 " + self._name, b"1.1 " + self._name)
+        self._via = {
+            10: b"1.0 " + self._name,
+            11: b"1.1 " + self._name,
+            20: b"2.0 " + self._name,
+        }
         held = HELD_FOR_EXCHANGE | propagator.names
         if self._inbound:
             held |= FORWARDED_FIELDS
@@ -159,7 +163,7 @@ class Terms:
 
     def request_fields(self, head: RequestHead, client: str, request_id: bytes) -> OwnFields:
         """The proxy's own fields that are the same for each attempt."""
-        via = self._via[head.minor]
+        via = self._via[head.version]
         if b"via" in head.held:
             via = appended(head.held[b"via"], via)  # RFC 9110 section 7.6.3
         own: OwnFields = [(VIA, via)]
@@ -172,9 +176,9 @@ class Terms:
         """Who the client is where limits tell clients apart."""
         return self._forwarded.client(head, peer) if self._inbound else peer
 
-    def response_fields(self, minor: int, request_id: bytes) -> OwnFields:
-        """The proxy's own fields of an upstream's HTTP/1.`minor` response."""
-        return [(VIA, self._via[minor]), (REQUEST_ID, request_id)]
+    def response_fields(self, version: int, request_id: bytes) -> OwnFields:
+        """The proxy's own fields of an upstream's response of HTTP `version`."""
+        return [(VIA, self._via[version]), (REQUEST_ID, request_id)]
 
     def date(self) -> bytes:
         """The Date field's value (RFC 9110 section 6.6.1)."""

@@ -13,6 +13,7 @@ _METHODS: Final = frozenset({"TRACE", "OPTIONS"})
 _MAX_FORWARDS: Final = b"max-forwards"
 _FIELD: Final = FieldName(b"Max-Forwards")
 _MAX_DIGITS: Final = 9
+_NUMBERS: Final = {10: "1.0", 11: "1.1", 20: "2.0"}
 _CREDENTIAL = re.compile(rb"auth|cookie|token|secret|passw|key|session|signature|assertion")
 MESSAGE_HTTP: Final = b"message/http"
 
@@ -38,7 +39,7 @@ def reflection(head: RequestHead) -> bytes:
     """The request as it was received, without credentials."""
     query = "" if head.query_text is None else f"?{head.query_text}"
     target = f"{head.scheme}://{head.host_text}" if head.absolute else ""
-    line = f"{head.method} {target}{head.path}{query} HTTP/1.{head.minor}"
+    line = f"{head.method} {target}{head.path}{query} HTTP/{_NUMBERS[head.version]}"
     lines = [line.encode("latin-1")]
     for name, value in _received(head):
         if _CREDENTIAL.search(name.lower()) is None:

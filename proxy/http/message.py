@@ -132,8 +132,8 @@ class RequestHead(Head):
     `path` is the raw path (``*`` only for OPTIONS), `query_text` the text after the first ``?``,
     None without one. `authority` is the requested authority: the URL's in absolute form, else
     Host's, None without either; `host` is its host, "" without one, `host_text` the received text.
-    `minor` is the received minor version of HTTP/1. `sized`: `length` was given; `chunked`: the
-    body's length is unknown. `unusual`: the method is none of the common ones.
+    `version` is the received version of HTTP: 10, 11 or 20. `sized`: `length` was given; `chunked`:
+    the body's length is unknown. `unusual`: the method is none of the common ones.
     """
 
     __slots__ = (
@@ -145,12 +145,12 @@ class RequestHead(Head):
         "keep_alive",
         "length",
         "method",
-        "minor",
         "path",
         "query_text",
         "scheme",
         "sized",
         "unusual",
+        "version",
     )
 
     method: str
@@ -161,7 +161,7 @@ class RequestHead(Head):
     host: str
     host_text: str
     absolute: bool
-    minor: int
+    version: int
     keep_alive: bool
     length: int
     sized: bool
@@ -196,7 +196,7 @@ class RequestHead(Head):
         Neither is an upgrade with a body, which would have to be sent before the switch.
         """
         protocols = self.held.get(b"upgrade")
-        if protocols is None or self.minor == 0 or self.has_body:
+        if protocols is None or self.version == 10 or self.has_body:
             return None
         asked = joined(protocols)
         options = connection_options(self.held.get(b"connection", []))
@@ -219,7 +219,7 @@ class RequestHead(Head):
         head.host = self.host
         head.host_text = host_text
         head.absolute = self.absolute
-        head.minor = self.minor
+        head.version = self.version
         head.keep_alive = self.keep_alive
         head.length = self.length
         head.sized = self.sized
@@ -231,14 +231,15 @@ class RequestHead(Head):
 class ResponseHead(Head):
     """One response's head.
 
-    `status_line` is its HTTP/1 form without the line end, b"" if the writer must make it. `minor`
-    is the received minor version of HTTP/1. `length` is None if none was given; `chunked` then
-    says whether the body's end is marked. `keep_alive`: its connection may carry another exchange.
+    `status_line` is its HTTP/1 form without the line end, b"" if the writer must make it. `version`
+    is the received version of HTTP: 10, 11 or 20. `length` is None if none was given; `chunked`
+    then says whether the body's end is marked. `keep_alive`: its connection may carry another
+    exchange.
     """
 
-    __slots__ = ("chunked", "keep_alive", "length", "minor", "status", "status_line")
+    __slots__ = ("chunked", "keep_alive", "length", "status", "status_line", "version")
 
-    minor: int
+    version: int
     status: int
     status_line: bytes
     keep_alive: bool
@@ -257,7 +258,7 @@ class ResponseHead(Head):
         head.own = _NO_OWN
         head.held = self.held
         head.written = b""
-        head.minor = self.minor
+        head.version = self.version
         head.status = self.status
         head.status_line = self.status_line
         head.keep_alive = self.keep_alive
@@ -274,7 +275,7 @@ def make_response(status: int, fields: list[Field], length: int | None) -> Respo
     head.own = _NO_OWN
     head.held = head.shared.held
     head.written = b""
-    head.minor = 1
+    head.version = 11
     head.status = status
     head.status_line = b""
     head.keep_alive = True

@@ -46,6 +46,7 @@ OWN = "resilience_proxy."
 _SCOPE = InstrumentationScope("resilience-proxy", __version__)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSET = Status(StatusCode.UNSET)
+_PROTOCOLS = {10: "1.0", 11: "1.1", 20: "2"}
 _METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
 )
@@ -178,7 +179,7 @@ class _Spans:
             "http.request.method": self._method,
             "url.path": exchange.path,
             "url.scheme": self._scheme,
-            "network.protocol.version": f"1.{head.minor}",
+            "network.protocol.version": _PROTOCOLS[head.version],
             f"{OWN}listener": exchange.listener.value,
             f"{OWN}route": exchange.route,
             f"{OWN}upstream": exchange.upstream,

@@ -237,6 +237,7 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.stats:RouteStats.refused": "the members of StopReason",
     "exchange.stats:RouteStats.results": "a fixed number",
     "exchange.stats:RouteStats.retries": "the terms of retry.on",
+    "exchange.terms:Terms._via": "a fixed number",
     "exchange.timing:Timing._others": UNDER_WAY,
     "http.h1.chunked:ChunkedDecoder.trailers": "at most max_trailer_bytes, for one message",
     "http.h1.fields:FieldReader._known": "at most MEMORY_BYTES of lines: flooded with the heads",

@@ -163,15 +163,15 @@ class FieldReader:
         self._shared_bytes = 0
         self._reads = 0
 
-    def read(self, first: bytes, lines: list[bytes], minor: int) -> Reading:
-        """Read the fields of a head of HTTP/1.`minor`, split at CRLF.
+    def read(self, first: bytes, lines: list[bytes], version: int) -> Reading:
+        """Read the fields of a head of HTTP `version` (10 or 11), split at CRLF.
 
         `lines` has its first line, which is not examined, the fields, and two empty lines.
         `first` is the first line that llhttp gets.
         """
         reading = Reading()
         self._reads += 1
-        key: list[object] = [minor]
+        key: list[object] = [version]
         held: dict[bytes, list[bytes]] = {}
         own: list[Field] = []
         for at in range(1, len(lines) - 2):
@@ -183,12 +183,12 @@ class FieldReader:
             colon = line.find(b":")
             name = self._names.get(line[:colon]) if colon > 0 else None
             if name is None or not name.own:
-                return self._learn(reading, first, lines, minor)
+                return self._learn(reading, first, lines, version)
             value = _value(line, colon)
             # Most are ids: the first question costs a third of the second, asked of the others.
             # That refuses a tab as well, which is rare.
             if not value.replace(b"-", b"").isalnum() and not value.decode("latin-1").isprintable():
-                return self._learn(reading, first, lines, minor)
+                return self._learn(reading, first, lines, version)
             key.append(name)
             if name.kind == _GOES_ON:
                 own.append(_own_field(name.name, value, line))
@@ -197,10 +197,10 @@ class FieldReader:
             elif value.isdigit() and len(value) <= _MAX_LENGTH_DIGITS:
                 reading.lengths.append(value)
             else:
-                return self._learn(reading, first, lines, minor)
+                return self._learn(reading, first, lines, version)
         shared = self._shared.get(tuple(key))
         if shared is None:
-            return self._learn(reading, first, lines, minor)
+            return self._learn(reading, first, lines, version)
         reading.shared = shared
         if own:
             reading.own = own
@@ -223,7 +223,7 @@ class FieldReader:
 
     # --- unknown heads --------------------------------------------------------------------------
 
-    def _learn(self, reading: Reading, first: bytes, lines: list[bytes], minor: int) -> Reading:
+    def _learn(self, reading: Reading, first: bytes, lines: list[bytes], version: int) -> Reading:
         """Let llhttp validate the whole head, and parse it."""
         reading.learnt = True
         reading.lengths.clear()
@@ -235,7 +235,7 @@ class FieldReader:
         except httptools.HttpParserError as error:
             reading.fault = str(error)
             return reading
-        key: list[object] = [minor]
+        key: list[object] = [version]
         shared: list[Field | None] = []
         own: list[Field] = []
         held: dict[bytes, list[bytes]] = {}
@@ -273,7 +273,7 @@ class FieldReader:
                 own_held.pop(unwanted, None)
         made = Shared(shared, held)
         made.dated = dated
-        made.keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+        made.keep_alive = b"close" not in options and (version == 11 or b"keep-alive" in options)
         reading.shared, reading.own = made, own
         reading.held = {**held, **own_held} if own_held else held
         reading.key = tuple(key) if lasting else None

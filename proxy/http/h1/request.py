@@ -48,9 +48,9 @@ _METHODS: Final = {
 }
 """Common methods; others are decoded each time."""
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0} | {b"HTTP/1.%d" % n: 1 for n in range(2, 10)}
+_VERSIONS: Final = {b"HTTP/1.1": 11, b"HTTP/1.0": 10} | {b"HTTP/1.%d" % n: 11 for n in range(2, 10)}
 """A later minor version is read as HTTP/1.1 (RFC 9110 section 2.5)."""
-_JUDGED_AS: Final = (b"GET / HTTP/1.0", b"GET / HTTP/1.1")
+_JUDGED_AS: Final = {10: b"GET / HTTP/1.0", 11: b"GET / HTTP/1.1"}
 _HOSTS_BYTES = 64 * 1024
 """Maximum bytes of remembered parsed Host values."""
 _LONGEST_HOST: Final = 253
@@ -127,7 +127,7 @@ class RequestParser:
         target = self._request_line(head, lines[0])
         if len(lines) - 3 > self._max_fields:
             raise HeadersTooLarge(f"The request has more than {self._max_fields} header fields.")
-        reading = self._reader.read(_JUDGED_AS[head.minor], lines, head.minor)
+        reading = self._reader.read(_JUDGED_AS[head.version], lines, head.version)
         if reading.fault is not None:
             raise BadRequest(f"The request's head is malformed: {reading.fault}.")
         give(reading, head)
@@ -137,7 +137,7 @@ class RequestParser:
         head.chunked = reading.shared.chunked
         head.sized = bool(reading.lengths)
         head.length = int(reading.lengths[0]) if reading.lengths else 0
-        if head.minor == 0 and head.method in _ENCLOSING and not head.sized:
+        if head.version == 10 and head.method in _ENCLOSING and not head.sized:
             # In HTTP/1.0 only a length marks the end of the content (RFC 1945 section 8.3).
             raise BadRequest("An HTTP/1.0 request with this method needs a Content-Length.")
         self._target(head, target)
@@ -151,10 +151,10 @@ class RequestParser:
         if len(parts) != 3:
             raise _bad_request_line(line)
         method, target, version = parts
-        minor = _VERSIONS.get(version)
-        if minor is None or not target:
+        known = _VERSIONS.get(version)
+        if known is None or not target:
             raise _bad_request_line(line)
-        head.minor = minor
+        head.version = known
         if len(target) > self._max_url:
             raise UrlTooLong(f"The URL is longer than {self._max_url} bytes.")
         text = target.decode("latin-1")
@@ -169,7 +169,7 @@ class RequestParser:
         """The four forms of RFC 9112 section 3.2."""
         hosts = head.held.get(b"host")
         if hosts is None:
-            if head.minor == 1:
+            if head.version == 11:
                 raise BadRequest("The request has no Host field.")
         elif len(hosts) > 1:
             raise BadRequest("The request has several Host fields.")
@@ -254,7 +254,7 @@ def _check_coding(head: RequestHead, lengths: list[bytes]) -> None:
     codings = head.held[b"transfer-encoding"]
     if lengths:
         raise BadRequest("The request has both Content-Length and Transfer-Encoding.")
-    if head.minor == 0:
+    if head.version == 10:
         raise BadRequest("An HTTP/1.0 request cannot have a Transfer-Encoding.")
     if len(codings) != 1 or codings[0].lower() != b"chunked":
         raise BadRequest("The request's Transfer-Encoding is not 'chunked'.")

@@ -30,9 +30,9 @@ _HELD_BACK = frozenset(
 )
 _OWN = frozenset({b"x-request-id"})
 """Fields whose values are new in each response; the reader learns others."""
-_VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0} | {b"HTTP/1.%d" % n: 1 for n in range(2, 10)}
+_VERSIONS: Final = {b"HTTP/1.1": 11, b"HTTP/1.0": 10} | {b"HTTP/1.%d" % n: 11 for n in range(2, 10)}
 """A later minor version is read as HTTP/1.1 (RFC 9110 section 2.5)."""
-_JUDGED_AS: Final = (b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK")
+_JUDGED_AS: Final = {10: b"HTTP/1.0 200 OK", 11: b"HTTP/1.1 200 OK"}
 _NOT_BY_CONNECTION = frozenset({b"content-length", b"transfer-encoding", b"upgrade"})
 """Fields that count although Connection names them: two of them say where the body ends."""
 _VERSION_1: Final = b"HTTP/1."
@@ -48,10 +48,10 @@ _LONGEST_STATUS_LINE = 256
 class _StatusLine:
     """A parsed status line; `forwarded`: its forwarded form."""
 
-    __slots__ = ("forwarded", "minor", "status")
+    __slots__ = ("forwarded", "status", "version")
 
-    def __init__(self, minor: int, status: int, forwarded: bytes) -> None:
-        self.minor = minor
+    def __init__(self, version: int, status: int, forwarded: bytes) -> None:
+        self.version = version
         self.status = status
         self.forwarded = forwarded
 
@@ -101,15 +101,15 @@ class ResponseParser:
         if len(lines) - 3 > MAX_FIELDS:
             raise UpstreamMalformed(f"The upstream's response has more than {MAX_FIELDS} fields.")
         line = self._status_lines.get(lines[0]) or self._status_line(lines[0])
-        head.minor = line.minor
+        head.version = line.version
         head.status = line.status
         head.status_line = line.forwarded
-        reading = self._reader.read(_JUDGED_AS[line.minor], lines, line.minor)
+        reading = self._reader.read(_JUDGED_AS[line.version], lines, line.version)
         if reading.fault is not None:
             raise UpstreamMalformed(f"The upstream's response head is malformed: {reading.fault}.")
         give(reading, head)
         if reading.learnt:
-            _judge(reading, line.minor)
+            _judge(reading, line.version)
             self._reader.remember(reading)
         head.keep_alive = reading.shared.keep_alive
         head.chunked = reading.shared.chunked
@@ -122,10 +122,10 @@ class ResponseParser:
         The reason phrase may be empty, and the space before it missing. Statuses above 599 are
         forwarded and count as 5xx (RFC 9110 section 15).
         """
-        minor = _VERSIONS.get(line[:8])
+        version = _VERSIONS.get(line[:8])
         code = line[9:12]
         if (
-            minor is None
+            version is None
             or line[8:9] != b" "
             or len(code) != 3
             or not code.isdigit()
@@ -137,7 +137,7 @@ class ResponseParser:
         status = int(code)
         if status < 100:
             raise UpstreamMalformed(f"The upstream's status {status} is not a status of HTTP.")
-        known = _StatusLine(minor, status, b"HTTP/1.1 %b %b" % (code, line[13:]))
+        known = _StatusLine(version, status, b"HTTP/1.1 %b %b" % (code, line[13:]))
         if len(line) <= _LONGEST_STATUS_LINE:
             if self._status_lines_bytes + len(line) > _STATUS_LINES_BYTES:
                 self._status_lines.clear()
@@ -182,12 +182,12 @@ def _looks_like(data: bytes) -> str:
     return "another protocol"
 
 
-def _judge(reading: Reading, minor: int) -> None:
+def _judge(reading: Reading, version: int) -> None:
     """The body's framing, for an unknown head (RFC 9112 section 6)."""
     lengths = reading.lengths
     codings = reading.held.get(b"transfer-encoding")
     if codings is not None:
-        if minor == 0 or lengths or len(codings) != 1:
+        if version == 10 or lengths or len(codings) != 1:
             raise UpstreamMalformed("The upstream's response has two different lengths.")
         if codings[0].lower() != b"chunked":
             raise UpstreamMalformed("The upstream's Transfer-Encoding is not 'chunked'.")

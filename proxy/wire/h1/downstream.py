@@ -148,7 +148,7 @@ class Downstream(ClientStream):
     # --- what the exchange writes -----------------------------------------------------------------
 
     def write_informational(self, head: ResponseHead) -> None:
-        if self._asked.minor == 1:
+        if self._asked.version != 10:
             self._channel.write(response_front(head) + HEAD_ENDS)
 
     def write_head(
@@ -172,7 +172,7 @@ class Downstream(ClientStream):
             self._keep_alive = False
         if not self._keep_alive:
             parts.append(CLOSE)
-        elif self._asked.minor == 0:
+        elif self._asked.version == 10:
             parts.append(KEEP_ALIVE)
         parts.append(HEAD_ENDS)
         if not self._chunks:
@@ -192,7 +192,7 @@ class Downstream(ClientStream):
 
     def _frame(self, parts: list[bytes], head: ResponseHead) -> None:
         """Add the framing of a body of unknown length (RFC 9112 section 6.3)."""
-        to_1_0 = self._asked.minor == 0
+        to_1_0 = self._asked.version == 10
         if not head.has_body(self._asked.method):
             if head.chunked and not to_1_0:
                 parts.append(CHUNKED)
@@ -626,7 +626,7 @@ def _nothing_asked() -> RequestHead:
     """Stands for the request when there was none: the answer is written as if for this."""
     head = RequestHead()
     head.method = ""
-    head.minor = 1
+    head.version = 11
     return head
 
 

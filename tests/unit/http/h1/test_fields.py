@@ -27,17 +27,17 @@ def reader():
     return make_reader({b"host", b"via", b"connection"})
 
 
-def read(reader, raw, minor=1):
+def read(reader, raw, version=11):
     """As the parsers do."""
-    reading = reader.read(JUDGED, raw.split(b"\r\n"), minor)
+    reading = reader.read(JUDGED, raw.split(b"\r\n"), version)
     if reading.fault is None and reading.learnt:
         reader.remember(reading)
     return reading
 
 
-def taken(reader, *fields, minor=1):
+def taken(reader, *fields, version=11):
     raw = b"".join([b"%b: %b\r\n" % field for field in fields])
-    reading = read(reader, b"GET / HTTP/1.1\r\n" + raw + b"\r\n", minor)
+    reading = read(reader, b"GET / HTTP/1.1\r\n" + raw + b"\r\n", version)
     assert reading.fault is None
     head = Head()
     give(reading, head)
@@ -122,22 +122,22 @@ def test_options(values, options):
 
 
 @pytest.mark.parametrize(
-    ("value", "minor", "kept"),
+    ("value", "version", "kept"),
     [
-        (None, 1, True),
-        (None, 0, False),
-        (b"close", 1, False),
-        (b"keep-alive", 0, True),
-        (b"Keep-Alive", 0, True),
-        (b"keep-alive, close", 0, False),
-        (b"Close, keep-alive", 1, False),
-        (b"x-a", 1, True),
+        (None, 11, True),
+        (None, 10, False),
+        (b"close", 11, False),
+        (b"keep-alive", 10, True),
+        (b"Keep-Alive", 10, True),
+        (b"keep-alive, close", 10, False),
+        (b"Close, keep-alive", 11, False),
+        (b"x-a", 11, True),
     ],
 )
-def test_persistence(reader, value, minor, kept):
+def test_persistence(reader, value, version, kept):
     fields = [] if value is None else [(b"Connection", value)]
     for _ in range(2):
-        assert taken(reader, *fields, minor=minor).shared.keep_alive is kept
+        assert taken(reader, *fields, version=version).shared.keep_alive is kept
 
 
 class Told:

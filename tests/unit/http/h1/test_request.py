@@ -41,7 +41,7 @@ def test_an_ordinary_head(parser):
     )  # fmt: skip
     assert (head.host, head.host_text) == ("shop.example", "Shop.Example:8080")
     assert str(head.authority) == "shop.example:8080"
-    assert (head.minor, head.scheme, head.absolute, head.keep_alive) == (1, "http", False, True)
+    assert (head.version, head.scheme, head.absolute, head.keep_alive) == (11, "http", False, True)
     assert (head.length, head.chunked, head.has_body) == (0, False, False)
     assert body_decoder(head) is None
     assert lines(head) == [b"Accept: text/plain\r\n", b"aCCept: text/html\r\n"]
@@ -94,12 +94,12 @@ def test_any_token_is_a_method(parser, method):
 
 @pytest.mark.parametrize("version", ["1.2", "1.9"])
 def test_a_later_minor_version_is_read_as_1_1(parser, version):
-    assert parser.parse(raw(f"GET / HTTP/{version}", "Host: a")).minor == 1
+    assert parser.parse(raw(f"GET / HTTP/{version}", "Host: a")).version == 11
 
 
 def test_http_1_0_needs_no_host(parser):
     head = parser.parse(raw("GET / HTTP/1.0"))
-    assert (head.minor, head.authority, head.host, head.keep_alive) == (0, None, "", False)
+    assert (head.version, head.authority, head.host, head.keep_alive) == (10, None, "", False)
 
 
 def test_an_empty_host_is_no_authority(parser):
