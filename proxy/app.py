@@ -134,12 +134,13 @@ class _Proxy:
         )
         self._tap = Tap(self._gateway)
         self._lifecycle = Lifecycle(self._gateway, config.drain, loaded.filename)
-        self._lifecycle.bypass.changed = self._bypass_changed
         self._reloader = Reloader(loaded, self._lifecycle, self._prepare)
+        self._lifecycle.bypass.changed = self._reloader.apply_again
         self._history = History(self._gateway)
         self._admin = self._admin_server()
         self._acceptors: list[Acceptor] = []
         self._started = False
+        self._binding_on = False
         self._tls = {
             listener: ListenerContext(f"listeners.{listener.value}.tls", tls)
             for listener in Listener
@@ -173,19 +174,19 @@ class _Proxy:
         return [log.record, self._recorder.record, *self._tracing.observers(config)]
 
     def _prepare(self, config: Config) -> Swap:
-        """The slow part of applying a configuration; a reload runs it in a thread."""
+        """The slow part of applying a configuration, for a thread."""
         bypass = self._lifecycle.bypass.active
         in_force = standing_aside(config) if bypass else config
         return partial(self._adopt, config, in_force, RouteTable(in_force), bypass)
 
-    def _bypass_changed(self) -> None:
-        self._prepare(self._config)()
+    def _adopt(self, config: Config, in_force: Config, table: RouteTable, bypass: bool) -> bool:
+        """Swap in another configuration in one step of the loop: no request sees half of it.
 
-    def _adopt(self, config: Config, in_force: Config, table: RouteTable, bypass: bool) -> None:
-        """Swap in another configuration in one step of the loop: no request sees half of it."""
-        if bypass is not self._lifecycle.bypass.active:  # it changed while the thread ran
-            self._prepare(config)()
-            return
+        False: the bypass was turned since `_prepare`, which must be called again, or the routes
+        of the previous configuration are still being bound.
+        """
+        if bypass is not self._lifecycle.bypass.active or self._binding_on:
+            return False
         observers = [*self._observers(config), *self._tap.observers()]
         self._upstreams.reconfigure(config.upstreams)
         bindings = self._bindings(in_force)
@@ -203,10 +204,12 @@ class _Proxy:
         if config.log != self._config.log:  # else an ordered level stays
             process_log.set_level(config.log.level)
         self._config = config
+        return True
 
     def _bind_on(self, bindings: Bindings) -> None:
         """Take over the former bindings, a part in each step of the loop."""
-        if bindings.bind_on():
+        self._binding_on = bindings.bind_on()
+        if self._binding_on:
             asyncio.get_running_loop().call_later(0.001, self._bind_on, bindings)
 
     async def serve(self) -> int:

@@ -6,7 +6,9 @@ it cannot be forgotten.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+
+from proxy.telemetry import process_log
 
 LASTS = 600.0
 """Seconds after the last turning on until it ends."""
@@ -14,13 +16,21 @@ LASTS = 600.0
 _log = logging.getLogger("proxy.bypass")
 
 
+async def _nothing() -> None:
+    """Before there is anything to apply a change to."""
+
+
 class Bypass:
-    """`changed` is called after each change, to apply it. Use it within the loop."""
+    """`changed` is called after each change, and returns when the change is in effect.
+
+    Use it within the loop.
+    """
 
     def __init__(self, *, lasts: float = LASTS) -> None:
-        self.changed: Callable[[], None] = lambda: None
+        self.changed: Callable[[], Awaitable[None]] = _nothing
         self._lasts = lasts
         self._timer: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     @property
     def active(self) -> bool:
@@ -33,8 +43,8 @@ class Bypass:
             return 0.0
         return max(self._timer.when() - asyncio.get_running_loop().time(), 0.0)
 
-    def turn(self, on: bool) -> None:
-        """Turn it on for the full time, or off."""
+    async def turn(self, on: bool) -> None:
+        """Turn it on for the full time, or off. Returns when that is in effect."""
         was = self.active
         if self._timer is not None:
             self._timer.cancel()
@@ -46,9 +56,15 @@ class Bypass:
         if was and not on:
             _log.warning("bypass: turned off, all policies are in effect again")
         if on != was:
-            self.changed()
+            await self.changed()
 
     def _end(self) -> None:
         self._timer = None
         _log.warning("bypass: ended, all policies are in effect again")
-        self.changed()
+        self._ending = asyncio.get_running_loop().create_task(self._apply_end())
+
+    async def _apply_end(self) -> None:
+        try:
+            await self.changed()
+        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+            process_log.bug("the bypass could not be ended", error)

@@ -124,9 +124,9 @@ class Lifecycle:
     def bypass_left(self) -> float:
         return self.bypass.left
 
-    def turn_bypass(self, on: bool) -> None:
+    async def turn_bypass(self, on: bool) -> None:
         """Suspend policies that may make an outage worse for a while, or use them again."""
-        self.bypass.turn(on)
+        await self.bypass.turn(on)
 
     def reloaded(self, outcome: Reload, trigger: str) -> None:
         """Remember the result of a reload."""

@@ -40,8 +40,11 @@ READ_WITHIN = 60.0
 _SWITCH_EVERY = 0.0001
 """Seconds after which the reading thread yields the interpreter to the loop."""
 
-Swap: TypeAlias = Callable[[], None]
-"""Applies a configuration within one step of the loop. It must not fail: it cannot be undone."""
+Swap: TypeAlias = Callable[[], bool]
+"""Applies a configuration within one step of the loop. It must not fail: it cannot be undone.
+
+False: it cannot be applied now, or not as it was prepared, and nothing was applied.
+"""
 
 STILL_READ = "The file is still being read: the previous reload waits for its file system."
 NO_FILE = "There is no file to reload: the proxy runs with the built-in defaults."
@@ -54,7 +57,8 @@ class Reloader:
 
     `sources` belong to the configuration in effect.
 
-    `prepare` is called in a thread, and returns the function that applies a configuration.
+    `prepare` is called in a thread, and returns the function that applies a configuration. It is
+    called again while that function returns False.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Reloader:
         self._reads = 0
         self._changing = False
         self._one_at_a_time = asyncio.Lock()
+        self._one_again_at_a_time = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._again: str | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -91,6 +96,18 @@ class Reloader:
             self._lifecycle.reloaded(outcome, trigger)
         _report(outcome, trigger, self._files)
         return outcome
+
+    async def apply_again(self) -> None:
+        """Prepare and apply the configuration in effect once more, for something else that changed.
+
+        A reload at the same time does not delay it: its file system may not answer.
+        """
+        async with self._one_again_at_a_time:
+            applied = False
+            while not applied:
+                config = self._running
+                swap = await self._prepared(config)
+                applied = config is self._running and swap()
 
     def on_signal(self) -> None:
         """SIGHUP."""
@@ -131,7 +148,8 @@ class Reloader:
         fixed = tuple(_fixed(self._running, loaded))
         if fixed:
             return Reload(fixed, Rejection.NEEDS_RESTART)
-        swap()
+        while not swap():
+            swap = await self._prepared(loaded.config)
         former: list[object] = [self._running, self.sources]
         self._running = loaded.config
         self.sources = loaded.sources
@@ -150,6 +168,10 @@ class Reloader:
             reading.add_done_callback(_retrieved)
             async with asyncio.timeout(self._within):
                 return await asyncio.shield(reading)
+
+    async def _prepared(self, config: Config) -> Swap:
+        with _beside_the_loop():
+            return await asyncio.to_thread(self._prepare, config)
 
     def _read_and_prepare(self, origin: Origin) -> tuple[Loaded, Swap]:
         """Runs in the thread."""
@@ -195,24 +217,38 @@ class Reloader:
         self._task = None
 
 
-@contextmanager
-def _beside_the_loop() -> Iterator[None]:
-    """Let a thread compute for seconds with little effect on the loop.
+class _BesideTheLoop:
+    """Let threads compute for seconds with little effect on the loop.
 
     With Python's switch interval of 5 ms, a loop that needs the interpreter three times per request
     falls from 4,000 requests a second to 200. Garbage collection would stop everything to examine
-    the thread's objects; they live long, so they are frozen instead.
+    the threads' objects; they live long, so they are frozen instead.
     """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_EVERY)
-    gc.disable()
-    try:
-        yield
-    finally:
-        if gc.get_count()[0] > gc.get_threshold()[0]:
-            gc.freeze()
-        gc.enable()
-        sys.setswitchinterval(before)
+
+    def __init__(self) -> None:
+        self._threads = 0
+        self._before = 0.0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """While a thread computes; several may, and the last one restores what was."""
+        if self._threads == 0:
+            self._before = sys.getswitchinterval()
+            sys.setswitchinterval(_SWITCH_EVERY)
+            gc.disable()
+        self._threads += 1
+        try:
+            yield
+        finally:
+            self._threads -= 1
+            if self._threads == 0:
+                if gc.get_count()[0] > gc.get_threshold()[0]:
+                    gc.freeze()
+                gc.enable()
+                sys.setswitchinterval(self._before)
+
+
+_beside_the_loop = _BesideTheLoop()
 
 
 def _let_go(former: list[object]) -> None:

@@ -47,7 +47,9 @@ LOCAL_SHARE = 0.25
 this machine. The data plane keeps the rest."""
 _REQUEST_COSTS = 0.0004
 """Seconds of the loop for a request and its answer, in addition to the endpoint's own time."""
-_WAITING = frozenset({"/health/inbound-drained", "/metrics", "/drain", "/reload", "/events"})
+_WAITING = frozenset(
+    {"/health/inbound-drained", "/metrics", "/drain", "/reload", "/bypass", "/events"}
+)
 """Endpoints whose time is mostly a wait."""
 
 _MAX_BODY = 1024
@@ -293,7 +295,8 @@ class AdminApi:
         word = await _word_of(request)
         if word not in ("on", "off"):
             return problem(400, f"The body must be on or off, and not {word[:40]!r}.")
-        self._controls.turn_bypass(word == "on")
+        # The client may leave: the change is still made.
+        await asyncio.shield(self._controls.turn_bypass(word == "on"))
         left = self._controls.bypass_left
         return _json({"bypass": {"on": left > 0, "ends_in_s": round(left, 1)}})
 

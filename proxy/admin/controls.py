@@ -53,8 +53,11 @@ class Controls(Lifecycle, Protocol):
     @property
     def last_reload(self) -> Mapping[str, Any] | None: ...
 
-    def turn_bypass(self, on: bool) -> None:
-        """Suspend policies that may make an outage worse for a while, or use them again."""
+    async def turn_bypass(self, on: bool) -> None:
+        """Suspend policies that may make an outage worse for a while, or use them again.
+
+        Returns when that is in effect. It must not be cancelled.
+        """
 
     def begin_drain(self) -> None:
         """Start the drain that SIGTERM also starts; no effect if it has begun."""

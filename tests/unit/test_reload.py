@@ -42,10 +42,21 @@ class Bench:
         self.write("first")
         self.lifecycle = Lifecycle()
         self.adopted = []
+        self.refusals = 0
+        self.prepared_in = set()
         self.reloader = Reloader(load(path, {}), self.lifecycle, self.adopting, interval=SOON)
 
     def adopting(self, config):
-        return partial(self.adopted.append, config)
+        """Runs in a thread."""
+        self.prepared_in.add(threading.current_thread())
+        return partial(self.adopt, config)
+
+    def adopt(self, config):
+        if self.refusals:
+            self.refusals -= 1
+            return False
+        self.adopted.append(config)
+        return True
 
     def write(self, service, text=FILE):
         """As editors and Kubernetes do: all at once."""
@@ -281,6 +292,69 @@ async def test_the_loop_keeps_the_interpreter_while_a_file_is_read(bench, monkey
     assert (sys.getswitchinterval(), gc.isenabled()) == (before, True)
 
 
+async def test_what_cannot_be_applied_as_it_was_prepared_is_prepared_again(bench):
+    bench.write("second")
+    bench.refusals = 2
+    assert (await bench.reloader.reload("test")).applied
+    assert bench.services == ["second"]
+
+
+# --- the configuration in effect, applied again -------------------------------------------------
+
+
+async def test_it_is_prepared_in_a_thread(bench):
+    await bench.reloader.apply_again()
+    assert bench.services == ["first"]
+    assert threading.main_thread() not in bench.prepared_in
+    assert bench.lifecycle.outcomes == []
+
+
+async def test_it_does_not_wait_for_a_reload_that_hangs(bench, monkeypatch):
+    hanging = Hanging()
+    monkeypatch.setattr("proxy.reload._read", hanging)
+    reloading = asyncio.create_task(bench.reloader.reload("test"))
+    await until(lambda: hanging.calls)
+    bench.write("second")
+    await bench.reloader.apply_again()
+    assert bench.services == ["first"]
+    hanging.let_go.set()
+    await reloading
+    assert bench.services == ["first", "second"]
+
+
+async def test_a_reload_meanwhile_is_not_undone(bench, monkeypatch):
+    """What was prepared before the reload is prepared again."""
+    bench.write("second")
+    prepare, begun, go_on = bench.adopting, threading.Event(), threading.Event()
+
+    def slow(config):
+        if not begun.is_set():
+            begun.set()
+            go_on.wait(5)
+        return prepare(config)
+
+    bench.reloader._prepare = slow
+    applying = asyncio.create_task(bench.reloader.apply_again())
+    await until(begun.is_set)
+    await bench.reloader.reload("test")
+    go_on.set()
+    await applying
+    assert bench.services == ["second", "second"]
+
+
+async def test_threads_at_the_same_time_leave_the_interpreter_as_it_was(bench, monkeypatch):
+    hanging = Hanging()
+    monkeypatch.setattr("proxy.reload._read", hanging)
+    before = sys.getswitchinterval()
+    reloading = asyncio.create_task(bench.reloader.reload("test"))
+    await until(lambda: hanging.calls)
+    applying = asyncio.create_task(bench.reloader.apply_again())
+    await asyncio.sleep(0)
+    hanging.let_go.set()
+    await asyncio.gather(reloading, applying)
+    assert (sys.getswitchinterval(), gc.isenabled()) == (before, True)
+
+
 # --- the watch ----------------------------------------------------------------------------------
 
 
@@ -307,9 +381,11 @@ async def test_a_swapped_directory_link_is_seen(tmp_path):
     path = tmp_path / "proxy.yaml"
     path.symlink_to("..data/proxy.yaml")
     adopted = []
-    reloader = Reloader(
-        load(path, {}), Lifecycle(), lambda config: partial(adopted.append, config), interval=SOON
-    )
+
+    def adopting(config):
+        return lambda: adopted.append(config) is None
+
+    reloader = Reloader(load(path, {}), Lifecycle(), adopting, interval=SOON)
     bench = SimpleNamespace(reloader=reloader)
     async with watching(bench):
         (tmp_path / "..data_tmp").symlink_to("..2")
@@ -362,7 +438,7 @@ async def test_reloads_are_made_one_at_a_time(bench, monkeypatch):
         most = max(most, under_way)
         await asyncio.sleep(0)
         under_way -= 1
-        return load(bench.path, {}), partial(bench.adopted.append, None)
+        return load(bench.path, {}), partial(bench.adopt, None)
 
     monkeypatch.setattr(asyncio, "to_thread", read)
     await asyncio.gather(*(bench.reloader.reload("test") for _ in range(4)))

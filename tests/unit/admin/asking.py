@@ -35,7 +35,7 @@ class FakeControls(FakeLifecycle):
     again: asyncio.Event = field(default_factory=asyncio.Event)
     end: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def turn_bypass(self, on: bool) -> None:
+    async def turn_bypass(self, on: bool) -> None:
         self.bypass_left = 600.0 if on else 0.0
 
     def begin_drain(self) -> None:
