@@ -197,6 +197,10 @@ class ConnectFailed(ConnectError):
     reason, title = "connect-failed", "Connection failed"
 
 
+class SessionLost(ConnectFailed):
+    """HTTP/2: a connection that was open was found dead before a byte of the request was sent."""
+
+
 class ConnectTimeout(ConnectError):
     reason, title, status = "connect-timeout", "Connecting took too long", 504
     proxy_error = "connection_timeout"
@@ -225,6 +229,16 @@ class UpstreamReset(ReceiveError):
     proxy_error = "connection_terminated"
     condition = Condition.RESET
     covered_by = ("reset",)
+
+
+class StreamRefused(UpstreamReset):
+    """HTTP/2: the upstream says that it has not processed the request (RFC 9113 section 8.7)."""
+
+    condition = Condition.REFUSED_STREAM
+
+
+class Http11Required(StreamRefused):
+    """HTTP/2: the upstream accepts the request only over HTTP/1.1 (RFC 9113 section 7)."""
 
 
 class UpstreamMalformed(ReceiveError):

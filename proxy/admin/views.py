@@ -100,8 +100,8 @@ def _upstream(upstream: Upstream, now: float) -> Document:
 
 
 def _endpoint(endpoint: Endpoint, now: float) -> Document:
-    """`active` exchanges have a connection or wait for one; `avoided`: connecting has failed."""
-    pool = endpoint.pool
+    """`active` exchanges have a stream or wait for one; `avoided`: connecting has failed."""
+    pools = endpoint.pools
     return {
         "address": endpoint.label,
         "scheme": endpoint.scheme,
@@ -109,10 +109,11 @@ def _endpoint(endpoint: Endpoint, now: float) -> Document:
         "active": endpoint.active,
         "avoided": now < endpoint.avoid_until,
         "connections": {
-            "open": pool.open,
-            "idle": pool.idle,
-            "connecting": pool.connecting,
-            "waiting": pool.waiting,
+            "open": sum(pool.open for pool in pools),
+            "idle": sum(pool.idle for pool in pools),
+            "connecting": sum(pool.connecting for pool in pools),
+            "waiting": sum(pool.waiting for pool in pools),
+            "streams": sum(pool.lent for pool in pools),
         },
     }
 

@@ -191,13 +191,31 @@ class EndpointConfig:
         return f"{self.scheme}://{host}:{self.port}"
 
 
+class UpstreamProtocol(Enum):
+    """AUTO: https by ALPN; in the clear gRPC as HTTP/2, all other requests as HTTP/1.1."""
+
+    AUTO = "auto"
+    HTTP1 = "http1"
+    HTTP2 = "http2"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepaliveConfig:
+    """PING on an HTTP/2 connection while streams are open. `interval` 0: none."""
+
+    interval: float = 0.0
+    timeout: float = 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionsConfig:
-    """Connections to one endpoint. `max_requests` 0: no limit."""
+    """Connections to one endpoint. `max_requests` 0: no limit. `max_streams`: of one connection."""
 
     max: int = 1024
     idle_timeout: float = 4.0
     max_requests: int = 0
+    max_streams: int = 100
+    keepalive: KeepaliveConfig = KeepaliveConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +231,7 @@ class UpstreamTls:
 class UpstreamConfig:
     name: str
     endpoints: tuple[EndpointConfig, ...]
+    protocol: UpstreamProtocol = UpstreamProtocol.AUTO
     load_balancing: LoadBalancing = LoadBalancing.LEAST_REQUEST
     dns_refresh: float = 5.0
     connections: ConnectionsConfig = ConnectionsConfig()

@@ -16,8 +16,10 @@ from proxy.errors import (
     AttemptTimeout,
     BodyTimeout,
     ConnectError,
+    Http11Required,
     InternalError,
     ProxyError,
+    SessionLost,
 )
 from proxy.exchange.binding import Binding
 from proxy.exchange.events import ALARM
@@ -65,6 +67,7 @@ class Attempt(Reaching):
         "_owner",
         "_paused",
         "_phase",
+        "_taken_again",
         "bug",
         "ended",
         "error",
@@ -89,6 +92,7 @@ class Attempt(Reaching):
         self._owner = owner
         self._phase = _REACHING
         self._paused = False
+        self._taken_again = False
         self.bug: Exception | None = None
         self.error: ProxyError | None = None
         self.head: ResponseHead | None = None
@@ -117,7 +121,7 @@ class Attempt(Reaching):
             endpoint = None
             if self.binding.upstream.endpoints:
                 endpoint = self._choose()
-                stream = endpoint.pool.take()
+                stream = self._take(endpoint)
                 if stream is not None:
                     self.stream = stream
                     self._send(stream)
@@ -143,7 +147,7 @@ class Attempt(Reaching):
             if endpoint is None:
                 await self._resolve()
                 endpoint = self._choose()
-            stream = endpoint.pool.take()
+            stream = self._take(endpoint)
             if stream is None:
                 stream = await self._connect(endpoint)
             self.stream = stream
@@ -287,10 +291,27 @@ class Attempt(Reaching):
         self.trailers = trailers
 
     def on_lost(self, error: ProxyError) -> None:
-        if self._phase is _SENT:
-            self._fail(error)
-        else:
+        if self._phase is not _SENT:
             self.error = error
+        elif not self._take_again(error):
+            self._fail(error)
+
+    def _take_again(self, error: ProxyError) -> bool:
+        """Send the request on another stream, once, if the upstream has seen nothing of it."""
+        endpoint, body = self.record.chosen, self._request.body
+        lost = isinstance(error, SessionLost)
+        if endpoint is None or not (lost or isinstance(error, Http11Required)):
+            return False
+        if not lost:
+            endpoint.require_http1(monotonic())
+        if self._taken_again or (body is not None and not body.whole):
+            return False
+        self._taken_again = True
+        self.resume_clocks()
+        self.release(reusable=False)
+        self._phase = _REACHING
+        self.start(self._reach(endpoint))
+        return True
 
     def on_upstream_writable(self, writable: bool) -> None:
         request = self._request
@@ -386,8 +407,8 @@ class Attempt(Reaching):
 
     def release(self, *, reusable: bool) -> None:
         """Return the stream; it sends no more events."""
-        stream, endpoint = self.stream, self.record.chosen
-        if stream is None or endpoint is None:
+        stream = self.stream
+        if stream is None:
             return
         self.stream = None
         body = self._request.body
@@ -395,4 +416,4 @@ class Attempt(Reaching):
             body.detach(stream)
             reusable = reusable and body.complete  # else it waits for the rest of this request
         stream.detach()
-        endpoint.pool.give_back(stream, reusable)
+        self.pool.give_back(stream, reusable)

@@ -1,6 +1,6 @@
 """The way of an attempt to a stream: gates, look-up, endpoint, connection.
 
-    ask ─▶ look-up ─▶ choose, and ask the endpoint's own gates ─▶ idle connection, or connect
+    ask ─▶ look-up ─▶ choose, and ask the endpoint's own gates ─▶ a stream, or connect
 
 `Attempt` calls these steps in this order. A step that waits ends when the attempt is due at the
 latest.
@@ -17,14 +17,15 @@ from proxy.exchange.script import SUSPENDED, Script
 from proxy.outcome import IGNORED
 from proxy.policies.gate import Permit, Refusal, pass_gates
 from proxy.upstream.dialing import Connected
-from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.endpoint import HTTP1, Endpoint
+from proxy.upstream.pool import Pool
 from proxy.wire.streams import UpstreamStream
 
 
 class Reaching(Script):
     """The part of an attempt before its request is sent, and the permits that it holds.
 
-    `refused`: a gate refused, so nothing was attempted.
+    `refused`: a gate refused, so nothing was attempted. `pool` lent the stream.
     """
 
     __slots__ = (
@@ -33,9 +34,12 @@ class Reaching(Script):
         "_request",
         "_stood_before",
         "binding",
+        "pool",
         "record",
         "refused",
     )
+
+    pool: Pool
 
     def __init__(self, request: Request, binding: Binding, record: AttemptRecord) -> None:
         super().__init__()
@@ -141,17 +145,50 @@ class Reaching(Script):
     def _resolved(self, error: ProxyError | None) -> None:
         self.wake(error or RESOLVED)
 
+    def _take(self, endpoint: Endpoint) -> UpstreamStream | None:
+        """A stream of an open connection that can carry the request; None: connect."""
+        if endpoint.plain:
+            pool = self.pool = endpoint.pool
+            return pool.take()
+        request = self._request
+        pool = endpoint.pool_of(endpoint.protocol_for(request.head, monotonic()))
+        self.pool = pool
+        stream = pool.take()
+        if stream is not None and not self._carries(stream):
+            pool.give_back(stream, True)
+            pool = self.pool = endpoint.pool_of(HTTP1)
+            stream = pool.take()
+        return stream
+
+    def _carries(self, stream: UpstreamStream) -> bool:
+        """Whether the stream can carry this request: an upgrade needs more than most."""
+        head = self._request.sent
+        return b"upgrade" not in head.held or head.upgrade is None or stream.upgrades
+
     async def _connect(self, endpoint: Endpoint) -> UpstreamStream:
+        """A stream of a new connection, or the next one that is returned."""
+        stream = await self._lease(endpoint, self.pool)
+        if self._carries(stream):
+            return stream
+        self.pool.give_back(stream, True)
+        pool = self.pool = endpoint.pool_of(HTTP1)
+        taken = pool.take()
+        return taken if taken is not None else await self._lease(endpoint, pool)
+
+    async def _lease(self, endpoint: Endpoint, pool: Pool) -> UpstreamStream:
         binding = self.binding
         timeout = binding.policies.timeouts.connect
         # An endpoint with gates of its own is not skipped: the next attempt asks those of another.
         alone = binding.per_endpoint
-        ticket = binding.upstream.connect(endpoint, self.wake, timeout, alone=alone)
+        ticket = binding.upstream.connect(
+            endpoint, self.wake, timeout, alone=alone, protocol=pool.address.protocol
+        )
         try:
             while True:
                 happened = await self._wait(self._due)
                 if isinstance(happened, Connected):
                     self._chosen(happened.endpoint)
+                    self.pool = happened.pool
                     return happened.stream
                 if happened is ALARM:
                     self._check_request()

@@ -111,6 +111,7 @@ def _verdict_of_failure(request: Request, binding: Binding, error: ProxyError) -
 async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
     request = carrier.request
     number, wait, repeat = 1, 0.0, 0
+    refused = False
     tunnel = request.head.method == "CONNECT"
     on = binding.policies.retry.on
     while True:
@@ -146,7 +147,8 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
                 request.record.attempts.pop()  # nothing was attempted
             binding.stats.count_result(True, number > 1)
             raise
-        retry = _next_retry(request, binding, attempt, outcome)
+        at_once = outcome.condition is Condition.REFUSED_STREAM and not refused
+        retry = _next_retry(request, binding, attempt, outcome, at_once)
         if retry is None:
             if error is not None:
                 raise error
@@ -155,7 +157,7 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
             let_go(error)
         drop(attempt)
         await carrier.pause(retry.delay)
-        number, wait = number + 1, retry.delay
+        number, wait, refused = number + 1, retry.delay, refused or at_once
         if outcome.condition not in UNPROCESSED:
             repeat += 1
 
@@ -167,10 +169,13 @@ def drop(attempt: Attempt) -> None:
 
 
 def _next_retry(
-    request: Request, binding: Binding, attempt: Attempt, outcome: Outcome
+    request: Request, binding: Binding, attempt: Attempt, outcome: Outcome, at_once: bool
 ) -> Retry | None:
-    """The retry that follows a failed attempt, None: it was the last one. Counted."""
-    decision = _decide(request, binding, attempt, outcome)
+    """The retry that follows a failed attempt, None: it was the last one. Counted.
+
+    `at_once`: it is the first stream of this request that an upstream refused.
+    """
+    decision = _decide(request, binding, attempt, outcome, at_once)
     attempt.record.decision = decision
     if isinstance(decision, Retry):
         binding.stats.count_retry(decision.condition)
@@ -181,7 +186,9 @@ def _next_retry(
     return None
 
 
-def _decide(request: Request, binding: Binding, attempt: Attempt, outcome: Outcome) -> Retry | Stop:
+def _decide(
+    request: Request, binding: Binding, attempt: Attempt, outcome: Outcome, at_once: bool
+) -> Retry | Stop:
     now = monotonic()
     retry_after = None
     if outcome.status in _SAID_BY_RETRY_AFTER and attempt.head is not None:
@@ -195,6 +202,7 @@ def _decide(request: Request, binding: Binding, attempt: Attempt, outcome: Outco
         time_left=request.timing.time_left,
         waited=attempt.record.wait,
         retry_after=retry_after,
+        at_once=at_once,
     )
     decision = binding.retry.decide(tries, outcome, now)
     assert isinstance(decision, Retry | Stop)

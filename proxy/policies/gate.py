@@ -247,10 +247,11 @@ class Tries:
     service may have seen the request. `body_whole`: the whole body read so far is still in memory.
     `gates_open`: the gates would admit another attempt. `time_left`: seconds of the request's
     deadline. `waited`: seconds before this attempt. `retry_after`: seconds from the response's
-    Retry-After, or None.
+    Retry-After, or None. `at_once`: another attempt needs no backoff.
     """
 
     __slots__ = (
+        "at_once",
         "body_whole",
         "gates_open",
         "number",
@@ -270,7 +271,9 @@ class Tries:
         time_left: float,
         waited: float,
         retry_after: float | None,
+        at_once: bool = False,
     ) -> None:
+        self.at_once = at_once
         self.number = number
         self.repeatable = repeatable
         self.body_whole = body_whole

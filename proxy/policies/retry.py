@@ -130,7 +130,9 @@ class RetryPolicy(Decider):
         asked = self._asked_wait(outcome, tries.retry_after)
         if asked > self._retry_after:
             return _STOPS[StopReason.RETRY_AFTER]
-        delay = max(self._backoff.delay(tries.number, tries.waited), asked)
+        delay = 0.0
+        if not tries.at_once:
+            delay = max(self._backoff.delay(tries.number, tries.waited), asked)
         if delay >= tries.time_left:
             return _STOPS[StopReason.DEADLINE]
         if not self._budget.try_spend(now):

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
+from proxy.config.model import UpstreamProtocol
 from proxy.errors import ConnectError, TlsFailure
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.leases import Scheduler, Ticket
+from proxy.upstream.pool import Pool
 from proxy.wire.streams import UpstreamStream
 
 ATTEMPT_DELAY: Final = 0.25
@@ -22,12 +24,13 @@ MOST_ADDRESSES: Final = 16
 
 
 class Connected:
-    """A lease and its endpoint."""
+    """A lease, its endpoint, and the pool that it goes back to."""
 
-    __slots__ = ("endpoint", "stream")
+    __slots__ = ("endpoint", "pool", "stream")
 
-    def __init__(self, endpoint: Endpoint, stream: UpstreamStream) -> None:
+    def __init__(self, endpoint: Endpoint, pool: Pool, stream: UpstreamStream) -> None:
         self.endpoint = endpoint
+        self.pool = pool
         self.stream = stream
 
 
@@ -50,6 +53,7 @@ class Dial:
         "_loop",
         "_on_ready",
         "_others",
+        "_protocol",
         "_tickets",
         "_timer",
         "_tried",
@@ -62,11 +66,13 @@ class Dial:
         loop: Scheduler,
         on_ready: Callable[[Connected | ConnectError], None],
         timeout: float,
+        protocol: UpstreamProtocol | None = None,
     ) -> None:
         """`others` None: only this endpoint. `timeout`: seconds for everything except waits for
-        room in a pool.
+        room in a pool. `protocol`: of the connection; None: the endpoint's usual one.
         """
         self._others = others
+        self._protocol = protocol or endpoint.address.protocol
         self._loop = loop
         self._on_ready = on_ready
         self._deadline = loop.time() + timeout
@@ -85,15 +91,18 @@ class Dial:
 
     def _request(self, endpoint: Endpoint, seconds: float) -> None:
         self._tried.append(endpoint)
-        self._tickets[endpoint] = endpoint.pool.request(partial(self._answered, endpoint), seconds)
+        pool = endpoint.pool_of(self._protocol)
+        self._tickets[endpoint] = pool.request(partial(self._answered, endpoint, pool), seconds)
         others = self._others
         if others is not None and others.dual(endpoint):
             self._timer = self._loop.call_later(ATTEMPT_DELAY, self._on_time)
 
-    def _answered(self, endpoint: Endpoint, answer: UpstreamStream | ConnectError) -> None:
+    def _answered(
+        self, endpoint: Endpoint, pool: Pool, answer: UpstreamStream | ConnectError
+    ) -> None:
         self._tickets.pop(endpoint, None)
         if isinstance(answer, UpstreamStream):
-            self._finish(Connected(endpoint, answer))
+            self._finish(Connected(endpoint, pool, answer))
             return
         if self._error is None:
             self._error = answer
@@ -115,9 +124,10 @@ class Dial:
         endpoint = self._others.alternative(self._tried)
         if endpoint is None:
             return False
-        stream = endpoint.pool.take()
+        pool = endpoint.pool_of(self._protocol)
+        stream = pool.take()
         if stream is not None:
-            self._finish(Connected(endpoint, stream))
+            self._finish(Connected(endpoint, pool, stream))
         else:
             self._request(endpoint, left)
         return True

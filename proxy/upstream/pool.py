@@ -13,6 +13,7 @@ Rules:
 - a waiter gets its own connect, or shares the newest one, if that was begun with the same time
   limit for no more waiters than the last new session had room for;
 - if a connect serves a waiter of another connect, its own waiter takes over that other connect;
+- the first session that has room is filled before another: fewest connections;
 - a failed connect fails only its own waiters. No waiter gets another's shorter timeout, and every
   waiter gets an answer: at `max` it waits for returned leases, and gets a connect as soon as there
   is room;
@@ -25,12 +26,14 @@ from collections.abc import Callable
 from enum import Enum
 from functools import partial
 
-from proxy.config.model import ConnectionsConfig
+from proxy.config.model import ConnectionsConfig, UpstreamProtocol
 from proxy.errors import ConnectError, ConnectFailed, TlsFailure
 from proxy.upstream.address import Address
 from proxy.upstream.leases import Connects, Scheduler, Ticket
 from proxy.upstream.session_book import SessionBook
 from proxy.wire.streams import UpstreamSession, UpstreamStream
+
+_HTTP1 = UpstreamProtocol.HTTP1
 
 AVOID_FIRST = 1.0
 AVOID_LONGEST = 30.0
@@ -96,7 +99,6 @@ class Pool(SessionBook):
     """
 
     __slots__ = (
-        "_address",
         "_connect_failures",
         "_connector",
         "_connects",
@@ -104,6 +106,7 @@ class Pool(SessionBook):
         "_newest",
         "_queued",
         "_waiting",
+        "address",
         "avoid_until",
     )
 
@@ -115,11 +118,13 @@ class Pool(SessionBook):
         loop: Scheduler,
     ) -> None:
         super().__init__(config, loop)
-        self._address = address
+        self.address = address
         self._connector = connector
         self._connects: set[_Connect] = set()
         self._newest: _Connect | None = None
-        self._expected_room = 1
+        # Until a session has said otherwise, TLS is expected to agree on HTTP/2: else a burst of
+        # first requests would open a connection for each of them.
+        self._expected_room = 1 if address.protocol is _HTTP1 else config.max_streams
         self._waiting: OrderedDict[_Claim, None] = OrderedDict()
         # The waiters without a connect, because there was no room.
         self._queued: OrderedDict[_Claim, None] = OrderedDict()
@@ -166,9 +171,8 @@ class Pool(SessionBook):
         session.lent -= 1
         self.lent -= 1
         session.take_back(stream, reusable)
-        if self._partly:
-            self._partly.pop(session, None)
         if not session.usable or self._worn(session):
+            self._partly.pop(session, None)
             if session.lent == 0:
                 self._end(session)
                 self._use_room()
@@ -177,10 +181,20 @@ class Pool(SessionBook):
         elif session.lent > 0:
             if session.lent < session.room:
                 self._partly[session] = None
-        elif self._closing:
-            self._end(session)
         else:
-            self._park(session)
+            if self._partly:
+                self._partly.pop(session, None)
+            if self._closing:
+                self._end(session)
+            else:
+                self._park(session)
+
+    def _room_grew(self, session: UpstreamSession) -> None:
+        """The peer of a session allows more streams than before."""
+        if session in self._sessions and session.lent > 0 and self._lends(session):
+            self._partly[session] = None
+            if self._waiting:
+                self._serve(session)
 
     # --- waiters ----------------------------------------------------------------------------
 
@@ -208,7 +222,7 @@ class Pool(SessionBook):
         connect.add(claim)
         self._connects.add(connect)
         self._connector.connect(
-            self._address, connect.timeout, self._closed, partial(self._connected, connect)
+            self.address, connect.timeout, self._closed, partial(self._connected, connect)
         )
         return True
 
@@ -294,6 +308,7 @@ class Pool(SessionBook):
         self._connect_failures = 0
         self.avoid_until = 0.0
         self._expected_room = max(result.room, 1)
+        result.on_room = self._room_grew
         self._sessions.add(result)
         if self._waiting:
             self._hand_out_new(connect, result)
@@ -329,14 +344,14 @@ class Pool(SessionBook):
         self._connect_failures = min(self._connect_failures + 1, 16)
 
     def _dead_on_arrival(self) -> ConnectError:
-        if self._address.scheme == "https":
+        if self.address.scheme == "https":
             # In TLS 1.3 a server checks the client's certificate after the client's handshake.
             return TlsFailure(
-                f"{self._address.where} closed the connection right after the TLS handshake: see "
+                f"{self.address.where} closed the connection right after the TLS handshake: see "
                 "whether it requires another client certificate (tls.cert) than the one it got."
             )
         return ConnectFailed(
-            f"{self._address.where} accepted the connection and closed it at once: "
+            f"{self.address.where} accepted the connection and closed it at once: "
             "look for a connection limit or a crash in its log."
         )
 

@@ -46,9 +46,10 @@ class SessionBook:
     def take(self) -> UpstreamStream | None:
         """A lease of an open session, or None: then `request` one."""
         while self._partly:
-            session, _ = self._partly.popitem()
+            session = next(iter(self._partly))
             if self._lends(session):
                 return self._lend(session)
+            del self._partly[session]
         idle = self._idle
         while idle:
             session, _ = idle.popitem()
@@ -81,6 +82,8 @@ class SessionBook:
         self.lent += 1
         if session.lent < session.room:
             self._partly[session] = None
+        elif self._partly:
+            self._partly.pop(session, None)
         return session.lend()
 
     def _end(self, session: UpstreamSession) -> None:

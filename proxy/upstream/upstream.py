@@ -5,14 +5,14 @@ from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from proxy.clock import Random
-from proxy.config.model import UpstreamConfig
+from proxy.config.model import UpstreamConfig, UpstreamProtocol
 from proxy.errors import ConnectError, Loop, ProxyError
 from proxy.http.authority import DEFAULT_PORTS, Authority
 from proxy.upstream.address import Address
 from proxy.upstream.balancing import Admit, balancer
 from proxy.upstream.dialing import Connected, Dial
 from proxy.upstream.discovery import Discovery, LooksUp
-from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.endpoint import AUTO, HTTP1, Endpoint
 from proxy.upstream.leases import Connects, Scheduler, Ticket
 from proxy.upstream.pool import Pool
 
@@ -23,12 +23,16 @@ IsOwn: TypeAlias = Callable[[str, int], bool]
 
 
 class ConnectionCounts(NamedTuple):
-    """Connections of an upstream by state, and the exchanges that wait for one."""
+    """Connections of an upstream by state, and the exchanges that wait for one.
+
+    `streams`: exchanges that use one; an HTTP/2 connection carries many.
+    """
 
     active: int
     idle: int
     connecting: int
     waiting: int
+    streams: int = 0
 
 
 class Upstream:
@@ -128,15 +132,17 @@ class Upstream:
         timeout: float,
         *,
         alone: bool,
+        protocol: UpstreamProtocol | None = None,
     ) -> Ticket:
         """Ask for a lease if the endpoint's pool had none to take.
 
         If its address fails, another address of the same name is tried, unless `alone`; see
         `dialing`. `on_ready` is called exactly once, from the loop, unless the ticket was
-        cancelled before. `timeout` (seconds) limits connecting, not a wait for room.
+        cancelled before. `timeout` (seconds) limits connecting, not a wait for room. `protocol`:
+        which of the endpoint's pools; None: its usual one.
         """
         others = None if alone or endpoint.host == endpoint.ip else self
-        return Dial(endpoint, others, self._loop, on_ready, timeout)
+        return Dial(endpoint, others, self._loop, on_ready, timeout, protocol)
 
     def dual(self, endpoint: Endpoint) -> bool:
         """Whether the endpoint's name has addresses of both families."""
@@ -166,13 +172,14 @@ class Upstream:
     def connections(self) -> ConnectionCounts:
         """Totals over all endpoints, including removed ones that still have connections."""
         self._forget_finished()
-        pools = [endpoint.pool for endpoint in (*self.endpoints, *self._leaving)]
+        pools = [pool for endpoint in (*self.endpoints, *self._leaving) for pool in endpoint.pools]
         idle = sum(pool.idle for pool in pools)
         return ConnectionCounts(
             active=sum(pool.open for pool in pools) - idle,
             idle=idle,
             connecting=sum(pool.connecting for pool in pools),
             waiting=sum(pool.waiting for pool in pools),
+            streams=sum(pool.lent for pool in pools),
         )
 
     def close(self) -> None:
@@ -180,7 +187,7 @@ class Upstream:
         self._closed = True
         self._discovery.close()
         for endpoint in self.endpoints:
-            endpoint.pool.close()
+            endpoint.close()
 
     def _renew(self) -> None:
         """Update `endpoints` to the addresses: kept ones first, in their old order."""
@@ -198,7 +205,7 @@ class Upstream:
                 del wanted[key]
                 staying.append(endpoint)
             else:
-                endpoint.pool.close()
+                endpoint.close()
                 self._leaving.append(endpoint)
         self.endpoints = staying + [self._endpoint(*key) for key in wanted]
         six = {endpoint.host for endpoint in self.endpoints if endpoint.address.six}
@@ -206,16 +213,22 @@ class Upstream:
         self._forget_finished()
 
     def _endpoint(self, scheme: str, host: str, port: int, ip: str) -> Endpoint:
-        address = Address(scheme, host, port, ip)
+        wanted = self.config.protocol
+        auto = wanted is AUTO and scheme == "http"
+        protocol = HTTP1 if auto or scheme not in ("http", "https") else wanted
+        address = Address(scheme, host, port, ip, protocol)
+        return Endpoint(address, self._pool(address), self._pool, auto=auto)
+
+    def _pool(self, address: Address) -> Pool:
         pool = Pool(address, self.config.connections, self._connector, self._loop)
         if self._closed:
             pool.close()
-        return Endpoint(address, pool)
+        return pool
 
     def _forget_finished(self) -> None:
         if self._leaving:
             self._leaving = [
                 endpoint
                 for endpoint in self._leaving
-                if endpoint.pool.open or endpoint.pool.connecting or endpoint.pool.waiting
+                if any(pool.open or pool.connecting or pool.waiting for pool in endpoint.pools)
             ]

@@ -12,6 +12,7 @@ An HTTP/1 connection is its own stream for all its exchanges, so a request needs
 These are classes, not protocols, because compiled code calls a protocol as slowly as Python does.
 """
 
+from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
 from proxy.config.model import LimitsConfig, Listener
@@ -177,14 +178,16 @@ class ClientStream:
 class UpstreamSession:
     """A connection to an endpoint, as its pool keeps it.
 
-    `room` is the maximum of concurrent leases; the peer may change it. Only the pool writes
-    `lent` (leases that are out), `served` (leases so far) and `idle_since`.
+    `room` is the maximum of concurrent leases; the peer may change it, and then `on_room` is
+    called with the session. Only the pool writes `on_room`, `lent` (leases that are out), `served`
+    (leases so far) and `idle_since`.
     """
 
-    __slots__ = ("idle_since", "lent", "room", "served")
+    __slots__ = ("idle_since", "lent", "on_room", "room", "served")
 
     def __init__(self, room: int) -> None:
         self.room = room
+        self.on_room: Callable[[UpstreamSession], None] | None = None
         self.lent = 0
         self.served = 0
         self.idle_since = 0.0
@@ -232,6 +235,11 @@ class UpstreamStream:
     @property
     def half_closes(self) -> bool:
         """Whether sending can end while receiving continues."""
+        raise NotImplementedError
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether it can carry a request to switch protocols (Upgrade)."""
         raise NotImplementedError
 
     def send_head(

@@ -174,6 +174,13 @@ class Stage:
         self.loop.run()
         return server
 
+    def accept_session(self, session):
+        """The connect that has waited longest succeeds with a session of the test's own."""
+        _, session.on_closed, on_done = self.connector.pending.pop(0)
+        on_done(session)
+        self.loop.run()
+        return session
+
     def refuse(self, error=None):
         endpoint, _, on_done = self.connector.pending.pop(0)
         on_done(error or ConnectRefused(f"{endpoint.where} refused."))

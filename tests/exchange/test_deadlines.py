@@ -93,7 +93,7 @@ def test_connecting_runs_against_the_attempt(stage):
     answer = client.answer()
     assert (answer.status, answer.reason) == (504, "connect-timeout")
     stage.accept()
-    assert stage.counts() == (0, 1, 0, 0)
+    assert stage.counts() == (0, 1, 0, 0, 0)
 
 
 def test_the_alarm_is_silent_when_all_is_over(stage):

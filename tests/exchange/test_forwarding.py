@@ -130,7 +130,7 @@ def test_a_response_up_to_the_close_becomes_chunks(stage):
     assert client.received() == b"0\r\n\r\n"
     assert (stage.records[0].reason, stage.records[0].bytes_out) == ("", 5)
     assert not client.closed
-    assert stage.counts() == (0, 0, 0, 0)
+    assert stage.counts() == (0, 0, 0, 0, 0)
 
 
 def test_a_response_of_http_1_0(stage):

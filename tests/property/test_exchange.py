@@ -268,7 +268,7 @@ def test_nothing_is_lost_whatever_happens(counts, scope, fallback, longest, step
         stage.pass_time(200)
         assert not stage.gate().connections
         for upstream in stage.gateway.upstreams:
-            assert upstream.connections() == (0, 0, 0, 0)
+            assert upstream.connections() == (0, 0, 0, 0, 0)
         assert stage.loop.timers == 0
 
 

@@ -144,6 +144,10 @@ class UpstreamConnection(UpstreamStream):
     def half_closes(self) -> bool:
         return self._channel.half_closes
 
+    @property
+    def upgrades(self) -> bool:
+        return True
+
     def send_head(
         self,
         handler: StreamHandler,
@@ -326,7 +330,7 @@ class UpstreamConnection(UpstreamStream):
         self._buffer = b""
         self._state = _CLOSED
         session = cast(Http1Session, self.session)
-        session.connection = None
+        session.connection = session.on_room = None
         self._on_closed(session)
 
     def pause_writing(self) -> None:

@@ -158,21 +158,27 @@ def test_upstreams(gateway: FakeGateway) -> None:
     endpoint = Endpoint(address, Pool(address, ConnectionsConfig(), NoConnector(), NoConnector()))
     endpoint.pool.lent = 3
     endpoint.pool.avoid_until = NOW + 1
-    gateway.upstreams = [FakeUpstream("inventory", ConnectionCounts(1, 2, 3, 4), endpoint)]
+    gateway.upstreams = [FakeUpstream("inventory", ConnectionCounts(1, 2, 3, 4, 5), endpoint)]
     expected = {
         "address": "10.0.0.1:8080",
         "scheme": "http",
         "host": "inventory.test",
         "active": 3,
         "avoided": True,
-        "connections": {"open": 0, "idle": 0, "connecting": 0, "waiting": 0},
+        "connections": {"open": 0, "idle": 0, "connecting": 0, "waiting": 0, "streams": 3},
     }
     assert views.upstreams(gateway, NOW) == {
         "upstreams": [
             {
                 "name": "inventory",
                 "load_balancing": "least_request",
-                "connections": {"active": 1, "idle": 2, "connecting": 3, "waiting": 4},
+                "connections": {
+                    "active": 1,
+                    "idle": 2,
+                    "connecting": 3,
+                    "waiting": 4,
+                    "streams": 5,
+                },
                 "endpoints": [expected],
             }
         ]

@@ -159,3 +159,10 @@ def test_the_previous_wait_feeds_decorrelated_jitter() -> None:
 
 def test_one_attempt_is_no_retry() -> None:
     assert decide(replace(CONFIG, attempts=1)) == Stop(StopReason.ATTEMPTS)
+
+
+def test_what_may_follow_at_once_needs_no_backoff_but_all_else() -> None:
+    assert decide(at_once=True) == Retry(0.0, "gateway-error")
+    assert decide(at_once=True, number=3) == Stop(StopReason.ATTEMPTS)
+    assert decide(at_once=True, budget=budget_of(NO_BUDGET)) == Stop(StopReason.BUDGET)
+    assert decide(at_once=True, time_left=0.0) == Stop(StopReason.DEADLINE)

@@ -1,6 +1,14 @@
+from types import SimpleNamespace
+
 import pytest
 
+from proxy.config.model import ConnectionsConfig, UpstreamProtocol
 from proxy.upstream.address import Address
+from proxy.upstream.endpoint import HTTP1_SECONDS, Endpoint
+from proxy.upstream.pool import Pool
+
+AUTO, HTTP1, HTTP2 = UpstreamProtocol.AUTO, UpstreamProtocol.HTTP1, UpstreamProtocol.HTTP2
+GRPC = "application/grpc+proto"
 
 
 @pytest.mark.parametrize(
@@ -15,3 +23,73 @@ from proxy.upstream.address import Address
 def test_names(host, ip, label, where):
     address = Address("http", host, 80, ip)
     assert (address.label, address.where) == (label, where)
+
+
+def head(method="GET", kind=None, version=20):
+    kinds = [kind.encode()] if kind else []
+    return SimpleNamespace(
+        method=method, version=version, values=lambda name: kinds if name == b"content-type" else []
+    )
+
+
+def endpoint(scripted, protocol, *, auto=False):
+    loop = scripted.HandLoop()
+    connector = scripted.Connector(loop)
+
+    def pool(address):
+        return Pool(address, ConnectionsConfig(), connector, loop)
+
+    address = Address("http", "inventory", 80, "10.0.0.1", protocol)
+    return Endpoint(address, pool(address), pool, auto=auto)
+
+
+@pytest.mark.interpreted
+@pytest.mark.parametrize(
+    ("usual", "auto", "asked", "protocol"),
+    [
+        (HTTP1, False, head(), HTTP1),
+        (HTTP1, False, head("POST", GRPC), HTTP1),
+        (HTTP1, True, head(), HTTP1),
+        (HTTP1, True, head("POST", GRPC), HTTP2),
+        (HTTP1, True, head("POST", "application/grpc"), HTTP2),
+        (HTTP1, True, head("POST", "Application/gRPC; x=y"), HTTP2),
+        (HTTP1, True, head("POST", "application/grpc-web"), HTTP1),
+        (HTTP1, True, head("POST", GRPC, version=11), HTTP1),
+        (HTTP1, True, head("GET", GRPC), HTTP1),
+        (HTTP2, False, head(), HTTP2),
+        (HTTP2, False, head("CONNECT"), HTTP1),
+        (AUTO, False, head("POST", GRPC), AUTO),
+        (AUTO, False, head("CONNECT"), HTTP1),
+    ],
+)
+def test_the_protocol_of_a_request(scripted, usual, auto, asked, protocol):
+    made = endpoint(scripted, usual, auto=auto)
+    assert made.protocol_for(asked, 1.0) is protocol
+    assert made.pool_of(protocol).address.protocol is protocol
+
+
+def test_each_protocol_has_one_pool_and_they_count_together(scripted):
+    made = endpoint(scripted, HTTP2)
+    other = made.pool_of(HTTP1)
+    assert made.pool_of(HTTP1) is other is not made.pool is made.pool_of(HTTP2)
+    assert made.pools == [made.pool, other]
+    other.lent, made.pool.lent, other.avoid_until = 2, 1, 7.0
+    assert (made.active, made.avoid_until) == (3, 7.0)
+
+
+def test_a_pool_that_is_made_after_the_end_keeps_nothing(scripted):
+    made = endpoint(scripted, HTTP2)
+    made.close()
+    pool = made.pool_of(HTTP1)
+    pool.request(lambda answer: pool.give_back(answer, True), 1.0)
+    pool._connector.succeed()
+    pool._loop.run()
+    assert (pool.idle, pool.open) == (0, 0)
+
+
+@pytest.mark.interpreted
+def test_http1_that_was_required_is_remembered_for_a_while(scripted):
+    made = endpoint(scripted, HTTP2)
+    made.require_http1(100.0)
+    assert made.protocol_for(head(), 100.0 + HTTP1_SECONDS - 1) is HTTP1
+    assert made.protocol_for(head(), 100.0 + HTTP1_SECONDS) is HTTP2

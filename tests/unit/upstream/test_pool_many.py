@@ -131,7 +131,37 @@ def test_one_is_filled_before_the_next_is_begun(bench):
     streams = b.take(4)
     assert sessions(streams) == [two, two, two, one]
     b.pool.give_back(streams[0], reusable=True)
-    assert sessions(b.take(3)) == [two, one, one]
+    assert sessions(b.take(3)) == [one, one, two]
+    assert b.pool.take() is None
+
+
+def test_the_others_run_empty_when_the_load_falls(bench):
+    b = bench(room=3)
+    tickets = [b.ask()[1] for _ in range(2)]
+    for ticket in tickets:
+        ticket.cancel()
+    b.connector.succeed(), b.connector.succeed()
+    streams = b.take(6)
+    for _ in range(20):  # two at a time are left
+        while len(streams) > 2:
+            b.pool.give_back(streams.pop(0), reusable=True)
+        streams += b.take(1)
+    assert len(set(sessions(streams))) == 1
+    assert b.pool.idle == 1
+
+
+def test_room_that_the_peer_gives_later_is_used_at_once(bench):
+    b = bench(room=1, max=1)
+    session = b.session()
+    b.take(1)
+    answers, _ = b.ask()
+    b.loop.run()
+    assert not answers
+    session.room = 3
+    session.on_room(session)
+    b.loop.run()
+    assert sessions(answers) == [session]
+    assert b.pool.take().session is session
     assert b.pool.take() is None
 
 

@@ -132,12 +132,12 @@ def test_an_endpoint_that_vanished_lets_busy_connections_finish(bench):
     assert old not in b.upstream.endpoints
     assert b.labels == ["10.0.0.2:8080"]
     assert (b.connector.open(busy), b.connector.open(idle)) == (True, False)
-    assert b.upstream.connections() == ConnectionCounts(1, 0, 0, 0)
+    assert b.upstream.connections() == ConnectionCounts(1, 0, 0, 0, 1)
     assert b.upstream.in_use
     old.pool.give_back(busy, reusable=True)
     assert b.connector.ended_by(busy) == "close"
     assert not b.upstream.in_use
-    assert b.upstream.connections() == ConnectionCounts(0, 0, 0, 0)
+    assert b.upstream.connections() == ConnectionCounts(0, 0, 0, 0, 0)
 
 
 def test_an_address_that_comes_back_is_a_new_endpoint(bench):
@@ -197,7 +197,9 @@ def test_connections_are_counted_by_state(bench):
     b.connection(one)
     one.pool.give_back(b.connection(one), reusable=True)
     two.pool.request(b.answers, 1.0)
-    assert b.upstream.connections() == ConnectionCounts(active=1, idle=1, connecting=1, waiting=1)
+    assert b.upstream.connections() == ConnectionCounts(
+        active=1, idle=1, connecting=1, waiting=1, streams=1
+    )
 
 
 def test_a_closed_upstream_keeps_nothing_and_still_serves(bench):
