@@ -66,5 +66,5 @@ class Bypass:
     async def _apply_end(self) -> None:
         try:
             await self.changed()
-        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+        except Exception as error:  # noqa: BLE001 - no caller would report it
             process_log.bug("the bypass could not be ended", error)
