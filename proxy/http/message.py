@@ -17,29 +17,39 @@ from proxy.http.lists import joined
 class FieldName:
     """A field's name: `text` as spelled, and `lower` for comparing.
 
-    `prefix` is the name's part of an HTTP/1 line, so that a writer only joins bytes.
+    `prefix` is the name's part of an HTTP/1 line, so that a writer only joins bytes; `literal`
+    its part of an HTTP/2 literal, a cache of `http/h2/encoder.py`. `kind`: REGULAR, or which
+    pseudo-header of HTTP/2 it names (`http/h2/names.py`).
     """
 
-    __slots__ = ("lower", "prefix", "text")
+    __slots__ = ("kind", "literal", "lower", "prefix", "text")
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, kind: int = 0) -> None:
         self.text = text
         self.lower = text.lower()
         self.prefix = b"\r\n" + text + b": "
+        self.literal = b""
+        self.kind = kind
 
 
 class Field:
     """One forwarded field: its name as spelled and its value.
 
-    `line` is its HTTP/1 form without the line end.
+    `line` is its HTTP/1 form without the line end. The rest says what an HTTP/2 peer sent:
+    `stable`: a `FieldStore` remembers it, so equal fields are this object. `secret`: no table may
+    hold it, here or at the next hop (RFC 7541 section 7.1.3). `malformed`: no message may have it
+    (RFC 9113 sections 8.2.1 to 8.3).
     """
 
-    __slots__ = ("line", "name", "value")
+    __slots__ = ("line", "malformed", "name", "secret", "stable", "value")
 
     def __init__(self, name: FieldName, value: bytes, line: bytes) -> None:
         self.name = name
         self.value = value
         self.line = line
+        self.stable = False
+        self.secret = False
+        self.malformed = False
 
 
 def named_field(name: FieldName, value: bytes) -> Field:

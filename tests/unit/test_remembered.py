@@ -27,6 +27,10 @@ from proxy.exchange.stats import RouteStats
 from proxy.http.authority import Authority
 from proxy.http.h1.request import RequestParser
 from proxy.http.h1.response import ResponseParser
+from proxy.http.h2.decoder import Decoder
+from proxy.http.h2.encoder import Encoder
+from proxy.http.h2.fields import FieldStore
+from proxy.http.message import Shared, make_field
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker, CircuitBreakerConfig
 from proxy.routing.table import RouteTable
 from proxy.telemetry.exemplars import Exemplars
@@ -113,6 +117,46 @@ def response_heads() -> object:
         for _ in range(3):
             made.parse(head.encode())
     return made
+
+
+def blocks() -> object:
+    """Blocks of an HTTP/2 peer: literals, never-indexed ones, and a full table many times over."""
+    made = Decoder(FieldStore(frozenset({b"x-own"})))
+    for number in range(3000):
+        value = b"%0100d" % number
+        for bits in (b"\x00", b"\x10", b"\x40"):
+            made.decode(bits + b"\x05x-own" + bytes((len(value),)) + value, MIB, 100)
+    return made
+
+
+def sent_heads() -> object:
+    made = Encoder()
+    for number in range(2000):
+        shared = Shared([make_field(b"x-%d" % number, b"%0180d" % number)], {})
+        for _ in range(3):
+            made.add_head(made.begin(), shared, [])
+    return made
+
+
+def stored_fields() -> object:
+    """New names with new values; names with as many values as are kept, in two forms."""
+    made = FieldStore()
+    for number in range(3000):
+        name = b"x-%030d" % (number // 2)
+        value = b"%0250d" % number
+        Decoder(made).decode(_literal(name, value), MIB, 100)
+    for number in range(100 * 60):
+        name, value = b"y-%d" % (number // 60), b"%0126d" % number
+        Decoder(made).decode(_literal(name, value), MIB, 100)
+        stored = made.name(bytes((len(name),)) + name, name, False)
+        longer = b"\x7f\xff\x80\x00" + value  # another form of the same value
+        made.field(stored, longer, value, False)
+    return made
+
+
+def _literal(name: bytes, value: bytes) -> bytes:
+    length = bytes((len(value),)) if len(value) < 127 else bytes((127, len(value) - 127))
+    return b"\x00" + bytes((len(name),)) + name + length + value
 
 
 def upstreams() -> object:
@@ -250,6 +294,23 @@ REMEMBERED: dict[str, Reason] = {
     "http.h1.memory:HeadMemory.known": "at most MEMORY_BYTES of heads: flooded with the heads",
     "http.h1.request:RequestParser._hosts": Grows(4 * MIB, request_heads),
     "http.h1.response:ResponseParser._status_lines": Grows(4 * MIB, response_heads),
+    "http.h2.decoder:Decoder._entries": "at most max_table_size, and _SPARE evicted ones",
+    "http.h2.decoder:Decoder._known": Grows(192 * KIB, blocks),
+    "http.h2.decoder:Decoder._names": "one for each of the entries",
+    "http.h2.decoder:Decoder._secrets": "at most _MAX_SECRETS, of LONGEST_VALUE",
+    "http.h2.encoder:Encoder._heads": Grows(128 * KIB, sent_heads),
+    "http.h2.encoder:Encoder._names": "at most DEFAULT_TABLE_SIZE: flooded with the heads",
+    "http.h2.encoder:Encoder._places": "at most DEFAULT_TABLE_SIZE: flooded with the heads",
+    "http.h2.encoder:Encoder._seen": "at most _MAX_SEEN numbers",
+    "http.h2.fields:FieldStore._coded_names": "at most _MAX_CODED_NAMES: flooded with the names",
+    "http.h2.fields:FieldStore._names": Grows(1536 * KIB, stored_fields),
+    "http.h2.fields:FieldStore.static_fields": "a fixed number",
+    "http.h2.fields:FieldStore.static_names": "a fixed number",
+    "http.h2.fields:StoredName._coded": "at most _MAX_VALUES: flooded with the names",
+    "http.h2.fields:StoredName._values": "at most _MAX_VALUES: flooded with the names",
+    "http.h2.huffman:_Row.pieces": "a fixed number",
+    "http.h2.huffman:_Tree.one": "a fixed number",
+    "http.h2.huffman:_Tree.zero": "a fixed number",
     "http.message:_NO_OWN": "stays empty",
     "http.problem:ProxyStatus._failures": "one for each reason and error type",
     "http.request_id:RequestIds._made": "one batch",
