@@ -59,6 +59,7 @@ class Decoder:
         "_block",
         "_entries",
         "_evicted",
+        "_is_changed",
         "_known",
         "_known_bytes",
         "_max_table_size",
@@ -77,6 +78,7 @@ class Decoder:
         self._entries: list[Field] = []  # the oldest first; the first `_evicted` are gone
         self._names: list[StoredName] = []
         self._evicted = 0
+        self._is_changed = False  # whether this block changed the table
         self._known: dict[bytes, FieldSection] = {}
         self._known_bytes = 0
         self._secrets: dict[bytes, Field] = {}
@@ -97,8 +99,9 @@ class Decoder:
         known = self._known.get(block)
         if known is not None and known.size <= max_bytes and len(known.fields) <= max_fields:
             return known
+        self._is_changed = False
         section = self._decode(block, max_bytes, max_fields)
-        if not section.over and len(block) <= _LONGEST_BLOCK:
+        if not self._is_changed and not section.over and len(block) <= _LONGEST_BLOCK:
             self._remember(block, section)
         return section
 
@@ -164,6 +167,7 @@ class Decoder:
         name = self._name(index, 0x3F)
         field = self._field(name)
         size = len(field.name.text) + len(field.value) + ENTRY_OVERHEAD
+        self._is_changed = True
         self._forget()
         self.table_bytes += size
         self._entries.append(field)
@@ -192,6 +196,7 @@ class Decoder:
         if limit > self._max_table_size:
             raise HpackError("a size update is larger than the table may be")
         self._table_limit = limit
+        self._is_changed = True
         self._forget()
         self._evict()
 

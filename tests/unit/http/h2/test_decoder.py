@@ -278,6 +278,22 @@ def test_a_repeated_block_is_the_same_section() -> None:
     assert pairs(decoder.decode(block, MANY, MANY).fields) == [":method: GET", "b: 2", ":path: /a"]
 
 
+def test_a_repeated_block_inserts_again() -> None:
+    decoder = new_decoder()
+    block = inserted("a", "1")
+    for _ in range(3):
+        assert decoded(decoder, block) == ["a: 1"]
+    assert pairs(decoder.table) == ["a: 1", "a: 1", "a: 1"]
+
+
+def test_a_repeated_size_update_evicts_again() -> None:
+    decoder = new_decoder()
+    for _ in range(3):
+        decoded(decoder, inserted("a", "1"))
+        decoded(decoder, "203fe11f82")
+        assert decoder.table == []
+
+
 def test_blocks_are_forgotten_with_a_size_update() -> None:
     decoder = new_decoder()
     decoded(decoder, inserted("a", "1"))
