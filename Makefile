@@ -1,5 +1,5 @@
 # Short names for the commands that the README and .ci/run spell out.
-.PHONY: constraints simulation churn floods crowd help install run demo test long thorough fuzz lint format types check docs bench chaos soak connections helm podlife image imagetest ci clean
+.PHONY: constraints simulation churn floods stalls crowd help install run demo test long thorough fuzz lint format types check docs bench chaos soak connections helm podlife image imagetest ci clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
@@ -61,6 +61,9 @@ simulation: ## a million exchanges with faults on both sides, in memory and in v
 
 floods:   ## how long a client waits while another one floods the process
 	python -m tests.bench.floods
+
+stalls:   ## how long orders and questions of the admin API hold up the event loop
+	python -m tests.bench.stalls
 
 crowd:    ## one client among 10,000 hostile connections, beside nginx
 	python -m tests.bench.crowd

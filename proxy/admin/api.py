@@ -1,10 +1,10 @@
 """The endpoints of the admin API, each a method; `views` makes the documents."""
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import chain
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -14,6 +14,7 @@ from proxy.admin import views
 from proxy.admin.access import is_loopback, refusal, same_origin
 from proxy.admin.connections import HEAD, answering
 from proxy.admin.controls import Controls, Rejection, Reload
+from proxy.admin.documents import pieces
 from proxy.admin.history import history
 from proxy.admin.live import Live
 from proxy.admin.metrics_page import MetricsPage
@@ -21,10 +22,12 @@ from proxy.admin.pace import Pace
 from proxy.admin.page_files import INDEX, PageFiles
 from proxy.admin.problems import left_over, problem, problems
 from proxy.admin.recent import BadQuery, recent
+from proxy.admin.sending import send
+from proxy.admin.slices import Slices
 from proxy.admin.tap_stream import TapStream
 from proxy.admin.watchers import MAX_WATCHERS, TooMany, Watchers
 from proxy.clock import Clock, WallClock
-from proxy.config import Sources, effective, provenance
+from proxy.config import Sources
 from proxy.config.model import LogLevel
 from proxy.policies import catalogue
 from proxy.policies.circuit_breaker import CIRCUIT_BREAKER, CircuitBreaker
@@ -46,11 +49,7 @@ LOCAL_SHARE = 0.25
 """Shares of the loop's time: health, requests of other machines, rendering metrics, and requests of
 this machine. The data plane keeps the rest."""
 _REQUEST_COSTS = 0.0004
-"""Seconds of the loop for a request and its answer, in addition to the endpoint's own time."""
-_WAITING = frozenset(
-    {"/health/inbound-drained", "/metrics", "/drain", "/reload", "/bypass", "/events"}
-)
-"""Endpoints whose time is mostly a wait."""
+"""Seconds of the loop for a request and its answer, in addition to the document's."""
 
 _MAX_BODY = 1024
 """Bytes of a request's body: it is a word, if anything."""
@@ -82,6 +81,7 @@ class AdminApi:
         self._health_pace = Pace(HEALTH_SHARE, time.monotonic)
         self._others_pace = Pace(OTHERS_SHARE, time.monotonic)
         self._local_pace = Pace(LOCAL_SHARE, time.monotonic)
+        self._slices = Slices(time.monotonic, self._local_pace)
         self._records = records
         self._reload = reload
         self._sources = sources
@@ -132,17 +132,11 @@ class AdminApi:
     async def _paced(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Limit the admin API's share of the loop, so that the data plane keeps most of it."""
         pace = self._pace_of(request)
-        costs = _REQUEST_COSTS
         try:
             await pace.turn()
-            begun = time.monotonic()
-            try:
-                return await handler(request)
-            finally:
-                if request.path not in _WAITING:
-                    costs += time.monotonic() - begun
+            return await handler(request)
         finally:
-            pace.spent(costs)
+            pace.spent(_REQUEST_COSTS)
 
     def _pace_of(self, request: web.Request) -> Pace:
         if request.path.startswith("/health/"):
@@ -213,43 +207,55 @@ class AdminApi:
         drained = await self._controls.inbound_drained()
         return _json({"status": "drained" if drained else "serving"})
 
-    async def metrics(self, request: web.Request) -> web.Response:
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
         form = form_of(",".join(request.headers.getall(hdrs.ACCEPT, [])))
         document = await self._metrics.get(form, fresh=is_loopback(request.remote))
-        # The whole header: it has more parameters than a charset.
-        return web.Response(body=document, headers={"Content-Type": form.content_type})
+        return await send(request, document, form.content_type)
 
-    async def status(self, request: web.Request) -> web.Response:
-        return _json(
-            views.status(self._gateway, self._controls, self._records.recorder, self._clock())
+    async def status(self, request: web.Request) -> web.StreamResponse:
+        recorder = self._records.recorder
+        return await self._document(
+            request, lambda: views.status(self._gateway, self._controls, recorder, self._clock)
         )
 
-    async def in_flight(self, request: web.Request) -> web.Response:
-        return _json(views.in_flight(self._gateway, self._clock()))
+    async def in_flight(self, request: web.Request) -> web.StreamResponse:
+        return await self._document(request, lambda: views.in_flight(self._gateway, self._clock()))
 
-    async def gates(self, kind: GateKind, request: web.Request) -> web.Response:
-        return _json(views.gates(self._gateway, kind, self._clock()))
+    async def gates(self, kind: GateKind, request: web.Request) -> web.StreamResponse:
+        return await self._document(request, lambda: views.gates(self._gateway, kind, self._clock))
 
-    async def upstreams(self, request: web.Request) -> web.Response:
-        return _json(views.upstreams(self._gateway, self._clock()))
+    async def upstreams(self, request: web.Request) -> web.StreamResponse:
+        return await self._document(request, lambda: views.upstreams(self._gateway, self._clock))
 
-    async def routes(self, request: web.Request) -> web.Response:
-        return _json(views.routes(self._gateway))
+    async def routes(self, request: web.Request) -> web.StreamResponse:
+        return await self._document(request, lambda: views.routes(self._gateway))
 
-    async def recent(self, request: web.Request) -> web.Response:
+    async def recent(self, request: web.Request) -> web.StreamResponse:
         """The first value of a repeated filter counts."""
-        now, wall = self._clock(), self._wall_clock()
+        recorder, gateway, query = self._records.recorder, self._gateway, request.query
         try:
-            return _json(recent(self._records.recorder, self._gateway, request.query, now, wall))
+            return await self._document(
+                request,
+                lambda: recent(recorder, gateway, query, self._clock(), self._wall_clock()),
+            )
         except BadQuery as error:
             return problem(400, str(error))
 
-    async def history(self, request: web.Request) -> web.Response:
-        return _json(history(self._records))
+    async def history(self, request: web.Request) -> web.StreamResponse:
+        return await self._document(request, lambda: history(self._records))
 
-    async def config(self, request: web.Request) -> web.Response:
-        config = self._gateway.config
-        return _json(effective(config) | {"sources": provenance(config, self._sources())})
+    async def config(self, request: web.Request) -> web.StreamResponse:
+        return await self._document(
+            request, lambda: views.configuration(self._gateway.config, self._sources())
+        )
+
+    async def _document(
+        self, request: web.Request, make: Callable[[], views.Document]
+    ) -> web.StreamResponse:
+        """A document of any size. `make` is called when its turn has come."""
+        key = request.path_qs
+        text = await self._slices.text(key, lambda: chain(pieces(make()), "\n"))
+        return await send(request, text, "application/json; charset=utf-8")
 
     # --- changing -----------------------------------------------------------------------------
 
@@ -326,9 +332,8 @@ class AdminApi:
 
 
 def _json(document: views.Document, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status, text=json.dumps(document) + "\n", content_type="application/json"
-    )
+    text = "".join(pieces(document)) + "\n"
+    return web.Response(status=status, text=text, content_type="application/json")
 
 
 async def _word_of(request: web.Request) -> str:

@@ -3,6 +3,7 @@
 from math import isnan
 from typing import Any
 
+from proxy.admin.documents import Rows
 from proxy.admin.views import Document
 from proxy.telemetry.history import INTERVAL, SAMPLES, History, Sample
 from proxy.telemetry.records import Records
@@ -19,10 +20,10 @@ def samples(taken: History, last: int = SAMPLES) -> Document:
     return {
         "interval_s": INTERVAL,
         "times": [round(at, 3) for at in taken.times(last)],
-        "routes": [
+        "routes": Rows(
             {"name": route, "listener": listener, **_columns(found)}
-            for (listener, route), found in taken.routes(last).items()
-        ],
+            for (listener, route), found in taken.routes(last)
+        ),
     }
 
 
@@ -42,14 +43,14 @@ def _number(value: float) -> float | None:
 def transitions(kept: Transitions) -> Document:
     text = Timestamps().text
     return {
-        "circuit_breakers": [
+        "circuit_breakers": Rows(
             {
                 "name": name,
                 "changes": found.count,
-                "transitions": [_transition(one, text(one.at)) for one in found.last],
+                "transitions": [_transition(one, text(one.at)) for one in tuple(found.last)],
             }
-            for name, found in kept.changes().items()
-        ]
+            for name, found in list(kept.changes().items())
+        )
     }
 
 

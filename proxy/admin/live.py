@@ -10,12 +10,13 @@
 The page listens to these event names.
 """
 
-import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 
 from proxy.admin import history, recent, views
 from proxy.admin.controls import Controls
-from proxy.admin.watchers import frame
+from proxy.admin.documents import Rows, pieces
+from proxy.admin.slices import Slices
 from proxy.clock import Clock, WallClock
 from proxy.policies import catalogue
 from proxy.telemetry.flight_recorder import Recorded
@@ -44,23 +45,25 @@ class Live:
         self._controls = controls
         self._records = records
         self._clock = clock
+        self._slices = Slices(time.monotonic)
         self._wall_clock = wall_clock
         self._taken = 0
         self._changes = 0
         self._troubles = 0
 
-    def opening(self) -> bytes:
+    async def opening(self) -> bytes:
         """The first frame of a new watcher; does not affect the frames of others."""
-        told = [
-            ("history", history.history(self._records)),
-            ("trouble", self._trouble(self._records.recorder.recent())),
-            ("status", self._status()),
-        ]
-        return b"retry: 2000\n\n" + b"".join(frame(name, json.dumps(data)) for name, data in told)
+        told = await self._slices.text("opening", lambda: _frames(self._all(), "retry: 2000\n\n"))
+        return b"".join(told)
 
-    def next(self) -> bytes:
+    async def next(self) -> bytes:
         """The next frame for all watchers: what is new."""
-        return b"".join(frame(name, json.dumps(data)) for name, data in self._news())
+        return b"".join(await self._slices.text("next", lambda: _frames(self._news())))
+
+    def _all(self) -> Iterator[tuple[str, views.Document]]:
+        yield "history", history.history(self._records)
+        yield "trouble", self._trouble(self._records.recorder.recent())
+        yield "status", self._status()
 
     def _news(self) -> Iterator[tuple[str, views.Document]]:
         records = self._records
@@ -79,12 +82,22 @@ class Live:
 
     def _trouble(self, found: list[Recorded]) -> views.Document:
         text = Timestamps().text
-        return {"recent": [recent.exchange(one, text) for one in found]}
+        return {"recent": Rows(recent.exchange(one, text) for one in found)}
 
     def _status(self) -> views.Document:
         now = self._clock()
-        status = views.status(self._gateway, self._controls, self._records.recorder, now)
+        recorder = self._records.recorder
+        status = views.status(self._gateway, self._controls, recorder, self._clock)
         flying = views.in_flight(self._gateway, now, MAX_IN_FLIGHT)
         kinds = [{"member": kind.member, "title": kind.title} for kind in catalogue.kinds()]
         wall = round(self._wall_clock(), 3)
         return status | {"in_flight": flying, "gates": kinds, "now": wall}
+
+
+def _frames(told: Iterable[tuple[str, views.Document]], before: str = "") -> Iterator[str]:
+    """Events; a document is a single line."""
+    yield before
+    for name, document in told:
+        yield f"event: {name}\ndata: "
+        yield from pieces(document)
+        yield "\n\n"

@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
+from proxy.admin.documents import Rows
 from proxy.admin.views import Document
 from proxy.policies.retry import Retry, Stop
 from proxy.telemetry.flight_recorder import (
@@ -36,8 +37,8 @@ def recent(
     oldest = heapq.nsmallest(limit, flying, key=lambda one: one.started)
     kept = filter(wanted, recorder.recent())
     return {
-        "recent": [exchange(one, text) for one in islice(kept, limit)],
-        "in_flight": [exchange(snapshot(one, now, wall), text) for one in oldest],
+        "recent": Rows(exchange(one, text) for one in islice(kept, limit)),
+        "in_flight": Rows(exchange(snapshot(one, now, wall), text) for one in oldest),
     }
 
 

@@ -1,17 +1,25 @@
-"""The documents of the admin API as JSON values, from the data plane's state."""
+"""The documents of the admin API, from the data plane's state.
+
+They are made while they are written (`documents`): a change of the state between two items may
+appear in the later one only.
+"""
 
 import dataclasses
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, TypeAlias, cast
 
 from proxy import __version__
 from proxy.admin.controls import Controls
+from proxy.admin.documents import Members, Rows
+from proxy.clock import Clock
+from proxy.config import SECTIONS, Sources, effective, entries, provenance, without_sections
 from proxy.config.model import (
     APP_UPSTREAM,
     DEFAULT_INBOUND,
     DEFAULT_OUTBOUND,
+    Config,
     Listener,
     MatchConfig,
     RouteConfig,
@@ -42,9 +50,13 @@ def in_flight_counts(gateway: Gateway) -> dict[str, int]:
 
 
 def in_flight(gateway: Gateway, now: float, limit: int = MAX_IN_FLIGHT) -> Document:
+    return {**in_flight_counts(gateway), "requests": Rows(_oldest(gateway, now, limit))}
+
+
+def _oldest(gateway: Gateway, now: float, limit: int) -> Iterator[Document]:
     exchanges = (one for gate in gateway.gates.values() for one in gate.in_flight)
-    oldest = heapq.nsmallest(limit, exchanges, key=lambda one: one.started)
-    return {**in_flight_counts(gateway), "requests": [_request(one, now) for one in oldest]}
+    for one in heapq.nsmallest(limit, exchanges, key=lambda one: one.started):
+        yield _request(one, now)
 
 
 def _request(exchange: Exchange, now: float) -> Document:
@@ -59,10 +71,14 @@ def _request(exchange: Exchange, now: float) -> Document:
     }
 
 
-def gates(gateway: Gateway, kind: GateKind, now: float) -> Document:
+def gates(gateway: Gateway, kind: GateKind, clock: Clock) -> Document:
     """All gates of a kind, under the name that the kind has here."""
-    entries = gateway.bindings.gates.of(kind).values()
-    return {kind.member: [gate(entry, now) for entry in entries]}
+    return {kind.member: Rows(_gates(gateway, kind, clock))}
+
+
+def _gates(gateway: Gateway, kind: GateKind, clock: Clock) -> Iterator[Document]:
+    for entry in list(gateway.bindings.gates.of(kind).values()):
+        yield gate(entry, clock())
 
 
 def gate(entry: Entry, now: float) -> Document:
@@ -86,16 +102,21 @@ def _shown(name: str, value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def upstreams(gateway: Gateway, now: float) -> Document:
-    return {"upstreams": [_upstream(upstream, now) for upstream in gateway.upstreams]}
+def upstreams(gateway: Gateway, clock: Clock) -> Document:
+    return {"upstreams": Rows(_upstreams(gateway, clock))}
 
 
-def _upstream(upstream: Upstream, now: float) -> Document:
+def _upstreams(gateway: Gateway, clock: Clock) -> Iterator[Document]:
+    for upstream in list(gateway.upstreams):
+        yield _upstream(upstream, clock)
+
+
+def _upstream(upstream: Upstream, clock: Clock) -> Document:
     return {
         "name": upstream.name,
         "load_balancing": upstream.config.load_balancing.value,
         "connections": upstream.connections()._asdict(),
-        "endpoints": [_endpoint(endpoint, now) for endpoint in upstream.endpoints],
+        "endpoints": Rows(_endpoint(endpoint, clock()) for endpoint in tuple(upstream.endpoints)),
     }
 
 
@@ -131,9 +152,9 @@ def routes(gateway: Gateway) -> Document:
     all_routes = (*written, *(route for route in _DEFAULT_ROUTES if route.name not in names))
     stats = gateway.bindings.stats
     return {
-        "routes": [
+        "routes": Rows(
             _route(route, stats.get((route.listener.value, route.name))) for route in all_routes
-        ]
+        )
     }
 
 
@@ -176,10 +197,22 @@ def _counts(stats: RouteStats) -> Document:
     }
 
 
+def configuration(config: Config, sources: Sources) -> Document:
+    """The configuration in effect, and where each value comes from."""
+    shown: Document = effective(without_sections(config))
+    for section in SECTIONS:
+        found = entries(config, section)
+        shown[section] = Rows(e for _, e in found) if section == "routes" else Members(found)
+    return {**shown, "sources": Members(provenance(config, sources))}
+
+
 _BOUNDS_MS = [round(1000 * bound, 3) for bound in DURATION_BUCKETS]
 
 
-def status(gateway: Gateway, controls: Controls, recorder: FlightRecorder, now: float) -> Document:
+def status(
+    gateway: Gateway, controls: Controls, recorder: FlightRecorder, clock: Clock
+) -> Document:
+    now = clock()
     return {
         "service": gateway.config.service,
         "version": __version__,
@@ -195,16 +228,16 @@ def status(gateway: Gateway, controls: Controls, recorder: FlightRecorder, now: 
         },
         "in_flight": in_flight(gateway, now),
         "recent": {"held": recorder.held, "seen": recorder.seen},
-        **_all_gates(gateway, now),
-        **upstreams(gateway, now),
+        **_all_gates(gateway, clock),
+        **upstreams(gateway, clock),
         **routes(gateway),
     }
 
 
-def _all_gates(gateway: Gateway, now: float) -> Document:
+def _all_gates(gateway: Gateway, clock: Clock) -> Document:
     found: Document = {}
     for kind in catalogue.kinds():
-        found |= gates(gateway, kind, now)
+        found |= gates(gateway, kind, clock)
     return found
 
 

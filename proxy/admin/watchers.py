@@ -2,13 +2,14 @@
 
     first watcher ──▶ the sampler starts      last watcher leaves ──▶ it stops
 
-Each second `make` returns one frame, and every watcher gets the same bytes. Nothing waits for a
-watcher and no backlog grows: a watcher that does not read its frames is disconnected; its browser
-reconnects and begins with the present state. The number of watchers is bounded.
+Each second `make` returns one frame, and every watcher gets the same bytes. A second in which the
+previous frame is still being made has none. Nothing waits for a watcher and no backlog grows: a
+watcher that does not read its frames is disconnected; its browser reconnects and begins with the
+present state. The number of watchers is bounded.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -28,28 +29,23 @@ class TooMany(Exception):
     """The maximum of watchers is reached, or the server is stopping."""
 
 
-def frame(name: str, data: str) -> bytes:
-    """One event; `data` is JSON, and so a single line."""
-    return f"event: {name}\ndata: {data}\n\n".encode()
-
-
 class _Watcher:
-    """One response and its queued frames."""
+    """One response and its queued frames. `opening`: its first frame is still being made."""
 
-    __slots__ = ("_transport", "frames")
+    __slots__ = ("_transport", "frames", "opening")
 
     def __init__(self, transport: asyncio.Transport | None) -> None:
         self._transport = transport
-        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue(BACKLOG)
+        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.opening = True
 
     def offer(self, data: bytes | None) -> bool:
         """Queue a frame, None for the end; False: the queue was full, it is disconnected."""
-        try:
-            self.frames.put_nowait(data)
-        except asyncio.QueueFull:
+        if self.frames.qsize() >= BACKLOG and not self.opening:
             if self._transport is not None:
                 self._transport.abort()
             return False
+        self.frames.put_nowait(data)
         return True
 
 
@@ -58,8 +54,8 @@ class Watchers:
 
     def __init__(
         self,
-        opening: Callable[[], bytes],
-        make: Callable[[], bytes],
+        opening: Callable[[], Awaitable[bytes]],
+        make: Callable[[], Awaitable[bytes]],
         *,
         interval: float = INTERVAL,
         limit: int = MAX_WATCHERS,
@@ -71,6 +67,7 @@ class Watchers:
         self._limit = limit
         self._watchers: set[_Watcher] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._making: asyncio.Task[None] | None = None
         self._closed = False
 
     def __len__(self) -> int:
@@ -85,9 +82,10 @@ class Watchers:
         self._watchers.add(watcher)
         if self._timer is None:
             self._set_timer()
-        data: bytes | None = self._opening()
         try:
             await response.prepare(request)
+            data: bytes | None = await self._opening()
+            watcher.opening = False
             while data is not None:
                 await response.write(data)
                 data = await watcher.frames.get()
@@ -114,11 +112,17 @@ class Watchers:
 
     def _tick(self) -> None:
         self._set_timer()
+        if self._making is None:
+            self._making = asyncio.get_running_loop().create_task(self._tell())
+
+    async def _tell(self) -> None:
         try:
-            data = self._make()
+            data = await self._make()
         except Exception as error:  # noqa: BLE001 - a fault of the page must not end the proxy
             process_log.bug("the page's events failed", error)
             return
+        finally:
+            self._making = None
         for watcher in tuple(self._watchers):
             if not watcher.offer(data):
                 self._forget(watcher)

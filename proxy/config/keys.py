@@ -127,6 +127,32 @@ def effective(config: Config, *, reveal: bool = False) -> dict[str, Any]:
     return CONFIG.dump(config, reveal)
 
 
+SECTIONS = frozenset({"upstreams", "policies", "routes"})
+"""The keys whose entries a user names, as many as there are."""
+
+
+def without_sections(config: Config) -> Config:
+    """The same without entries in `SECTIONS`."""
+    return replace(config, upstreams={}, policies={}, routes=())
+
+
+def entries(
+    config: Config, section: str, *, reveal: bool = False
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The entries of one of `SECTIONS`, by name, as in `effective`, each made when it is asked for.
+
+    They need not be made all at once: a file may have thousands.
+    """
+    match section:
+        case "upstreams":
+            return ((name, UPSTREAM.dump(one, reveal)) for name, one in config.upstreams.items())
+        case "policies":
+            return ((name, POLICY.dump(one, reveal)) for name, one in config.policies.items())
+        case "routes":
+            return ((one.name, Routes.item.dump(one, reveal)) for one in config.routes)
+    raise ValueError(section)
+
+
 def json_schema() -> JsonSchema:
     """JSON Schema (draft 2020-12) of the file, for editors.
 

@@ -3,15 +3,20 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from proxy.config.keys import APP_PORT_VARIABLE, CONFIG, effective
-from proxy.config.model import APP_UPSTREAM, Config
+from proxy.config.keys import (
+    APP_PORT_VARIABLE,
+    CONFIG,
+    SECTIONS,
+    effective,
+    entries,
+    without_sections,
+)
+from proxy.config.model import APP_UPSTREAM, Config, PolicyConfig, RouteConfig
 from proxy.config.policy_keys import POLICY
 from proxy.config.problems import Path, format_path
 from proxy.config.route_keys import ROUTE
 from proxy.config.server_keys import UPSTREAM
 from proxy.config.sources import BUILT_IN, Sources
-
-_SECTIONS: tuple[Path, ...] = (("upstreams",), ("policies",), ("routes",))
 
 _DERIVED: dict[Path, str] = {
     ("service",): "OTEL_SERVICE_NAME, else the host's name",
@@ -20,39 +25,53 @@ _DERIVED: dict[Path, str] = {
 """Sources of built-in defaults that depend on the environment."""
 
 
-def provenance(config: Config, sources: Sources) -> dict[str, str]:
+def provenance(config: Config, sources: Sources) -> Iterator[tuple[str, str]]:
     """By key, as problems spell it: ``file:line``, with the layer if a policy supplies it; an
     environment variable; or that it is a built-in default.
 
-    The keys are those of `effective`; `sources` and `config` must come from the same load.
+    The keys are those of `effective`; `sources` and `config` must come from the same load. The
+    pairs of one entry are made at a time.
     """
-    shown = effective(config)
-    found = _all(config, sources)
-    return {
-        format_path(path): f"{source} ({_DERIVED[path]})"
-        if source == BUILT_IN and path in _DERIVED
-        else source
-        for path, source in found
-        if _is_there(shown, path)
-    }
+    rest = without_sections(config)
+    yield from _told((), effective(rest), _plain(CONFIG.leaves(rest), sources))
+    for name, shown in entries(config, "upstreams"):
+        path: Path = ("upstreams", name)
+        leaves = UPSTREAM.leaves(config.upstreams[name], path)
+        yield from _told(path, shown, _plain(leaves, sources))
+    for name, shown in entries(config, "policies"):
+        path = ("policies", name)
+        yield from _told(path, shown, _of_policy(config.policies[name], path, name, sources))
+    for index, (_, shown) in enumerate(entries(config, "routes")):
+        path = ("routes", index)
+        yield from _told(path, shown, _of_route(config.routes[index], path, sources))
 
 
-def _all(config: Config, sources: Sources) -> Iterator[tuple[Path, str]]:
-    yield from _plain(CONFIG.leaves(config), sources)
-    for name, upstream in config.upstreams.items():
-        yield from _plain(UPSTREAM.leaves(upstream, ("upstreams", name)), sources)
-    for name, policy in config.policies.items():
-        for path, _ in POLICY.leaves(policy):
-            yield ("policies", name, *path), sources.policy(name, path)
-    for index, route in enumerate(config.routes):
-        yield from _plain(ROUTE.leaves(route, ("routes", index)), sources)
-        for path, _ in POLICY.leaves(route.policies):
-            yield ("routes", index, *path), sources.in_route(route, path)
+def _told(
+    prefix: Path, shown: dict[str, Any], found: Iterable[tuple[Path, str]]
+) -> Iterator[tuple[str, str]]:
+    """`shown`: the part of the document at `prefix`."""
+    for path, source in found:
+        if _is_there(shown, path[len(prefix) :]):
+            derived = source == BUILT_IN and path in _DERIVED
+            yield format_path(path), f"{source} ({_DERIVED[path]})" if derived else source
+
+
+def _of_policy(
+    policy: PolicyConfig, at: Path, name: str, sources: Sources
+) -> Iterator[tuple[Path, str]]:
+    for path, _ in POLICY.leaves(policy):
+        yield (*at, *path), sources.policy(name, path)
+
+
+def _of_route(route: RouteConfig, at: Path, sources: Sources) -> Iterator[tuple[Path, str]]:
+    yield from _plain(ROUTE.leaves(route, at), sources)
+    for path, _ in POLICY.leaves(route.policies):
+        yield (*at, *path), sources.in_route(route, path)
 
 
 def _plain(leaves: Iterable[tuple[Path, Any]], sources: Sources) -> Iterator[tuple[Path, str]]:
     for path, _ in leaves:
-        if path not in _SECTIONS:
+        if not (len(path) == 1 and path[0] in SECTIONS):
             yield path, sources.of(path)
 
 

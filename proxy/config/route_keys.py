@@ -272,7 +272,7 @@ class Policies(Kind[dict[str, PolicyConfig]]):
 class Routes(Kind[tuple[RouteConfig, ...]]):
     """Routes in the file's order, with unique names."""
 
-    _item = RouteKind()
+    item = RouteKind()
 
     def read(
         self, at: Cursor, base: tuple[RouteConfig, ...] | None = None
@@ -283,7 +283,7 @@ class Routes(Kind[tuple[RouteConfig, ...]]):
         routes: dict[str, RouteConfig] = {}
         for cursor in cursors:
             try:
-                route = self._item.read(cursor)
+                route = self.item.read(cursor)
             except Reported:
                 continue
             if route.name in routes:
@@ -292,7 +292,7 @@ class Routes(Kind[tuple[RouteConfig, ...]]):
         return tuple(routes.values())
 
     def dump(self, value: tuple[RouteConfig, ...], reveal: bool) -> list[Any]:
-        return [self._item.dump(route, reveal) for route in value]
+        return [self.item.dump(route, reveal) for route in value]
 
     def schema(self) -> JsonSchema:
-        return {"type": "array", "items": self._item.schema()}
+        return {"type": "array", "items": self.item.schema()}

@@ -13,7 +13,7 @@ has no values.
 import asyncio
 import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator
 from math import nan
 from typing import NamedTuple
 
@@ -24,6 +24,10 @@ from proxy.telemetry.percentiles import percentile
 
 INTERVAL = 5.0
 """Seconds between two samples."""
+ROUTES_AT_ONCE = 500
+"""Routes sampled in one step of the loop."""
+_BETWEEN = 0.002
+"""Seconds between two such steps."""
 SAMPLES = 180
 """Samples kept: 15 minutes."""
 
@@ -97,11 +101,14 @@ class History:
         self._times = array("d", [0.0]) * SAMPLES
         self._last = clock()
         self._interval = interval
+        self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.taken = 0
 
     def start(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._interval, self._ring)
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + self._interval
+        self._timer = loop.call_at(self._due, self._ring)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -109,30 +116,47 @@ class History:
             self._timer = None
 
     def _ring(self) -> None:
-        self.start()
-        self.sample()
+        self._due = max(self._due, asyncio.get_running_loop().time()) + self._interval
+        self._go_on(self._sampling())
+
+    def _go_on(self, sampling: Iterator[None]) -> None:
+        """A portion of a sample in each step of the loop."""
+        loop = asyncio.get_running_loop()
+        try:
+            next(sampling)
+        except StopIteration:
+            self._timer = loop.call_at(self._due, self._ring)
+        else:
+            self._timer = loop.call_later(_BETWEEN, self._go_on, sampling)
 
     def sample(self) -> None:
         """Take a sample of every route that has had a request."""
+        for _ in self._sampling():
+            pass
+
+    def _sampling(self) -> Iterator[None]:
         now = self._clock()
         seconds, self._last = max(now - self._last, 0.001), now
         slot = self.taken % SAMPLES
         self._times[slot] = self._wall_clock()
-        for key, stats in self._gateway.bindings.stats.items():
+        all_stats = list(self._gateway.bindings.stats.items())
+        for number, (key, stats) in enumerate(all_stats, 1):
             track = self._tracks.get(key)
             if track is None:
                 track = self._tracks[key] = _Track(stats)
             track.take(slot, seconds)
+            if number % ROUTES_AT_ONCE == 0:
+                yield
         self.taken += 1
 
     def times(self, last: int = SAMPLES) -> list[float]:
         """The times of the kept samples (since the Unix epoch), oldest first."""
         return [self._times[slot] for slot in self._slots(last)]
 
-    def routes(self, last: int = SAMPLES) -> Mapping[tuple[str, str], list[Sample]]:
-        """By listener and route, a sample for each of `times`."""
-        slots = self._slots(last)
-        return {key: track.samples(slots) for key, track in self._tracks.items()}
+    def routes(self, last: int = SAMPLES) -> Iterator[tuple[tuple[str, str], list[Sample]]]:
+        """Each listener and route, with a sample for each of `times` as of this call."""
+        slots, tracks = self._slots(last), list(self._tracks.items())
+        return ((key, track.samples(slots)) for key, track in tracks)
 
     def _slots(self, last: int) -> list[int]:
         """The slots of the kept samples, oldest first."""

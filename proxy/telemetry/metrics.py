@@ -7,7 +7,7 @@ Label values are bounded. Gates and upstreams of caller-named authorities have t
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -34,6 +34,7 @@ ROUTES_AT_ONCE = 20
 """Maximum routes in a part of a family: each has about twenty series."""
 SERIES_AT_ONCE = 400
 GATES_AT_ONCE = 50
+UPSTREAMS_AT_ONCE = 50
 _T = TypeVar("_T")
 
 _BUCKET_LABELS = (*(str(bound) for bound in DURATION_BUCKETS), "+Inf")
@@ -118,7 +119,7 @@ class ProxyCollector(Collector):
         yield from _attempt_families(stats)
         yield from self._gate_families()
         yield from self._listener_families()
-        yield self._upstream_connections()
+        yield from self._upstream_connections()
         yield from self._process_families()
 
     def _gate_families(self) -> Iterator[Metric]:
@@ -171,24 +172,26 @@ class ProxyCollector(Collector):
             {listener.value: len(gate.connections) for listener, gate in gates},
         )
 
-    def _upstream_connections(self) -> Metric:
-        counts: Counter[tuple[str, str]] = Counter()
-        for upstream in self._gateway.upstreams:
-            known = upstream.name in self._gateway.config.upstreams
-            labelled = known or upstream.name in self._gateway.bindings.labels
-            label = upstream.name if labelled else OTHER
-            connections = upstream.connections()
-            counts[label, "active"] += connections.active
-            counts[label, "idle"] += connections.idle
-            counts[label, "connecting"] += connections.connecting
-        family = GaugeMetricFamily(
-            "proxy_upstream_connections",
-            "Connections to the upstream's endpoints: active, idle or connecting.",
-            labels=["upstream", "state"],
-        )
-        for key, count in counts.items():
-            family.add_metric(key, count)
-        return family
+    def _upstream_connections(self) -> Iterator[Metric]:
+        labels = self._gateway.bindings.labels
+        others: Counter[str] = Counter()
+        for few in _divided(list(self._gateway.upstreams), UPSTREAMS_AT_ONCE):
+            family = _connections_family()
+            for upstream in few:
+                counts = upstream.connections()
+                states = {"active": counts.active, "idle": counts.idle}
+                states["connecting"] = counts.connecting
+                if upstream.name in self._gateway.config.upstreams or upstream.name in labels:
+                    for state, count in states.items():
+                        family.add_metric([upstream.name, state], count)
+                else:
+                    others.update(states)
+            yield family
+        if others:
+            family = _connections_family()
+            for state, count in others.items():
+                family.add_metric([OTHER, state], count)
+            yield family
 
     def _process_families(self) -> Iterator[Metric]:
         lifecycle = self._lifecycle
@@ -266,45 +269,64 @@ def _cumulated(counts: Iterable[int]) -> Iterator[float]:
         yield total
 
 
-def _attempt_families(stats: Sequence[RouteStats]) -> Iterator[Metric]:
-    """Families without a listener label are summed over the listeners."""
-    attempts: Counter[tuple[str, ...]] = Counter()
-    retries: Counter[tuple[str, ...]] = Counter()
-    refused: Counter[tuple[str, ...]] = Counter()
-    results: Counter[tuple[str, ...]] = Counter()
-    fallbacks: Counter[tuple[str, ...]] = Counter()
-    for one in stats:
-        for (upstream, outcome), count in one.attempts.items():
-            attempts[one.route, upstream, outcome] += count
-        for condition, count in one.retries.items():
-            retries[one.route, condition] += count
-        for why, count in one.refused.items():
-            refused[one.route, why] += count
-        if one.route:
-            for kind, count in one.results_by_kind.items():
-                results[one.route, kind] += count
-            fallbacks[(one.route,)] += one.fallbacks
-    yield from _counter(
+_Counts: TypeAlias = dict[tuple[str, ...], int]
+_Count: TypeAlias = Callable[[RouteStats], _Counts]
+
+_ATTEMPT_FAMILIES: tuple[tuple[str, str, list[str], _Count], ...] = (
+    (
         "proxy_attempts",
         "Attempts by outcome: a status class, or the reason of a failure.",
         ["route", "upstream", "outcome"],
-        attempts,
-    )
-    yield from _counter(
-        "proxy_retries", "Retries by the condition that caused them.", ["route", "condition"],
-        retries,
-    )  # fmt: skip
-    yield from _counter(
-        "proxy_retries_refused", "Refused retries by reason.", ["route", "why"], refused
-    )
-    yield from _counter(
+        lambda one: {(one.route, *key): count for key, count in one.attempts.items()},
+    ),
+    (
+        "proxy_retries",
+        "Retries by the condition that caused them.",
+        ["route", "condition"],
+        lambda one: {(one.route, key): count for key, count in one.retries.items()},
+    ),
+    (
+        "proxy_retries_refused",
+        "Refused retries by reason.",
+        ["route", "why"],
+        lambda one: {(one.route, key): count for key, count in one.refused.items()},
+    ),
+    (
         "proxy_retry_results",
         "Requests by the result of their last attempt, and whether it was a retry.",
         ["route", "kind"],
-        results,
-    )
-    yield from _counter(
-        "proxy_fallbacks", "Responses that a fallback replaced.", ["route"], fallbacks
+        lambda one: {
+            (one.route, key): count for key, count in one.results_by_kind.items() if one.route
+        },
+    ),
+    (
+        "proxy_fallbacks",
+        "Responses that a fallback replaced.",
+        ["route"],
+        lambda one: {(one.route,): one.fallbacks} if one.route else {},
+    ),
+)
+
+
+def _attempt_families(stats: Sequence[RouteStats]) -> Iterator[Metric]:
+    """Families without a listener label are summed over the listeners."""
+    by_route: dict[str, list[RouteStats]] = {}
+    for one in stats:
+        by_route.setdefault(one.route, []).append(one)
+    for name, documentation, labels, count in _ATTEMPT_FAMILIES:
+        for few in _divided(list(by_route.values()), ROUTES_AT_ONCE):
+            counts: Counter[tuple[str, ...]] = Counter()
+            for of_route in few:
+                for one in of_route:
+                    counts.update(count(one))
+            yield from _counter(name, documentation, labels, counts)
+
+
+def _connections_family() -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        "proxy_upstream_connections",
+        "Connections to the upstream's endpoints: active, idle or connecting.",
+        labels=["upstream", "state"],
     )
 
 

@@ -4,13 +4,15 @@ It is found everywhere else without an edit: the file and its checks, `/config`,
 JSON Schema, reload, metrics, `/status`, `top`, the page's events, answers and fallbacks.
 """
 
+import asyncio
 import gc
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 from exchange.wires import request
-from unit.admin.asking import FakeControls
+from unit.admin.asking import FakeControls, whole
 from unit.telemetry.fakes import FakeLifecycle
 
 from proxy.admin import views
@@ -197,7 +199,7 @@ def test_config_shows_it_and_where_it_comes_from():
     shown = effective(loaded.config)
     assert shown["policies"]["default"]["quota"] == {"calls": 2}
     assert shown["routes"][1]["quota"] == {"calls": 7}
-    sources = provenance(loaded.config, loaded.sources)
+    sources = dict(provenance(loaded.config, loaded.sources))
     assert sources["policies.default.quota.calls"].startswith("f.yaml:6")
     assert sources["routes[1].quota.calls"].startswith("f.yaml:9")
 
@@ -289,7 +291,9 @@ def test_top_and_the_page_show_it(shop):
     config = shop.gateway.config
     tap = Tap(shop.gateway)
     records = Records(FlightRecorder(config), History(shop.gateway), Transitions(), tap)
-    events = Live(shop.gateway, FakeControls(), records, lambda: shop.loop.now, lambda: 0.0).next()
+    live = Live(shop.gateway, FakeControls(), records, lambda: shop.loop.now, lambda: 0.0)
+    with ThreadPoolExecutor() as thread:  # its own loop: the stage has one that stands still
+        events = thread.submit(asyncio.run, live.next()).result()
     assert b'{"member": "quotas", "title": "quotas"}' in events
 
 
@@ -304,4 +308,4 @@ def test_the_story_of_a_request_says_that_it_decided(shop):
 
 def status_of(stage):
     recorder = FlightRecorder(stage.gateway.config)
-    return views.status(stage.gateway, FakeControls(), recorder, stage.loop.now)
+    return whole(views.status(stage.gateway, FakeControls(), recorder, lambda: stage.loop.now))

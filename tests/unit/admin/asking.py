@@ -11,6 +11,7 @@ from typing import Any
 from unit.telemetry.fakes import FakeGateway, FakeLifecycle
 
 from proxy.admin.controls import Reload
+from proxy.admin.documents import pieces
 from proxy.admin.server import AdminServer
 from proxy.config import Sources
 from proxy.config.model import Address
@@ -61,6 +62,11 @@ class Answer:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+def whole(document: Any) -> Any:
+    """A document as its reader gets it."""
+    return json.loads("".join(pieces(document)))
 
 
 class Admin:

@@ -338,3 +338,19 @@ async def test_the_bypass_is_turned_on_and_off(admin: Admin) -> None:
 async def test_another_word_is_no_order(admin: Admin, body: str) -> None:
     assert "on or off" in assert_problem(await admin.post("/bypass", body), 400)
     assert admin.controls.bypass_left == 0
+
+
+# --- large documents ------------------------------------------------------------------------------
+
+
+async def test_documents_of_many_slices_come_whole(admin: Admin) -> None:
+    for number in range(3000):
+        admin.gateway.bindings.add_breaker(f"b{number}")
+    got = await admin.ask("GET", "/circuit-breakers")
+    assert int(got.headers["Content-Length"]) == len(got.body)
+    names = [one["name"] for one in got.json["circuit_breakers"]]
+    assert names == [f"b{number}" for number in range(3000)]
+    assert got.headers["Cache-Control"] == "no-store"
+    head = await admin.ask("HEAD", "/circuit-breakers")
+    assert (head.status, head.body) == (200, "")
+    assert head.headers["Content-Length"] == got.headers["Content-Length"]

@@ -1,7 +1,7 @@
 """The document of `/history`."""
 
 import pytest
-from unit.admin.asking import Admin
+from unit.admin.asking import Admin, whole
 from unit.telemetry.fakes import FakeGateway
 
 from proxy.admin.history import history, samples
@@ -32,7 +32,7 @@ def records() -> Records:
 
 
 def test_the_document(records: Records) -> None:
-    assert history(records) == {
+    assert whole(history(records)) == {
         "interval_s": 5.0,
         "times": [1_700_000_000.5, 1_700_000_000.5],
         "routes": [
@@ -65,7 +65,7 @@ def test_the_document(records: Records) -> None:
 
 
 def test_the_last_sample_alone(records: Records) -> None:
-    document = samples(records.history, last=1)
+    document = whole(samples(records.history, last=1))
     assert len(document["times"]) == 1
     assert document["routes"][0]["rate"] == [2.0]
 

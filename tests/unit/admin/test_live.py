@@ -48,53 +48,53 @@ def names(data: bytes) -> list[str]:
     return [name for name, _ in events(data)]
 
 
-def test_all_at_the_begin(live: Live, records: Records) -> None:
+async def test_all_at_the_begin(live: Live, records: Records) -> None:
     for number in range(120):
         records.recorder.record(FakeExchange(status=503, request_id=str(number)))
-    told = dict(events(live.opening()))
+    told = dict(events(await live.opening()))
     assert list(told) == ["history", "trouble", "status"]
     assert len(told["trouble"]["recent"]) == 120
     assert (told["status"]["service"], told["status"]["now"]) == ("orders", 1e9)
     assert told["history"]["times"] == []
 
 
-def test_then_only_what_is_new(live: Live, records: Records, gateway: FakeGateway) -> None:
-    assert names(live.next()) == ["status"]
+async def test_then_only_what_is_new(live: Live, records: Records, gateway: FakeGateway) -> None:
+    assert names(await live.next()) == ["status"]
     records.history.sample()
     records.recorder.record(FakeExchange(status=503, request_id="one"))
     breaker = gateway.bindings.add_breaker("stock")
     breaker.on_transition = records.breakers.record
     breaker.force_open(NOW)
-    told = dict(events(live.next()))
+    told = dict(events(await live.next()))
     assert list(told) == ["sample", "transitions", "trouble", "status"]
     assert [one["request_id"] for one in told["trouble"]["recent"]] == ["one"]
     assert told["transitions"]["circuit_breakers"][0]["name"] == "stock"
-    assert names(live.next()) == ["status"]
+    assert names(await live.next()) == ["status"]
 
 
-def test_an_opening_takes_nothing_from_the_others(live: Live, records: Records) -> None:
+async def test_an_opening_takes_nothing_from_the_others(live: Live, records: Records) -> None:
     records.recorder.record(FakeExchange(status=503))
-    live.opening()
-    assert "trouble" in names(live.next())
+    await live.opening()
+    assert "trouble" in names(await live.next())
 
 
-def test_of_a_flood_the_newest_are_told(live: Live, records: Records) -> None:
+async def test_of_a_flood_the_newest_are_told(live: Live, records: Records) -> None:
     for number in range(500):
         records.recorder.record(FakeExchange(status=503, request_id=str(number)))
-    found = dict(events(live.next()))["trouble"]["recent"]
+    found = dict(events(await live.next()))["trouble"]["recent"]
     assert [one["request_id"] for one in found] == [
         str(n) for n in range(499, 499 - MAX_TROUBLE, -1)
     ]
 
 
-def test_of_those_in_flight_the_oldest_are_listed(live: Live, gateway: FakeGateway) -> None:
+async def test_of_those_in_flight_the_oldest_are_listed(live: Live, gateway: FakeGateway) -> None:
     for number in range(100):
         gateway.gates[Listener.OUTBOUND].in_flight.add(FakeExchange(started=NOW - number))
-    flying = dict(events(live.next()))["status"]["in_flight"]
+    flying = dict(events(await live.next()))["status"]["in_flight"]
     assert (flying["outbound"], len(flying["requests"])) == (100, MAX_IN_FLIGHT)
     assert flying["requests"][0]["age_s"] == 99.0
 
 
-def test_no_text_of_a_request_can_end_a_frame(live: Live, records: Records) -> None:
+async def test_no_text_of_a_request_can_end_a_frame(live: Live, records: Records) -> None:
     records.recorder.record(FakeExchange(status=503, path="/a\n\nevent: status\ndata: 1\r\n\u2028"))
-    assert names(live.next()) == ["trouble", "status"]
+    assert names(await live.next()) == ["trouble", "status"]

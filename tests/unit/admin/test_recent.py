@@ -3,7 +3,7 @@
 from itertools import count
 
 import pytest
-from unit.admin.asking import Admin
+from unit.admin.asking import Admin, whole
 from unit.telemetry.fakes import FakeAttempt, FakeExchange, FakeGateway
 
 from proxy.admin.recent import BadQuery, recent
@@ -39,7 +39,7 @@ def test_the_document(gateway: FakeGateway, recorder: FlightRecorder) -> None:
         ),
     ]  # fmt: skip
     recorder.record(FakeExchange(status=503, duration=1.52, attempts=attempts))
-    document = recent(recorder, gateway, {}, NOW, WALL)
+    document = whole(recent(recorder, gateway, {}, NOW, WALL))
     assert document["in_flight"] == []
     assert document["recent"] == [
         {
@@ -96,7 +96,7 @@ def test_filters(gateway: FakeGateway, recorder: FlightRecorder) -> None:
     gateway.gates[Listener.OUTBOUND].in_flight.add(FakeExchange(route="odd", request_id="r-3"))
 
     def found(**query: str) -> tuple[list[str], list[str]]:
-        document = recent(recorder, gateway, query, NOW, WALL)
+        document = whole(recent(recorder, gateway, query, NOW, WALL))
         kept, flying = document["recent"], document["in_flight"]
         return [one["request_id"] for one in kept], [one["request_id"] for one in flying]
 
@@ -114,7 +114,7 @@ def test_a_filter_that_makes_no_sense(
     gateway: FakeGateway, recorder: FlightRecorder, query: dict[str, str]
 ) -> None:
     with pytest.raises(BadQuery):
-        recent(recorder, gateway, query, NOW, WALL)
+        whole(recent(recorder, gateway, query, NOW, WALL))
 
 
 def test_under_way(gateway: FakeGateway, recorder: FlightRecorder) -> None:
@@ -127,7 +127,7 @@ def test_under_way(gateway: FakeGateway, recorder: FlightRecorder) -> None:
             attempts=[FakeAttempt(status=0, duration=0.0, started=101.0)],
         )
     )
-    (one,) = recent(recorder, gateway, {}, NOW, WALL)["in_flight"]
+    (one,) = whole(recent(recorder, gateway, {}, NOW, WALL))["in_flight"]
     assert (one["status"], one["trouble"], one["duration_ms"]) == (0, [], 2500.0)
     (attempt,) = one["attempts"]
     assert not {"status", "failure"} & attempt.keys()
@@ -144,7 +144,7 @@ def test_of_many_under_way_the_oldest_are_shown(
         gateway.gates[Listener.OUTBOUND].in_flight.add(
             FakeExchange(started=100.0 + number / 1000, request_id=str(number))
         )
-    flying = recent(recorder, gateway, {}, NOW, WALL)["in_flight"]
+    flying = whole(recent(recorder, gateway, {}, NOW, WALL))["in_flight"]
     assert [one["request_id"] for one in flying] == [str(number) for number in range(CAPACITY)]
 
 

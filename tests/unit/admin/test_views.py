@@ -1,11 +1,12 @@
 """The documents of the admin API, field by field."""
 
 import pytest
-from unit.admin.asking import FakeControls
+from unit.admin.asking import FakeControls, whole
 from unit.telemetry.fakes import FakeAttempt, FakeExchange, FakeGateway, FakeUpstream
 
 from proxy import __version__
 from proxy.admin import views
+from proxy.clock import Clock
 from proxy.config.model import (
     Config,
     ConnectionsConfig,
@@ -32,6 +33,10 @@ from proxy.upstream.upstream import ConnectionCounts
 NOW = 1000.0
 
 
+def at(now: float = NOW) -> Clock:
+    return lambda: now
+
+
 @pytest.fixture
 def gateway() -> FakeGateway:
     return FakeGateway()
@@ -39,7 +44,7 @@ def gateway() -> FakeGateway:
 
 def test_a_breaker_below_its_minimum(gateway: FakeGateway) -> None:
     gateway.bindings.add_breaker("stock")
-    assert views.gates(gateway, CIRCUIT_BREAKER, NOW) == {
+    assert whole(views.gates(gateway, CIRCUIT_BREAKER, at())) == {
         "circuit_breakers": [
             {
                 "name": "stock",
@@ -66,7 +71,7 @@ def test_a_breaker_that_is_open(gateway: FakeGateway) -> None:
         assert isinstance(permit, CircuitPermit)
         breaker.settle(permit, verdict, 0.1, NOW)
     breaker.admit(NOW + 1, Ask())
-    (entry,) = views.gates(gateway, CIRCUIT_BREAKER, NOW + 1.5)["circuit_breakers"]
+    (entry,) = whole(views.gates(gateway, CIRCUIT_BREAKER, at(NOW + 1.5)))["circuit_breakers"]
     assert entry == entry | {
         "state": "open",
         "failure_rate": 66.67,
@@ -82,7 +87,7 @@ def test_bulkheads(gateway: FakeGateway) -> None:
     bulkhead = gateway.bindings.add_bulkhead("stock", limit=1, queue=4)
     bulkhead.admit(NOW, Ask())
     bulkhead.admit(NOW, Ask())
-    assert views.gates(gateway, BULKHEAD, NOW) == {
+    assert whole(views.gates(gateway, BULKHEAD, at())) == {
         "bulkheads": [{"name": "stock", "in_use": 1, "limit": 1, "queued": 1, "max_queue": 4}]
     }
 
@@ -92,7 +97,7 @@ def test_retries(gateway: FakeGateway) -> None:
     for _ in range(10):
         budget.record_request(NOW)
     assert budget.try_spend(NOW)
-    assert views.gates(gateway, RETRY_BUDGET, NOW) == {
+    assert whole(views.gates(gateway, RETRY_BUDGET, at())) == {
         "retries": [
             {
                 "name": "default:inventory",
@@ -115,7 +120,7 @@ def test_in_flight(gateway: FakeGateway) -> None:
     )
     gateway.gates[Listener.OUTBOUND].in_flight.add(young)
     gateway.gates[Listener.INBOUND].in_flight.add(old)
-    assert views.in_flight(gateway, NOW) == {
+    assert whole(views.in_flight(gateway, NOW)) == {
         "inbound": 1,
         "outbound": 1,
         "requests": [
@@ -142,7 +147,7 @@ def test_in_flight(gateway: FakeGateway) -> None:
 def test_in_flight_counts_all_and_lists_the_oldest(gateway: FakeGateway) -> None:
     exchanges = [FakeExchange(started=float(number)) for number in range(1200)]
     gateway.gates[Listener.OUTBOUND].in_flight.update(exchanges)
-    document = views.in_flight(gateway, 2000.0)
+    document = whole(views.in_flight(gateway, 2000.0))
     assert document["outbound"] == 1200
     assert [request["age_s"] for request in document["requests"]] == [
         2000.0 - number for number in range(views.MAX_IN_FLIGHT)
@@ -167,7 +172,7 @@ def test_upstreams(gateway: FakeGateway) -> None:
         "avoided": True,
         "connections": {"open": 0, "idle": 0, "connecting": 0, "waiting": 0, "streams": 3},
     }
-    assert views.upstreams(gateway, NOW) == {
+    assert whole(views.upstreams(gateway, at())) == {
         "upstreams": [
             {
                 "name": "inventory",
@@ -183,7 +188,7 @@ def test_upstreams(gateway: FakeGateway) -> None:
             }
         ]
     }
-    (upstream,) = views.upstreams(gateway, NOW + 5)["upstreams"]
+    (upstream,) = whole(views.upstreams(gateway, at(NOW + 5)))["upstreams"]
     assert upstream["endpoints"] == [expected | {"avoided": False}]
 
 
@@ -201,7 +206,7 @@ def test_routes(gateway: FakeGateway) -> None:
     stats.count_answer(503, "circuit-open", 0.3)
     stats.count_retry("reset")
     stats.fallbacks = 4
-    stock, outbound, inbound = views.routes(gateway)["routes"]
+    stock, outbound, inbound = whole(views.routes(gateway))["routes"]
     assert stock == {
         "name": "stock",
         "listener": "outbound",
@@ -233,7 +238,7 @@ def test_routes(gateway: FakeGateway) -> None:
 async def test_status_is_all_of_them(gateway: FakeGateway) -> None:
     gateway.bindings.add_breaker("stock")
     controls = FakeControls(started=NOW - 60, draining=True, last_reload={"result": "rejected"})
-    status = views.status(gateway, controls, FlightRecorder(gateway.config), NOW)
+    status = whole(views.status(gateway, controls, FlightRecorder(gateway.config), at()))
     assert list(status) == [
         "service", "version", "uptime_s", "ready", "draining", "bypass", "log_level", "config",
         "in_flight", "recent", "bulkheads", "circuit_breakers", "retries", "upstreams", "routes",

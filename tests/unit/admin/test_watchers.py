@@ -9,9 +9,13 @@ import pytest
 from aiohttp import web
 from unit.waiting import eventually
 
-from proxy.admin.watchers import TooMany, Watchers, frame
+from proxy.admin.watchers import BACKLOG, TooMany, Watchers
 
 INTERVAL = 0.01
+
+
+def frame(name: str, data: str) -> bytes:
+    return f"event: {name}\ndata: {data}\n\n".encode()
 
 
 class Source:
@@ -21,12 +25,17 @@ class Source:
         self.size = size
         self.made = 0
         self.fails = False
+        self.may_open, self.may_go_on = asyncio.Event(), asyncio.Event()
+        self.may_open.set()
+        self.may_go_on.set()
 
-    def opening(self) -> bytes:
+    async def opening(self) -> bytes:
+        await self.may_open.wait()
         return frame("opening", "{}")
 
-    def make(self) -> bytes:
+    async def make(self) -> bytes:
         self.made += 1
+        await self.may_go_on.wait()
         if self.fails:
             raise RuntimeError("a bug")
         return frame("tick", f'"{self.made}{"x" * self.size}"')
@@ -163,4 +172,30 @@ async def test_a_bug_costs_a_frame_and_is_logged(caplog: pytest.LogCaptureFixtur
             await eventually(lambda: caplog.records)
         source.fails = False
         await until(reader, b"event: tick")
+        writer.close()
+
+
+async def test_a_frame_that_takes_long_is_not_made_twice_at_once() -> None:
+    source = Source()
+    async with place(source) as here:
+        reader, writer = await here.watch()
+        source.may_go_on.clear()
+        await eventually(lambda: source.made)
+        made = source.made
+        await asyncio.sleep(5 * INTERVAL)
+        assert source.made == made
+        source.may_go_on.set()
+        await until(reader, f'data: "{made}'.encode())
+        writer.close()
+
+
+async def test_an_opening_that_takes_long_loses_no_frame_and_no_watcher() -> None:
+    source = Source()
+    source.may_open.clear()
+    async with place(source) as here:
+        reader, writer = await here.watch()
+        await eventually(lambda: source.made > 2 * BACKLOG)
+        source.may_open.set()
+        await until(reader, b"event: opening")
+        await until(reader, b'data: "1x')
         writer.close()

@@ -30,7 +30,7 @@ routes:
 
 def sources_of(text: str, environ: dict[str, str] | None = None) -> dict[str, str]:
     loaded = load_text(text, "f.yaml", environ or {})
-    return provenance(loaded.config, loaded.sources)
+    return dict(provenance(loaded.config, loaded.sources))
 
 
 def test_each_layer() -> None:
@@ -71,7 +71,7 @@ def at(document: object, key: str) -> object:
 def test_every_key_is_one_of_what_is_shown_and_all_are_there(file: Path | None) -> None:
     loaded = load(file, {})
     shown = effective(loaded.config)
-    found = provenance(loaded.config, loaded.sources)
+    found = dict(provenance(loaded.config, loaded.sources))
     for key in found:
         at(shown, key)
     for section in shown:
@@ -81,5 +81,5 @@ def test_every_key_is_one_of_what_is_shown_and_all_are_there(file: Path | None) 
 
 def test_the_embedded_default_is_built_in() -> None:
     loaded = load(None, {})
-    sources = set(provenance(loaded.config, loaded.sources).values())
+    sources = set(dict(provenance(loaded.config, loaded.sources)).values())
     assert all(source.startswith(BUILT_IN) for source in sources)

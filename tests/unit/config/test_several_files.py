@@ -81,7 +81,7 @@ def test_routes_are_joined_and_the_later_of_a_name_replaces(files):
 
 def test_every_value_names_its_own_file(files):
     loaded = both(files)
-    shown = provenance(loaded.config, loaded.sources)
+    shown = dict(provenance(loaded.config, loaded.sources))
     assert shown["service"] == "team.yaml:1"
     assert shown["drain.timeout"] == "platform.yaml:3"
     assert shown["drain.delay"] == "built-in default"
@@ -168,7 +168,7 @@ def test_the_environment_stands_above_files_and_flags_above_it(files, given):
     assert str(loaded.config.admin.address) == "127.0.0.2:3"
     assert list(map(str, app.endpoints)) == ["http://127.0.0.1:9001"]
     assert app.dns_refresh == (9 if given else 5)
-    shown = provenance(loaded.config, loaded.sources)
+    shown = dict(provenance(loaded.config, loaded.sources))
     assert shown["listeners.outbound.address"] == "$RESILIENCE_PROXY_OUTBOUND"
     assert shown["listeners.inbound.address"] == "--inbound"
     assert shown["upstreams.app.endpoints"] == "--app"

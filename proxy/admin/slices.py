@@ -1,0 +1,106 @@
+"""Texts of any size, made in slices between which the data plane continues.
+
+    request ──▶ a text that is begun afterwards, shared by all who ask for it until then
+
+One text is made at a time.
+"""
+
+import asyncio
+from collections.abc import Callable, Hashable, Iterator
+from typing import TypeAlias
+
+from proxy.admin.pace import Pace
+from proxy.clock import Clock
+
+SLICE = 0.002
+"""Seconds of the loop per slice, plus the last piece."""
+PAUSE = 0.006
+"""Seconds between two slices: a text takes at most a quarter of the time."""
+
+Pieces: TypeAlias = Callable[[], Iterator[str]]
+
+
+class Slices:
+    """Makes texts out of pieces; a piece takes much less than a slice."""
+
+    def __init__(
+        self, clock: Clock, pace: Pace | None = None, *, takes_turns: bool = False
+    ) -> None:
+        """`pace` is charged for the loop's time. `takes_turns`: a text waits for its turn there."""
+        self._clock = clock
+        self._pace = pace
+        self._turns = pace if takes_turns else None
+        self._one_at_a_time = asyncio.Lock()
+        self._next: dict[Hashable, _Text] = {}
+
+    async def text(self, key: Hashable, pieces: Pieces) -> list[bytes]:
+        """The text of `pieces()`, which is called after this call, in slices. Equal keys share it.
+
+        It is not joined: to copy a large text takes long.
+        """
+        text = self._next.get(key)
+        if text is None:
+            text = self._next[key] = _Text()
+            text.task = asyncio.get_running_loop().create_task(self._make(key, text, pieces))
+            text.task.add_done_callback(_retrieved)
+        text.waiting += 1
+        try:
+            return await asyncio.shield(text.task)
+        finally:
+            text.waiting -= 1
+            if not text.waiting and not text.task.done():
+                text.task.cancel()
+                self._closed(key, text)
+
+    async def _make(self, key: Hashable, text: "_Text", pieces: Pieces) -> list[bytes]:
+        try:
+            async with self._one_at_a_time:
+                if self._turns is not None:
+                    await self._turns.turn()
+                self._closed(key, text)
+                return await self._slices_of(pieces())
+        finally:
+            self._closed(key, text)
+
+    def _closed(self, key: Hashable, text: "_Text") -> None:
+        """What is asked for from here on is another text."""
+        if self._next.get(key) is text:
+            del self._next[key]
+
+    async def _slices_of(self, pieces: Iterator[str]) -> list[bytes]:
+        clock = self._clock
+        slices: list[bytes] = []
+        few: list[str] = []
+        begun = clock()
+        for piece in pieces:
+            few.append(piece)
+            now = clock()
+            if now - begun >= SLICE:
+                slices.append("".join(few).encode())
+                few.clear()
+                self._spent(now - begun)
+                await asyncio.sleep(PAUSE)
+                begun = clock()
+        slices.append("".join(few).encode())
+        self._spent(clock() - begun)
+        return slices
+
+    def _spent(self, seconds: float) -> None:
+        if self._pace is not None:
+            self._pace.spent(seconds)
+
+
+class _Text:
+    """One text, and how many wait for it. Without them it is not made."""
+
+    __slots__ = ("task", "waiting")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[list[bytes]]
+        self.waiting = 0
+
+
+def _retrieved(task: asyncio.Task[list[bytes]]) -> None:
+    """Consume a failure: those who asked may have left."""
+    if not task.cancelled():
+        task.exception()
