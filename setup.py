@@ -69,6 +69,7 @@ COMPILED = (
     "policies/deadline",
     "policies/fallback",
     "policies/gate",
+    "policies/rate_limits",
     "policies/retry",
     "policies/window",
     "routing/destination",

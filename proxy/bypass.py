@@ -52,7 +52,10 @@ class Bypass:
         if on:
             self._timer = asyncio.get_running_loop().call_later(self._lasts, self._end)
         if on and not was:
-            _log.warning("bypass: retries and circuit breakers are suspended for %g s", self._lasts)
+            _log.warning(
+                "bypass: retries, circuit breakers and rate limits are suspended for %g s",
+                self._lasts,
+            )
         if was and not on:
             _log.warning("bypass: turned off, all policies are in effect again")
         if on != was:

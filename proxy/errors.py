@@ -45,6 +45,9 @@ class ProxyError(Exception):
     decided_by: ClassVar[str] = ""
     covered_by: ClassVar[tuple[str, ...] | None] = None
 
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+    """More fields of the answer, as (name, value)."""
+
     def __init__(self, detail: str = "", *, retry_after: int | None = None) -> None:
         """`retry_after`: whole seconds for the Retry-After field, None for no field."""
         super().__init__(detail)
@@ -136,6 +139,24 @@ class LimitReached(AdmitError):
 
     def __init__(self, detail: str = "", *, retry_after: int | None = 1) -> None:
         super().__init__(detail, retry_after=retry_after)
+
+
+class RateLimited(AdmitError):
+    reason, title, status = "rate-limited", "Rate limit reached", 429
+    proxy_error = "http_request_denied"
+    blame = Blame.CLIENT
+    decided_by = "a rate limit (rate_limits)"
+    covered_by = ()
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        retry_after: int | None = 1,
+        fields: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.fields = fields
 
 
 class BulkheadFull(LimitReached):

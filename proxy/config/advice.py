@@ -58,9 +58,7 @@ _UNKNOWN: dict[str, dict[str, str]] = {
     "bulkhead": {"enabled": "; it cannot be removed: a large max_concurrent admits everything"},
 }
 
-_RATE_LIMIT = (
-    "; there are no rate limits; bulkhead: {max_concurrent: 50} limits concurrent requests"
-)
+_RATE_LIMIT = "; did you mean rate_limits: [{rate: 100/s}]?"
 _HEDGE = "; requests cannot be hedged; retry: {attempts: 2} repeats one that failed"
 _MIRROR = "; requests cannot be mirrored"
 _ABSENT = {

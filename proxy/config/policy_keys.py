@@ -1,4 +1,4 @@
-"""The keys of a policy: timeouts, retry, circuit breaker, bulkhead, fallback."""
+"""The keys of a policy: timeouts, retry, circuit breaker, bulkhead, rate limits, fallback."""
 
 from dataclasses import fields
 from typing import Any
@@ -17,6 +17,7 @@ from proxy.config.policy_kinds import (
     settle_window,
 )
 from proxy.config.record import Field, Optional, Record, Values
+from proxy.config.traffic_keys import RateLimitList
 from proxy.policies import catalogue
 from proxy.policies.backoff import BackoffConfig
 from proxy.policies.budget import BudgetConfig
@@ -253,6 +254,11 @@ POLICY = _PolicyKeys(
         "retry": Field(RETRY, "Whether and when to make another attempt."),
         "circuit_breaker": Field(CIRCUIT_BREAKER, "When to stop calling an upstream."),
         "bulkhead": Field(BULKHEAD, "The limit of concurrent exchanges."),
+        "rate_limits": Field(
+            RateLimitList(),
+            "How many requests are admitted per time, by route, client or header; a list replaces "
+            "an inherited one.",
+        ),
         "fallback": Field(
             Optional(FALLBACK), "What the client gets instead of a failure; none removes it."
         ),

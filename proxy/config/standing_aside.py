@@ -6,13 +6,15 @@ Protection stays: deadlines, limits, bulkheads, egress, own addresses, fallbacks
 from dataclasses import replace
 
 from proxy.config.model import Config, PolicyConfig
+from proxy.policies import catalogue
 from proxy.policies.circuit_breaker import BreakerMode
 
 
 def standing_aside(config: Config) -> Config:
-    """The configuration with one attempt per request, and circuit breakers that refuse nothing.
+    """The configuration with one attempt per request, and circuit breakers and rate limits that
+    refuse nothing.
 
-    The breakers still record, so that what they would have done is visible.
+    They still count, so that what they would have done is visible.
     """
     routes = tuple(replace(one, policies=_aside(one.policies)) for one in config.routes)
     policies = {name: _aside(policy) for name, policy in config.policies.items()}
@@ -23,4 +25,7 @@ def _aside(policy: PolicyConfig) -> PolicyConfig:
     breaker = policy.circuit_breaker
     if breaker.mode is BreakerMode.ENFORCE:
         breaker = replace(breaker, mode=BreakerMode.OBSERVE)
-    return replace(policy, retry=replace(policy.retry, attempts=1), circuit_breaker=breaker)
+    kinds = {kind.key: kind for kind in catalogue.kinds()}
+    more = tuple((key, kinds[key].aside(settings)) for key, settings in policy.more)
+    once = replace(policy.retry, attempts=1)
+    return replace(policy, retry=once, circuit_breaker=breaker, more=more)

@@ -20,6 +20,7 @@ from proxy.config.model import (
 )
 from proxy.config.sources import Sources
 from proxy.policies.circuit_breaker import BreakerMode, WindowType
+from proxy.policies.rate_limits import RATE_LIMITS
 from proxy.policies.retry import RetryConfig
 from proxy.units import format_duration, format_ratio
 
@@ -78,6 +79,7 @@ def describe_policy(policies: PolicyConfig) -> str:
         f"bulkhead {bulkhead.max_concurrent}"
         + (f"+{bulkhead.max_queue} queued" if bulkhead.max_queue else ""),
     ]
+    parts += [f"limit {one}" for one in policies.settings(RATE_LIMITS)]
     if policies.fallback:
         to = f" to {policies.fallback.upstream}" if policies.fallback.upstream else ""
         parts.append(f"fallback{to} on {', '.join(policies.fallback.terms)}")

@@ -175,6 +175,7 @@ def _fields(terms: Terms, request_id: bytes, error: ProxyError) -> list[Field]:
     ]
     if error.retry_after is not None:
         fields.append(make_field(b"Retry-After", b"%d" % error.retry_after))
+    fields.extend([make_field(name, value) for name, value in error.fields])
     return fields
 
 

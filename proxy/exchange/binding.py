@@ -186,7 +186,7 @@ class Binding:
         if scope is Scope.ENDPOINT:
             self._late.append((kind, None))
             return
-        name = self._name
+        name = self.route.name if kind.whole_route else self._name
         if scope is Scope.UPSTREAM and config == self._named.settings(kind):
             name = f"{self.route.config.policy}:{self.upstream.name}"
         gate = self._hold(kind, name, config)
@@ -203,8 +203,8 @@ class Binding:
             name,
             config,
             route=self.route.name,
-            upstream=self.upstream.name,
-            authority=self._authority,
+            upstream="" if kind.whole_route else self.upstream.name,
+            authority=None if kind.whole_route else self._authority,
         )
         self._entries.append(entry)
         return entry.gate
@@ -242,7 +242,8 @@ class Binding:
             return
         if not had_one:
             for entry in self._entries:
-                self._gates.is_labelled_now(entry)
+                if entry.authority is not None:
+                    self._gates.is_labelled_now(entry)
         self.label = self.upstream.name
         self._outcomes = self.stats.attempts_at(self.label)
 

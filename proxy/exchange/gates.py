@@ -13,6 +13,8 @@ from proxy.policies import catalogue
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
 from proxy.policies.gate import Family, Gate, GateKind, Snapshot
 
+Labelled: TypeAlias = tuple[str, ...]
+"""The values of a family's labels."""
 Transition: TypeAlias = Callable[[CircuitBreaker, BreakerState, BreakerState, float], None]
 
 
@@ -53,7 +55,7 @@ class Gates:
         self._entries: dict[str, dict[str, Entry]] = {}
         self._inherited: dict[str, dict[str, Entry]] = {}
         # Sums of dropped gates without a label: such a sum never falls.
-        self._gone: dict[str, Counter[tuple[str, str]]] = {}
+        self._gone: dict[str, Counter[tuple[str, Labelled]]] = {}
 
     def of(self, kind: GateKind) -> dict[str, Entry]:
         """The gates of a kind, by name."""
@@ -109,8 +111,8 @@ class Gates:
         """Whether a gate of that name waits to be taken over."""
         return name in self._inherited.get(kind.key, {})
 
-    def gone(self, kind: GateKind) -> Mapping[tuple[str, str], int]:
-        """The sums of dropped gates without a label, by field and label value."""
+    def gone(self, kind: GateKind) -> Mapping[tuple[str, Labelled], int]:
+        """The sums of dropped gates without a label, by field and the labels' values."""
         return self._gone.get(kind.key, {})
 
     def is_labelled_now(self, entry: Entry) -> None:
@@ -140,17 +142,18 @@ class Gates:
         snapshot = entry.gate.snapshot(monotonic())
         gone = self._gone.setdefault(entry.kind.key, Counter())
         for family in counters:
-            for label, count in counts_of(family, snapshot):
-                gone[family.field, label] += count
+            for labels, count in counts_of(family, snapshot):
+                gone[family.field, labels] += count
 
 
-def counts_of(family: Family, snapshot: Snapshot) -> Iterator[tuple[str, Any]]:
-    """The values of a family in a snapshot, each with its label's value ("" without a label)."""
+def counts_of(family: Family, snapshot: Snapshot) -> Iterator[tuple[Labelled, Any]]:
+    """The values of a family in a snapshot, each with the values of its labels."""
     value = getattr(snapshot, family.field)
     if isinstance(value, Mapping):
-        yield from value.items()
-    elif family.label:
+        for labels, count in value.items():
+            yield labels if isinstance(labels, tuple) else (labels,), count
+    elif family.labels:
         for member in type(value):
-            yield member.value, int(member is value)
+            yield (member.value,), int(member is value)
     else:
-        yield "", value
+        yield (), value

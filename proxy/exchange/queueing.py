@@ -23,11 +23,15 @@ async def wait_for_permit(carrier: Carrier, gate: Gate, answer: Answer) -> Permi
     answer.on_granted = lambda: loop.call_soon(carrier.wake, GRANTED)
     try:
         while answer.permit is None:
-            happened = await carrier.wait(min(answer.deadline, timing.deadline.at))
+            until = min(answer.deadline, answer.turn, timing.deadline.at)
+            happened = await carrier.wait(until)
             if happened is ALARM and answer.permit is None:
                 now = monotonic()
                 if timing.deadline.expired(now):
                     raise timing.request_timeout()
+                if now >= answer.turn:
+                    gate.grant(answer)
+                    continue
                 if now >= answer.deadline:
                     raise answer.timeout()
     except Exception:

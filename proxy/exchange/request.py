@@ -6,6 +6,7 @@ record.
 
 from collections.abc import Sequence
 
+from proxy.config.model import Listener
 from proxy.errors import ProxyError, RequestTimeout
 from proxy.exchange.binding import Binding
 from proxy.exchange.body import RequestBody
@@ -16,6 +17,7 @@ from proxy.exchange.timing import Timing
 from proxy.http.message import RequestHead
 from proxy.http.tracing import TraceContext
 from proxy.outcome import Condition
+from proxy.policies.bulkhead import BULKHEAD, Bulkhead
 from proxy.policies.gate import Ask, Permit
 from proxy.policies.gate import Gate as PolicyGate
 from proxy.wire.streams import ClientStream, Gate
@@ -132,3 +134,18 @@ class Request(Ask):
 
     def values(self, name: bytes) -> Sequence[bytes]:
         return self.head.values(name)
+
+    def take_place(self) -> float:
+        """Only of outbound requests: a caller from elsewhere can wait itself."""
+        if self.terms.listener is not Listener.OUTBOUND:
+            return 0.0
+        bulkhead = self.binding.gate(BULKHEAD)
+        if not isinstance(bulkhead, Bulkhead):
+            return 0.0
+        left = self.timing.time_left
+        return min(bulkhead.take_place(), left) if left > 0.0 else 0.0
+
+    def leave_place(self) -> None:
+        bulkhead = self.binding.gate(BULKHEAD)
+        assert isinstance(bulkhead, Bulkhead)
+        bulkhead.leave_place()

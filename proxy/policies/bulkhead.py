@@ -103,12 +103,13 @@ class BulkheadSnapshot(Snapshot):
 class Bulkhead(Gate):
     """One bulkhead. 0 <= in_use <= limit, except while a reduced limit still drains."""
 
-    __slots__ = ("_config", "_queue", "in_use")
+    __slots__ = ("_config", "_elsewhere", "_queue", "in_use")
 
     def __init__(self, name: str, config: BulkheadConfig) -> None:
         super().__init__(name)
         self.in_use = 0
         self._config = config
+        self._elsewhere = 0  # places of requests that wait for something else
         self._queue: OrderedDict[Wait, None] = OrderedDict()  # leaves anywhere in O(1)
 
     @property
@@ -121,7 +122,7 @@ class Bulkhead(Gate):
 
     @property
     def queued(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + self._elsewhere
 
     @property
     def max_queue(self) -> int:
@@ -133,11 +134,23 @@ class Bulkhead(Gate):
         if self.in_use < config.max_concurrent:
             self.in_use += 1
             return BulkheadPermit()
-        if len(self._queue) < config.max_queue and config.queue_timeout > 0:
+        if config.queue_timeout > 0 and self.queued < config.max_queue:
             wait = BulkheadWait(self.name, config.queue_timeout, now)
             self._queue[wait] = None
             return wait
         return BulkheadRefusal(self.name, config.max_concurrent, config.max_queue)
+
+    def take_place(self) -> float:
+        """Take a place of the queue for a wait that comes before: see `Ask.take_place`."""
+        config = self._config
+        if config.queue_timeout <= 0 or self.queued >= config.max_queue:
+            return 0.0
+        self._elsewhere += 1
+        return config.queue_timeout
+
+    def leave_place(self) -> None:
+        """Return a place of `take_place`."""
+        self._elsewhere -= 1
 
     def settle(self, permit: Permit, verdict: Verdict, seconds: float, now: float) -> None:
         """Return a permit; the first in the queue gets it. The verdict does not matter."""
@@ -173,7 +186,7 @@ class Bulkhead(Gate):
         return True
 
     def idle(self, now: float) -> bool:
-        return self.in_use == 0 and not self._queue
+        return self.in_use == 0 and not self.queued
 
     def snapshot(self, now: float) -> BulkheadSnapshot:
         return BulkheadSnapshot(self.name, self.in_use, self.limit, self.queued, self.max_queue)

@@ -17,8 +17,9 @@ from proxy.policies.budget import RETRY_BUDGET
 from proxy.policies.bulkhead import BULKHEAD
 from proxy.policies.circuit_breaker import CIRCUIT_BREAKER
 from proxy.policies.gate import GateKind
+from proxy.policies.rate_limits import RATE_LIMITS
 
-REQUEST_GATES: tuple[GateKind, ...] = (BULKHEAD,)
+REQUEST_GATES: tuple[GateKind, ...] = (RATE_LIMITS, BULKHEAD)
 """Asked once per request."""
 ATTEMPT_GATES: tuple[GateKind, ...] = (CIRCUIT_BREAKER, RETRY_BUDGET)
 """Asked for each attempt. The budget is last: it counts what all others admit."""

@@ -386,11 +386,13 @@ CIRCUIT_BREAKER = GateKind(
         Family(
             "state",
             "1 for the state that the circuit breaker is in, 0 for the others.",
-            label="state",
+            labels=("state",),
         ),
-        Family("transitions", "Transitions into the state.", label="to", counter=True),
+        Family("transitions", "Transitions into the state.", labels=("to",), counter=True),
         Family("refused", "Calls that the circuit breaker refused.", counter=True),
-        Family("results", "Results that the circuit breaker recorded.", label="kind", counter=True),
+        Family(
+            "results", "Results that the circuit breaker recorded.", labels=("kind",), counter=True
+        ),
     ),
     scope_of=_scope,
     outer=lambda config: config.counts is BreakerCounts.REQUESTS,

@@ -15,6 +15,7 @@ The classes here are compiled bases, so that calls through them stay compiled ca
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import Any, cast
 
 from proxy.errors import ProxyError
@@ -44,6 +45,16 @@ class Ask:
         """The values of a header field; `name` in lower case."""
         raise NotImplementedError
 
+    def take_place(self) -> float:
+        """Take one of the bulkhead's places to wait in, until `leave_place`.
+
+        Returns the longest wait in seconds; 0: there is no place, and nothing was taken.
+        """
+        return 0.0
+
+    def leave_place(self) -> None:
+        """Return the place."""
+
 
 class Answer:
     """A gate's answer: a Permit, a Wait or a Refusal.
@@ -72,14 +83,16 @@ class Wait(Answer):
 
     `permit` is None until it is granted; then `on_granted` is called, within the call that freed
     the permit, so it must be quick and must not raise. The waiting exchange sets a timer for
-    `deadline` (monotonic seconds) and abandons the wait then.
+    `deadline` (monotonic seconds) and abandons the wait then. At `turn`, if the wait has one, it
+    calls `Gate.grant`.
     """
 
-    __slots__ = ("deadline", "on_granted", "permit")
+    __slots__ = ("deadline", "on_granted", "permit", "turn")
 
     def __init__(self, deadline: float) -> None:
         super().__init__(False)
         self.deadline = deadline
+        self.turn = inf
         self.on_granted: Callable[[], object] | None = None
         self.permit: Permit | None = None
 
@@ -106,7 +119,7 @@ class Snapshot:
 
     A subclass is a dataclass whose first field is `name`. Its fields are the members in the admin
     API and the fields of the metrics. A field is a number, a text, an enum member, None, or a
-    mapping of label values to numbers.
+    mapping of label values to numbers or texts.
     """
 
     def not_shown(self) -> frozenset[str]:
@@ -133,6 +146,9 @@ class Gate:
         body flowed.
         """
         raise NotImplementedError
+
+    def grant(self, wait: Wait) -> None:
+        """The `turn` of a wait has come: set its permit."""
 
     def abandon(self, wait: Wait) -> None:
         """Leave the queue; a permit granted in the meantime goes to the next."""
@@ -180,16 +196,19 @@ class Scope(Enum):
 
 @dataclass(frozen=True)
 class Family:
-    """A metric of each gate of a kind: ``proxy_<kind>_<field>``, with the label `name`.
+    """A metric of each gate of a kind, with the gate's name as the label `owner`.
 
-    `field` is a field of the snapshot. With `label` its value is an enum member (1 for that one, 0
-    for the others) or a mapping of the label's values to numbers. A counter never falls.
+    `field` is a field of the snapshot. With `labels` its value is an enum member (1 for that one, 0
+    for the others) or a mapping of the label's values to numbers; of several labels, of tuples.
+    A counter never falls. `name`: the metric's name, if it is not ``proxy_<kind>_<field>``.
     """
 
     field: str
     text: str
-    label: str = ""
+    labels: tuple[str, ...] = ()
     counter: bool = False
+    name: str = ""
+    owner: str = "name"
 
 
 class GateKind:
@@ -202,8 +221,9 @@ class GateKind:
 
     `scope_of`: what a gate with these settings covers; None: there is no gate. `outer`: whether,
     although it is a gate of attempts, it is asked once, around all attempts. `of_upstream`: it
-    remembers an upstream's behaviour, so it is useless for another upstream. `shows_route`: the
-    admin API shows its route and upstream.
+    remembers an upstream's behaviour, so it is useless for another upstream. `whole_route`: there
+    is one for a route, whatever the upstream. `shows_route`: the admin API shows its route and
+    upstream. `aside`: these settings under the bypass.
     """
 
     def __init__(
@@ -219,6 +239,8 @@ class GateKind:
         scope_of: Callable[[Any], Scope | None] = lambda _: Scope.ROUTE,
         outer: Callable[[Any], bool] = lambda _: False,
         of_upstream: bool = False,
+        whole_route: bool = False,
+        aside: Callable[[Any], Any] = lambda config: config,
         shows_route: bool = False,
     ) -> None:
         self.key = key
@@ -231,6 +253,8 @@ class GateKind:
         self.scope_of = scope_of
         self.outer = outer
         self.of_upstream = of_upstream
+        self.whole_route = whole_route
+        self.aside = aside
         self.shows_route = shows_route
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from proxy.config.model import PolicyConfig
 from proxy.outcome import UNPROCESSED
 from proxy.policies.backoff import BackoffConfig, JitterKind
+from proxy.policies.rate_limits import RATE_LIMITS
 from proxy.policies.retry import RetryConfig
 from proxy.units import format_duration, format_size
 
@@ -106,6 +107,8 @@ def longest(asked: Repeats, headers: Mapping[str, str], policies: PolicyConfig) 
     )
     attempt = min(timeouts.attempt, timeouts.request)
     queue = bulkhead.queue_timeout if bulkhead.max_queue else 0.0
+    if policies.settings(RATE_LIMITS):
+        queue *= 2  # first for a turn, then for a permit
     needed = queue + asked.attempts * attempt + waits
     ends = [(needed, "all attempts and waits"), (timeouts.request, "timeouts.request")]
     given = headers.get("x-request-timeout-ms", "")

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from proxy import __version__
 from proxy.clock import Clock
-from proxy.exchange.gates import counts_of
+from proxy.exchange.gates import Labelled, counts_of
 from proxy.exchange.labels import OTHER
 from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
 from proxy.policies import catalogue
@@ -135,26 +135,26 @@ class ProxyCollector(Collector):
         """
         gates = self._gateway.bindings.gates
         make = CounterMetricFamily if family.counter else GaugeMetricFamily
-        name = f"proxy_{kind.key}_{family.field}"
-        labels = ["name", family.label] if family.label else ["name"]
-        others: Counter[str] = Counter()
+        name = family.name or f"proxy_{kind.key}_{family.field}"
+        labels = [family.owner, *family.labels]
+        others: Counter[Labelled] = Counter()
         for few in _divided(list(gates.of(kind).values()), GATES_AT_ONCE):
             now, metric = self._clock(), make(name, family.text, labels=labels)
             for entry in few:
-                for label, value in counts_of(family, entry.gate.snapshot(now)):
+                for values, count in counts_of(family, entry.gate.snapshot(now)):
                     if gates.labelled(entry):
-                        metric.add_metric([entry.gate.name, label][: len(labels)], value)
-                    elif family.counter or not family.label:
-                        others[label] += value
+                        metric.add_metric([entry.gate.name, *values], count)
+                    elif family.counter or not family.labels:
+                        others[values] += count
             yield metric
         if family.counter:
-            for (field, label), count in gates.gone(kind).items():
+            for (field, values), count in gates.gone(kind).items():
                 if field == family.field:
-                    others[label] += count
+                    others[values] += count
         if others:
             metric = make(name, family.text, labels=labels)
-            for label, value in others.items():
-                metric.add_metric([OTHER, label][: len(labels)], value)
+            for values, count in others.items():
+                metric.add_metric([OTHER, *values], count)
             yield metric
 
     def _listener_families(self) -> Iterator[Metric]:

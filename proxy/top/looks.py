@@ -248,11 +248,17 @@ def _budget(told: Document) -> Budget:
 
 def _other(kind: str, told: Document) -> Other:
     says = (
-        f"{field.replace('_', ' ')} {_text(value)}"
+        f"{field.replace('_', ' ')} {_said(value)}"
         for field, value in told.items()
         if field != "name"
     )
     return Other(kind, _text(told["name"]), ", ".join(says))
+
+
+def _said(value: object) -> str:
+    if not isinstance(value, Mapping):
+        return _text(value)
+    return "(" + ", ".join(f"{_text(key)}: {_text(one)}" for key, one in value.items()) + ")"
 
 
 def _troubled(told: Document) -> Troubled:

@@ -112,7 +112,7 @@ QUOTA = GateKind(
     title="quotas",
     families=(
         Family("spent", "Calls that were let through."),
-        Family("verdicts", "Calls that ended.", label="verdict", counter=True),
+        Family("verdicts", "Calls that ended.", labels=("verdict",), counter=True),
     ),
 )
 KEYS = Record(QuotaConfig, {"calls": Field(Integer(1), "Calls in all.")}, definition="quota")

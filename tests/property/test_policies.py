@@ -4,6 +4,7 @@ from datetime import datetime
 from fractions import Fraction
 from math import inf
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -24,6 +25,13 @@ from proxy.policies.circuit_breaker import (
     WindowType,
 )
 from proxy.policies.gate import Ask
+from proxy.policies.rate_limits import (
+    Rate,
+    RateLimitConfig,
+    RateLimits,
+    RateRefusal,
+    RateWait,
+)
 
 INDEX = st.integers(0, 1000)
 
@@ -94,6 +102,86 @@ class BulkheadMachine(RuleBasedStateMachine):
 
 
 TestBulkhead = BulkheadMachine.TestCase
+
+
+class RateLimitsMachine(RuleBasedStateMachine):
+    """No stretch of time has more than the burst and its share of the rate, whoever leaves."""
+
+    FAST = RateLimitConfig("fast", "route", Rate(4, "s"), 3)
+    SLOW = RateLimitConfig("slow", "route", Rate(60, "m"), 5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.1
+        self.gate = RateLimits("r", (self.FAST, self.SLOW))
+        self.ask = Places()
+        self.passed: list[float] = []
+        self.waits: list[RateWait] = []
+
+    @rule(waits=st.booleans())
+    def admit(self, waits: bool) -> None:
+        self.ask.longest = 1.5 if waits else 0.0
+        answer = self.gate.admit(self.now, self.ask)
+        if isinstance(answer, RateWait):
+            assert self.now < answer.turn <= self.now + 1.5
+            assert all(other.turn <= answer.turn for other in self.waits), "first come"
+            self.waits.append(answer)
+        elif isinstance(answer, RateRefusal):
+            error = answer.error()
+            assert error.retry_after is not None
+            assert error.retry_after >= 1
+        else:
+            self.passed.append(self.now)
+
+    @rule(seconds=st.floats(0.0, 3.0))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        while self.waits and self.waits[0].turn <= self.now:
+            self.gate.grant(self.waits[0])
+            self.passed.append(self.waits.pop(0).turn)
+
+    @precondition(lambda self: self.waits)
+    @rule(index=INDEX, twice=st.booleans())
+    def leave(self, index: int, twice: bool) -> None:
+        wait = self.waits.pop(index % len(self.waits))
+        for _ in range(1 + twice):
+            self.gate.abandon(wait)
+
+    @rule()
+    def reload(self) -> None:
+        assert self.gate.adopt((self.FAST, self.SLOW))
+
+    @invariant()
+    def never_more_than_the_burst_and_the_rate(self) -> None:
+        times = sorted(self.passed)
+        for first in range(len(times)):
+            for last in range(first, len(times)):
+                seconds = times[last] - times[first] + 1e-5
+                assert last - first + 1 <= 3 + 4 * seconds
+                assert last - first + 1 <= 5 + seconds
+
+    @invariant()
+    def places_are_conserved(self) -> None:
+        assert self.gate.waiting == self.ask.places == len(self.waits)
+
+    @invariant()
+    def what_passed_is_counted(self) -> None:
+        assert set(self.gate.snapshot(self.now).allowed.values()) == {len(self.passed)}
+
+
+class Places(Ask):
+    longest = 0.0
+    places = 0
+
+    def take_place(self) -> float:
+        self.places += self.longest > 0
+        return self.longest
+
+    def leave_place(self) -> None:
+        self.places -= 1
+
+
+TestRateLimits = pytest.mark.interpreted(RateLimitsMachine.TestCase)
 
 
 class BreakerMachine(RuleBasedStateMachine):

@@ -32,6 +32,7 @@ from proxy.http.h2.encoder import Encoder
 from proxy.http.h2.fields import FieldStore
 from proxy.http.message import Shared, make_field
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker, CircuitBreakerConfig
+from proxy.policies.rate_limits import MAX_KEYS, Rate, RateLimitConfig, RateLimits
 from proxy.routing.table import RouteTable
 from proxy.telemetry.exemplars import Exemplars
 from proxy.telemetry.flight_recorder import CAPACITY, FlightRecorder
@@ -229,6 +230,15 @@ def lines() -> object:
     return made
 
 
+def rate_limits() -> object:
+    """Keys of the length that is not hashed."""
+    made = RateLimits("r", (RateLimitConfig("u", "header:u", Rate(1, "h"), 1),))
+    for number in range(MAX_KEYS + 1000):
+        made._limits[0].charge(b"%032d" % number, 0.0, 0.0)
+    assert made.snapshot(0.0).keys == {"u": MAX_KEYS}
+    return made
+
+
 Reason: TypeAlias = "str | Grows"
 
 REMEMBERED: dict[str, Reason] = {
@@ -261,6 +271,8 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.body:RequestBody._pieces": "at most _MAX_PIECES, of HELD_BYTES or retry.body_limit",
     "exchange.body:RequestBody._streams": UNDER_WAY,
     "exchange.exchange:Exchange._permits": CONFIGURED,
+    "policies.rate_limits:RateLimits._limits": CONFIGURED,
+    "policies.rate_limits:_Limit.whole_at": Grows(40 * MIB, rate_limits),
     "exchange.gate:ListenerGate.exchanges": UNDER_WAY,
     "exchange.gates:Gates._entries": "those that bindings hold: flooded with them",
     "exchange.gates:Gates._gone": "a number for each counter and label value of a kind",

@@ -241,7 +241,8 @@ async def test_status_is_all_of_them(gateway: FakeGateway) -> None:
     status = whole(views.status(gateway, controls, FlightRecorder(gateway.config), at()))
     assert list(status) == [
         "service", "version", "uptime_s", "ready", "draining", "bypass", "log_level", "config",
-        "in_flight", "recent", "bulkheads", "circuit_breakers", "retries", "upstreams", "routes",
+        "in_flight", "recent", "rate_limits", "bulkheads", "circuit_breakers", "retries",
+        "upstreams", "routes",
     ]  # fmt: skip
     assert status == status | {
         "service": "orders",

@@ -50,13 +50,22 @@ MISTAKES = [
     ("routes: [{name: a, retries: {attempts: 3}}]", "did you mean 'retry'?"),
     ("policies: {default: {retry: {timeout: 1s}}}", "the time of one attempt is timeouts.attempt"),
     # what the proxy does not have
+    ("routes: [{name: a, rate_limit: 10}]", "did you mean rate_limits: [{rate: 100/s}]?"),
+    ("policies: {default: {rateLimiter: {}}}", "did you mean rate_limits: [{rate: 100/s}]?"),
+    ("ratelimit: 10", "did you mean rate_limits: [{rate: 100/s}]?"),
+    ("policies: {default: {rate_limits: 100/s}}", "must be a list of limits such as {rate: 100/s}"),
+    ("policies: {default: {rate_limits: [{burst: 1}]}}", "'rate' is missing"),
+    ("policies: {default: {rate_limits: [{rate: 100}]}}", "'100' is not a rate such as 100/s"),
+    ("policies: {default: {rate_limits: [{rate: 5/minute}]}}", "did you mean 5/m?"),
+    ("policies: {default: {rate_limits: [{rate: 0/s}]}}", "must be more than 0"),
+    ("policies: {default: {rate_limits: [{rate: 2000000/s}]}}", "must be at most 1000000/s"),
+    ("policies: {default: {rate_limits: [{rate: 1/s, key: ip}]}}", "must be route, client, or"),
+    ("policies: {default: {rate_limits: [{rate: 1/s, key: 'header:a b'}]}}", "a b"),
+    ("policies: {default: {rate_limits: [{rate: 1/s, burst: 0}]}}", "must be at least 1"),
     (
-        "routes: [{name: a, rate_limit: 10}]",
-        "unknown key; there are no rate limits; bulkhead: {max_concurrent: 50} limits concurrent "
-        "requests",
+        "policies: {default: {rate_limits: [{rate: 1/s}, {rate: 9/m}]}}",
+        "two limits are named 'route'; give each a name of its own",
     ),
-    ("policies: {default: {rateLimiter: {}}}", "unknown key; there are no rate limits"),
-    ("ratelimit: 10", "unknown key; there are no rate limits"),
     ("routes: [{name: a, hedge: {}}]", "unknown key; requests cannot be hedged; retry"),
     ("routes: [{name: a, mirror: b}]", "unknown key; requests cannot be mirrored"),
     # one value where a mapping is needed

@@ -1,10 +1,11 @@
-"""Under the bypass retries and breakers stand aside, and nothing else does."""
+"""Under the bypass retries, breakers and rate limits stand aside, and nothing else does."""
 
 from dataclasses import replace
 
 from proxy.config.loading import load_text
 from proxy.config.standing_aside import standing_aside
 from proxy.policies.circuit_breaker import BreakerMode
+from proxy.policies.rate_limits import ENFORCE, OBSERVE, RATE_LIMITS
 
 TEXT = """
 policies:
@@ -13,6 +14,7 @@ policies:
     timeouts: {request: 3s}
     bulkhead: {max_concurrent: 5}
     fallback: {when: [timeout], response: {status: 200}}
+    rate_limits: [{rate: 5/s}, {key: client, rate: 1/s, mode: observe}]
   quiet: {circuit_breaker: {mode: "off"}}
 routes:
   - {name: a, match: {prefix: /a}, retry: {attempts: 2}}
@@ -39,7 +41,11 @@ def test_all_else_is_as_it_was() -> None:
             after,
             retry=replace(after.retry, attempts=policy.retry.attempts),
             circuit_breaker=policy.circuit_breaker,
+            more=policy.more,
         )
+        limits = [replace(one, mode=ENFORCE) for one in policy.settings(RATE_LIMITS)]
+        assert [replace(one, mode=ENFORCE) for one in after.settings(RATE_LIMITS)] == limits
+        assert not limits or {one.mode for one in after.settings(RATE_LIMITS)} == {OBSERVE}
     assert config == replace(aside, policies=config.policies, routes=config.routes)
 
 

@@ -158,7 +158,7 @@ def test_names_that_do_not_exist_leave_the_labels_to_those_that_do(of_authority,
     assert there.label == "there:80"
     assert there.stats.attempts["there:80", "5xx"] == 1
     gone = bindings.gates.gone(CIRCUIT_BREAKER)
-    assert gone["transitions", "forced_open"] == 1, "the sum of the others does not fall"
+    assert gone["transitions", ("forced_open",)] == 1, "the sum of the others does not fall"
 
 
 def test_authorities_are_bounded_and_busy_ones_stay(of_authority, bindings):
@@ -195,7 +195,7 @@ def test_breakers_of_authorities_that_are_dead_are_forgotten(of_authority, bindi
     assert f"default-outbound:dead{3 * MAX_DYNAMIC - 1}:80" in breakers
     gone = bindings.gates.gone(CIRCUIT_BREAKER)
     present = [entry for entry in breakers.values() if not bindings.gates.labelled(entry)]
-    assert gone["transitions", "open"] + len(present) == 3 * MAX_DYNAMIC - MAX_UNKNOWN
+    assert gone["transitions", ("open",)] + len(present) == 3 * MAX_DYNAMIC - MAX_UNKNOWN
 
 
 def test_a_gate_goes_with_the_last_route_that_shares_it(of_authority, bindings, config):

@@ -16,6 +16,7 @@ from proxy.policies.circuit_breaker import (
     CircuitBreakerConfig,
 )
 from proxy.policies.gate import GateKind
+from proxy.policies.rate_limits import RATE_LIMITS, Rate, RateLimitConfig, RateLimits
 from proxy.policies.retry import Retry, Stop
 from proxy.upstream.upstream import ConnectionCounts
 
@@ -109,6 +110,10 @@ class FakeBindings:
     ) -> Bulkhead:
         config = BulkheadConfig(limit, queue, 1.0 if queue else 0.0)
         return cast(Bulkhead, self.add(BULKHEAD, name, config, authority).gate)
+
+    def add_rate_limits(self, name: str) -> RateLimits:
+        config = (RateLimitConfig("route", "route", Rate(1, "s"), 1),)
+        return cast(RateLimits, self.add(RATE_LIMITS, name, config).gate)
 
     def add_budget(self, name: str) -> RetryBudget:
         return cast(RetryBudget, self.add(RETRY_BUDGET, name, BudgetConfig()).gate)

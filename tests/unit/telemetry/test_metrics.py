@@ -85,6 +85,7 @@ def fill(scraped: Scraped) -> None:
         stats.fallbacks += 4
     bindings.add_breaker("stock").force_open(NOW)
     bindings.add_bulkhead("stock")
+    bindings.add_rate_limits("stock")
     scraped.gateway.upstreams.append(FakeUpstream("inventory", ConnectionCounts(1, 2, 3, 4)))
 
 

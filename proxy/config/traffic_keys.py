@@ -1,0 +1,125 @@
+"""The keys of rate limits."""
+
+import re
+from math import ceil
+
+from proxy.config.cursor import Cursor
+from proxy.config.kinds import ENVIRONMENT, Choice, Integer, JsonSchema, Leaf, Text
+from proxy.config.names import check_header_name
+from proxy.config.record import Field, Given, ListOf, Record, Values
+from proxy.config.suggestions import did_you_mean
+from proxy.policies.rate_limits import (
+    CLIENT_KEY,
+    HEADER_KEY,
+    ROUTE_KEY,
+    Rate,
+    RateLimitConfig,
+    RateLimitMode,
+)
+
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*/\s*([a-z]+)")
+_UNITS = {"s": "s", "m": "m", "h": "h"}
+_LONG_UNITS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h", "hr": "h"}
+_LIMIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_MOST_PER_SECOND = 1_000_000
+
+
+class RateKind(Leaf[Rate]):
+    wants = "a rate such as 100/s, 60/m or 1000/h"
+
+    def parse(self, text: str) -> Rate:
+        found = _RATE.fullmatch(text.strip())
+        if found is None:
+            raise ValueError(f"{text!r} is not {self.wants}")
+        unit = found[2]
+        if unit not in _UNITS:
+            short = _LONG_UNITS.get(unit.removesuffix("s"))
+            hint = f"; did you mean {found[1]}/{short}?" if short else ""
+            raise ValueError(f"{text!r} is not {self.wants}{hint}")
+        rate = Rate(float(found[1]), unit)
+        if not rate.count:
+            raise ValueError("must be more than 0; a route that admits nothing is not a limit")
+        if rate.seconds * _MOST_PER_SECOND < 1:
+            raise ValueError(f"must be at most {_MOST_PER_SECOND}/s, not {text}")
+        return rate
+
+    def dump(self, value: Rate, reveal: bool) -> str:
+        return str(value)
+
+    def schema(self) -> JsonSchema:
+        pattern = r"^[0-9]+(\.[0-9]+)?/[smh]$"
+        return {"anyOf": [{"type": "string", "pattern": pattern}, ENVIRONMENT]}
+
+
+class LimitKey(Leaf[str]):
+    wants = "route, client, or header:NAME such as header:x-user"
+
+    def parse(self, text: str) -> str:
+        if text in (ROUTE_KEY, CLIENT_KEY):
+            return text
+        if text.startswith(HEADER_KEY) and text != HEADER_KEY:
+            return HEADER_KEY + check_header_name(text.removeprefix(HEADER_KEY)).lower()
+        hint = did_you_mean(text, (ROUTE_KEY, CLIENT_KEY))
+        raise ValueError(f"must be {self.wants}, not {text!r}{hint}")
+
+    def schema(self) -> JsonSchema:
+        words = {"enum": [ROUTE_KEY, CLIENT_KEY]}
+        return {"anyOf": [words, {"type": "string", "pattern": "^header:.+$"}, ENVIRONMENT]}
+
+
+def _check_limit_name(text: str) -> str:
+    if not _LIMIT_NAME.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is not usable as a name: letters, digits, '.', '_', ':' and '-', at most "
+            "128, a letter or digit first"
+        )
+    return text
+
+
+def _settle(values: Values, given: Given, at: Cursor) -> None:
+    values.setdefault("key", ROUTE_KEY)
+    values.setdefault("name", values["key"])
+    if "rate" in values:
+        values.setdefault("burst", ceil(values["rate"].count))
+
+
+RATE_LIMIT = Record(
+    RateLimitConfig,
+    {
+        "name": Field(
+            Text("a name such as per-user", _check_limit_name),
+            "Unique in its list; label of metrics and name in RateLimit. Default: the key.",
+        ),
+        "key": Field(
+            LimitKey(),
+            "What each has its own limit: route (the default: one limit for all), client, or "
+            "header:NAME. Requests without the header share one limit.",
+        ),
+        "rate": Field(RateKind(), "Requests per second, minute or hour: 100/s, 60/m, 1000/h.", (),
+                      required=True),
+        "burst": Field(
+            Integer(1), "Requests at once after a pause. Default: the number of the rate."
+        ),
+        "mode": Field(
+            Choice(RateLimitMode), "observe: counts what it would refuse, and refuses nothing."
+        ),
+    },
+    settle=_settle,
+)  # fmt: skip
+
+
+class RateLimitList(ListOf[RateLimitConfig]):
+    """The limits of a route; all must have room for a request."""
+
+    def __init__(self) -> None:
+        super().__init__(RATE_LIMIT, "limits such as {rate: 100/s}")
+
+    def read(
+        self, at: Cursor, base: tuple[RateLimitConfig, ...] | None = None
+    ) -> tuple[RateLimitConfig, ...]:
+        limits = super().read(at, base)
+        names = [one.name for one in limits]
+        for name in dict.fromkeys(names):
+            if names.count(name) > 1:
+                raise at.error(f"two limits are named {name!r}; give each a name of its own")
+        return limits

@@ -1,0 +1,281 @@
+"""Rate limits: GCRA, several limits that must agree, turns, and what is remembered."""
+
+import tracemalloc
+
+import pytest
+
+from proxy.errors import RateLimited
+from proxy.outcome import Verdict
+from proxy.policies.gate import Ask
+from proxy.policies.rate_limits import (
+    MAX_KEYS,
+    Rate,
+    RateLimitConfig,
+    RateLimitMode,
+    RateLimits,
+    RateRefusal,
+    RateWait,
+    observing,
+)
+
+pytestmark = pytest.mark.interpreted  # a class in Python with a compiled base is none
+
+
+class Asked(Ask):
+    """A request: its client, its headers, and how long it may wait."""
+
+    def __init__(self, client="10.0.0.1", longest=0.0, **headers):
+        self.ip, self.longest, self.headers, self.places = client, longest, headers, 0
+
+    @property
+    def client(self):
+        return self.ip
+
+    def values(self, name):
+        value = self.headers.get(name.decode().replace("-", "_"))
+        return [] if value is None else [value] if isinstance(value, bytes) else value
+
+    def take_place(self):
+        self.places += bool(self.longest)
+        return self.longest
+
+    def leave_place(self):
+        self.places -= 1
+        assert self.places >= 0
+
+
+def limit(text="10/s", burst=1, key="route", name="", mode=RateLimitMode.ENFORCE):
+    count, unit = text.split("/")
+    return RateLimitConfig(name or key, key, Rate(float(count), unit), burst, mode)
+
+
+def limits(*config):
+    return RateLimits("shop", config)
+
+
+def passes(gate, now, ask=None):
+    return gate.admit(now, ask or Asked()).granted
+
+
+def passed(gate, now, ask=None, most=1000):
+    """How many requests pass at once."""
+    return next(n for n in range(most) if not passes(gate, now, ask))
+
+
+def refused(gate, now, ask=None):
+    refusal = gate.admit(now, ask or Asked())
+    assert isinstance(refusal, RateRefusal)
+    return refusal.error()
+
+
+@pytest.mark.parametrize("start", [0.0, 7.3, 1e6 + 1 / 3, 3e7])
+@pytest.mark.parametrize("burst", [1, 7, 100])
+def test_the_burst_at_once_and_then_the_rate(start, burst):
+    gate = limits(limit("10/s", burst))
+    assert passed(gate, start) == burst
+    assert [passed(gate, start + 0.1 * n + 1e-5) for n in range(1, 6)] == [1] * 5
+    assert passed(gate, start + 0.15 + 0.5) == 1, "half a step more gives nothing more"
+    assert passed(gate, start + 1000) == burst
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("4/s", 0.25), ("60/m", 1), ("100/h", 36)])
+def test_rates_per_second_minute_and_hour(text, seconds):
+    gate = limits(limit(text))
+    assert passes(gate, 5.0)
+    assert not passes(gate, 5.0 + 0.99 * seconds)
+    assert passes(gate, 5.0 + seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "burst", "policy", "later", "seconds"),
+    [
+        ("10/s", 5, b'"route";q=5;w=1', 0.0, 1),
+        ("100/s", 250, b'"route";q=250;w=3', 0.0, 1),
+        ("60/m", 60, b'"route";q=60;w=60', 0.0, 1),
+        ("100/h", 1, b'"route";q=1;w=36', 0.0, 36),
+        ("100/h", 1, b'"route";q=1;w=36', 33.5, 3),
+    ],
+)
+def test_the_answer_to_a_refused_request(text, burst, policy, later, seconds):
+    gate = limits(limit(text, burst))
+    assert passed(gate, 0.0) == burst
+    error = refused(gate, later)
+    assert isinstance(error, RateLimited)
+    assert (error.status, error.reason, error.retry_after) == (429, "rate-limited", seconds)
+    assert error.fields == (
+        (b"RateLimit-Policy", policy),
+        (b"RateLimit", b'"route";r=0;t=%d' % seconds),
+    )
+
+
+def test_retry_after_is_when_it_passes():
+    gate = limits(limit("7/m", 3))
+    now = 1000.1
+    passed(gate, now)
+    after = refused(gate, now).retry_after
+    assert not passes(gate, now + after - 1)
+    assert passes(gate, now + after)
+
+
+def test_each_client_has_its_own():
+    gate = limits(limit("1/s", 2, "client"))
+    assert passed(gate, 0.0, Asked("10.0.0.1")) == 2
+    assert passed(gate, 0.0, Asked("::1")) == 2
+
+
+def test_each_value_of_a_header_has_its_own_and_those_without_it_share_one():
+    gate = limits(limit("1/s", 1, "header:x-user"))
+    for value in (b"a", b"b", [b"a", b"b"], b"\xff" * 5000, b"\xff" * 5001):
+        assert passed(gate, 0.0, Asked(x_user=value)) == 1
+    assert passed(gate, 0.0, Asked()) == 1
+    assert passed(gate, 0.0, Asked("10.9.9.9")) == 0, "the same limit"
+
+
+def test_nothing_is_taken_unless_all_agree():
+    gate = limits(limit("1/s", 5, name="all"), limit("1/s", 1, "client"))
+    assert passed(gate, 0.0, Asked("a")) == 1
+    for _ in range(50):
+        assert not passes(gate, 0.0, Asked("a"))
+    assert [passes(gate, 0.0, Asked(client)) for client in "bcdef"] == [True] * 4 + [False]
+    counts = gate.snapshot(0.0)
+    assert counts.allowed == {"all": 5, "client": 5}
+    assert counts.limited == {"all": 1, "client": 51}
+
+
+def test_the_limit_that_has_room_last_answers():
+    gate = limits(limit("1/m", name="slow"), limit("1/s", name="fast"))
+    assert passes(gate, 0.0)
+    assert b'"slow"' in refused(gate, 0.0).fields[1][1]
+
+
+def test_observe_counts_and_lets_pass():
+    watching = limit("1/s", 2, name="new", mode=RateLimitMode.OBSERVE)
+    gate = limits(watching, limit("1/s", 5, name="old"))
+    assert passed(gate, 0.0) == 5
+    counts = gate.snapshot(0.0)
+    assert counts.allowed == {"new": 2, "old": 5}
+    assert counts.observed == {"new": 3, "old": 0}
+    assert counts.limited == {"new": 0, "old": 1}
+    assert counts.total["new", "observed"] == 3
+
+
+# --- turns ------------------------------------------------------------------------------------
+
+
+def wait(gate, now, ask):
+    answer = gate.admit(now, ask)
+    assert isinstance(answer, RateWait)
+    assert answer.permit is None
+    return answer
+
+
+def test_turns_come_in_order_at_the_rate():
+    gate = limits(limit("10/s", 2))
+    assert passed(gate, 5.0) == 2
+    asks = [Asked(longest=0.35) for _ in range(3)]
+    waits = [wait(gate, 5.0, ask) for ask in asks]
+    assert [round(one.turn - 5.0, 6) for one in waits] == [0.1, 0.2, 0.3]
+    assert gate.snapshot(5.0).waiting == 3
+    assert not gate.idle(5.0)
+    late = Asked(longest=0.35)
+    assert isinstance(gate.admit(5.0, late), RateRefusal)
+    assert late.places == 0, "what cannot end in time does not begin"
+    for one, ask in zip(waits, asks, strict=True):
+        gate.grant(one)
+        assert one.permit is not None
+        assert ask.places == 0
+        gate.abandon(one)  # too late: nothing happens
+    counts = gate.snapshot(5.0)
+    assert (counts.waiting, counts.waited, counts.allowed) == (0, {"route": 3}, {"route": 5})
+    assert gate.idle(5.0)
+
+
+def test_a_newcomer_does_not_overtake():
+    gate = limits(limit("10/s"))
+    assert passes(gate, 0.0)
+    waiting = wait(gate, 0.0, Asked(longest=1.0))
+    assert not passes(gate, waiting.turn)
+    assert wait(gate, waiting.turn, Asked(longest=1.0)).turn == pytest.approx(0.2)
+
+
+def test_the_last_in_line_gives_its_turn_back_another_one_does_not():
+    gate = limits(limit("10/s"))
+    assert passes(gate, 0.0)
+    asks = [Asked(longest=1.0) for _ in range(3)]
+    waits = [wait(gate, 0.0, ask) for ask in asks]
+    gate.abandon(waits[0])
+    assert wait(gate, 0.0, Asked(longest=1.0)).turn == pytest.approx(0.4)
+    last = wait(gate, 0.0, Asked(longest=1.0))
+    gate.abandon(last)
+    gate.abandon(last)
+    assert last.ask.places == 0
+    assert wait(gate, 0.0, Asked(longest=1.0)).turn == pytest.approx(0.5)
+    assert gate.snapshot(0.0).allowed == {"route": 1}, "those that wait are not counted yet"
+
+
+# --- reload -----------------------------------------------------------------------------------
+
+
+def test_equal_settings_keep_their_state_over_a_reload():
+    kept, changed = limit("1/s", 2, name="kept"), limit("1/s", 2, name="changed")
+    gate = limits(kept, changed)
+    assert passed(gate, 0.0) == 2
+    assert gate.adopt((kept, limit("1/s", 3, name="changed"), limit("1/s", 9, name="new")))
+    assert not passes(gate, 0.0)
+    counts = gate.snapshot(0.0)
+    assert counts.keys == {"kept": 1, "changed": 0, "new": 0}
+    assert counts.allowed == {"kept": 2, "changed": 2, "new": 0}, "a counter never falls"
+    assert gate.adopt((limit("1/s", 3, name="changed"),))
+    assert passed(gate, 0.0) == 3
+
+
+def test_a_bypass_and_its_end_keep_the_state():
+    config = (limit("1/s", 2),)
+    gate = RateLimits("shop", config)
+    passed(gate, 0.0)
+    gate.adopt(observing(config))
+    assert passes(gate, 0.0)
+    gate.adopt(config)
+    assert not passes(gate, 0.0)
+
+
+# --- what is remembered -----------------------------------------------------------------------
+
+
+def test_keys_that_say_nothing_any_more_are_forgotten():
+    gate = limits(limit("10/s", 1, "client"))
+    for number in range(1000):
+        passes(gate, number / 10, Asked(str(number)))
+    assert gate.snapshot(100.0).keys == {"client": 1}
+
+
+def test_a_full_limit_forgets_the_idlest_key():
+    gate = limits(limit("1/h", 1, "client"))
+    for number in range(MAX_KEYS):
+        passes(gate, 0.0, Asked(str(number)))
+    assert gate.snapshot(0.0).keys == {"client": MAX_KEYS}
+    assert passes(gate, 1.0, Asked("new"))
+    assert gate.snapshot(0.0).keys == {"client": MAX_KEYS}
+    assert passes(gate, 1.0, Asked("0")), "it was forgotten"
+    assert not passes(gate, 1.0, Asked("2"))
+
+
+def test_a_limit_with_as_many_keys_as_it_remembers_stays_small():
+    gate = limits(limit("1/h", 1, "header:x-user"))
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    ask = Asked()
+    for number in range(MAX_KEYS + 1000):
+        ask.headers["x_user"] = b"%d" % number * 100
+        passes(gate, 0.0, ask)
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert gate.snapshot(0.0).keys["header:x-user"] == MAX_KEYS
+    assert taken < 40 * 1024 * 1024
+
+
+def test_a_permit_is_settled_without_a_trace():
+    gate = limits(limit("1/s", 1))
+    permit = gate.admit(0.0, Asked())
+    gate.settle(permit, Verdict.FAILURE, 1.0, 0.0)
+    assert not passes(gate, 0.0)
