@@ -149,9 +149,9 @@ def stored_fields() -> object:
     for number in range(100 * 60):
         name, value = b"y-%d" % (number // 60), b"%0126d" % number
         Decoder(made).decode(_literal(name, value), MIB, 100)
-        stored = made.name(bytes((len(name),)) + name, name, False)
+        stored = made.remember_name(bytes((len(name),)) + name, name)
         longer = b"\x7f\xff\x80\x00" + value  # another form of the same value
-        made.field(stored, longer, value, False)
+        made.remember(stored, longer, value)
     return made
 
 
@@ -320,7 +320,6 @@ REMEMBERED: dict[str, Reason] = {
     "http.h2.fields:FieldStore.static_names": "a fixed number",
     "http.h2.fields:StoredName._coded": "at most _MAX_VALUES: flooded with the names",
     "http.h2.fields:StoredName._values": "at most _MAX_VALUES: flooded with the names",
-    "http.h2.huffman:_Row.pieces": "a fixed number",
     "http.h2.huffman:_Tree.one": "a fixed number",
     "http.h2.huffman:_Tree.zero": "a fixed number",
     "http.message:_NO_OWN": "stays empty",
