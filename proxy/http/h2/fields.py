@@ -2,7 +2,7 @@
 
 A string is looked up as it came, still Huffman-coded; decoding happens once for each value. If a
 name's value is nearly always new (ids, a trace), its values are no longer looked up. Everything is
-bounded, see the constants; what would go beyond is forgotten and remembered anew. Fields of unusual
+bounded, see the constants; what would go beyond is forgotten. Fields of unusual
 length, malformed names and secrets are never remembered here.
 """
 

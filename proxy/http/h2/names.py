@@ -66,7 +66,7 @@ def why_malformed(field: Field) -> str:
     name = field.name
     shown = name.text.decode("latin-1").encode("unicode_escape").decode()
     if name.kind == UNKNOWN_PSEUDO:
-        return f"{shown} is no pseudo-header field"
+        return f"{shown} is not a pseudo-header field"
     if name.text in _CONNECTION_SPECIFIC:
         return f"HTTP/2 does not allow the field {shown}"
     if is_malformed_name(name):
