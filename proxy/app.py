@@ -48,7 +48,7 @@ from proxy.wire.acceptor import Acceptor
 from proxy.wire.h1.downstream import Downstream
 from proxy.wire.h1.upstream import UpstreamConnection
 from proxy.wire.handshakes import Handshakes
-from proxy.wire.tls import CLOSE_TIMEOUT, ListenerContext, UnusableTls
+from proxy.wire.tls import CLOSE_TIMEOUT, ListenerContext, UnusableTls, alpn_protocols
 
 BACKLOG = 4096
 """Maximum connections waiting to be accepted; the kernel's limit may be lower."""
@@ -142,7 +142,11 @@ class _Proxy:
         self._started = False
         self._binding_on = False
         self._tls = {
-            listener: ListenerContext(f"listeners.{listener.value}.tls", tls)
+            listener: ListenerContext(
+                f"listeners.{listener.value}.tls",
+                tls,
+                alpn_protocols(config.listeners.of(listener)),
+            )
             for listener in Listener
             if (tls := config.listeners.of(listener).tls) is not None
         }
@@ -196,9 +200,9 @@ class _Proxy:
         self._lifecycle.reconfigure(config.drain)
         self._recorder.reconfigure(config)
         for listener, context in self._tls.items():
-            tls = config.listeners.of(listener).tls
-            if tls is not None:  # unchanged: switching TLS off needs a restart
-                context.use(tls)
+            listening = config.listeners.of(listener)
+            if listening.tls is not None:  # unchanged: switching TLS off needs a restart
+                context.use(listening.tls, alpn_protocols(listening))
         form = process_log.format_for(descriptor_of(sys.stderr), config.access_log.format)
         self._events_handler.use(form)
         if config.log != self._config.log:  # else an ordered level stays

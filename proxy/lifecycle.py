@@ -6,8 +6,8 @@ A signal and the admin API begin the same drain, and there is only one. They dif
 after a signal the process exits, otherwise it stays, with its outbound listener serving, until a
 signal (a native sidecar gets SIGTERM last).
 
-1. At once: not ready, every inbound response carries Connection: close. A second later inbound
-   connections that have been idle since are closed.
+1. At once: not ready, every inbound response carries Connection: close, and HTTP/2 connections
+   get their GOAWAY. A second later inbound connections that have been idle since are closed.
 2. For `delay` the inbound listener still accepts, because the cluster needs that long to react.
 3. Then it closes. The outbound listener keeps working, because the service needs its dependencies
    to finish. When all inbound requests are answered, the service may end (`inbound_drained`).
@@ -217,11 +217,13 @@ class Lifecycle:
         deadline = begun + timeout
         # A client that connects from now on is about to send a request, so it is not idle.
         before = frozenset(self._inbound.connections)
+        self._leave(before)
         loop = asyncio.get_running_loop()
         loop.call_later(IDLE_GRACE, self._close_idle, before)
         await asyncio.sleep(0 if self._hurried else min(self._config.delay, timeout))
         await self._stop_accepting()
         self._close_idle(before)
+        self._leave(self._inbound.connections)
         loop.call_later(IDLE_GRACE, self._close_idle, self._inbound.connections)
         if (server := self._servers.get(Listener.INBOUND)) is not None:
             loop.call_later(IDLE_GRACE, server.end_handshakes)
@@ -244,6 +246,10 @@ class Lifecycle:
         server = self._servers.get(Listener.INBOUND)
         if server is not None:
             server.close()
+
+    def _leave(self, connections: Set[ClientConnection]) -> None:
+        for connection in tuple(connections):
+            connection.leave()
 
     def _close_idle(self, connections: Set[ClientConnection]) -> None:
         for connection in connections & self._inbound.connections:

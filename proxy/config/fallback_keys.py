@@ -2,19 +2,16 @@
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from proxy.config.cursor import Cursor, Reported
 from proxy.config.document import Scalar, is_null
-from proxy.config.kinds import ENVIRONMENT, Integer, JsonSchema, Kind, Leaf, Text, words_schema
+from proxy.config.kinds import ENVIRONMENT, Integer, JsonSchema, Kind, Leaf, Text
 from proxy.config.names import WRITTEN_HEADER, UpstreamName, check_header_value
 from proxy.config.policy_kinds import STATUS
 from proxy.config.record import Field, Given, ListOf, PairsOf, Record, Values
 from proxy.config.suggestions import did_you_mean
-from proxy.grpc_status import NO_GRPC, WORDS, code_of, to_http_answer
 from proxy.policies.fallback import (
-    STATUS_WORDS,
     FallbackConfig,
     FallbackResponse,
     expand,
@@ -42,17 +39,17 @@ class Reason(Leaf[str]):
 
 
 def _words() -> list[str]:
-    return sorted({*reasons(), *groups(), *STATUS_WORDS})
+    return sorted({*reasons(), *groups(), "gateway-error", "5xx"})
 
 
 class Reasons(Kind[Any]):
-    """A list of reasons and statuses; the value is the list and the two sets that it means."""
+    """A list of reasons; the value is the list and the two sets that it means."""
 
     _list = ListOf(Reason(), "reasons and statuses", minimum=1)
 
     def read(self, at: Cursor, base: Any = None) -> Any:
         terms = self._list.read(at)
-        return terms, *expand(terms)
+        return terms, *map(frozenset, expand(terms))
 
     def dump(self, value: Any, reveal: bool) -> list[Any]:
         return [int(term) if term.isdigit() else term for term in value[0]]
@@ -101,52 +98,9 @@ class _Nothing:
 NOTHING = _Nothing()
 
 
-class GrpcStatus(Leaf[int]):
-    """The name of a gRPC status, such as ``unavailable``."""
-
-    wants = "the name of a gRPC status such as unavailable"
-
-    def parse(self, text: str) -> int:
-        code = code_of(text.lower().replace("_", "-"))
-        if code is None:
-            raise ValueError(f"must be {self.wants}, not {text!r}{did_you_mean(text, WORDS)}")
-        return code
-
-    def dump(self, value: int, reveal: bool) -> str:
-        return WORDS[value]
-
-    def schema(self) -> JsonSchema:
-        return {"anyOf": [words_schema(WORDS), ENVIRONMENT]}
-
-
-@dataclass(frozen=True, slots=True)
-class _GrpcAnswer:
-    """What a gRPC caller gets."""
-
-    status: int
-    message: str = ""
-
-
-GRPC_ANSWER = Record(
-    _GrpcAnswer,
-    {
-        "status": Field(GrpcStatus(), "The status, such as unavailable.", required=True),
-        "message": Field(Text("a message"), "The message; a sentence for people."),
-    },
-    sparse=True,
-    definition="grpc_answer",
-)
-
-
 def _build_response(
-    status: int | None,
-    headers: tuple[tuple[str, str], ...],
-    json_body: Any,
-    body: str | None,
-    grpc: _GrpcAnswer | None,
+    status: int, headers: tuple[tuple[str, str], ...], json_body: Any, body: str | None
 ) -> FallbackResponse:
-    if status is None:
-        status = 200 if grpc is None else to_http_answer(grpc.status)
     typed = any(name.lower() == "content-type" for name, _ in headers)
     content, content_type = b"", None
     if json_body is not NOTHING:
@@ -156,9 +110,7 @@ def _build_response(
         content, content_type = body.encode(), "text/plain; charset=utf-8"
     if content_type and not typed:
         headers = (*headers, ("content-type", content_type))
-    if grpc is None:
-        return FallbackResponse(status, headers, content)
-    return FallbackResponse(status, headers, content, grpc.status, grpc.message)
+    return FallbackResponse(status, headers, content)
 
 
 class Response(Record[FallbackResponse]):
@@ -169,17 +121,11 @@ class Response(Record[FallbackResponse]):
         members = at.members() or {}
         if "json" in members:  # even if it is null, which is JSON
             given["json"] = members["json"][1]
-        nothing = {"json_body": NOTHING, "body": None, "grpc": None}
-        return self.fill(given, at, None, status=None, headers=(), **nothing)
+        return self.fill(given, at, None, status=200, headers=(), json_body=NOTHING, body=None)
 
     def dump(self, value: FallbackResponse, reveal: bool) -> dict[str, Any]:
-        dumped: dict[str, Any] = {"status": value.status, "headers": dict(value.headers)}
-        if value.body:
-            dumped["body"] = value.body.decode()
-        if value.grpc != NO_GRPC:
-            answer = _GrpcAnswer(value.grpc, value.message)
-            dumped["grpc"] = GRPC_ANSWER.dump(answer, reveal)
-        return dumped
+        dumped = {"status": value.status, "headers": dict(value.headers)}
+        return dumped | ({"body": value.body.decode()} if value.body else {})
 
 
 def _settle_response(values: Values, given: Given, at: Cursor) -> None:
@@ -205,16 +151,13 @@ def _settle_fallback(values: Values, given: Given, at: Cursor) -> None:
 
 
 _RESPONSE_KEYS = {
-    "status": Field(Integer(200, 599), "The status; default 200, or that of `grpc`."),
+    "status": Field(Integer(200, 599), "The status; default 200."),
     "headers": Field(
         PairsOf(WRITTEN_HEADER, Text("a header value", check_header_value)),
         "Header fields of the answer.",
     ),
     "json": Field(Json(), "The body as data; content-type is application/json.", ("json_body",)),
     "body": Field(Text("the body as text"), "The body as text; content-type is text/plain."),
-    "grpc": Field(
-        GRPC_ANSWER, "For gRPC callers, who cannot read a body; other callers get its HTTP status."
-    ),
 }
 
 FALLBACK = Record(
@@ -222,9 +165,8 @@ FALLBACK = Record(
     {
         "when": Field(
             Reasons(),
-            "Reasons of the proxy's answers, timeout for all its timeouts, statuses, or those of "
-            "gRPC (grpc-unavailable).",
-            ("terms", "reasons", "outcomes"),
+            "Reasons of the proxy's answers, timeout for all its timeouts, or statuses.",
+            ("terms", "reasons", "statuses"),
         ),
         "response": Field(
             Response(_build_response, _RESPONSE_KEYS, settle=_settle_response),

@@ -7,9 +7,8 @@ Durations are seconds, sizes bytes, ratios 0 to 1.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
-from proxy.config.match import MatchConfig
 from proxy.outcome import OutcomeSet
 from proxy.policies.bulkhead import BulkheadConfig
 from proxy.policies.circuit_breaker import BreakerMode, CircuitBreakerConfig
@@ -65,11 +64,22 @@ class ForwardedConfig:
     trust: Trust = Trust()
 
 
+class ListenerProtocol(Enum):
+    """A version of HTTP that clients may speak."""
+
+    HTTP1 = "http1"
+    HTTP2 = "http2"
+
+
+ALL_PROTOCOLS: Final = frozenset(ListenerProtocol)
+
+
 @dataclass(frozen=True, slots=True)
 class ListenerConfig:
     """At least one address."""
 
     addresses: tuple[Address, ...]
+    protocols: frozenset[ListenerProtocol] = ALL_PROTOCOLS
     tls: ListenerTls | None = None
     forwarded: ForwardedConfig = ForwardedConfig()
 
@@ -101,7 +111,8 @@ class AdminConfig:
 class LimitsConfig:
     """Limits of each listener. `body_bytes` 0: no limit.
 
-    `body_rate`: bytes per second of clients of the inbound listener; 0: no limit.
+    `body_rate`: bytes per second of clients of the inbound listener; 0: no limit. `streams`: of
+    one HTTP/2 connection at once. `connection_age` in seconds; 0: no limit.
     """
 
     connections: int = 20000
@@ -112,6 +123,8 @@ class LimitsConfig:
     idle_timeout: float = 75.0
     body_bytes: int = 0
     body_rate: int = 240
+    streams: int = 100
+    connection_age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +308,32 @@ def repeats_only_unseen(retry: RetryConfig) -> bool:
 def default_policy(listener: Listener) -> str:
     """The policy of this listener's routes that name none."""
     return INBOUND_POLICY if listener is Listener.INBOUND else DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class ValueMatch:
+    """The match of a header or query value: `exact`, a `regex` for all of it, or presence."""
+
+    exact: str | None = None
+    regex: str | None = None
+    present: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MatchConfig:
+    """All given conditions must hold; an empty match takes everything.
+
+    `hosts` are lower case, ``*.suffix`` allowed; at most one of prefix, path and regex is set;
+    header names are lower case.
+    """
+
+    hosts: tuple[str, ...] = ()
+    prefix: str | None = None
+    path: str | None = None
+    regex: str | None = None
+    methods: frozenset[str] = frozenset()
+    headers: tuple[tuple[str, ValueMatch], ...] = ()
+    query: tuple[tuple[str, ValueMatch], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,11 +54,6 @@ TIMEOUTS = Record(
         "max_duration": Field(
             Duration(zero=True), "The whole exchange, including bodies; 0: no limit."
         ),
-        "stream_idle": Field(
-            Duration(zero=True),
-            "gRPC streams: the longest silence in both directions; 0s: no limit. `idle` does not "
-            "apply to them.",
-        ),
         "body_rate": Field(
             BodyRate(),
             "Like limits.body_rate, for these routes' clients; listener: limits.body_rate on the "
@@ -104,8 +99,7 @@ RETRY = Record(
         "on": Field(
             Outcomes(),
             "What is retried: connect-failure, refused-stream, reset, timeout, gateway-error "
-            "(502-504), 5xx, statuses and ranges of them; of gRPC: grpc-unavailable and the other "
-            "statuses, grpc-failure.",
+            "(502-504), 5xx, statuses and ranges of them.",
         ),
         "methods": Field(
             Methods(),
@@ -155,11 +149,7 @@ CIRCUIT_BREAKER = Record(
             ),
             "Slow calls can open the breaker too.",
         ),
-        "failures": Field(
-            Outcomes(),
-            "What counts as a failure. grpc-failure: the statuses unknown, deadline-exceeded, "
-            "internal, unavailable and data-loss.",
-        ),
+        "failures": Field(Outcomes(), "What counts as a failure."),
         "open_for": Field(
             Record(
                 OpenForConfig,

@@ -27,6 +27,7 @@ from proxy.config.model import (
     ForwardedConfig,
     LimitsConfig,
     ListenerConfig,
+    ListenerProtocol,
     ListenersConfig,
     ListenerTls,
     LoadBalancing,
@@ -126,6 +127,11 @@ def _listener(doc: str, **more: Field) -> Field:
             "both families.",
             ("addresses",),
         ),
+        "protocols": Field(
+            SetOf(Choice(ListenerProtocol), "http1 and http2", minimum=1),
+            "What clients may speak. In the clear HTTP/2 is recognized by its preface (prior "
+            "knowledge), under TLS it is chosen by ALPN.",
+        ),
         "tls": Field(LISTENER_TLS, "Serve TLS."),
         **more,
     }
@@ -175,6 +181,14 @@ LIMITS = Record(
             "reads its response: the average over the time in which the proxy waits for it, after "
             "5 s of that time. A slower client gets 408, or its response is cut. Not for gRPC, "
             "upgrades and tunnels. 0: no limit.",
+        ),
+        "streams": Field(
+            Integer(1), "Requests of one HTTP/2 connection at once; more are refused unprocessed."
+        ),
+        "connection_age": Field(
+            Duration(zero=True),
+            "Age, ±10 %, at which a client connection is asked to end: HTTP/2's GOAWAY, or "
+            "Connection: close. Requests in flight finish. 0s: no limit.",
         ),
     },
 )

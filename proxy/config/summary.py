@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from proxy.config.loading import Loaded
-from proxy.config.match import MatchConfig, ValueMatch
 from proxy.config.model import (
     APP_UPSTREAM,
     DEFAULT_INBOUND,
@@ -12,9 +11,11 @@ from proxy.config.model import (
     INBOUND_POLICY,
     Config,
     Listener,
+    MatchConfig,
     PolicyConfig,
     RouteConfig,
     UpstreamConfig,
+    ValueMatch,
     repeats_only_unseen,
 )
 from proxy.config.sources import Sources
@@ -54,7 +55,6 @@ def describe_match(match: MatchConfig) -> str:
             (
                 "|".join(sorted(match.methods)),
                 "|".join(match.hosts),
-                "gRPC" if match.grpc is not None else "",
                 _path(match),
             ),
         )
@@ -151,8 +151,6 @@ def _path(match: MatchConfig) -> str:
         return match.prefix.rstrip("/") + "/*"
     if match.regex is not None:
         return f"~{match.regex}"
-    if match.grpc is not None and match.grpc.service:
-        return f"{match.grpc.service}/{match.grpc.method or '*'}"
     return match.path or ""
 
 

@@ -5,7 +5,6 @@ record.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from proxy.config.model import Listener
 from proxy.errors import ProxyError, RequestTimeout
@@ -15,7 +14,6 @@ from proxy.exchange.record import Record
 from proxy.exchange.script import Script
 from proxy.exchange.terms import Terms, request_to
 from proxy.exchange.timing import Timing
-from proxy.http.grpc import is_grpc
 from proxy.http.message import RequestHead
 from proxy.http.tracing import TraceContext
 from proxy.outcome import Condition
@@ -23,8 +21,6 @@ from proxy.policies.bulkhead import BULKHEAD, Bulkhead
 from proxy.policies.gate import Ask, Permit
 from proxy.policies.gate import Gate as PolicyGate
 from proxy.wire.streams import ClientStream, Gate
-
-_KEY_FIELDS: Final = (b"idempotency-key", b"x-idempotency-key")
 
 
 class Keeper(Gate):
@@ -43,7 +39,7 @@ class Keeper(Gate):
 
 
 class Request(Ask):
-    """`sent` is the head as the route's rules make it. `grpc`: it is a gRPC call.
+    """`sent` is the head as the route's rules make it.
 
     `outer_permits`: permits of the gates around all attempts, None without such a gate.
     """
@@ -51,7 +47,6 @@ class Request(Ask):
     __slots__ = (
         "binding",
         "body",
-        "grpc",
         "head",
         "id",
         "outer_permits",
@@ -81,7 +76,6 @@ class Request(Ask):
         self.head = head
         self.body = body
         self.timing = timing
-        self.grpc = head.version == 20 and is_grpc(head)
         self.id = terms.request_id(head)
         self.trace = terms.trace(head)
         self.outer_permits: list[Permit] | None = None
@@ -107,7 +101,7 @@ class Request(Ask):
         if rate is None:
             rate = self.terms.body_rate
         head = self.head
-        if not rate or self.grpc or head.upgrade is not None:
+        if not rate or head.upgrade is not None:
             return 0
         for kind in head.values(b"content-type"):
             if kind.lower().startswith(b"application/grpc"):
@@ -123,12 +117,6 @@ class Request(Ask):
             # caller shortened says nothing about the upstream.
             return Condition.TIMEOUT
         return error.condition
-
-    @property
-    def keyed(self) -> bool:
-        """Whether it has an idempotency key."""
-        head = self.head
-        return any([head.values(name) for name in _KEY_FIELDS])  # noqa: C419 - compiled
 
     # --- for gates --------------------------------------------------------------------------------
 

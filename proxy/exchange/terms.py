@@ -5,11 +5,12 @@ An exchange keeps the terms that it began with; a reload gives the gate new ones
 
 import re
 from collections.abc import Callable
+from os import urandom
 from time import monotonic, time
 from typing import cast
 
 from proxy.config.model import Config, LimitsConfig, Listener
-from proxy.errors import Loop
+from proxy.errors import EgressDenied, Loop
 from proxy.exchange.binding import Binding
 from proxy.exchange.bindings import Bindings
 from proxy.exchange.forwarded import FORWARDED_FIELDS, Forwarded
@@ -22,6 +23,7 @@ from proxy.exchange.heads import (
 from proxy.http.authority import Authority
 from proxy.http.dates import DateText
 from proxy.http.h1.request import RequestParser
+from proxy.http.h2.head import RequestReader
 from proxy.http.lists import appended
 from proxy.http.message import OwnFields, RequestHead
 from proxy.http.problem import ProxyStatus
@@ -57,7 +59,9 @@ class Terms:
         "new_request_id",
         "parser",
         "propagator",
+        "protocols",
         "proxy_status",
+        "reader",
     )
 
     def __init__(
@@ -96,12 +100,18 @@ class Terms:
         held = HELD_FOR_EXCHANGE | propagator.names
         if self._inbound:
             held |= FORWARDED_FIELDS
-        self._forwarded = Forwarded(config.listeners.of(listener).forwarded.trust)
+        listening = config.listeners.of(listener)
+        self.protocols = listening.protocols
+        self._forwarded = Forwarded(listening.forwarded.trust)
+        keeps_out = self._forwarded.keeps_out if self._inbound else None
         self.parser = RequestParser(
             held,
             max_url=config.limits.url_bytes,
             max_fields=config.limits.headers,
-            keeps_out=self._forwarded.keeps_out if self._inbound else None,
+            keeps_out=keeps_out,
+        )
+        self.reader = RequestReader(
+            held, max_url=config.limits.url_bytes, new_bytes=urandom, keeps_out=keeps_out
         )
 
     # --- destinations -----------------------------------------------------------------------------
@@ -116,14 +126,19 @@ class Terms:
         if named is None:
             return self.bindings.of_route(route)
         if method == "CONNECT":
-            return self._bind_connect(route, named)
+            return self._bind_connect(route, named, head)
         return self.bindings.of_authority(route, head.scheme, named, monotonic())
 
-    def _bind_connect(self, route: Route, named: Authority) -> Binding:
+    def _bind_connect(self, route: Route, named: Authority, head: RequestHead) -> Binding:
         """The binding of a tunnel; if plain HTTP follows, the binding of its requests."""
         if self._destinations.tunnels_to(cast(int, named.port)):
             # Connections of tunnels are never reused, so they are not in the pools of requests.
             return self.bindings.of_authority(route, "connect", named, monotonic())
+        if head.version == 20:
+            raise EgressDenied(
+                f"{named} is a tunnel to a port that is not in egress.connect_ports: plain HTTP "
+                "can follow a CONNECT only on an HTTP/1.1 connection."
+            )
         if route.config.upstream is not None:
             return self.bindings.of_route(route)
         return self.bindings.of_authority(route, "http", named, monotonic())
@@ -131,7 +146,7 @@ class Terms:
     def expects_plain_http(self, head: RequestHead) -> bool:
         """Whether plain HTTP must follow this CONNECT, if its destination is allowed."""
         named = head.authority
-        if self._inbound or named is None or named.port is None:
+        if self._inbound or named is None or named.port is None or head.version == 20:
             return False
         return not self._destinations.tunnels_to(named.port)
 

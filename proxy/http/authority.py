@@ -1,7 +1,9 @@
 """Authorities: the ``host[:port]`` of a Host field or a URL (RFC 3986 section 3.2)."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+from proxy.errors import BadRequest
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -12,6 +14,8 @@ _IPV6 = frozenset("0123456789abcdefABCDEF:.")
 
 MAX_HOST_BYTES = 253
 """The longest host name, without a final dot (RFC 1035 section 3.1)."""
+_HOSTS_BYTES = 64 * 1024
+"""Maximum bytes of remembered parsed authorities."""
 
 
 class Authority(NamedTuple):
@@ -58,6 +62,37 @@ def parse_authority(text: str) -> Authority:
         if len(host) > MAX_HOST_BYTES:
             raise ValueError(f"a host name is longer than {MAX_HOST_BYTES} bytes")
     return Authority(host.lower(), _parse_port(port) if port else None)
+
+
+Host: TypeAlias = tuple[str, Authority | None, str]
+"""A parsed Host field: its text, its authority, and the authority's host."""
+
+
+class HostMemory:
+    """Remembers the parsed authorities of requests, by their text as received; bounded in bytes."""
+
+    __slots__ = ("_bytes", "known")
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Host] = {}
+        self._bytes = 0
+
+    def learn(self, host: bytes) -> Host:
+        """Parse an unknown one. Raises BadRequest."""
+        text = host.decode("latin-1")
+        try:
+            authority = parse_authority(text)
+        except ValueError as error:
+            raise BadRequest(f"The request's authority is malformed: {error}.") from None
+        if len(authority.host) > MAX_HOST_BYTES:
+            raise BadRequest(f"The request's authority has more than {MAX_HOST_BYTES} bytes.")
+        found = (text, authority if authority.host else None, authority.host)
+        if self._bytes + len(host) > _HOSTS_BYTES:
+            self.known.clear()
+            self._bytes = 0
+        self.known[host] = found
+        self._bytes += len(host)
+        return found
 
 
 def _parse_port(text: str) -> int:

@@ -73,10 +73,11 @@ class Shared:
     `fields` are forwarded, in order; None marks the place of an own field. `held` has the values
     of the fields that are not forwarded, by lower-case name. `blocks` is the HTTP/1 form of the
     fields between the own ones: one block more than own fields. `keep_alive` and `chunked` are
-    what the fields say about connection and body, `dated` whether they have a Date.
+    what the fields say about connection and body, `dated` whether they have a Date, `crumbs`
+    whether a cookie is spread over several fields, as only HTTP/2 allows.
     """
 
-    __slots__ = ("blocks", "chunked", "dated", "fields", "held", "keep_alive")
+    __slots__ = ("blocks", "chunked", "crumbs", "dated", "fields", "held", "keep_alive")
 
     def __init__(self, fields: list[Field | None], held: dict[bytes, list[bytes]]) -> None:
         self.fields = fields
@@ -84,6 +85,7 @@ class Shared:
         self.keep_alive = True
         self.chunked = False
         self.dated = False
+        self.crumbs = False
         self.blocks = _blocks(fields)
 
 
@@ -218,6 +220,7 @@ class RequestHead(Head):
         """The same request with another path and host and other forwarded fields."""
         head = RequestHead()
         head.shared = Shared([*fields], self.shared.held)
+        head.shared.crumbs = self.shared.crumbs
         head.own = _NO_OWN
         head.held = self.held
         head.written = b""

@@ -28,6 +28,7 @@ Operators' orders work in every mode, and `reset` returns to the mode's initial 
 """
 
 from collections.abc import Callable
+from math import ceil
 from typing import Final, TypeAlias
 
 from proxy.outcome import FAILURE, IGNORED, Verdict
@@ -287,7 +288,7 @@ class CircuitBreaker(Gate):
             return self._probes.admit(self._generation, now)
         self._not_permitted += 1
         self.refusals += 1
-        return CircuitRefusal(self.name, self._state, self._wait(now))
+        return CircuitRefusal(self.name, self._state, self._retry_after(now))
 
     def _has_room(self) -> bool:
         """Whether another probe fits: probes in flight and results never exceed `calls`."""
@@ -338,12 +339,11 @@ class CircuitBreaker(Gate):
             return 0.0
         return None
 
-    def _wait(self, now: float) -> float | None:
-        """Seconds after which another call makes sense."""
+    def _retry_after(self, now: float) -> int | None:
         if self._state is BreakerState.OPEN:
-            return self._open_until - now
+            return max(1, ceil(self._open_until - now))
         if self._state is _HALF_OPEN:
-            return 1.0  # as soon as a probe returns
+            return 1  # as soon as a probe returns
         return None  # an operator's order: no time is known
 
     # --- changes of state -------------------------------------------------------------------

@@ -5,11 +5,7 @@ from typing import Protocol
 
 class Head(Protocol):
     """`host`: lower case, without port or brackets, empty without one. `path`: raw,
-    beginning with ``/``, or ``*``. `query`: raw, without the question mark. `version`: of HTTP, 10,
-    11 or 20."""
-
-    @property
-    def version(self) -> int: ...
+    beginning with ``/``, or ``*``. `query`: raw, without the question mark."""
 
     @property
     def method(self) -> str: ...

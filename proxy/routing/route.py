@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from proxy.config.match import MatchConfig
-from proxy.config.model import RouteConfig
+from proxy.config.model import MatchConfig, RouteConfig
 from proxy.errors import BadRequest
 from proxy.routing.head import Head
 from proxy.routing.matchers import Matcher, RegexMatcher, compile_match
@@ -82,9 +81,9 @@ def _path_rewriter(match: MatchConfig, prefix: str | None) -> Callable[[str], st
     expression matched. A route without any of them matches the prefix ``/``."""
     if prefix is None:
         return None
-    if match.exact_path is not None or match.regex is not None:
+    if match.path is not None or match.regex is not None:
         return lambda path: prefix
-    length = len((match.below or "/").rstrip("/"))
+    length = len((match.prefix or "/").rstrip("/"))
     front = prefix.rstrip("/")
 
     def rewrite(path: str) -> str:

@@ -15,9 +15,10 @@ These are classes, not protocols, because compiled code calls a protocol as slow
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
-from proxy.config.model import LimitsConfig, Listener
+from proxy.config.model import ALL_PROTOCOLS, LimitsConfig, Listener
 from proxy.errors import ProxyError
 from proxy.http.h1.request import RequestParser
+from proxy.http.h2.head import RequestReader
 from proxy.http.message import OwnFields, RequestHead, ResponseHead
 from proxy.wire.alarm import Alarm
 
@@ -292,6 +293,9 @@ class UpstreamStream:
 class ClientConnection(Protocol):
     """A client's connection, for code that closes it from outside."""
 
+    def leave(self) -> None:
+        """The listener is closing: tell a client that can be told, while requests go on."""
+
     def close_idle(self) -> None:
         """Close if no request is in flight."""
 
@@ -302,18 +306,21 @@ class ClientConnection(Protocol):
 class Gate:
     """The exchange side of a listener: starts exchanges, and answers invalid requests.
 
-    `limits` and `parser` belong to the latest configuration. `closing`: every response is its
-    connection's last.
+    `limits`, `parser`, `reader` and `protocols` belong to the latest configuration. `closing`:
+    every response is its connection's last. `streams` counts the open streams of HTTP/2.
     """
 
     listener: Listener
     limits: LimitsConfig
     parser: RequestParser
+    reader: RequestReader
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
         self.connections: set[ClientConnection] = set()
         self.closing = False
+        self.streams = 0
+        self.protocols = ALL_PROTOCOLS
 
     def begin(self, client: ClientStream, head: RequestHead, piece: bytes) -> None:
         """Start an exchange: sets `client.handler`, or finishes at once.

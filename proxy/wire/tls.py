@@ -1,15 +1,17 @@
 """TLS of the listeners, and the parts shared with upstreams.
 
-At least TLS 1.2, without CBC on listeners; ALPN offers only HTTP/1.1; keys are not encrypted. With
-`client_ca` a client must present a certificate. Resuming a session skips that check, so sessions
-from before the last change of the files are refused: a removed CA takes effect at once.
+At least TLS 1.2, without CBC on listeners; ALPN offers HTTP/1.1, and on listeners HTTP/2; keys are
+not encrypted. With `client_ca` a client must present a certificate. Resuming a session skips that
+check, so sessions from before the last change of the files are refused: a removed CA takes effect
+at once.
 """
 
 import logging
 import ssl
+from collections.abc import Sequence
 from time import time
 
-from proxy.config.model import ListenerTls
+from proxy.config.model import ListenerConfig, ListenerProtocol, ListenerTls
 from proxy.file_watch import FileWatch
 
 CLOSE_TIMEOUT = 10.0
@@ -17,6 +19,8 @@ CLOSE_TIMEOUT = 10.0
 
 _CIPHERS = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!eNULL:!aDSS"
 """Ciphers of TLS 1.2: Python's own list without CBC, whose padding has been attacked repeatedly."""
+
+_HTTP1 = ("http/1.1",)
 
 _log = logging.getLogger("proxy.tls")
 
@@ -28,7 +32,13 @@ class UnusableTls(Exception):
 def harden(context: ssl.SSLContext) -> None:
     """Settings of every context of the proxy."""
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(_HTTP1)
+
+
+def alpn_protocols(listener: ListenerConfig) -> Sequence[str]:
+    """The protocols that a listener offers by ALPN, the best one first."""
+    names = ((ListenerProtocol.HTTP2, "h2"), (ListenerProtocol.HTTP1, "http/1.1"))
+    return tuple(name for protocol, name in names if protocol in listener.protocols)
 
 
 def load_identity(context: ssl.SSLContext, cert: str, key: str | None) -> None:
@@ -73,26 +83,31 @@ class ListenerContext:
     affected.
     """
 
-    def __init__(self, key: str, tls: ListenerTls) -> None:
-        """`key`: its place in the configuration. Raises UnusableTls."""
+    def __init__(self, key: str, tls: ListenerTls, protocols: Sequence[str] = _HTTP1) -> None:
+        """`key`: its place in the configuration. `protocols`: those of ALPN, the best one first.
+
+        Raises UnusableTls.
+        """
         self._key = key
         self._tls = tls
+        self._protocols = protocols
         self._watch = FileWatch((tls.cert, tls.key, tls.client_ca))
         self._warned = ""
         self._stale = False
         self._renewed_at = 0.0
         # A handshake begins in `context` and is then handed to the latest context, because CAs can
         # be added to a context but not removed.
-        self._latest = self.context = _server_context(key, tls)
+        self._latest = self.context = _server_context(key, tls, protocols)
 
-    def use(self, tls: ListenerTls) -> None:
-        """Use other files; the next `renew` loads them.
+    def use(self, tls: ListenerTls, protocols: Sequence[str] = _HTTP1) -> None:
+        """Use other files and protocols; the next `renew` loads them.
 
         Whether client certificates are required cannot change: OpenSSL decides that when the
         handshake begins.
         """
-        if tls != self._tls:
+        if tls != self._tls or protocols != self._protocols:
             self._tls = tls
+            self._protocols = protocols
             self._watch = FileWatch((tls.cert, tls.key, tls.client_ca))
             self._stale = True
 
@@ -106,7 +121,7 @@ class ListenerContext:
             return
         tls = self._tls
         try:
-            self._latest = _server_context(self._key, tls)
+            self._latest = _server_context(self._key, tls, self._protocols)
         except UnusableTls as error:
             self._stale = True
             if self._warned != str(error):
@@ -133,9 +148,10 @@ class ListenerContext:
         return None
 
 
-def _server_context(key: str, tls: ListenerTls) -> ssl.SSLContext:
+def _server_context(key: str, tls: ListenerTls, protocols: Sequence[str]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     harden(context)
+    context.set_alpn_protocols(protocols)
     context.set_ciphers(_CIPHERS)
     try:
         load_identity(context, tls.cert, tls.key)

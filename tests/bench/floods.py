@@ -5,7 +5,8 @@ than 20 ms above its quiet value, an answer is lacking, a flood makes the proces
 32 MiB, or scrapers take more than a tenth of a busy client's rate.
 
 A machine that does other work adds waits, and takes none away: each flood is played three times at
-most, and the best one counts.
+most, and the best one counts. ``--steps`` measures what no other work can change: the CPU time of
+the longest step of the proxy's loop (`loop_watch`). A request takes three to four steps.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from tempfile import TemporaryDirectory
 from .bed import LOAD_CORE, PEER_CORE
 from .check import wait_until_right
 from .loads import LOADS
+from .loop_watch import ask_watch
 from .measure import MemoryWatch
 from .process import Process, free_port
 from .steady import Seen, steady
@@ -35,6 +37,8 @@ MAY_GROW = 32 * MIB
 MAY_TAKE = 0.1
 """Share of a busy client's rate."""
 ROUNDS = 3
+MAY_STEP = 5.0
+"""Milliseconds of CPU time for one step of the loop: a quarter of `MAY_WAIT`."""
 _INTERVAL = 0.005
 _SCRAPERS = 8
 _UPSTREAMS = 100
@@ -67,6 +71,7 @@ class Ports:
     outbound: int
     inbound: int
     admin: int
+    watch: int
 
 
 @dataclass(frozen=True)
@@ -106,13 +111,13 @@ def _chunk_server() -> Iterator[int]:
 
 
 @contextmanager
-def _site() -> Iterator[tuple[Process, Ports, Path]]:
+def _site(*, watched: bool = False) -> Iterator[tuple[Process, Ports, Path]]:
     """The proxy with a hundred upstreams, of which two are asked."""
     with TemporaryDirectory(prefix="proxy-floods-") as name, ExitStack() as running:
         directory = Path(name)
         upstream, upstream_port = start_nginx(directory, LOAD_CORE)
         running.enter_context(upstream)
-        ports = Ports(free_port(), free_port(), free_port())
+        ports = Ports(free_port(), free_port(), free_port(), free_port())
         numbers = range(_UPSTREAMS - 2)
         others = [f"  u{n}: {{endpoints: ['http://127.0.0.1:9']}}" for n in numbers]
         routes = [f"  - {{name: r{n}, match: {{prefix: /r{n}}}, upstream: u{n}}}" for n in numbers]
@@ -128,7 +133,9 @@ def _site() -> Iterator[tuple[Process, Ports, Path]]:
                 routes="\n".join(routes),
             )
         )
-        argv = [sys.executable, "-P", "-m", "proxy", "run", "--config", str(file)]
+        watch = [str(Path(__file__).with_name("loop_watch.py")), str(ports.watch)]
+        program = watch if watched else ["-m", "proxy"]
+        argv = [sys.executable, "-P", *program, "run", "--config", str(file)]
         log = directory / "proxy.log"
         process = running.enter_context(Process("proxy", argv, core=PEER_CORE, log=log))
         for port in (ports.outbound, ports.inbound):
@@ -154,6 +161,17 @@ def flooded(kind: str, listener: str, seconds: float) -> tuple[Seen, Flooded]:
         with MemoryWatch(process) as memory, _flooding(port, kind, directory, seconds, 1):
             seen = steady(port, "/1k", seconds, _INTERVAL, LOAD_CORE)
         return quiet, Flooded(seen, max(0, memory.peak_kib - before) * 1024)
+
+
+def longest_step(kind: str, listener: str, seconds: float) -> float:
+    """Milliseconds of CPU time, while a client asks and the flood runs."""
+    with _site(watched=True) as (_, ports, directory):
+        port = ports.outbound if listener == "outbound" else ports.inbound
+        steady(port, "/1k", 1.0, _INTERVAL, LOAD_CORE)
+        ask_watch(ports.watch)
+        with _flooding(port, kind, directory, seconds, 1):
+            steady(port, "/1k", seconds, _INTERVAL, LOAD_CORE)
+        return ask_watch(ports.watch)
 
 
 def scraped(seconds: float) -> tuple[float, float]:
@@ -194,6 +212,13 @@ def _play(kind: str, listener: str, seconds: float, rounds: int) -> list[str]:
     return [f"{kind}, {listener}: {complaint}" for complaint in complaints]
 
 
+def _step(kind: str, listener: str, seconds: float) -> list[str]:
+    """The longest step beside one flood, and whether it is too long."""
+    step = longest_step(kind, listener, seconds)
+    print(f"{kind:<16} {listener:<9} longest step {step:6.2f} ms", flush=True)
+    return [f"{kind}, {listener}: a step of {step:.1f} ms"] if step > MAY_STEP else []
+
+
 def _scrape(seconds: float, rounds: int) -> list[str]:
     for _ in range(rounds):
         alone, beside = scraped(seconds)
@@ -210,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each flood; default: 5")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
     parser.add_argument("--floods", nargs="+", choices=[*FLOODS, "scrapers"])
+    parser.add_argument("--steps", action="store_true", help="the loop's steps, instead of waits")
     options = parser.parse_args(arguments)
     chosen = options.floods or [*FLOODS, "scrapers"]
     complaints: list[str] = []
@@ -217,8 +243,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if kind in chosen:
             listeners = ["outbound"] if kind in ("flood-connect", "flood-download") else None
             for listener in listeners or ("outbound", "inbound"):
-                complaints += _play(kind, listener, options.seconds, options.rounds)
-    if "scrapers" in chosen:
+                if options.steps:
+                    complaints += _step(kind, listener, options.seconds)
+                else:
+                    complaints += _play(kind, listener, options.seconds, options.rounds)
+    if "scrapers" in chosen and not options.steps:
         complaints += _scrape(options.seconds, options.rounds)
     for complaint in complaints:
         print(f"BROKEN  {complaint}")

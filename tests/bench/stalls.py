@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .bed import LOAD_CORE, PEER_CORE
+from .loop_watch import ask_watch
 from .process import Process, free_port
 from .upstream import start_nginx
 
@@ -42,8 +43,7 @@ class Site:
 
     def longest_step(self) -> float:
         """Milliseconds of CPU time since the last call."""
-        with socket.create_connection(("127.0.0.1", self.watch), timeout=30) as connection:
-            return float(connection.makefile().read())
+        return ask_watch(self.watch)
 
     def ask(self, method: str, path: str, body: str = "") -> int:
         """The bytes of the answer."""

@@ -69,6 +69,9 @@ class Transport:
     def can_write_eof(self):
         return True
 
+    def set_protocol(self, protocol):
+        self._protocol = protocol
+
     def write_eof(self):
         self.eof_written = True
 

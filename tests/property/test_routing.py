@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config.match import MatchConfig, ValueMatch
-from proxy.config.model import Listener, RouteConfig
+from proxy.config.model import Listener, MatchConfig, RouteConfig, ValueMatch
 from proxy.routing.lookup import ListenerRoutes
 from proxy.routing.route import Route
 

@@ -50,6 +50,9 @@ class Connection:
         self.gate, self.idle = gate, idle
         gate.connections.add(self)
 
+    def leave(self):
+        pass
+
     def close_idle(self):
         if self.idle:
             self.gate.connections.discard(self)

@@ -7,13 +7,13 @@ Hosts, an invalid target) is refused here. The client's head is never forwarded 
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias
+from typing import Final
 from urllib.parse import urlsplit
 
 import httptools
 
 from proxy.errors import BadRequest, HeadersTooLarge, UrlTooLong
-from proxy.http.authority import Authority, parse_authority
+from proxy.http.authority import HostMemory
 from proxy.http.h1.chunked import ChunkedDecoder
 from proxy.http.h1.fields import FieldReader, Reading, give
 from proxy.http.h1.framing import MAX_LENGTH_DIGITS, BodyDecoder, LengthDecoder
@@ -51,13 +51,6 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VERSIONS: Final = {b"HTTP/1.1": 11, b"HTTP/1.0": 10} | {b"HTTP/1.%d" % n: 11 for n in range(2, 10)}
 """A later minor version is read as HTTP/1.1 (RFC 9110 section 2.5)."""
 _JUDGED_AS: Final = {10: b"GET / HTTP/1.0", 11: b"GET / HTTP/1.1"}
-_HOSTS_BYTES = 64 * 1024
-"""Maximum bytes of remembered parsed Host values."""
-_LONGEST_HOST: Final = 253
-"""Bytes of a host (RFC 1035 section 2.3.4: 255 in a message, with the lengths of its labels)."""
-
-_Host: TypeAlias = tuple[str, Authority | None, str]
-"""A parsed Host field: its text, its authority, and the authority's host."""
 
 
 def body_decoder(head: RequestHead) -> BodyDecoder | None:
@@ -77,8 +70,8 @@ class RequestParser:
     """
 
     __slots__ = (
+        "_host_memory",
         "_hosts",
-        "_hosts_bytes",
         "_known",
         "_max_fields",
         "_max_url",
@@ -96,8 +89,8 @@ class RequestParser:
     ) -> None:
         self._max_url = max_url
         self._max_fields = max_fields
-        self._hosts: dict[bytes, _Host] = {}
-        self._hosts_bytes = 0
+        self._host_memory = HostMemory()
+        self._hosts = self._host_memory.known
         given = frozenset(held_back)
         self._memory: HeadMemory[RequestHead] = HeadMemory()
         self._known: dict[bytes, RequestHead] = self._memory.known
@@ -187,33 +180,17 @@ class RequestParser:
             host = self._absolute_form(head, target)
         known = self._hosts.get(host)
         if known is None:
-            known = self._learn_host(host)
+            known = self._host_memory.learn(host)
         head.host_text, head.authority, head.host = known
 
     def _authority_form(self, head: RequestHead, target: str) -> bytes:
         """``host:port`` of a CONNECT, which has no default port and no body (RFC 9110 9.3.6)."""
         head.path, head.query_text = "*", None
         host = target.encode("ascii")
-        _, authority, _ = self._hosts.get(host) or self._learn_host(host)
+        _, authority, _ = self._hosts.get(host) or self._host_memory.learn(host)
         if authority is None or authority.port is None or head.has_body:
             raise BadRequest("CONNECT needs host:port, and no body.")
         return host
-
-    def _learn_host(self, host: bytes) -> _Host:
-        text = host.decode("latin-1")
-        try:
-            authority = parse_authority(text)
-        except ValueError as error:
-            raise BadRequest(f"The request's authority is malformed: {error}.") from None
-        if len(authority.host) > _LONGEST_HOST:
-            raise BadRequest(f"The request's authority has more than {_LONGEST_HOST} bytes.")
-        known = (text, authority if authority.host else None, authority.host)
-        if self._hosts_bytes + len(host) > _HOSTS_BYTES:
-            self._hosts.clear()
-            self._hosts_bytes = 0
-        self._hosts[host] = known
-        self._hosts_bytes += len(host)
-        return known
 
     def _absolute_form(self, head: RequestHead, target: str) -> bytes:
         """The URL's authority replaces Host's (RFC 9112 section 3.2.2)."""

@@ -60,11 +60,13 @@ class Decoder:
         "_entries",
         "_evicted",
         "_is_changed",
+        "_is_huffman",
         "_known",
         "_known_bytes",
         "_max_table_size",
         "_names",
         "_secrets",
+        "_start",
         "_store",
         "_table_limit",
         "table_bytes",
@@ -84,6 +86,8 @@ class Decoder:
         self._secrets: dict[bytes, Field] = {}
         self._block = b""
         self._at = 0
+        self._start = 0
+        self._is_huffman = False
 
     @property
     def table(self) -> list[Field]:
@@ -177,12 +181,13 @@ class Decoder:
 
     def _secret(self, name: StoredName) -> Field:
         """A literal never indexed: remembered only for this connection."""
-        string, start, is_huffman = self._string()
+        begin = self._at
+        self._read_string()
+        string = self._block[begin : self._at]
         known = self._secrets.get(string)
         if known is not None and known.name is name.name:
             return known
-        coded = self._block[start : self._at]
-        field = name.make(huffman.decode(coded) if is_huffman else coded)
+        field = name.make(self._text())
         field.secret = True
         if len(string) <= LONGEST_VALUE:
             if len(self._secrets) >= _MAX_SECRETS:
@@ -204,8 +209,11 @@ class Decoder:
 
     def _name(self, index: int, prefix: int) -> StoredName:
         if index == 0:
-            string, start, is_huffman = self._string()
-            return self._store.name(string, self._block[start : self._at], is_huffman)
+            begin = self._at
+            self._read_string()
+            string = self._block[begin : self._at]
+            known = self._store.known_name(string)
+            return self._store.remember_name(string, self._text()) if known is None else known
         if index == prefix:
             index = self._integer(prefix)
         if index <= STATIC_SIZE:
@@ -213,26 +221,35 @@ class Decoder:
         return self._names[self._place(index)]
 
     def _field(self, name: StoredName) -> Field:
-        string, start, is_huffman = self._string()
-        return self._store.field(name, string, self._block[start : self._at], is_huffman)
-
-    def _string(self) -> tuple[bytes, int, bool]:
-        """A string with its length, where its text starts, and whether that is Huffman-coded."""
-        block = self._block
         begin = self._at
-        if begin >= len(block):
+        self._read_string()
+        end = self._at
+        if name.own or end - begin > LONGEST_VALUE:
+            return name.make(self._text())
+        string = self._block[begin:end]
+        known = name.known(string)
+        return self._store.remember(name, string, self._text()) if known is None else known
+
+    def _read_string(self) -> None:
+        """Find the next string: its text is between `_start` and `_at`."""
+        block = self._block
+        if self._at >= len(block):
             raise HpackError("a field block is truncated")
-        first = block[begin]
-        self._at = begin + 1
+        first = block[self._at]
+        self._at += 1
         length = first & 0x7F
         if length == 0x7F:
             length = self._integer(0x7F)
-        start = self._at
-        end = start + length
-        if end > len(block):
+        self._is_huffman = first >= 0x80
+        self._start = self._at
+        self._at += length
+        if self._at > len(block):
             raise HpackError("a string is longer than its field block")
-        self._at = end
-        return block[begin:end], start, first >= 0x80
+
+    def _text(self) -> bytes:
+        """What the string that was found says."""
+        text = self._block[self._start : self._at]
+        return huffman.decode(text) if self._is_huffman else text
 
     def _integer(self, prefix: int) -> int:
         """What follows a full prefix (RFC 7541 section 5.1)."""

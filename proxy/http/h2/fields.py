@@ -8,7 +8,6 @@ length, malformed names and secrets are never remembered here.
 
 from typing import Final
 
-from proxy.http.h2 import huffman
 from proxy.http.h2.names import is_malformed_name, is_malformed_value, make_name
 from proxy.http.h2.static_table import static_rows
 from proxy.http.message import Field, FieldName, named_field
@@ -117,12 +116,12 @@ class FieldStore:
             self.static_names.append(name)
             self.static_fields.append(name.keep(value))
 
-    def name(self, string: bytes, coded: bytes, is_huffman: bool) -> StoredName:
+    def known_name(self, string: bytes) -> StoredName | None:
         """The name that a string of a field block spells; `string` includes its length."""
-        known = self._coded_names.get(string)
-        if known is not None:
-            return known
-        text = huffman.decode(coded) if is_huffman else coded
+        return self._coded_names.get(string)
+
+    def remember_name(self, string: bytes, text: bytes) -> StoredName:
+        """The name for a string that was not known."""
         known = self._names.get(text)
         if known is None:
             known = self._make_name(text)
@@ -137,19 +136,12 @@ class FieldStore:
             self._coded_names[string] = known
         return known
 
-    def field(self, name: StoredName, string: bytes, coded: bytes, is_huffman: bool) -> Field:
-        """The field whose value a string spells; `string` includes its length."""
-        if not name.own and len(string) <= LONGEST_VALUE:
-            known = name.known(string)
-            if known is not None:
-                return known
-            value = huffman.decode(coded) if is_huffman else coded
-            if len(value) <= LONGEST_VALUE:
-                self._take(_FIELD_BYTES + len(string) + 3 * len(value))
-                if not name.own:
-                    return name.remember(string, value)
+    def remember(self, name: StoredName, string: bytes, value: bytes) -> Field:
+        """The field for a string, its length included, that was not known as a value of a name."""
+        if len(value) > LONGEST_VALUE:
             return name.make(value)
-        return name.make(huffman.decode(coded) if is_huffman else coded)
+        self._take(_FIELD_BYTES + len(string) + 3 * len(value))
+        return name.make(value) if name.own else name.remember(string, value)
 
     def _make_name(self, text: bytes) -> StoredName:
         return StoredName(make_name(text), own=text in self._always_own)

@@ -1,14 +1,17 @@
 """HPACK's Huffman code (RFC 7541 section 5.2 and appendix B), for decoding.
 
 The code is canonical: the lengths of the codes say what the codes are. Decoding walks the tree of
-the code one byte at a time: each state has a row, which says for each byte what it completes and
-which state is next. Rows are made when they are first needed; texts and ids need a few dozen of
-the 256.
+the code one byte at a time: each state has a row, which says for each byte which characters it
+completes and which state is next. Rows are made when they are first needed: all 256 would take
+20 ms and 600 KiB.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.http.h2.errors import HpackError
+
+if TYPE_CHECKING:  # for mypyc: numbers of the machine; nothing imports it when this runs
+    from mypy_extensions import i64
 
 _LENGTHS: Final = bytes.fromhex(
     "0d171c1c1c1c1c1c1c181e1c1c1e1c1c1c1c1c1c1c1c1e1c1c1c1c1c1c1c1c1c060a0a0c0d06080b"
@@ -51,34 +54,6 @@ class _Tree:
             code += 1
 
 
-class _Row:
-    """What each byte does in one state: `pieces` it completes (None: EOS), and the state `after`.
-
-    `may_end`: a string may end in this state, as only padding has come since the last character.
-    """
-
-    __slots__ = ("after", "pieces")
-
-    def __init__(self, tree: _Tree, state: int) -> None:
-        after = bytearray()
-        self.pieces: list[bytes | None] = []
-        for byte in range(256):
-            at = state
-            piece = b""
-            is_ended = False
-            for place in range(7, -1, -1):
-                at = tree.one[at] if byte >> place & 1 else tree.zero[at]
-                if at == -1 - _EOS:
-                    is_ended = True
-                    break
-                if at < 0:
-                    piece += bytes((-1 - at,))
-                    at = 0
-            self.pieces.append(None if is_ended else piece)
-            after.append(0 if is_ended else at)
-        self.after = bytes(after)
-
-
 def _ends(tree: _Tree) -> bytes:
     """For each state whether a string may end there: after less than a byte of ones."""
     ends = bytearray(_STATES)
@@ -91,7 +66,31 @@ def _ends(tree: _Tree) -> bytes:
 
 _TREE: Final = _Tree()
 _ENDS: Final = _ends(_TREE)
-_ROWS: Final[list[_Row | None]] = [None] * _STATES
+_AFTER: Final = [b""] * _STATES
+"""The rows: for each state and byte the next state, b"" for a row that is not made yet."""
+_PIECES: Final[list[list[bytes | None]]] = [[]] * _STATES
+"""The rows: for each state and byte the characters that it completes, None for EOS."""
+
+
+def _make_row(start: int) -> None:
+    after = bytearray()
+    pieces: list[bytes | None] = []
+    for byte in range(256):
+        state = start
+        piece: bytes | None = b""
+        for place in range(7, -1, -1):
+            state = _TREE.one[state] if byte >> place & 1 else _TREE.zero[state]
+            if state == -1 - _EOS:
+                state, piece = 0, None
+                break
+            if state < 0:
+                assert piece is not None
+                piece += bytes((-1 - state,))
+                state = 0
+        pieces.append(piece)
+        after.append(state)
+    _AFTER[start] = bytes(after)
+    _PIECES[start] = pieces
 
 
 def decode(coded: bytes) -> bytes:
@@ -100,16 +99,23 @@ def decode(coded: bytes) -> bytes:
     Raises HpackError for EOS within it, and for padding that is a whole byte or not of ones.
     """
     decoded: list[bytes] = []
-    state = 0
-    for byte in coded:
-        row = _ROWS[state]
-        if row is None:
-            row = _ROWS[state] = _Row(_TREE, state)
-        piece = row.pieces[byte]
+    state: i64 = 0
+    at: i64 = 0
+    end: i64 = len(coded)
+    afters = _AFTER
+    rows = _PIECES
+    while at < end:
+        after = afters[state]
+        if not after:
+            _make_row(state)
+            after = afters[state]
+        byte: i64 = coded[at]
+        piece = rows[state][byte]
         if piece is None:
             raise HpackError("a Huffman-coded string contains EOS")
         decoded.append(piece)
-        state = row.after[byte]
+        state = after[byte]
+        at += 1
     if not _ENDS[state]:
         raise HpackError("a Huffman-coded string has invalid padding")
     return b"".join(decoded)

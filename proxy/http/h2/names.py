@@ -26,9 +26,16 @@ _CONNECTION_SPECIFIC: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
 """Names of fields that HTTP/2 does not have (RFC 9113 section 8.2.2)."""
-_NAME_CHARACTERS: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def _only(characters: bytes) -> bytes:
+    """A table for `translate` that leaves these characters, and none other, as they are."""
+    return bytes(each if each in characters else (each + 1) % 256 for each in range(256))
+
+
+_NAME_TABLE: Final = _only(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 """Lower-case tokens: RFC 9113 section 8.2.1 with RFC 9110 section 5.6.2."""
-_VALUE_CHARACTERS: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+_VALUE_TABLE: Final = _only(b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100)))
 """RFC 9110 section 5.5; RFC 9113 section 8.2.1 only demands that NUL, CR and LF are refused."""
 
 
@@ -46,7 +53,7 @@ def is_malformed_name(name: FieldName) -> bool:
     text = name.text
     if text in _CONNECTION_SPECIFIC or not text:
         return True
-    return len(text.translate(None, _NAME_CHARACTERS)) > 0
+    return text.translate(_NAME_TABLE) != text
 
 
 def is_malformed_value(name: FieldName, value: bytes) -> bool:
@@ -58,7 +65,7 @@ def is_malformed_value(name: FieldName, value: bytes) -> bool:
         return True
     if name.text == b"te" and value.lower() != b"trailers":
         return True
-    return len(value.translate(None, _VALUE_CHARACTERS)) > 0
+    return value.translate(_VALUE_TABLE) != value
 
 
 def why_malformed(field: Field) -> str:

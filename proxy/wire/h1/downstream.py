@@ -17,9 +17,11 @@ client that does not read its answers.
 import asyncio
 import re
 from enum import Enum
+from random import random
 from time import monotonic
 from typing import Final, cast
 
+from proxy.config.model import ListenerProtocol
 from proxy.errors import (
     BadRequest,
     ConnectionsFull,
@@ -30,6 +32,7 @@ from proxy.http.authority import Authority
 from proxy.http.h1.chunked import ChunkError
 from proxy.http.h1.framing import BodyDecoder
 from proxy.http.h1.request import HEAD_END, body_decoder, early_fault
+from proxy.http.h2.frames import PREFACE
 from proxy.http.message import OwnFields, RequestHead, ResponseHead
 from proxy.wire.alarm import Alarm
 from proxy.wire.flow import JOINED_BYTES, Channel, reset_on_close
@@ -50,6 +53,7 @@ from proxy.wire.h1.plain_connect import (
     speaks_http,
     speaks_tls,
 )
+from proxy.wire.h2.downstream import Http2Downstream
 from proxy.wire.limits import body_too_large, head_too_large
 from proxy.wire.streams import NO_TRAILERS, ClientStream, Gate, Trailers
 from proxy.wire.turns import do_later
@@ -75,6 +79,8 @@ _EXCHANGE: Final = State.EXCHANGE
 _TUNNEL: Final = State.TUNNEL
 _LINGER: Final = State.LINGER
 _CLOSED: Final = State.CLOSED
+_HTTP1: Final = ListenerProtocol.HTTP1
+_HTTP2: Final = ListenerProtocol.HTTP2
 
 
 class Downstream(ClientStream):
@@ -99,6 +105,7 @@ class Downstream(ClientStream):
         "_gate",
         "_head_started",
         "_keep_alive",
+        "_leaves_at",
         "_linger_until",
         "_queued",
         "_state",
@@ -123,6 +130,7 @@ class Downstream(ClientStream):
         self._chunks = False
         self._ends_by_close = False
         self._linger_until = 0.0
+        self._leaves_at = 0.0  # after `limits.connection_age`; 0.0: never
         self._bound: Authority | None = None
         self._unheard = False
         self.requests = 0
@@ -287,6 +295,9 @@ class Downstream(ClientStream):
         self._buffer = b""
         self.break_off(hard=False)
 
+    def leave(self) -> None:
+        """Responses say Connection: close while the gate is closing."""
+
     def close_idle(self) -> None:
         """Close if no request is in flight."""
         if self.idle:
@@ -300,11 +311,19 @@ class Downstream(ClientStream):
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if peer else ""
         gate = self._gate
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() == "h2":
+            self._speak_http2(b"")
+            return
         gate.connections.add(self)
-        if len(gate.connections) > gate.limits.connections:
+        limits = gate.limits
+        if len(gate.connections) > limits.connections:
             self._refuse_connection()
-        else:
-            self.alarm.set(monotonic() + gate.limits.header_timeout)
+            return
+        now = monotonic()
+        self.alarm.set(now + limits.header_timeout)
+        if limits.connection_age:
+            self._leaves_at = now + limits.connection_age * (0.9 + 0.2 * random())
 
     def data_received(self, data: bytes) -> None:
         state = self._state
@@ -446,6 +465,8 @@ class Downstream(ClientStream):
         if self._unheard and not speaks_http(data):
             self._drop(data)
             return False
+        if self.requests == 0 and self._chooses_protocol(data):
+            return False
         if data[:1] == b"\r":
             data = self._buffer = _without_empty_lines(data)
         end = data.find(HEAD_END)
@@ -471,12 +492,44 @@ class Downstream(ClientStream):
             return False
         self._asked = head
         self._keep_alive = head.keep_alive
+        if self._leaves_at and monotonic() >= self._leaves_at:
+            self._keep_alive = False
         self._chunks = False
         self._head_started = False
         self._state = _EXCHANGE
         self.requests += 1
         self._gate.begin(self, head, piece)
         return True
+
+    def _chooses_protocol(self, data: bytes) -> bool:
+        """Whether a connection's first bytes are HTTP/2's preface, or may become it.
+
+        Under TLS only ALPN chooses HTTP/2 (RFC 9113 section 3.2).
+        """
+        protocols = self._gate.protocols
+        if data[:1] == b"P" and _HTTP2 in protocols and self.half_closes:
+            if PREFACE.startswith(data):
+                return True
+            if data.startswith(PREFACE):
+                self._speak_http2(data)
+                return True
+        if _HTTP1 not in protocols:
+            self._refuse(BadRequest("This listener speaks only HTTP/2 (listeners.*.protocols)."))
+            return True
+        return False
+
+    def _speak_http2(self, data: bytes) -> None:
+        """Hand the connection over to HTTP/2."""
+        self._state = _CLOSED
+        self._buffer = b""
+        self.alarm.close()
+        self._gate.connections.discard(self)
+        transport = self._channel.transport
+        connection = Http2Downstream(self._gate)
+        transport.set_protocol(cast(asyncio.BaseProtocol, connection))
+        connection.connection_made(transport)
+        if data:
+            connection.data_received(data)
 
     def _first_piece(self, head: RequestHead) -> bytes:
         """The body received with the head, so that both can be forwarded in one write."""

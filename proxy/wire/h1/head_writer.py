@@ -62,7 +62,10 @@ def _request_front(head: RequestHead) -> bytes:
     else:
         line = f"{head.method} {head.path}?{query} HTTP/1.1\r\nHost: {head.host_text}"
     parts = [line.encode("latin-1")]
-    _add_fields(parts, head)
+    if head.shared.crumbs:
+        _add_fields_with_one_cookie(parts, head)
+    else:
+        _add_fields(parts, head)
     if head.chunked:
         parts.append(CHUNKED)
     elif head.sized:
@@ -98,6 +101,19 @@ def _response_front(head: ResponseHead) -> bytes:
     if head.length is not None and status != 204 and status >= 200:
         parts.append(b"\r\nContent-Length: %d" % head.length)
     return b"".join(parts)
+
+
+def _add_fields_with_one_cookie(parts: list[bytes], head: Head) -> None:
+    """Only HTTP/2 may spread a cookie over several fields (RFC 9113 section 8.2.3)."""
+    crumbs: list[bytes] = []
+    for field in head.fields:
+        if field.name.lower == b"cookie":
+            crumbs.append(field.value)
+        else:
+            parts.append(b"\r\n")
+            parts.append(field.line)
+    if crumbs:
+        parts.append(b"\r\nCookie: " + b"; ".join(crumbs))
 
 
 def _add_fields(parts: list[bytes], head: Head) -> None:

@@ -83,12 +83,12 @@ def test_long_values_are_not_remembered() -> None:
 
 def test_a_full_store_is_emptied_and_former_names_are_own() -> None:
     store = FieldStore()
-    name = store.name(b"\x05thing", b"thing", False)
-    field = store.field(name, b"\x01v", b"v", False)
+    name = store.remember_name(b"\x05thing", b"thing")
+    field = store.remember(name, b"\x01v", b"v")
     for number in range(MEMORY_BYTES // 800):
         read(store, b"n%d" % number, b"")
     assert name.own
-    assert not store.field(name, b"\x01v", b"v", False).stable
+    assert not store.remember(name, b"\x01v", b"v").stable
     fresh = read(store, b"thing", b"v")
     assert fresh.stable
     assert fresh is not field

@@ -1,0 +1,407 @@
+"""A client's HTTP/2 connection: finds requests among its streams, and lets it go away in order.
+
+    preface ──SETTINGS──▶ serving ──leave──▶ GOAWAY, PING ──ack, or a second──▶ GOAWAY ──▶ closed
+                             └── an error of the client ──▶ GOAWAY, linger ──▶ closed  (no streams)
+
+A stream counts until its exchange has settled, also after a reset: a client cannot make the proxy
+work on more than `limits.streams` requests by cancelling them. How often it does so is limited too.
+"""
+
+import asyncio
+from random import random
+from time import monotonic
+from typing import Final, cast
+
+from proxy.errors import BadRequest, ConnectionsFull, HeadersTooLarge, HeaderTimeout, ProxyError
+from proxy.http.h2.decoder import FieldSection
+from proxy.http.h2.frames import (
+    ENABLE_CONNECT_PROTOCOL,
+    INITIAL_WINDOW_SIZE,
+    MAX_CONCURRENT_STREAMS,
+    MAX_HEADER_LIST_SIZE,
+    MAX_STREAM_ID,
+    NO_ERROR,
+    PREFACE,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    SETTINGS_TIMEOUT,
+    STREAM_CLOSED,
+    FrameError,
+    code_name,
+    goaway,
+    ping,
+    rst_stream,
+)
+from proxy.http.h2.head import Malformed, read_trailers, request_store
+from proxy.wire.alarm import NEVER, Alarm
+from proxy.wire.h2.connection import LOST, STREAM_WINDOW
+from proxy.wire.h2.request_stream import RequestConnection, RequestStream
+from proxy.wire.h2.streams import Stream
+from proxy.wire.streams import Gate
+
+LEAVE_SECONDS: Final = 1.0
+"""Seconds for requests in transit, if the client does not answer the PING."""
+HASTY: Final = 0.5
+"""A client that resets a stream so soon after its head may be flooding (CVE-2023-44487)."""
+_LEAVING: Final = b"\x00leaving"
+_STAYS: Final = 0
+_SAID: Final = 1
+_GONE: Final = 2
+
+_store: Final = request_store()
+"""One for all connections, so that equal fields are one object everywhere."""
+
+
+class Http2Downstream(RequestConnection):
+    """One client connection of a listener."""
+
+    __slots__ = (
+        "_age_due",
+        "_client",
+        "_free",
+        "_gate",
+        "_greeting_due",
+        "_idle_due",
+        "_leave_due",
+        "_leaving",
+        "_most_streams",
+        "_prefaced",
+        "_stall_due",
+    )
+
+    def __init__(self, gate: Gate) -> None:
+        limits = gate.limits
+        super().__init__(_store, max_bytes=limits.header_bytes, max_fields=limits.headers)
+        self._gate = gate
+        self._client = ""
+        self._free: list[RequestStream] = []
+        self._most_streams = limits.streams
+        self._prefaced = False
+        self._leaving = _STAYS
+        self._greeting_due = self._idle_due = self._age_due = NEVER
+        self._leave_due = self._stall_due = NEVER
+
+    # --- for the listener -------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Tell the client to open no more streams; those in transit are still served."""
+        if self._leaving == _STAYS and not self.failed and not self.lost:
+            self._leaving = _SAID
+            self.control(goaway(MAX_STREAM_ID, NO_ERROR))
+            self.control(ping(_LEAVING, ack=False))
+            self._leave_due = monotonic() + LEAVE_SECONDS
+            self.by(self._leave_due)
+
+    def close_idle(self) -> None:
+        """Close if no request is in flight, else as soon as none is."""
+        if self.streams:
+            self.leave()
+        else:
+            self._go(NO_ERROR, "")
+
+    def cut(self) -> None:
+        """Close, even with requests in flight."""
+        if not self.failed and not self.lost:
+            self.control(goaway(self.last_id, NO_ERROR))
+            self._lose_all()
+            self.flush()
+        self.channel.transport.close()
+
+    def _go(self, code: int, text: str) -> None:
+        """Close: no stream is open."""
+        if not self.failed and not self.lost:
+            self.control(goaway(self.last_id, code, text))
+            self.flush()
+            self.linger(self._gate.limits.idle_timeout)
+
+    def _last_goaway(self) -> None:
+        """Requests in transit have arrived: later ones are not served."""
+        self._leave_due = NEVER
+        self._leaving = _GONE
+        if self.streams:
+            self.control(goaway(self.last_id, NO_ERROR))
+        else:
+            self._go(NO_ERROR, "")
+
+    # --- events of the transport ------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        gate = self._gate
+        limits = gate.limits
+        peer = transport.get_extra_info("peername")
+        self._client = peer[0] if peer else ""
+        settings = [
+            (MAX_CONCURRENT_STREAMS, self._most_streams),
+            (INITIAL_WINDOW_SIZE, STREAM_WINDOW),
+            (MAX_HEADER_LIST_SIZE, self.max_bytes),
+            (ENABLE_CONNECT_PROTOCOL, 1),
+        ]
+        self.open(transport, b"", settings)
+        gate.connections.add(self)
+        now = monotonic()
+        if limits.connection_age:
+            self._age_due = now + limits.connection_age * (0.9 + 0.2 * random())
+            self.by(self._age_due)
+        self._greeting_due = now + limits.header_timeout
+        self.by(self._greeting_due)
+        if len(gate.connections) > limits.connections:
+            most = limits.connections
+            text = f"The listener has its maximum of {most} connections (limits.connections)."
+            gate.drop(self._voice(), ConnectionsFull(text))
+            self._go(NO_ERROR, text)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._prefaced:
+            data = self._buffer + data
+            self._buffer = b""
+            if not PREFACE.startswith(data[: len(PREFACE)]):
+                self.fail(PROTOCOL_ERROR, "the connection does not begin with HTTP/2's preface")
+                return
+            if len(data) < len(PREFACE):
+                self._buffer = data
+                return
+            self._prefaced = True
+            data = data[len(PREFACE) :]
+        super().data_received(data)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall_due = monotonic() + self._gate.limits.idle_timeout
+        self.by(self._stall_due)
+
+    def resume_writing(self) -> None:
+        self._stall_due = NEVER
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gate.connections.discard(self)
+        super().connection_lost(exc)
+        for request in self._free:
+            request.discard()
+        self._free.clear()
+
+    def on_time(self, now: float) -> None:
+        if not self.greeted:
+            if now >= self._greeting_due:
+                seconds = self._gate.limits.header_timeout
+                text = f"HTTP/2's preface and SETTINGS were not complete within {seconds:g} s."
+                self._gate.drop(self._voice(), HeaderTimeout(text))
+                self._go(SETTINGS_TIMEOUT, text)
+        elif now >= self._idle_due:
+            self._idle_due = NEVER
+            if not self.streams:
+                self._go(NO_ERROR, "")
+        if now >= self._stall_due:  # the client reads nothing at all
+            self.channel.transport.abort()
+            return
+        if now >= self._leave_due:
+            self._last_goaway()
+        if now >= self._age_due:
+            self._age_due = NEVER
+            self.leave()
+
+    def next_due(self) -> float:
+        greeting = NEVER if self.greeted else self._greeting_due
+        return min(greeting, self._idle_due, self._leave_due, self._age_due, self._stall_due)
+
+    def block_seconds(self) -> float:
+        return self._gate.limits.header_timeout
+
+    # --- what the peer says of the connection -----------------------------------------------------
+
+    def on_settings(self) -> None:
+        if not self.streams and self._idle_due == NEVER:
+            self._await_request(monotonic())
+
+    def on_goaway(self, last: int, code: int, text: bytes) -> None:
+        """The client opens no more streams: close after those that are open."""
+        self._leaving = _GONE
+        if not self.streams:
+            self._go(NO_ERROR, "")
+
+    def on_pong(self, data: bytes) -> None:
+        if data == _LEAVING and self._leaving == _SAID:
+            self._last_goaway()
+
+    def on_failed(self, code: int, text: str) -> None:
+        error = BadRequest(f"The client broke a rule of HTTP/2: {text} ({code_name(code)}).")
+        self._gate.drop(self._voice(), error)
+
+    def _voice(self) -> RequestStream:
+        """A stream for a record, without a request."""
+        request = RequestStream(self)
+        request.stream.owner = None
+        request.client = self._client
+        return request
+
+    # --- streams ----------------------------------------------------------------------------------
+
+    def is_idle(self, number: int) -> bool:
+        return number > self.last_id or number % 2 == 0
+
+    def on_section(self, number: int, section: FieldSection, ended: bool) -> None:
+        stream = self.streams.get(number)
+        if stream is not None:
+            self._on_trailers(stream, section, ended)
+            return
+        if number % 2 == 0:
+            raise FrameError(PROTOCOL_ERROR, "a client's stream has an even number")
+        if number <= self.last_id:
+            if number in self._reset_here:
+                return
+            skipped = self.was_skipped(number)
+            code = PROTOCOL_ERROR if skipped else STREAM_CLOSED
+            raise FrameError(code, "HEADERS came on a stream that is not open")
+        self.skip_to(number)
+        if self._leaving == _GONE:
+            self.refuse(number, rst_stream(number, REFUSED_STREAM))
+        elif len(self.streams) >= self._most_streams:
+            self.refuse(number, rst_stream(number, REFUSED_STREAM))
+            self.count_reset()
+        else:
+            self._open_stream(number, section, ended)
+
+    def _open_stream(self, number: int, section: FieldSection, ended: bool) -> None:
+        now = monotonic()
+        if self._free:
+            request = self._free.pop()
+        else:
+            request = RequestStream(self)
+            request.client = self._client
+            request.alarm = Alarm(self._loop, request.ring)
+        request.use_for(number, self.initial_window, now)
+        stream = request.stream
+        stream.section = section
+        stream.remote_ended = stream.arrived_end = ended
+        self.streams[number] = stream
+        self._gate.streams += 1
+        self.progress()
+        self.touch(stream)
+
+    def _on_trailers(self, stream: Stream, section: FieldSection, ended: bool) -> None:
+        if stream.closed:
+            return
+        if stream.remote_ended:
+            self.break_stream(stream, STREAM_CLOSED, "HEADERS came after the end of its stream")
+        elif not ended:
+            self.break_stream(stream, PROTOCOL_ERROR, "HEADERS came twice")
+        elif section.over:
+            self.break_stream(stream, PROTOCOL_ERROR, "the trailers are too large")
+        else:
+            try:
+                stream.arrived_trailers = read_trailers(section)
+            except Malformed as fault:
+                self.break_stream(stream, PROTOCOL_ERROR, str(fault))
+                return
+            stream.remote_ended = stream.arrived_end = True
+            self.touch(stream)
+
+    def may_begin(self, stream: Stream) -> bool:
+        """Nothing is begun for a client that does not read its answers."""
+        return not self.write_paused
+
+    def deliver(self, stream: Stream) -> bool:
+        request = cast(RequestStream, stream.owner)
+        if not stream.begun:
+            stream.begun = True
+            self._begin(request, stream)
+            return True
+        fault = request.fault
+        if fault:
+            self.break_stream(stream, PROTOCOL_ERROR, fault)
+        else:
+            request.on_arrival()
+            self.return_credit(stream)
+        return False
+
+    def _begin(self, request: RequestStream, stream: Stream) -> None:
+        """Start the exchange of a request, with the part of its body that came along."""
+        section = cast(FieldSection, stream.section)
+        stream.section = None
+        gate = self._gate
+        try:
+            if section.over:
+                raise HeadersTooLarge(
+                    f"The request's head is larger than {self.max_bytes} bytes, or has more than "
+                    f"{self.max_fields} fields."
+                )
+            ended = stream.arrived_end and not stream.pieces and not stream.arrived_trailers
+            head = gate.reader.read(section, ended)
+            piece = request.take(head)
+        except Malformed as fault:
+            self.break_stream(stream, PROTOCOL_ERROR, str(fault))
+            return
+        except ProxyError as error:
+            self._refuse(request, error)
+            return
+        contradiction = request.fault
+        if contradiction:
+            self.break_stream(stream, PROTOCOL_ERROR, contradiction)
+            return
+        gate.begin(request, head, piece)
+        self.return_credit(stream)
+
+    def _refuse(self, request: RequestStream, error: ProxyError) -> None:
+        """Answer a request that has no exchange."""
+        self._gate.refuse(request, error)
+        request.finish(monotonic())
+
+    def on_writable(self, stream: Stream, writable: bool) -> None:
+        cast(RequestStream, stream.owner).on_writable(writable)
+
+    def on_lost_stream(self, stream: Stream, code: int, text: str) -> None:
+        request = cast(RequestStream, stream.owner)
+        by_client = code != LOST and not text
+        answered = stream.answered
+        age = monotonic() - stream.opened_at if by_client else 0.0
+        if not stream.begun or (request.handler is None and text):
+            # It has no exchange.
+            if text:
+                error = BadRequest(f"The request is malformed: {text}.")
+                self._gate.drop(request, error)
+            self.settled(request, monotonic())
+        else:
+            request.on_gone(text)
+        if by_client and not answered and age < HASTY:
+            self.count_reset()
+
+    # --- for its streams --------------------------------------------------------------------------
+
+    def settled(self, request: RequestStream, now: float) -> None:
+        stream = request.stream
+        if not self.forget(stream):
+            return
+        self._gate.streams -= 1
+        if self.lost:
+            request.discard()
+            return
+        request.alarm.set(NEVER)
+        if not stream.touched and not stream.queued and len(self._free) < self._most_streams:
+            self._free.append(request)
+        else:
+            request.discard()
+        if not self.streams and not self.failed:
+            if self._leaving == _GONE:
+                self._go(NO_ERROR, "")
+            else:
+                self._await_request(now)
+
+    def _await_request(self, now: float) -> None:
+        self._idle_due = now + self._gate.limits.idle_timeout
+        self.by(self._idle_due)
+
+    def tell_later(self, stream: Stream) -> None:
+        self.touch(stream)
+        self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        if not self._queued and not self.failed and not self.lost:
+            self._advance()
+
+    @property
+    def body_limit(self) -> int:
+        return self._gate.limits.body_bytes
+
+    @property
+    def patience(self) -> float:
+        return self._gate.limits.idle_timeout
