@@ -2,10 +2,6 @@
 
 from typing import Final
 
-RESETS: Final = (200.0, 20.0)
-"""Burst and rate per second of streams that are reset before they were of use."""
-IDLE_FRAMES: Final = (1000.0, 100.0)
-"""The same of control frames that move nothing on."""
 PROGRESS: Final = 4.0
 """Control frames that come with a frame of DATA or HEADERS: window updates, a ping."""
 
@@ -34,3 +30,13 @@ class Bucket:
         """Give tokens back, for work that moved something on."""
         left = self._left + tokens
         self._left = left if left < self._burst else self._burst
+
+
+def bucket_of_resets(now: float) -> Bucket:
+    """For streams that are reset before they were of use."""
+    return Bucket(200.0, 20.0, now)
+
+
+def bucket_of_idle_frames(now: float) -> Bucket:
+    """For control frames that move nothing on."""
+    return Bucket(1000.0, 100.0, now)

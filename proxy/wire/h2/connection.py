@@ -65,7 +65,7 @@ from proxy.http.h2.frames import (
 from proxy.http.h2.frames import COMPRESSION_ERROR as _COMPRESSION_ERROR
 from proxy.wire.alarm import NEVER, Alarm
 from proxy.wire.flow import Channel
-from proxy.wire.h2.buckets import IDLE_FRAMES, PROGRESS, RESETS, Bucket
+from proxy.wire.h2.buckets import PROGRESS, Bucket, bucket_of_idle_frames, bucket_of_resets
 from proxy.wire.h2.sending import Sender
 from proxy.wire.h2.streams import Stream
 from proxy.wire.turns import do_later
@@ -211,8 +211,8 @@ class Connection(Sender):
         self.channel = Channel(cast(asyncio.Transport, transport))
         self.alarm = Alarm(self._loop, self._on_alarm)
         now = monotonic()
-        self.calm = Bucket(*IDLE_FRAMES, now)
-        self._resets = Bucket(*RESETS, now)
+        self.calm = bucket_of_idle_frames(now)
+        self._resets = bucket_of_resets(now)
         self._settings_due = now + SETTINGS_SECONDS
         if first:
             self.control(first)
