@@ -71,6 +71,7 @@ COMPILED = (
     "policies/deadline",
     "policies/fallback",
     "policies/gate",
+    "policies/gradient",
     "policies/rate_limits",
     "policies/retry",
     "policies/window",

@@ -53,7 +53,7 @@ class Bypass:
             self._timer = asyncio.get_running_loop().call_later(self._lasts, self._end)
         if on and not was:
             _log.warning(
-                "bypass: retries, circuit breakers and rate limits are suspended for %g s",
+                "bypass: retries, circuit breakers and limits are suspended for %g s",
                 self._lasts,
             )
         if was and not on:

@@ -165,6 +165,12 @@ class BulkheadFull(LimitReached):
     covered_by = ()
 
 
+class ConcurrencyLimited(LimitReached):
+    reason, title, status = "concurrency-limited", "Upstream has as much as it can take", 503
+    decided_by = "the bulkhead's learned limit (bulkhead.limit: gradient)"
+    covered_by = ()
+
+
 class QueueTimeout(LimitReached):
     reason, title, status = "queue-timeout", "Waited too long in the bulkhead's queue", 503
     decided_by = "the bulkhead's queue (bulkhead.queue_timeout)"

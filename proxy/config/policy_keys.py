@@ -21,7 +21,7 @@ from proxy.config.traffic_keys import RateLimitList
 from proxy.policies import catalogue
 from proxy.policies.backoff import BackoffConfig
 from proxy.policies.budget import BudgetConfig
-from proxy.policies.bulkhead import BulkheadConfig, BulkheadScope
+from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit, BulkheadScope
 from proxy.policies.circuit_breaker import (
     BreakerCounts,
     BreakerMode,
@@ -206,6 +206,12 @@ BULKHEAD = Record(
         "max_concurrent": Field(
             Integer(1), "Maximum concurrent exchanges, until the end of the body or tunnel."
         ),
+        "limit": Field(
+            Choice(BulkheadLimit),
+            "fixed: max_concurrent; gradient: learned from the upstream's response times, between "
+            "min and max_concurrent.",
+        ),
+        "min": Field(Integer(1), "The least that gradient allows."),
         "max_queue": Field(Integer(0), "Maximum exchanges that wait for a permit."),
         "queue_timeout": Field(Duration(zero=True), "The longest wait in the queue."),
         "scope": Field(

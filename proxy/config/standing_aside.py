@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from proxy.config.model import Config, PolicyConfig
 from proxy.policies import catalogue
+from proxy.policies.bulkhead import BulkheadLimit
 from proxy.policies.circuit_breaker import BreakerMode
 
 
@@ -27,5 +28,6 @@ def _aside(policy: PolicyConfig) -> PolicyConfig:
         breaker = replace(breaker, mode=BreakerMode.OBSERVE)
     kinds = {kind.key: kind for kind in catalogue.kinds()}
     more = tuple((key, kinds[key].aside(settings)) for key, settings in policy.more)
+    bulkhead = replace(policy.bulkhead, limit=BulkheadLimit.FIXED)
     once = replace(policy.retry, attempts=1)
-    return replace(policy, retry=once, circuit_breaker=breaker, more=more)
+    return replace(policy, retry=once, circuit_breaker=breaker, bulkhead=bulkhead, more=more)

@@ -19,6 +19,7 @@ from proxy.config.model import (
     repeats_only_unseen,
 )
 from proxy.config.sources import Sources
+from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit
 from proxy.policies.circuit_breaker import BreakerMode, WindowType
 from proxy.policies.rate_limits import RATE_LIMITS
 from proxy.policies.retry import RetryConfig
@@ -76,7 +77,7 @@ def describe_policy(policies: PolicyConfig) -> str:
         f"attempt {format_duration(timeouts.attempt)}",
         _attempts(retry),
         _breaker(policies),
-        f"bulkhead {bulkhead.max_concurrent}"
+        f"bulkhead {_limit(bulkhead)}"
         + (f"+{bulkhead.max_queue} queued" if bulkhead.max_queue else ""),
     ]
     parts += [f"limit {one}" for one in policies.settings(RATE_LIMITS)]
@@ -84,6 +85,12 @@ def describe_policy(policies: PolicyConfig) -> str:
         to = f" to {policies.fallback.upstream}" if policies.fallback.upstream else ""
         parts.append(f"fallback{to} on {', '.join(policies.fallback.terms)}")
     return ", ".join(parts)
+
+
+def _limit(bulkhead: BulkheadConfig) -> str:
+    if bulkhead.limit is BulkheadLimit.FIXED:
+        return str(bulkhead.max_concurrent)
+    return f"{bulkhead.min} to {bulkhead.max_concurrent} (learned)"
 
 
 def _attempts(retry: RetryConfig) -> str:

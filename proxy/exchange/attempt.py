@@ -387,7 +387,8 @@ class Attempt(Reaching):
         record.gates = self._gates
         record.verdict = verdict
         stood_still = self._request.timing.deadline.stood_still - self._stood_before
-        settle_gates(self._gates, self._permits, verdict, record.duration - stood_still, now)
+        record.seconds = record.duration - stood_still
+        settle_gates(self._gates, self._permits, verdict, record.seconds, now)
         if not self.refused:
             self.binding.count_attempt(record.status, record.failure)
 

@@ -40,7 +40,7 @@ from proxy.exchange.terms import Terms
 from proxy.exchange.timing import Timing
 from proxy.exchange.tunnel import Tunnel
 from proxy.http.message import RequestHead
-from proxy.outcome import IGNORED, Verdict
+from proxy.outcome import IGNORED
 from proxy.policies.gate import Answer as GateAnswer
 from proxy.policies.gate import Gate, Permit, Refusal, pass_gates, settle_gates
 from proxy.wire.streams import ClientStream, Trailers
@@ -215,8 +215,11 @@ class Exchange(Carrier):
         record.duration = now - request.timing.started
         record.stood_still = request.timing.deadline.stood_still
         if record.binding is not None:
-            gates = record.binding.request_gates
-            settle_gates(gates, self._permits, self._verdict(), record.duration, now)
+            gates, verdict, seconds = record.binding.request_gates, IGNORED, 0.0
+            if record.attempts:
+                last = record.attempts[-1]
+                verdict, seconds = last.verdict, last.seconds
+            settle_gates(gates, self._permits, verdict, seconds, now)
         self.phase = SETTLED
         self.gate.settled(self, record, now)
         # These refer to this exchange: without this only the cycle collector could free it.
@@ -224,11 +227,6 @@ class Exchange(Carrier):
         self._relay = None
         self._tunnel = None
         request.stream.finish(now)
-
-    def _verdict(self) -> Verdict:
-        """Its outcome, for the gates that are asked once for the whole request."""
-        attempts = self.record.attempts
-        return attempts[-1].verdict if attempts else IGNORED
 
     # --- waiting ----------------------------------------------------------------------------------
 

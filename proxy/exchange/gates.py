@@ -152,6 +152,8 @@ def counts_of(family: Family, snapshot: Snapshot) -> Iterator[tuple[Labelled, An
     if isinstance(value, Mapping):
         for labels, count in value.items():
             yield labels if isinstance(labels, tuple) else (labels,), count
+    elif value is None:
+        return
     elif family.labels:
         for member in type(value):
             yield (member.value,), int(member is value)

@@ -27,7 +27,7 @@ class AttemptRecord:
     `span_id` is "" unless its span is going to be exported. `detail` is the failure's sentence,
     `decision` what the retry policy said afterwards; None: it was not asked. `gates`: those that
     it asked. `chosen`: the endpoint, None where it came to none.
-    `verdict`: what its gates were told.
+    `verdict` and `seconds`: what its gates were told.
     """
 
     __slots__ = (
@@ -41,6 +41,7 @@ class AttemptRecord:
         "gates",
         "number",
         "repeat",
+        "seconds",
         "span_id",
         "started",
         "status",
@@ -61,6 +62,7 @@ class AttemptRecord:
         self.decision: Retry | Stop | None = None
         self.detail = ""
         self.duration = 0.0
+        self.seconds = 0.0
         self.endpoint = ""
         self.failure = ""
         self.span_id = ""

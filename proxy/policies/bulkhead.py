@@ -5,6 +5,8 @@
        │        └───▶ abandon (queue timeout, client gone)
        └───▶ refusal
 
+The limit is fixed, or learned from how long the upstream takes (`gradient`).
+
 First come, first served: while an exchange waits, no permit is free, because a returned permit
 goes to the head of the queue in the same call.
 """
@@ -12,9 +14,10 @@ goes to the head of the queue in the same call.
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
-from proxy.errors import BulkheadFull, ProxyError, QueueTimeout
-from proxy.outcome import IGNORED, Verdict
+from proxy.errors import BulkheadFull, ConcurrencyLimited, ProxyError, QueueTimeout
+from proxy.outcome import FAILURE, IGNORED, Verdict
 from proxy.policies.gate import (
     Answer,
     Ask,
@@ -27,6 +30,15 @@ from proxy.policies.gate import (
     Snapshot,
     Wait,
 )
+from proxy.policies.gradient import Gradient
+
+
+class BulkheadLimit(Enum):
+    FIXED = "fixed"
+    GRADIENT = "gradient"
+
+
+GRADIENT: Final = BulkheadLimit.GRADIENT
 
 
 class BulkheadScope(Enum):
@@ -36,12 +48,17 @@ class BulkheadScope(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BulkheadConfig:
-    """`queue_timeout` in seconds: the longest wait in the queue."""
+    """`queue_timeout` in seconds: the longest wait in the queue.
+
+    With `limit` GRADIENT the limit is learned, between `min` and `max_concurrent`.
+    """
 
     max_concurrent: int = 256
     max_queue: int = 0
     queue_timeout: float = 0.0
     scope: BulkheadScope = BulkheadScope.ROUTE
+    limit: BulkheadLimit = BulkheadLimit.FIXED
+    min: int = 4
 
 
 class BulkheadPermit(Permit):
@@ -72,17 +89,23 @@ class BulkheadWait(Wait):
 
 
 class BulkheadRefusal(Refusal):
-    """Neither a permit nor a place in the queue is free."""
+    """Neither a permit nor a place in the queue is free. `learned`: the limit is not fixed."""
 
-    __slots__ = ("limit", "max_queue", "name")
+    __slots__ = ("learned", "limit", "max_queue", "name")
 
-    def __init__(self, name: str, limit: int, max_queue: int) -> None:
+    def __init__(self, name: str, limit: int, max_queue: int, *, learned: bool) -> None:
         super().__init__()
         self.name = name
         self.limit = limit
         self.max_queue = max_queue
+        self.learned = learned
 
     def error(self) -> ProxyError:
+        if self.learned:
+            return ConcurrencyLimited(
+                f"Bulkhead {self.name!r} has learned that the upstream can take {self.limit} "
+                f"requests at once; they are in flight, and its queue of {self.max_queue} is full."
+            )
         return BulkheadFull(
             f"All {self.limit} permits of bulkhead {self.name!r} are in use, and its "
             f"queue of {self.max_queue} is full."
@@ -91,30 +114,35 @@ class BulkheadRefusal(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class BulkheadSnapshot(Snapshot):
-    """`in_use` of `limit` permits; `queued` of `max_queue` exchanges wait."""
+    """`in_use` of `limit` permits; `queued` of `max_queue` exchanges wait.
+
+    `learned`: the present limit if it is learned, else None.
+    """
 
     name: str
     in_use: int
     limit: int
     queued: int
     max_queue: int
+    learned: int | None
+
+    def not_shown(self) -> frozenset[str]:
+        return frozenset({"learned"} if self.learned is None else ())
 
 
 class Bulkhead(Gate):
     """One bulkhead. 0 <= in_use <= limit, except while a reduced limit still drains."""
 
-    __slots__ = ("_config", "_elsewhere", "_queue", "in_use")
+    __slots__ = ("_config", "_elsewhere", "_gradient", "_queue", "in_use", "limit")
 
     def __init__(self, name: str, config: BulkheadConfig) -> None:
         super().__init__(name)
         self.in_use = 0
-        self._config = config
+        self.limit = config.max_concurrent
+        self._gradient: Gradient | None = None
+        self._configure(config)
         self._elsewhere = 0  # places of requests that wait for something else
         self._queue: OrderedDict[Wait, None] = OrderedDict()  # leaves anywhere in O(1)
-
-    @property
-    def limit(self) -> int:
-        return self._config.max_concurrent
 
     @property
     def has_places(self) -> bool:
@@ -130,15 +158,16 @@ class Bulkhead(Gate):
 
     def admit(self, now: float, ask: Ask) -> Answer:
         """`settle` returns a permit; a wait ends with a grant or `abandon`."""
-        config = self._config
-        if self.in_use < config.max_concurrent:
+        if self.in_use < self.limit:
             self.in_use += 1
             return BulkheadPermit()
+        config = self._config
         if config.queue_timeout > 0 and self.queued < config.max_queue:
             wait = BulkheadWait(self.name, config.queue_timeout, now)
             self._queue[wait] = None
             return wait
-        return BulkheadRefusal(self.name, config.max_concurrent, config.max_queue)
+        learned = config.limit is GRADIENT
+        return BulkheadRefusal(self.name, self.limit, config.max_queue, learned=learned)
 
     def take_place(self) -> float:
         """Take a place of the queue for a wait that comes before: see `Ask.take_place`."""
@@ -153,11 +182,16 @@ class Bulkhead(Gate):
         self._elsewhere -= 1
 
     def settle(self, permit: Permit, verdict: Verdict, seconds: float, now: float) -> None:
-        """Return a permit; the first in the queue gets it. The verdict does not matter."""
+        """Return a permit; the first in the queue gets it.
+
+        The verdict matters only to a limit that is learned.
+        """
         assert isinstance(permit, BulkheadPermit)
         if not permit.held:
             return
         permit.held = False
+        if self._config.limit is GRADIENT and verdict is not IGNORED:
+            self._learn(verdict, seconds, now)
         self.in_use -= 1
         if self._queue:
             self._grant()
@@ -181,18 +215,37 @@ class Bulkhead(Gate):
         once. A waiting exchange keeps its place and deadline, even beyond a smaller `max_queue`.
         """
         assert isinstance(config, BulkheadConfig)
-        self._config = config
+        self._configure(config)
         self._grant()
         return True
+
+    def _configure(self, config: BulkheadConfig) -> None:
+        self._config = config
+        self.limit = config.max_concurrent
+        if config.limit is GRADIENT:
+            if self._gradient is None:
+                self._gradient = Gradient(config.min, config.max_concurrent)
+            else:
+                self._gradient.configure(config.min, config.max_concurrent)
+            self.limit = int(self._gradient.limit)
+
+    def _learn(self, verdict: Verdict, seconds: float, now: float) -> None:
+        gradient = self._gradient
+        assert gradient is not None
+        if gradient.learn(seconds, self.in_use, verdict is FAILURE, now):
+            self.limit = int(gradient.limit)
 
     def idle(self, now: float) -> bool:
         return self.in_use == 0 and not self.queued
 
     def snapshot(self, now: float) -> BulkheadSnapshot:
-        return BulkheadSnapshot(self.name, self.in_use, self.limit, self.queued, self.max_queue)
+        learned = self.limit if self._config.limit is GRADIENT else None
+        return BulkheadSnapshot(
+            self.name, self.in_use, self.limit, self.queued, self.max_queue, learned
+        )
 
     def _grant(self) -> None:
-        while self._queue and self.in_use < self._config.max_concurrent:
+        while self._queue and self.in_use < self.limit:
             wait, _ = self._queue.popitem(last=False)
             self.in_use += 1
             wait.permit = BulkheadPermit()
@@ -210,6 +263,11 @@ BULKHEAD = GateKind(
         Family("in_use", "Exchanges that hold a permit."),
         Family("limit", "Maximum permits."),
         Family("queued", "Exchanges that wait for a permit."),
+        Family(
+            "learned",
+            "The limit that bulkhead.limit: gradient has learned.",
+            name="proxy_concurrency_limit",
+        ),
     ),
     scope_of=lambda config: Scope(config.scope.value),
 )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from proxy.config.loading import load_text
 from proxy.config.standing_aside import standing_aside
+from proxy.policies.bulkhead import BulkheadLimit
 from proxy.policies.circuit_breaker import BreakerMode
 from proxy.policies.rate_limits import ENFORCE, OBSERVE, RATE_LIMITS
 
@@ -12,7 +13,7 @@ policies:
   default:
     retry: {attempts: 4}
     timeouts: {request: 3s}
-    bulkhead: {max_concurrent: 5}
+    bulkhead: {max_concurrent: 5, limit: gradient}
     fallback: {when: [timeout], response: {status: 200}}
     rate_limits: [{rate: 5/s}, {key: client, rate: 1/s, mode: observe}]
   quiet: {circuit_breaker: {mode: "off"}}
@@ -41,8 +42,10 @@ def test_all_else_is_as_it_was() -> None:
             after,
             retry=replace(after.retry, attempts=policy.retry.attempts),
             circuit_breaker=policy.circuit_breaker,
+            bulkhead=policy.bulkhead,
             more=policy.more,
         )
+        assert after.bulkhead == replace(policy.bulkhead, limit=BulkheadLimit.FIXED)
         limits = [replace(one, mode=ENFORCE) for one in policy.settings(RATE_LIMITS)]
         assert [replace(one, mode=ENFORCE) for one in after.settings(RATE_LIMITS)] == limits
         assert not limits or {one.mode for one in after.settings(RATE_LIMITS)} == {OBSERVE}

@@ -1,6 +1,6 @@
 """A data plane that stands still: plain values where the real one has sockets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ from proxy.exchange.gates import Entry, Gates
 from proxy.exchange.labels import Labels
 from proxy.exchange.stats import RouteStats
 from proxy.policies.budget import RETRY_BUDGET, BudgetConfig, RetryBudget
-from proxy.policies.bulkhead import BULKHEAD, Bulkhead, BulkheadConfig
+from proxy.policies.bulkhead import BULKHEAD, Bulkhead, BulkheadConfig, BulkheadLimit
 from proxy.policies.circuit_breaker import (
     CIRCUIT_BREAKER,
     CircuitBreaker,
@@ -106,9 +106,17 @@ class FakeBindings:
         return cast(CircuitBreaker, entry.gate)
 
     def add_bulkhead(
-        self, name: str, limit: int = 2, queue: int = 0, authority: str | None = None
+        self,
+        name: str,
+        limit: int = 2,
+        queue: int = 0,
+        authority: str | None = None,
+        *,
+        learned: bool = False,
     ) -> Bulkhead:
         config = BulkheadConfig(limit, queue, 1.0 if queue else 0.0)
+        if learned:
+            config = replace(config, limit=BulkheadLimit.GRADIENT)
         return cast(Bulkhead, self.add(BULKHEAD, name, config, authority).gate)
 
     def add_rate_limits(self, name: str) -> RateLimits:

@@ -16,6 +16,7 @@ PROMISED = {
     "proxy_bulkhead_in_use": "name",
     "proxy_bulkhead_limit": "name",
     "proxy_bulkhead_queued": "name",
+    "proxy_concurrency_limit": "name",
     "proxy_rate_limit_total": "route limit result",
     "proxy_in_flight": "listener",
     "proxy_connections": "listener",

@@ -86,6 +86,7 @@ def fill(scraped: Scraped) -> None:
     bindings.add_breaker("stock").force_open(NOW)
     bindings.add_bulkhead("stock")
     bindings.add_rate_limits("stock")
+    bindings.add_bulkhead("payment", learned=True)
     scraped.gateway.upstreams.append(FakeUpstream("inventory", ConnectionCounts(1, 2, 3, 4)))
 
 
