@@ -38,6 +38,8 @@ def parse_authority(text: str) -> Authority:
     Raises ValueError, whose text says what is wrong, for anything else. User information is
     refused: RFC 9110 section 4.2.4 calls it an error in a request.
     """
+    if "@" in text:
+        raise ValueError("it has user information (user@), which a request must not have")
     if text.startswith("["):
         host, bracket, after = text[1:].partition("]")
         if not bracket or not host or not _IPV6.issuperset(host):
@@ -59,6 +61,8 @@ def parse_authority(text: str) -> Authority:
             host = host[:-1]
             if not host or host.endswith("."):
                 raise ValueError("a host name has an empty label at its end")
+        if host.startswith(".") or ".." in host:
+            raise ValueError("a host name has an empty label")
         if len(host) > MAX_HOST_BYTES:
             raise ValueError(f"a host name is longer than {MAX_HOST_BYTES} bytes")
     return Authority(host.lower(), _parse_port(port) if port else None)

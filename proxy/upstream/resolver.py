@@ -56,6 +56,8 @@ def _getaddrinfo(host: str) -> Sequence[str]:
         # Without a free descriptor glibc reports an unknown name.
         socket.socket(type=socket.SOCK_DGRAM).close()
         raise
+    except UnicodeError:
+        raise ValueError("a part of its name between two dots is longer than 63 bytes") from None
     return [str(info[4][0]) for info in found]
 
 

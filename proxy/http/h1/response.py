@@ -131,7 +131,8 @@ class ResponseParser:
             or not code.isdigit()
             or line[12:13] not in (b" ", b"")
         ):
-            raise UpstreamMalformed("The upstream's status line is malformed.")
+            fault = early_fault(line[:_LONGEST_STATUS_LINE])
+            raise UpstreamMalformed(fault or "The upstream's status line is malformed.")
         if line.translate(None, TEXT):
             raise UpstreamMalformed("The upstream's status line has control characters.")
         status = int(code)
@@ -164,21 +165,45 @@ def stray_fault(data: bytes) -> str:
     return f"The upstream sent bytes before it got a request: it looks like {_looks_like(data)}."
 
 
+_SPOKEN: Final = (
+    (b"SSH-", "an SSH server"),
+    (b"-ERR", "a Redis or POP3 server"),
+    (b"-NOA", "a Redis server"),
+    (b"-DEN", "a Redis server"),
+    (b"+OK", "a Redis or POP3 server"),
+    (b"* ", "an IMAP server"),
+    (b"ERROR\r\n", "a memcached server"),
+    (b"AMQP", "an AMQP broker"),
+    (b"RFB 0", "a VNC server"),
+    (b"RTSP/", "an RTSP server"),
+    (b"SIP/", "a SIP server"),
+    (b"ICY ", "a SHOUTcast server"),
+    (b"HTTP/2", "a status line of HTTP/2, which has none"),
+    (b"HTTP/", "an HTTP version other than 1"),
+    (b"It looks like you are trying to access MongoDB", "a MongoDB server"),
+    (b"<", "a document without a status line"),
+)
+"""What servers of other protocols begin with."""
+
+
 def _looks_like(data: bytes) -> str:
-    if data.startswith(b"SSH-"):
-        return "an SSH server"
-    if data[:3].isdigit() and data[3:4] in (b" ", b"-"):
-        return "an SMTP or FTP server"
-    if data[:4] in (b"-ERR", b"+OK\r", b"+OK ", b"-NOA", b"-DEN"):
-        return "a Redis or POP3 server"
-    if data.startswith(_TLS_ALERT):
-        return "a TLS alert: use https:// for it, or another port"
-    if data[3:4] == b"\x04" and data[:1] == b"\0":
-        return "HTTP/2 frames"
     if data.startswith(_VERSION_1):
         if data.count(b"\n") != data.count(b"\r\n"):
             return "a response without a request, with a line feed (LF) that has no CR before it"
         return "a response without a request"
+    for beginning, what in _SPOKEN:
+        if data.startswith(beginning):
+            return what
+    if data[:3].isdigit() and data[3:4] in (b" ", b"-"):
+        return "an SMTP or FTP server"
+    if data.startswith(_TLS_ALERT):
+        return "a TLS alert: use https:// for it, or another port"
+    if data[3:4] == b"\x04" and data[:1] == b"\0":
+        return "HTTP/2 frames"
+    if data[3:5] == b"\0\x0a":
+        return "a MySQL server"
+    if data[:2] in (b"E\0", b"N", b"N\0"):
+        return "a PostgreSQL server"
     return "another protocol"
 
 

@@ -36,11 +36,17 @@ def test_taken(text, host, port, written):
         "a,b", "a;b", "a=80", "a&b", "a+b", "*", "a!", "$a", "a'b", "(a)",
         "a:0", "a:65536", "a:000080", "a:-1", "a:+1", "a: 1", "a:²", "a:80:80", "::1", "[::1", "[]",
         "[::1]80", "[::1]a:80", "[::g]", "[fe80::1%eth0]", "[[::1]]", "[::1]:0",
-        "[::1::2]", ".", "a..", "a" * 254, "a" * 254 + ".:80",
+        "[::1::2]", ".", "a..", ".a", "a..b", "a" * 254, "a" * 254 + ".:80",
     ],
 )  # fmt: skip
 def test_refused(text):
     with pytest.raises(ValueError, match=r"\w"):
+        parse_authority(text)
+
+
+@pytest.mark.parametrize("text", ["u@a", "u:p@a", "u:p@a:80", "@a", "u@[::1]"])
+def test_user_information_is_named_as_the_fault(text):
+    with pytest.raises(ValueError, match="user information"):
         parse_authority(text)
 
 

@@ -138,7 +138,7 @@ def test_the_urls_authority_counts_more_than_host():
         ("GET", "ftp://a/", [], "is neither"),
         ("GET", "http://", [], "is neither"),
         ("GET", "http://a b/", [], "blanks or control characters"),
-        ("GET", "http://u@a/", [], "contains a forbidden character"),
+        ("GET", "http://u@a/", [], "user information"),
         ("GET", "http://a:99999/", [], "a port is a number"),
         ("GET", "http://[::1/", [], "Invalid IPv6 URL"),
         ("GET", "/", ["novalue"], "write 'name: value'"),
