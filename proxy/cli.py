@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from proxy import commands
+from proxy import commands, startup
 from proxy.command_line.parser import make_parser
 from proxy.command_line.values import DEFAULT_ADMIN, admin_url
 
@@ -20,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name can contain any bytes
     words = sys.argv[1:] if arguments is None else arguments
+    if next(iter(words), "") == "run":
+        startup.begin()  # before anything that takes time
     parser = make_parser(next(iter(words), ""), together=any(map(_means_config, words)))
     options, unknown = parser.parse_known_args(words)
     if unknown:

@@ -48,7 +48,6 @@ def run(options: argparse.Namespace) -> int:
     from proxy.config.loading import Origin
     from proxy.config.overrides import FLAGS
 
-    startup.begin()
     files = config_files(options.config)
     if Path("-") in files:
         return fail("run reads its configuration again when it changes: give a file, not -", USAGE)

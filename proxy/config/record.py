@@ -223,16 +223,21 @@ class SetOf(Kind[frozenset[T]]):
 
 
 class PairsOf(Kind[tuple[tuple[str, T], ...]]):
-    """A mapping with users' keys, in the file's order; `name` is the kind of the keys."""
+    """A mapping with users' keys, in the file's order; `name` is the kind of the keys.
 
-    def __init__(self, name: Leaf[str], value: Kind[T]) -> None:
+    `any_case`: keys that differ in case alone are the same key.
+    """
+
+    def __init__(self, name: Leaf[str], value: Kind[T], *, any_case: bool = False) -> None:
         self._name = name
         self._value = value
+        self._any_case = any_case
 
     def read(
         self, at: Cursor, base: tuple[tuple[str, T], ...] | None = None
     ) -> tuple[tuple[str, T], ...]:
         pairs: dict[str, T] = {}
+        known: set[str] = set()
         whole = True
         for key, cursor in self.named(at):
             try:
@@ -240,8 +245,10 @@ class PairsOf(Kind[tuple[tuple[str, T], ...]]):
             except Reported:
                 whole = False
                 continue
-            if key in pairs:
+            same = key.lower() if self._any_case else key
+            if same in known:
                 cursor.error(f"'{key}' is already here in another spelling")
+            known.add(same)
             pairs[key] = value
         if not whole:
             raise Reported

@@ -135,7 +135,11 @@ HEADER_RULES = Record(
     HeaderRules,
     {
         "set": Field(
-            PairsOf(WRITTEN_HEADER, Text("a header value", check_header_value, secret=True)),
+            PairsOf(
+                WRITTEN_HEADER,
+                Text("a header value", check_header_value, secret=True),
+                any_case=True,
+            ),
             "Fields to set; an existing field of that name is replaced.",
         ),
         "remove": Field(SetOf(REMOVED_HEADER, "header names"), "Fields to remove."),
