@@ -26,6 +26,8 @@ COMPILED = (
     "exchange/forwarded",
     "exchange/gate",
     "exchange/gateway",
+    "exchange/grpc_attempt",
+    "exchange/grpc_relay",
     "exchange/heads",
     "exchange/pace",
     "exchange/reaching",

@@ -8,14 +8,22 @@
     └── RelayError     the response was truncated after its head went to the client
 
 Each class has all facts of its failure: the reason, its one name in problem body, Proxy-Status,
-metric and log; its status; its RFC 9209 section 2.3 error type; the party at fault; the part of
-the proxy that decided; whether a fallback may replace it. No other module lists failures. The
-detail of an instance is a sentence that says what to look at.
+metric and log; its status, and the code that a gRPC caller gets; its RFC 9209 section 2.3 error
+type; the party at fault; the part of the proxy that decided; whether a fallback may replace it. No
+other module lists failures. The detail of an instance is a sentence that says what to look at.
 """
 
 from enum import Enum
 from typing import ClassVar
 
+from proxy.grpc_status import (
+    CANCELLED,
+    DEADLINE_EXCEEDED,
+    INTERNAL,
+    PERMISSION_DENIED,
+    RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
+)
 from proxy.outcome import Condition
 
 
@@ -33,12 +41,13 @@ class ProxyError(Exception):
     `condition`: what it says about the upstream, None if nothing. `decided_by`: the part of the
     proxy that decided, with its configuration keys; "" for a failure of the upstream.
     `covered_by`: words of a fallback's `when` that mean it, beside its reason; None: no fallback
-    may replace it.
+    may replace it. `grpc`: the code for gRPC callers; a stream that the upstream reset has its own.
     """
 
     reason: ClassVar[str]
     title: ClassVar[str]
     status: ClassVar[int]
+    grpc: int = INTERNAL
     proxy_error: ClassVar[str]
     blame: ClassVar[Blame]
     condition: ClassVar[Condition | None] = None
@@ -48,11 +57,21 @@ class ProxyError(Exception):
     fields: tuple[tuple[bytes, bytes], ...] = ()
     """More fields of the answer, as (name, value)."""
 
-    def __init__(self, detail: str = "", *, retry_after: int | None = None) -> None:
-        """`retry_after`: whole seconds for the Retry-After field, None for no field."""
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        retry_after: int | None = None,
+        pushback: float | None = None,
+    ) -> None:
+        """`retry_after`: whole seconds for the Retry-After field, None for no field.
+
+        `pushback`: the same in exact seconds, for grpc-retry-pushback-ms.
+        """
         super().__init__(detail)
         self.detail = detail or self.title + "."
         self.retry_after = retry_after
+        self.pushback = pushback
 
 
 # --- accept ---------------------------------------------------------------------------------
@@ -75,16 +94,19 @@ class NoAuthority(AcceptError):
 
 class HeaderTimeout(AcceptError):
     reason, title, status = "header-timeout", "Request head too slow", 408
+    grpc = DEADLINE_EXCEEDED
     decided_by = "the listener (limits.header_timeout)"
 
 
 class BodyTimeout(AcceptError):
     reason, title, status = "body-timeout", "Request body stalled", 408
+    grpc = DEADLINE_EXCEEDED
     decided_by = "the limits of a slow body (limits.body_rate, timeouts.idle and max_duration)"
 
 
 class BodyTooLarge(AcceptError):
     reason, title, status = "body-too-large", "Request body too large", 413
+    grpc = RESOURCE_EXHAUSTED
     decided_by = "the listener (limits.body_bytes)"
 
 
@@ -95,6 +117,7 @@ class UrlTooLong(AcceptError):
 
 class HeadersTooLarge(AcceptError):
     reason, title, status = "headers-too-large", "Request head too large", 431
+    grpc = RESOURCE_EXHAUSTED
     decided_by = "the listener (limits.header_bytes and limits.headers)"
 
 
@@ -109,6 +132,7 @@ class AdmitError(ProxyError):
 
 class EgressDenied(AdmitError):
     reason, title, status = "egress-denied", "Destination not allowed", 403
+    grpc = PERMISSION_DENIED
     proxy_error = "http_request_denied"
     blame = Blame.CLIENT
     decided_by = "egress.allow and egress.connect_ports"
@@ -122,12 +146,14 @@ class Loop(AdmitError):
 
 class Draining(AdmitError):
     reason, title, status = "draining", "Proxy is draining", 503
+    grpc = UNAVAILABLE
     proxy_error = "http_request_denied"
     decided_by = "the drain (drain.timeout)"
 
 
 class CircuitOpen(AdmitError):
     reason, title, status = "circuit-open", "Circuit breaker is open", 503
+    grpc = UNAVAILABLE
     proxy_error = "destination_unavailable"
     blame = Blame.UPSTREAM
     decided_by = "a circuit breaker (circuit_breaker)"
@@ -135,14 +161,18 @@ class CircuitOpen(AdmitError):
 
 
 class LimitReached(AdmitError):
+    grpc = RESOURCE_EXHAUSTED
     proxy_error = "connection_limit_reached"
 
-    def __init__(self, detail: str = "", *, retry_after: int | None = 1) -> None:
-        super().__init__(detail, retry_after=retry_after)
+    def __init__(
+        self, detail: str = "", *, retry_after: int | None = 1, pushback: float | None = 1.0
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after, pushback=pushback)
 
 
 class RateLimited(AdmitError):
     reason, title, status = "rate-limited", "Rate limit reached", 429
+    grpc = RESOURCE_EXHAUSTED
     proxy_error = "http_request_denied"
     blame = Blame.CLIENT
     decided_by = "a rate limit (rate_limits)"
@@ -155,7 +185,7 @@ class RateLimited(AdmitError):
         retry_after: int | None = 1,
         fields: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
-        super().__init__(detail, retry_after=retry_after)
+        super().__init__(detail, retry_after=retry_after, pushback=retry_after)
         self.fields = fields
 
 
@@ -186,6 +216,7 @@ class RequestTimeout(AdmitError):
     """The request's own deadline expired: the attempt in progress is cancelled."""
 
     reason, title, status = "request-timeout", "Request deadline exceeded", 504
+    grpc = DEADLINE_EXCEEDED
     proxy_error = "http_response_timeout"
     blame = Blame.UPSTREAM
     decided_by = "the request's deadline (timeouts.request, or the caller's)"
@@ -204,6 +235,7 @@ class ConnectError(ProxyError):
     """Nothing of the request was sent: a retry is safe for every method."""
 
     status = 502
+    grpc = UNAVAILABLE
     proxy_error = "destination_unavailable"
     blame = Blame.UPSTREAM
     condition: ClassVar[Condition | None] = Condition.CONNECT_FAILURE
@@ -252,7 +284,10 @@ class ReceiveError(ProxyError):
 
 
 class UpstreamReset(ReceiveError):
+    """`grpc` of the instance is the code of the stream's reset, if the upstream reset it."""
+
     reason, title = "upstream-reset", "Upstream closed the connection"
+    grpc = UNAVAILABLE
     proxy_error = "connection_terminated"
     condition = Condition.RESET
     covered_by = ("reset",)
@@ -277,6 +312,7 @@ class UpstreamMalformed(ReceiveError):
 
 class AttemptTimeout(ReceiveError):
     reason, title, status = "attempt-timeout", "Upstream took too long to answer", 504
+    grpc = DEADLINE_EXCEEDED
     proxy_error = "http_response_timeout"
     condition = Condition.TIMEOUT
     covered_by = ("timeout",)
@@ -289,6 +325,7 @@ class RelayError(ProxyError):
     """The response had begun: the client's connection is closed, the reason logged and counted."""
 
     status = 502
+    grpc = UNAVAILABLE
     proxy_error = "connection_terminated"
 
 
@@ -302,6 +339,7 @@ class ClientGone(RelayError):
     """No client is left to answer. 499 is nginx's status for it; it is logged, never sent."""
 
     reason, title, status = "client-gone", "Client went away", 499
+    grpc = CANCELLED
     proxy_error = "connection_terminated"
     blame = Blame.CLIENT
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from proxy.grpc_status import FAILURES, NO_GRPC, OK, WORDS
+
 
 class Verdict(Enum):
     """What a gate gets with a returned permit.
@@ -43,10 +45,15 @@ UNPROCESSED: Final = frozenset({Condition.CONNECT_FAILURE, Condition.REFUSED_STR
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one attempt: a status of the upstream, or the condition instead of one."""
+    """The end of one attempt: a status of the upstream, or the condition instead of one.
+
+    `grpc`: the code of a gRPC call, `NO_GRPC` for other requests. A call's failure may have a
+    condition and a code.
+    """
 
     status: int = 0
     condition: Condition | None = None
+    grpc: int = NO_GRPC
 
 
 _BY_STATUS = tuple(Outcome(status) for status in range(1000))
@@ -59,22 +66,31 @@ def of_status(status: int) -> Outcome:
 
 # A status of 600 to 999 has no class of its own: it counts as one of 5xx (RFC 9110 section 15).
 _STATUS_GROUPS = {"gateway-error": (502, 503, 504), "5xx": tuple(range(500, 1000))}
+_GRPC_GROUPS = {"grpc-failure": FAILURES}
+
+GRPC_TERMS: Final = (*_GRPC_GROUPS, *(f"grpc-{word}" for word in WORDS[OK + 1 :]))
+"""The terms for codes of gRPC: the group, and each code but OK."""
+_BY_GRPC_TERM: Final = {
+    f"grpc-{word}": frozenset({code}) for code, word in enumerate(WORDS) if code != OK
+} | _GRPC_GROUPS
 
 
 class OutcomeSet:
-    """A set of outcomes as users write it: conditions, ``gateway-error``, ``5xx``, 429, 500-503.
+    """A set of outcomes as users write it.
 
-    `label` returns the matching term of the user's list, for metrics and logs. `statuses` maps the
-    covered statuses to their terms.
+    Terms are conditions, ``gateway-error``, ``5xx``, 429, 500-503, ``grpc-unavailable`` and the
+    other codes of gRPC, ``grpc-failure``. `label` returns the matching term of the user's list, for
+    metrics and logs. `statuses` maps the covered statuses to their terms, `grpc` the codes.
     """
 
-    __slots__ = ("_conditions", "statuses", "terms")
+    __slots__ = ("_conditions", "grpc", "statuses", "terms")
 
     def __init__(self, terms: Iterable[str]) -> None:
         """Raises ValueError, naming the term, for an unknown condition, status or range."""
         self.terms = tuple(str(term) for term in terms)
         self._conditions: dict[Condition, str] = {}
         self.statuses: dict[int, str] = {}
+        self.grpc: dict[int, str] = {}
         for term in self.terms:
             self._add(term)
 
@@ -83,14 +99,22 @@ class OutcomeSet:
             if condition.value == term:
                 self._conditions.setdefault(condition, term)
                 return
+        if term in _BY_GRPC_TERM:
+            for code in _BY_GRPC_TERM[term]:
+                self.grpc.setdefault(code, term)
+            return
         for status in _STATUS_GROUPS.get(term) or parse_statuses(term):
             self.statuses.setdefault(status, term)
 
     def label(self, outcome: Outcome) -> str | None:
         """The term that covers this outcome, or None."""
         if outcome.condition is not None:
-            return self._conditions.get(outcome.condition)
-        return self.statuses.get(outcome.status)
+            found = self._conditions.get(outcome.condition)
+        else:
+            found = self.statuses.get(outcome.status)
+        if found is None and outcome.grpc > OK:
+            found = self.grpc.get(outcome.grpc)
+        return found
 
     def __contains__(self, outcome: Outcome) -> bool:
         return self.label(outcome) is not None

@@ -15,13 +15,13 @@ from proxy.admin.controls import Controls
 from proxy.admin.documents import Members, Rows
 from proxy.clock import Clock
 from proxy.config import SECTIONS, Sources, effective, entries, provenance, without_sections
+from proxy.config.match import GrpcMatch, MatchConfig
 from proxy.config.model import (
     APP_UPSTREAM,
     DEFAULT_INBOUND,
     DEFAULT_OUTBOUND,
     Config,
     Listener,
-    MatchConfig,
     RouteConfig,
 )
 from proxy.exchange.gates import Entry
@@ -179,17 +179,26 @@ def _match(match: MatchConfig) -> Document:
         "methods": sorted(match.methods),
         "headers": [name for name, _ in match.headers],
         "query": [name for name, _ in match.query],
+        "grpc": _grpc(match.grpc),
     }
     return {key: value for key, value in asked.items() if value}
 
 
+def _grpc(match: GrpcMatch | None) -> str:
+    """``any``, a service, or ``service/method``."""
+    if match is None:
+        return ""
+    return "/".join(filter(None, (match.service, match.method))) or "any"
+
+
 def _counts(stats: RouteStats) -> Document:
-    """Since the start. `proxy_answers` have a reason; `errors` are 5xx of proxy and upstream."""
-    requests = sum(stats.answers.values())
+    """Since the start. `proxy_answers` have a reason; `errors` are 5xx of proxy and upstream, and
+    gRPC calls with a status of ``grpc-failure``."""
+    requests = sum(stats.requests.values())
     return {
         "requests": requests,
-        "errors": sum(count for (status, _), count in stats.answers.items() if status >= 500),
-        "proxy_answers": sum(count for (_, reason), count in stats.answers.items() if reason),
+        "errors": stats.errors,
+        "proxy_answers": sum(count for kind, count in stats.requests.items() if kind[1]),
         "retries": sum(stats.retries.values()),
         "fallbacks": stats.fallbacks,
         "mean_duration_ms": round(1000 * stats.duration_sum / requests, 3) if requests else None,

@@ -17,6 +17,8 @@ from proxy.config.model import (
 from proxy.config.policy_keys import POLICY, RETRY
 from proxy.config.problems import Mark, Path, Problems, format_path
 from proxy.config.reachability import Reachability
+from proxy.grpc_status import NO_GRPC, WORDS, of_http_answer
+from proxy.outcome import GRPC_TERMS
 from proxy.policies.backoff import BackoffConfig, JitterKind
 from proxy.policies.circuit_breaker import BreakerCounts, SlowCallConfig, WindowType
 from proxy.units import format_duration
@@ -70,6 +72,7 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
         _warn_policy(_Layer(("routes", index), route.policies, given), problems)
         _warn_unreachable(reachable[route.listener], route, ("routes", index), given, problems)
         _warn_same_upstream(route, ("routes", index), given, problems)
+        _warn_unreadable_fallback(route, ("routes", index), given, problems)
     _warn_unused(config, given, problems)
     _warn_inbound_policy(config, given, problems)
     _warn_loops(config, given, problems)
@@ -173,6 +176,17 @@ def _nobody_queues(p: PolicyConfig) -> str | None:
     return "has no effect: " + ("max_queue is 0" if wait else "queue_timeout is 0s")
 
 
+def _no_call_is_repeated(p: PolicyConfig) -> str | None:
+    """A gRPC call is a POST, and only few callers give one an idempotency key."""
+    methods, listed = p.retry.methods, [term for term in p.retry.on.terms if term in GRPC_TERMS]
+    if not listed or methods.any or "POST" in methods.names or p.retry.attempts == 1:
+        return None
+    how = "idempotent" if methods.keyed else "its list"
+    return (
+        f"{listed[0]} is listed, but methods: {how} lets no gRPC call be repeated; say methods: any"
+    )
+
+
 # A rule warns only if the layer sets one of its keys itself; the first such key is the place of
 # the warning.
 _RULES: tuple[tuple[tuple[str, ...], Callable[[PolicyConfig], str | None]], ...] = (
@@ -184,6 +198,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[PolicyConfig], str | None]], ...]
          "retry.backoff.max", "retry.attempts", "timeouts.request"),
         _waits_beyond_request,
     ),
+    (("retry.on", "retry.methods"), _no_call_is_repeated),
     (("circuit_breaker.slow_call.duration",), _never_slow),
     (("circuit_breaker.minimum_calls",), _minimum_beyond_window),
     (("bulkhead.max_queue", "bulkhead.queue_timeout"), _nobody_queues),
@@ -200,6 +215,26 @@ def _warn_policy(layer: _Layer, problems: Problems) -> None:
     if once and any(layer.gives(f"retry.{key}") for key in RETRY.keys if key != "attempts"):
         message = "nothing is retried: the other keys have no effect"
         layer.warn("retry.attempts", message, problems)
+
+
+def _warn_unreadable_fallback(
+    route: RouteConfig, path: Path, given: Given, problems: Problems
+) -> None:
+    """A fixed answer that says nothing to the gRPC callers of its route."""
+    fallback = route.policies.fallback
+    if route.match.grpc is None or fallback is None or fallback.response is None:
+        return
+    response = fallback.response
+    if response.grpc != NO_GRPC or not response.body:
+        return
+    place = (*path, "fallback", "response")
+    word = WORDS[of_http_answer(response.status)]
+    problems.warning(
+        given.get(place, given.get((*path, "name"), Mark(1, 1))),
+        place,
+        "gRPC callers cannot read its body and get the status "
+        f"{word}; give them one with grpc: {{status: ...}}",
+    )
 
 
 def _warn_unreachable(

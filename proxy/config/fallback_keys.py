@@ -2,16 +2,19 @@
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from proxy.config.cursor import Cursor, Reported
 from proxy.config.document import Scalar, is_null
-from proxy.config.kinds import ENVIRONMENT, Integer, JsonSchema, Kind, Leaf, Text
+from proxy.config.kinds import ENVIRONMENT, Integer, JsonSchema, Kind, Leaf, Text, words_schema
 from proxy.config.names import WRITTEN_HEADER, UpstreamName, check_header_value
 from proxy.config.policy_kinds import STATUS
 from proxy.config.record import Field, Given, ListOf, PairsOf, Record, Values
 from proxy.config.suggestions import did_you_mean
+from proxy.grpc_status import NO_GRPC, WORDS, code_of, to_http_answer
 from proxy.policies.fallback import (
+    STATUS_WORDS,
     FallbackConfig,
     FallbackResponse,
     expand,
@@ -39,17 +42,17 @@ class Reason(Leaf[str]):
 
 
 def _words() -> list[str]:
-    return sorted({*reasons(), *groups(), "gateway-error", "5xx"})
+    return sorted({*reasons(), *groups(), *STATUS_WORDS})
 
 
 class Reasons(Kind[Any]):
-    """A list of reasons; the value is the list and the two sets that it means."""
+    """A list of reasons and statuses; the value is the list and the two sets that it means."""
 
     _list = ListOf(Reason(), "reasons and statuses", minimum=1)
 
     def read(self, at: Cursor, base: Any = None) -> Any:
         terms = self._list.read(at)
-        return terms, *map(frozenset, expand(terms))
+        return terms, *expand(terms)
 
     def dump(self, value: Any, reveal: bool) -> list[Any]:
         return [int(term) if term.isdigit() else term for term in value[0]]
@@ -98,9 +101,52 @@ class _Nothing:
 NOTHING = _Nothing()
 
 
+class GrpcStatus(Leaf[int]):
+    """The name of a gRPC status, such as ``unavailable``."""
+
+    wants = "the name of a gRPC status such as unavailable"
+
+    def parse(self, text: str) -> int:
+        code = code_of(text.lower().replace("_", "-"))
+        if code is None:
+            raise ValueError(f"must be {self.wants}, not {text!r}{did_you_mean(text, WORDS)}")
+        return code
+
+    def dump(self, value: int, reveal: bool) -> str:
+        return WORDS[value]
+
+    def schema(self) -> JsonSchema:
+        return {"anyOf": [words_schema(WORDS), ENVIRONMENT]}
+
+
+@dataclass(frozen=True, slots=True)
+class _GrpcAnswer:
+    """What a gRPC caller gets."""
+
+    status: int
+    message: str = ""
+
+
+GRPC_ANSWER = Record(
+    _GrpcAnswer,
+    {
+        "status": Field(GrpcStatus(), "The status, such as unavailable.", required=True),
+        "message": Field(Text("a message"), "The message; a sentence for people."),
+    },
+    sparse=True,
+    definition="grpc_answer",
+)
+
+
 def _build_response(
-    status: int, headers: tuple[tuple[str, str], ...], json_body: Any, body: str | None
+    status: int | None,
+    headers: tuple[tuple[str, str], ...],
+    json_body: Any,
+    body: str | None,
+    grpc: _GrpcAnswer | None,
 ) -> FallbackResponse:
+    if status is None:
+        status = 200 if grpc is None else to_http_answer(grpc.status)
     typed = any(name.lower() == "content-type" for name, _ in headers)
     content, content_type = b"", None
     if json_body is not NOTHING:
@@ -110,7 +156,9 @@ def _build_response(
         content, content_type = body.encode(), "text/plain; charset=utf-8"
     if content_type and not typed:
         headers = (*headers, ("content-type", content_type))
-    return FallbackResponse(status, headers, content)
+    if grpc is None:
+        return FallbackResponse(status, headers, content)
+    return FallbackResponse(status, headers, content, grpc.status, grpc.message)
 
 
 class Response(Record[FallbackResponse]):
@@ -121,11 +169,17 @@ class Response(Record[FallbackResponse]):
         members = at.members() or {}
         if "json" in members:  # even if it is null, which is JSON
             given["json"] = members["json"][1]
-        return self.fill(given, at, None, status=200, headers=(), json_body=NOTHING, body=None)
+        nothing = {"json_body": NOTHING, "body": None, "grpc": None}
+        return self.fill(given, at, None, status=None, headers=(), **nothing)
 
     def dump(self, value: FallbackResponse, reveal: bool) -> dict[str, Any]:
-        dumped = {"status": value.status, "headers": dict(value.headers)}
-        return dumped | ({"body": value.body.decode()} if value.body else {})
+        dumped: dict[str, Any] = {"status": value.status, "headers": dict(value.headers)}
+        if value.body:
+            dumped["body"] = value.body.decode()
+        if value.grpc != NO_GRPC:
+            answer = _GrpcAnswer(value.grpc, value.message)
+            dumped["grpc"] = GRPC_ANSWER.dump(answer, reveal)
+        return dumped
 
 
 def _settle_response(values: Values, given: Given, at: Cursor) -> None:
@@ -151,13 +205,16 @@ def _settle_fallback(values: Values, given: Given, at: Cursor) -> None:
 
 
 _RESPONSE_KEYS = {
-    "status": Field(Integer(200, 599), "The status; default 200."),
+    "status": Field(Integer(200, 599), "The status; default 200, or that of `grpc`."),
     "headers": Field(
         PairsOf(WRITTEN_HEADER, Text("a header value", check_header_value)),
         "Header fields of the answer.",
     ),
     "json": Field(Json(), "The body as data; content-type is application/json.", ("json_body",)),
     "body": Field(Text("the body as text"), "The body as text; content-type is text/plain."),
+    "grpc": Field(
+        GRPC_ANSWER, "For gRPC callers, who cannot read a body; other callers get its HTTP status."
+    ),
 }
 
 FALLBACK = Record(
@@ -165,8 +222,9 @@ FALLBACK = Record(
     {
         "when": Field(
             Reasons(),
-            "Reasons of the proxy's answers, timeout for all its timeouts, or statuses.",
-            ("terms", "reasons", "statuses"),
+            "Reasons of the proxy's answers, timeout for all its timeouts, statuses, or those of "
+            "gRPC (grpc-unavailable).",
+            ("terms", "reasons", "outcomes"),
         ),
         "response": Field(
             Response(_build_response, _RESPONSE_KEYS, settle=_settle_response),

@@ -6,7 +6,7 @@ differ. The kinds of single values are here and in `names.py`; lists, mappings a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -249,7 +249,7 @@ class Text(Leaf[str]):
         return {"type": ["string", "number", "boolean"]}
 
 
-def words_schema(words: list[str]) -> JsonSchema:
+def words_schema(words: Sequence[str]) -> JsonSchema:
     """An enumeration; a YAML 1.1 editor may write ``off`` as false."""
     return {"enum": [*words, *([False] if "off" in words else [])]}
 

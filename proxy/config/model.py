@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from proxy.config.match import MatchConfig
 from proxy.outcome import OutcomeSet
 from proxy.policies.bulkhead import BulkheadConfig
 from proxy.policies.circuit_breaker import BreakerMode, CircuitBreakerConfig
@@ -308,32 +309,6 @@ def repeats_only_unseen(retry: RetryConfig) -> bool:
 def default_policy(listener: Listener) -> str:
     """The policy of this listener's routes that name none."""
     return INBOUND_POLICY if listener is Listener.INBOUND else DEFAULT_POLICY
-
-
-@dataclass(frozen=True, slots=True)
-class ValueMatch:
-    """The match of a header or query value: `exact`, a `regex` for all of it, or presence."""
-
-    exact: str | None = None
-    regex: str | None = None
-    present: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class MatchConfig:
-    """All given conditions must hold; an empty match takes everything.
-
-    `hosts` are lower case, ``*.suffix`` allowed; at most one of prefix, path and regex is set;
-    header names are lower case.
-    """
-
-    hosts: tuple[str, ...] = ()
-    prefix: str | None = None
-    path: str | None = None
-    regex: str | None = None
-    methods: frozenset[str] = frozenset()
-    headers: tuple[tuple[str, ValueMatch], ...] = ()
-    query: tuple[tuple[str, ValueMatch], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

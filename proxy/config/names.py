@@ -16,6 +16,8 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"([\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?)?")
 _PATH = re.compile(r"/[!$%&'()*+,\-./0-9:;=@A-Z_a-z~]*")
+_GRPC_METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_GRPC_SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _NUMBERS = re.compile(r"[0-9.]+")
 
 _KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
@@ -175,6 +177,21 @@ def check_prefix(text: str) -> str:
     return check_path(text).rstrip("/") or "/"
 
 
+def check_grpc_service(text: str) -> str:
+    """A full name such as ``shop.v1.Inventory``."""
+    if "/" in text:
+        raise ValueError(f"{text!r}: give the service and the method as two keys")
+    if not _GRPC_SERVICE.fullmatch(text):
+        raise ValueError(f"{text!r} is not a full service name such as shop.v1.Inventory")
+    return text
+
+
+def check_grpc_method(text: str) -> str:
+    if not _GRPC_METHOD.fullmatch(text):
+        raise ValueError(f"{text!r} is not the name of a method such as Deduct")
+    return text
+
+
 def check_regex(text: str) -> str:
     return Regex(text).pattern
 
@@ -312,6 +329,8 @@ WRITTEN_HEADER = Text("a header name", check_written_header)
 REMOVED_HEADER = Text("a header name", lambda text: check_written_header(text).lower())
 PATH = Text("a path such as /api", check_path, pattern=r"^/|\$\{")
 PREFIX = Text("a path such as /api", check_prefix, pattern=r"^/|\$\{")
+GRPC_SERVICE = Text("a service such as shop.v1.Inventory", check_grpc_service)
+GRPC_METHOD = Text("a method such as Deduct", check_grpc_method)
 REGEX = Text("a regular expression", check_regex)
 FILE = Text("the path of a file", check_file)
 

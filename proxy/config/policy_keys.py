@@ -54,6 +54,11 @@ TIMEOUTS = Record(
         "max_duration": Field(
             Duration(zero=True), "The whole exchange, including bodies; 0: no limit."
         ),
+        "stream_idle": Field(
+            Duration(zero=True),
+            "gRPC streams: the longest silence in both directions; 0s: no limit. `idle` does not "
+            "apply to them.",
+        ),
         "body_rate": Field(
             BodyRate(),
             "Like limits.body_rate, for these routes' clients; listener: limits.body_rate on the "
@@ -99,7 +104,8 @@ RETRY = Record(
         "on": Field(
             Outcomes(),
             "What is retried: connect-failure, refused-stream, reset, timeout, gateway-error "
-            "(502-504), 5xx, statuses and ranges of them.",
+            "(502-504), 5xx, statuses and ranges of them; of gRPC: grpc-unavailable and the other "
+            "statuses, grpc-failure.",
         ),
         "methods": Field(
             Methods(),
@@ -149,7 +155,11 @@ CIRCUIT_BREAKER = Record(
             ),
             "Slow calls can open the breaker too.",
         ),
-        "failures": Field(Outcomes(), "What counts as a failure."),
+        "failures": Field(
+            Outcomes(),
+            "What counts as a failure. grpc-failure: the statuses unknown, deadline-exceeded, "
+            "internal, unavailable and data-loss.",
+        ),
         "open_for": Field(
             Record(
                 OpenForConfig,

@@ -19,13 +19,13 @@ from proxy.config.names import METHOD
 from proxy.config.problems import Path
 from proxy.config.record import Given, ListOf, Record, Values
 from proxy.config.suggestions import did_you_mean
-from proxy.outcome import Condition, OutcomeSet
+from proxy.outcome import GRPC_TERMS, Condition, OutcomeSet
 from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
 from proxy.policies.circuit_breaker import OpenForConfig, WindowConfig, WindowType
 from proxy.policies.retry import RetryMethods
 from proxy.units import format_duration, format_ratio, parse_duration, parse_ratio
 
-OUTCOMES = [*(condition.value for condition in Condition), "gateway-error", "5xx"]
+OUTCOMES = [*(condition.value for condition in Condition), "gateway-error", "5xx", *GRPC_TERMS]
 STATUS: JsonSchema = {"type": "integer", "minimum": 200, "maximum": 599}
 
 

@@ -10,7 +10,8 @@ from heapq import merge
 from itertools import islice
 from typing import TypeAlias
 
-from proxy.config.model import MatchConfig, RouteConfig, ValueMatch
+from proxy.config.match import MatchConfig, ValueMatch
+from proxy.config.model import RouteConfig
 from proxy.config.regex import Regex
 
 MOST_COMPARED = 100
@@ -53,24 +54,24 @@ class Reachability:
         return (
             _hosts_cover(first.hosts, second.hosts)
             and (not first.methods or (bool(second.methods) and second.methods <= first.methods))
+            and (first.grpc is None or second.grpc is not None)
             and self._path_covers(first, second)
             and self._values_cover(dict(first.headers), dict(second.headers))
             and self._values_cover(dict(first.query), dict(second.query))
         )
 
     def _path_covers(self, first: MatchConfig, second: MatchConfig) -> bool:
-        if first.prefix is not None:
-            if first.prefix == "/":
+        prefix, path = first.below, first.exact_path
+        if prefix is not None:
+            if prefix == "/":
                 return True
-            below = second.prefix if second.prefix is not None else second.path
-            return below is not None and (
-                below == first.prefix or below.startswith(first.prefix + "/")
-            )
-        if first.path is not None:
-            return second.path == first.path
+            below = second.below if second.below is not None else second.exact_path
+            return below is not None and (below == prefix or below.startswith(prefix + "/"))
+        if path is not None:
+            return second.exact_path == path
         if first.regex is not None:
-            if second.path is not None:
-                return self._regex(first.regex).matches(second.path)
+            if second.exact_path is not None:
+                return self._regex(first.regex).matches(second.exact_path)
             return second.regex == first.regex
         return True
 
@@ -111,7 +112,7 @@ def _host_covers(first: str, second: str) -> bool:
 def _names(match: MatchConfig) -> Iterator[_Key]:
     """The keys that a route is filed under. An expression's path could be any."""
     hosts = match.hosts if match.hosts and "*" not in match.hosts else (_ANY,)
-    path = match.prefix or match.path or _ANY
+    path = match.below or match.exact_path or _ANY
     return ((host, _ANY if path == "/" else path) for host in dict.fromkeys(hosts))
 
 
@@ -119,7 +120,7 @@ def _wider(match: MatchConfig) -> Iterator[_Key]:
     """The keys of all routes that could cover this one."""
     for host in _wider_hosts(match.hosts):
         yield host, _ANY
-        path = match.prefix or match.path
+        path = match.below or match.exact_path
         while path and path != "/":
             yield host, path
             path = path[: path.rindex("/")]

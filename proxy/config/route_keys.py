@@ -7,6 +7,7 @@ from typing import Any
 
 from proxy.config.cursor import Cursor, Reported
 from proxy.config.kinds import Boolean, Choice, JsonSchema, Kind, Text
+from proxy.config.match import GrpcMatch, MatchConfig, ValueMatch
 from proxy.config.model import (
     APP_UPSTREAM,
     DEFAULT_INBOUND,
@@ -14,14 +15,14 @@ from proxy.config.model import (
     DEFAULT_POLICY,
     HeaderRules,
     Listener,
-    MatchConfig,
     PolicyConfig,
     RewriteConfig,
     RouteConfig,
-    ValueMatch,
     default_policy,
 )
 from proxy.config.names import (
+    GRPC_METHOD,
+    GRPC_SERVICE,
     HEADER_NAME,
     HOST_PATTERN,
     METHOD,
@@ -86,6 +87,31 @@ def _settle_match(values: Values, given: Given, at: Cursor) -> None:
     paths = [key for key in ("prefix", "path", "regex") if key in given]
     for key in paths[1:]:
         given[key].error(f"use one of prefix, path and regex; '{paths[0]}' is already there")
+    grpc: GrpcMatch | None = values["grpc"]
+    if grpc is not None and grpc.service and paths:
+        given[paths[0]].error("grpc.service already says which paths it takes")
+    methods = values["methods"]
+    if grpc is not None and methods and "POST" not in methods:
+        given["methods"].error("gRPC calls have the method POST, so this can never match")
+
+
+def _check_grpc_match(value: GrpcMatch, given: Given, at: Cursor) -> None:
+    if value.method and not value.service:
+        at.error("'method' needs a 'service'")
+
+
+GRPC_MATCH = Record(
+    GrpcMatch,
+    {
+        "service": Field(
+            GRPC_SERVICE, "The full name of the service, such as shop.v1.Inventory; case counts."
+        ),
+        "method": Field(GRPC_METHOD, "One method of the service; default: all of them."),
+    },
+    check=_check_grpc_match,
+    sparse=True,
+    definition="grpc_match",
+)
 
 
 MATCH = Record(
@@ -114,6 +140,9 @@ MATCH = Record(
                 Text("a parameter's name"), ValueMatchKind(Text("a parameter's value", secret=True))
             ),
             "Required query parameters, as for headers; compared after decoding.",
+        ),
+        "grpc": Field(
+            GRPC_MATCH, "gRPC calls: {} for all of them, or those of a service, or of a method."
         ),
     },
     settle=_settle_match,

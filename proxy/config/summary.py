@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from proxy.config.loading import Loaded
+from proxy.config.match import MatchConfig, ValueMatch
 from proxy.config.model import (
     APP_UPSTREAM,
     DEFAULT_INBOUND,
@@ -11,11 +12,9 @@ from proxy.config.model import (
     INBOUND_POLICY,
     Config,
     Listener,
-    MatchConfig,
     PolicyConfig,
     RouteConfig,
     UpstreamConfig,
-    ValueMatch,
     repeats_only_unseen,
 )
 from proxy.config.sources import Sources
@@ -56,6 +55,7 @@ def describe_match(match: MatchConfig) -> str:
             (
                 "|".join(sorted(match.methods)),
                 "|".join(match.hosts),
+                "gRPC" if match.grpc is not None else "",
                 _path(match),
             ),
         )
@@ -158,6 +158,8 @@ def _path(match: MatchConfig) -> str:
         return match.prefix.rstrip("/") + "/*"
     if match.regex is not None:
         return f"~{match.regex}"
+    if match.grpc is not None and match.grpc.service:
+        return f"{match.grpc.service}/{match.grpc.method or '*'}"
     return match.path or ""
 
 

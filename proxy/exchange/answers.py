@@ -8,6 +8,8 @@ from proxy.exchange.heads import DATE, PROXY_STATUS, REQUEST_ID
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
 from proxy.exchange.terms import Terms
+from proxy.grpc_status import of_http_answer
+from proxy.http.grpc import trailers_only
 from proxy.http.max_forwards import MESSAGE_HTTP, reflection
 from proxy.http.message import (
     Field,
@@ -64,6 +66,7 @@ def upstream_answer(request: Request, attempt: Attempt, status_field: bytes = b"
     rules = attempt.record.binding.response_rules
     if rules is not None:
         head = head.changed(rules.apply(head.fields))
+    request.record.grpc = attempt.record.grpc
     own = request.terms.response_fields(head.version, request.id)
     if not dated:
         own.append((DATE, request.terms.date()))
@@ -84,8 +87,10 @@ def upstream_answer(request: Request, attempt: Attempt, status_field: bytes = b"
 
 
 def error_answer(request: Request, error: ProxyError) -> Answer:
-    """The problem document of an exchange that failed before its commit."""
+    """The answer of an exchange that failed before its commit: a problem document, or a status."""
     record = request.record
+    if request.grpc:
+        return _grpc_answer(request, error)
     body = problem_body(
         error=error,
         route=record.route or None,
@@ -108,9 +113,17 @@ def fallback_answer(request: Request, response: FallbackResponse, status_field: 
     fields = [
         make_field(name.encode("latin-1"), value.encode("latin-1"))
         for name, value in response.headers
+        if not request.grpc or name.lower() not in _OF_A_BODY
     ]
     fields.append(named_field(PROXY_STATUS, status_field))
     fields.append(named_field(REQUEST_ID, request.id))
+    if request.grpc:
+        code, message = response.grpc, response.message
+        if code < 0:
+            code = of_http_answer(response.status)
+            message = f"The fallback's answer is HTTP {response.status}."
+        request.record.grpc = code
+        return _in_one_head(request.terms, trailers_only(code, message, fields))
     method = request.head.method
     return _own_answer(request.terms, method, response.status, fields, response.body)
 
@@ -152,6 +165,7 @@ def _retried_status(request: Request, last: AttemptRecord) -> bytes:
     return status.refused(made, last.endpoint, record.retry_refused)
 
 
+_OF_A_BODY = ("content-type", "content-length", "content-encoding")
 _PLAIN_ENDS = ("", StopReason.ATTEMPTS.value, StopReason.CONDITION.value)
 
 
@@ -177,6 +191,24 @@ def _fields(terms: Terms, request_id: bytes, error: ProxyError) -> list[Field]:
         fields.append(make_field(b"Retry-After", b"%d" % error.retry_after))
     fields.extend([make_field(name, value) for name, value in error.fields])
     return fields
+
+
+def _grpc_answer(request: Request, error: ProxyError) -> Answer:
+    """The same for a gRPC caller: a status and the sentence, in one head."""
+    terms = request.terms
+    fields = [
+        named_field(PROXY_STATUS, terms.proxy_status.value(error=error)),
+        named_field(REQUEST_ID, request.id),
+    ]
+    request.record.grpc = error.grpc
+    head = trailers_only(error.grpc, error.detail, fields, error.pushback)
+    answer = _in_one_head(terms, head)
+    answer.last = isinstance(error, BadRequest | Draining)
+    return answer
+
+
+def _in_one_head(terms: Terms, head: ResponseHead) -> Answer:
+    return Answer(head, [(DATE, terms.date())], b"")
 
 
 def _own_answer(terms: Terms, method: str, status: int, fields: list[Field], body: bytes) -> Answer:

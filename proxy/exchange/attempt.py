@@ -23,19 +23,11 @@ from proxy.errors import (
 )
 from proxy.exchange.binding import Binding
 from proxy.exchange.events import ALARM
-from proxy.exchange.heads import (
-    EXPECT,
-    GRPC_TIMEOUT_FIELD,
-    RETRY_ATTEMPT,
-    RETRY_FIELD,
-    add_timeout,
-)
 from proxy.exchange.reaching import Reaching
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
-from proxy.http.message import OwnFields, ResponseHead
-from proxy.http.w3c import SAMPLED
+from proxy.http.message import ResponseHead
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
 from proxy.policies.gate import pause_gates, resume_gates, settle_gates
 from proxy.upstream.endpoint import Endpoint
@@ -175,30 +167,6 @@ class Attempt(Reaching):
         stream.send_head(self, request.sent, own, held, ended, trailers)
         self._arm()
 
-    def _own_fields(self, now: float) -> OwnFields:
-        """The proxy's own fields: those of all attempts, and this attempt's."""
-        request, record = self._request, self.record
-        held = request.head.held
-        own = request.terms.request_fields(request.head, request.stream.client, request.id)
-        trace, propagator = request.trace, request.terms.propagator
-        if trace.flags & SAMPLED and propagator.records:
-            record.span_id = propagator.new_span_id()
-            propagator.inject_recorded(own, trace, record.span_id)
-        else:
-            propagator.inject_new(own, trace)
-        if record.repeat:
-            own.append((RETRY_ATTEMPT, b"%d" % record.repeat))
-        elif RETRY_FIELD in held:
-            own.append((RETRY_ATTEMPT, held[RETRY_FIELD][0]))
-        if self.binding.policies.timeouts.propagate:
-            left = request.timing.deadline.remaining(now)
-            add_timeout(own, left, grpc=GRPC_TIMEOUT_FIELD in held)
-        body = request.body
-        if body is not None and not body.started and request.head.expects_continue:
-            own.append((EXPECT, b"100-continue"))
-        rules = self.binding.request_rules
-        return own if rules is None else rules.left_of(own)
-
     # --- its clocks -------------------------------------------------------------------------------
 
     def _arm(self) -> None:
@@ -323,11 +291,15 @@ class Attempt(Reaching):
     # --- the end ----------------------------------------------------------------------------------
 
     def _succeed(self, status: int) -> None:
-        self.record.status = status
-        self._phase = _DONE
         verdict = SUCCESS
         if status in self.binding.failing:
             verdict = IGNORED if self._gave_up else FAILURE
+        self._receive(status, verdict)
+
+    def _receive(self, status: int, verdict: Verdict) -> None:
+        """There is a response that the owner may use."""
+        self.record.status = status
+        self._phase = _DONE
         self.resume_clocks()
         self._settle(verdict)
         self._tell()
@@ -345,7 +317,7 @@ class Attempt(Reaching):
         if condition is None or (client_owes and not isinstance(error, ConnectError)):
             self._settle(IGNORED)
         else:
-            failed = Outcome(condition=condition) in self.binding.failures
+            failed = Outcome(0, condition, self.record.grpc) in self.binding.failures
             self._settle(FAILURE if failed else SUCCESS)
         self._tell()
 
@@ -384,13 +356,20 @@ class Attempt(Reaching):
         now = monotonic()
         record = self.record
         record.duration = now - record.started
+        stood_still = self._request.timing.deadline.stood_still - self._stood_before
+        self._return_permits(verdict, record.duration - stood_still, now)
+
+    def _return_permits(self, verdict: Verdict, seconds: float, now: float) -> None:
+        record = self.record
         record.gates = self._gates
         record.verdict = verdict
-        stood_still = self._request.timing.deadline.stood_still - self._stood_before
-        record.seconds = record.duration - stood_still
-        settle_gates(self._gates, self._permits, verdict, record.seconds, now)
+        record.seconds = seconds
+        settle_gates(self._gates, self._permits, verdict, seconds, now)
         if not self.refused:
-            self.binding.count_attempt(record.status, record.failure)
+            self._count()
+
+    def _count(self) -> None:
+        self.binding.count_attempt(self.record.status, self.record.failure)
 
     def finish(self) -> None:
         """Its response was sent to the client completely."""

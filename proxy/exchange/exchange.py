@@ -28,7 +28,9 @@ from proxy.exchange.events import (
     TRYING,
     Phase,
 )
-from proxy.exchange.fallback import answers_failure, answers_status, fall_back
+from proxy.exchange.fallback import answers_failure, answers_outcome, fall_back
+from proxy.exchange.grpc_attempt import GrpcAttempt
+from proxy.exchange.grpc_relay import GrpcRelay
 from proxy.exchange.heads import caller_timeout
 from proxy.exchange.pace import GRACE, Pace, TakingPace
 from proxy.exchange.queueing import wait_for_permit
@@ -43,6 +45,7 @@ from proxy.http.message import RequestHead
 from proxy.outcome import IGNORED
 from proxy.policies.gate import Answer as GateAnswer
 from proxy.policies.gate import Gate, Permit, Refusal, pass_gates, settle_gates
+from proxy.wire.alarm import NEVER
 from proxy.wire.streams import ClientStream, Trailers
 
 _log = logging.getLogger("proxy.exchange")
@@ -98,7 +101,7 @@ class Exchange(Carrier):
             if attempt is None:
                 assert fallback is not None
                 self._commit(await fall_back(self, binding, fallback, failure))
-            elif fallback is not None and answers_status(request, fallback, attempt.record.status):
+            elif fallback is not None and answers_outcome(request, fallback, attempt):
                 drop(attempt)
                 status = attempt.record.status
                 self._commit(await fall_back(self, binding, fallback, None, status))
@@ -120,6 +123,8 @@ class Exchange(Carrier):
         """The route is known: its clocks start, with the request's head."""
         request = self.request
         request.timing.begin(binding.policies.timeouts, caller_timeout(request.head.held))
+        if request.grpc:
+            request.timing.idle_seconds = binding.policies.timeouts.stream_idle or NEVER
         if request.body is not None:
             request.body.set_limit(binding.policies.retry.body_limit)
             rate = request.body_rate
@@ -159,7 +164,10 @@ class Exchange(Carrier):
         elif answer.ended and not stream.write_paused:
             attempt.finish()
         else:
-            self._relay = Relay(request, attempt, self)
+            if isinstance(attempt, GrpcAttempt):
+                self._relay = GrpcRelay(request, attempt, self)
+            else:
+                self._relay = Relay(request, attempt, self)
             self._relay.take_over()
 
     async def _relaying(self, relay: Relay) -> None:
@@ -193,14 +201,16 @@ class Exchange(Carrier):
         if self.phase is not COMMITTED:
             if isinstance(error, ClientGone):
                 self.record.status = error.status
+                if self.request.grpc:
+                    self.record.grpc = error.grpc
                 stream.break_off(hard=False)
             else:
                 self._commit(error_answer(self.request, error))
             return
         # The response is already partly sent: close, or reset if closing would look complete.
         hard = isinstance(error, ClientGone)
-        if self._relay is not None:
-            self._relay.give_up()
+        if self._relay is not None and self._relay.give_up(error):
+            return
         if self._tunnel is not None:
             hard = hard or not self._tunnel.upstream_ended
             self._tunnel.break_off()

@@ -9,8 +9,10 @@ from proxy.exchange.answers import Answer, fallback_answer, upstream_answer
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
+from proxy.exchange.grpc_attempt import GrpcAttempt
 from proxy.exchange.request import Request
 from proxy.exchange.retrying import let_go, run_attempt
+from proxy.http.grpc import outcome_of_code
 from proxy.policies.fallback import FallbackConfig
 
 
@@ -19,9 +21,11 @@ def answers_failure(request: Request, fallback: FallbackConfig, error: ProxyErro
     return fallback.covers_reason(error.reason) and _possible(request, fallback)
 
 
-def answers_status(request: Request, fallback: FallbackConfig, status: int) -> bool:
+def answers_outcome(request: Request, fallback: FallbackConfig, attempt: Attempt) -> bool:
     """Whether the fallback takes the place of the upstream's final answer."""
-    return fallback.covers_status(status) and _possible(request, fallback)
+    record = attempt.record
+    outcome = outcome_of_code(record.status, record.grpc)
+    return fallback.covers(outcome) and _possible(request, fallback)
 
 
 def _possible(request: Request, fallback: FallbackConfig) -> bool:
@@ -53,7 +57,9 @@ async def fall_back(
         answer = fallback_answer(request, fallback.response, status_field)
     else:
         assert binding.fallback is not None
-        attempt = Attempt(request, binding.fallback, carrier)
+        attempt: Attempt = (GrpcAttempt if request.grpc else Attempt)(
+            request, binding.fallback, carrier
+        )
         try:
             await run_attempt(carrier, attempt)
         except (ConnectError, ReceiveError, RequestTimeout, CircuitOpen) as failure:

@@ -10,6 +10,7 @@ from proxy.exchange.exchange import Exchange
 from proxy.exchange.record import Record, refusal_record
 from proxy.exchange.request import Keeper
 from proxy.exchange.script import Script
+from proxy.exchange.stats import OTHER
 from proxy.exchange.terms import Terms
 from proxy.http.max_forwards import counted_down, forwards_left
 from proxy.http.message import RequestHead
@@ -144,5 +145,8 @@ class ListenerGate(Keeper):
             stats = binding.stats
         else:
             stats = self.terms.bindings.stats_of(self.listener.value, "")
-        stats.count_answer(record.status, record.reason, record.duration)
+        head, method = record.head, ""
+        if head is not None:
+            method = OTHER if head.unusual else head.method
+        stats.count_answer(record.status, record.reason, record.duration, method, record.grpc)
         self._tell(record)

@@ -6,10 +6,13 @@ Forwarded fields keep their order and spelling; the proxy's own fields follow th
 from typing import Final
 
 from proxy.config.model import HeaderRules
+from proxy.http.grpc import ATTEMPTS_FIELD as GRPC_ATTEMPTS_FIELD
+from proxy.http.grpc import TIMEOUT as GRPC_TIMEOUT
+from proxy.http.grpc import TIMEOUT_FIELD as GRPC_TIMEOUT_FIELD
+from proxy.http.grpc import format_timeout, parse_timeout
 from proxy.http.message import Field, FieldName, OwnFields, make_field
 
 TIMEOUT_FIELD: Final = b"x-request-timeout-ms"
-GRPC_TIMEOUT_FIELD: Final = b"grpc-timeout"
 REQUEST_ID_FIELD: Final = b"x-request-id"
 RETRY_FIELD: Final = b"x-retry-attempt"
 
@@ -20,9 +23,10 @@ EXPECT: Final = FieldName(b"Expect")
 PROXY_STATUS: Final = FieldName(b"Proxy-Status")
 DATE: Final = FieldName(b"Date")
 _TIMEOUT: Final = FieldName(b"X-Request-Timeout-Ms")
-_GRPC_TIMEOUT: Final = FieldName(b"grpc-timeout")
 
-HELD_FOR_EXCHANGE = frozenset({TIMEOUT_FIELD, GRPC_TIMEOUT_FIELD, REQUEST_ID_FIELD, RETRY_FIELD})
+HELD_FOR_EXCHANGE = frozenset(
+    {TIMEOUT_FIELD, GRPC_TIMEOUT_FIELD, GRPC_ATTEMPTS_FIELD, REQUEST_ID_FIELD, RETRY_FIELD}
+)
 _NO_RULES = HeaderRules()
 
 
@@ -70,28 +74,18 @@ def caller_timeout(held: dict[bytes, list[bytes]]) -> float | None:
         seconds = int(values[0]) / 1000
     grpc = held.get(GRPC_TIMEOUT_FIELD)
     if grpc is not None:
-        given = _grpc_seconds(grpc[0])
+        given = parse_timeout(grpc[0])
         if given is not None and (seconds is None or given < seconds):
             seconds = given
     return seconds
 
 
-_GRPC_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-
-
-def _grpc_seconds(value: bytes) -> float | None:
-    """gRPC over HTTP/2, Requests: at most 8 digits and a unit."""
-    digits, unit = value[:-1], _GRPC_UNITS.get(value[-1:])
-    if unit is None or not digits.isdigit() or len(digits) > 8:
-        return None
-    return int(digits) * unit
-
-
 def add_timeout(own: OwnFields, seconds: float, *, grpc: bool) -> None:
-    """The remaining time in whole milliseconds, at least one."""
+    """The remaining time in whole milliseconds, at least one.
+
+    `grpc`: as grpc-timeout too, for a request that has one although it is not a gRPC call.
+    """
     milliseconds = int(seconds * 1000) or 1
     own.append((_TIMEOUT, b"%d" % milliseconds))
     if grpc:
-        short = milliseconds < 100_000_000
-        value = b"%dm" % milliseconds if short else b"%dS" % (milliseconds // 1000)
-        own.append((_GRPC_TIMEOUT, value))
+        own.append((GRPC_TIMEOUT, format_timeout(milliseconds / 1000)))

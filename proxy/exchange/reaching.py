@@ -11,11 +11,20 @@ from time import monotonic
 from proxy.errors import ConnectFailed, ConnectTimeout, ProxyError
 from proxy.exchange.binding import Binding
 from proxy.exchange.events import ALARM, RESOLVED
+from proxy.exchange.heads import (
+    EXPECT,
+    RETRY_ATTEMPT,
+    RETRY_FIELD,
+    add_timeout,
+)
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
 from proxy.exchange.script import SUSPENDED, Script
+from proxy.http.grpc import TIMEOUT_FIELD as GRPC_TIMEOUT_FIELD
+from proxy.http.message import OwnFields
+from proxy.http.w3c import SAMPLED
 from proxy.outcome import IGNORED
-from proxy.policies.gate import Permit, Refusal, pass_gates
+from proxy.policies.gate import Gate, Permit, Refusal, pass_gates
 from proxy.upstream.dialing import Connected
 from proxy.upstream.endpoint import HTTP1, Endpoint
 from proxy.upstream.pool import Pool
@@ -104,6 +113,39 @@ class Reaching(Script):
         while len(self._permits) > kept:
             permit = self._permits.pop()
             self._gates[len(self._permits)].settle(permit, IGNORED, 0.0, self.record.started)
+
+    def keep(self, gates: list[Gate], permits: list[Permit]) -> None:
+        """Take the permits of the gates around all attempts, if its own are not settled yet."""
+
+    # --- the request that it will send ------------------------------------------------------------
+
+    def _own_fields(self, now: float) -> OwnFields:
+        """The proxy's own fields: those of all attempts, and this attempt's."""
+        request, record = self._request, self.record
+        held = request.head.held
+        own = request.terms.request_fields(request.head, request.stream.client, request.id)
+        trace, propagator = request.trace, request.terms.propagator
+        if trace.flags & SAMPLED and propagator.records:
+            record.span_id = propagator.new_span_id()
+            propagator.inject_recorded(own, trace, record.span_id)
+        else:
+            propagator.inject_new(own, trace)
+        if record.repeat:
+            own.append((RETRY_ATTEMPT, b"%d" % record.repeat))
+        elif RETRY_FIELD in held:
+            own.append((RETRY_ATTEMPT, held[RETRY_FIELD][0]))
+        self._add_deadline(own, now)
+        body = request.body
+        if body is not None and not body.started and request.head.expects_continue:
+            own.append((EXPECT, b"100-continue"))
+        rules = self.binding.request_rules
+        return own if rules is None else rules.left_of(own)
+
+    def _add_deadline(self, own: OwnFields, now: float) -> None:
+        if self.binding.policies.timeouts.propagate:
+            request = self._request
+            left = request.timing.deadline.remaining(now)
+            add_timeout(own, left, grpc=GRPC_TIMEOUT_FIELD in request.head.held)
 
     # --- what waits -------------------------------------------------------------------------------
 

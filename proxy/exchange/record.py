@@ -8,6 +8,7 @@ from typing import Final
 from proxy.config.model import Listener
 from proxy.errors import ProxyError
 from proxy.exchange.binding import Binding
+from proxy.grpc_status import FAILURES, NO_GRPC, name_of
 from proxy.http.message import RequestHead
 from proxy.http.tracing import TraceContext
 from proxy.http.w3c import SAMPLED
@@ -26,8 +27,9 @@ class AttemptRecord:
     `number` is 1 for the first. `repeat`: attempts before it that a service may have seen.
     `span_id` is "" unless its span is going to be exported. `detail` is the failure's sentence,
     `decision` what the retry policy said afterwards; None: it was not asked. `gates`: those that
-    it asked. `chosen`: the endpoint, None where it came to none.
-    `verdict` and `seconds`: what its gates were told.
+    it asked. `chosen`: the endpoint, None where it came to none. `grpc`: the code of a gRPC call,
+    `NO_GRPC` for others and while it is not known. `verdict` and `seconds`: what its gates
+    were told.
     """
 
     __slots__ = (
@@ -39,6 +41,7 @@ class AttemptRecord:
         "endpoint",
         "failure",
         "gates",
+        "grpc",
         "number",
         "repeat",
         "seconds",
@@ -65,6 +68,7 @@ class AttemptRecord:
         self.seconds = 0.0
         self.endpoint = ""
         self.failure = ""
+        self.grpc: int = NO_GRPC
         self.span_id = ""
         self.status = 0
         self.verdict: Verdict = IGNORED
@@ -89,7 +93,8 @@ class Record:
     `retry_refused` is the `StopReason` of a failure or bad status that was not retried, else "".
     `answered`: a response's head was sent to the client. `duration`, `queued` (the wait in the
     bulkhead's queue) and `stood_still` (the time in which the client's body flowed) are in seconds,
-    `started` is monotonic. Input that is not a request has no `head`.
+    `started` is monotonic. `grpc` is the code that a gRPC caller got, `NO_GRPC` for others. Input
+    that is not a request has no `head`.
     """
 
     __slots__ = (
@@ -102,6 +107,7 @@ class Record:
         "detail",
         "duration",
         "fallback",
+        "grpc",
         "head",
         "id",
         "listener",
@@ -136,6 +142,7 @@ class Record:
         self.reason = ""
         self.detail = ""
         self.retry_refused = ""
+        self.grpc: int = NO_GRPC
         self.fallback = False
         self.duration = 0.0
         self.queued = 0.0
@@ -153,6 +160,16 @@ class Record:
     @property
     def request_id(self) -> str:
         return self.id.decode("ascii")
+
+    @property
+    def grpc_status(self) -> str:
+        """``UNAVAILABLE``; "" for what is not a gRPC call."""
+        return name_of(self.grpc)
+
+    @property
+    def grpc_failed(self) -> bool:
+        """Whether it is a gRPC call with a status of ``grpc-failure``."""
+        return self.grpc in FAILURES
 
     @property
     def method(self) -> str:

@@ -79,10 +79,11 @@ class Relay(StreamHandler):
         self._upstream = None
         self._attempt.finish()
 
-    def give_up(self) -> None:
-        """Abandon the response without ending it."""
+    def give_up(self, error: ProxyError) -> bool:
+        """Abandon the response because of `error`; True: the client was told, and it has ended."""
         self._upstream = None
         self._attempt.give_up()
+        return False
 
     def _check_idle(self) -> None:
         """Raise the failure if no byte moved for `timeouts.idle`."""
@@ -92,7 +93,12 @@ class Relay(StreamHandler):
         seconds = timing.idle_seconds
         if self._client.write_paused:
             raise ClientGone(f"The client read none of the response for {seconds:g} s.")
-        raise UpstreamTruncated(f"The upstream sent none of the response's body for {seconds:g} s.")
+        raise self._silent(seconds)
+
+    def _silent(self, seconds: float) -> ProxyError:
+        return UpstreamTruncated(
+            f"The upstream sent none of the response's body for {seconds:g} s."
+        )
 
     # --- from the upstream ------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ record.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from proxy.config.model import Listener
 from proxy.errors import ProxyError, RequestTimeout
@@ -14,6 +15,7 @@ from proxy.exchange.record import Record
 from proxy.exchange.script import Script
 from proxy.exchange.terms import Terms, request_to
 from proxy.exchange.timing import Timing
+from proxy.http.grpc import is_grpc
 from proxy.http.message import RequestHead
 from proxy.http.tracing import TraceContext
 from proxy.outcome import Condition
@@ -21,6 +23,8 @@ from proxy.policies.bulkhead import BULKHEAD, Bulkhead
 from proxy.policies.gate import Ask, Permit
 from proxy.policies.gate import Gate as PolicyGate
 from proxy.wire.streams import ClientStream, Gate
+
+_KEY_FIELDS: Final = (b"idempotency-key", b"x-idempotency-key")
 
 
 class Keeper(Gate):
@@ -39,7 +43,7 @@ class Keeper(Gate):
 
 
 class Request(Ask):
-    """`sent` is the head as the route's rules make it.
+    """`sent` is the head as the route's rules make it. `grpc`: it is a gRPC call.
 
     `outer_permits`: permits of the gates around all attempts, None without such a gate.
     """
@@ -47,6 +51,7 @@ class Request(Ask):
     __slots__ = (
         "binding",
         "body",
+        "grpc",
         "head",
         "id",
         "outer_permits",
@@ -76,6 +81,7 @@ class Request(Ask):
         self.head = head
         self.body = body
         self.timing = timing
+        self.grpc = head.version == 20 and is_grpc(head)
         self.id = terms.request_id(head)
         self.trace = terms.trace(head)
         self.outer_permits: list[Permit] | None = None
@@ -101,7 +107,7 @@ class Request(Ask):
         if rate is None:
             rate = self.terms.body_rate
         head = self.head
-        if not rate or head.upgrade is not None:
+        if not rate or self.grpc or head.upgrade is not None:
             return 0
         for kind in head.values(b"content-type"):
             if kind.lower().startswith(b"application/grpc"):
@@ -117,6 +123,12 @@ class Request(Ask):
             # caller shortened says nothing about the upstream.
             return Condition.TIMEOUT
         return error.condition
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it has an idempotency key."""
+        head = self.head
+        return any([head.values(name) for name in _KEY_FIELDS])  # noqa: C419 - compiled
 
     # --- for gates --------------------------------------------------------------------------------
 

@@ -8,10 +8,13 @@ from proxy.errors import AdmitError, ConnectError, ProxyError, ReceiveError, Req
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
+from proxy.exchange.grpc_attempt import GrpcAttempt
 from proxy.exchange.queueing import wait_for_permit
 from proxy.exchange.request import Request
 from proxy.exchange.script import SUSPENDED
 from proxy.exchange.tunnel import ConnectAttempt
+from proxy.grpc_status import FAILURES
+from proxy.http.grpc import PUSHBACK_FIELD, outcome_of_code, parse_pushback, trailer_values
 from proxy.http.retry_after import parse_retry_after
 from proxy.outcome import (
     FAILURE,
@@ -28,7 +31,6 @@ from proxy.policies.gate import Permit, Tries, pass_gates, settle_gates
 from proxy.policies.retry import Retry, Stop
 from proxy.wire.alarm import NEVER
 
-_KEY_FIELDS = (b"idempotency-key", b"x-idempotency-key")
 _SAID_BY_RETRY_AFTER = (429, 503)
 
 
@@ -83,6 +85,7 @@ async def _within_gates(carrier: Carrier, binding: Binding) -> Attempt:
             answer = pass_gates(gates, permits, monotonic(), request)
         attempt = await _retrying(carrier, binding)
         verdict = attempt.record.verdict
+        attempt.keep(gates, permits)
     except ProxyError as error:
         verdict = _verdict_of_failure(request, binding, error)
         raise
@@ -117,6 +120,8 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
     while True:
         if tunnel:
             attempt: Attempt = ConnectAttempt(request, binding, carrier, number, wait, repeat)
+        elif request.grpc:
+            attempt = GrpcAttempt(request, binding, carrier, number, wait, repeat)
         else:
             attempt = Attempt(request, binding, carrier, number, wait, repeat)
         error: ProxyError | None = None
@@ -132,16 +137,22 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
                 attempt.cancel(end)
                 raise
             _raise_failure(attempt)
-            status = attempt.record.status
-            if status < 500 and status not in on.statuses:
+            status, code = attempt.record.status, attempt.record.grpc
+            if code > 0:
+                outcome = outcome_of_code(status, code)
+                final = code not in FAILURES and outcome not in on
+            else:
+                outcome = of_status(status)
+                final = status < 500 and status not in on.statuses
+            if final:
                 binding.stats.count_result(False, number > 1)
                 return attempt
-            outcome = of_status(status)
         except (ConnectError, ReceiveError, RequestTimeout) as failure:
             if isinstance(failure, ConnectError) and failure.condition is None:
                 raise  # a shortage of the proxy itself: another attempt would fail in the same way
             error = failure
-            outcome = Outcome(condition=failure.condition or Condition.TIMEOUT)
+            condition = failure.condition or Condition.TIMEOUT
+            outcome = Outcome(0, condition, attempt.record.grpc)
         except AdmitError:
             if attempt.refused:
                 request.record.attempts.pop()  # nothing was attempted
@@ -190,24 +201,24 @@ def _decide(
     request: Request, binding: Binding, attempt: Attempt, outcome: Outcome, at_once: bool
 ) -> Retry | Stop:
     now = monotonic()
-    retry_after = None
+    retry_after, pushback = None, None
+    if request.grpc and attempt.head is not None:
+        asked = attempt.head.values(PUSHBACK_FIELD)
+        pushback = parse_pushback(asked or trailer_values(attempt.trailers, PUSHBACK_FIELD))
     if outcome.status in _SAID_BY_RETRY_AFTER and attempt.head is not None:
         values = attempt.head.values(b"retry-after")
         retry_after = parse_retry_after(values, time()) if values else None
     tries = Tries(
         number=attempt.record.number,
-        repeatable=binding.retry.repeatable(request.head.method, _has_key(request)),
+        repeatable=binding.retry.repeatable(request.head.method, request.keyed),
         body_whole=request.body is None or request.body.whole,
         gates_open=binding.allows_retry(now),
         time_left=request.timing.time_left,
         waited=attempt.record.wait,
         retry_after=retry_after,
+        pushback=pushback,
         at_once=at_once,
     )
     decision = binding.retry.decide(tries, outcome, now)
     assert isinstance(decision, Retry | Stop)
     return decision
-
-
-def _has_key(request: Request) -> bool:
-    return any(request.head.values(name) for name in _KEY_FIELDS)

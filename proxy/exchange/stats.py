@@ -4,7 +4,9 @@ Every request counts, and metrics are read every few seconds: counting is an add
 dictionary or list, and telemetry makes metric families of it on demand.
 """
 
-from typing import Final
+from typing import Final, TypeAlias
+
+from proxy.grpc_status import FAILURES, NO_GRPC
 
 DURATION_BUCKETS: Final[tuple[float, ...]] = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -20,22 +22,30 @@ RESULT_KINDS: Final[tuple[str, ...]] = (
 )
 
 
+_Kind: TypeAlias = tuple[int, str, str, int]
+
+MAX_KINDS: Final = 2000
+"""Kinds of requests that are counted exactly."""
+OTHER: Final = "other"
+
+
 class RouteStats:
     """Counters of one listener and route; they never fall.
 
-    `answers` by (status, reason), with reason "" if the upstream answered. `retries` by condition,
+    `requests` by (status, reason, method, gRPC's code), with reason "" if the upstream answered,
+    `OTHER` for uncommon methods, and `NO_GRPC` for what is not a gRPC call. `retries` by condition,
     `refused` by reason of `StopReason`. `results` counts requests after their last attempt, in
     the order of `RESULT_KINDS`.
     """
 
     __slots__ = (
         "_attempts",
-        "answers",
         "duration_buckets",
         "duration_sum",
         "fallbacks",
         "listener",
         "refused",
+        "requests",
         "results",
         "retries",
         "route",
@@ -44,7 +54,7 @@ class RouteStats:
     def __init__(self, listener: str, route: str) -> None:
         self.listener = listener
         self.route = route
-        self.answers: dict[tuple[int, str], int] = {}
+        self.requests: dict[_Kind, int] = {}
         self._attempts: dict[str, dict[str, int]] = {}
         self.retries: dict[str, int] = {}
         self.refused: dict[str, int] = {}
@@ -53,15 +63,47 @@ class RouteStats:
         self.duration_buckets = [0] * (len(DURATION_BUCKETS) + 1)
         self.duration_sum = 0.0
 
-    def count_answer(self, status: int, reason: str, seconds: float) -> None:
-        """Count a settled exchange."""
-        key = (status, reason)
-        self.answers[key] = self.answers.get(key, 0) + 1
+    def count_answer(
+        self, status: int, reason: str, seconds: float, method: str = "", code: int = NO_GRPC
+    ) -> None:
+        """Count a settled exchange. `code`: of a gRPC call."""
+        kind = (status, reason, method, code)
+        count = self.requests.get(kind)
+        if count is None:
+            self._count_new(kind)
+        else:
+            self.requests[kind] = count + 1
         at = 0  # search from below: most are short
         while at < _BOUNDED and seconds > DURATION_BUCKETS[at]:
             at += 1
         self.duration_buckets[at] += 1
         self.duration_sum += seconds
+
+    def _count_new(self, kind: _Kind) -> None:
+        """An upstream can answer with any status: beyond `MAX_KINDS` they are less exact."""
+        if len(self.requests) >= MAX_KINDS:
+            status, reason, _, code = kind
+            kind = (status, reason, OTHER, code if status == 200 else NO_GRPC)
+        self.requests[kind] = self.requests.get(kind, 0) + 1
+
+    @property
+    def answers(self) -> dict[tuple[int, str], int]:
+        """All requests by (status, reason)."""
+        found: dict[tuple[int, str], int] = {}
+        for (status, reason, _, _), count in self.requests.items():
+            found[status, reason] = found.get((status, reason), 0) + count
+        return found
+
+    @property
+    def errors(self) -> int:
+        """Answers of 5xx, and gRPC calls with a status of ``grpc-failure``."""
+        return sum(
+            [
+                count
+                for (status, _, _, code), count in self.requests.items()
+                if status >= 500 or code in FAILURES
+            ]
+        )
 
     def attempts_at(self, upstream: str) -> dict[str, int]:
         """The counters of one upstream by outcome: a status class ("2xx") or the reason of a

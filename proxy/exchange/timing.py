@@ -21,7 +21,8 @@ _NO_DEADLINE: Final = Deadline(0.0, 0.0)
 class Timing:
     """All in monotonic seconds.
 
-    `activity`: when the last byte of a body moved. `watch`: when to check the limits of the
+    `activity`: when the last byte of a body moved. `idle_seconds`: the longest time without one
+    (NEVER: any). `watch`: when to check the limits of the
     whole exchange: `timeouts.max_duration` and its client's pace. `shortened`: the caller's
     deadline is shorter than the policy's.
     """
@@ -34,6 +35,7 @@ class Timing:
         "_timeouts",
         "activity",
         "deadline",
+        "idle_seconds",
         "shortened",
         "started",
         "watch",
@@ -49,6 +51,7 @@ class Timing:
         self._timeouts = _NO_TIMEOUTS
         self.started = self.activity = now
         self.watch = NEVER
+        self.idle_seconds = _NO_TIMEOUTS.idle
         self.deadline = _NO_DEADLINE
         self.shortened = False
 
@@ -58,6 +61,7 @@ class Timing:
         `given`: the caller's deadline in seconds, or None.
         """
         self._timeouts = timeouts
+        self.idle_seconds = timeouts.idle
         self.deadline = Deadline(self.started, timeouts.request)
         if given is not None and given < timeouts.request:
             self.shortened = True
@@ -134,12 +138,8 @@ class Timing:
 
     @property
     def idle_at(self) -> float:
-        """When `timeouts.idle` after the last byte of a body ends."""
-        return self.activity + self._timeouts.idle
-
-    @property
-    def idle_seconds(self) -> float:
-        return self._timeouts.idle
+        """When the longest time after the last byte of a body ends."""
+        return self.activity + self.idle_seconds
 
     @property
     def cutoff(self) -> float:

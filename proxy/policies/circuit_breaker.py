@@ -28,7 +28,6 @@ Operators' orders work in every mode, and `reset` returns to the mode's initial 
 """
 
 from collections.abc import Callable
-from math import ceil
 from typing import Final, TypeAlias
 
 from proxy.outcome import FAILURE, IGNORED, Verdict
@@ -288,7 +287,7 @@ class CircuitBreaker(Gate):
             return self._probes.admit(self._generation, now)
         self._not_permitted += 1
         self.refusals += 1
-        return CircuitRefusal(self.name, self._state, self._retry_after(now))
+        return CircuitRefusal(self.name, self._state, self._wait(now))
 
     def _has_room(self) -> bool:
         """Whether another probe fits: probes in flight and results never exceed `calls`."""
@@ -339,11 +338,12 @@ class CircuitBreaker(Gate):
             return 0.0
         return None
 
-    def _retry_after(self, now: float) -> int | None:
+    def _wait(self, now: float) -> float | None:
+        """Seconds after which another call makes sense."""
         if self._state is BreakerState.OPEN:
-            return max(1, ceil(self._open_until - now))
+            return self._open_until - now
         if self._state is _HALF_OPEN:
-            return 1  # as soon as a probe returns
+            return 1.0  # as soon as a probe returns
         return None  # an operator's order: no time is known
 
     # --- changes of state -------------------------------------------------------------------

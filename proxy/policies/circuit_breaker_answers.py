@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from math import ceil
 from typing import Final
 
 from proxy.errors import CircuitOpen, ProxyError
@@ -44,17 +45,18 @@ class CircuitPermit(Permit):
 class CircuitRefusal(Refusal):
     """The refusal of the breaker `name` in `state`.
 
-    `retry_after`: whole seconds until the next probe, at least 1; None if an operator's order
-    keeps the breaker open, because no time is known then.
+    `wait`: seconds until the next probe; None if an operator's order keeps the breaker open,
+    because no time is known then. `retry_after`: the same in whole seconds, at least 1.
     """
 
-    __slots__ = ("name", "retry_after", "state")
+    __slots__ = ("name", "retry_after", "state", "wait")
 
-    def __init__(self, name: str, state: BreakerState, retry_after: int | None) -> None:
+    def __init__(self, name: str, state: BreakerState, wait: float | None) -> None:
         super().__init__()
         self.name = name
         self.state = state
-        self.retry_after = retry_after
+        self.wait = wait
+        self.retry_after = None if wait is None else max(1, ceil(wait))
 
     def error(self) -> ProxyError:
         if self.retry_after is None:
@@ -70,7 +72,9 @@ class CircuitRefusal(Refusal):
                 f"its next probe is in {self.retry_after} s."
             )
         return CircuitOpen(
-            f"The circuit breaker {self.name!r} {says}", retry_after=self.retry_after
+            f"The circuit breaker {self.name!r} {says}",
+            retry_after=self.retry_after,
+            pushback=self.wait,
         )
 
 

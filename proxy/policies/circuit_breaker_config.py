@@ -83,7 +83,7 @@ class CircuitBreakerConfig:
     failure_rate: float = 0.5
     slow_call: SlowCallConfig = SlowCallConfig()
     failures: OutcomeSet = OutcomeSet(
-        ("connect-failure", "refused-stream", "reset", "timeout", "5xx")
+        ("connect-failure", "refused-stream", "reset", "timeout", "5xx", "grpc-failure")
     )
     open_for: OpenForConfig = OpenForConfig()
     half_open: HalfOpenConfig = HalfOpenConfig()

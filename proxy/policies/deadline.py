@@ -6,7 +6,9 @@ from math import inf
 
 @dataclass(frozen=True, slots=True)
 class TimeoutsConfig:
-    """Seconds. `max_duration` 0 means no limit; every other one is above 0.
+    """Seconds. 0 means no limit for `max_duration` and `stream_idle`; every other is above 0.
+
+    `stream_idle`: the longest silence of a gRPC stream, instead of `idle`.
 
     `body_rate`: bytes per second, 0 for no limit, None for the listener's.
     """
@@ -16,6 +18,7 @@ class TimeoutsConfig:
     request: float = 15.0
     idle: float = 60.0
     max_duration: float = 0.0
+    stream_idle: float = 0.0
     body_rate: int | None = None
     propagate: bool = True
 

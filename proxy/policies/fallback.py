@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from proxy import errors
-from proxy.outcome import OutcomeSet
+from proxy.grpc_status import NO_GRPC
+from proxy.outcome import GRPC_TERMS, Outcome, OutcomeSet
 
 
 def reasons() -> frozenset[str]:
@@ -32,23 +33,28 @@ def _coverable() -> Iterator[type[errors.ProxyError]]:
 
 @dataclass(frozen=True, slots=True)
 class FallbackResponse:
-    """A fixed answer. `headers` includes the content-type; `body` is ready to send."""
+    """A fixed answer. `headers` includes the content-type; `body` is ready to send.
+
+    `grpc` and `message`: what a gRPC caller gets, `NO_GRPC` if that follows from `status`.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    grpc: int = NO_GRPC
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FallbackConfig:
-    """`reasons`: reasons of the proxy's answers; `statuses`: final statuses of the upstream.
+    """`reasons`: reasons of the proxy's answers; `outcomes`: final answers of the upstream.
 
     Exactly one of `response` and `upstream` is set. `terms` are the entries of the user's list.
     """
 
     terms: tuple[str, ...]
     reasons: frozenset[str]
-    statuses: frozenset[int]
+    outcomes: OutcomeSet
     response: FallbackResponse | None = None
     upstream: str | None = None
 
@@ -56,31 +62,36 @@ class FallbackConfig:
         """Whether the proxy's answer for this reason is replaced."""
         return reason in self.reasons
 
-    def covers_status(self, status: int) -> bool:
-        """Whether the upstream's final answer with this status is replaced."""
-        return status in self.statuses
+    def covers(self, outcome: Outcome) -> bool:
+        """Whether the upstream's final answer with this outcome is replaced."""
+        return outcome in self.outcomes
 
 
-def expand(terms: Iterable[str]) -> tuple[frozenset[str], frozenset[int]]:
-    """The reasons and statuses that a user's list means.
+STATUS_WORDS = ("gateway-error", "5xx", *GRPC_TERMS)
+"""Words that mean answers of the upstream."""
+
+
+def expand(terms: Iterable[str]) -> tuple[frozenset[str], OutcomeSet]:
+    """The reasons of the proxy and the answers of the upstream that a user's list means.
 
     Raises ValueError, naming the term, for a word that is neither one of `reasons`, one of
-    `groups`, a status, a range of statuses, ``gateway-error`` nor ``5xx``.
+    `groups`, one of `STATUS_WORDS`, a status nor a range of statuses.
     """
     known, words = reasons(), groups()
     found: set[str] = set()
-    statuses: set[int] = set()
+    statuses: list[str] = []
     for term in map(str, terms):
         if term in words:
             found |= words[term]
         elif term in known:
             found.add(term)
-        elif term[:1].isdigit() or term == "gateway-error":
-            statuses |= OutcomeSet((term,)).statuses.keys()
+        elif term[:1].isdigit() or term in STATUS_WORDS:
+            OutcomeSet((term,))  # it names the term that it does not understand
+            statuses.append(term)
         else:
             listed = ", ".join(sorted({*words, *known}))
             raise ValueError(
                 f"{term!r} is neither a status nor a reason that a fallback can answer; these are "
                 f"{listed}"
             )
-    return frozenset(found), frozenset(statuses)
+    return frozenset(found), OutcomeSet(statuses)

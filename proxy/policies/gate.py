@@ -271,7 +271,8 @@ class Tries:
     service may have seen the request. `body_whole`: the whole body read so far is still in memory.
     `gates_open`: the gates would admit another attempt. `time_left`: seconds of the request's
     deadline. `waited`: seconds before this attempt. `retry_after`: seconds from the response's
-    Retry-After, or None. `at_once`: another attempt needs no backoff.
+    Retry-After, or None. `pushback`: seconds that a gRPC service asks for instead of the backoff,
+    negative if it forbids a retry, or None. `at_once`: another attempt needs no backoff.
     """
 
     __slots__ = (
@@ -279,6 +280,7 @@ class Tries:
         "body_whole",
         "gates_open",
         "number",
+        "pushback",
         "repeatable",
         "retry_after",
         "time_left",
@@ -295,6 +297,7 @@ class Tries:
         time_left: float,
         waited: float,
         retry_after: float | None,
+        pushback: float | None = None,
         at_once: bool = False,
     ) -> None:
         self.at_once = at_once
@@ -305,6 +308,7 @@ class Tries:
         self.time_left = time_left
         self.waited = waited
         self.retry_after = retry_after
+        self.pushback = pushback
 
 
 class Decider:

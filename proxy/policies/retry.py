@@ -3,7 +3,7 @@
 The checks run in this order, and the first one that fails is the reason that is counted:
 
     condition in `on` → attempts left → repeatable → body still whole → breaker closed
-        → Retry-After short enough → deadline → budget
+        → no pushback against it → Retry-After or pushback short enough → deadline → budget
 
 The budget is last because the check charges it: only a retry that really happens is charged.
 """
@@ -58,6 +58,7 @@ class StopReason(Enum):
     NOT_REPEATABLE = "not-repeatable"
     BODY = "body"
     CIRCUIT_OPEN = "circuit-open"
+    PUSHBACK = "pushback"
     RETRY_AFTER = "retry-after"
     DEADLINE = "deadline"
     BUDGET = "budget"
@@ -127,11 +128,14 @@ class RetryPolicy(Decider):
             return _STOPS[StopReason.BODY]
         if not tries.gates_open:
             return _STOPS[StopReason.CIRCUIT_OPEN]
-        asked = self._asked_wait(outcome, tries.retry_after)
+        pushback = tries.pushback
+        if pushback is not None and pushback < 0:
+            return _STOPS[StopReason.PUSHBACK]
+        asked = self._asked_wait(outcome, tries.retry_after) if pushback is None else pushback
         if asked > self._retry_after:
             return _STOPS[StopReason.RETRY_AFTER]
-        delay = 0.0
-        if not tries.at_once:
+        delay = 0.0 if pushback is None else pushback
+        if pushback is None and not tries.at_once:
             delay = max(self._backoff.delay(tries.number, tries.waited), asked)
         if delay >= tries.time_left:
             return _STOPS[StopReason.DEADLINE]

@@ -18,6 +18,7 @@ from proxy.config.names import check_header_name, check_header_value, check_meth
 from proxy.config.sources import Setting
 from proxy.errors import ProxyError
 from proxy.http.authority import DEFAULT_PORTS, Authority, parse_authority
+from proxy.http.grpc import is_call
 from proxy.routing.destination import Destinations
 from proxy.routing.egress import EgressRules
 from proxy.routing.outlook import Longest, Repeats, longest, repeats
@@ -39,6 +40,11 @@ class DescribedRequest:
     path: str
     query: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def version(self) -> int:
+        """A gRPC call comes with HTTP/2; to routing all else looks the same in every version."""
+        return 20 if is_call(self.method, self.values(b"content-type")) else 11
 
     def values(self, name: bytes) -> list[bytes]:
         wanted = name.decode("latin-1")

@@ -5,7 +5,11 @@ from typing import Protocol
 
 class Head(Protocol):
     """`host`: lower case, without port or brackets, empty without one. `path`: raw,
-    beginning with ``/``, or ``*``. `query`: raw, without the question mark."""
+    beginning with ``/``, or ``*``. `query`: raw, without the question mark. `version`: of HTTP, 10,
+    11 or 20."""
+
+    @property
+    def version(self) -> int: ...
 
     @property
     def method(self) -> str: ...

@@ -9,7 +9,7 @@ result equals that of testing all routes in order.
                            any host   ┘              └ any path
 """
 
-from proxy.config.model import MatchConfig
+from proxy.config.match import MatchConfig
 from proxy.routing.head import Head
 from proxy.routing.route import Route
 
@@ -84,8 +84,9 @@ class PathIndex:
 
     def add(self, route: Route) -> None:
         match = route.config.match
-        if match.path is not None:
-            self._exact.setdefault(match.path, []).append(route)
+        path = match.exact_path
+        if path is not None:
+            self._exact.setdefault(path, []).append(route)
             return
         segments = _leading_segments(match, route.regex_prefix)
         if segments is None:
@@ -130,8 +131,9 @@ def _leading_segments(match: MatchConfig, regex_prefix: str) -> str | None:
 
     Empty for any path with segments, None for any text: the ``*`` of OPTIONS has none.
     """
-    if match.prefix is not None:
-        return match.prefix.rstrip("/")
+    below = match.below
+    if below is not None:
+        return below.rstrip("/")
     if match.regex is not None and "/" in regex_prefix:
         return regex_prefix[: regex_prefix.rindex("/")]
     return None

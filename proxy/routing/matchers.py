@@ -9,8 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from urllib.parse import parse_qsl
 
-from proxy.config.model import MatchConfig, ValueMatch
+from proxy.config.match import GrpcMatch, MatchConfig, ValueMatch
 from proxy.config.regex import Regex
+from proxy.http.grpc import is_call
 from proxy.routing.head import Head
 
 _MAX_PARAMETERS = 1000
@@ -188,6 +189,33 @@ class QueryMatcher(Matcher):
         return [value for name, value in pairs if name == self._name]
 
 
+class GrpcMatcher(Matcher):
+    """gRPC calls: an HTTP/2 POST with gRPC's content-type, and the path of service and method.
+
+    Names are compared as they are. The path is tested first: it is the cheapest test.
+    """
+
+    __slots__ = ("_below", "_exact", "_named")
+
+    def __init__(self, match: GrpcMatch) -> None:
+        self._named = f"{match.service}/{match.method or '*'}" if match.service else ""
+        self._below = f"/{match.service}/" if match.service else ""
+        self._exact = bool(match.method)
+        if self._exact:
+            self._below += match.method
+
+    def matches(self, head: Head) -> bool:
+        path = head.path
+        if not (path == self._below if self._exact else path.startswith(self._below)):
+            return False
+        return head.version == 20 and is_call(head.method, head.values(b"content-type"))
+
+    def why_not(self, head: Head) -> str:
+        if head.version != 20 or not is_call(head.method, head.values(b"content-type")):
+            return "it is not a gRPC call (HTTP/2, POST, content-type application/grpc)"
+        return f"path {head.path} is not {self._named}"
+
+
 def compile_match(match: MatchConfig) -> tuple[Matcher, ...]:
     """The matchers of a route; none if it matches everything."""
     matchers: list[Matcher] = []
@@ -197,6 +225,8 @@ def compile_match(match: MatchConfig) -> tuple[Matcher, ...]:
         matchers.append(PathMatcher(match.path))
     if match.prefix is not None:
         matchers.append(PrefixMatcher(match.prefix))
+    if match.grpc is not None:
+        matchers.append(GrpcMatcher(match.grpc))
     if match.methods:
         matchers.append(MethodMatcher(match.methods))
     matchers.extend(HeaderMatcher(name, value) for name, value in match.headers)

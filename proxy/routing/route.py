@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from proxy.config.model import MatchConfig, RouteConfig
+from proxy.config.match import MatchConfig
+from proxy.config.model import RouteConfig
 from proxy.errors import BadRequest
 from proxy.routing.head import Head
 from proxy.routing.matchers import Matcher, RegexMatcher, compile_match
@@ -81,9 +82,9 @@ def _path_rewriter(match: MatchConfig, prefix: str | None) -> Callable[[str], st
     expression matched. A route without any of them matches the prefix ``/``."""
     if prefix is None:
         return None
-    if match.path is not None or match.regex is not None:
+    if match.exact_path is not None or match.regex is not None:
         return lambda path: prefix
-    length = len((match.prefix or "/").rstrip("/"))
+    length = len((match.below or "/").rstrip("/"))
     front = prefix.rstrip("/")
 
     def rewrite(path: str) -> str:

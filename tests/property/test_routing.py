@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config.model import Listener, MatchConfig, RouteConfig, ValueMatch
+from proxy.config.match import MatchConfig, ValueMatch
+from proxy.config.model import Listener, RouteConfig
 from proxy.routing.lookup import ListenerRoutes
 from proxy.routing.route import Route
 

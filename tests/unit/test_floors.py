@@ -15,6 +15,7 @@ FLOORS = {
     "clock": 0,
     "errors": 0,
     "file_watch": 0,
+    "grpc_status": 0,
     "outcome": 0,
     "units": 0,
     "policies": 1,
@@ -56,8 +57,8 @@ IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched"
 ORDER = {
     "exchange": (
         "events stats labels heads forwarded script pace timing body gates binding bindings record "
-        "terms request reaching attempt answers carrier relay tunnel queueing retrying fallback "
-        "exchange gate gateway"
+        "terms request reaching attempt grpc_attempt answers carrier relay grpc_relay "
+        "tunnel queueing retrying fallback exchange gate gateway"
     ),
     "upstream": (
         "address tasks time_limit leases shortages threads local_address tls_sessions resolver tls "

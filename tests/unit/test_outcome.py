@@ -22,6 +22,17 @@ from proxy.outcome import Condition, Outcome, OutcomeSet, parse_statuses
         (["5xx", "503"], Outcome(503), "5xx"),
         (["5xx"], Outcome(condition=Condition.CONNECT_FAILURE), None),
         ([], Outcome(500), None),
+        (["grpc-unavailable"], Outcome(200, None, 14), "grpc-unavailable"),
+        (["grpc-unavailable"], Outcome(200, None, 13), None),
+        (["grpc-failure"], Outcome(200, None, 13), "grpc-failure"),
+        (["grpc-failure", "grpc-internal"], Outcome(200, None, 13), "grpc-failure"),
+        (["grpc-failure"], Outcome(200, None, 5), None),
+        (["grpc-failure"], Outcome(200, None, 0), None),
+        (["grpc-failure"], Outcome(200), None),
+        (["grpc-unavailable"], Outcome(503, None, 14), "grpc-unavailable"),
+        (["gateway-error", "grpc-unavailable"], Outcome(503, None, 14), "gateway-error"),
+        (["grpc-unknown"], Outcome(200, Condition.RESET, 2), "grpc-unknown"),
+        (["reset", "grpc-unknown"], Outcome(200, Condition.RESET, 2), "reset"),
     ],
 )
 def test_the_term_that_covers_an_outcome(
@@ -33,7 +44,22 @@ def test_the_term_that_covers_an_outcome(
 
 
 @pytest.mark.parametrize(
-    "term", ["5XX", "rest", "", "99", "600", "503-500", "500-", "-500", "50３"]
+    "term",
+    [
+        "5XX",
+        "rest",
+        "",
+        "99",
+        "600",
+        "503-500",
+        "500-",
+        "-500",
+        "50３",
+        "grpc-ok",
+        "grpc-14",
+        "grpc",
+        "grpc-Unavailable",
+    ],
 )
 def test_a_word_that_is_none_is_named(term: str) -> None:
     with pytest.raises(ValueError, match=repr(term)):

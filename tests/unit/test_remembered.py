@@ -23,7 +23,7 @@ from proxy.config.loading import load_text
 from proxy.config.model import Config, Listener
 from proxy.exchange.bindings import MAX_DYNAMIC, Bindings
 from proxy.exchange.labels import MAX_LABELS, Labels
-from proxy.exchange.stats import RouteStats
+from proxy.exchange.stats import OTHER, RouteStats
 from proxy.http.authority import Authority, HostMemory
 from proxy.http.h1.request import RequestParser
 from proxy.http.h1.response import ResponseParser
@@ -200,11 +200,15 @@ def labels() -> object:
 
 
 def stats() -> object:
-    """Every status that passes, each with every reason that comes after a response's head."""
+    """Every status that passes, each with every reason that comes after a response's head, with
+    several methods and codes of gRPC."""
     made = RouteStats("outbound", "shop")
     for status in range(100, 1000):
         for reason in ("", "client-gone", "upstream-truncated", "drain-cut", "internal"):
-            made.count_answer(status, reason, 0.1)
+            for method in ("GET", "POST", OTHER):
+                for code in (-1, 0, 14):
+                    made.count_answer(status, reason, 0.1, method, code)
+    assert sum(made.requests.values()) == 900 * 5 * 3 * 3
     for number in range(MAX_LABELS + 1):
         outcomes = made.attempts_at(host(number))
         outcomes.update(dict.fromkeys(("1xx", "2xx", "3xx", "4xx", "5xx", "upstream-reset"), 1000))
@@ -305,13 +309,15 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.heads:FieldRules._added": CONFIGURED,
     "exchange.labels:Labels._names": Grows(64 * KIB, labels),
     "exchange.labels:Labels._unknown": "a part of the names",
+    "exchange.grpc_attempt:GrpcAttempt._outer": CONFIGURED,
+    "exchange.grpc_attempt:GrpcAttempt._outer_permits": CONFIGURED,
     "exchange.reaching:Reaching._gates": PART,
     "exchange.reaching:Reaching._permits": CONFIGURED,
     "exchange.record:_NO_GATES": "stays empty",
     "exchange.record:Record.attempts": "at most retry.attempts, and a fallback's",
     "exchange.script:Script._pending": "what comes while one callback runs",
     "exchange.stats:RouteStats._attempts": "labels and outcomes: flooded with the answers",
-    "exchange.stats:RouteStats.answers": Grows(MIB, stats),
+    "exchange.stats:RouteStats.requests": Grows(MIB, stats),
     "exchange.stats:RouteStats.duration_buckets": "a fixed number",
     "exchange.stats:RouteStats.refused": "the members of StopReason",
     "exchange.stats:RouteStats.results": "a fixed number",

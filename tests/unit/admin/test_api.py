@@ -15,7 +15,8 @@ from unit.admin.asking import Admin, Answer
 from unit.telemetry.fakes import FakeExchange
 
 from proxy.admin.controls import Rejection, Reload
-from proxy.config.model import Config, HeaderRules, MatchConfig, RouteConfig, ValueMatch
+from proxy.config.match import MatchConfig, ValueMatch
+from proxy.config.model import Config, HeaderRules, RouteConfig
 from proxy.policies.bulkhead import BULKHEAD
 from proxy.telemetry import process_log
 

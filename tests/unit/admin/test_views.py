@@ -7,14 +7,8 @@ from unit.telemetry.fakes import FakeAttempt, FakeExchange, FakeGateway, FakeUps
 from proxy import __version__
 from proxy.admin import views
 from proxy.clock import Clock
-from proxy.config.model import (
-    Config,
-    ConnectionsConfig,
-    Listener,
-    MatchConfig,
-    RouteConfig,
-    ValueMatch,
-)
+from proxy.config.match import MatchConfig, ValueMatch
+from proxy.config.model import Config, ConnectionsConfig, Listener, RouteConfig
 from proxy.outcome import Verdict
 from proxy.policies.budget import RETRY_BUDGET
 from proxy.policies.bulkhead import BULKHEAD

@@ -25,6 +25,14 @@ def routes(*matches: str) -> str:
          "attempt 7 can never begin"),
         (policy("{retry: {backoff: {initial: 2s}}}"), "max is 1s and initial 2s: every wait is 1s"),
         (policy("{retry: {attempts: 1, on: [5xx]}}"), "nothing is retried: the other keys"),
+        (policy("{retry: {on: [reset, grpc-unavailable]}}"),
+         "retry.on: grpc-unavailable is listed, but methods: idempotent lets no gRPC call be "
+         "repeated; say methods: any"),
+        (policy("{retry: {on: [grpc-failure], methods: [GET]}}"), "methods: its list lets no"),
+        ("routes: [{name: a, upstream: app, match: {grpc: {}}, fallback: {when: [timeout], "
+         "response: {json: {a: 1}}}}]",
+         "routes[0].fallback.response: gRPC callers cannot read its body and get the status "
+         "internal; give them one with grpc: {status: ...}"),
         (policy("{circuit_breaker: {slow_call: {duration: 10s}}}"), "no attempt takes that long"),
         (policy("{circuit_breaker: {minimum_calls: 200}}"), "has the effect of 100"),
         (policy("{circuit_breaker: {open_for: {initial: 10m}}}"), "every wait is 5m"),
@@ -60,6 +68,11 @@ def test_worth_a_word(text, message, warned):
         policy("{retry: {backoff: {initial: 1s}}}"),
         policy("{circuit_breaker: {window: {size: 10}}}"),
         policy("{bulkhead: {max_queue: 5, queue_timeout: 1s}}"),
+        policy("{retry: {on: [grpc-unavailable], methods: any}}"),
+        policy("{retry: {on: [grpc-unavailable], methods: [POST]}}"),
+        "routes: [{name: a, upstream: app, match: {grpc: {}}, fallback: {when: [timeout], "
+        "response: {grpc: {status: ok}}}}]",
+        "routes: [{name: a, upstream: app, fallback: {when: [timeout], response: {json: 1}}}]",
         """
         upstreams: {spare: {endpoints: [http://a]}}
         policies: {default: {fallback: {when: [timeout], upstream: spare}}}
@@ -103,6 +116,11 @@ def test_an_inherited_conflict_is_told_where_it_arises(warned):
         ("{headers: {a: {present: true}}}", "{headers: {a: x, b: y}}"),
         ("{headers: {a: {regex: 'x.*'}}}", "{headers: {a: xy}}"),
         ("{query: {q: '1'}}", "{query: {q: '1'}, path: /x}"),
+        ("{grpc: {}}", "{grpc: {service: a.B}}"),
+        ("{grpc: {service: a.B}}", "{grpc: {service: a.B, method: C}}"),
+        ("{prefix: /a.B}", "{grpc: {service: a.B}}"),
+        ("{regex: '/a.*'}", "{grpc: {service: a.B, method: C}}"),
+        ("{}", "{grpc: {}}"),
     ],
 )
 def test_routes_that_can_never_match(first, second, warned):
@@ -114,6 +132,11 @@ def test_routes_that_can_never_match(first, second, warned):
     ("first", "second"),
     [
         ("{prefix: /api}", "{prefix: /apix}"),
+        ("{grpc: {}}", "{}"),
+        ("{grpc: {service: a.B}}", "{prefix: /a.B}"),
+        ("{grpc: {service: a.B}}", "{grpc: {service: a.b}}"),
+        ("{grpc: {service: a.B, method: C}}", "{grpc: {service: a.B}}"),
+        ("{grpc: {service: a.B, method: C}}", "{grpc: {service: a.B, method: c}}"),
         ("{prefix: /api}", "{}"),
         ("{prefix: /api/v1}", "{prefix: /api}"),
         ("{prefix: /api}", "{regex: '/api/.*'}"),

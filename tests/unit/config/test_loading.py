@@ -10,7 +10,8 @@ import pytest
 
 from proxy.config import Config, ConfigError, effective, load, load_text
 from proxy.config.keys import CONFIG
-from proxy.config.model import EndpointConfig, MatchConfig, RouteConfig, UpstreamConfig
+from proxy.config.match import MatchConfig
+from proxy.config.model import EndpointConfig, RouteConfig, UpstreamConfig
 from proxy.config.policy_keys import POLICY
 from proxy.config.record import Record
 from proxy.config.server_keys import UPSTREAM

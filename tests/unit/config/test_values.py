@@ -2,6 +2,7 @@
 
 import pytest
 
+from proxy.config.match import GrpcMatch, ValueMatch
 from proxy.config.model import (
     Address,
     EndpointConfig,
@@ -9,7 +10,6 @@ from proxy.config.model import (
     Propagation,
     RemoteAccess,
     Trust,
-    ValueMatch,
 )
 from proxy.policies.backoff import Jitter, JitterKind
 from proxy.policies.circuit_breaker import WindowConfig, WindowType
@@ -445,3 +445,48 @@ def test_networks_that_are_none(errors, written, told):
 def test_the_outbound_listener_adds_nothing_and_trusts_nobody(errors):
     (problem,) = errors("listeners: {outbound: {forwarded: {trust: none}}}")
     assert "unknown key" in problem
+
+
+@pytest.mark.parametrize(
+    ("match", "message"),
+    [
+        ("{grpc: {method: C}}", "match.grpc: 'method' needs a 'service'"),
+        ("{grpc: {service: a.B/C}}", "give the service and the method as two keys"),
+        ("{grpc: {service: a..B}}", "'a..B' is not a full service name such as shop.v1.Inventory"),
+        ("{grpc: {service: a.B, method: C/D}}", "'C/D' is not the name of a method such as"),
+        ("{grpc: {service: a.B}, prefix: /x}", "grpc.service already says which paths it takes"),
+        ("{grpc: {}, methods: [GET]}", "gRPC calls have the method POST, so this can never match"),
+        ("{grpc: any}", "match.grpc: must be a mapping"),
+    ],
+)
+def test_grpc_matches_that_cannot_be(match, message, errors):
+    (found,) = errors(f"routes: [{{name: a, match: {match}}}]")
+    assert message in found
+
+
+def test_grpc_matches(config):
+    text = "routes: [{name: a, match: {grpc: {}, regex: '/shop.*', methods: [POST]}}]"
+    assert config(text).routes[0].match.grpc == GrpcMatch()
+
+
+@pytest.mark.parametrize(
+    ("response", "status", "grpc", "message"),
+    [
+        ("{status: 200, json: {}}", 200, -1, ""),
+        ("{grpc: {status: unavailable, message: later}}", 503, 14, "later"),
+        ("{grpc: {status: UNAVAILABLE}}", 503, 14, ""),
+        ("{grpc: {status: ok}}", 200, 0, ""),
+        ("{grpc: {status: data-loss}}", 500, 15, ""),
+        ("{status: 202, json: 1, grpc: {status: not-found}}", 202, 5, ""),
+    ],
+)
+def test_fallbacks_for_grpc_callers(response, status, grpc, message, config):
+    text = f"policies: {{default: {{fallback: {{when: [timeout], response: {response}}}}}}}"
+    found = config(text).policies["default"].fallback.response
+    assert (found.status, found.grpc, found.message) == (status, grpc, message)
+
+
+def test_an_unknown_grpc_status_is_named(errors):
+    answer = "{when: [timeout], response: {grpc: {status: unavailible}}}"
+    (found,) = errors(f"policies: {{default: {{fallback: {answer}}}}}")
+    assert "not 'unavailible'; did you mean 'unavailable'?" in found

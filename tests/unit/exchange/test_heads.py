@@ -73,7 +73,7 @@ def test_a_callers_time(held, seconds):
     [
         (1.5, False, [(b"X-Request-Timeout-Ms", b"1500")]),
         (0.0001, False, [(b"X-Request-Timeout-Ms", b"1")]),
-        (1.5, True, [(b"X-Request-Timeout-Ms", b"1500"), (b"grpc-timeout", b"1500m")]),
+        (1.5, True, [(b"X-Request-Timeout-Ms", b"1500"), (b"grpc-timeout", b"1500000u")]),
         (200_000, True, [(b"X-Request-Timeout-Ms", b"200000000"), (b"grpc-timeout", b"200000S")]),
     ],
 )

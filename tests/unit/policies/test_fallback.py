@@ -2,6 +2,7 @@
 
 import pytest
 
+from proxy.outcome import Outcome
 from proxy.policies.fallback import FallbackConfig, expand, groups, reasons
 
 
@@ -19,7 +20,8 @@ from proxy.policies.fallback import FallbackConfig, expand, groups, reasons
     ],
 )
 def test_what_words_stand_for(terms: list[str], reasons: set[str], statuses: set[int]) -> None:
-    assert expand(terms) == (reasons, statuses)
+    found, outcomes = expand(terms)
+    assert (found, set(outcomes.statuses)) == (reasons, statuses)
 
 
 @pytest.mark.parametrize(
@@ -36,9 +38,13 @@ def test_groups_are_made_of_known_reasons() -> None:
 
 
 def test_coverage() -> None:
-    reasons, statuses = expand(["timeout", "503"])
-    config = FallbackConfig(("timeout", "503"), reasons, statuses, upstream="backup")
+    terms = ("timeout", "503", "grpc-unavailable", "grpc-failure")
+    config = FallbackConfig(terms, *expand(terms), upstream="backup")
     assert config.covers_reason("request-timeout")
     assert not config.covers_reason("circuit-open")
-    assert config.covers_status(503)
-    assert not config.covers_status(500)
+    assert config.covers(Outcome(503))
+    assert not config.covers(Outcome(500))
+    assert config.covers(Outcome(200, None, 14))
+    assert config.covers(Outcome(200, None, 2))
+    assert not config.covers(Outcome(200, None, 5))
+    assert not config.covers(Outcome(200, None, 0))

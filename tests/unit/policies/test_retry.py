@@ -38,6 +38,7 @@ REFUSED_BY_ALL: dict[str, Any] = {
     "repeatable": False,
     "body_whole": False,
     "gates_open": False,
+    "pushback": -1.0,
     "retry_after": 6.0,
     "time_left": 1.0,
     "budget": budget_of(NO_BUDGET),
@@ -48,6 +49,7 @@ GOOD: dict[str, Any] = {
     "repeatable": True,
     "body_whole": True,
     "gates_open": True,
+    "pushback": None,
     "retry_after": None,
     "time_left": inf,
 }
@@ -81,6 +83,7 @@ def test_the_questions_are_asked_in_order() -> None:
         "not-repeatable",
         "body",
         "circuit-open",
+        "pushback",
         "retry-after",
         "deadline",
         "budget",
@@ -166,3 +169,24 @@ def test_what_may_follow_at_once_needs_no_backoff_but_all_else() -> None:
     assert decide(at_once=True, number=3) == Stop(StopReason.ATTEMPTS)
     assert decide(at_once=True, budget=budget_of(NO_BUDGET)) == Stop(StopReason.BUDGET)
     assert decide(at_once=True, time_left=0.0) == Stop(StopReason.DEADLINE)
+
+
+@pytest.mark.parametrize(
+    ("pushback", "limit", "answer"),
+    [
+        (0.0, 5.0, Retry(0.0, "grpc-unavailable")),
+        (0.25, 5.0, Retry(0.25, "grpc-unavailable")),
+        (5.0, 5.0, Retry(5.0, "grpc-unavailable")),
+        (5.1, 5.0, Stop(StopReason.RETRY_AFTER)),
+        (-1.0, 5.0, Stop(StopReason.PUSHBACK)),
+        (-1.0, 0.0, Stop(StopReason.PUSHBACK)),
+        (0.1, 0.0, Stop(StopReason.RETRY_AFTER)),
+        (None, 5.0, Retry(1.0, "grpc-unavailable")),
+    ],
+)
+def test_a_service_that_pushes_back(
+    pushback: float | None, limit: float, answer: Retry | Stop
+) -> None:
+    """Its wait replaces the backoff, longer or shorter."""
+    config = replace(CONFIG, retry_after=limit, on=OutcomeSet(["grpc-unavailable"]))
+    assert decide(config, outcome=Outcome(200, None, 14), pushback=pushback) == answer

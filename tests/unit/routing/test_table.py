@@ -19,6 +19,7 @@ class Request:
     path: str = "/"
     query: str = ""
     headers: dict[bytes, list[bytes]] = field(default_factory=dict)
+    version: int = 11
 
     def values(self, name: bytes) -> list[bytes]:
         return self.headers.get(name, [])
@@ -309,3 +310,70 @@ def test_a_rewritten_prefix_cannot_be_left(path, refused):
         assert rewriting.rewrite_path(path) == "/b" + path.removeprefix("/a")
     assert route("{prefix: /a}").rewrite_path(path) == path
     assert route("{path: /a}", ", rewrite: {prefix: /b}").rewrite_path(path) == "/b"
+
+
+def call(path: str, **changed) -> Request:
+    kind = changed.pop("kind", b"application/grpc")
+    return Request("POST", path=path, headers={b"content-type": [kind]}, version=20, **changed)
+
+
+@pytest.mark.parametrize(
+    ("match", "good", "bad"),
+    [
+        ("{grpc: {}}", ["/shop.v1.Inventory/Deduct", "/x"], []),
+        (
+            "{grpc: {service: shop.v1.Inventory}}",
+            ["/shop.v1.Inventory/Deduct", "/shop.v1.Inventory/Watch"],
+            ["/shop.v1.Inventory", "/shop.v1.inventory/Deduct", "/shop.v1.InventoryX/Deduct"],
+        ),
+        (
+            "{grpc: {service: shop.v1.Inventory, method: Deduct}}",
+            ["/shop.v1.Inventory/Deduct"],
+            ["/shop.v1.Inventory/deduct", "/shop.v1.Inventory/DeductAll", "/x/Deduct"],
+        ),
+    ],
+)
+def test_grpc_services_and_methods(match, good, bad):
+    made = route(match)
+    assert [path for path in (*good, *bad) if takes(made, call(path))] == good
+
+
+@pytest.mark.parametrize(
+    ("request_", "is_one"),
+    [
+        (call("/a.B/C"), True),
+        (call("/a.B/C", kind=b"application/grpc+proto"), True),
+        (call("/a.B/C", kind=b"application/grpc;charset=utf-8"), True),
+        (call("/a.B/C", kind=b"Application/GRPC"), True),
+        (call("/a.B/C", kind=b"application/grpc-web+proto"), False),
+        (call("/a.B/C", kind=b"application/json"), False),
+        (Request("POST", path="/a.B/C", version=20), False),
+        (Request("GET", path="/a.B/C", headers=call("/").headers, version=20), False),
+        (Request("POST", path="/a.B/C", headers=call("/").headers, version=11), False),
+    ],
+)
+def test_what_a_grpc_call_is(request_, is_one):
+    made = route("{grpc: {service: a.B}}")
+    assert takes(made, request_) is is_one
+    if not is_one:
+        assert made.mismatch(request_) == (
+            "it is not a gRPC call (HTTP/2, POST, content-type application/grpc)"
+        )
+    assert route("{grpc: {service: a.B}}").mismatch(call("/b.C/D")) == "path /b.C/D is not a.B/*"
+
+
+def test_grpc_routes_among_many():
+    plain = ", ".join(f"{{name: p{n}, match: {{prefix: /p{n}}}}}" for n in range(20))
+    made = table(
+        f"routes: [{plain}, {{name: one, match: {{grpc: {{service: a.B, method: C}}}}}}, "
+        "{name: service, match: {grpc: {service: a.B}}}, {name: any, match: {grpc: {}}}]"
+    ).at(Listener.OUTBOUND)
+    found = [made.match(call(path)).name for path in ("/a.B/C", "/a.B/D", "/b/C", "/p3/x")]
+    assert found == ["one", "service", "any", "p3"]
+
+
+def test_a_grpc_service_is_renamed_by_a_rewritten_prefix():
+    made = route("{grpc: {service: a.B}}", ", rewrite: {prefix: /new.a.B}")
+    assert made.rewrite_path("/a.B/C") == "/new.a.B/C"
+    made = route("{grpc: {service: a.B, method: C}}", ", rewrite: {prefix: /x.Y/Z}")
+    assert made.rewrite_path("/a.B/C") == "/x.Y/Z"
