@@ -6,6 +6,7 @@ from itertools import islice
 
 from proxy.admin.documents import Rows
 from proxy.admin.views import Document
+from proxy.grpc_status import FAILURES, name_of
 from proxy.policies.retry import Retry, Stop
 from proxy.telemetry.flight_recorder import (
     CAPACITY,
@@ -61,6 +62,7 @@ def _filter(query: Mapping[str, str]) -> tuple[Callable[[Exchange | Recorded], b
 
 def exchange(one: Recorded, time_text: Callable[[float], str]) -> Document:
     """One exchange. `trouble` says why it is recorded; may be empty while it is in flight."""
+    grpc = {"grpc_status": one.grpc_status} if one.grpc_status else {}
     return {
         "number": one.number,
         "time": time_text(one.began),
@@ -74,6 +76,7 @@ def exchange(one: Recorded, time_text: Callable[[float], str]) -> Document:
         "route": one.route,
         "upstream": one.upstream,
         "status": one.status,
+        **grpc,
         "reason": one.reason,
         "detail": one.detail,
         "trouble": list(_trouble(one)),
@@ -87,8 +90,11 @@ def exchange(one: Recorded, time_text: Callable[[float], str]) -> Document:
     }
 
 
+_FAILURES = frozenset(map(name_of, FAILURES))
+
+
 def _trouble(one: Recorded) -> Iterable[str]:
-    if one.reason or one.status >= 500:
+    if one.reason or one.status >= 500 or one.grpc_status in _FAILURES:
         yield "error"
     if any(isinstance(attempt.decision, Retry) for attempt in one.attempts):
         yield "retried"
@@ -103,6 +109,8 @@ def _attempt(attempt: RecordedAttempt) -> Document:
     told: Document = {"endpoint": attempt.endpoint, "upstream": attempt.upstream}
     if attempt.status:
         told["status"] = attempt.status
+    if attempt.grpc_status:
+        told["grpc_status"] = attempt.grpc_status
     if attempt.failure:
         told["failure"] = attempt.failure
         told["detail"] = attempt.detail

@@ -18,6 +18,7 @@ _WHY = {
     "an Idempotency-Key allows it by default)",
     "body": "the request's body was larger than what is kept for a retry (retry.body_limit)",
     "circuit-open": "circuit breaker {breaker} was no longer closed",
+    "pushback": "the service forbade it (grpc-retry-pushback-ms)",
     "retry-after": "the upstream asked for a longer wait than retry.retry_after",
     "deadline": "the wait would have ended after the deadline (timeouts.request)",
     "budget": "the retry budget was used up (retry.budget)",
@@ -82,7 +83,7 @@ def _attempt(one: Document, attempt: Document, number: int) -> Iterator[str]:
     fallback = f", the fallback's upstream {other}" if other != one["upstream"] else ""
     yield f"{_at(begun)}  attempt {number} to {endpoint}{fallback}"
     if "status" in attempt:
-        yield f"{_at(begun + took)}    got {attempt['status']} after {took:.1f} ms"
+        yield f"{_at(begun + took)}    got {_answer(attempt)} after {took:.1f} ms"
     if "failure" in attempt:
         detail = f": {attempt['detail']}" if attempt.get("detail") else ""
         yield f"{_at(begun + took)}    failed after {took:.1f} ms, {attempt['failure']}{detail}"
@@ -96,6 +97,12 @@ def _attempt(one: Document, attempt: Document, number: int) -> Iterator[str]:
         yield f"{'':>10}    retry after a wait of {wait:.1f} ms, because {condition} is in retry.on"
     else:
         yield f"{'':>10}    no other attempt: {_why(one, decision['why'])}"
+
+
+def _answer(one: Document) -> str:
+    """``503``, or ``200 (gRPC UNAVAILABLE)``."""
+    code = one.get("grpc_status")
+    return f"{one['status']} (gRPC {code})" if code else str(one["status"])
 
 
 def _why(one: Document, why: str) -> str:
@@ -114,7 +121,7 @@ def _is_last_failure(one: Document) -> bool:
 
 
 def _end(one: Document) -> str:
-    status, reason = one["status"], one["reason"]
+    status, reason = one["status"] and _answer(one), one["reason"]
     if _under_way(one):
         sent = f": {status} and {one['bytes_out']} bytes were sent to the client"
         return "still in flight" + (sent if status else "")
@@ -122,7 +129,7 @@ def _end(one: Document) -> str:
         instead = reason or "the upstream's response"
         return f"the client got {status} from the fallback, instead of {instead}"
     if reason == "client-gone":
-        if status == 499:
+        if one["status"] == 499:
             return "the client had left: no response was sent, the log has 499"
         return f"the client left during the response ({status}, {one['bytes_out']} bytes sent)"
     if reason in _BROKEN_OFF:

@@ -77,6 +77,8 @@ def line_of(record: Mapping[str, Any]) -> str:
         words.append(f"attempts={len(record['attempts'])}")
     if record.get("fallback"):
         words.append("fallback")
+    if record.get("grpc_status"):
+        words.append(record["grpc_status"])
     if record["reason"]:
         words.append(record["reason"])
     if record["listener"] == "inbound":

@@ -1,9 +1,9 @@
 """Access log: one line for each settled exchange that the configuration selects.
 
 Exchanges with trouble are those with a reason (answers of the proxy, truncated responses, clients
-that left), 5xx, those with a second attempt, and fallbacks. A line never contains the value of a
-header or a query, and no byte of a request can end it or start another: everything that is not
-printable ASCII is escaped.
+that left), 5xx, failed gRPC calls, those with a second attempt, and fallbacks. A line never
+contains the value of a header or a query, and no byte of a request can end it or start another:
+everything that is not printable ASCII is escaped.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Protocol
 
 from proxy.clock import Random, WallClock
 from proxy.config.model import AccessLogConfig, LogFormat
+from proxy.grpc_status import name_of
 from proxy.telemetry.observed import AttemptRecord, Exchange
 from proxy.telemetry.timestamps import Timestamps
 
@@ -52,6 +53,7 @@ class AccessLog:
         if (
             exchange.reason
             or exchange.status >= 500
+            or exchange.grpc_failed
             or len(exchange.attempts) > 1
             or exchange.fallback
         ):
@@ -92,6 +94,8 @@ def as_json(exchange: Exchange, began: str) -> str:
 def _why_json(exchange: Exchange) -> str:
     """Optional members that explain an exchange with trouble."""
     members = ""
+    if exchange.grpc_status:
+        members += f',"grpc_status":"{exchange.grpc_status}"'
     if exchange.retry_refused:
         members += f',"retry_refused":"{exchange.retry_refused}"'
     if exchange.fallback:
@@ -105,6 +109,8 @@ def _attempt_json(attempt: AttemptRecord) -> str:
     """`status` or `failure`; both if the response's head arrived and the body did not."""
     status = f',"status":{attempt.status}' if attempt.status else ""
     failure = f',"failure":{_quoted(attempt.failure)}' if attempt.failure else ""
+    if attempt.grpc >= 0:
+        status += f',"grpc_status":"{name_of(attempt.grpc)}"'
     return (
         f'{{"endpoint":{_quoted(attempt.endpoint)}{status}{failure}'
         f',"duration_ms":{attempt.duration * 1000:.3f},"wait_ms":{attempt.wait * 1000:.3f}}}'
@@ -130,6 +136,8 @@ def _as_text(exchange: Exchange, began: str) -> str:
         f"trace_id={_word(exchange.trace_id)}",
     ]
     words += [_attempt_words(attempt) for attempt in exchange.attempts]
+    if exchange.grpc_status:
+        words.append(f"grpc_status={exchange.grpc_status}")
     if exchange.retry_refused:
         words.append(f"retry_refused={exchange.retry_refused}")
     if exchange.fallback:
@@ -140,7 +148,8 @@ def _as_text(exchange: Exchange, began: str) -> str:
 
 
 def _attempt_words(attempt: AttemptRecord) -> str:
-    outcome = "+".join(filter(None, (str(attempt.status or ""), attempt.failure)))
+    parts = (str(attempt.status or ""), name_of(attempt.grpc), attempt.failure)
+    outcome = "+".join(filter(None, parts))
     took, waited = attempt.duration * 1000, attempt.wait * 1000
     return f"[{_word(attempt.endpoint)} {outcome} {took:.3f}ms wait={waited:.3f}ms]"
 

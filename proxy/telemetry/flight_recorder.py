@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeAlias
 
 from proxy.clock import WallClock
 from proxy.config.model import Config, Listener, PolicyConfig
+from proxy.grpc_status import name_of
 from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.retry import Retry, Stop
 from proxy.telemetry.observed import AttemptRecord, Exchange
@@ -41,6 +42,7 @@ class RecordedAttempt(NamedTuple):
     endpoint: str
     upstream: str
     status: int
+    grpc_status: str
     failure: str
     detail: str
     offset: float
@@ -53,7 +55,8 @@ class Recorded(NamedTuple):
     """One exchange. `began` in seconds since the Unix epoch, `duration` in seconds.
 
     `breaker`: name and state, at the time of recording, of the circuit breaker that it asked.
-    `attempts_made` may exceed the number of `attempts`. `status` 0: it was in flight.
+    `attempts_made` may exceed the number of `attempts`. `status` 0: it was in flight. `grpc_status`
+    is "" for what is not a gRPC call.
     """
 
     number: int
@@ -66,6 +69,7 @@ class Recorded(NamedTuple):
     route: str
     upstream: str
     status: int
+    grpc_status: str
     reason: str
     detail: str
     slow: bool
@@ -107,6 +111,7 @@ class FlightRecorder:
             slow
             or exchange.reason
             or exchange.status >= 500
+            or exchange.grpc_failed
             or len(exchange.attempts) > 1
             or exchange.fallback
         ):
@@ -116,7 +121,7 @@ class FlightRecorder:
         self.seen += 1
         ended = exchange.started + exchange.duration
         recorded = snapshot(exchange, ended, self._wall_clock(), slow=slow, number=self.seen)
-        kind = (recorded.route, recorded.reason or recorded.status)
+        kind = (recorded.route, recorded.reason or recorded.grpc_status or recorded.status)
         of_kind = self._kinds.get(kind)
         if of_kind is None:
             of_kind = self._kinds[kind] = deque()
@@ -177,6 +182,7 @@ def snapshot(
         exchange.route,
         exchange.upstream,
         exchange.status,
+        exchange.grpc_status,
         exchange.reason,
         exchange.detail[:MAX_TEXT],
         slow,
@@ -209,6 +215,7 @@ def _attempts(
             attempt.endpoint[:MAX_TEXT],
             attempt.upstream,
             attempt.status,
+            name_of(attempt.grpc),
             attempt.failure,
             attempt.detail[:MAX_TEXT],
             attempt.started - started,

@@ -62,8 +62,7 @@ class _Track:
         if buckets == self._buckets:
             return Sample(0.0, 0.0, nan, nan)
         grown = [now - before for now, before in zip(buckets, self._buckets, strict=True)]
-        answers = self._stats.answers.items()
-        errors = sum(count for (status, _), count in answers if status >= 500)
+        errors = self._stats.errors
         failed = errors - self._errors
         self._buckets, self._errors = buckets, errors
         return Sample(

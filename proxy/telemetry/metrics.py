@@ -24,6 +24,7 @@ from proxy.clock import Clock
 from proxy.exchange.gates import Labelled, counts_of
 from proxy.exchange.labels import OTHER
 from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
+from proxy.grpc_status import name_of
 from proxy.policies import catalogue
 from proxy.policies.gate import Family, GateKind
 from proxy.telemetry.exemplars import Exemplars
@@ -238,11 +239,12 @@ def _requests(stats: Sequence[RouteStats]) -> Metric:
     requests = CounterMetricFamily(
         "proxy_requests",
         "Finished requests. reason is empty if the upstream's response was sent complete.",
-        labels=["listener", "route", "code", "reason"],
+        labels=["listener", "route", "code", "reason", "method", "grpc"],
     )
     for one in stats:
-        for (status, reason), count in one.answers.items():
-            requests.add_metric([one.listener, one.route, str(status), reason], count)
+        for (status, reason, method, code), count in one.requests.items():
+            labels = [one.listener, one.route, str(status), reason, method, name_of(code)]
+            requests.add_metric(labels, count)
     return requests
 
 
@@ -253,7 +255,7 @@ def _durations(stats: Sequence[RouteStats], exemplars: Exemplars) -> Metric:
         labels=["listener", "route"],
     )
     for one in stats:
-        if one.answers:
+        if one.requests:
             counts = _cumulated(one.duration_buckets)
             examples = exemplars.of(one.listener, one.route)
             # Without an exemplar a bucket's third item is None, unlike its declared type.

@@ -15,7 +15,8 @@ from proxy.upstream.registry import Upstreams
 
 
 class AttemptRecord(Protocol):
-    """One attempt. `status` is 0 without one, `failure` "" without one; seconds.
+    """One attempt. `status` is 0 without one, `failure` "" without one, `grpc` the code of a gRPC
+    call or `NO_GRPC`; seconds.
 
     `started` is monotonic, `detail` the failure's sentence, `decision` the retry policy's decision
     afterwards, if any, `breaker` the circuit breaker that the attempt asked.
@@ -36,6 +37,8 @@ class AttemptRecord(Protocol):
     @property
     def breaker(self) -> CircuitBreaker | None: ...
     @property
+    def grpc(self) -> int: ...
+    @property
     def started(self) -> float: ...
     @property
     def duration(self) -> float: ...
@@ -49,7 +52,8 @@ class Exchange(Protocol):
     `reason` is "" if the upstream's response was sent complete, `detail` is the sentence of the
     proxy's answer; `path` has no query. `retry_refused` says why there was no other attempt, "" if
     none was considered. A request without a route has no `binding`. `stood_still`: seconds in which
-    the client sent its body.
+    the client sent its body. `grpc_status`: the name of the status that a gRPC caller got, "" for
+    others; `grpc_failed`: it means that the upstream failed.
     """
 
     @property
@@ -68,6 +72,10 @@ class Exchange(Protocol):
     def upstream(self) -> str: ...
     @property
     def status(self) -> int: ...
+    @property
+    def grpc_status(self) -> str: ...
+    @property
+    def grpc_failed(self) -> bool: ...
     @property
     def reason(self) -> str: ...
     @property

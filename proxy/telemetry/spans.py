@@ -34,6 +34,7 @@ from proxy.errors import (
     subclasses,
 )
 from proxy.exchange.record import AttemptRecord, Record
+from proxy.grpc_status import FAILURES, OK, UNIMPLEMENTED, name_of
 from proxy.http.authority import DEFAULT_PORTS
 from proxy.policies.bulkhead import BULKHEAD
 from proxy.policies.retry import Retry, Stop
@@ -52,6 +53,8 @@ _METHODS = frozenset(
 )
 """The methods of the conventions; any other is ``_OTHER``."""
 _CLIENTS_FAULT = frozenset(one.reason for one in subclasses() if one.blame is Blame.CLIENT)
+_SERVER_ERRORS = FAILURES | {UNIMPLEMENTED}
+"""Codes that make a server's span an error ("Semantic conventions for gRPC")."""
 _NOT_PLACED = frozenset({BulkheadFull.reason, QueueTimeout.reason})
 
 
@@ -193,6 +196,8 @@ class _Spans:
             attributes["server.port"] = head.authority.port or DEFAULT_PORTS[self._scheme]
         if exchange.client:
             attributes["client.address"] = exchange.client
+        if exchange.grpc >= 0:
+            attributes |= _call(exchange.path, exchange.grpc)
         if self._was_answered():
             attributes["http.response.status_code"] = exchange.status
         if error := self._server_error():
@@ -224,6 +229,8 @@ class _Spans:
             return exchange.reason or str(exchange.status)
         if exchange.reason and not exchange.fallback and exchange.reason not in _CLIENTS_FAULT:
             return exchange.reason  # after the head, such as upstream-truncated
+        if exchange.grpc in _SERVER_ERRORS and not exchange.reason:
+            return exchange.grpc_status
         return ""
 
     def _server_status(self) -> Status:
@@ -315,6 +322,10 @@ class _Spans:
             attributes["network.protocol.version"] = "1.1"
         if attempt.failure or attempt.status >= 400:
             attributes["error.type"] = attempt.failure or str(attempt.status)
+        elif attempt.grpc > OK:
+            attributes["error.type"] = name_of(attempt.grpc)
+        if attempt.grpc >= 0:
+            attributes |= _call(exchange.path, attempt.grpc)
         breaker = attempt.breaker
         if breaker is not None:
             state = self._changes.state_at(breaker, attempt.started, self._now)
@@ -351,3 +362,14 @@ def _ms(seconds: float) -> float:
 
 def _when(event: Event) -> int:
     return event.timestamp
+
+
+def _call(path: str, code: int) -> Attributes:
+    """What a gRPC call was, and its status ("Semantic conventions for gRPC")."""
+    service, _, method = path.removeprefix("/").rpartition("/")
+    return {
+        "rpc.system": "grpc",
+        "rpc.service": service,
+        "rpc.method": method,
+        "rpc.grpc.status_code": code,
+    }

@@ -95,6 +95,7 @@ class Troubled:
     path: str
     route: str
     status: int
+    grpc_status: str
     reason: str
     fallback: bool
     attempts: int
@@ -269,6 +270,7 @@ def _troubled(told: Document) -> Troubled:
         _text(told["path"]),
         _text(told["route"]),
         int(told["status"]),
+        _text(told.get("grpc_status", "")),
         _text(told["reason"]),
         bool(told["fallback"]),
         int(told["attempts_made"]),

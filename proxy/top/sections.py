@@ -9,6 +9,7 @@ from enum import Enum
 
 from rich.text import Text
 
+from proxy.grpc_status import FAILURES, name_of
 from proxy.top import words
 from proxy.top.looks import Breaker, Endpoint, Look, Troubled
 from proxy.top.rates import Order, RouteRates, Window, ordered
@@ -251,9 +252,9 @@ def _recent(window: Window, look: Look, order: Order, everything: bool) -> Secti
     empty = "no request had trouble yet"
     if everything:
         return Section(Name.RECENT, columns, [_troubled(one) for one in look.recent], empty)
-    kinds: dict[tuple[str, int, str], list[Troubled]] = {}
+    kinds: dict[tuple[str, str, str], list[Troubled]] = {}
     for one in look.recent:
-        kinds.setdefault((one.route, one.status, _why(one)), []).append(one)
+        kinds.setdefault((one.route, _sent(one), _why(one)), []).append(one)
     columns.insert(1, Column("times", right=True))
     rows = []
     for alike in kinds.values():
@@ -267,11 +268,22 @@ def _troubled(one: Troubled) -> list[Text]:
         Text(one.time[11:19]),
         Text(f"{one.method} {one.path}".strip() or "-", style="bold"),
         Text(words.shortened(one.route, NAME)),
-        Text(str(one.status or "-"), style="bold red" if one.status >= 500 else ""),
+        Text(_sent(one), style="bold red" if _failed(one) else ""),
         Text(_why(one)),
         Text(str(one.attempts)),
         Text(words.milliseconds(one.duration_ms)),
     ]
+
+
+def _sent(one: Troubled) -> str:
+    return one.grpc_status or str(one.status or "-")
+
+
+def _failed(one: Troubled) -> bool:
+    return one.status >= 500 or one.grpc_status in _FAILURES
+
+
+_FAILURES = frozenset(map(name_of, FAILURES))
 
 
 def _why(one: Troubled) -> str:

@@ -31,9 +31,17 @@ export function troubleTone(word) {
   return TROUBLE[word] ?? "quiet";
 }
 
+const GRPC_FAILURES = new Set(["UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"]);
+
+/** The status of an answer: `503`, or the name of a gRPC call's; empty without one. */
+export function statusText(one) {
+  return one.grpc_status || (one.status ? String(one.status) : "");
+}
+
 /** The tone of a status; 0 means no status. */
-export function statusTone(status) {
+export function statusTone(status, grpc) {
   if (!status) return "quiet";
+  if (grpc && grpc !== "OK") return GRPC_FAILURES.has(grpc) ? "bad" : "warn";
   if (status >= 500) return "bad";
   return status >= 400 ? "warn" : "good";
 }

@@ -1,7 +1,7 @@
 // Every request as it settles: a separate stream, opened by the button and closed when the page is
 // hidden, so that it costs the proxy nothing otherwise.
 
-import { statusTone } from "./badges.js";
+import { statusText, statusTone } from "./badges.js";
 import { el, setAttribute, setText } from "./dom.js";
 import { count, moment, plural, span } from "./format.js";
 import { table } from "./tables.js";
@@ -87,8 +87,8 @@ export function tap(form, container) {
 
 function drawStatus(cell, row) {
   if (!cell.firstChild) cell.append(el("span", { class: "status" }));
-  setText(cell.firstChild, row.status ? String(row.status) : "none");
-  setAttribute(cell.firstChild, "data-tone", statusTone(row.status));
+  setText(cell.firstChild, statusText(row) || "none");
+  setAttribute(cell.firstChild, "data-tone", statusTone(row.status, row.grpc_status));
 }
 
 function troubleOf(row) {

@@ -1,6 +1,6 @@
 // The attempts of one exchange on a time line: waits, attempts, results.
 
-import { statusTone } from "./badges.js";
+import { statusText, statusTone } from "./badges.js";
 import { el } from "./dom.js";
 import { span } from "./format.js";
 
@@ -9,6 +9,7 @@ const REFUSED = {
   "not-repeatable": "the request is not safe to repeat (retry.methods)",
   body: "its body was not kept (retry.body_limit)",
   "circuit-open": "the circuit breaker is not closed",
+  pushback: "the service forbade it (grpc-retry-pushback-ms)",
   "retry-after": "the upstream asked for a longer wait (retry.retry_after)",
   deadline: "the wait would end after the deadline (timeouts.request)",
   budget: "the retry budget was used up (retry.budget)",
@@ -42,7 +43,7 @@ function attemptRow(one, attempt, number, total) {
   if (attempt.wait_ms) {
     bars.push(bar("wait", attempt.started_ms - attempt.wait_ms, attempt.wait_ms, total));
   }
-  const tone = attempt.failure ? "bad" : statusTone(attempt.status);
+  const tone = attempt.failure ? "bad" : statusTone(attempt.status, attempt.grpc_status);
   bars.push(bar("attempt", attempt.started_ms, attempt.duration_ms, total, tone));
   const waited = attempt.wait_ms ? `after a wait of ${span(attempt.wait_ms)}, ` : "";
   const title = `Attempt ${number}: ${attempt.endpoint || "no endpoint"}${elsewhere}`;
@@ -50,8 +51,9 @@ function attemptRow(one, attempt, number, total) {
 }
 
 function outcomeOf(attempt) {
-  if (attempt.failure && attempt.status) return `${attempt.status}, then ${attempt.failure}`;
-  return attempt.failure ?? (attempt.status ? String(attempt.status) : "in flight");
+  const status = statusText(attempt);
+  if (attempt.failure && status) return `${status}, then ${attempt.failure}`;
+  return attempt.failure ?? (status || "in flight");
 }
 
 /** The failure's sentence, and the retry policy's decision. */

@@ -1,6 +1,6 @@
 // The recent exchanges with trouble; each opens to show its attempts.
 
-import { statusTone, troubleTone } from "./badges.js";
+import { statusText, statusTone, troubleTone } from "./badges.js";
 import { el, keyed, setText } from "./dom.js";
 import { bytes, count, moment, plural, span } from "./format.js";
 import { timeline } from "./timeline.js";
@@ -70,7 +70,7 @@ const texts = new WeakMap();
 function textOf(one) {
   if (!texts.has(one)) {
     const ends = one.attempts.flatMap((attempt) => [attempt.endpoint, attempt.failure ?? ""]);
-    const words = [...WORDS.map((name) => one[name]), ...ends, ...one.trouble, String(one.status)];
+    const words = [...WORDS.map((name) => one[name]), ...ends, ...one.trouble, statusText(one)];
     texts.set(one, words.join(" ").toLowerCase());
   }
   return texts.get(one);
@@ -78,12 +78,12 @@ function textOf(one) {
 
 function create(one) {
   const tags = one.trouble.map((word) => el("span", { class: "tag", "data-tone": troubleTone(word) }, word));
-  const status = one.status ? String(one.status) : "–";
+  const status = statusText(one) || "–";
   const summary = el(
     "summary",
     {},
     el("time", { datetime: one.time, class: "when" }, moment(one.time)),
-    el("span", { class: "status", "data-tone": statusTone(one.status) }, status),
+    el("span", { class: "status", "data-tone": statusTone(one.status, one.grpc_status) }, status),
     el(
       "span",
       { class: "what" },

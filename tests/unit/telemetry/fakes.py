@@ -8,6 +8,7 @@ from proxy.config.model import Config, Listener, UpstreamConfig
 from proxy.exchange.gates import Entry, Gates
 from proxy.exchange.labels import Labels
 from proxy.exchange.stats import RouteStats
+from proxy.grpc_status import FAILURES, NO_GRPC, name_of
 from proxy.policies.budget import RETRY_BUDGET, BudgetConfig, RetryBudget
 from proxy.policies.bulkhead import BULKHEAD, Bulkhead, BulkheadConfig, BulkheadLimit
 from proxy.policies.circuit_breaker import (
@@ -36,6 +37,7 @@ class FakeAttempt:
     decision: Retry | Stop | None = None
     started: float = 100.0
     breaker: CircuitBreaker | None = None
+    grpc: int = NO_GRPC
 
 
 @dataclass(eq=False)
@@ -63,6 +65,15 @@ class FakeExchange:
     attempts: list[FakeAttempt] = field(default_factory=lambda: [FakeAttempt()])
     binding: Any = None
     stood_still: float = 0.0
+    grpc: int = NO_GRPC
+
+    @property
+    def grpc_status(self) -> str:
+        return name_of(self.grpc)
+
+    @property
+    def grpc_failed(self) -> bool:
+        return self.grpc in FAILURES
 
 
 class FakeUpstream:

@@ -1,7 +1,7 @@
 """The metrics that dashboards and alerts of users rely on: samples by name, with their labels."""
 
 PROMISED = {
-    "proxy_requests_total": "listener route code reason",
+    "proxy_requests_total": "listener route code reason method grpc",
     "proxy_request_duration_seconds_bucket": "listener route le",
     "proxy_request_duration_seconds_count": "listener route",
     "proxy_request_duration_seconds_sum": "listener route",

@@ -122,6 +122,18 @@ def test_a_fallback_is_marked() -> None:
     assert line_of(FakeExchange(fallback=True), LogFormat.TEXT).endswith(" fallback")
 
 
+def test_a_calls_status_is_named() -> None:
+    """Unlike its HTTP status it can be bad although all was answered."""
+    failed = FakeExchange(grpc=14, attempts=[FakeAttempt(grpc=14)])
+    line = json.loads(line_of(failed))
+    assert (line["status"], line["grpc_status"]) == (200, "UNAVAILABLE")
+    assert line["attempts"][0]["grpc_status"] == "UNAVAILABLE"
+    text = line_of(failed, LogFormat.TEXT)
+    assert "[10.0.0.1:8080 200+UNAVAILABLE 10.000ms wait=0.000ms]" in text
+    assert text.endswith(" grpc_status=UNAVAILABLE")
+    assert "grpc_status" not in line_of(FakeExchange())
+
+
 def test_what_explains_it_further_is_there_where_there_is_something_to_explain() -> None:
     plain = json.loads(line_of(FakeExchange()))
     assert not plain.keys() & {"retry_refused", "detail"}

@@ -9,6 +9,7 @@ from unit.telemetry.fakes import DEFAULT_CONFIG, FakeAttempt, FakeExchange
 from proxy.config.model import Listener, PolicyConfig, RouteConfig
 from proxy.errors import BadRequest
 from proxy.exchange.record import refusal_record
+from proxy.grpc_status import NAMES
 from proxy.policies.circuit_breaker import (
     CircuitBreaker,
     CircuitBreakerConfig,
@@ -146,11 +147,19 @@ def test_all_that_explains_it() -> None:
     assert kept.breaker == ("stock", "closed")
     first, second = kept.attempts
     assert first == (
-        "10.0.0.1:80", "inventory", 0, "attempt-timeout", "Too long.", 0.25, 1.0, 0.0,
+        "10.0.0.1:80", "inventory", 0, "", "attempt-timeout", "Too long.", 0.25, 1.0, 0.0,
         Retry(0.02, "timeout"),
     )  # fmt: skip
     assert (second.status, second.decision) == (503, Stop(StopReason.BUDGET))
     assert second.offset == pytest.approx(1.27)
+
+
+@pytest.mark.parametrize(("code", "kept"), [(14, True), (2, True), (5, False), (0, False)])
+def test_a_failed_call_is_trouble_although_its_status_is_200(code: int, kept: bool) -> None:
+    box = recorder()
+    box.record(FakeExchange(grpc=code, attempts=[FakeAttempt(grpc=code)]))
+    assert [one.grpc_status for one in box.recent()] == [NAMES[code]] * kept
+    assert [one.attempts[0].grpc_status for one in box.recent()] == [NAMES[code]] * kept
 
 
 def test_a_breaker_that_let_nothing_pass_is_named() -> None:

@@ -93,10 +93,22 @@ def fill(scraped: Scraped) -> None:
 def test_requests(scraped: Scraped) -> None:
     fill(scraped)
     assert scraped.samples("proxy_requests_total") == {
-        ("503", "outbound", "circuit-open", "stock"): 1,
-        ("200", "outbound", "", "stock"): 2,
-        ("503", "inbound", "circuit-open", ""): 1,
-        ("200", "inbound", "", ""): 2,
+        ("503", "", "outbound", "", "circuit-open", "stock"): 1,
+        ("200", "", "outbound", "", "", "stock"): 2,
+        ("503", "", "inbound", "", "circuit-open", ""): 1,
+        ("200", "", "inbound", "", "", ""): 2,
+    }
+
+
+def test_requests_by_method_and_status_of_the_call(scraped: Scraped) -> None:
+    stats = scraped.gateway.bindings.add_stats(Listener.OUTBOUND, "stock")
+    stats.count_answer(200, "", 0.1, "POST", 14)
+    stats.count_answer(200, "", 0.1, "POST", 0)
+    stats.count_answer(200, "", 0.1, "GET")
+    assert scraped.samples("proxy_requests_total") == {
+        ("200", "UNAVAILABLE", "outbound", "POST", "", "stock"): 1,
+        ("200", "OK", "outbound", "POST", "", "stock"): 1,
+        ("200", "", "outbound", "GET", "", "stock"): 1,
     }
 
 
