@@ -14,7 +14,10 @@ def test_every_route_has_its_match_target_and_numbers():
     assert "GET|POST a|*.b /api/*, x-a: v, x-b: ~v+, x-c: absent, ?q=1, ?r s=~.*" in text
     assert "-> spare (https://spare.example:443, http://[::1]:81)" in text
     assert "~/y/[0-9]+" in text
-    assert "[gold] request 4s, attempt 3s, 4 attempts, breaker off, bulkhead 2 to 5 (learned)+6 queued" in text
+    assert (
+        "[gold] request 4s, attempt 3s, 4 attempts, breaker off, bulkhead 2 to 5 (learned)+6 queued"
+        in text
+    )
     assert "fallback to spare on timeout, 503" in text
     assert "breaker 50% of 100 (observes)" in text
     assert "the authority asked for, if egress allows it (a, *.b:8443, [::1]:80)" in text
