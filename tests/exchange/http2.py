@@ -67,7 +67,7 @@ class Http2Client(Peer):
         self.settings = {}
         self.frames = []
         self.ended = set()
-        self.send(PREFACE + settings() if first is None else first)
+        self.send(PREFACE + settings() + frame(SETTINGS, ACK) if first is None else first)
 
     def headers(self, stream, fields=GET, *, ended=True, block=None, flags=END_HEADERS):
         if block is None:

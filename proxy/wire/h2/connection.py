@@ -261,8 +261,8 @@ class Connection(Sender):
         if stream.closed:
             return
         self.reset(stream, code)
-        self.count_reset()
         self.on_lost_stream(stream, code, text)
+        self.count_reset()
 
     def count_reset(self) -> None:
         """Count a stream that its peer made useless. Raises FrameError when there are too many."""

@@ -1,0 +1,176 @@
+"""How an HTTP/2 connection ends in order: idle, too old, drained, told to by its client."""
+
+import pytest
+from exchange.http2 import ACK, GOAWAY, PING, Http2Client, frame, number
+
+from proxy.config.model import Listener
+
+LAST = 2**31 - 1
+
+
+@pytest.fixture
+def client(stage):
+    made = Http2Client(stage.loop, stage.gate())
+    stage.clients.append(made)
+    return made
+
+
+def pong(client):
+    payload = next(what for kind, _, what in client.frames if kind == "PING")
+    client.send(frame(PING, ACK, 0, payload))
+
+
+def test_idle(stage, client):
+    client.ask(1)
+    stage.accept().answer()
+    stage.pass_time(74)
+    assert not client.closed
+    stage.pass_time(1.1)
+    client.read()
+    assert client.goaways == [(1, "NO_ERROR")]
+    stage.pass_time(1.1)
+    assert client.gone
+
+
+def test_idle_from_the_start(stage, client):
+    stage.pass_time(75.1)
+    client.read()
+    assert client.goaways == [(0, "NO_ERROR")]
+
+
+def test_a_stream_keeps_it_open(stage, client):
+    client.ask(1)
+    server = stage.accept()
+    server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(4):
+        stage.pass_time(50)
+        server.send(b"1\r\nx\r\n")
+    server.send(b"0\r\n\r\n")
+    client.read()
+    assert not client.goaways
+    assert 1 in client.ended
+
+
+def test_two_goaways(stage, client):
+    client.ask(1)
+    server = stage.accept()
+    for connection in tuple(stage.gate().connections):
+        connection.leave()
+    stage.loop.run()
+    client.read()
+    assert client.goaways == [(LAST, "NO_ERROR")]
+    client.ask(3)  # it was in transit
+    late = stage.accept()
+    pong(client)
+    assert client.goaways[1:] == [(3, "NO_ERROR")]
+    client.ask(5)
+    assert client.error(5) == "REFUSED_STREAM"
+    assert stage.connects == 0
+    server.answer()
+    late.answer()
+    client.read()
+    assert client.ended >= {1, 3}
+    stage.pass_time(1.1)
+    assert client.gone
+
+
+def test_the_second_goaway_does_not_wait_for_a_pong(stage, client):
+    client.ask(1)
+    server = stage.accept()
+    for connection in tuple(stage.gate().connections):
+        connection.leave()
+    stage.pass_time(1.1)
+    client.read()
+    assert client.goaways == [(LAST, "NO_ERROR"), (1, "NO_ERROR")]
+    server.answer()
+    client.read()
+    assert 1 in client.ended
+
+
+def test_an_idle_one_is_closed(stage, client):
+    for connection in tuple(stage.gate().connections):
+        connection.close_idle()
+    stage.loop.run()
+    client.read()
+    assert client.goaways == [(0, "NO_ERROR")]
+    client.close()
+    assert client.gone
+
+
+def test_cut(stage, client):
+    client.ask(1)
+    server = stage.accept()
+    for connection in tuple(stage.gate().connections):
+        connection.cut()
+    stage.loop.run()
+    client.read()
+    assert client.goaways == [(1, "NO_ERROR")]
+    assert client.gone
+    assert server.closed == "abort"
+
+
+def test_the_client_leaves(stage, client):
+    client.ask(1)
+    server = stage.accept()
+    client.send(frame(GOAWAY, 0, 0, number(0) + number(0)))
+    server.answer(200, b"still")
+    client.read()
+    assert client.body(1) == b"still"
+    stage.pass_time(1.1)
+    assert client.gone
+
+
+AGED = """
+limits: {connection_age: 100s}
+upstreams: {shop: {endpoints: ["http://10.0.0.1"]}}
+routes: [{name: shop, upstream: shop}]
+"""
+
+
+def test_age(make_stage):
+    """Ten per cent earlier or later, so that not all clients come again at once."""
+    stage = make_stage(AGED)
+    client = Http2Client(stage.loop, stage.gate())
+    stage.clients.append(client)
+    for count in range(3):
+        client.ask(2 * count + 1)
+        (stage.accept() if stage.connects else stage.servers[-1]).answer()
+        stage.pass_time(29.9)
+    client.read()
+    assert not client.goaways
+    client.ask(7)
+    server = stage.accept() if stage.connects else stage.servers[-1]
+    stage.pass_time(20.4)
+    client.read()
+    assert client.goaways[0] == (LAST, "NO_ERROR")
+    server.answer()
+    client.read()
+    assert 7 in client.ended
+    assert client.goaways[1] == (7, "NO_ERROR")
+
+
+def test_age_of_http1(make_stage):
+    stage = make_stage(AGED)
+    client = stage.ask(b"GET /x HTTP/1.1\r\nHost: shop\r\n\r\n")
+    stage.accept().answer()
+    assert client.answer().get("connection") is None
+    stage.pass_time(60)
+    client.send(b"GET /x HTTP/1.1\r\nHost: shop\r\n\r\n")
+    (stage.accept() if stage.connects else stage.servers[-1]).answer()
+    assert client.answer().get("connection") is None
+    stage.pass_time(51)
+    client.send(b"GET /x HTTP/1.1\r\nHost: shop\r\n\r\n")
+    (stage.accept() if stage.connects else stage.servers[-1]).answer()
+    assert client.answer().get("connection") == "close"
+    stage.pass_time(1.1)
+    assert client.gone
+
+
+def test_nothing_is_left_of_it(stage, client):
+    client.ask(1)
+    stage.accept().answer()
+    client.reset()
+    assert not stage.gate(Listener.OUTBOUND).connections
+    assert stage.gate().streams == 0
+    stage.pass_time(30)
+    assert stage.loop.timers == 0
