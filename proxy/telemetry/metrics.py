@@ -172,6 +172,12 @@ class ProxyCollector(Collector):
             "listener",
             {listener.value: len(gate.connections) for listener, gate in gates},
         )
+        yield from _gauge(
+            "proxy_streams",
+            "Open streams of HTTP/2 client connections.",
+            "listener",
+            {listener.value: gate.streams for listener, gate in gates},
+        )
 
     def _upstream_connections(self) -> Iterator[Metric]:
         labels = self._gateway.bindings.labels

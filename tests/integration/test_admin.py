@@ -233,7 +233,7 @@ def test_metrics_count(proxy: RunningProxy, name: str) -> None:
     "name",
     [
         "proxy_retries_refused", "proxy_circuit_breaker_transitions", "proxy_bulkhead_in_use",
-        "proxy_bulkhead_queued", "proxy_in_flight", "proxy_connections",
+        "proxy_bulkhead_queued", "proxy_in_flight", "proxy_connections", "proxy_streams",
         "proxy_upstream_connections", "proxy_drain_cut", "proxy_config_reloads",
     ],
 )  # fmt: skip

@@ -150,7 +150,8 @@ class FakeGateway:
         self.observers: list[Any] = []
         self.upstreams: list[FakeUpstream] = []
         self.gates = {
-            listener: SimpleNamespace(in_flight=set(), connections=set()) for listener in Listener
+            listener: SimpleNamespace(in_flight=set(), connections=set(), streams=0)
+            for listener in Listener
         }
 
 

@@ -19,6 +19,7 @@ PROMISED = {
     "proxy_concurrency_limit": "name",
     "proxy_rate_limit_total": "route limit result",
     "proxy_in_flight": "listener",
+    "proxy_streams": "listener",
     "proxy_connections": "listener",
     "proxy_upstream_connections": "upstream state",
     "proxy_fallbacks_total": "route",

@@ -243,6 +243,8 @@ def test_listeners_are_there_from_the_start(scraped: Scraped) -> None:
     gate.connections.add(object())
     assert scraped.samples("proxy_in_flight") == {("inbound",): 2, ("outbound",): 0}
     assert scraped.samples("proxy_connections") == {("inbound",): 1, ("outbound",): 0}
+    gate.streams = 3
+    assert scraped.samples("proxy_streams") == {("inbound",): 3, ("outbound",): 0}
 
 
 def test_the_process(scraped: Scraped) -> None:
