@@ -107,14 +107,6 @@ class Binding:
         gates = self._by_endpoint.get(endpoint.label)
         return self._gates_of(endpoint) if gates is None else gates
 
-    def breaker_of(self, endpoint: Endpoint) -> CircuitBreaker | None:
-        """The circuit breaker of an attempt at this endpoint, if there is one."""
-        if self.breaker is None and self._late:
-            for gate in self.endpoint_gates(endpoint):
-                if isinstance(gate, CircuitBreaker):
-                    return gate
-        return self.breaker
-
     def allows_retry(self, now: float) -> bool:
         """Whether the gates would admit another attempt."""
         if not _all_allow(self.attempt_gates, now):

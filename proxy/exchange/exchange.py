@@ -111,13 +111,17 @@ class Exchange(Carrier):
                 await self._relaying(self._relay)
             elif self._tunnel is not None:
                 await self._tunnelling(self._tunnel)
-        except ProxyError as error:
+        except Exception as error:  # noqa: BLE001 - a bug in one request must not affect others
+            self._fail(error)
+        self._settle()
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, ProxyError):
             self._conclude(error)
             let_go(error)
-        except Exception:  # noqa: BLE001 - a bug in one request must not affect others
-            _log.exception("internal error in request %s", self.record.request_id)
-            self._conclude(InternalError("This is a bug of the proxy; its log has a traceback."))
-        self._settle()
+            return
+        _log.error("internal error in request %s", self.record.request_id, exc_info=error)
+        self._conclude(InternalError("This is a bug of the proxy; its log has a traceback."))
 
     def _enter(self, binding: Binding) -> None:
         """The route is known: its clocks start, with the request's head."""
@@ -353,7 +357,7 @@ class Exchange(Carrier):
     def on_alarm(self) -> None:
         self.request.timing.ring()
 
-    # --- events of the drain----------------------------------------------------------------------
+    # --- events of the drain ----------------------------------------------------------------------
 
     def cut(self) -> None:
         """The drain's time has expired: answer if no response has begun, else close."""

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from unit.exchange.endpoint_breakers import breaker_at
 
 from proxy.config.loading import load_text
 from proxy.config.model import Listener
@@ -106,18 +107,18 @@ def test_scope_endpoint(of):
     binding = of("/e")
     assert binding.per_endpoint
     first, second = binding.upstream.endpoints
-    assert binding.breaker_of(first) is not binding.breaker_of(second)
-    assert binding.breaker_of(first) is binding.breaker_of(first)
-    assert binding.breaker_of(first).name == "each:10.0.0.1:80"
-    binding.breaker_of(first).force_open(0.0)
+    assert breaker_at(binding, first) is not breaker_at(binding, second)
+    assert breaker_at(binding, first) is breaker_at(binding, first)
+    assert breaker_at(binding, first).name == "each:10.0.0.1:80"
+    breaker_at(binding, first).force_open(0.0)
     assert binding.allows_retry(0.0)
-    binding.breaker_of(second).force_open(0.0)
+    breaker_at(binding, second).force_open(0.0)
     assert not binding.allows_retry(0.0)
 
 
 def test_mode_off(of):
     binding = of("/n")
-    assert binding.breaker_of(binding.upstream.endpoints[0]) is None
+    assert breaker_at(binding, binding.upstream.endpoints[0]) is None
     assert binding.allows_retry(0.0)
 
 
@@ -179,10 +180,10 @@ def test_authorities_are_bounded_and_busy_ones_stay(of_authority, bindings):
 def test_breakers_of_endpoints_that_are_gone_are_forgotten(of, bindings):
     binding = of("/e")
     first, second = binding.upstream.endpoints
-    binding.breaker_of(first)
+    breaker_at(binding, first)
     of("/a")
     binding.upstream.endpoints[:] = [second]
-    binding.breaker_of(second)
+    breaker_at(binding, second)
     assert "each:10.0.0.1:80" not in bindings.gates.of(CIRCUIT_BREAKER)
     assert {"each:10.0.0.2:80", "shared:shop"} <= bindings.gates.of(CIRCUIT_BREAKER).keys()
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from unit.exchange.endpoint_breakers import breaker_at
 
 from proxy.config.loading import load_text
 from proxy.config.model import Listener
@@ -190,22 +191,22 @@ def test_but_its_counters_stay(proxy):
 
 def test_breakers_of_endpoints(proxy):
     old = proxy.of("/e")
-    first, second = (old.breaker_of(endpoint) for endpoint in old.upstream.endpoints)
+    first, second = (breaker_at(old, endpoint) for endpoint in old.upstream.endpoints)
     proxy.change(("10.0.0.1:80", "10.0.0.3:80"))
     new = proxy.of("/e")
     assert set(proxy.breakers) == {"e:10.0.0.2:80"}
     same, other = sorted(new.upstream.endpoints, key=lambda endpoint: endpoint.label)
-    assert new.breaker_of(same) is second
-    assert new.breaker_of(other) not in (first, second)
+    assert breaker_at(new, same) is second
+    assert breaker_at(new, other) not in (first, second)
 
 
 def test_an_exchange_under_way_settles_where_it_was_admitted(proxy):
     old = proxy.of("/e")
     (endpoint, _) = old.upstream.endpoints
-    before = old.breaker_of(endpoint)
+    before = breaker_at(old, endpoint)
     proxy.change(("service: s", "service: t"))
-    assert old.breaker_of(endpoint) is before
-    assert proxy.of("/e").breaker_of(endpoint) is before
+    assert breaker_at(old, endpoint) is before
+    assert breaker_at(proxy.of("/e"), endpoint) is before
 
 
 def test_authorities_that_callers_named(proxy):
