@@ -335,6 +335,15 @@ class UpstreamTruncated(RelayError):
     condition = Condition.RESET
 
 
+class HedgeLost(RelayError):
+    """An attempt that was cancelled because another one answered; no client gets it."""
+
+    reason, title, status = "hedge-lost", "Another attempt answered first", 499
+    grpc = CANCELLED
+    blame = Blame.PROXY
+    decided_by = "the hedge (hedge.delay)"
+
+
 class ClientGone(RelayError):
     """No client is left to answer. 499 is nginx's status for it; it is logged, never sent."""
 

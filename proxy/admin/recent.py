@@ -114,6 +114,8 @@ def _attempt(attempt: RecordedAttempt) -> Document:
     if attempt.failure:
         told["failure"] = attempt.failure
         told["detail"] = attempt.detail
+    if attempt.hedge:
+        told["hedge"] = True
     return {
         **told,
         "started_ms": _ms(attempt.offset),

@@ -81,7 +81,8 @@ def _attempt(one: Document, attempt: Document, number: int) -> Iterator[str]:
     endpoint = attempt["endpoint"] or "no endpoint"
     other = attempt.get("upstream", one["upstream"])
     fallback = f", the fallback's upstream {other}" if other != one["upstream"] else ""
-    yield f"{_at(begun)}  attempt {number} to {endpoint}{fallback}"
+    hedge = " (a hedge)" if attempt.get("hedge") else ""
+    yield f"{_at(begun)}  attempt {number}{hedge} to {endpoint}{fallback}"
     if "status" in attempt:
         yield f"{_at(begun + took)}    got {_answer(attempt)} after {took:.1f} ms"
     if "failure" in attempt:

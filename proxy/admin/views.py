@@ -200,6 +200,7 @@ def _counts(stats: RouteStats) -> Document:
         "errors": stats.errors,
         "proxy_answers": sum(count for kind, count in stats.requests.items() if kind[1]),
         "retries": sum(stats.retries.values()),
+        "hedges": stats.hedged,
         "fallbacks": stats.fallbacks,
         "mean_duration_ms": round(1000 * stats.duration_sum / requests, 3) if requests else None,
         "durations": {"le_ms": _BOUNDS_MS, "counts": list(stats.duration_buckets)},

@@ -59,7 +59,7 @@ _UNKNOWN: dict[str, dict[str, str]] = {
 }
 
 _RATE_LIMIT = "; did you mean rate_limits: [{rate: 100/s}]?"
-_HEDGE = "; requests cannot be hedged; retry: {attempts: 2} repeats one that failed"
+_HEDGE = "; did you mean hedge: {delay: p95}?"
 _MIRROR = "; requests cannot be mirrored"
 _ABSENT = {
     "ratelimit": _RATE_LIMIT,

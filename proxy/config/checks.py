@@ -187,6 +187,17 @@ def _no_call_is_repeated(p: PolicyConfig) -> str | None:
     )
 
 
+def _no_hedge(p: PolicyConfig) -> str | None:
+    if not p.hedge.delay:
+        return None
+    if p.retry.attempts == 1:
+        return "has no effect: a hedge counts in retry.attempts, which is 1"
+    if p.hedge.delay >= p.timeouts.attempt:
+        attempt = format_duration(p.timeouts.attempt)
+        return f"has no effect: timeouts.attempt ends an attempt after {attempt}"
+    return None
+
+
 # A rule warns only if the layer sets one of its keys itself; the first such key is the place of
 # the warning.
 _RULES: tuple[tuple[tuple[str, ...], Callable[[PolicyConfig], str | None]], ...] = (
@@ -202,6 +213,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[PolicyConfig], str | None]], ...]
     (("circuit_breaker.slow_call.duration",), _never_slow),
     (("circuit_breaker.minimum_calls",), _minimum_beyond_window),
     (("bulkhead.max_queue", "bulkhead.queue_timeout"), _nobody_queues),
+    (("hedge.delay", "retry.attempts", "timeouts.attempt"), _no_hedge),
 )  # fmt: skip
 
 

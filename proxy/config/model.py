@@ -16,6 +16,7 @@ from proxy.policies.circuit_breaker import BreakerMode, CircuitBreakerConfig
 from proxy.policies.deadline import TimeoutsConfig
 from proxy.policies.fallback import FallbackConfig
 from proxy.policies.gate import GateKind
+from proxy.policies.hedge import HedgeConfig
 from proxy.policies.retry import RetryConfig
 
 KIB = 1024
@@ -265,6 +266,7 @@ class PolicyConfig:
     retry: RetryConfig = RetryConfig()
     circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
     bulkhead: BulkheadConfig = BulkheadConfig()
+    hedge: HedgeConfig = HedgeConfig()
     fallback: FallbackConfig | None = None
     more: tuple[tuple[str, Any], ...] = ()
     """Settings of gates that have no attribute here, by the key of their kind."""

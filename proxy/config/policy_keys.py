@@ -17,7 +17,7 @@ from proxy.config.policy_kinds import (
     settle_window,
 )
 from proxy.config.record import Field, Optional, Record, Values
-from proxy.config.traffic_keys import RateLimitList
+from proxy.config.traffic_keys import HEDGE, RateLimitList
 from proxy.policies import catalogue
 from proxy.policies.backoff import BackoffConfig
 from proxy.policies.budget import BudgetConfig
@@ -270,6 +270,9 @@ POLICY = _PolicyKeys(
         "retry": Field(RETRY, "Whether and when to make another attempt."),
         "circuit_breaker": Field(CIRCUIT_BREAKER, "When to stop calling an upstream."),
         "bulkhead": Field(BULKHEAD, "The limit of concurrent exchanges."),
+        "hedge": Field(
+            HEDGE, "Another attempt while the first one takes long; what retry.methods allows."
+        ),
         "rate_limits": Field(
             RateLimitList(),
             "How many requests are admitted per time, by route, client or header; a list replaces "

@@ -9,6 +9,7 @@ from proxy.config.model import Config, PolicyConfig
 from proxy.policies import catalogue
 from proxy.policies.bulkhead import BulkheadLimit
 from proxy.policies.circuit_breaker import BreakerMode
+from proxy.policies.hedge import HedgeConfig
 
 
 def standing_aside(config: Config) -> Config:
@@ -30,4 +31,11 @@ def _aside(policy: PolicyConfig) -> PolicyConfig:
     more = tuple((key, kinds[key].aside(settings)) for key, settings in policy.more)
     bulkhead = replace(policy.bulkhead, limit=BulkheadLimit.FIXED)
     once = replace(policy.retry, attempts=1)
-    return replace(policy, retry=once, circuit_breaker=breaker, bulkhead=bulkhead, more=more)
+    return replace(
+        policy,
+        retry=once,
+        circuit_breaker=breaker,
+        bulkhead=bulkhead,
+        hedge=HedgeConfig(),
+        more=more,
+    )

@@ -1,13 +1,14 @@
-"""The keys of rate limits."""
+"""The keys of rate limits and hedges."""
 
 import re
 from math import ceil
 
 from proxy.config.cursor import Cursor
-from proxy.config.kinds import ENVIRONMENT, Choice, Integer, JsonSchema, Leaf, Text
+from proxy.config.kinds import ENVIRONMENT, Choice, Duration, Integer, JsonSchema, Leaf, Text
 from proxy.config.names import check_header_name
 from proxy.config.record import Field, Given, ListOf, Record, Values
 from proxy.config.suggestions import did_you_mean
+from proxy.policies.hedge import P95, HedgeConfig
 from proxy.policies.rate_limits import (
     CLIENT_KEY,
     HEADER_KEY,
@@ -123,3 +124,31 @@ class RateLimitList(ListOf[RateLimitConfig]):
             if names.count(name) > 1:
                 raise at.error(f"two limits are named {name!r}; give each a name of its own")
         return limits
+
+
+class HedgeDelay(Leaf[float]):
+    wants = "a duration such as 50ms, or p95"
+    _duration = Duration(zero=True)
+
+    def parse(self, text: str) -> float:
+        return P95 if text.lower() == "p95" else self._duration.parse(text)
+
+    def dump(self, value: float, reveal: bool) -> str:
+        return "p95" if value == P95 else self._duration.dump(value, reveal)
+
+    def schema(self) -> JsonSchema:
+        return {"anyOf": [{"const": "p95"}, *self._duration.schema()["anyOf"]]}
+
+
+HEDGE = Record(
+    HedgeConfig,
+    {
+        "delay": Field(
+            HedgeDelay(),
+            "The time without a response's head after which another attempt begins, beside the "
+            "first one; p95: learned from the route's last 10 s, at least 10 ms. 0s: no hedges.",
+        ),
+        "max": Field(Integer(1), "Hedges of one request; each counts in retry.attempts."),
+    },
+    definition="hedge",
+)

@@ -176,6 +176,8 @@ def describe_attempt(attempt: AttemptRecord) -> dict[str, Any]:
         told["status"] = attempt.status
     if attempt.failure:
         told["failure"] = attempt.failure
+    if attempt.hedge:
+        told["hedge"] = True
     told["duration_ms"] = round(attempt.duration * 1000, 3)
     told["wait_ms"] = round(attempt.wait * 1000, 3)
     return told

@@ -376,6 +376,11 @@ class Attempt(Reaching):
         self._count_bytes()
         self.release(reusable=True)
 
+    def drop(self) -> None:
+        """Its response is not used; its connection is kept if the response is complete."""
+        self.resume_clocks()
+        self.release(reusable=self.ended)
+
     def give_up(self) -> None:
         """Its response was partly sent to the client, and will not be completed."""
         self._count_bytes()

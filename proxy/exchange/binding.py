@@ -10,6 +10,7 @@ from proxy.exchange.stats import RouteStats
 from proxy.policies import catalogue
 from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.gate import Gate, GateKind, Scope
+from proxy.policies.hedge import Hedging
 from proxy.policies.retry import RetryPolicy
 from proxy.routing.table import Route
 from proxy.upstream.endpoint import Endpoint
@@ -41,6 +42,7 @@ class Binding:
         "failing",
         "failures",
         "fallback",
+        "hedging",
         "label",
         "outer_gates",
         "policies",
@@ -80,6 +82,7 @@ class Binding:
         self.failing: dict[int, str] = self.failures.statuses
         self.breaker: CircuitBreaker | None = None
         self.fallback: Binding | None = None
+        self.hedging: Hedging | None = None
         self.used = 0.0
         self.request_gates: list[Gate] = []
         self.outer_gates: list[Gate] = []

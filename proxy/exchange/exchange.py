@@ -37,7 +37,7 @@ from proxy.exchange.queueing import wait_for_permit
 from proxy.exchange.record import Record
 from proxy.exchange.relay import Relay, client_gone
 from proxy.exchange.request import Keeper, Request
-from proxy.exchange.retrying import drop, let_go, make_attempts
+from proxy.exchange.retrying import let_go, make_attempts
 from proxy.exchange.terms import Terms
 from proxy.exchange.timing import Timing
 from proxy.exchange.tunnel import Tunnel
@@ -102,7 +102,7 @@ class Exchange(Carrier):
                 assert fallback is not None
                 self._commit(await fall_back(self, binding, fallback, failure))
             elif fallback is not None and answers_outcome(request, fallback, attempt):
-                drop(attempt)
+                attempt.drop()
                 status = attempt.record.status
                 self._commit(await fall_back(self, binding, fallback, None, status))
             else:

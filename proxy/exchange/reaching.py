@@ -147,6 +147,10 @@ class Reaching(Script):
             left = request.timing.deadline.remaining(now)
             add_timeout(own, left, grpc=GRPC_TIMEOUT_FIELD in request.head.held)
 
+    def stood_still(self, now: float) -> float:
+        """Seconds of this attempt in which the client's body flowed."""
+        return self._request.timing.deadline.standing(now) - self._stood_before
+
     # --- what waits -------------------------------------------------------------------------------
 
     @property

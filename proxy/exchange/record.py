@@ -24,7 +24,8 @@ _NO_GATES: Final[list[Gate]] = []
 class AttemptRecord:
     """One attempt: endpoint, status or failure, duration and the wait before it in seconds.
 
-    `number` is 1 for the first. `repeat`: attempts before it that a service may have seen.
+    `number` is 1 for the first. `hedge`: it began while another attempt was in flight. `repeat`:
+    attempts before it that a service may have seen.
     `span_id` is "" unless its span is going to be exported. `detail` is the failure's sentence,
     `decision` what the retry policy said afterwards; None: it was not asked. `gates`: those that
     it asked. `chosen`: the endpoint, None where it came to none. `grpc`: the code of a gRPC call,
@@ -42,6 +43,7 @@ class AttemptRecord:
         "failure",
         "gates",
         "grpc",
+        "hedge",
         "number",
         "repeat",
         "seconds",
@@ -69,6 +71,7 @@ class AttemptRecord:
         self.endpoint = ""
         self.failure = ""
         self.grpc: int = NO_GRPC
+        self.hedge = False
         self.span_id = ""
         self.status = 0
         self.verdict: Verdict = IGNORED
@@ -191,6 +194,11 @@ class Record:
     @property
     def upstream(self) -> str:
         return self.binding.label if self.binding is not None else ""
+
+    @property
+    def hedged(self) -> int:
+        """Hedges among its attempts. The attempt that decided is the last one."""
+        return sum([attempt.hedge for attempt in self.attempts])
 
     @property
     def trace_id(self) -> str:

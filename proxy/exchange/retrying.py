@@ -9,6 +9,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.grpc_attempt import GrpcAttempt
+from proxy.exchange.hedging import race
 from proxy.exchange.queueing import wait_for_permit
 from proxy.exchange.request import Request
 from proxy.exchange.script import SUSPENDED
@@ -117,6 +118,7 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
     refused = False
     tunnel = request.head.method == "CONNECT"
     on = binding.policies.retry.on
+    hedging = None if tunnel or request.head.upgrade is not None else binding.hedging
     while True:
         if tunnel:
             attempt: Attempt = ConnectAttempt(request, binding, carrier, number, wait, repeat)
@@ -129,6 +131,8 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
         try:
             # As in `run_attempt`: a coroutine more would cost each request 250 instructions.
             try:
+                if hedging is not None:
+                    attempt = await race(carrier, hedging, attempt)
                 while not attempt.over:
                     carrier.expect(NEVER)
                     await SUSPENDED
@@ -166,17 +170,12 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
             return attempt
         if error is not None:
             let_go(error)
-        drop(attempt)
+        attempt.drop()
         await carrier.pause(retry.delay)
-        number, wait, refused = number + 1, retry.delay, refused or at_once
+        made = len(request.record.attempts)
         if outcome.condition not in UNPROCESSED:
-            repeat += 1
-
-
-def drop(attempt: Attempt) -> None:
-    """Drop this response; its connection is kept if the response is complete."""
-    attempt.resume_clocks()
-    attempt.release(reusable=attempt.ended)
+            repeat += made - number + 1
+        number, wait, refused = made + 1, retry.delay, refused or at_once
 
 
 def _next_retry(
@@ -209,7 +208,7 @@ def _decide(
         values = attempt.head.values(b"retry-after")
         retry_after = parse_retry_after(values, time()) if values else None
     tries = Tries(
-        number=attempt.record.number,
+        number=len(request.record.attempts),
         repeatable=binding.retry.repeatable(request.head.method, request.keyed),
         body_whole=request.body is None or request.body.whole,
         gates_open=binding.allows_retry(now),

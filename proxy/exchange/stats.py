@@ -43,6 +43,7 @@ class RouteStats:
         "duration_buckets",
         "duration_sum",
         "fallbacks",
+        "hedges",
         "listener",
         "refused",
         "requests",
@@ -60,6 +61,7 @@ class RouteStats:
         self.refused: dict[str, int] = {}
         self.results = [0, 0, 0, 0]
         self.fallbacks = 0
+        self.hedges: dict[str, int] = {}
         self.duration_buckets = [0] * (len(DURATION_BUCKETS) + 1)
         self.duration_sum = 0.0
 
@@ -121,6 +123,15 @@ class RouteStats:
 
     def count_retry(self, condition: str) -> None:
         self.retries[condition] = self.retries.get(condition, 0) + 1
+
+    def count_hedge(self, result: str) -> None:
+        """Count a hedge that ended or was not possible: won, lost, failed, no-budget."""
+        self.hedges[result] = self.hedges.get(result, 0) + 1
+
+    @property
+    def hedged(self) -> int:
+        """Requests that were hedged."""
+        return sum([count for result, count in self.hedges.items() if result != "no-budget"])
 
     def count_refused(self, why: str) -> None:
         self.refused[why] = self.refused.get(why, 0) + 1

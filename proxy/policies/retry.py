@@ -115,6 +115,10 @@ class RetryPolicy(Decider):
         """
         return self._any or method in self._names or (keyed and self._keyed)
 
+    def spend(self, now: float) -> bool:
+        """Charge a hedge to the budget; False if none is left."""
+        return self._budget.try_spend(now)
+
     def decide(self, tries: Tries, outcome: Outcome, now: float) -> Decision:
         """A Retry or a Stop. A Retry has been charged to the budget."""
         condition = self._on.label(outcome)

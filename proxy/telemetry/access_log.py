@@ -96,6 +96,9 @@ def _why_json(exchange: Exchange) -> str:
     members = ""
     if exchange.grpc_status:
         members += f',"grpc_status":"{exchange.grpc_status}"'
+    hedged = exchange.hedged if len(exchange.attempts) > 1 else 0
+    if hedged:
+        members += f',"hedged":{hedged}'
     if exchange.retry_refused:
         members += f',"retry_refused":"{exchange.retry_refused}"'
     if exchange.fallback:
@@ -109,6 +112,8 @@ def _attempt_json(attempt: AttemptRecord) -> str:
     """`status` or `failure`; both if the response's head arrived and the body did not."""
     status = f',"status":{attempt.status}' if attempt.status else ""
     failure = f',"failure":{_quoted(attempt.failure)}' if attempt.failure else ""
+    if attempt.hedge:
+        failure += ',"hedge":true'
     if attempt.grpc >= 0:
         status += f',"grpc_status":"{name_of(attempt.grpc)}"'
     return (
@@ -138,6 +143,8 @@ def _as_text(exchange: Exchange, began: str) -> str:
     words += [_attempt_words(attempt) for attempt in exchange.attempts]
     if exchange.grpc_status:
         words.append(f"grpc_status={exchange.grpc_status}")
+    if exchange.hedged:
+        words.append(f"hedged={exchange.hedged}")
     if exchange.retry_refused:
         words.append(f"retry_refused={exchange.retry_refused}")
     if exchange.fallback:
@@ -149,7 +156,7 @@ def _as_text(exchange: Exchange, began: str) -> str:
 
 def _attempt_words(attempt: AttemptRecord) -> str:
     parts = (str(attempt.status or ""), name_of(attempt.grpc), attempt.failure)
-    outcome = "+".join(filter(None, parts))
+    outcome = "+".join(filter(None, parts)) + (" hedge" if attempt.hedge else "")
     took, waited = attempt.duration * 1000, attempt.wait * 1000
     return f"[{_word(attempt.endpoint)} {outcome} {took:.3f}ms wait={waited:.3f}ms]"
 

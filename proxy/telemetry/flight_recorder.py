@@ -49,6 +49,7 @@ class RecordedAttempt(NamedTuple):
     duration: float
     wait: float
     decision: Retry | Stop | None
+    hedge: bool
 
 
 class Recorded(NamedTuple):
@@ -112,7 +113,7 @@ class FlightRecorder:
             or exchange.reason
             or exchange.status >= 500
             or exchange.grpc_failed
-            or len(exchange.attempts) > 1
+            or (len(exchange.attempts) > 1 and len(exchange.attempts) - exchange.hedged > 1)
             or exchange.fallback
         ):
             self._keep(exchange, slow)
@@ -222,4 +223,5 @@ def _attempts(
             attempt.duration if over else now - attempt.started,
             attempt.wait,
             attempt.decision,
+            attempt.hedge,
         )

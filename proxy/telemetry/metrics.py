@@ -308,6 +308,12 @@ _ATTEMPT_FAMILIES: tuple[tuple[str, str, list[str], _Count], ...] = (
         },
     ),
     (
+        "proxy_hedges",
+        "Hedged requests by what won, and hedges that the retry budget did not allow.",
+        ["route", "result"],
+        lambda one: {(one.route, key): count for key, count in one.hedges.items()},
+    ),
+    (
         "proxy_fallbacks",
         "Responses that a fallback replaced.",
         ["route"],

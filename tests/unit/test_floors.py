@@ -58,7 +58,7 @@ ORDER = {
     "exchange": (
         "events stats labels heads forwarded script pace timing body gates binding bindings record "
         "terms request reaching attempt grpc_attempt answers carrier relay grpc_relay "
-        "tunnel queueing retrying fallback exchange gate gateway"
+        "tunnel queueing hedging retrying fallback exchange gate gateway"
     ),
     "upstream": (
         "address tasks time_limit leases shortages threads local_address tls_sessions resolver tls "

@@ -200,6 +200,7 @@ def test_routes(gateway: FakeGateway) -> None:
     stats.count_answer(503, "circuit-open", 0.3)
     stats.count_retry("reset")
     stats.fallbacks = 4
+    stats.hedges = {"won": 2, "lost": 3, "failed": 1, "no-budget": 9}
     stock, outbound, inbound = whole(views.routes(gateway))["routes"]
     assert stock == {
         "name": "stock",
@@ -216,6 +217,7 @@ def test_routes(gateway: FakeGateway) -> None:
         "errors": 2,
         "proxy_answers": 1,
         "retries": 1,
+        "hedges": 6,
         "fallbacks": 4,
         "mean_duration_ms": 200.0,
         "durations": stock["durations"],

@@ -66,7 +66,8 @@ MISTAKES = [
         "policies: {default: {rate_limits: [{rate: 1/s}, {rate: 9/m}]}}",
         "two limits are named 'route'; give each a name of its own",
     ),
-    ("routes: [{name: a, hedge: {}}]", "unknown key; requests cannot be hedged; retry"),
+    ("routes: [{name: a, hedging: {}}]", "unknown key; did you mean hedge: {delay: p95}?"),
+    ("routes: [{name: a, hedge: {delay: p99}}]", "hedge.delay: "),
     ("routes: [{name: a, mirror: b}]", "unknown key; requests cannot be mirrored"),
     # one value where a mapping is needed
     ("policies: {default: {retry: 3}}", "did you mean retry: {attempts: 3}?"),

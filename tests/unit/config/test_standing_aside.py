@@ -12,6 +12,7 @@ TEXT = """
 policies:
   default:
     retry: {attempts: 4}
+    hedge: {delay: 50ms}
     timeouts: {request: 3s}
     bulkhead: {max_concurrent: 5, limit: gradient}
     fallback: {when: [timeout], response: {status: 200}}
@@ -43,8 +44,10 @@ def test_all_else_is_as_it_was() -> None:
             retry=replace(after.retry, attempts=policy.retry.attempts),
             circuit_breaker=policy.circuit_breaker,
             bulkhead=policy.bulkhead,
+            hedge=policy.hedge,
             more=policy.more,
         )
+        assert not after.hedge.delay
         assert after.bulkhead == replace(policy.bulkhead, limit=BulkheadLimit.FIXED)
         limits = [replace(one, mode=ENFORCE) for one in policy.settings(RATE_LIMITS)]
         assert [replace(one, mode=ENFORCE) for one in after.settings(RATE_LIMITS)] == limits

@@ -38,6 +38,7 @@ class FakeAttempt:
     started: float = 100.0
     breaker: CircuitBreaker | None = None
     grpc: int = NO_GRPC
+    hedge: bool = False
 
 
 @dataclass(eq=False)
@@ -70,6 +71,10 @@ class FakeExchange:
     @property
     def grpc_status(self) -> str:
         return name_of(self.grpc)
+
+    @property
+    def hedged(self) -> int:
+        return sum(one.hedge for one in self.attempts)
 
     @property
     def grpc_failed(self) -> bool:

@@ -23,6 +23,7 @@ PROMISED = {
     "proxy_connections": "listener",
     "proxy_upstream_connections": "upstream state",
     "proxy_fallbacks_total": "route",
+    "proxy_hedges_total": "route result",
     "proxy_drain_cut_total": "",
     "proxy_config_reloads_total": "result",
     "proxy_log_dropped_total": "",

@@ -148,7 +148,7 @@ def test_all_that_explains_it() -> None:
     first, second = kept.attempts
     assert first == (
         "10.0.0.1:80", "inventory", 0, "", "attempt-timeout", "Too long.", 0.25, 1.0, 0.0,
-        Retry(0.02, "timeout"),
+        Retry(0.02, "timeout"), False,
     )  # fmt: skip
     assert (second.status, second.decision) == (503, Stop(StopReason.BUDGET))
     assert second.offset == pytest.approx(1.27)

@@ -83,6 +83,7 @@ def fill(scraped: Scraped) -> None:
         stats.count_retry("gateway-error")
         stats.count_refused("budget")
         stats.fallbacks += 4
+        stats.count_hedge("won")
     bindings.add_breaker("stock").force_open(NOW)
     bindings.add_bulkhead("stock")
     bindings.add_rate_limits("stock")
