@@ -111,12 +111,14 @@ class Exchange(Protocol):
 
 
 class Gate(Protocol):
-    """One listener: its exchanges in flight and its client connections."""
+    """One listener: its exchanges in flight, its client connections, and open HTTP/2 streams."""
 
     @property
     def in_flight(self) -> Collection[Exchange]: ...
     @property
     def connections(self) -> Collection[object]: ...
+    @property
+    def streams(self) -> int: ...
 
 
 class Gateway(Protocol):
