@@ -366,8 +366,10 @@ class Connection(Sender):
             if now >= self._linger_due:
                 transport = self.channel.transport
                 if not transport.get_write_buffer_size() or now >= self._linger_until:
-                    transport.abort()
-                    return
+                    if self.channel.half_closes or transport.is_closing():
+                        transport.abort()
+                        return
+                    transport.close()  # under TLS the end is not sent yet
                 self._linger_due = now + LINGER_SECONDS
         elif now >= self._settings_due:
             self.fail(SETTINGS_TIMEOUT, "the settings were not acknowledged in time")
