@@ -50,6 +50,7 @@ COMPILED = (
     "http/h2/decoder",
     "http/h2/encoder",
     "http/h2/errors",
+    "http/h2/extended_connect",
     "http/h2/fields",
     "http/h2/frames",
     "http/h2/head",
@@ -101,9 +102,12 @@ COMPILED = (
     "wire/h2/buckets",
     "wire/h2/connection",
     "wire/h2/downstream",
+    "wire/h2/keepalive",
     "wire/h2/request_stream",
+    "wire/h2/requests",
     "wire/h2/sending",
     "wire/h2/streams",
+    "wire/h2/upstream",
     "wire/streams",
 )
 """What every request runs through."""

@@ -25,6 +25,7 @@ from proxy.config.model import (
     DrainConfig,
     EgressConfig,
     ForwardedConfig,
+    KeepaliveConfig,
     LimitsConfig,
     ListenerConfig,
     ListenerProtocol,
@@ -40,6 +41,7 @@ from proxy.config.model import (
     TracingConfig,
     Trust,
     UpstreamConfig,
+    UpstreamProtocol,
     UpstreamTls,
 )
 from proxy.config.names import (
@@ -275,11 +277,27 @@ TRACING = Record(
     },
 )
 
+KEEPALIVE = Record(
+    KeepaliveConfig,
+    {
+        "interval": Field(
+            Duration(zero=True),
+            "Time without a byte; 0s: no PING. gRPC servers refuse more than one in 5 minutes.",
+        ),
+        "timeout": Field(Duration(), "A connection whose PING is not answered by then is lost."),
+    },
+    definition="keepalive",
+)
+
 _UPSTREAM_KEYS = {
     "endpoints": Field(
         ListOf(EndpointKind(), "URLs such as http://inventory:8080", minimum=1),
         "scheme://host[:port]; a name with several addresses is several endpoints.",
         required=True,
+    ),
+    "protocol": Field(
+        Choice(UpstreamProtocol),
+        "auto: https as TLS agrees (ALPN); http: gRPC as HTTP/2, all else as HTTP/1.1.",
     ),
     "load_balancing": Field(
         Choice(LoadBalancing), "least_request: the less busy of two random endpoints."
@@ -295,6 +313,13 @@ _UPSTREAM_KEYS = {
                 ),
                 "max_requests": Field(
                     Integer(0), "Maximum requests on one connection; 0: no limit."
+                ),
+                "max_streams": Field(
+                    Integer(1, 10000),
+                    "Maximum at once on one HTTP/2 connection; further ones open another.",
+                ),
+                "keepalive": Field(
+                    KEEPALIVE, "PING on an HTTP/2 connection while requests are open on it."
                 ),
             },
             definition="connections",

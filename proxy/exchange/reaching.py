@@ -197,7 +197,8 @@ class Reaching(Script):
             pool = self.pool = endpoint.pool
             return pool.take()
         request = self._request
-        pool = endpoint.pool_of(endpoint.protocol_for(request.head, monotonic()))
+        protocol = endpoint.protocol_for(request.head.method, request.grpc, monotonic())
+        pool = endpoint.pool_of(protocol)
         self.pool = pool
         stream = pool.take()
         if stream is not None and not self._carries(stream):

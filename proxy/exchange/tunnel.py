@@ -81,10 +81,11 @@ class Tunnel(StreamHandler):
         stream, self._attempt.stream = self._attempt.stream, None
         self._upstream = None
         if stream is not None:
-            # Not returned: the pool forgets it when it is closed, and the last bytes must still be
-            # sent.
             stream.detach()
-            stream.leave_tunnel(reset=reset)
+            # A connection of its own is not returned: the pool forgets it when it is closed, and
+            # the last bytes must still be sent.
+            if stream.leave_tunnel(reset=reset):
+                self._attempt.pool.give_back(stream, True)
 
     def break_off(self) -> None:
         """One side was lost, or the drain ended: a half that has not ended is cut."""

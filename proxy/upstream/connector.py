@@ -6,12 +6,15 @@ asyncio and uvloop switch Nagle's algorithm off on TCP connections.
 import asyncio
 import errno
 import ssl
+from collections.abc import Callable
 from functools import partial
+from typing import Any, cast
 
-from proxy.config.model import UpstreamTls
+from proxy.config.model import ConnectionsConfig, UpstreamTls
 from proxy.errors import ConnectError, ConnectFailed, ConnectRefused, ConnectTimeout
 from proxy.upstream.address import Address
 from proxy.upstream.leases import ConnectionFactory, OnClosed, OnConnected
+from proxy.upstream.negotiation import HTTP1, HTTP2, Negotiated, established, http2_connection
 from proxy.upstream.resolver import describe
 from proxy.upstream.shortages import ConnectShortage, ConnectStoodStill, NoThread, connect_shortage
 from proxy.upstream.tasks import Tasks
@@ -29,11 +32,14 @@ class Connector:
     def __init__(
         self,
         factory: ConnectionFactory,
+        config: ConnectionsConfig,
         tls: UpstreamTls | None,
         contexts: TlsContexts,
         tasks: Tasks,
     ) -> None:
+        """`factory` makes the HTTP/1 connections."""
         self._factory = factory
+        self._config = config
         self._tls = tls
         self._contexts = contexts
         self._tasks = tasks
@@ -81,12 +87,19 @@ class Connector:
                 ) from error
             raise ConnectTimeout(
                 f"{address.where} did not complete a connection{tls} within {seconds:.3g}s: it "
-                "is overloaded, or the network drops the packets."
+                f"is overloaded, or {_or_else(address)}."
             ) from error
         except OSError as error:
             raise _connect_error(error, address) from error
 
     async def _open_tcp(self, address: Address, on_closed: OnClosed) -> UpstreamSession:
+        if address.protocol is HTTP2:
+            _, connection = await self._tasks.loop.create_connection(
+                partial(http2_connection, address, self._config, on_closed),
+                address.ip,
+                address.port,
+            )
+            return await established(self._tasks.loop, connection)
         protocol: UpstreamStream
         _, protocol = await self._tasks.loop.create_connection(
             partial(self._factory, on_closed), address.ip, address.port
@@ -95,17 +108,21 @@ class Connector:
 
     async def _open_tls(self, address: Address, on_closed: OnClosed) -> UpstreamSession:
         try:
-            context = await self._contexts.get(self._tls)
+            context = await self._contexts.get(self._tls, address.protocol)
         except NoThread as error:
             raise ConnectShortage(
                 f"No thread can be started to read the CAs for {address.where}: raise the pids "
                 "limit."
             ) from error
         server_name = (self._tls and self._tls.server_name) or address.host.removesuffix(".")
-        protocol: UpstreamStream
+        negotiated = None
+        factory: Callable[[], Any] = partial(self._factory, on_closed)
+        if address.protocol is not HTTP1:
+            negotiated = Negotiated(address, self._config, self._factory, on_closed)
+            factory = partial(_same, negotiated)
         try:
             _, protocol = await self._tasks.loop.create_connection(
-                partial(self._factory, on_closed),
+                factory,
                 address.ip,
                 address.port,
                 ssl=context,
@@ -118,7 +135,21 @@ class Connector:
             raise ConnectFailed(
                 f"{server_name} cannot be the server name of {address.where}: {error}."
             ) from error
-        return protocol.session
+        if negotiated is None:
+            return cast(UpstreamSession, protocol.session)
+        if negotiated.http2 is not None:
+            return await established(self._tasks.loop, negotiated.http2)
+        return negotiated.agreed()
+
+
+def _same(negotiated: Negotiated) -> Negotiated:
+    return negotiated
+
+
+def _or_else(address: Address) -> str:
+    if address.protocol is HTTP2:
+        return "does not speak HTTP/2 (protocol: http2)"
+    return "the network drops the packets"
 
 
 _NO_ROUTE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH})

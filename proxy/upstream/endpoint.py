@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.config.model import UpstreamProtocol
-from proxy.http.message import RequestHead
 from proxy.upstream.address import Address
 from proxy.upstream.pool import Pool
 
@@ -15,15 +14,6 @@ HTTP2: Final = UpstreamProtocol.HTTP2
 
 HTTP1_SECONDS: Final = 300.0
 """How long an endpoint that asked for HTTP/1.1 gets nothing else."""
-
-
-def _is_grpc(head: RequestHead) -> bool:
-    """Whether a request is a gRPC call: those need HTTP/2, for their trailers."""
-    if head.version != 20 or head.method != "POST":
-        return False
-    kinds = head.values(b"content-type")
-    kind = kinds[0].lower() if len(kinds) == 1 else b""
-    return kind.startswith(b"application/grpc") and kind[16:17] in (b"", b"+", b";", b" ")
 
 
 class Endpoint:
@@ -111,14 +101,14 @@ class Endpoint:
                 until = pool.avoid_until
         return until
 
-    def protocol_for(self, head: RequestHead, now: float) -> UpstreamProtocol:
-        """The protocol of the connections that can carry this request."""
+    def protocol_for(self, method: str, grpc: bool, now: float) -> UpstreamProtocol:
+        """The protocol of the connections that can carry a request; `grpc`: it is a gRPC call."""
         usual = self.address.protocol
         if self.plain:
             return usual
         if usual is HTTP1:
-            return HTTP2 if _is_grpc(head) else HTTP1
-        if head.method == "CONNECT" or now < self._http1_until:
+            return HTTP2 if grpc else HTTP1
+        if method == "CONNECT" or now < self._http1_until:
             return HTTP1
         return usual
 

@@ -134,7 +134,9 @@ class Upstreams:
         return Upstream(
             config,
             resolver=self._resolver,
-            connector=Connector(self._factory, config.tls, self._contexts, self._tasks),
+            connector=Connector(
+                self._factory, config.connections, config.tls, self._contexts, self._tasks
+            ),
             loop=self._loop,
             random=self._random,
             is_own=is_own,

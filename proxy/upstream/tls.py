@@ -1,6 +1,7 @@
 """TLS towards upstreams: the context of an upstream, and messages for its failures.
 
-At least TLS 1.2; ALPN offers only HTTP/1.1; certificates are verified unless `verify` is false.
+At least TLS 1.2; ALPN offers what `protocol` allows; certificates are verified unless `verify` is
+false.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
-from proxy.config.model import UpstreamTls
+from proxy.config.model import UpstreamProtocol, UpstreamTls
 from proxy.errors import TlsFailure
 from proxy.file_watch import FileWatch
 from proxy.upstream.threads import in_thread
@@ -29,6 +30,15 @@ _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILU
 # SSLError.reason if both sides have no TLS version in common, found here or by the peer.
 _OTHER_VERSION = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
 
+# SSLError.reason if the peer speaks none of the offered protocols (RFC 7301 section 3.2).
+_NO_PROTOCOL = frozenset({"TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "NO_APPLICATION_PROTOCOL"})
+
+_ALPN = {
+    UpstreamProtocol.AUTO: ["h2", "http/1.1"],
+    UpstreamProtocol.HTTP1: ["http/1.1"],
+    UpstreamProtocol.HTTP2: ["h2"],
+}
+
 _log = logging.getLogger("proxy.tls")
 
 
@@ -38,7 +48,9 @@ class CertificateFailure(TlsFailure):
     proxy_error = "tls_certificate_error"
 
 
-def client_context(tls: UpstreamTls | None) -> ssl.SSLContext:
+def client_context(
+    tls: UpstreamTls | None, protocol: UpstreamProtocol = UpstreamProtocol.HTTP1
+) -> ssl.SSLContext:
     """The context for one upstream's settings. Reads files: TlsFailure names an unusable one."""
     tls = tls or UpstreamTls()
     try:
@@ -46,6 +58,7 @@ def client_context(tls: UpstreamTls | None) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         raise TlsFailure(f"The CA file {tls.ca} cannot be used: {reason_of(error)}.") from error
     harden(context)
+    context.set_alpn_protocols(_ALPN[protocol])
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -71,10 +84,14 @@ class _Built:
     warned: str = ""
 
 
-def _build(tls: UpstreamTls | None, reads: SessionReads) -> _Built:
+_Settings = tuple[UpstreamTls | None, UpstreamProtocol]
+
+
+def _build(settings: _Settings, reads: SessionReads) -> _Built:
+    tls, protocol = settings
     # Take the files' state before reading: a change during the reading must be noticed.
     watch = FileWatch((tls.ca, tls.cert, tls.key) if tls is not None else ())
-    context = client_context(tls)
+    context = client_context(tls, protocol)
     return _Built(context, resume_sessions(context, reads), watch)
 
 
@@ -85,27 +102,30 @@ class TlsContexts:
     """
 
     def __init__(self) -> None:
-        self._built: dict[UpstreamTls | None, _Built] = {}
-        self._building: dict[UpstreamTls | None, asyncio.Future[_Built]] = {}
+        self._built: dict[_Settings, _Built] = {}
+        self._building: dict[_Settings, asyncio.Future[_Built]] = {}
         self._reads = SessionReads()
 
-    async def get(self, tls: UpstreamTls | None) -> ssl.SSLContext:
+    async def get(
+        self, tls: UpstreamTls | None, protocol: UpstreamProtocol = UpstreamProtocol.HTTP1
+    ) -> ssl.SSLContext:
         """Raises TlsFailure if a file cannot be used; the next call tries again."""
-        built = self._built.get(tls)
+        settings = (tls, protocol)
+        built = self._built.get(settings)
         if built is not None:
             return built.context
-        building = self._building.get(tls)
+        building = self._building.get(settings)
         if building is None:
-            building = self._building[tls] = in_thread(partial(_build, tls, self._reads))
-            building.add_done_callback(partial(self._finish, tls))
+            building = self._building[settings] = in_thread(partial(_build, settings, self._reads))
+            building.add_done_callback(partial(self._finish, settings))
         # A waiter that is cancelled does not affect the others.
         return (await asyncio.shield(building)).context
 
     def keep(self, wanted: Collection[UpstreamTls | None]) -> None:
         """Forget the contexts of all other settings. Open connections are not affected."""
-        for tls in tuple(self._built):
-            if tls not in wanted:
-                self._built.pop(tls).sessions.clear()
+        for settings in tuple(self._built):
+            if settings[0] not in wanted:
+                self._built.pop(settings).sessions.clear()
 
     async def renew(self) -> None:
         """Rebuild contexts whose files have changed, for new connections.
@@ -113,13 +133,13 @@ class TlsContexts:
         Unusable files (perhaps only half of a pair is new) change nothing: one warning, and they
         are tried again each time.
         """
-        for tls, built in tuple(self._built.items()):
+        for (tls, protocol), built in tuple(self._built.items()):
             if tls is not None and (built.watch.changed() or built.stale):
-                await self._renew(tls, built)
+                await self._renew(tls, protocol, built)
 
-    async def _renew(self, tls: UpstreamTls, built: _Built) -> None:
+    async def _renew(self, tls: UpstreamTls, protocol: UpstreamProtocol, built: _Built) -> None:
         try:
-            context = await in_thread(partial(client_context, tls))
+            context = await in_thread(partial(client_context, tls, protocol))
         except TlsFailure as error:
             built.stale = True
             if built.warned != error.detail:
@@ -134,10 +154,18 @@ class TlsContexts:
         names = ", ".join(path for path in (tls.ca, tls.cert, tls.key) if path is not None)
         _log.info("upstream TLS: new files, in use from the next connection: %s", names)
 
-    def _finish(self, tls: UpstreamTls | None, building: asyncio.Future[_Built]) -> None:
-        del self._building[tls]
+    def _finish(self, settings: _Settings, building: asyncio.Future[_Built]) -> None:
+        del self._building[settings]
         if not building.cancelled() and building.exception() is None:
-            self._built[tls] = building.result()
+            self._built[settings] = building.result()
+
+
+def no_http2(where: str) -> TlsFailure:
+    """The failure for a peer that does not agree on HTTP/2 although nothing else was offered."""
+    return TlsFailure(
+        f"{where} does not speak HTTP/2 over TLS (it did not select h2 by ALPN): set protocol: "
+        "auto, or http1, for this upstream."
+    )
 
 
 def tls_failure(error: OSError, where: str, server_name: str) -> TlsFailure:
@@ -152,6 +180,11 @@ def tls_failure(error: OSError, where: str, server_name: str) -> TlsFailure:
         return TlsFailure(
             f"{where} supports no TLS version that is allowed here ({reason_of(error)}): it must "
             "support TLS 1.2 or 1.3."
+        )
+    if isinstance(error, ssl.SSLError) and openssl_code(error) in _NO_PROTOCOL:
+        return TlsFailure(
+            f"{where} speaks none of the versions of HTTP that were offered (ALPN): see protocol "
+            "of this upstream."
         )
     if isinstance(error, ssl.SSLError):
         return TlsFailure(

@@ -275,8 +275,11 @@ class UpstreamStream:
         """End sending; bytes still arrive, except under TLS, where this closes."""
         raise NotImplementedError
 
-    def leave_tunnel(self, *, reset: bool) -> None:
-        """Close. `reset`: what was sent is incomplete, and must not look complete."""
+    def leave_tunnel(self, *, reset: bool) -> bool:
+        """Close. `reset`: what was sent is incomplete, and must not look complete.
+
+        Returns whether its session goes on without it, so that the lease must be returned.
+        """
         raise NotImplementedError
 
     def detach(self) -> None:

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 from exchange.hand_loop import turned_by_hand
+from exchange.http2_server import Http2Server
 from exchange.wires import Client, Server
 
 from proxy.config.loading import load_text
@@ -15,6 +16,7 @@ from proxy.policies.bulkhead import BULKHEAD
 from proxy.policies.circuit_breaker import CIRCUIT_BREAKER
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
+from proxy.upstream.negotiation import http2_connection
 from proxy.upstream.registry import Upstreams
 from proxy.upstream.upstream import Upstream
 from proxy.wire.h1.upstream import UpstreamConnection
@@ -173,6 +175,25 @@ class Stage:
         on_done(connection.session)
         self.loop.run()
         return server
+
+    def accept_http2(self, settings=None, *, greet=True):
+        """The connect that has waited longest succeeds, in HTTP/2: the server's side of it.
+
+        `settings` are those that the server sends.
+        """
+        endpoint, on_closed, on_done = self.connector.pending.pop(0)
+        connection = http2_connection(endpoint, self.connections, on_closed)
+        server = Http2Server(self.loop, connection, endpoint, settings or {})
+        self.servers.append(server)
+        connection.when_ready(lambda error: on_done(error or connection.session))
+        if greet:
+            server.greet()
+        return server
+
+    @property
+    def connections(self):
+        """The settings of the first upstream's connections."""
+        return self.config.upstreams["shop"].connections
 
     def accept_session(self, session):
         """The connect that has waited longest succeeds with a session of the test's own."""

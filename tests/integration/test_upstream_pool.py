@@ -350,7 +350,7 @@ def test_closing_answers_who_is_connecting_and_leaves_no_task(run, ca_file):
 def server_context(ca, *names, client_ca=None, **validity):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(*names, **validity).configure_cert(context)
-    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.set_alpn_protocols(["http/1.1"])
     if client_ca is not None:
         client_ca.configure_trust(context)
         context.verify_mode = ssl.CERT_REQUIRED

@@ -409,6 +409,7 @@ REMEMBERED: dict[str, Reason] = {
     "upstream.discovery:Discovery._names": CONFIGURED,
     "upstream.discovery:Discovery._waits": UNDER_WAY,
     "upstream.discovery:Discovery.addresses": "the configured names; of each what its look-up gave",
+    "wire.h2.requests:Http2Stream._informed": "MAX_HEAD_BYTES, until the read is processed",
     "upstream.endpoint:Endpoint._others": "a pool for each other protocol: at most two",
     "upstream.pool:Pool._connects": UNDER_WAY,
     "upstream.pool:Pool._queued": UNDER_WAY,

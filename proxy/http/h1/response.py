@@ -154,7 +154,7 @@ def early_fault(partial: bytes) -> str:
     So that an upstream that speaks another protocol fails at once, not after a timeout.
     """
     if not _VERSION_1.startswith(partial[: len(_VERSION_1)]):
-        return f"The upstream's answer is not HTTP/1: it looks like {_looks_like(partial)}."
+        return f"The upstream's answer is not HTTP/1: it looks like {what_it_looks_like(partial)}."
     if partial.count(b"\n") != partial.count(b"\r\n"):
         return "The upstream's response head has a line feed (LF) without a carriage return (CR)."
     return ""
@@ -162,7 +162,8 @@ def early_fault(partial: bytes) -> str:
 
 def stray_fault(data: bytes) -> str:
     """The failure for bytes that came before a request was sent."""
-    return f"The upstream sent bytes before it got a request: it looks like {_looks_like(data)}."
+    seen = what_it_looks_like(data)
+    return f"The upstream sent bytes before it got a request: it looks like {seen}."
 
 
 _SPOKEN: Final = (
@@ -186,7 +187,8 @@ _SPOKEN: Final = (
 """What servers of other protocols begin with."""
 
 
-def _looks_like(data: bytes) -> str:
+def what_it_looks_like(data: bytes) -> str:
+    """What speaks on the other side, from its first bytes."""
     if data.startswith(_VERSION_1):
         if data.count(b"\n") != data.count(b"\r\n"):
             return "a response without a request, with a line feed (LF) that has no CR before it"

@@ -256,7 +256,7 @@ class UpstreamConnection(UpstreamStream):
         if handler is not None:
             handler.on_end(NO_TRAILERS)
 
-    def leave_tunnel(self, *, reset: bool) -> None:
+    def leave_tunnel(self, *, reset: bool) -> bool:
         """Give the last bytes a moment to be sent, then close."""
         transport = self._channel.transport
         if reset and not transport.is_closing():
@@ -265,6 +265,7 @@ class UpstreamConnection(UpstreamStream):
                 transport.abort()  # TLS would send close_notify first
         self.close()
         asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abort)
+        return False
 
     def detach(self) -> None:
         self.handler = None

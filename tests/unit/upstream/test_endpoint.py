@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 
 from proxy.config.model import ConnectionsConfig, UpstreamProtocol
@@ -25,13 +23,6 @@ def test_names(host, ip, label, where):
     assert (address.label, address.where) == (label, where)
 
 
-def head(method="GET", kind=None, version=20):
-    kinds = [kind.encode()] if kind else []
-    return SimpleNamespace(
-        method=method, version=version, values=lambda name: kinds if name == b"content-type" else []
-    )
-
-
 def endpoint(scripted, protocol, *, auto=False):
     loop = scripted.HandLoop()
     connector = scripted.Connector(loop)
@@ -43,28 +34,24 @@ def endpoint(scripted, protocol, *, auto=False):
     return Endpoint(address, pool(address), pool, auto=auto)
 
 
-@pytest.mark.interpreted
 @pytest.mark.parametrize(
-    ("usual", "auto", "asked", "protocol"),
+    ("usual", "auto", "method", "grpc", "protocol"),
     [
-        (HTTP1, False, head(), HTTP1),
-        (HTTP1, False, head("POST", GRPC), HTTP1),
-        (HTTP1, True, head(), HTTP1),
-        (HTTP1, True, head("POST", GRPC), HTTP2),
-        (HTTP1, True, head("POST", "application/grpc"), HTTP2),
-        (HTTP1, True, head("POST", "Application/gRPC; x=y"), HTTP2),
-        (HTTP1, True, head("POST", "application/grpc-web"), HTTP1),
-        (HTTP1, True, head("POST", GRPC, version=11), HTTP1),
-        (HTTP1, True, head("GET", GRPC), HTTP1),
-        (HTTP2, False, head(), HTTP2),
-        (HTTP2, False, head("CONNECT"), HTTP1),
-        (AUTO, False, head("POST", GRPC), AUTO),
-        (AUTO, False, head("CONNECT"), HTTP1),
+        (HTTP1, False, "GET", False, HTTP1),
+        (HTTP1, False, "POST", True, HTTP1),
+        (HTTP1, True, "GET", False, HTTP1),
+        (HTTP1, True, "CONNECT", False, HTTP1),
+        (HTTP1, True, "POST", True, HTTP2),
+        (HTTP2, False, "GET", False, HTTP2),
+        (HTTP2, False, "POST", True, HTTP2),
+        (HTTP2, False, "CONNECT", False, HTTP1),
+        (AUTO, False, "POST", True, AUTO),
+        (AUTO, False, "CONNECT", False, HTTP1),
     ],
 )
-def test_the_protocol_of_a_request(scripted, usual, auto, asked, protocol):
+def test_the_protocol_of_a_request(scripted, usual, auto, method, grpc, protocol):
     made = endpoint(scripted, usual, auto=auto)
-    assert made.protocol_for(asked, 1.0) is protocol
+    assert made.protocol_for(method, grpc, 1.0) is protocol
     assert made.pool_of(protocol).address.protocol is protocol
 
 
@@ -87,9 +74,8 @@ def test_a_pool_that_is_made_after_the_end_keeps_nothing(scripted):
     assert (pool.idle, pool.open) == (0, 0)
 
 
-@pytest.mark.interpreted
 def test_http1_that_was_required_is_remembered_for_a_while(scripted):
     made = endpoint(scripted, HTTP2)
     made.require_http1(100.0)
-    assert made.protocol_for(head(), 100.0 + HTTP1_SECONDS - 1) is HTTP1
-    assert made.protocol_for(head(), 100.0 + HTTP1_SECONDS) is HTTP2
+    assert made.protocol_for("GET", False, 100.0 + HTTP1_SECONDS - 1) is HTTP1
+    assert made.protocol_for("GET", False, 100.0 + HTTP1_SECONDS) is HTTP2

@@ -50,9 +50,9 @@ def test_a_client_certificate_that_cannot_be_used_is_named(tmp_path, content):
 async def test_a_context_is_built_once_however_many_ask(monkeypatch):
     built = []
 
-    def build(tls):
+    def build(tls, protocol):
         built.append(tls)
-        return client_context(tls)
+        return client_context(tls, protocol)
 
     monkeypatch.setattr(module, "client_context", build)
     contexts = TlsContexts()
