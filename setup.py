@@ -3,10 +3,21 @@
 Everything else about the package stands in pyproject.toml. The modules are plain Python, and run
 as they are where nothing compiled them: in an editable install, from the tree, where there is no
 C compiler, and with RESILIENCE_PROXY_PURE=1 in the environment of the build. docs/adr/0014.
+
+What was compiled last stays in build/compiled, so that the next build of the same sources only
+copies it.
 """
 
+import hashlib
 import os
+import platform
+import re
+import shutil
+import subprocess
 import sys
+import sysconfig
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -117,11 +128,121 @@ MYPY_OPTIONS = ("--ignore-missing-imports", "--no-warn-unused-ignores", "--follo
 checked elsewhere: what a build wants to know of them is what the compiled modules say.
 """
 
+OPTIMIZATION = (
+    "-O1",
+    "-fcrossjumping",
+    "-findirect-inlining",
+    "-finline-small-functions",
+    "-fisolate-erroneous-paths-dereference",
+    "-foptimize-sibling-calls",
+    "-fpartial-inlining",
+    "-fpeephole2",
+    "-freorder-blocks-and-partition",
+    "-fstore-merging",
+    "-ftree-vrp",
+    "-Wno-all",
+)
+"""gcc's -O1 and the parts of -O2 that help here. With -O3 a request executes as many instructions,
+and gcc takes twice the time. -Wall, which Python's own flags have, takes as long again.
+"""
+
+ONCE = '__attribute__((optimize("O0")))'
+"""Of functions that run once or seldom: module bodies, and what only uncompiled code calls.
+Optimizing them takes a third of the compiler's time.
+"""
+
+SECONDS_PER_MODULE = 0.6
+"""CPU time, on a machine of 2024."""
+
+PURE = os.environ.get("RESILIENCE_PROXY_PURE", "0") != "0"
+KEPT = Path("build/compiled")
+
+
+class Kept:
+    """The shared libraries of the last build that was compiled, in a directory named after `key`.
+
+    A directory appears complete, by a rename, and only the latest one stays.
+    """
+
+    def __init__(self, directory: Path, key: str) -> None:
+        self._directory = directory
+        self._files = directory / key
+
+    def names(self) -> list[str]:
+        """The libraries' paths in the package, empty if nothing is kept for this key."""
+        found = (file.relative_to(self._files) for file in self._files.rglob("*") if file.is_file())
+        return sorted(map(str, found))
+
+    def copy_to(self, target: Path) -> None:
+        shutil.copytree(self._files, target, dirs_exist_ok=True)
+
+    def keep(self, source: Path, names: list[str]) -> None:
+        """Keep these files of `source`, and nothing else. A failure only costs time later."""
+        unfinished = self._directory / f"unfinished-{os.getpid()}"
+        with suppress(OSError):
+            for name in names:
+                (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source / name, unfinished / name)
+            unfinished.rename(self._files)
+        with suppress(OSError):
+            for other in self._directory.iterdir():
+                if other != self._files:
+                    shutil.rmtree(other, ignore_errors=True)
+
+
+def key_of(root: Path, environment: str) -> str:
+    """Identifies a build: all sources, as types come from modules that are not compiled too, this
+    file, and `environment`.
+    """
+    hashed = hashlib.sha256(environment.encode())
+    for file in (root / "setup.py", *sorted((root / "proxy").rglob("*.py"))):
+        content = file.read_bytes()
+        hashed.update(f"\n{file.relative_to(root)} {len(content)}\n".encode() + content)
+    return hashed.hexdigest()[:32]
+
+
+def build_environment() -> str:
+    """Interpreter, machine, compiler with its flags, and mypyc."""
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    try:
+        asked = [*compiler.split(), "--version"]
+        answer = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        answer = "none"
+    try:
+        mypyc = version("mypy")
+    except PackageNotFoundError:
+        mypyc = "none"
+    flags = [os.environ.get(name, "") for name in ("CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")]
+    return "\n".join(
+        (
+            sys.version,
+            sys.base_prefix,
+            sysconfig.get_platform(),
+            *platform.libc_ver(),
+            str(sysconfig.get_config_var("SOABI")),
+            mypyc,
+            compiler,
+            answer,
+            *flags,
+        )
+    )
+
 
 class AllOrNothing(build_ext):
     """Builds every extension, or leaves the package pure: a part of them would not load."""
 
+    kept: Kept
+
     def run(self) -> None:
+        expected = {Path(self.get_ext_filename(one.name)) for one in self.extensions}
+        target = Path(self.build_lib)
+        for old in target.rglob("*.so"):  # another build's, which would become part of this wheel
+            if old.relative_to(target) not in expected:
+                old.unlink()
+        if self.kept.names():
+            self.kept.copy_to(target)
+            return
         try:
             super().run()
         except (BaseError, CCompilerError) as error:  # no compiler, or one that does not work
@@ -129,23 +250,67 @@ class AllOrNothing(build_ext):
                 Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
             self.extensions.clear()
             self.warn(f"not compiled, so it will be slower: {error}")
+        else:
+            self.kept.keep(target, [str(name) for name in expected])
 
 
 def extensions() -> list[Extension]:
     """None where a wheel is not what is being built: metadata, an sdist, an editable install."""
-    if "bdist_wheel" not in sys.argv or os.environ.get("RESILIENCE_PROXY_PURE", "0") != "0":
+    if "bdist_wheel" not in sys.argv or PURE:
         return []
+    kept = AllOrNothing.kept = Kept(KEPT, key_of(Path(), build_environment()))
+    if names := kept.names():
+        print("compiled modules: those of the last build, whose sources were the same")
+        return [Extension(name.split(".")[0].replace(os.sep, "."), []) for name in names]
+    return compiled()
+
+
+def compiled() -> list[Extension]:
+    """The extensions to build; none if mypy finds errors."""
     from mypyc.build import mypycify  # here, for it takes its time
 
+    say(
+        f"resilience-proxy: compiling {len(COMPILED)} modules with mypyc, about "
+        f"{len(COMPILED) * SECONDS_PER_MODULE:.0f} s of CPU time. RESILIENCE_PROXY_PURE=1 skips it."
+    )
     files = [f"proxy/{module}.py" for module in COMPILED]
     try:
-        found = mypycify([*MYPY_OPTIONS, *files], debug_level="0")
+        found = mypycify([*MYPY_OPTIONS, *files], opt_level="1", debug_level="0")
     except SystemExit:  # mypy has said why
         print("warning: not compiled, so it will be slower", file=sys.stderr)
         return []
     for extension in found:  # another compiler's new warning is no reason to stay slow
-        extension.extra_compile_args = [a for a in extension.extra_compile_args if a != "-Werror"]
+        given = [one for one in extension.extra_compile_args if one != "-Werror"]
+        extension.extra_compile_args = [*given, *OPTIMIZATION]
+        if not extension.name.startswith("proxy."):  # the library with all modules
+            extension.extra_compile_args += ["-include", once_header(Path(extension.sources[0]))]
     return found
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": AllOrNothing})
+def once_header(source: Path) -> str:
+    """Write a header beside mypyc's C `source` that marks the functions of `ONCE`."""
+    header = source.with_name("once.h")
+    internal = source.with_name(f"__native_internal{source.stem.removeprefix('__native')}.h")
+    declared = re.findall(r"^extern (\w[^;{}=]*\([^;{}]*\));", internal.read_text(), re.M)
+    lines = ['#include "CPy.h"', f'#include "{source.stem}.h"', f'#include "{internal.name}"']
+    # Wrappers for calls from uncompiled code, and module bodies.
+    lines += [f"{one} {ONCE};" for one in declared if re.search(r"CPyPy_|_____top_level__\(", one)]
+    # Attributes for uncompiled code.
+    accessor = re.compile(r"^ *(static (?:PyObject \*|int)\n *\w+_[gs]et_\w+\([^;{}()]*\));", re.M)
+    lines += [f"{' '.join(one.split())} {ONCE};" for one in accessor.findall(source.read_text())]
+    header.write_text("\n".join(lines) + "\n")
+    return str(header)
+
+
+def say(text: str) -> None:
+    """Tell the user, also through pip, which shows a build's output only with -v: one line on the
+    terminal, if there is one and this build is in its foreground.
+    """
+    print(text, flush=True)
+    with suppress(OSError), open("/dev/tty", "w") as terminal:
+        if os.tcgetpgrp(terminal.fileno()) == os.getpgrp() and not os.isatty(1):
+            terminal.write(f"\n  {text}\n")
+
+
+if __name__ == "__main__":  # setuptools runs it so; tests import it
+    setup(ext_modules=extensions(), cmdclass={"build_ext": AllOrNothing})
