@@ -294,6 +294,14 @@ class Exchange(Carrier):
         pace = self._slowest_pace(now)
         return pace.behind(now) if pace is not None and self._holds(gate) else 0.0
 
+    def places(self) -> list[Gate]:
+        """The gates with places of which it holds a permit."""
+        binding = self.record.binding
+        if binding is None:
+            return []
+        held = binding.request_gates[: len(self._permits)]
+        return [gate for gate in held if gate.has_places]
+
     def give_place(self, now: float) -> None:
         """End it: its client is too slow, and another exchange needs its permit."""
         pace = self._slowest_pace(now)

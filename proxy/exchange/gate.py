@@ -1,5 +1,6 @@
 """The gate of one listener: its connections and its exchanges in flight."""
 
+import asyncio
 from collections.abc import Callable
 from time import monotonic
 from typing import Final, TypeAlias
@@ -21,7 +22,7 @@ Observer: TypeAlias = Callable[[Record], None]
 """Called with the record of every settled exchange. An exception would be a bug of the proxy."""
 
 _NEXT_SEARCH: Final = 0.05
-"""Seconds until the next search for a slow client after one that found none."""
+"""Seconds until the next search for slow clients: it looks at every exchange in flight."""
 
 
 class ListenerGate(Keeper):
@@ -36,7 +37,8 @@ class ListenerGate(Keeper):
         self.exchanges: set[Exchange] = set()
         self.last_active = monotonic()
         self._tell = tell
-        self._no_room_until = 0.0
+        self._next_search = 0.0
+        self._slow: dict[Gate, list[tuple[float, Exchange]]] = {}  # the slowest last
         self.adopt(terms)
 
     def adopt(self, terms: Terms) -> None:
@@ -119,19 +121,36 @@ class ListenerGate(Keeper):
     # --- for an exchange --------------------------------------------------------------------------
 
     def make_room(self, gate: Gate, now: float) -> bool:
-        if now < self._no_room_until:
+        if self._end_slowest(gate, now):
+            return True
+        if now < self._next_search:
             return False
-        slowest: Exchange | None = None
-        most = 0.0
+        self._next_search = now + _NEXT_SEARCH
+        self._find_slow(now)
+        return self._end_slowest(gate, now)
+
+    def _end_slowest(self, gate: Gate, now: float) -> bool:
+        slow = self._slow.get(gate)
+        while slow:
+            _, exchange = slow.pop()
+            if exchange.behind(gate, now) > 0.0:
+                exchange.give_place(now)
+                return True
+        return False
+
+    def _find_slow(self, now: float) -> None:
+        """Find the slow clients of all gates at once: requests without a place may come fast."""
+        found: dict[Gate, list[tuple[float, Exchange]]] = {}
+        self._slow = found
         for exchange in self.exchanges:
-            behind = exchange.behind(gate, now)
-            if behind > most:
-                slowest, most = exchange, behind
-        if slowest is None:
-            self._no_room_until = now + _NEXT_SEARCH
-            return False
-        slowest.give_place(now)
-        return True
+            for gate in exchange.places():
+                behind = exchange.behind(gate, now)
+                if behind > 0.0:
+                    found.setdefault(gate, []).append((behind, exchange))
+        for slow in found.values():
+            slow.sort(key=_how_slow)
+        # Exchanges that have ended must not stay.
+        asyncio.get_running_loop().call_later(_NEXT_SEARCH, found.clear)
 
     def settled(self, exchange: Script, record: Record, now: float) -> None:
         assert isinstance(exchange, Exchange)
@@ -150,3 +169,7 @@ class ListenerGate(Keeper):
             method = OTHER if head.unusual else head.method
         stats.count_answer(record.status, record.reason, record.duration, method, record.grpc)
         self._tell(record)
+
+
+def _how_slow(one: tuple[float, Exchange]) -> float:
+    return one[0]

@@ -4,6 +4,7 @@ import pytest
 from exchange.wires import request, response
 
 from proxy.config.model import Listener
+from proxy.exchange.gate import ListenerGate
 
 CONFIG = """
 service: stage
@@ -265,3 +266,39 @@ def test_a_reader_that_takes_nothing_gives_its_place_too(make):
     assert slow.closed == "abort"
     stage.accept().answer()
     assert client.answer().status == 200
+
+
+def test_many_requests_at_once_end_the_slowest_in_order(make):
+    stage = make(places=4)
+    slow = []
+    for _ in range(4):
+        slow.append(upload(stage)[0])
+        stage.pass_time(1)
+    clients = [stage.ask(request(), listener=Listener.INBOUND) for _ in range(3)]
+    assert [client.answer().status for client in slow[:3]] == [408] * 3
+    assert not slow[3].received()
+    for server in [stage.accept() for _ in clients]:
+        server.answer()
+    assert [client.answer().status for client in clients] == [200] * 3
+
+
+@pytest.mark.interpreted
+def test_they_share_a_search(make, monkeypatch):
+    """It looks at every exchange: once for each request, slow clients made others wait."""
+    searches = []
+    search = ListenerGate._find_slow
+
+    def counted(gate, now):
+        searches.append(now)
+        search(gate, now)
+
+    monkeypatch.setattr(ListenerGate, "_find_slow", counted)
+    stage = make(places=20)
+    for _ in range(20):
+        upload(stage)
+    stage.pass_time(1)
+    for _ in range(10):
+        stage.ask(request(), listener=Listener.INBOUND)
+    assert len(searches) == 1
+    stage.pass_time(0.06)
+    assert not stage.gateway.gates[Listener.INBOUND]._slow, "ended exchanges do not stay"

@@ -303,6 +303,7 @@ REMEMBERED: dict[str, Reason] = {
     "policies.hedge:Hedging._totals": "120 classes",
     "policies.rate_limits:RateLimits._limits": CONFIGURED,
     "policies.rate_limits:_Limit.whole_at": Grows(40 * MIB, rate_limits),
+    "exchange.gate:ListenerGate._slow": "exchanges in flight, for 50 ms",
     "exchange.gate:ListenerGate.exchanges": UNDER_WAY,
     "exchange.gates:Gates._entries": "those that bindings hold: flooded with them",
     "exchange.gates:Gates._gone": "a number for each counter and label value of a kind",
