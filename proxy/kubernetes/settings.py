@@ -120,17 +120,25 @@ class Setting:
         return f"{value:g}s" if isinstance(value, float) else str(value)
 
 
+MAX_UNKNOWN = 10
+"""Unknown annotations that are told: to find what was meant takes long, and a Pod may have
+thousands."""
+_LONGEST_MEANT = 60
+
+
 def unknown(annotations: Mapping[str, str]) -> Iterator[str]:
     """A sentence for each annotation that looks like a setting and is not one."""
     from proxy.config.suggestions import did_you_mean  # not imported just to show options
 
     names = [setting.name for setting in SETTINGS]
-    for annotation in annotations:
-        if not annotation.startswith(PREFIX) or annotation == INJECTED:
-            continue
+    known = {PREFIX + name for name in names} | {INJECTED}
+    found = [one for one in annotations if one.startswith(PREFIX) and one not in known]
+    for annotation in found[:MAX_UNKNOWN]:
         name = annotation.removeprefix(PREFIX)
-        if name not in names:
-            yield f"the annotation {annotation} is unknown{did_you_mean(name, names)}"
+        hint = did_you_mean(name, names) if len(name) <= _LONGEST_MEANT else ""
+        yield f"the annotation {annotation} is unknown{hint}"
+    if len(found) > MAX_UNKNOWN:
+        yield f"{len(found) - MAX_UNKNOWN} more annotations are unknown"
 
 
 # --- texts to values ---------------------------------------------------------------------------
