@@ -164,6 +164,7 @@ def _route(route: RouteConfig, stats: RouteStats | None) -> Document:
         "listener": route.listener.value,
         "match": _match(route.match),
         "upstream": route.upstream,
+        **({"respond": route.respond.status} if route.respond is not None else {}),
         "policy": route.policy,
         **_counts(stats or RouteStats(route.listener.value, route.name)),
     }

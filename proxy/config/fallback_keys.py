@@ -217,6 +217,8 @@ _RESPONSE_KEYS = {
     ),
 }
 
+RESPONSE = Response(_build_response, _RESPONSE_KEYS, settle=_settle_response)
+
 FALLBACK = Record(
     FallbackConfig,
     {
@@ -227,7 +229,7 @@ FALLBACK = Record(
             ("terms", "reasons", "outcomes"),
         ),
         "response": Field(
-            Response(_build_response, _RESPONSE_KEYS, settle=_settle_response),
+            RESPONSE,
             "A fixed answer; it replaces an inherited one as a whole.",
         ),
         "upstream": Field(UpstreamName(), "Instead of a response: one attempt at this upstream."),

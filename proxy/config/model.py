@@ -14,7 +14,7 @@ from proxy.outcome import OutcomeSet
 from proxy.policies.bulkhead import BulkheadConfig
 from proxy.policies.circuit_breaker import BreakerMode, CircuitBreakerConfig
 from proxy.policies.deadline import TimeoutsConfig
-from proxy.policies.fallback import FallbackConfig
+from proxy.policies.fallback import FallbackConfig, FallbackResponse
 from proxy.policies.gate import GateKind
 from proxy.policies.hedge import HedgeConfig
 from proxy.policies.retry import RetryConfig
@@ -331,7 +331,8 @@ class HeaderRules:
 
 @dataclass(frozen=True, slots=True)
 class RouteConfig:
-    """`upstream` None (outbound only): the authority that the caller asked for.
+    """`upstream` None (outbound only): the authority that the caller asked for. `respond`: the
+    fixed answer that is given instead.
 
     `policy` is the policy's name, `policies` the result of merging it.
     """
@@ -340,6 +341,7 @@ class RouteConfig:
     listener: Listener = Listener.OUTBOUND
     match: MatchConfig = MatchConfig()
     upstream: str | None = None
+    respond: FallbackResponse | None = None
     policy: str = DEFAULT_POLICY
     policies: PolicyConfig = PolicyConfig()
     rewrite: RewriteConfig = RewriteConfig()

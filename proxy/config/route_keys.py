@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.config.cursor import Cursor, Reported
+from proxy.config.fallback_keys import RESPONSE
 from proxy.config.kinds import Boolean, Choice, JsonSchema, Kind, Text
 from proxy.config.match import GrpcMatch, MatchConfig, ValueMatch
 from proxy.config.model import (
@@ -227,6 +228,9 @@ ROUTE = Record(
             UpstreamName(),
             "Default: the authority that the caller asked for (outbound), or app (inbound).",
         ),
+        "respond": Field(
+            RESPONSE, "A fixed answer instead of an upstream: status, headers, json or body."
+        ),
         "policy": Field(
             PolicyName(),
             "The policy that applies; default: default (outbound) or inbound (inbound).",
@@ -251,7 +255,10 @@ class RouteKind(Kind[RouteConfig]):
         name = self._policy_name(given)
         policies = POLICY.fill(given, at, at.reading.policies[name])
         route = ROUTE.fill(given, at, None, policy=name, policies=policies)
-        if route.upstream is None and route.listener is Listener.INBOUND:
+        if route.respond is not None:
+            if "upstream" in given:
+                raise given["respond"].error("give either 'upstream' or 'respond'")
+        elif route.upstream is None and route.listener is Listener.INBOUND:
             return replace(route, upstream=APP_UPSTREAM.name)
         return route
 

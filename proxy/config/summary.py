@@ -135,7 +135,9 @@ def _listener(config: Config, listener: Listener) -> str:
 
 def _row(route: RouteConfig, config: Config) -> tuple[str, ...]:
     target = "the authority asked for"
-    if route.upstream is not None:
+    if route.respond is not None:
+        target = f"answers {route.respond.status}"
+    elif route.upstream is not None:
         target = describe_upstream(config.upstreams[route.upstream])
     elif config.egress.allow != ("*",):
         target += f", if egress allows it ({', '.join(config.egress.allow) or 'nothing'})"

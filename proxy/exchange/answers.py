@@ -1,5 +1,6 @@
 """Responses to the client: an upstream's, or the proxy's own answers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from proxy.errors import BadRequest, Draining, ProxyError
@@ -110,18 +111,25 @@ def error_answer(request: Request, error: ProxyError) -> Answer:
 
 def fallback_answer(request: Request, response: FallbackResponse, status_field: bytes) -> Answer:
     """The fixed answer of a fallback."""
+    return fixed_answer(request, response, [named_field(PROXY_STATUS, status_field)])
+
+
+def fixed_answer(
+    request: Request, response: FallbackResponse, more: Sequence[Field] = ()
+) -> Answer:
+    """An answer of the configuration, with the fields `more`."""
     fields = [
         make_field(name.encode("latin-1"), value.encode("latin-1"))
         for name, value in response.headers
         if not request.grpc or name.lower() not in _OF_A_BODY
     ]
-    fields.append(named_field(PROXY_STATUS, status_field))
+    fields.extend(more)
     fields.append(named_field(REQUEST_ID, request.id))
     if request.grpc:
         code, message = response.grpc, response.message
         if code < 0:
             code = of_http_answer(response.status)
-            message = f"The fallback's answer is HTTP {response.status}."
+            message = f"The configured answer is HTTP {response.status}."
         request.record.grpc = code
         return _in_one_head(request.terms, trailers_only(code, message, fields))
     method = request.head.method

@@ -131,8 +131,7 @@ class Binding:
 
     def add_gates(self) -> None:
         """Get the gates that the policy needs, in the order of the catalogue."""
-        for kind in catalogue.REQUEST_GATES:
-            self._add(kind, self.request_gates)
+        self.add_request_gates()
         for kind in catalogue.ATTEMPT_GATES:
             outer = kind.outer(self.policies.settings(kind))
             self._add(kind, self.outer_gates if outer else self.attempt_gates)
@@ -142,6 +141,11 @@ class Binding:
                 for kind, gate in self._late
             ):
                 self._gates_of(endpoint)
+
+    def add_request_gates(self) -> None:
+        """Those that are asked once per request."""
+        for kind in catalogue.REQUEST_GATES:
+            self._add(kind, self.request_gates)
 
     def add_fallback_gates(self) -> None:
         """The gates of an attempt at a fallback's upstream: those that know this upstream."""

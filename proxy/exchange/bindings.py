@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TypeAlias, cast
 
 from proxy.clock import Random
-from proxy.config.model import Config
+from proxy.config.model import APP_UPSTREAM, Config, PolicyConfig
 from proxy.exchange.binding import Binding
 from proxy.exchange.gates import Gates, Transition
 from proxy.exchange.labels import Labels
@@ -95,7 +95,7 @@ class Bindings:
 
     def _bind_again(self, name: str) -> None:
         route = self._routes.named(name) if self._routes is not None else None
-        if route is not None and route.config.upstream is not None:
+        if route is not None and (route.config.upstream is not None or route.respond is not None):
             self.of_route(route)
 
     def _bind_authority_again(self, origin: _Origin, former: Binding) -> None:
@@ -109,9 +109,11 @@ class Bindings:
             self._dynamic.move_to_end(origin, last=False)
 
     def of_route(self, route: Route) -> Binding:
-        """The binding of a route that names its upstream."""
+        """The binding of a route that names its upstream, or has a fixed answer."""
         binding = self._static.get(route.name)
-        if binding is None:
+        if binding is None and route.respond is not None:
+            binding = self._static[route.name] = self._bind_fixed(route)
+        elif binding is None:
             upstream = self._upstreams[str(route.config.upstream)]
             binding = self._static[route.name] = self._bind(route, upstream, None)
         return binding
@@ -158,6 +160,12 @@ class Bindings:
         hedge = route.config.policies.hedge
         if hedge.delay:
             binding.hedging = Hedging(hedge)
+        self._add_fallback(binding, route, named, stats)
+        return binding
+
+    def _add_fallback(
+        self, binding: Binding, route: Route, named: PolicyConfig, stats: RouteStats
+    ) -> None:
         fallback = route.config.policies.fallback
         if fallback is not None and fallback.upstream is not None:
             other = self._upstreams[fallback.upstream]
@@ -165,6 +173,19 @@ class Bindings:
             binding.fallback = Binding(self.gates, route, named, other, stats, name=name)
             binding.fallback.add_fallback_gates()
             binding.fallback.retry = binding.retry
+
+    def _bind_fixed(self, route: Route) -> Binding:
+        """Its upstream is never asked; only the gates of requests are."""
+        stats = self.stats_of(route.listener.value, route.name)
+        named = self._config.policies[route.config.policy]
+        upstream = self._upstreams[APP_UPSTREAM.name]
+        binding = Binding(self.gates, route, named, upstream, stats, name=route.name)
+        binding.label = ""
+        binding.add_request_gates()
+        policies = route.config.policies
+        budget = RetryBudget(route.name, policies.retry.budget)
+        binding.retry = RetryPolicy(policies.retry, self._random, budget)
+        self._add_fallback(binding, route, named, stats)
         return binding
 
     def _make_room(self, now: float) -> None:

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from proxy.errors import BodyTimeout, ClientGone, DrainCut, Draining, InternalError, ProxyError
-from proxy.exchange.answers import Answer, error_answer, upstream_answer
+from proxy.exchange.answers import Answer, error_answer, fixed_answer, upstream_answer
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.body import RequestBody
@@ -43,6 +43,7 @@ from proxy.exchange.timing import Timing
 from proxy.exchange.tunnel import Tunnel
 from proxy.http.message import RequestHead
 from proxy.outcome import IGNORED
+from proxy.policies.fallback import FallbackResponse
 from proxy.policies.gate import Answer as GateAnswer
 from proxy.policies.gate import Gate, Permit, Refusal, pass_gates, settle_gates
 from proxy.wire.alarm import NEVER
@@ -83,6 +84,7 @@ class Exchange(Carrier):
             fallback = binding.policies.fallback
             attempt: Attempt | None = None
             failure: ProxyError | None = None
+            fixed: FallbackResponse | None = None
             try:
                 answer = pass_gates(
                     binding.request_gates, self._permits, request.timing.started, request
@@ -90,7 +92,9 @@ class Exchange(Carrier):
                 if answer is not None:
                     await self._queue(binding, answer)
                 self.phase = TRYING
-                attempt = await make_attempts(self, binding)
+                fixed = binding.route.respond
+                if fixed is None:
+                    attempt = await make_attempts(self, binding)
             except ProxyError as error:
                 if fallback is None or not answers_failure(request, fallback, error):
                     raise
@@ -98,7 +102,9 @@ class Exchange(Carrier):
                 let_go(error)
             # Not in the handler above: a compiled coroutine that waits there would leave its
             # exception behind as the one that its caller handles.
-            if attempt is None:
+            if fixed is not None and failure is None:
+                self._commit(fixed_answer(request, fixed))
+            elif attempt is None:
                 assert fallback is not None
                 self._commit(await fall_back(self, binding, fallback, failure))
             elif fallback is not None and answers_outcome(request, fallback, attempt):

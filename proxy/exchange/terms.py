@@ -121,6 +121,8 @@ class Terms:
         if b"via" in head.held:
             self._check_passes(head)
         route = self._routes.match(head)
+        if route.respond is not None:
+            return self._bind_fixed(route, head)
         method = head.method
         named = self._destinations.named_by_caller(route, method, head.scheme, head.authority)
         if named is None:
@@ -128,6 +130,13 @@ class Terms:
         if method == "CONNECT":
             return self._bind_connect(route, named, head)
         return self.bindings.of_authority(route, head.scheme, named, monotonic())
+
+    def _bind_fixed(self, route: Route, head: RequestHead) -> Binding:
+        """The binding of a route with a fixed answer. A tunnel to it cannot exist."""
+        assert route.respond is not None
+        if head.method == "CONNECT" and route.respond.status < 300:
+            raise EgressDenied(f"Route {route.name!r} has a fixed answer (respond): no tunnel.")
+        return self.bindings.of_route(route)
 
     def _bind_connect(self, route: Route, named: Authority, head: RequestHead) -> Binding:
         """The binding of a tunnel; if plain HTTP follows, the binding of its requests."""

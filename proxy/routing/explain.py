@@ -111,7 +111,8 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The whole explanation. One of `upstream`, `authority` and `refused` is set."""
+    """The whole explanation. One of `upstream`, `authority` and `refused` is set,
+    none if the route has a fixed answer."""
 
     request: DescribedRequest
     listener: Listener
@@ -137,7 +138,7 @@ class Explanation:
         lines = [f"{request.method} {request.url} at the {self.listener.value} listener", ""]
         lines += ["routes, in order", *self._routes()]
         lines += ["", *self._destination()]
-        if self.refused is None:
+        if self.refused is None and self.route.respond is None:
             sources = {setting.key: setting.source for setting in self.settings}
             lines += ["", self.repeats.sentence(route.policies.retry, sources)]
             lines += [self.longest.sentence(sources)]
@@ -189,6 +190,9 @@ class Explanation:
             yield f"refused: {self.refused.status} {self.refused.reason}"
             yield f"  {self.refused.detail}"
             return
+        if self.route.respond is not None:
+            yield f"answers {self.route.respond.status}: the route has a fixed answer (respond)"
+            return
         if self.upstream is not None:
             yield f"goes to upstream {self.upstream.name}"
             for endpoint in self.upstream.endpoints:
@@ -219,6 +223,8 @@ class Explanation:
     def _destination_document(self) -> dict[str, Any]:
         if self.refused is not None:
             return {"refused": asdict(self.refused)}
+        if self.route.respond is not None:
+            return {"respond": self.route.respond.status}
         if self.upstream is not None:
             endpoints = list(map(str, self.upstream.endpoints))
             return {"upstream": self.upstream.name, "endpoints": endpoints}
@@ -245,6 +251,8 @@ def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Ex
         asked,
         longest(asked, headers, taken.config.policies),
     )
+    if taken.respond is not None:
+        return answer
     config = loaded.config
     destinations = Destinations(
         EgressRules(config.egress), _own_addresses(config), inbound=listener is Listener.INBOUND

@@ -14,7 +14,7 @@ class Route:
 
     Invariant: `matches(head)` holds exactly when `mismatch(head)` is None. `order`: its place in
     the file. `regex_prefix`: the beginning of every path that `match.regex` matches. `rewrites`:
-    path or host are changed upstream.
+    path or host are changed upstream. `respond`: the fixed answer in place of an upstream.
     """
 
     __slots__ = (
@@ -26,6 +26,7 @@ class Route:
         "name",
         "order",
         "regex_prefix",
+        "respond",
         "rewrite_host",
         "rewrites",
     )
@@ -46,6 +47,7 @@ class Route:
         only = self._matchers[0] if len(self._matchers) == 1 else None
         self.matches = only.matches if only is not None else _all_of(self._matchers)
         self._rewrite = _path_rewriter(config.match, config.rewrite.prefix)
+        self.respond = config.respond
         self.rewrite_host = config.rewrite.host
         self.rewrites = self._rewrite is not None or self.rewrite_host is not None
 

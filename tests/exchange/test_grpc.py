@@ -664,8 +664,8 @@ def test_a_route_that_is_not_allowed(make_stage):
     [
         ("{grpc: {status: failed-precondition, message: later}}", 9, "later"),
         ("{grpc: {status: ok}}", 0, None),
-        ("{status: 503, headers: {x-a: b}}", 14, "The fallback's answer is HTTP 503."),
-        ("{status: 200, json: {a: 1}}", 13, "The fallback's answer is HTTP 200."),
+        ("{status: 503, headers: {x-a: b}}", 14, "The configured answer is HTTP 503."),
+        ("{status: 200, json: {a: 1}}", 13, "The configured answer is HTTP 200."),
     ],
 )
 @pytest.mark.parametrize("fails", ["trailers-only", "peek", "refused"])

@@ -66,6 +66,10 @@ MISTAKES = [
         "policies: {default: {rate_limits: [{rate: 1/s}, {rate: 9/m}]}}",
         "two limits are named 'route'; give each a name of its own",
     ),
+    (
+        "routes: [{name: a, upstream: app, respond: {status: 404}}]",
+        "routes[0].respond: give either 'upstream' or 'respond'",
+    ),
     ("routes: [{name: a, hedging: {}}]", "unknown key; did you mean hedge: {delay: p95}?"),
     ("routes: [{name: a, hedge: {delay: p99}}]", "hedge.delay: "),
     ("routes: [{name: a, mirror: b}]", "unknown key; requests cannot be mirrored"),
