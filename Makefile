@@ -24,6 +24,8 @@ thorough: ## the tests with generated cases, twenty times as many cases
 
 fuzz:     ## 15 minutes for each side of the data plane (docs/fuzzing.md)
 	python -m tests.fuzz client
+	python -m tests.fuzz hpack
+	python -m tests.fuzz http2
 	python -m tests.fuzz upstream
 
 lint:     ## ruff, without changing anything

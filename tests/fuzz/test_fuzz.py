@@ -9,12 +9,13 @@ from exchange.stage import staged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fuzz import client_side, upstream_side
+from fuzz import client_side, hpack_side, http2_side, upstream_side
 from fuzz.controls import End, read_controls, with_controls
 from fuzz.seeds import WORDS, client_seeds, dictionary, upstream_seeds
 
 CORPUS = Path(__file__).with_name("corpus")
 CLIENT, UPSTREAM = client_seeds(), upstream_seeds()
+HTTP2, HPACK = http2_side.seeds(), hpack_side.seeds()
 
 
 def played(side: ModuleType, *inputs: bytes) -> None:
@@ -35,7 +36,10 @@ def test_what_was_kept(side: ModuleType) -> None:
     played(side, *inputs)
 
 
-@pytest.mark.parametrize(("side", "seeds"), [(client_side, CLIENT), (upstream_side, UPSTREAM)])
+@pytest.mark.parametrize(
+    ("side", "seeds"),
+    [(client_side, CLIENT), (upstream_side, UPSTREAM), (http2_side, HTTP2), (hpack_side, HPACK)],
+)
 def test_every_row_of_the_tables(side: ModuleType, seeds: list[bytes]) -> None:
     played(side, *seeds)
 
@@ -66,13 +70,19 @@ def changed(data: bytes, change: "Change") -> bytes:
 Change = tuple[str, int, int | bytes]
 
 
-def mutated(seeds: list[bytes]) -> st.SearchStrategy[bytes]:
+def joined(rows: list[bytes]) -> bytes:
+    return b"".join(rows)
+
+
+def mutated(
+    seeds: list[bytes], join: Callable[[list[bytes]], bytes] = joined
+) -> st.SearchStrategy[bytes]:
     """Rows one behind another, changed here and there, arriving and ending in any way."""
 
     def made(
         controls: bytes, rows: list[bytes], changes: list[tuple[str, int, int | bytes]]
     ) -> bytes:
-        data = b"".join(row[2:] for row in rows)
+        data = join([row[2:] for row in rows])
         for change in changes:
             data = changed(data, change)
         return controls + data
@@ -92,9 +102,11 @@ SOME = settings(
 )
 
 
-def several(seeds: list[bytes]) -> Callable[[Callable[[list[bytes]], None]], object]:
+def several(
+    seeds: list[bytes], join: Callable[[list[bytes]], bytes] = joined
+) -> Callable[[Callable[[list[bytes]], None]], object]:
     """Three inputs an example: a stage takes longer to set up than they do to play."""
-    return given(st.lists(mutated(seeds), min_size=3, max_size=3))
+    return given(st.lists(mutated(seeds, join), min_size=3, max_size=3))
 
 
 @SOME
@@ -107,6 +119,18 @@ def test_a_clients_bytes(inputs: list[bytes]) -> None:
 @several(UPSTREAM)
 def test_an_upstreams_bytes(inputs: list[bytes]) -> None:
     played(upstream_side, *inputs)
+
+
+@SOME
+@several(HTTP2, http2_side.joined)
+def test_an_http2_clients_frames(inputs: list[bytes]) -> None:
+    played(http2_side, *inputs)
+
+
+@SOME
+@several(HPACK)
+def test_field_blocks(inputs: list[bytes]) -> None:
+    played(hpack_side, *inputs)
 
 
 # --- the inputs themselves ----------------------------------------------------------------------
