@@ -278,11 +278,10 @@ class _Proxy:
         gate: ListenerGate = self._gateway.gates[listener]
         name = f"listeners.{listener.value}"
 
-        def factory() -> Downstream:
-            return Downstream(gate)
-
         handshakes = None
-        if (tls := self._tls.get(listener)) is not None:
+        tls = self._tls.get(listener)
+        factory = partial(Downstream, gate, tls=tls is not None)
+        if tls is not None:
             handshakes = Handshakes(
                 factory,
                 tls.context,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, TypeAlias
 
+from proxy.config.model import ListenerProtocol
 from proxy.errors import ProxyError
 from proxy.exchange.answers import last_recipient_answer, refusal_answer
 from proxy.exchange.exchange import Exchange
@@ -47,7 +48,8 @@ class ListenerGate(Keeper):
         self.limits = terms.limits
         self.parser = terms.parser
         self.reader = terms.reader
-        self.protocols = terms.protocols
+        self.http1 = ListenerProtocol.HTTP1 in terms.protocols
+        self.http2 = ListenerProtocol.HTTP2 in terms.protocols
 
     @property
     def in_flight(self) -> list[Record]:

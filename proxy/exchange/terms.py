@@ -52,6 +52,7 @@ class Terms:
         "_routes",
         "_scheme",
         "_via",
+        "_via_11",
         "bindings",
         "body_rate",
         "limits",
@@ -92,9 +93,10 @@ class Terms:
         self._scheme = scheme
         self._routes = table.at(listener)
         self._name = (_NOT_IN_TOKEN.sub("-", config.service) or "proxy").encode("ascii")
+        self._via_11 = b"1.1 " + self._name
         self._via = {
             10: b"1.0 " + self._name,
-            11: b"1.1 " + self._name,
+            11: self._via_11,
             20: b"2.0 " + self._name,
         }
         held = HELD_FOR_EXCHANGE | propagator.names
@@ -187,7 +189,7 @@ class Terms:
 
     def request_fields(self, head: RequestHead, client: str, request_id: bytes) -> OwnFields:
         """The proxy's own fields that are the same for each attempt."""
-        via = self._via[head.version]
+        via = self._via_11 if head.version == 11 else self._via[head.version]
         if b"via" in head.held:
             via = appended(head.held[b"via"], via)  # RFC 9110 section 7.6.3
         own: OwnFields = [(VIA, via)]
@@ -202,7 +204,8 @@ class Terms:
 
     def response_fields(self, version: int, request_id: bytes) -> OwnFields:
         """The proxy's own fields of an upstream's response of HTTP `version`."""
-        return [(VIA, self._via[version]), (REQUEST_ID, request_id)]
+        via = self._via_11 if version == 11 else self._via[version]
+        return [(VIA, via), (REQUEST_ID, request_id)]
 
     def date(self) -> bytes:
         """The Date field's value (RFC 9110 section 6.6.1)."""

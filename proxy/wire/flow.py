@@ -50,6 +50,15 @@ def unread(transport: asyncio.Transport) -> bytes:
     return b"".join(pieces)
 
 
+def peek(transport: asyncio.Transport, count: int) -> bytes:
+    """The first bytes that have arrived and were not read, which stay unread."""
+    with suppress(OSError, AttributeError):  # it has no socket, or no byte
+        descriptor: int = transport.get_extra_info("socket").fileno()
+        with socket.socket(fileno=os.dup(descriptor)) as copy:
+            return copy.recv(count, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    return b""
+
+
 class Channel:
     """The transport of one connection.
 

@@ -15,7 +15,7 @@ These are classes, not protocols, because compiled code calls a protocol as slow
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
-from proxy.config.model import ALL_PROTOCOLS, LimitsConfig, Listener
+from proxy.config.model import LimitsConfig, Listener
 from proxy.errors import ProxyError
 from proxy.http.h1.request import RequestParser
 from proxy.http.h2.head import RequestReader
@@ -309,8 +309,9 @@ class ClientConnection(Protocol):
 class Gate:
     """The exchange side of a listener: starts exchanges, and answers invalid requests.
 
-    `limits`, `parser`, `reader` and `protocols` belong to the latest configuration. `closing`:
-    every response is its connection's last. `streams` counts the open streams of HTTP/2.
+    `limits`, `parser` and `reader` belong to the latest configuration, and so do `http1` and
+    `http2`: what clients may speak. `closing`: every response is its connection's last. `streams`
+    counts the open streams of HTTP/2.
     """
 
     listener: Listener
@@ -323,7 +324,8 @@ class Gate:
         self.connections: set[ClientConnection] = set()
         self.closing = False
         self.streams = 0
-        self.protocols = ALL_PROTOCOLS
+        self.http1 = True
+        self.http2 = True
 
     def begin(self, client: ClientStream, head: RequestHead, piece: bytes) -> None:
         """Start an exchange: sets `client.handler`, or finishes at once.

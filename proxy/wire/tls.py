@@ -6,6 +6,7 @@ check, so sessions from before the last change of the files are refused: a remov
 at once.
 """
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Sequence
@@ -39,6 +40,12 @@ def alpn_protocols(listener: ListenerConfig) -> Sequence[str]:
     """The protocols that a listener offers by ALPN, the best one first."""
     names = ((ListenerProtocol.HTTP2, "h2"), (ListenerProtocol.HTTP1, "http/1.1"))
     return tuple(name for protocol, name in names if protocol in listener.protocols)
+
+
+def chosen_protocol(transport: asyncio.BaseTransport) -> str | None:
+    """The protocol that ALPN chose in a transport's handshake, None if there was no choice."""
+    connection: ssl.SSLObject = transport.get_extra_info("ssl_object")
+    return connection.selected_alpn_protocol()
 
 
 def load_identity(context: ssl.SSLContext, cert: str, key: str | None) -> None:

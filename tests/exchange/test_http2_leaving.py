@@ -120,6 +120,18 @@ def test_the_client_leaves(stage, client):
     assert client.gone
 
 
+def test_a_response_that_the_drain_cuts(stage, client):
+    """It is no fault of its upstream."""
+    client.ask(1)
+    stage.accept().send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+    stage.gate().closing = True
+    for exchange in tuple(stage.gate().exchanges):
+        exchange.cut()
+    stage.loop.run()
+    client.read()
+    assert (client.error(1), client.ended) == ("CANCEL", set())
+
+
 AGED = """
 limits: {connection_age: 100s}
 upstreams: {shop: {endpoints: ["http://10.0.0.1"]}}

@@ -27,8 +27,10 @@ from exchange.http2 import (
     settings,
     window,
 )
+from exchange.wires import Peer
 
 from proxy.http.h2.frames import PREFACE
+from proxy.wire.h2.downstream import Http2Downstream
 
 
 @pytest.fixture
@@ -431,6 +433,17 @@ def test_byte_by_byte(stage):
     stage.accept().answer(200, b"yes")
     client.read()
     assert client.body(1) == b"yes"
+
+
+def test_a_client_that_chose_http2_and_does_not_speak_it(stage):
+    """By ALPN, which the connection learns before its first byte."""
+    client = Peer(stage.loop, Http2Downstream(stage.gate()))
+    stage.clients.append(client)
+    client.send(b"GET /x HTTP/1.1\r\nHost: shop\r\n\r\n")
+    assert b"does not begin with HTTP/2's preface" in client.received()
+    stage.pass_time(1.1)
+    assert client.gone
+    assert stage.records[-1].reason == "bad-request"
 
 
 def test_another_preface_is_refused_as_http1(stage):

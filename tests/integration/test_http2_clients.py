@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from integration.pki import Pki
 from integration.running_proxy import RunningProxy, eventually
 from integration.settings import Settings, route
 from integration.tools import curl
+
+from proxy.http.h2.frames import PREFACE, SETTINGS_ACK
 
 NODE = """
 const http2 = require('http2');
@@ -159,6 +162,24 @@ def test_a_listener_of_http2_alone(
     url = f"http://127.0.0.1:{proxy.inbound}/c"
     assert _run(curl(), "-s", "--http2-prior-knowledge", url) == b"ok"
     assert b"speaks only HTTP/2" in _run(curl(), "-s", url)
+
+
+def test_one_connection_too_many(start_proxy: Callable[..., RunningProxy]) -> None:
+    """A client of HTTP/2 is told so in HTTP/2, if it was quick enough to say what it speaks."""
+    proxy = start_proxy({"limits": {"connections": 1}})
+    address = ("127.0.0.1", proxy.outbound)
+    with socket.create_connection(address), socket.socket() as second:
+        eventually(lambda: proxy.metric("proxy_connections", listener="outbound") == 1)
+        proxy.process.send_signal(signal.SIGSTOP)
+        try:
+            second.connect(address)
+            second.sendall(PREFACE + SETTINGS_ACK)
+        finally:
+            proxy.process.send_signal(signal.SIGCONT)
+        second.settimeout(5)
+        answer = b"".join(iter(lambda: second.recv(4096), b""))
+    assert b"limits.connections" in answer
+    assert b"HTTP/1.1" not in answer
 
 
 def test_a_drain_loses_no_stream(

@@ -21,7 +21,6 @@ from random import random
 from time import monotonic
 from typing import Final, cast
 
-from proxy.config.model import ListenerProtocol
 from proxy.errors import (
     BadRequest,
     ConnectionsFull,
@@ -35,7 +34,7 @@ from proxy.http.h1.request import HEAD_END, body_decoder, early_fault
 from proxy.http.h2.frames import PREFACE
 from proxy.http.message import OwnFields, RequestHead, ResponseHead
 from proxy.wire.alarm import Alarm
-from proxy.wire.flow import JOINED_BYTES, Channel, reset_on_close
+from proxy.wire.flow import JOINED_BYTES, Channel, peek, reset_on_close
 from proxy.wire.h1.head_writer import (
     CHUNKED,
     CLOSE,
@@ -56,12 +55,15 @@ from proxy.wire.h1.plain_connect import (
 from proxy.wire.h2.downstream import Http2Downstream
 from proxy.wire.limits import body_too_large, head_too_large
 from proxy.wire.streams import NO_TRAILERS, ClientStream, Gate, Trailers
+from proxy.wire.tls import chosen_protocol
 from proxy.wire.turns import do_later
 
 LINGER_SECONDS: Final = 1.0
 GRACE: Final = 1.0
 """Seconds for another request after the last response of a closing gate."""
 _PIPELINE_BYTES: Final = 64 * 1024
+_P: Final = 0x50
+"""How HTTP/2's preface begins."""
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)*")
 
 
@@ -79,8 +81,6 @@ _EXCHANGE: Final = State.EXCHANGE
 _TUNNEL: Final = State.TUNNEL
 _LINGER: Final = State.LINGER
 _CLOSED: Final = State.CLOSED
-_HTTP1: Final = ListenerProtocol.HTTP1
-_HTTP2: Final = ListenerProtocol.HTTP2
 
 
 class Downstream(ClientStream):
@@ -109,6 +109,7 @@ class Downstream(ClientStream):
         "_linger_until",
         "_queued",
         "_state",
+        "_tls",
         "_unheard",
         "requests",
     )
@@ -116,9 +117,11 @@ class Downstream(ClientStream):
     _channel: Channel
     _asked: RequestHead
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, *, tls: bool = False) -> None:
+        """`tls`: its transport has finished a handshake."""
         super().__init__()
         self._gate = gate
+        self._tls = tls
         self._state = _HEAD
         self._buffer = b""
         self._decoder: BodyDecoder | None = None
@@ -311,8 +314,7 @@ class Downstream(ClientStream):
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if peer else ""
         gate = self._gate
-        tls = transport.get_extra_info("ssl_object")
-        if tls is not None and tls.selected_alpn_protocol() == "h2":
+        if self._tls and chosen_protocol(transport) == "h2":
             self._speak_http2(b"")
             return
         gate.connections.add(self)
@@ -506,14 +508,14 @@ class Downstream(ClientStream):
 
         Under TLS only ALPN chooses HTTP/2 (RFC 9113 section 3.2).
         """
-        protocols = self._gate.protocols
-        if data[:1] == b"P" and _HTTP2 in protocols and self.half_closes:
+        gate = self._gate
+        if data[0] == _P and gate.http2 and not self._tls:
             if PREFACE.startswith(data):
                 return True
             if data.startswith(PREFACE):
                 self._speak_http2(data)
                 return True
-        if _HTTP1 not in protocols:
+        if not gate.http1:
             self._refuse(BadRequest("This listener speaks only HTTP/2 (listeners.*.protocols)."))
             return True
         return False
@@ -614,6 +616,11 @@ class Downstream(ClientStream):
         self._linger(more=True)
 
     def _refuse_connection(self) -> None:
+        """Answer at once, in HTTP/2 if its preface has already arrived."""
+        start = b"" if self._tls else peek(self._channel.transport, len(PREFACE))
+        if start[:4] == PREFACE[:4] and self._gate.http2:
+            self._speak_http2(b"")
+            return
         limit = self._gate.limits.connections
         self._refuse(
             ConnectionsFull(

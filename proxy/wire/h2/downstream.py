@@ -403,5 +403,9 @@ class Http2Downstream(RequestConnection):
         return self._gate.limits.body_bytes
 
     @property
+    def ending(self) -> bool:
+        return self._gate.closing
+
+    @property
     def patience(self) -> float:
         return self._gate.limits.idle_timeout

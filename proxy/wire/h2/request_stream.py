@@ -41,6 +41,11 @@ class RequestConnection(Connection):
         raise NotImplementedError
 
     @property
+    def ending(self) -> bool:
+        """Whether the listener is drained: an upstream is not to blame for what is cut then."""
+        raise NotImplementedError
+
+    @property
     def patience(self) -> float:
         """Seconds for a client to read the rest of an answer."""
         raise NotImplementedError
@@ -259,7 +264,11 @@ class RequestStream(ClientStream):
 
     def break_off(self, *, hard: bool) -> None:
         self.handler = None
-        code = CONNECT_ERROR if self._tunnel else CANCEL if hard else INTERNAL_ERROR
+        code = INTERNAL_ERROR
+        if self._tunnel:
+            code = CONNECT_ERROR
+        elif hard or self._connection.ending:
+            code = CANCEL
         self._connection.reset(self.stream, code)
 
     def finish(self, now: float) -> None:

@@ -8,7 +8,7 @@ import pytest
 import proxy.wire.alarm
 import proxy.wire.h1.downstream
 import proxy.wire.turns
-from proxy.config.model import ALL_PROTOCOLS, LimitsConfig, Listener
+from proxy.config.model import LimitsConfig, Listener
 from proxy.errors import BadRequest, BodyTooLarge, ConnectionsFull
 from proxy.http.h1.chunked import FIRST_CHUNKS, MORE_CHUNKS
 from proxy.http.h1.request import RequestParser
@@ -89,7 +89,7 @@ class Gate:
         self.parser = RequestParser((), max_url=100, max_fields=10)
         self.connections = set()
         self.closing = False
-        self.protocols = ALL_PROTOCOLS
+        self.http1 = self.http2 = True
         self.plan = "hold"
         self.begun, self.refused, self.handlers = [], [], []
 
