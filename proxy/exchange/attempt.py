@@ -310,7 +310,9 @@ class Attempt(Reaching):
         self.record.failure = error.reason
         self.record.detail = error.detail
         self._phase = _DONE
-        client_owes = self._client_owes
+        body = self._request.body
+        # A client that waits for its 100 Continue may send without one (RFC 9110 section 10.1.1).
+        client_owes = self._client_owes or (body is not None and body.unsaid)
         self.resume_clocks()
         self.release(reusable=False)
         condition = self._request.condition_of(error)

@@ -67,6 +67,11 @@ class RequestBody:
         """Whether the upstream waits for body bytes from the client, and has room for them."""
         return self.flowing and not self._held_up
 
+    @property
+    def unsaid(self) -> bool:
+        """Whether the client waits for a 100 Continue, and an upstream for the body."""
+        return not self.complete and not self.started and bool(self._streams)
+
     def set_limit(self, limit: int) -> None:
         """How much is kept; known when the route is."""
         self._limit = limit

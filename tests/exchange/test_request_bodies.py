@@ -261,12 +261,36 @@ def test_or_to_refuse(short):
 
 
 def test_an_upstream_that_says_nothing_runs_out_of_time(short):
+    """A client may send without the 100: that it does not says nothing about the upstream."""
     stage = short("circuit_breaker: {minimum_calls: 9}")
     client = stage.ask(post(5, b"", "Expect: 100-continue", "X-Request-Timeout-Ms: 1010"))
     stage.accept()
     stage.pass_time(1.02)
     assert client.answer().status == 504
-    assert stage.snapshot().failures == 1
+    assert (stage.snapshot().calls, stage.snapshot().failures) == (0, 0)
+
+
+def test_nor_does_an_upstream_that_gives_up_waiting_for_the_body(short):
+    stage = short("circuit_breaker: {minimum_calls: 9}")
+    client = stage.ask(post(5, b"", "Expect: 100-continue"))
+    while not client.transport.written:
+        server = stage.accept()
+        stage.pass_time(0.5)
+        server.close()
+        stage.pass_time(0.2)
+    assert client.answer().status == 502
+    assert stage.snapshot().calls == 0
+
+
+def test_but_a_client_that_has_sent_its_body_after_all_does(short):
+    stage = short("circuit_breaker: {minimum_calls: 9}")
+    client = stage.ask(post(5, b"", "Expect: 100-continue", "X-Request-Timeout-Ms: 3000"))
+    stage.accept()
+    stage.pass_time(1)
+    client.send(b"01234")
+    stage.pass_time(2.1)
+    assert client.answer().status == 504
+    assert stage.snapshot().failures > 0
 
 
 def test_nothing_is_expected_of_a_body_that_is_here(short):
