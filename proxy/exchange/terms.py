@@ -24,7 +24,7 @@ from proxy.http.authority import Authority
 from proxy.http.dates import DateText
 from proxy.http.h1.request import RequestParser
 from proxy.http.h2.head import RequestReader
-from proxy.http.lists import appended
+from proxy.http.lists import appended, without_comments
 from proxy.http.message import OwnFields, RequestHead
 from proxy.http.problem import ProxyStatus
 from proxy.http.request_id import valid_request_id
@@ -163,7 +163,7 @@ class Terms:
 
     def _check_passes(self, head: RequestHead) -> None:
         """Counts whole members of Via: another proxy's name may begin like this one's."""
-        members = b",".join(head.held[b"via"]).split(b",")
+        members = without_comments(b",".join(head.held[b"via"])).split(b",")
         passes = sum(member.split()[1:2] == [self._name] for member in members)
         if passes >= MAX_PASSES:
             raise Loop(f"The request has passed this proxy {passes} times before (Via).")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+_COMMENT_PARTS = re.compile(rb"[()]|(?:[^()\\]|\\.?)+", re.DOTALL)
 _EMPTY_MEMBER = re.compile(rb"(?:^|,)[ \t]*(?:,|$)")
 
 
@@ -13,6 +14,24 @@ def joined(values: Sequence[bytes]) -> bytes:
         return text
     members = [member.strip(b" \t") for member in text.split(b",")]
     return b", ".join([member for member in members if member])
+
+
+def without_comments(text: bytes) -> bytes:
+    """The list without its comments, which nest and may have commas (RFC 9110 section 5.6.5).
+
+    A comment that does not end is not a comment: it must not hide what was appended behind it.
+    """
+    if b"(" not in text:
+        return text
+    kept, depth = [], 0
+    for part in _COMMENT_PARTS.findall(text):
+        if part == b"(":
+            depth += 1
+        elif part == b")":
+            depth = max(depth - 1, 0)
+        elif depth == 0:
+            kept.append(part)
+    return b"".join(kept) if depth == 0 else text
 
 
 def appended(values: Sequence[bytes], member: bytes) -> bytes:

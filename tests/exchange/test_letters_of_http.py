@@ -177,3 +177,23 @@ def test_a_later_minor_version_is_read_as_1_1(stage):
     seen, answer = exchanged(stage, request("GET /x HTTP/1.2"), answered)
     assert (seen.line, seen.get("via")) == ("GET /x HTTP/1.1", "1.1 stage")
     assert (answer.line[:12], answer.get("via")) == ("HTTP/1.1 200", "1.1 stage")
+
+
+@pytest.mark.parametrize(
+    "via",
+    [
+        ", ".join(["1.1 stage-eu", "1.0 backstage", "1.1 stage.test"] * 9),
+        "1.1 other (" + "1.1 stage, " * 9 + "x)",
+        "1.1 other ((1.1 stage, (1.1 stage)) \\), 1.1 stage, 1.1 stage, 1.1 stage, 1.1 stage)",
+    ],
+    ids=["names that contain its own", "a comment", "a comment in a comment"],
+)
+def test_only_its_own_name_makes_a_loop(stage, via):
+    seen, answer = exchanged(stage, request("GET /x HTTP/1.1", f"Via: {via}"), response())
+    assert seen.get("via").endswith("1.1 stage")
+    assert answer.status == 200
+
+
+def test_a_comment_that_does_not_end_hides_no_loop(stage):
+    client = stage.ask(request("GET /x HTTP/1.1", "Via: 1.1 a (" + ", 1.1 stage" * 5))
+    assert client.answer().status == 508

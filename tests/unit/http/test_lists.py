@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.http.lists import appended, joined
+from proxy.http.lists import appended, joined, without_comments
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,21 @@ from proxy.http.lists import appended, joined
 def test_joined(values: list[bytes], text: bytes) -> None:
     assert joined(values) == text
     assert appended(values, b"z") == (text + b", z" if text else b"z")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"1.1 a, 1.0 b", b"1.1 a, 1.0 b"),
+        (b"1.1 a (x, y), 1.0 b", b"1.1 a , 1.0 b"),
+        (b"1.1 a ((x, (y)), z), 1.0 b", b"1.1 a , 1.0 b"),
+        (rb"1.1 a (\), x), 1.0 b", b"1.1 a , 1.0 b"),
+        (b"1.1 a (never ends, 1.0 b", b"1.1 a (never ends, 1.0 b"),
+        (b"1.1 a) , 1.0 b", b"1.1 a) , 1.0 b"),
+        (b"()", b""),
+        (b"a\\", b"a\\"),
+        (b"(" * 50_000 + b")" * 50_000 + b"a", b"a"),
+    ],
+)
+def test_comments_are_left_out(text, expected):
+    assert without_comments(text) == expected
