@@ -41,6 +41,7 @@ COMPILED = (
     "exchange/grpc_relay",
     "exchange/heads",
     "exchange/hedging",
+    "exchange/marks",
     "exchange/pace",
     "exchange/reaching",
     "exchange/record",

@@ -81,6 +81,7 @@ def exchange(one: Recorded, time_text: Callable[[float], str]) -> Document:
         "detail": one.detail,
         "trouble": list(_trouble(one)),
         "fallback": one.fallback,
+        "observed": list(one.observed),
         "duration_ms": _ms(one.duration),
         "bytes_in": one.bytes_in,
         "bytes_out": one.bytes_out,
@@ -102,6 +103,8 @@ def _trouble(one: Recorded) -> Iterable[str]:
         yield "fallback"
     if one.slow:
         yield "slow"
+    if one.observed:
+        yield "observed"
 
 
 def _attempt(attempt: RecordedAttempt) -> Document:

@@ -21,9 +21,25 @@ _WHY = {
     "pushback": "the service forbade it (grpc-retry-pushback-ms)",
     "retry-after": "the upstream asked for a longer wait than retry.retry_after",
     "deadline": "the wait would have ended after the deadline (timeouts.request)",
+    "observe": "retry.mode is observe: the retry is only counted",
     "budget": "the retry budget was used up (retry.budget)",
 }
 """By the `why` of a refused retry."""
+
+OBSERVED = {
+    "bulkhead.queued": "bulkhead.mode is observe: else it would have waited for a permit",
+    "bulkhead.refused": "bulkhead.mode is observe: else it would have been refused (bulkhead-full)",
+    "timeouts.connect": "timeouts.mode is observe: else the look-up or connect would have been cut",
+    "timeouts.attempt": "timeouts.mode is observe: else the attempt would have been cut",
+    "timeouts.request": "timeouts.mode is observe: else the request would have got a timeout",
+    "timeouts.idle": "timeouts.mode is observe: else it would have been cut, because no byte moved",
+    "timeouts.stream_idle": "timeouts.mode is observe: else it would have been cut, because no "
+    "message came",
+    "timeouts.max_duration": "timeouts.mode is observe: else max_duration would have cut it",
+    "timeouts.body_rate": "timeouts.mode is observe: else it would have been cut, because its "
+    "client is slow",
+}
+"""What a policy in mode observe would have done; a retry's line is at its attempt."""
 
 _BROKEN_OFF = ("upstream-truncated", "drain-cut")
 _WAITED = 5.0
@@ -56,6 +72,9 @@ def _told(one: Document) -> Iterator[str]:
         yield f"{'':>10}  ({left_out} earlier attempts are not kept)"
     for number, attempt in enumerate(one["attempts"], left_out + 1):
         yield from _attempt(one, attempt, number)
+    for what in one.get("observed", ()):
+        if not what.startswith("retry."):
+            yield f"{'':>10}  {OBSERVED.get(what, what)}"
     yield f"{_at(one['duration_ms'])}  {_end(one)}"
     if one["detail"] and not _is_last_failure(one):
         yield f"{'':>10}  {one['detail']}"
@@ -186,6 +205,8 @@ def _anchor(one: Document) -> str:
         return str(one["reason"])
     if _under_way(one) or one["trouble"] == ["slow"]:
         return "latency-went-up"
+    if one["trouble"] == ["observed"]:
+        return "a-policy-only-observes"
     refused = _refused(one)
     if refused:
         return refused if by_reason(refused) is not None else "retries-do-not-help"

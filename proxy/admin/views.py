@@ -194,7 +194,8 @@ def _grpc(match: GrpcMatch | None) -> str:
 
 def _counts(stats: RouteStats) -> Document:
     """Since the start. `proxy_answers` have a reason; `errors` are 5xx of proxy and upstream, and
-    gRPC calls with a status of ``grpc-failure``."""
+    gRPC calls with a status of ``grpc-failure``. `observed`: requests by what a policy in mode
+    observe would have done."""
     requests = sum(stats.requests.values())
     return {
         "requests": requests,
@@ -203,6 +204,7 @@ def _counts(stats: RouteStats) -> Document:
         "retries": sum(stats.retries.values()),
         "hedges": stats.hedged,
         "fallbacks": stats.fallbacks,
+        "observed": dict(stats.observed),
         "mean_duration_ms": round(1000 * stats.duration_sum / requests, 3) if requests else None,
         "durations": {"le_ms": _BOUNDS_MS, "counts": list(stats.duration_buckets)},
     }

@@ -21,6 +21,7 @@ from proxy.grpc_status import NO_GRPC, WORDS, of_http_answer
 from proxy.outcome import GRPC_TERMS
 from proxy.policies.backoff import BackoffConfig, JitterKind
 from proxy.policies.circuit_breaker import BreakerCounts, SlowCallConfig, WindowType
+from proxy.policies.gate import Mode
 from proxy.units import format_duration
 
 Given = Mapping[Path, Mark]
@@ -156,6 +157,8 @@ def _shortest_wait(backoff: BackoffConfig, retry: int) -> float:
 def _never_slow(p: PolicyConfig) -> str | None:
     slow, attempt = p.circuit_breaker.slow_call.duration, p.timeouts.attempt
     if slow == SlowCallConfig().duration:  # the default: nothing is slow
+        return None
+    if p.timeouts.mode is Mode.OBSERVE:
         return None
     if p.circuit_breaker.counts is not BreakerCounts.ATTEMPTS or slow < attempt:
         return None

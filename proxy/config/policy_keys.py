@@ -34,11 +34,15 @@ from proxy.policies.circuit_breaker import (
     WindowType,
 )
 from proxy.policies.deadline import TimeoutsConfig
+from proxy.policies.gate import Mode
 from proxy.policies.retry import RetryConfig
 
 TIMEOUTS = Record(
     TimeoutsConfig,
     {
+        "mode": Field(
+            Choice(Mode), "observe: cuts nothing; counts and shows what it would have cut."
+        ),
         "connect": Field(Duration(), "Name look-up, TCP and TLS of each new connection."),
         "attempt": Field(
             Duration(),
@@ -100,6 +104,9 @@ BUDGET = Record(
 RETRY = Record(
     RetryConfig,
     {
+        "mode": Field(
+            Choice(Mode), "observe: retries nothing; counts and shows what it would have retried."
+        ),
         "attempts": Field(Integer(1), "Total attempts, including the first; 1: no retry."),
         "on": Field(
             Outcomes(),
@@ -213,6 +220,11 @@ CIRCUIT_BREAKER = Record(
 BULKHEAD = Record(
     BulkheadConfig,
     {
+        "mode": Field(
+            Choice(Mode),
+            "observe: everything passes at once; counts and shows what would have waited or been "
+            "refused.",
+        ),
         "max_concurrent": Field(
             Integer(1), "Maximum concurrent exchanges, until the end of the body or tunnel."
         ),

@@ -20,6 +20,7 @@ from proxy.config.model import (
 from proxy.config.sources import Sources
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit
 from proxy.policies.circuit_breaker import BreakerMode, WindowType
+from proxy.policies.gate import Mode
 from proxy.policies.rate_limits import RATE_LIMITS
 from proxy.policies.retry import RetryConfig
 from proxy.units import format_duration, format_ratio
@@ -74,11 +75,12 @@ def describe_policy(policies: PolicyConfig) -> str:
     timeouts, retry, bulkhead = policies.timeouts, policies.retry, policies.bulkhead
     parts = [
         f"request {format_duration(timeouts.request)}",
-        f"attempt {format_duration(timeouts.attempt)}",
-        _attempts(retry),
+        f"attempt {format_duration(timeouts.attempt)}{_observes(timeouts.mode)}",
+        _attempts(retry) + _observes(retry.mode),
         _breaker(policies),
         f"bulkhead {_limit(bulkhead)}"
-        + (f"+{bulkhead.max_queue} queued" if bulkhead.max_queue else ""),
+        + (f"+{bulkhead.max_queue} queued" if bulkhead.max_queue else "")
+        + _observes(bulkhead.mode),
     ]
     parts += [f"limit {one}" for one in policies.settings(RATE_LIMITS)]
     if policies.fallback:
@@ -108,8 +110,12 @@ def _breaker(policies: PolicyConfig) -> str:
         return "breaker off"
     timed = breaker.window.type is WindowType.TIME
     size = format_duration(breaker.window.size) if timed else str(breaker.window.size)
-    observe = " (observes)" if breaker.mode is BreakerMode.OBSERVE else ""
-    return f"breaker {format_ratio(breaker.failure_rate)} of {size}{observe}"
+    observes = _observes(Mode(breaker.mode.value))
+    return f"breaker {format_ratio(breaker.failure_rate)} of {size}{observes}"
+
+
+def _observes(mode: Mode) -> str:
+    return " (observes)" if mode is Mode.OBSERVE else ""
 
 
 def _seems_to_change_inbound(sources: Sources) -> bool:

@@ -200,6 +200,9 @@ class Attempt(Reaching):
             self._arm()
 
     def on_due(self) -> None:
+        if self._request.timing.marks is not None:
+            self.on_mark()
+            return
         if self._phase is not _SENT:
             self.wake(ALARM)
             return

@@ -32,6 +32,7 @@ from proxy.exchange.fallback import answers_failure, answers_outcome, fall_back
 from proxy.exchange.grpc_attempt import GrpcAttempt
 from proxy.exchange.grpc_relay import GrpcRelay
 from proxy.exchange.heads import caller_timeout
+from proxy.exchange.marks import BODY_RATE
 from proxy.exchange.pace import GRACE, Pace, TakingPace
 from proxy.exchange.queueing import wait_for_permit
 from proxy.exchange.record import Record
@@ -266,11 +267,13 @@ class Exchange(Carrier):
         now = monotonic()
         if now < timing.watch:
             return
-        if now >= timing.cutoff:
-            raise timing.overlong(
-                committed=self.phase is COMMITTED, client_owes=body is not None and body.owed
-            )
-        timing.watch = timing.cutoff
+        marks, committed = timing.marks, self.phase is COMMITTED
+        if marks is not None:
+            timing.watch = marks.look(self.record, now, committed=committed)
+        elif now >= timing.cutoff:
+            raise timing.overlong(committed=committed, client_owes=body is not None and body.owed)
+        else:
+            timing.watch = timing.cutoff
         if body is not None and body.pace is not None:
             self._judge(body.pace, now)
         if relay is not None and relay.pace is not None:
@@ -281,6 +284,10 @@ class Exchange(Carrier):
         if timing.stood_still:
             pace.begin_again(now)
         elif pace.too_slow(now):
+            if self.request.observes_rate:
+                self.record.observe(BODY_RATE)
+                pace.begin_again(now)
+                return
             raise self._too_slow(pace, now, f"after waiting for it for {GRACE:g} s")
         timing.look_at(pace.look_at)
 
@@ -298,7 +305,9 @@ class Exchange(Carrier):
     def behind(self, gate: Gate, now: float) -> float:
         """Bytes that its client is behind `body_rate`, if it holds a permit of `gate`; else 0."""
         pace = self._slowest_pace(now)
-        return pace.behind(now) if pace is not None and self._holds(gate) else 0.0
+        if pace is None or self.request.observes_rate or not self._holds(gate):
+            return 0.0
+        return pace.behind(now)
 
     def places(self) -> list[Gate]:
         """The gates with places of which it holds a permit."""

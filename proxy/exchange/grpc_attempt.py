@@ -90,7 +90,9 @@ class GrpcAttempt(Attempt):
         """The caller's deadline goes on as what is left of it; the policy's ends with the head."""
         request, held = self._request, self._request.head.held
         if self.binding.policies.timeouts.propagate:
-            add_timeout(own, request.timing.deadline.remaining(now), grpc=False)
+            left = request.timing.left_to_tell(now)
+            if left < NEVER:
+                add_timeout(own, left, grpc=False)
         if self._caller_at != NEVER:
             own.append((TIMEOUT, format_timeout(self._caller_at - now)))
         before = attempts_before(held.get(ATTEMPTS_FIELD, [])) + self.record.repeat

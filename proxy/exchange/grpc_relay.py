@@ -8,6 +8,7 @@ client that takes none of the bytes that wait for it is ended by `timeouts.idle`
 from proxy.errors import ClientGone, ProxyError, ReceiveError, RelayError, UpstreamTruncated
 from proxy.exchange.events import MOVED
 from proxy.exchange.grpc_attempt import GrpcAttempt
+from proxy.exchange.marks import IDLE, STREAM_IDLE
 from proxy.exchange.relay import Relay
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
@@ -62,6 +63,10 @@ class GrpcRelay(Relay):
         """Which clock watches the stream: bytes that wait must move, silence may last."""
         idle = self._request.binding.policies.timeouts.idle
         self._timing.idle_seconds = self._silence if moving else idle
+
+    @property
+    def _mark(self) -> str:
+        return IDLE if self._client.write_paused else STREAM_IDLE
 
     def _silent(self, seconds: float) -> ProxyError:
         return UpstreamTruncated(

@@ -9,6 +9,7 @@ latest.
 from time import monotonic
 
 from proxy.errors import ConnectFailed, ConnectTimeout, ProxyError
+from proxy.exchange import marks
 from proxy.exchange.binding import Binding
 from proxy.exchange.events import ALARM, RESOLVED
 from proxy.exchange.heads import (
@@ -28,6 +29,7 @@ from proxy.policies.gate import Gate, Permit, Refusal, pass_gates
 from proxy.upstream.dialing import Connected
 from proxy.upstream.endpoint import HTTP1, Endpoint
 from proxy.upstream.pool import Pool
+from proxy.wire.alarm import NEVER
 from proxy.wire.streams import UpstreamStream
 
 
@@ -144,8 +146,9 @@ class Reaching(Script):
     def _add_deadline(self, own: OwnFields, now: float) -> None:
         if self.binding.policies.timeouts.propagate:
             request = self._request
-            left = request.timing.deadline.remaining(now)
-            add_timeout(own, left, grpc=GRPC_TIMEOUT_FIELD in request.head.held)
+            left = request.timing.left_to_tell(now)
+            if left < NEVER:
+                add_timeout(own, left, grpc=GRPC_TIMEOUT_FIELD in request.head.held)
 
     def stood_still(self, now: float) -> float:
         """Seconds of this attempt in which the client's body flowed."""
@@ -155,8 +158,14 @@ class Reaching(Script):
 
     @property
     def _due(self) -> float:
-        """The earlier of its own deadline and the request's; both clocks pause together."""
-        deadline = self._request.timing.deadline
+        """The earlier of its own deadline and the request's; both clocks pause together.
+
+        If the timeouts only observe: when to note that it would have ended.
+        """
+        timing = self._request.timing
+        if timing.marks is not None and marks.ATTEMPT in self._request.record.observed:
+            return NEVER
+        deadline = timing.deadline
         stood_still = deadline.stood_still - self._stood_before
         own = self.record.started + self.binding.policies.timeouts.attempt + stood_still
         return own if own < deadline.at else deadline.at
@@ -166,6 +175,32 @@ class Reaching(Script):
         timing = self._request.timing
         if timing.deadline.expired(monotonic()):
             raise timing.request_timeout()
+
+    def on_mark(self) -> None:
+        """The timeouts only observe, and one of them would have ended this attempt: note it."""
+        timing, record = self._request.timing, self._request.record
+        now = monotonic()
+        if timing.deadline.paused:
+            if now >= timing.idle_at:
+                record.observe(marks.IDLE)
+                timing.activity = now
+            due = timing.idle_at
+        else:
+            if now >= self._due:
+                record.observe(marks.ATTEMPT)
+            due = self._due
+        timing.arm(self, due)
+
+    @property
+    def _connect_seconds(self) -> float:
+        observes = self._request.timing.marks is not None
+        return marks.LONGEST_CONNECT if observes else self.binding.policies.timeouts.connect
+
+    def _connect_took(self, since: float) -> None:
+        """Note a look-up or connect that `timeouts.connect` would have ended."""
+        took = monotonic() - since
+        if self._request.timing.marks is not None and took > self.binding.policies.timeouts.connect:
+            self._request.record.observe(marks.CONNECT)
 
     async def _wait(self, until: float) -> object:
         """Wait for the next event, ALARM at `until` at the latest. Raises a failure, or the end."""
@@ -177,7 +212,8 @@ class Reaching(Script):
         upstream = self.binding.upstream
         endpoints = upstream.config.endpoints
         self.record.endpoint = ", ".join([f"{one.host}:{one.port}" for one in endpoints])
-        ticket = upstream.resolve(self._resolved, self.binding.policies.timeouts.connect)
+        began = monotonic()
+        ticket = upstream.resolve(self._resolved, self._connect_seconds)
         try:
             while await self._wait(self._due) is not RESOLVED:
                 overdue = upstream.overdue()
@@ -187,6 +223,7 @@ class Reaching(Script):
                     raise overdue
         finally:
             ticket.cancel()
+            self._connect_took(began)
 
     def _resolved(self, error: ProxyError | None) -> None:
         self.wake(error or RESOLVED)
@@ -224,11 +261,17 @@ class Reaching(Script):
 
     async def _lease(self, endpoint: Endpoint, pool: Pool) -> UpstreamStream:
         binding = self.binding
-        timeout = binding.policies.timeouts.connect
         # An endpoint with gates of its own is not skipped: the next attempt asks those of another.
         alone = binding.per_endpoint
+        # A wait for room in the pool is not part of the connect.
+        full = pool.open + pool.connecting >= binding.upstream.config.connections.max
+        began = NEVER if full else monotonic()
         ticket = binding.upstream.connect(
-            endpoint, self.wake, timeout, alone=alone, protocol=pool.address.protocol
+            endpoint,
+            self.wake,
+            self._connect_seconds,
+            alone=alone,
+            protocol=pool.address.protocol,
         )
         try:
             while True:
@@ -243,3 +286,5 @@ class Reaching(Script):
         except Exception:
             ticket.cancel()
             raise
+        finally:
+            self._connect_took(began)

@@ -19,6 +19,7 @@ from proxy.policies.retry import Retry, Stop
 from proxy.upstream.endpoint import Endpoint
 
 _NO_GATES: Final[list[Gate]] = []
+_NOTHING: Final[list[str]] = []
 
 
 class AttemptRecord:
@@ -93,6 +94,7 @@ class Record:
     """One request and its result.
 
     `reason` is "" if the upstream answered, `detail` is its sentence.
+    `observed`: what policies in mode observe would have done, each once (``policy.what``).
     `retry_refused` is the `StopReason` of a failure or bad status that was not retried, else "".
     `answered`: a response's head was sent to the client. `duration`, `queued` (the wait in the
     bulkhead's queue) and `stood_still` (the time in which the client's body flowed) are in seconds,
@@ -114,6 +116,7 @@ class Record:
         "head",
         "id",
         "listener",
+        "observed",
         "queued",
         "reason",
         "retry_refused",
@@ -146,6 +149,7 @@ class Record:
         self.detail = ""
         self.retry_refused = ""
         self.grpc: int = NO_GRPC
+        self.observed = _NOTHING
         self.fallback = False
         self.duration = 0.0
         self.queued = 0.0
@@ -157,6 +161,29 @@ class Record:
         """The failure that the client got or would have got."""
         self.reason = error.reason
         self.detail = error.detail
+
+    def observe(self, what: str) -> None:
+        """Note, and count, what a policy in mode observe would have done; each once."""
+        binding = self.binding
+        if binding is None or what in self.observed:
+            return
+        self.observed = [*self.observed, what]
+        binding.stats.count_observed(what)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether the proxy answered or acted, or would have, or the response was bad.
+
+        One property, because observers in Python ask it for every request.
+        """
+        return (
+            self.reason != ""
+            or self.status >= 500
+            or self.grpc_failed
+            or len(self.attempts) > 1
+            or self.fallback
+            or len(self.observed) > 0
+        )
 
     # Derived on demand: only observers read these.
 

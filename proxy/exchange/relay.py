@@ -9,6 +9,7 @@ from time import monotonic
 from proxy.errors import ClientGone, ProxyError, UpstreamTruncated
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.events import MOVED
+from proxy.exchange.marks import IDLE
 from proxy.exchange.pace import TakingPace
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
@@ -90,10 +91,19 @@ class Relay(StreamHandler):
         timing = self._timing
         if self.over or monotonic() < timing.idle_at:
             return
+        if timing.marks is not None:
+            self._request.record.observe(self._mark)
+            timing.activity = monotonic()
+            return
         seconds = timing.idle_seconds
         if self._client.write_paused:
             raise ClientGone(f"The client read none of the response for {seconds:g} s.")
         raise self._silent(seconds)
+
+    @property
+    def _mark(self) -> str:
+        """The clock that expired, if the timeouts only observe."""
+        return IDLE
 
     def _silent(self, seconds: float) -> ProxyError:
         return UpstreamTruncated(

@@ -114,6 +114,13 @@ class Request(Ask):
                 return 0
         return rate
 
+    @property
+    def observes_rate(self) -> bool:
+        """Whether `body_rate` ends nothing: the route's own, if its timeouts only observe."""
+        return (
+            self.timing.marks is not None and self.binding.policies.timeouts.body_rate is not None
+        )
+
     def condition_of(self, error: ProxyError) -> Condition | None:
         """The condition of a failure; None if it says nothing about the upstream."""
         if self.timing.stood_still:
@@ -131,6 +138,9 @@ class Request(Ask):
         return any([head.values(name) for name in _KEY_FIELDS])  # noqa: C419 - compiled
 
     # --- for gates --------------------------------------------------------------------------------
+
+    def observe(self, what: str) -> None:
+        self.record.observe(what)
 
     @property
     def client(self) -> str:

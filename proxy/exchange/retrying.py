@@ -191,6 +191,8 @@ def _next_retry(
         binding.stats.count_retry(decision.condition)
         return decision
     request.record.retry_refused = why = decision.why.value
+    if decision.condition:
+        request.record.observe(f"retry.{decision.condition}")
     binding.stats.count_refused(why)
     binding.stats.count_result(True, attempt.record.number > 1)
     return None

@@ -34,7 +34,8 @@ class RouteStats:
 
     `requests` by (status, reason, method, gRPC's code), with reason "" if the upstream answered,
     `OTHER` for uncommon methods, and `NO_GRPC` for what is not a gRPC call. `retries` by condition,
-    `refused` by reason of `StopReason`. `results` counts requests after their last attempt, in
+    `refused` by reason of `StopReason`, `observed` by what a policy in mode observe would have done
+    (``policy.what``). `results` counts requests after their last attempt, in
     the order of `RESULT_KINDS`.
     """
 
@@ -45,6 +46,7 @@ class RouteStats:
         "fallbacks",
         "hedges",
         "listener",
+        "observed",
         "refused",
         "requests",
         "results",
@@ -59,6 +61,7 @@ class RouteStats:
         self._attempts: dict[str, dict[str, int]] = {}
         self.retries: dict[str, int] = {}
         self.refused: dict[str, int] = {}
+        self.observed: dict[str, int] = {}
         self.results = [0, 0, 0, 0]
         self.fallbacks = 0
         self.hedges: dict[str, int] = {}
@@ -135,6 +138,9 @@ class RouteStats:
 
     def count_refused(self, why: str) -> None:
         self.refused[why] = self.refused.get(why, 0) + 1
+
+    def count_observed(self, what: str) -> None:
+        self.observed[what] = self.observed.get(what, 0) + 1
 
     def count_result(self, failed: bool, retried: bool) -> None:
         """Count the end of a request's attempts."""

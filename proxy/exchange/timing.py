@@ -9,8 +9,10 @@ from time import monotonic
 from typing import Final
 
 from proxy.errors import BodyTimeout, ProxyError, RequestTimeout, UpstreamTruncated
+from proxy.exchange.marks import Marks
 from proxy.exchange.script import Script
 from proxy.policies.deadline import Deadline, TimeoutsConfig
+from proxy.policies.gate import OBSERVE
 from proxy.wire.alarm import NEVER, Alarm
 
 _NO_TIMEOUTS: Final = TimeoutsConfig()
@@ -24,7 +26,8 @@ class Timing:
     `activity`: when the last byte of a body moved. `idle_seconds`: the longest time without one
     (NEVER: any). `watch`: when to check the limits of the
     whole exchange: `timeouts.max_duration` and its client's pace. `shortened`: the caller's
-    deadline is shorter than the policy's.
+    deadline is shorter than the policy's. `marks`: what the policy's timeouts would have cut, if
+    they only observe; else None.
     """
 
     __slots__ = (
@@ -36,6 +39,7 @@ class Timing:
         "activity",
         "deadline",
         "idle_seconds",
+        "marks",
         "shortened",
         "started",
         "watch",
@@ -53,6 +57,7 @@ class Timing:
         self.watch = NEVER
         self.idle_seconds = _NO_TIMEOUTS.idle
         self.deadline = _NO_DEADLINE
+        self.marks: Marks | None = None
         self.shortened = False
 
     def begin(self, timeouts: TimeoutsConfig, given: float | None) -> None:
@@ -62,6 +67,11 @@ class Timing:
         """
         self._timeouts = timeouts
         self.idle_seconds = timeouts.idle
+        if timeouts.mode is OBSERVE:
+            self.deadline = Deadline(self.started, 0.0)
+            self.marks = Marks(timeouts, self.deadline, self.started, given)
+            self.watch = self.marks.first()
+            return
         self.deadline = Deadline(self.started, timeouts.request)
         if given is not None and given < timeouts.request:
             self.shortened = True
@@ -145,13 +155,18 @@ class Timing:
     def cutoff(self) -> float:
         """When `timeouts.max_duration` ends."""
         longest = self._timeouts.max_duration
-        return self.started + longest if longest else NEVER
+        return self.started + longest if longest and self.marks is None else NEVER
 
     @property
     def time_left(self) -> float:
         """Seconds until the request's deadline or its cutoff."""
         now = monotonic()
         return min(self.deadline.remaining(now), self.cutoff - now)
+
+    def left_to_tell(self, now: float) -> float:
+        """Seconds left, for the upstream; inf: no deadline, because the timeouts only observe."""
+        marks = self.marks
+        return self.deadline.remaining(now) if marks is None else marks.callers_time_left(now)
 
     def request_timeout(self) -> RequestTimeout:
         if self.shortened:

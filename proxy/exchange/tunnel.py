@@ -11,6 +11,7 @@ from time import monotonic
 from proxy.errors import ProxyError
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.events import MOVED
+from proxy.exchange.marks import IDLE
 from proxy.exchange.relay import client_gone
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
@@ -93,7 +94,16 @@ class Tunnel(StreamHandler):
 
     @property
     def idle(self) -> bool:
-        return monotonic() >= self._timing.idle_at
+        """Whether it must end because no byte moved for `timeouts.idle`."""
+        timing = self._timing
+        now = monotonic()
+        if now < timing.idle_at:
+            return False
+        if timing.marks is None:
+            return True
+        self._record.observe(IDLE)
+        timing.activity = now
+        return False
 
     # --- from the upstream ------------------------------------------------------------------------
 

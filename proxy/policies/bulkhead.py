@@ -9,6 +9,9 @@ The limit is fixed, or learned from how long the upstream takes (`gradient`).
 
 First come, first served: while an exchange waits, no permit is free, because a returned permit
 goes to the head of the queue in the same call.
+
+In mode observe every exchange gets a permit. One beyond the limit notes ``bulkhead.queued``, or
+``bulkhead.refused`` if the queue would be full too. How long it would have waited is unknown.
 """
 
 from collections import OrderedDict
@@ -19,11 +22,13 @@ from typing import Final
 from proxy.errors import BulkheadFull, ConcurrencyLimited, ProxyError, QueueTimeout
 from proxy.outcome import FAILURE, IGNORED, Verdict
 from proxy.policies.gate import (
+    OBSERVE,
     Answer,
     Ask,
     Family,
     Gate,
     GateKind,
+    Mode,
     Permit,
     Refusal,
     Scope,
@@ -39,6 +44,9 @@ class BulkheadLimit(Enum):
 
 
 GRADIENT: Final = BulkheadLimit.GRADIENT
+
+_QUEUED: Final = "bulkhead.queued"
+_REFUSED: Final = "bulkhead.refused"
 
 
 class BulkheadScope(Enum):
@@ -59,6 +67,7 @@ class BulkheadConfig:
     scope: BulkheadScope = BulkheadScope.ROUTE
     limit: BulkheadLimit = BulkheadLimit.FIXED
     min: int = 4
+    mode: Mode = Mode.ENFORCE
 
 
 class BulkheadPermit(Permit):
@@ -66,8 +75,8 @@ class BulkheadPermit(Permit):
 
     __slots__ = ("held",)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, observed: str = "") -> None:
+        super().__init__(observed)
         self.held = True
 
 
@@ -117,6 +126,7 @@ class BulkheadSnapshot(Snapshot):
     """`in_use` of `limit` permits; `queued` of `max_queue` exchanges wait.
 
     `learned`: the present limit if it is learned, else None.
+    In mode observe `in_use` may exceed `limit`.
     """
 
     name: str
@@ -125,13 +135,15 @@ class BulkheadSnapshot(Snapshot):
     queued: int
     max_queue: int
     learned: int | None
+    mode: Mode = Mode.ENFORCE
 
     def not_shown(self) -> frozenset[str]:
         return frozenset({"learned"} if self.learned is None else ())
 
 
 class Bulkhead(Gate):
-    """One bulkhead. 0 <= in_use <= limit, except while a reduced limit still drains."""
+    """One bulkhead. 0 <= in_use <= limit, except while a reduced limit still drains, and in mode
+    observe."""
 
     __slots__ = ("_config", "_elsewhere", "_gradient", "_queue", "in_use", "limit")
 
@@ -162,6 +174,8 @@ class Bulkhead(Gate):
             self.in_use += 1
             return BulkheadPermit()
         config = self._config
+        if config.mode is OBSERVE:
+            return self._admit_beyond()
         if config.queue_timeout > 0 and self.queued < config.max_queue:
             wait = BulkheadWait(self.name, config.queue_timeout, now)
             self._queue[wait] = None
@@ -180,6 +194,14 @@ class Bulkhead(Gate):
     def leave_place(self) -> None:
         """Return a place of `take_place`."""
         self._elsewhere -= 1
+
+    def _admit_beyond(self) -> Answer:
+        """A permit beyond the limit, which notes what would have happened."""
+        config = self._config
+        queue = config.max_queue if config.queue_timeout > 0 else 0
+        self.in_use += 1
+        fits = self.in_use <= self.limit + queue
+        return BulkheadPermit(_QUEUED if fits else _REFUSED)
 
     def settle(self, permit: Permit, verdict: Verdict, seconds: float, now: float) -> None:
         """Return a permit; the first in the queue gets it.
@@ -211,8 +233,9 @@ class Bulkhead(Gate):
     def adopt(self, config: object) -> bool:
         """Use another configuration; always possible.
 
-        A smaller limit drains: exchanges keep their permits. A larger one grants to the queue at
-        once. A waiting exchange keeps its place and deadline, even beyond a smaller `max_queue`.
+        A smaller limit drains: exchanges keep their permits. A larger one, or mode observe, grants
+        to the queue at once. A waiting exchange keeps its place and deadline, even beyond a smaller
+        `max_queue`.
         """
         assert isinstance(config, BulkheadConfig)
         self._configure(config)
@@ -239,13 +262,20 @@ class Bulkhead(Gate):
         return self.in_use == 0 and not self.queued
 
     def snapshot(self, now: float) -> BulkheadSnapshot:
-        learned = self.limit if self._config.limit is GRADIENT else None
+        config = self._config
         return BulkheadSnapshot(
-            self.name, self.in_use, self.limit, self.queued, self.max_queue, learned
+            self.name,
+            self.in_use,
+            self.limit,
+            self.queued,
+            config.max_queue,
+            self.limit if config.limit is GRADIENT else None,
+            config.mode,
         )
 
     def _grant(self) -> None:
-        while self._queue and self.in_use < self.limit:
+        observes = self._config.mode is OBSERVE
+        while self._queue and (self.in_use < self.limit or observes):
             wait, _ = self._queue.popitem(last=False)
             self.in_use += 1
             wait.permit = BulkheadPermit()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from math import inf
 
+from proxy.policies.gate import Mode
+
 
 @dataclass(frozen=True, slots=True)
 class TimeoutsConfig:
@@ -10,7 +12,8 @@ class TimeoutsConfig:
 
     `stream_idle`: the longest silence of a gRPC stream, instead of `idle`.
 
-    `body_rate`: bytes per second, 0 for no limit, None for the listener's.
+    `body_rate`: bytes per second, 0 for no limit, None for the listener's. In mode OBSERVE they
+    end nothing, except the listener's `body_rate`.
     """
 
     connect: float = 1.0
@@ -21,6 +24,7 @@ class TimeoutsConfig:
     stream_idle: float = 0.0
     body_rate: int | None = None
     propagate: bool = True
+    mode: Mode = Mode.ENFORCE
 
 
 class Deadline:

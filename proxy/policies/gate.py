@@ -16,16 +16,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from proxy.errors import ProxyError
 from proxy.outcome import Outcome, Verdict
 
 
+class Mode(Enum):
+    """Whether a policy acts. OBSERVE: it counts what it would have done, and changes nothing."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
+OBSERVE: Final = Mode.OBSERVE
+
+
 class Ask:
-    """What a gate can read of the request that asks."""
+    """What a gate can read of the request that asks, and its way to note something about it."""
 
     __slots__ = ()
+
+    def observe(self, what: str) -> None:
+        """Note what a policy in mode observe would have done: ``policy.what``."""
 
     @property
     def client(self) -> str:
@@ -70,12 +83,16 @@ class Answer:
 
 
 class Permit(Answer):
-    """Permission to proceed. `settle` returns it to its gate."""
+    """Permission to proceed. `settle` returns it to its gate.
 
-    __slots__ = ()
+    `observed`: what its gate would have done instead, if it did not only observe; else "".
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("observed",)
+
+    def __init__(self, observed: str = "") -> None:
         super().__init__(True)
+        self.observed = observed
 
 
 class Wait(Answer):
@@ -333,7 +350,10 @@ def pass_gates(gates: list[Gate], permits: list[Permit], now: float, ask: Ask) -
         answer = gates[at].admit(now, ask)
         if not answer.granted:
             return answer
-        permits.append(cast(Permit, answer))
+        permit = cast(Permit, answer)
+        if permit.observed:
+            ask.observe(permit.observed)
+        permits.append(permit)
         at += 1
     return None
 

@@ -5,7 +5,8 @@ The checks run in this order, and the first one that fails is the reason that is
     condition in `on` → attempts left → repeatable → body still whole → breaker closed
         → no pushback against it → Retry-After or pushback short enough → deadline → budget
 
-The budget is last because the check charges it: only a retry that really happens is charged.
+The budget is last because the check charges it: only a retry that really happens is charged. In
+mode observe the retry that would have happened is charged, so that the budget's limit is visible.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from proxy.clock import Random
 from proxy.outcome import UNPROCESSED, Outcome, OutcomeSet
 from proxy.policies.backoff import Backoff, BackoffConfig
 from proxy.policies.budget import BudgetConfig, RetryBudget
-from proxy.policies.gate import Decider, Decision, Tries
+from proxy.policies.gate import OBSERVE, Decider, Decision, Mode, Tries
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
@@ -45,6 +46,7 @@ class RetryConfig:
     retry_after: float = 5.0
     budget: BudgetConfig = BudgetConfig()
     body_limit: int = 64 * 1024
+    mode: Mode = Mode.ENFORCE
 
 
 class StopReason(Enum):
@@ -62,6 +64,7 @@ class StopReason(Enum):
     RETRY_AFTER = "retry-after"
     DEADLINE = "deadline"
     BUDGET = "budget"
+    OBSERVE = "observe"  # every check passed, but the mode only observes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,13 @@ class Retry(Decision):
 
 @dataclass(frozen=True, slots=True)
 class Stop(Decision):
-    """The result of this attempt is final."""
+    """The result of this attempt is final.
+
+    `condition`: the term that matched, if the mode only observes; else "".
+    """
 
     why: StopReason
+    condition: str = ""
 
 
 _STOPS = {why: Stop(why) for why in StopReason}
@@ -94,6 +101,7 @@ class RetryPolicy(Decider):
         "_budget",
         "_keyed",
         "_names",
+        "_observes",
         "_on",
         "_retry_after",
     )
@@ -102,6 +110,7 @@ class RetryPolicy(Decider):
         self._budget = budget
         self._attempts = config.attempts
         self._on = config.on
+        self._observes = config.mode is OBSERVE
         self._any = config.methods.any
         self._names = config.methods.names
         self._keyed = config.methods.keyed
@@ -145,6 +154,8 @@ class RetryPolicy(Decider):
             return _STOPS[StopReason.DEADLINE]
         if not self._budget.try_spend(now):
             return _STOPS[StopReason.BUDGET]
+        if self._observes:
+            return Stop(StopReason.OBSERVE, condition)
         return Retry(delay, condition)
 
     def _asked_wait(self, outcome: Outcome, retry_after: float | None) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -171,7 +172,7 @@ class Explanation:
                 "on": list(self.repeats.on),
                 "why_not": self.repeats.why_not or None,
             },
-            "longest_s": round(self.longest.seconds, 6),
+            "longest_s": round(self.longest.seconds, 6) if self.longest.seconds < inf else None,
             "policy": self.route.policy,
             "settings": [
                 {"key": one.key, "value": one.value, "source": one.source} for one in self.settings

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from proxy.config.model import PolicyConfig
 from proxy.outcome import UNPROCESSED
 from proxy.policies.backoff import BackoffConfig, JitterKind
+from proxy.policies.gate import Mode
 from proxy.policies.rate_limits import RATE_LIMITS
 from proxy.policies.retry import RetryConfig
 from proxy.units import format_duration, format_size
@@ -49,6 +51,8 @@ def repeats(method: str, headers: Mapping[str, str], policies: PolicyConfig) -> 
     retry = policies.retry
     if retry.attempts == 1:
         return Repeats(1, False, (), "retry.attempts is 1")
+    if retry.mode is Mode.OBSERVE:
+        return Repeats(1, False, (), "retry.mode is observe, so a retry is only counted")
     never_sent = {condition.value for condition in UNPROCESSED}
     unprocessed = tuple(term for term in retry.on.terms if term in never_sent)
     if method == "CONNECT":
@@ -82,7 +86,7 @@ def _not_repeatable(method: str, headers: Mapping[str, str], retry: RetryConfig)
 class Longest:
     """Seconds until a response's head is sent, without the time in which the body flows.
 
-    `seconds` is the upper limit, `needed` the time for all attempts and waits.
+    `seconds` is the upper limit, inf without one; `needed` the time for all attempts and waits.
     """
 
     seconds: float
@@ -90,6 +94,8 @@ class Longest:
     by: str
 
     def sentence(self, sources: Mapping[str, str]) -> str:
+        if self.seconds == inf:
+            return "has no time limit: timeouts.mode is observe, so a timeout is only counted"
         shown = format_duration(round(self.seconds, 3))
         origin = f"{self.by}, {sources[self.by]}" if self.by in sources else self.by
         text = f"takes at most {shown} ({origin}), without the time of its body"
@@ -101,12 +107,15 @@ class Longest:
 
 def longest(asked: Repeats, headers: Mapping[str, str], policies: PolicyConfig) -> Longest:
     timeouts, retry, bulkhead = policies.timeouts, policies.retry, policies.bulkhead
+    if timeouts.mode is Mode.OBSERVE:
+        return Longest(inf, inf, "timeouts.mode")
     waits = sum(
         max(longest_wait(retry.backoff, number), retry.retry_after if asked.after_sending else 0.0)
         for number in range(1, min(asked.attempts, _MOST_WAITS))
     )
     attempt = min(timeouts.attempt, timeouts.request)
-    queue = bulkhead.queue_timeout if bulkhead.max_queue else 0.0
+    queues = bulkhead.max_queue and bulkhead.mode is Mode.ENFORCE
+    queue = bulkhead.queue_timeout if queues else 0.0
     if policies.settings(RATE_LIMITS):
         queue *= 2  # first for a turn, then for a permit
     needed = queue + asked.attempts * attempt + waits

@@ -1,9 +1,10 @@
 """Access log: one line for each settled exchange that the configuration selects.
 
 Exchanges with trouble are those with a reason (answers of the proxy, truncated responses, clients
-that left), 5xx, failed gRPC calls, those with a second attempt, and fallbacks. A line never
-contains the value of a header or a query, and no byte of a request can end it or start another:
-everything that is not printable ASCII is escaped.
+that left), 5xx, failed gRPC calls, those with a second attempt, fallbacks, and those that a policy
+in mode observe would have treated differently. A line never contains the value of a header or a
+query, and no byte of a request can end it or start another: everything that is not printable ASCII
+is escaped.
 """
 
 import json
@@ -50,13 +51,7 @@ class AccessLog:
 
     def record(self, exchange: Exchange) -> None:
         """Log the exchange if it is selected. Cheap if it is not."""
-        if (
-            exchange.reason
-            or exchange.status >= 500
-            or exchange.grpc_failed
-            or len(exchange.attempts) > 1
-            or exchange.fallback
-        ):
+        if exchange.troubled:
             if not self._errors:
                 return
         elif self._ratio <= 0.0 or (self._ratio < 1.0 and self._random() >= self._ratio):
@@ -101,6 +96,9 @@ def _why_json(exchange: Exchange) -> str:
         members += f',"hedged":{hedged}'
     if exchange.retry_refused:
         members += f',"retry_refused":"{exchange.retry_refused}"'
+    if exchange.observed:
+        observed = ",".join([f'"{what}"' for what in exchange.observed])
+        members += f',"observed":[{observed}]'
     if exchange.fallback:
         members += ',"fallback":true'
     if exchange.detail:
@@ -147,6 +145,8 @@ def _as_text(exchange: Exchange, began: str) -> str:
         words.append(f"hedged={exchange.hedged}")
     if exchange.retry_refused:
         words.append(f"retry_refused={exchange.retry_refused}")
+    if exchange.observed:
+        words.append(f"observed={','.join(exchange.observed)}")
     if exchange.fallback:
         words.append("fallback")
     if exchange.detail:

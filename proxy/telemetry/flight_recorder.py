@@ -1,9 +1,10 @@
 """Flight recorder: the last exchanges that had trouble, each with its attempts, for `/recent`.
 
 Trouble is an answer of the proxy, a truncated response, a client that left, a 5xx, more than one
-attempt, a fallback, or a slow response. A response is slow if its head took longer than half the
-route's `timeouts.attempt`, or longer than its `circuit_breaker.slow_call.duration` if that is
-shorter. The body's time does not count, because downloads and streams are long by nature.
+attempt, a fallback, what a policy in mode observe would have changed, or a slow response. A
+response is slow if its head took longer than half the route's `timeouts.attempt`, or longer than
+its `circuit_breaker.slow_call.duration` if that is shorter. The body's time does not count, because
+downloads and streams are long by nature.
 
     no trouble ── one test ──▶ nothing        trouble ──▶ copied into the ring of its kind
 
@@ -75,6 +76,7 @@ class Recorded(NamedTuple):
     detail: str
     slow: bool
     fallback: bool
+    observed: tuple[str, ...]
     duration: float
     bytes_in: int
     bytes_out: int
@@ -108,6 +110,8 @@ class FlightRecorder:
     def record(self, exchange: Exchange) -> None:
         """Keep the exchange if it had trouble. Cheap if it had none."""
         slow = exchange.duration > self._slow_from and _is_slow(exchange)
+        if not slow and not exchange.troubled:
+            return
         if (
             slow
             or exchange.reason
@@ -115,6 +119,7 @@ class FlightRecorder:
             or exchange.grpc_failed
             or (len(exchange.attempts) > 1 and len(exchange.attempts) - exchange.hedged > 1)
             or exchange.fallback
+            or exchange.observed
         ):
             self._keep(exchange, slow)
 
@@ -188,6 +193,7 @@ def snapshot(
         exchange.detail[:MAX_TEXT],
         slow,
         exchange.fallback,
+        tuple(exchange.observed),
         age,
         exchange.bytes_in,
         exchange.bytes_out,

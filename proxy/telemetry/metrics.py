@@ -314,6 +314,14 @@ _ATTEMPT_FAMILIES: tuple[tuple[str, str, list[str], _Count], ...] = (
         lambda one: {(one.route, key): count for key, count in one.hedges.items()},
     ),
     (
+        "proxy_observed",
+        "Requests that a policy in mode observe would have cut, retried, delayed or refused.",
+        ["route", "policy", "what"],
+        lambda one: {
+            (one.route, *what.split(".", 1)): count for what, count in one.observed.items()
+        },
+    ),
+    (
         "proxy_fallbacks",
         "Responses that a fallback replaced.",
         ["route"],

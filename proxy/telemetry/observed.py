@@ -52,7 +52,8 @@ class Exchange(Protocol):
     """One request. `started` is monotonic; `duration`, `status` and `reason` are set at its end.
 
     `reason` is "" if the upstream's response was sent complete, `detail` is the sentence of the
-    proxy's answer; `path` has no query. `retry_refused` says why there was no other attempt, "" if
+    proxy's answer; `path` has no query. `observed`: what policies in mode observe would have done
+    (``policy.what``). `retry_refused` says why there was no other attempt, "" if
     none was considered. A request without a route has no `binding`. `stood_still`: seconds in which
     the client sent its body. `grpc_status`: the name of the status that a gRPC caller got, "" for
     others; `grpc_failed`: it means that the upstream failed.
@@ -84,6 +85,10 @@ class Exchange(Protocol):
     def detail(self) -> str: ...
     @property
     def retry_refused(self) -> str: ...
+    @property
+    def observed(self) -> Sequence[str]: ...
+    @property
+    def troubled(self) -> bool: ...
     @property
     def binding(self) -> Binding | None: ...
     @property

@@ -30,7 +30,13 @@ def line(form: LogFormat, exchange: FakeExchange) -> str:
 def test_every_member_is_told_in_order() -> None:
     first_cells = re.findall(r"^\| (`[^|]*) \|", PAGE, re.MULTILINE)
     told = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
-    everything = FakeExchange(grpc=14, fallback=True, detail="how", retry_refused="budget")
+    everything = FakeExchange(
+        grpc=14,
+        fallback=True,
+        detail="how",
+        retry_refused="budget",
+        observed=["bulkhead.queued"],
+    )
     everything.attempts = [FakeAttempt(failure="hedge-lost"), FakeAttempt(hedge=True)]
     assert told == list(json.loads(line(LogFormat.JSON, everything)))
 

@@ -138,6 +138,7 @@ class Stage:
                 fallback=exchange.fallback,
                 detail=exchange.detail,
                 retry_refused=exchange.retry_refused,
+                observed=list(exchange.observed),
                 queued=exchange.queued,
                 sampled=exchange.sampled,
                 span_id=exchange.trace.span_id if exchange.sampled else "",

@@ -56,9 +56,9 @@ IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched"
 
 ORDER = {
     "exchange": (
-        "events stats labels heads forwarded script pace timing body gates binding bindings record "
-        "terms request reaching attempt grpc_attempt answers carrier relay grpc_relay "
-        "tunnel queueing hedging retrying fallback exchange gate gateway"
+        "events stats labels heads forwarded script pace gates binding bindings record marks "
+        "timing body terms request reaching attempt grpc_attempt answers carrier relay "
+        "grpc_relay tunnel queueing hedging retrying fallback exchange gate gateway"
     ),
     "upstream": (
         "address tasks time_limit leases shortages threads local_address tls_sessions resolver tls "

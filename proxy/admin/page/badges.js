@@ -25,7 +25,7 @@ export function setBadge(node, { word, sign, tone }) {
   setAttribute(node, "data-tone", tone);
 }
 
-const TROUBLE = { error: "bad", retried: "warn", fallback: "info", slow: "warn" };
+const TROUBLE = { error: "bad", retried: "warn", fallback: "info", observed: "info", slow: "warn" };
 
 export function troubleTone(word) {
   return TROUBLE[word] ?? "quiet";

@@ -13,6 +13,7 @@ const REFUSED = {
   "retry-after": "the upstream asked for a longer wait (retry.retry_after)",
   deadline: "the wait would end after the deadline (timeouts.request)",
   budget: "the retry budget was used up (retry.budget)",
+  observe: "retry.mode is observe",
   condition: "this outcome is not in retry.on",
 };
 

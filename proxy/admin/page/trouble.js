@@ -70,7 +70,7 @@ const texts = new WeakMap();
 function textOf(one) {
   if (!texts.has(one)) {
     const ends = one.attempts.flatMap((attempt) => [attempt.endpoint, attempt.failure ?? ""]);
-    const words = [...WORDS.map((name) => one[name]), ...ends, ...one.trouble, statusText(one)];
+    const words = [...WORDS.map((name) => one[name]), ...ends, ...one.trouble, ...one.observed, statusText(one)];
     texts.set(one, words.join(" ").toLowerCase());
   }
   return texts.get(one);
@@ -120,6 +120,7 @@ function inside(one) {
     "div",
     { class: "inside" },
     one.detail ? el("p", { class: "detail" }, one.detail) : null,
+    one.observed.length ? el("p", { class: "detail" }, `In mode observe, otherwise it would have met: ${one.observed.join(", ")}.`) : null,
     one.fallback ? el("p", { class: "detail" }, "The fallback answered instead of this failure.") : null,
     timeline(one),
     el("dl", { class: "facts" }, ...facts.map(([name, value, kind]) => fact(name, value, kind))),

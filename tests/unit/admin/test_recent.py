@@ -59,6 +59,7 @@ def test_the_document(gateway: FakeGateway, recorder: FlightRecorder) -> None:
             "detail": "",
             "trouble": ["error", "retried"],
             "fallback": False,
+            "observed": [],
             "duration_ms": 1520.0,
             "bytes_in": 3,
             "bytes_out": 5,

@@ -3,8 +3,9 @@
 import pytest
 from unit.top.documents import attempt, troubled
 
-from proxy.admin.story import _WHY, story
+from proxy.admin.story import _WHY, OBSERVED, story
 from proxy.errors import ProxyError, subclasses
+from proxy.exchange import marks
 from proxy.policies.retry import StopReason
 
 RETRIED = attempt(
@@ -185,3 +186,22 @@ def test_every_reason_has_a_story(reason):
 
 def test_what_the_client_sent_cannot_drive_the_terminal():
     assert "/?[2J?" in story(troubled(path="/\x1b[2J\n"))[0]
+
+
+def test_what_a_policy_in_mode_observe_would_have_done():
+    told = story(
+        troubled(
+            trouble=["observed"],
+            observed=["bulkhead.refused", "retry.gateway-error", "timeouts.attempt"],
+            attempts=[attempt(retry={"allowed": False, "why": "observe"})],
+        )
+    )
+    assert line("bulkhead.mode", told).endswith("else it would have been refused (bulkhead-full)")
+    assert line("timeouts.mode", told).endswith("else the attempt would have been cut")
+    assert "no other attempt: retry.mode is observe" in line("no other attempt", told)
+    assert told[-1] == "look next: docs/runbook.md#a-policy-only-observes"
+
+
+def test_every_mark_of_a_policy_in_mode_observe_has_a_sentence():
+    own = {value for name, value in vars(marks).items() if name.isupper() and type(value) is str}
+    assert own | {"bulkhead.queued", "bulkhead.refused"} == OBSERVED.keys()

@@ -81,9 +81,9 @@ def test_bulkheads(gateway: FakeGateway) -> None:
     bulkhead = gateway.bindings.add_bulkhead("stock", limit=1, queue=4)
     bulkhead.admit(NOW, Ask())
     bulkhead.admit(NOW, Ask())
-    assert whole(views.gates(gateway, BULKHEAD, at())) == {
-        "bulkheads": [{"name": "stock", "in_use": 1, "limit": 1, "queued": 1, "max_queue": 4}]
-    }
+    shown = {"name": "stock", "in_use": 1, "limit": 1, "queued": 1, "max_queue": 4}
+    found = whole(views.gates(gateway, BULKHEAD, at()))
+    assert found == {"bulkheads": [shown | {"mode": "enforce"}]}
 
 
 def test_retries(gateway: FakeGateway) -> None:
@@ -201,6 +201,7 @@ def test_routes(gateway: FakeGateway) -> None:
     stats.count_retry("reset")
     stats.fallbacks = 4
     stats.hedges = {"won": 2, "lost": 3, "failed": 1, "no-budget": 9}
+    stats.observed = {"timeouts.attempt": 2}
     stock, outbound, inbound = whole(views.routes(gateway))["routes"]
     assert stock == {
         "name": "stock",
@@ -219,6 +220,7 @@ def test_routes(gateway: FakeGateway) -> None:
         "retries": 1,
         "hedges": 6,
         "fallbacks": 4,
+        "observed": {"timeouts.attempt": 2},
         "mean_duration_ms": 200.0,
         "durations": stock["durations"],
     }

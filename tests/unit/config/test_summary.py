@@ -43,3 +43,10 @@ def test_what_applies_to_inbound_requests_is_said():
         "[inbound] request 1m, attempt 1m, 3 attempts only for connect-failure and "
         "refused-stream, breaker off, bulkhead 1024" in summary(load(None, {}))
     )
+
+
+def test_policies_that_only_observe_are_named():
+    text = "policies: {default: {timeouts: {mode: observe}, retry: {mode: observe}}}"
+    row = next(one for one in summary(load_text(text, "f", {})).splitlines() if "[default]" in one)
+    assert "attempt 5s (observes), 3 attempts (observes), breaker" in row
+    assert row.endswith("bulkhead 256")

@@ -11,7 +11,7 @@ from proxy.policies.bulkhead import (
     BulkheadRefusal,
     BulkheadWait,
 )
-from proxy.policies.gate import Ask
+from proxy.policies.gate import Ask, Mode
 
 
 def bulkhead(limit: int = 1, queue: int = 2, timeout: float = 5.0) -> Bulkhead:
@@ -140,3 +140,15 @@ def test_a_larger_limit_serves_the_queue() -> None:
     guard.adopt(BulkheadConfig(3, 0, 0.0))
     assert [w.permit is not None for w in waiting] == [True, True, False]
     assert counts(guard) == (3, 1)
+
+
+def test_in_mode_observe_everything_enters_and_the_permit_says_what_would_have_happened() -> None:
+    guard = Bulkhead("b", BulkheadConfig(1, 1, 5.0, mode=Mode.OBSERVE))
+    permits = [permit(guard) for _ in range(3)]
+    assert [one.observed for one in permits] == ["", "bulkhead.queued", "bulkhead.refused"]
+    assert counts(guard) == (3, 0)
+    for one in permits:
+        guard.settle(one, Verdict.SUCCESS, 0.0, 0.0)
+    assert counts(guard) == (0, 0)
+    hasty = Bulkhead("b", BulkheadConfig(1, 1, 0.0, mode=Mode.OBSERVE))
+    assert [permit(hasty).observed for _ in range(2)] == ["", "bulkhead.refused"]

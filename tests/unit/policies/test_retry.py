@@ -9,7 +9,7 @@ import pytest
 from proxy.outcome import Condition, Outcome, OutcomeSet
 from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
 from proxy.policies.budget import BudgetConfig, RetryBudget
-from proxy.policies.gate import Tries
+from proxy.policies.gate import Mode, Tries
 from proxy.policies.retry import (
     Retry,
     RetryConfig,
@@ -88,8 +88,15 @@ def test_the_questions_are_asked_in_order() -> None:
         "deadline",
         "budget",
     ]
-    assert order == [why.value for why in StopReason]
+    assert [*order, "observe"] == [why.value for why in StopReason]
     assert decide(**given) == Retry(1.0, "gateway-error")
+
+
+def test_a_policy_that_only_observes_says_what_it_would_have_done() -> None:
+    config = replace(CONFIG, mode=Mode.OBSERVE)
+    assert decide(config) == Stop(StopReason.OBSERVE, "gateway-error")
+    assert decide(config, body_whole=False) == Stop(StopReason.BODY)
+    assert decide(config, budget=budget_of(NO_BUDGET)) == Stop(StopReason.BUDGET)
 
 
 def test_nothing_was_sent_when_the_connection_failed() -> None:

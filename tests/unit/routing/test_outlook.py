@@ -7,6 +7,7 @@ from proxy.outcome import OutcomeSet
 from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
 from proxy.policies.bulkhead import BulkheadConfig
 from proxy.policies.deadline import TimeoutsConfig
+from proxy.policies.gate import Mode
 from proxy.policies.retry import RetryConfig, RetryMethods
 from proxy.routing.outlook import longest, longest_wait, repeats
 
@@ -101,6 +102,19 @@ def test_the_longest_is_what_the_attempts_need_or_the_request_allows():
 def test_a_retry_after_that_is_waited_for_counts():
     config = PolicyConfig(retry=RetryConfig(attempts=2, retry_after=5.0))
     assert longest(repeats("GET", {}, config), {}, config).needed == 15
+
+
+def test_policies_that_only_observe_retry_nothing_and_end_nothing():
+    config = PolicyConfig(
+        timeouts=TimeoutsConfig(mode=Mode.OBSERVE), retry=RetryConfig(mode=Mode.OBSERVE)
+    )
+    asked = repeats("GET", {}, config)
+    assert asked.sentence(config.retry, {}) == (
+        "not retried: retry.mode is observe, so a retry is only counted"
+    )
+    assert longest(asked, {}, config).sentence({}) == (
+        "has no time limit: timeouts.mode is observe, so a timeout is only counted"
+    )
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,13 @@ class FakeExchange:
     binding: Any = None
     stood_still: float = 0.0
     grpc: int = NO_GRPC
+    observed: list[str] = field(default_factory=list)
+
+    @property
+    def troubled(self) -> bool:
+        many = len(self.attempts) > 1
+        bad = self.status >= 500 or self.grpc_failed
+        return bool(self.reason or self.observed or self.fallback) or many or bad
 
     @property
     def grpc_status(self) -> str:

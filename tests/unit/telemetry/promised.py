@@ -9,6 +9,7 @@ PROMISED = {
     "proxy_retries_total": "route condition",
     "proxy_retries_refused_total": "route why",
     "proxy_retry_results_total": "route kind",
+    "proxy_observed_total": "route policy what",
     "proxy_circuit_breaker_state": "name state",
     "proxy_circuit_breaker_transitions_total": "name to",
     "proxy_circuit_breaker_refused_total": "name",

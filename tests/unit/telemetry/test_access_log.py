@@ -134,6 +134,15 @@ def test_a_calls_status_is_named() -> None:
     assert "grpc_status" not in line_of(FakeExchange())
 
 
+def test_what_a_policy_in_mode_observe_would_have_done_selects_a_line() -> None:
+    noted = FakeExchange(observed=["timeouts.attempt", "bulkhead.refused"])
+    assert logged(noted, ERRORS)
+    line = line_of(noted)
+    assert json.loads(line)["observed"] == ["timeouts.attempt", "bulkhead.refused"]
+    text = line_of(noted, LogFormat.TEXT)
+    assert text.endswith(" observed=timeouts.attempt,bulkhead.refused")
+
+
 def test_what_explains_it_further_is_there_where_there_is_something_to_explain() -> None:
     plain = json.loads(line_of(FakeExchange()))
     assert not plain.keys() & {"retry_refused", "detail"}

@@ -44,6 +44,7 @@ def bound(policies: PolicyConfig, breaker: CircuitBreaker | None = None) -> Simp
         FakeExchange(status=499, reason="client-gone", attempts=[]),
         FakeExchange(attempts=[FakeAttempt(status=503), FakeAttempt()]),
         FakeExchange(fallback=True),
+        FakeExchange(observed=["timeouts.attempt"]),
     ],
 )
 def test_trouble_is_kept(exchange: FakeExchange) -> None:

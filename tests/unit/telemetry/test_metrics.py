@@ -82,6 +82,7 @@ def fill(scraped: Scraped) -> None:
         outcomes["2xx"] = outcomes.get("2xx", 0) + 1
         stats.count_retry("gateway-error")
         stats.count_refused("budget")
+        stats.count_observed("timeouts.attempt")
         stats.fallbacks += 4
         stats.count_hedge("won")
     bindings.add_breaker("stock").force_open(NOW)
@@ -133,6 +134,7 @@ def test_attempts_retries_refusals_and_fallbacks(scraped: Scraped) -> None:
     assert scraped.samples("proxy_attempts_total")["2xx", "stock", "inventory"] == 1
     assert scraped.samples("proxy_retries_total")["gateway-error", "stock"] == 1
     assert scraped.samples("proxy_retries_refused_total")["stock", "budget"] == 1
+    assert scraped.samples("proxy_observed_total")["timeouts", "stock", "attempt"] == 1
     assert scraped.samples("proxy_fallbacks_total") == {("stock",): 4}
 
 
