@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from helm.charts import CHARTS, HELM, NO_HELM, Object, helm, template
+from proxy import __version__
 from proxy.kubernetes.pod import inject
 from proxy.kubernetes.settings import Settings
 
@@ -90,7 +91,7 @@ CASES: dict[str, tuple[dict[str, Any], Settings]] = {
 @pytest.fixture
 def chart(tmp_path: Path) -> Path:
     """A chart that uses the library."""
-    library = {"name": "resilience-proxy-lib", "version": "0.1.0", "repository": ""}
+    library = {"name": "resilience-proxy-lib", "version": __version__, "repository": ""}
     about = {"apiVersion": "v2", "name": "orders", "version": "1.0.0", "dependencies": [library]}
     chart = tmp_path / "orders"
     (chart / "templates").mkdir(parents=True)

@@ -5,7 +5,9 @@
 Not part of the test run: it builds a wheel and asks the package index for the dependencies.
 """
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -105,6 +107,17 @@ def test_nothing_that_builds_is_left(image: Image) -> None:
     assert not programs & {"pip", "gcc", "cc", "mypyc", "cython"}
     assert image.final.base.endswith("-slim")
     assert not image.final.all("RUN")
+
+
+def test_the_bill_of_materials_names_every_installed_wheel(image: Image) -> None:
+    told = json.loads((image.root / "opt/resilience-proxy/sbom.cdx.json").read_text())
+    parts = [*told["components"], told["metadata"]["component"]]
+    hashed = {f"{one['name']} {one['version']}" for one in parts if "hashes" in one}
+    site = next((image.root / "opt/resilience-proxy/lib").glob("python3*/site-packages"))
+    installed = {one.name.removesuffix(".dist-info") for one in site.glob("*.dist-info")}
+    assert len(installed) > 10
+    named = {re.sub(r"[-_.]+", "-", one.rpartition("-")[0]).lower() for one in installed}
+    assert named | {"uplot"} == {one.split()[0] for one in hashed}
 
 
 @needs_root
