@@ -1,7 +1,9 @@
 """Cuts a release, and writes its notes. docs/releasing.md says when each command is used.
 
-    python .ci/release.py cut VERSION [--date YYYY-MM-DD]     the version and CHANGELOG.md, in this tree
-    python .ci/release.py notes VERSION [--image NAME@sha256:…] [FILE…]     its notes, on stdout
+    python .ci/release.py cut VERSION [--date YYYY-MM-DD]
+        the version and CHANGELOG.md, in this tree
+    python .ci/release.py notes VERSION [--image NAME@sha256:…] [FILE…]
+        its notes, on stdout
 
 `cut` changes files and nothing else: you look at them, commit and tag. `notes` are the version's
 section of CHANGELOG.md, then how to get it; FILEs (wheels, charts, the bill of materials) are

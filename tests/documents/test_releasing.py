@@ -23,7 +23,10 @@ def script(name: str) -> ModuleType:
 
 RELEASE = script("release")
 SBOM = script("sbom")
-CHANGES = "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- Observe.\n\n## [0.0.1] - 2026-01-01\n\n- Old.\n"
+CHANGES = (
+    "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- Observe.\n\n"
+    "## [0.0.1] - 2026-01-01\n\n- Old.\n"
+)
 IMAGE = f"registry.example/resilience-proxy@sha256:{'a1' * 32}"
 
 

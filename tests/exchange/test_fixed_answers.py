@@ -78,7 +78,7 @@ def test_over_a_reload(stage):
             'respond: {status: 410, headers: {x-since: "2024"}, json: {error: gone}}',
             "upstream: shop",
         )
-    )  # noqa: E501
+    )
     client = stage.ask(request("GET /old HTTP/1.1"))
     stage.accept().answer()
     assert client.answer().status == 200
