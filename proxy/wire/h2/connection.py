@@ -629,21 +629,29 @@ class Connection(Sender):
                 raise FrameError(PROTOCOL_ERROR, "the first frame is not SETTINGS")
             self._settings_due = NEVER
             return
+        size = self.initial_window
         for name, value in read_settings(payload):
-            self._set(name, value)
+            if name == INITIAL_WINDOW_SIZE:
+                size = value
+            else:
+                self._set(name, value)
+        if size != self.initial_window:
+            self._resize_windows(size)
         self.greeted = True
         self.control(SETTINGS_ACK)
         self.on_settings()
 
+    def _resize_windows(self, size: int) -> None:
+        """Another SETTINGS_INITIAL_WINDOW_SIZE changes all open streams (section 6.9.2)."""
+        change = size - self.initial_window
+        self.initial_window = size
+        for stream in tuple(self.streams.values()):
+            if stream.window + change > MAX_WINDOW:
+                raise FrameError(FLOW_CONTROL_ERROR, "a window is above 2^31-1")
+            self.add_window(stream, change)
+
     def _set(self, name: int, value: int) -> None:
-        if name == INITIAL_WINDOW_SIZE:
-            change = value - self.initial_window
-            self.initial_window = value
-            for stream in tuple(self.streams.values()):
-                if stream.window + change > MAX_WINDOW:
-                    raise FrameError(FLOW_CONTROL_ERROR, "a window is above 2^31-1")
-                self.add_window(stream, change)
-        elif name == HEADER_TABLE_SIZE:
+        if name == HEADER_TABLE_SIZE:
             self.encoder.resize(value)
         elif name == MAX_CONCURRENT_STREAMS:
             self.peer_streams = value
