@@ -1,12 +1,4 @@
-"""Heads from HTTP/2 fields, and back: what RFC 9113 section 8 demands of them.
-
-Most fields of a head are remembered objects (`http/h2/fields.py`), the others are its own. The
-remembered ones, and the names of the own ones in their places, are the key of the shared part:
-
-    fields ──▶ pseudo-header fields ──▶ method, target
-        └───▶ key ──known?──▶ Shared     own fields: validated one by one
-                    └─ no ──▶ each field is treated by its name, and the result is remembered
-"""
+"""Heads and trailers from HTTP/2 fields: what RFC 9113 section 8 demands of them."""
 
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable
@@ -15,8 +7,8 @@ from typing import Final, TypeAlias, cast
 from proxy.errors import BadRequest, UpstreamMalformed, UrlTooLong
 from proxy.http.authority import HostMemory
 from proxy.http.h2.decoder import FieldSection
-from proxy.http.h2.encoder import Encoder
 from proxy.http.h2.fields import FieldStore
+from proxy.http.h2.judge import DISGUISED, Judge, Malformed, misplaced
 from proxy.http.h2.names import (
     AUTHORITY,
     METHOD,
@@ -30,26 +22,11 @@ from proxy.http.message import (
     Field,
     FieldName,
     Head,
-    OwnFields,
     RequestHead,
     ResponseHead,
-    Shared,
     make_field,
 )
 from proxy.http.trailers import FORBIDDEN, REFUSED
-
-MEMORY_BYTES: Final = 512 * 1024
-"""Maximum bytes of the fields of remembered shared parts, per reader."""
-_MAX_SHARED: Final = 256
-_MAX_NAMES: Final = 500
-_MAX_TRAILER_NAMES: Final = 64
-_LONGEST_NAME: Final = 64
-_MAX_LENGTH_DIGITS: Final = 18
-
-_GOES_ON: Final = 0
-_HELD: Final = 1
-_CHECKED: Final = 2
-_LENGTH: Final = 3
 
 _REQUEST_OWN = frozenset(
     {
@@ -74,9 +51,7 @@ _RESPONSE_OWN = frozenset({b"content-length", b"date", b"etag", b"set-cookie", b
 _REQUEST_HELD = frozenset({b"host", b"te", b"expect", b"via", b"proxy-authorization"})
 """Fields of requests that are not forwarded as received."""
 _RESPONSE_HELD = frozenset({b"te", b"proxy-authenticate", b"x-request-id"})
-_DISGUISED: Final = frozenset({b"content_length", b"transfer_encoding"})
-"""Names that CGI and WSGI gateways read as framing fields."""
-_REQUEST_CHECKED = _DISGUISED | {b"content-type"}
+_REQUEST_CHECKED = DISGUISED | {b"content-type"}
 """Fields that are forwarded if they are unambiguous."""
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
@@ -91,28 +66,9 @@ _TOKEN_CHARACTERS: Final = (
 )
 _WEBSOCKET: Final = b"websocket"
 _KEY: Final = FieldName(b"sec-websocket-key")
-_ACCEPT: Final = b"sec-websocket-accept"
-
-_NO_OWN: Final[list[Field]] = []
-_CONTENT_LENGTH: Final = FieldName(b"content-length")
-_TE: Final = FieldName(b"te")
-_STATUS: Final = FieldName(b":status")
-_PATH: Final = FieldName(b":path")
-_METHOD: Final = FieldName(b":method")
-_AUTHORITY: Final = FieldName(b":authority")
-_SCHEME_FIELDS: Final = {name: make_field(b":scheme", name.encode()) for name in ("http", "https")}
-_METHOD_FIELDS: Final = {name: make_field(b":method", name.encode()) for name in _METHODS.values()}
-_STATUS_FIELDS: Final = {
-    status: make_field(b":status", b"%d" % status) for status in range(100, 600)
-}
-_TE_TRAILERS: Final = make_field(b"te", b"trailers")
 _SWITCHED: Final = 101
 
 Trailers: TypeAlias = list[tuple[bytes, bytes]]
-
-
-class Malformed(Exception):
-    """A message breaks a rule of RFC 9113 section 8: its stream ends with PROTOCOL_ERROR."""
 
 
 def request_store() -> FieldStore:
@@ -123,183 +79,6 @@ def request_store() -> FieldStore:
 def response_store() -> FieldStore:
     """A store for the fields of responses."""
     return FieldStore(_RESPONSE_OWN)
-
-
-class _Known:
-    """A remembered shared part, and how the own fields beside it are treated, in their order."""
-
-    __slots__ = ("kinds", "shared")
-
-    def __init__(self, shared: Shared, kinds: list[int]) -> None:
-        self.shared = shared
-        self.kinds = kinds
-
-
-class _Judge:
-    """Finds or makes the shared part of heads of one kind.
-
-    `held_back` are the names of fields that do not go on, `checked` those of fields that go on
-    only if they are unambiguous. `keeps_out`: further names that do not go on.
-    """
-
-    __slots__ = ("_bytes", "_checked", "_held_back", "_keeps_out", "_kinds", "_known")
-
-    def __init__(
-        self,
-        held_back: frozenset[bytes],
-        checked: frozenset[bytes],
-        keeps_out: Callable[[bytes], bool] | None,
-    ) -> None:
-        self._held_back = held_back
-        self._checked = checked
-        self._keeps_out = keeps_out
-        self._kinds: dict[bytes, int] = {}
-        self._known: dict[tuple[object, ...], _Known] = {}
-        self._bytes = 0
-
-    def judge(self, head: Head, fields: list[Field], key: list[object], own: list[Field]) -> bytes:
-        """Set the fields of a head; returns its Content-Length, b"" without one.
-
-        `key` has the remembered fields and the names of the others, `own` the others; of `fields`
-        those with pseudo-header names are left out. Raises Malformed or BadRequest.
-        """
-        head.written = b""
-        marks = tuple(key)
-        known = self._known.get(marks)
-        if known is None:
-            return self._learn(head, fields, marks)
-        shared = known.shared
-        head.shared = shared
-        head.held = shared.held
-        if not own:
-            head.own = own
-            return b""
-        kinds = known.kinds
-        length = b""
-        going: list[Field] = []
-        held: dict[bytes, list[bytes]] = {}
-        for at, field in enumerate(own):
-            kind = kinds[at]
-            if kind == _GOES_ON:
-                going.append(field)
-            elif kind == _HELD:
-                _hold(held, field)
-            elif length:
-                raise Malformed("there are several content-length fields")
-            else:
-                length = _length(field)
-        head.own = going
-        if held:
-            held.update(shared.held)  # a remembered name never has fields of both kinds
-            head.held = held
-        return length
-
-    def _learn(self, head: Head, fields: list[Field], marks: tuple[object, ...]) -> bytes:
-        shared: list[Field | None] = []
-        own: list[Field] = []
-        held: dict[bytes, list[bytes]] = {}
-        lasting: dict[bytes, list[bytes]] = {}
-        kinds: list[int] = []
-        checked: dict[bytes, bytes] = {}
-        length = b""
-        size = 0
-        crumbs = 0
-        dated = False
-        memorable = True
-        for field in fields:
-            name = field.name
-            if name.kind != REGULAR:
-                continue
-            if field.malformed:
-                raise Malformed(why_malformed(field))
-            kind = self._kind(name.lower)
-            if not field.stable:
-                kinds.append(kind)
-            size += len(field.line)
-            if kind == _LENGTH:
-                if length:
-                    raise Malformed("there are several content-length fields")
-                length = _length(field)
-                memorable = memorable and not field.stable
-            elif kind == _HELD:
-                _hold(held, field)
-                if field.stable:
-                    _hold(lasting, field)
-            elif field.stable:
-                shared.append(field)
-            else:
-                shared.append(None)
-                own.append(field)
-            if kind == _CHECKED:
-                _check(field, checked)
-                memorable = memorable and field.stable
-            dated = dated or name.lower == b"date"
-            if name.lower == b"cookie":
-                crumbs += 1
-        for word, values in lasting.items():
-            memorable = memorable and held[word] == values
-        made = Shared(shared, lasting)
-        made.dated = dated
-        made.crumbs = crumbs > 1
-        head.shared = made
-        head.own = own or _NO_OWN
-        head.held = held
-        if memorable and size <= MEMORY_BYTES // 16:
-            self._remember(marks, _Known(made, kinds), size)
-        return length
-
-    def _remember(self, marks: tuple[object, ...], known: _Known, size: int) -> None:
-        if len(self._known) >= _MAX_SHARED or self._bytes + size > MEMORY_BYTES:
-            self._known.clear()  # those still in use are cached again quickly
-            self._bytes = 0
-        self._known[marks] = known
-        self._bytes += size
-
-    def _kind(self, name: bytes) -> int:
-        kind = self._kinds.get(name)
-        if kind is not None:
-            return kind
-        kind = _GOES_ON
-        if name == b"content-length":
-            kind = _LENGTH
-        elif name in self._held_back:
-            kind = _HELD
-        elif name in self._checked:
-            kind = _CHECKED
-        elif self._keeps_out is not None and self._keeps_out(name):
-            kind = _HELD
-        if len(name) <= _LONGEST_NAME:
-            if len(self._kinds) >= _MAX_NAMES:
-                self._kinds.clear()
-            self._kinds[name] = kind
-        return kind
-
-
-def _hold(held: dict[bytes, list[bytes]], field: Field) -> None:
-    name = field.name.lower
-    if name in held:
-        held[name].append(field.value)
-    else:
-        held[name] = [field.value]
-
-
-def _length(field: Field) -> bytes:
-    value = field.value
-    if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
-        raise Malformed("content-length is not a number")
-    return value
-
-
-def _check(field: Field, seen: dict[bytes, bytes]) -> None:
-    name = field.name.lower
-    if name in _DISGUISED:
-        shown = name.decode("ascii")
-        raise BadRequest(f"The request's head is malformed: {shown} could frame it again.")
-    if seen.setdefault(name, field.value) != field.value:
-        raise BadRequest(
-            "The request's head is malformed: it has several different fields where only one is "
-            "allowed."
-        )
 
 
 class _Judged:
@@ -335,7 +114,7 @@ class RequestReader:
         self._memory = HostMemory()
         self._hosts = self._memory.known
         held = _REQUEST_HELD | frozenset(held_back)
-        self._judge = _Judge(held, _REQUEST_CHECKED, keeps_out)
+        self._judge = Judge(held, _REQUEST_CHECKED, keeps_out)
 
     def read(self, section: FieldSection, ended: bool) -> RequestHead:
         """The head of a request; `ended`: no body follows.
@@ -378,7 +157,7 @@ class RequestReader:
             if field.malformed or kind == STATUS:
                 raise Malformed(why_malformed(field))
             if key or seen & (1 << kind):
-                raise Malformed(_misplaced(field, bool(key)))
+                raise Malformed(misplaced(field, bool(key)))
             seen |= 1 << kind
             if kind == PATH:
                 path = field.value
@@ -490,11 +269,6 @@ def _demand(seen: int, wanted: int, fault: str) -> None:
         raise Malformed(fault)
 
 
-def _misplaced(field: Field, late: bool) -> str:
-    name = field.name.text.decode("ascii")
-    return f"{name} comes after a field" if late else f"{name} comes twice"
-
-
 def _frame(head: RequestHead, length: bytes, ended: bool) -> None:
     """The body's length (section 8.1.1)."""
     if length:
@@ -515,7 +289,7 @@ class ResponseReader:
     __slots__ = ("_judge",)
 
     def __init__(self) -> None:
-        self._judge = _Judge(_RESPONSE_HELD, _NO_NAMES, None)
+        self._judge = Judge(_RESPONSE_HELD, _NO_NAMES, None)
 
     def read(self, section: FieldSection, ended: bool) -> ResponseHead:
         """The head of a response; `ended`: no body follows. Raises Malformed.
@@ -553,7 +327,7 @@ class ResponseReader:
             elif name.kind != STATUS or field.malformed:
                 raise Malformed(why_malformed(field))
             elif key or status:
-                raise Malformed(_misplaced(field, bool(key)))
+                raise Malformed(misplaced(field, bool(key)))
             else:
                 status = field.value
         head = ResponseHead()
@@ -596,72 +370,3 @@ def read_trailers(section: FieldSection) -> Trailers:
         if name.lower not in FORBIDDEN:
             trailers.append((name.text, field.value))
     return trailers
-
-
-# --- fields of heads that are sent ---------------------------------------------------------------
-
-
-def response_block(encoder: Encoder, head: ResponseHead, own: OwnFields) -> list[bytes]:
-    """The coded fields of a response; 101 becomes 200, the answer to an extended CONNECT."""
-    status = head.status
-    block = encoder.begin()
-    if status == _SWITCHED:
-        head = _without_accept(head)
-        status = 200
-    field = _STATUS_FIELDS.get(status)
-    if field is None:
-        encoder.add_own(block, _STATUS, b"%d" % status)
-    else:
-        encoder.add_field(block, field)
-    encoder.add_head(block, head.shared, head.own)
-    if head.length is not None and status != 204 and status >= 200:
-        encoder.add_own(block, _CONTENT_LENGTH, b"%d" % head.length)
-    for name, value in own:
-        encoder.add_own(block, name, value)
-    return block
-
-
-def _without_accept(head: ResponseHead) -> ResponseHead:
-    """Without what HTTP/2 does not have (RFC 8441 section 5.1)."""
-    return head.changed([field for field in head.fields if field.name.lower != _ACCEPT])
-
-
-def request_block(encoder: Encoder, head: RequestHead, own: OwnFields, scheme: str) -> list[bytes]:
-    """The coded fields of a request, not of a CONNECT; `scheme` is the endpoint's."""
-    block = encoder.begin()
-    method = _METHOD_FIELDS.get(head.method)
-    if method is None:
-        encoder.add_own(block, _METHOD, head.method.encode("ascii"))
-    else:
-        encoder.add_field(block, method)
-    encoder.add_field(block, _SCHEME_FIELDS[scheme])
-    query = head.query_text
-    target = head.path if query is None else f"{head.path}?{query}"
-    encoder.add_own(block, _PATH, target.encode("latin-1"))
-    encoder.add_field(block, make_field(_AUTHORITY.text, head.host_text.encode("latin-1")))
-    encoder.add_head(block, head.shared, head.own)
-    if head.sized:
-        encoder.add_own(block, _CONTENT_LENGTH, b"%d" % head.length)
-    if b"te" in head.held and head.takes_trailers:
-        encoder.add_field(block, _TE_TRAILERS)
-    for name, value in own:
-        encoder.add_own(block, name, value)
-    return block
-
-
-_trailer_names: Final[dict[bytes, FieldName]] = {}
-
-
-def trailers_block(encoder: Encoder, trailers: Trailers) -> list[bytes]:
-    """The coded fields of a trailer section."""
-    block = encoder.begin()
-    for text, value in trailers:
-        name = _trailer_names.get(text)
-        if name is None:
-            name = FieldName(text)
-            if len(text) <= _LONGEST_NAME:
-                if len(_trailer_names) >= _MAX_TRAILER_NAMES:
-                    _trailer_names.clear()
-                _trailer_names[text] = name
-        encoder.add_own(block, name, value)
-    return block

@@ -32,9 +32,11 @@ from proxy.http.h2.frames import (
     ping,
     rst_stream,
 )
-from proxy.http.h2.head import Malformed, read_trailers, request_store
+from proxy.http.h2.head import read_trailers, request_store
+from proxy.http.h2.judge import Malformed
 from proxy.wire.alarm import NEVER, Alarm
-from proxy.wire.h2.connection import LOST, STREAM_WINDOW
+from proxy.wire.h2.connection import LOST
+from proxy.wire.h2.receiving import STREAM_WINDOW
 from proxy.wire.h2.request_stream import RequestConnection, RequestStream
 from proxy.wire.h2.streams import Stream
 from proxy.wire.streams import Gate

@@ -11,8 +11,8 @@ from time import monotonic
 from typing import Final
 
 from proxy.errors import BadRequest
+from proxy.http.h2.blocks import response_block
 from proxy.http.h2.frames import CANCEL, CONNECT_ERROR, INTERNAL_ERROR, NO_ERROR
-from proxy.http.h2.head import response_block
 from proxy.http.message import OwnFields, RequestHead, ResponseHead
 from proxy.wire.h2.connection import Connection
 from proxy.wire.h2.streams import Stream

@@ -10,9 +10,11 @@ connection's.
 
 from typing import Final, cast
 
+from proxy.http.h2.blocks import request_block
 from proxy.http.h2.extended_connect import connect_block, switched
 from proxy.http.h2.frames import CANCEL
-from proxy.http.h2.head import Malformed, request_block, response_store
+from proxy.http.h2.head import response_store
+from proxy.http.h2.judge import Malformed
 from proxy.http.message import OwnFields, RequestHead, ResponseHead
 from proxy.wire.h2.connection import Connection
 from proxy.wire.h2.streams import Stream

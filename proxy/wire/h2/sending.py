@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from typing import Final
 
+from proxy.http.h2.blocks import trailers_block
 from proxy.http.h2.encoder import Encoder
 from proxy.http.h2.frames import (
     CONTINUATION,
@@ -24,7 +25,6 @@ from proxy.http.h2.frames import (
     pack_head,
     rst_stream,
 )
-from proxy.http.h2.head import trailers_block
 from proxy.wire.flow import Channel
 from proxy.wire.h2.buckets import PROGRESS, Bucket
 from proxy.wire.h2.streams import Stream

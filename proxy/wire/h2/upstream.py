@@ -31,9 +31,10 @@ from proxy.http.h2.frames import (
     goaway,
     ping,
 )
-from proxy.http.h2.head import Malformed, ResponseReader, read_trailers
+from proxy.http.h2.head import ResponseReader, read_trailers
+from proxy.http.h2.judge import Malformed
 from proxy.wire.alarm import NEVER
-from proxy.wire.h2.connection import LOST, STREAM_WINDOW
+from proxy.wire.h2.connection import LOST
 from proxy.wire.h2.keepalive import PAYLOAD, Keepalive
 from proxy.wire.h2.losses import (
     broken,
@@ -46,6 +47,7 @@ from proxy.wire.h2.losses import (
     reset_by_peer,
     turned_away,
 )
+from proxy.wire.h2.receiving import STREAM_WINDOW
 from proxy.wire.h2.requests import MAX_HEAD_BYTES, Http2Stream, Requests
 from proxy.wire.h2.streams import Stream
 from proxy.wire.streams import UpstreamSession, UpstreamStream
