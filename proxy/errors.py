@@ -23,6 +23,7 @@ from proxy.grpc_status import (
     PERMISSION_DENIED,
     RESOURCE_EXHAUSTED,
     UNAVAILABLE,
+    of_http_answer,
 )
 from proxy.outcome import Condition
 
@@ -316,6 +317,21 @@ class AttemptTimeout(ReceiveError):
     proxy_error = "http_response_timeout"
     condition = Condition.TIMEOUT
     covered_by = ("timeout",)
+
+
+class FaultInjected(ReceiveError):
+    """A response that a fault of the configuration made; its status is the configured one."""
+
+    reason, title, status = "fault-injected", "A fault was injected", 503
+    grpc = UNAVAILABLE
+    proxy_error = "proxy_internal_response"
+    blame = Blame.PROXY
+    decided_by = "a fault of the configuration (faults)"
+
+    def __init__(self, status: int = 503) -> None:
+        super().__init__("The configuration of this route asks for this answer (faults).")
+        self.status = status  # type: ignore[misc]
+        self.grpc = of_http_answer(status)
 
 
 # --- relay ----------------------------------------------------------------------------------

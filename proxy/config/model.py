@@ -15,6 +15,7 @@ from proxy.policies.bulkhead import BulkheadConfig
 from proxy.policies.circuit_breaker import BreakerMode, CircuitBreakerConfig
 from proxy.policies.deadline import TimeoutsConfig
 from proxy.policies.fallback import FallbackConfig, FallbackResponse
+from proxy.policies.faults import FaultConfig
 from proxy.policies.gate import GateKind
 from proxy.policies.hedge import HedgeConfig
 from proxy.policies.retry import RetryConfig
@@ -267,6 +268,7 @@ class PolicyConfig:
     circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
     bulkhead: BulkheadConfig = BulkheadConfig()
     hedge: HedgeConfig = HedgeConfig()
+    faults: tuple[FaultConfig, ...] = ()
     fallback: FallbackConfig | None = None
     more: tuple[tuple[str, Any], ...] = ()
     """Settings of gates that have no attribute here, by the key of their kind."""

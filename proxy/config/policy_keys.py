@@ -17,7 +17,7 @@ from proxy.config.policy_kinds import (
     settle_window,
 )
 from proxy.config.record import Field, Optional, Record, Values
-from proxy.config.traffic_keys import HEDGE, RateLimitList
+from proxy.config.traffic_keys import FAULTS, HEDGE, RateLimitList
 from proxy.policies import catalogue
 from proxy.policies.backoff import BackoffConfig
 from proxy.policies.budget import BudgetConfig
@@ -284,6 +284,9 @@ POLICY = _PolicyKeys(
         "bulkhead": Field(BULKHEAD, "The limit of concurrent exchanges."),
         "hedge": Field(
             HEDGE, "Another attempt while the first one takes long; what retry.methods allows."
+        ),
+        "faults": Field(
+            FAULTS, "Failures to inject where the upstream stands, for tests; a list replaces."
         ),
         "rate_limits": Field(
             RateLimitList(),

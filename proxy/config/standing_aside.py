@@ -37,5 +37,6 @@ def _aside(policy: PolicyConfig) -> PolicyConfig:
         circuit_breaker=breaker,
         bulkhead=bulkhead,
         hedge=HedgeConfig(),
+        faults=(),
         more=more,
     )

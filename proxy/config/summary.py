@@ -83,6 +83,8 @@ def describe_policy(policies: PolicyConfig) -> str:
         + _observes(bulkhead.mode),
     ]
     parts += [f"limit {one}" for one in policies.settings(RATE_LIMITS)]
+    if policies.faults:
+        parts.append(_count(len(policies.faults), "fault"))
     if policies.fallback:
         to = f" to {policies.fallback.upstream}" if policies.fallback.upstream else ""
         parts.append(f"fallback{to} on {', '.join(policies.fallback.terms)}")

@@ -1,13 +1,24 @@
-"""The keys of rate limits and hedges."""
+"""The keys of rate limits, hedges and faults."""
 
 import re
 from math import ceil
 
 from proxy.config.cursor import Cursor
-from proxy.config.kinds import ENVIRONMENT, Choice, Duration, Integer, JsonSchema, Leaf, Text
+from proxy.config.kinds import (
+    ENVIRONMENT,
+    Boolean,
+    Choice,
+    Duration,
+    Integer,
+    JsonSchema,
+    Leaf,
+    Ratio,
+    Text,
+)
 from proxy.config.names import check_header_name
 from proxy.config.record import Field, Given, ListOf, Record, Values
 from proxy.config.suggestions import did_you_mean
+from proxy.policies.faults import FaultConfig
 from proxy.policies.hedge import P95, HedgeConfig
 from proxy.policies.rate_limits import (
     CLIENT_KEY,
@@ -152,3 +163,34 @@ HEDGE = Record(
     },
     definition="hedge",
 )
+
+
+def _settle_fault(values: Values, given: Given, at: Cursor) -> None:
+    kinds = [key for key in ("delay", "abort", "reset") if key in given and values[key]]
+    if values["headers"]:
+        for key in ("abort", "reset"):
+            if key in kinds:
+                given[key].error("has no meaning with headers: true; the request asks for it")
+    elif len(kinds) != 1:
+        at.error("needs one of delay, abort and reset, or headers: true")
+
+
+FAULT = Record(
+    FaultConfig,
+    {
+        "share": Field(Ratio(zero=False), "Share of the attempts.", required=True),
+        "delay": Field(
+            Duration(zero=True),
+            "Wait this long before the attempt; with headers: the longest that may be asked for.",
+        ),
+        "abort": Field(Integer(200, 599), "Answer with this status instead of the upstream."),
+        "reset": Field(Boolean(), "Close the connection instead of an answer."),
+        "headers": Field(
+            Boolean(),
+            "Requests ask for it: x-fault-delay (a duration) and x-fault-abort (a status).",
+        ),
+    },
+    settle=_settle_fault,
+    sparse=True,
+)
+FAULTS = ListOf(FAULT, "faults such as {share: 1%, abort: 503}")

@@ -20,6 +20,7 @@ from proxy.errors import (
     InternalError,
     ProxyError,
     SessionLost,
+    UpstreamReset,
 )
 from proxy.exchange.binding import Binding
 from proxy.exchange.events import ALARM
@@ -27,8 +28,9 @@ from proxy.exchange.reaching import Reaching
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
-from proxy.http.message import ResponseHead
+from proxy.http.message import ResponseHead, make_response
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
+from proxy.policies.faults import Fault
 from proxy.policies.gate import pause_gates, resume_gates, settle_gates
 from proxy.upstream.endpoint import Endpoint
 from proxy.wire.streams import NO_TRAILERS, Trailers, UpstreamStream
@@ -52,7 +54,7 @@ class Attempt(Reaching):
 
     `piece` is the part of the body received with the head, `ended` whether the body is complete,
     with its `trailers`. `bug`: an exception of the proxy's own code, which the exchange raises.
-    `stream` is set from sending to release.
+    `stream` is set from sending to release. `fault` is suffered in place of the upstream.
     """
 
     __slots__ = (
@@ -63,6 +65,7 @@ class Attempt(Reaching):
         "bug",
         "ended",
         "error",
+        "fault",
         "head",
         "piece",
         "stream",
@@ -87,6 +90,7 @@ class Attempt(Reaching):
         self._taken_again = False
         self.bug: Exception | None = None
         self.error: ProxyError | None = None
+        self.fault: Fault | None = None
         self.head: ResponseHead | None = None
         self.piece = b""
         self.ended = False
@@ -110,6 +114,9 @@ class Attempt(Reaching):
             if refusal is not None:
                 self.refused = True
                 raise refusal.error()
+            if self.fault is not None:
+                self.start(self._suffer(self.fault))
+                return
             endpoint = None
             if self.binding.upstream.endpoints:
                 endpoint = self._choose()
@@ -132,6 +139,30 @@ class Attempt(Reaching):
             self.wake(error)  # what it waits for is cancelled too
         else:
             self._fail(error)
+
+    async def _suffer(self, fault: Fault) -> None:
+        """What the upstream would do with this fault; without an end of its own, go on."""
+        try:
+            endpoint = self._choose() if self.binding.upstream.endpoints else None
+            until = self.record.started + fault.delay
+            while monotonic() < until:
+                due = self._due
+                await self._wait(until if until < due else due)
+                error = self._overdue()
+                if error is not None:
+                    raise error
+            if fault.abort:
+                self.on_head(make_response(fault.abort, [], 0), b"", True, NO_TRAILERS)
+                return
+            if fault.reset:
+                raise UpstreamReset("A fault of this route closes the connection (faults).")
+        except ProxyError as failure:
+            self._fail(failure)
+            return
+        except Exception as bug:  # noqa: BLE001 - the owner raises it
+            self._break(bug)
+            return
+        await self._reach(endpoint)
 
     async def _reach(self, endpoint: Endpoint | None) -> None:
         """Wait for addresses and a stream if necessary."""

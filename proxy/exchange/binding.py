@@ -9,6 +9,7 @@ from proxy.exchange.labels import OTHER
 from proxy.exchange.stats import RouteStats
 from proxy.policies import catalogue
 from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.faults import Faults
 from proxy.policies.gate import Gate, GateKind, Scope
 from proxy.policies.hedge import Hedging
 from proxy.policies.retry import RetryPolicy
@@ -42,6 +43,7 @@ class Binding:
         "failing",
         "failures",
         "fallback",
+        "faults",
         "hedging",
         "label",
         "outer_gates",
@@ -83,6 +85,7 @@ class Binding:
         self.breaker: CircuitBreaker | None = None
         self.fallback: Binding | None = None
         self.hedging: Hedging | None = None
+        self.faults: Faults | None = None
         self.used = 0.0
         self.request_gates: list[Gate] = []
         self.outer_gates: list[Gate] = []

@@ -20,6 +20,7 @@ from proxy.exchange.labels import Labels
 from proxy.exchange.stats import RouteStats
 from proxy.http.authority import DEFAULT_PORTS, Authority
 from proxy.policies.budget import RETRY_BUDGET, RetryBudget
+from proxy.policies.faults import Faults
 from proxy.policies.hedge import Hedging
 from proxy.policies.retry import RetryPolicy
 from proxy.routing.table import Route, RouteTable
@@ -157,6 +158,9 @@ class Bindings:
         binding.add_gates()
         budget = cast(RetryBudget, binding.gate(RETRY_BUDGET))
         binding.retry = RetryPolicy(route.config.policies.retry, self._random, budget)
+        faults = route.config.policies.faults
+        if faults:
+            binding.faults = Faults(faults, self._random)
         hedge = route.config.policies.hedge
         if hedge.delay:
             binding.hedging = Hedging(hedge)

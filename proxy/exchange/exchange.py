@@ -29,6 +29,7 @@ from proxy.exchange.events import (
     Phase,
 )
 from proxy.exchange.fallback import answers_failure, answers_outcome, fall_back
+from proxy.exchange.faults import injected
 from proxy.exchange.grpc_attempt import GrpcAttempt
 from proxy.exchange.grpc_relay import GrpcRelay
 from proxy.exchange.heads import caller_timeout
@@ -112,6 +113,8 @@ class Exchange(Carrier):
                 attempt.drop()
                 status = attempt.record.status
                 self._commit(await fall_back(self, binding, fallback, None, status))
+            elif attempt.fault is not None:
+                self._commit_faulty(attempt)
             else:
                 self._commit(upstream_answer(request, attempt))
             if self._relay is not None:
@@ -129,6 +132,16 @@ class Exchange(Carrier):
             return
         _log.error("internal error in request %s", self.record.request_id, exc_info=error)
         self._conclude(InternalError("This is a bug of the proxy; its log has a traceback."))
+
+    def _commit_faulty(self, attempt: Attempt) -> None:
+        """Commit to the response of an attempt that suffered a fault, and say so."""
+        request, error = self.request, injected(attempt)
+        if error is not None:
+            self.record.failed(error)
+            self._commit(error_answer(request, error))
+        else:
+            status_field = request.terms.proxy_status.faulty(attempt.record.fault)
+            self._commit(upstream_answer(request, attempt, status_field))
 
     def _enter(self, binding: Binding) -> None:
         """The route is known: its clocks start, with the request's head."""

@@ -24,8 +24,18 @@ PROXY_STATUS: Final = FieldName(b"Proxy-Status")
 DATE: Final = FieldName(b"Date")
 _TIMEOUT: Final = FieldName(b"X-Request-Timeout-Ms")
 
+FAULT_DELAY_FIELD: Final = b"x-fault-delay"
+FAULT_ABORT_FIELD: Final = b"x-fault-abort"
 HELD_FOR_EXCHANGE = frozenset(
-    {TIMEOUT_FIELD, GRPC_TIMEOUT_FIELD, GRPC_ATTEMPTS_FIELD, REQUEST_ID_FIELD, RETRY_FIELD}
+    {
+        TIMEOUT_FIELD,
+        GRPC_TIMEOUT_FIELD,
+        GRPC_ATTEMPTS_FIELD,
+        REQUEST_ID_FIELD,
+        RETRY_FIELD,
+        FAULT_DELAY_FIELD,
+        FAULT_ABORT_FIELD,
+    }
 )
 _NO_RULES = HeaderRules()
 

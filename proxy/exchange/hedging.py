@@ -14,6 +14,7 @@ from proxy.errors import HedgeLost, ProxyError
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
+from proxy.exchange.faults import draw_fault
 from proxy.exchange.grpc_attempt import GrpcAttempt
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
@@ -115,6 +116,8 @@ def _hedge(carrier: Carrier, first: Attempt, made: int) -> Attempt | None:
     make = GrpcAttempt if request.grpc else Attempt
     hedge = make(request, binding, carrier, number, 0.0, repeat)
     hedge.record.hedge = True
+    if binding.faults is not None:
+        draw_fault(hedge, binding.faults)
     hedge.begin()
     if hedge.refused:
         request.record.attempts.remove(hedge.record)  # nothing was attempted

@@ -150,6 +150,11 @@ class Reaching(Script):
             if left < NEVER:
                 add_timeout(own, left, grpc=GRPC_TIMEOUT_FIELD in request.head.held)
 
+    @property
+    def head_held(self) -> dict[bytes, list[bytes]]:
+        """The fields of the request's head that are not forwarded."""
+        return self._request.head.held
+
     def stood_still(self, now: float) -> float:
         """Seconds of this attempt in which the client's body flowed."""
         return self._request.timing.deadline.standing(now) - self._stood_before

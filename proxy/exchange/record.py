@@ -31,7 +31,7 @@ class AttemptRecord:
     `decision` what the retry policy said afterwards; None: it was not asked. `gates`: those that
     it asked. `chosen`: the endpoint, None where it came to none. `grpc`: the code of a gRPC call,
     `NO_GRPC` for others and while it is not known. `verdict` and `seconds`: what its gates
-    were told.
+    were told. `fault`: the kinds of the fault that it suffered, joined by ``+``.
     """
 
     __slots__ = (
@@ -42,6 +42,7 @@ class AttemptRecord:
         "duration",
         "endpoint",
         "failure",
+        "fault",
         "gates",
         "grpc",
         "hedge",
@@ -71,6 +72,7 @@ class AttemptRecord:
         self.seconds = 0.0
         self.endpoint = ""
         self.failure = ""
+        self.fault = ""
         self.grpc: int = NO_GRPC
         self.hedge = False
         self.span_id = ""
@@ -221,6 +223,14 @@ class Record:
     @property
     def upstream(self) -> str:
         return self.binding.label if self.binding is not None else ""
+
+    @property
+    def fault(self) -> str:
+        """The fault of its last attempt that suffered one."""
+        for attempt in reversed(self.attempts):
+            if attempt.fault:
+                return attempt.fault
+        return ""
 
     @property
     def hedged(self) -> int:

@@ -8,6 +8,7 @@ from proxy.errors import AdmitError, ConnectError, ProxyError, ReceiveError, Req
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
+from proxy.exchange.faults import draw_fault
 from proxy.exchange.grpc_attempt import GrpcAttempt
 from proxy.exchange.hedging import race
 from proxy.exchange.queueing import wait_for_permit
@@ -127,6 +128,8 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
         else:
             attempt = Attempt(request, binding, carrier, number, wait, repeat)
         error: ProxyError | None = None
+        if binding.faults is not None and not tunnel:
+            draw_fault(attempt, binding.faults)
         attempt.begin()
         try:
             # As in `run_attempt`: a coroutine more would cost each request 250 instructions.

@@ -44,6 +44,7 @@ class RouteStats:
         "duration_buckets",
         "duration_sum",
         "fallbacks",
+        "faults",
         "hedges",
         "listener",
         "observed",
@@ -65,6 +66,7 @@ class RouteStats:
         self.results = [0, 0, 0, 0]
         self.fallbacks = 0
         self.hedges: dict[str, int] = {}
+        self.faults: dict[str, int] = {}
         self.duration_buckets = [0] * (len(DURATION_BUCKETS) + 1)
         self.duration_sum = 0.0
 
@@ -130,6 +132,10 @@ class RouteStats:
     def count_hedge(self, result: str) -> None:
         """Count a hedge that ended or was not possible: won, lost, failed, no-budget."""
         self.hedges[result] = self.hedges.get(result, 0) + 1
+
+    def count_fault(self, kind: str) -> None:
+        """Count a fault that an attempt suffered: delay, abort or reset."""
+        self.faults[kind] = self.faults.get(kind, 0) + 1
 
     @property
     def hedged(self) -> int:

@@ -53,8 +53,8 @@ class ProxyStatus:
     """Values of Proxy-Status (RFC 9209) in the name of one service.
 
     The service is the intermediary's identity: a token if possible, else a string
-    (RFC 9651 sections 3.3.3 and 3.3.4). `attempts`, `retry-refused` and `fallback` are this
-    proxy's own parameters.
+    (RFC 9651 sections 3.3.3 and 3.3.4). `attempts`, `retry-refused`, `fallback` and `fault` are
+    this proxy's own parameters.
     """
 
     __slots__ = ("_failures", "service")
@@ -89,6 +89,10 @@ class ProxyStatus:
         if received_status is not None:
             value += b"; received-status=%d" % received_status
         return value + b"; fallback" if fallback else value
+
+    def faulty(self, kinds: str) -> bytes:
+        """The value for an upstream's response that a fault delayed."""
+        return self.service + b"; fault=%b" % kinds.encode("ascii")
 
     def refused(self, attempts: int, next_hop: str, why: str) -> bytes:
         """The value for an upstream's failed response that was not retried.

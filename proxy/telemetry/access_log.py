@@ -94,6 +94,8 @@ def _why_json(exchange: Exchange) -> str:
     hedged = exchange.hedged if len(exchange.attempts) > 1 else 0
     if hedged:
         members += f',"hedged":{hedged}'
+    if exchange.fault:
+        members += f',"fault":"{exchange.fault}"'
     if exchange.retry_refused:
         members += f',"retry_refused":"{exchange.retry_refused}"'
     if exchange.observed:
@@ -110,6 +112,8 @@ def _attempt_json(attempt: AttemptRecord) -> str:
     """`status` or `failure`; both if the response's head arrived and the body did not."""
     status = f',"status":{attempt.status}' if attempt.status else ""
     failure = f',"failure":{_quoted(attempt.failure)}' if attempt.failure else ""
+    if attempt.fault:
+        failure += f',"fault":"{attempt.fault}"'
     if attempt.hedge:
         failure += ',"hedge":true'
     if attempt.grpc >= 0:
@@ -143,6 +147,8 @@ def _as_text(exchange: Exchange, began: str) -> str:
         words.append(f"grpc_status={exchange.grpc_status}")
     if exchange.hedged:
         words.append(f"hedged={exchange.hedged}")
+    if exchange.fault:
+        words.append(f"fault={exchange.fault}")
     if exchange.retry_refused:
         words.append(f"retry_refused={exchange.retry_refused}")
     if exchange.observed:

@@ -322,6 +322,12 @@ _ATTEMPT_FAMILIES: tuple[tuple[str, str, list[str], _Count], ...] = (
         },
     ),
     (
+        "proxy_faults",
+        "Faults that attempts suffered because the configuration asks for them.",
+        ["route", "kind"],
+        lambda one: {(one.route, key): count for key, count in one.faults.items()},
+    ),
+    (
         "proxy_fallbacks",
         "Responses that a fallback replaced.",
         ["route"],

@@ -37,7 +37,8 @@ def test_every_member_is_told_in_order() -> None:
         retry_refused="budget",
         observed=["bulkhead.queued"],
     )
-    everything.attempts = [FakeAttempt(failure="hedge-lost"), FakeAttempt(hedge=True)]
+    hedge = FakeAttempt(hedge=True, fault="delay")
+    everything.attempts = [FakeAttempt(failure="hedge-lost"), hedge]
     assert told == list(json.loads(line(LogFormat.JSON, everything)))
 
 

@@ -58,7 +58,7 @@ ORDER = {
     "exchange": (
         "events stats labels heads forwarded script pace gates binding bindings record marks "
         "timing body terms request reaching attempt grpc_attempt answers carrier relay "
-        "grpc_relay tunnel queueing hedging retrying fallback exchange gate gateway"
+        "grpc_relay tunnel queueing faults hedging retrying fallback exchange gate gateway"
     ),
     "upstream": (
         "address tasks time_limit leases shortages threads local_address tls_sessions resolver tls "

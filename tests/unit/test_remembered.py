@@ -298,6 +298,7 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.body:RequestBody._pieces": "at most _MAX_PIECES, of HELD_BYTES or retry.body_limit",
     "exchange.body:RequestBody._streams": UNDER_WAY,
     "exchange.exchange:Exchange._permits": CONFIGURED,
+    "exchange.stats:RouteStats.faults": "three kinds",
     "exchange.stats:RouteStats.hedges": "four results",
     "policies.hedge:Hedging._counts": "ten seconds, 120 classes each",
     "policies.hedge:Hedging._totals": "120 classes",

@@ -70,6 +70,17 @@ MISTAKES = [
         "routes: [{name: a, upstream: app, respond: {status: 404}}]",
         "routes[0].respond: give either 'upstream' or 'respond'",
     ),
+    ("routes: [{name: a, faults: [{abort: 503}]}]", "'share' is missing"),
+    ("routes: [{name: a, faults: [{share: 1%}]}]", "needs one of delay, abort and reset, or"),
+    (
+        "routes: [{name: a, faults: [{share: 1%, abort: 503, reset: true}]}]",
+        "needs one of delay, abort and reset, or headers: true",
+    ),
+    (
+        "routes: [{name: a, faults: [{share: 1%, abort: 503, headers: true}]}]",
+        "faults[0].abort: has no meaning with headers: true; the request asks for it",
+    ),
+    ("routes: [{name: a, faults: [{share: 1%, abort: 99}]}]", "must be at least 200"),
     ("routes: [{name: a, hedging: {}}]", "unknown key; did you mean hedge: {delay: p95}?"),
     ("routes: [{name: a, hedge: {delay: p99}}]", "hedge.delay: "),
     ("routes: [{name: a, mirror: b}]", "unknown key; requests cannot be mirrored"),

@@ -13,6 +13,7 @@ policies:
   default:
     retry: {attempts: 4}
     hedge: {delay: 50ms}
+    faults: [{share: 1%, abort: 503}]
     timeouts: {request: 3s}
     bulkhead: {max_concurrent: 5, limit: gradient}
     fallback: {when: [timeout], response: {status: 200}}
@@ -45,9 +46,11 @@ def test_all_else_is_as_it_was() -> None:
             circuit_breaker=policy.circuit_breaker,
             bulkhead=policy.bulkhead,
             hedge=policy.hedge,
+            faults=policy.faults,
             more=policy.more,
         )
         assert not after.hedge.delay
+        assert not after.faults
         assert after.bulkhead == replace(policy.bulkhead, limit=BulkheadLimit.FIXED)
         limits = [replace(one, mode=ENFORCE) for one in policy.settings(RATE_LIMITS)]
         assert [replace(one, mode=ENFORCE) for one in after.settings(RATE_LIMITS)] == limits

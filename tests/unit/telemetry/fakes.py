@@ -39,6 +39,7 @@ class FakeAttempt:
     breaker: CircuitBreaker | None = None
     grpc: int = NO_GRPC
     hedge: bool = False
+    fault: str = ""
 
 
 @dataclass(eq=False)
@@ -78,6 +79,10 @@ class FakeExchange:
     @property
     def grpc_status(self) -> str:
         return name_of(self.grpc)
+
+    @property
+    def fault(self) -> str:
+        return next((one.fault for one in self.attempts if one.fault), "")
 
     @property
     def hedged(self) -> int:
