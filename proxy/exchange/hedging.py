@@ -21,6 +21,7 @@ from proxy.exchange.request import Request
 from proxy.exchange.script import SUSPENDED
 from proxy.http.grpc import outcome_of_code
 from proxy.outcome import Outcome, of_status
+from proxy.policies.gate import OBSERVE
 from proxy.policies.hedge import Hedging
 from proxy.wire.alarm import NEVER
 
@@ -127,6 +128,8 @@ def _hedge(carrier: Carrier, first: Attempt, made: int) -> Attempt | None:
 
 def _allowed(request: Request, binding: Binding, now: float) -> bool:
     """Whether a retry would be possible now."""
+    if binding.policies.retry.mode is OBSERVE:
+        return False
     if len(request.record.attempts) >= binding.policies.retry.attempts:
         return False
     if request.body is not None and not request.body.whole:

@@ -135,8 +135,9 @@ def test_hedges_count_in_the_attempts(make_stage):
     assert stage.stats().refused == {"attempts": 1}
 
 
-def test_with_one_attempt_there_is_none(make_stage):
-    stage = make_stage(TEXT.replace("retry: {", "retry: {attempts: 1, "))
+@pytest.mark.parametrize("retry", ["attempts: 1", "mode: observe"])
+def test_without_retries_there_is_none(make_stage, retry):
+    stage = make_stage(TEXT.replace("retry: {", f"retry: {{{retry}, "))
     client = stage.ask(request())
     first = stage.accept()
     stage.pass_time(1.0)
