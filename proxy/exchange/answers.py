@@ -146,8 +146,17 @@ def last_recipient_answer(terms: Terms, head: RequestHead, request_id: bytes) ->
     return _own_answer(terms, head.method, 200, fields, body)
 
 
-def refusal_answer(terms: Terms, error: ProxyError, request_id: bytes) -> Answer:
-    """The answer to input that is not a request; the connection is closed after it."""
+def refusal_answer(
+    terms: Terms, error: ProxyError, request_id: bytes, grpc: bool = False
+) -> Answer:
+    """The answer to input that is not a request; the connection is closed after it.
+
+    `grpc`: it would have been a gRPC call.
+    """
+    if grpc:
+        answer = _grpc_failure(terms, error, request_id)
+        answer.last = True
+        return answer
     body = problem_body(
         error=error,
         route=None,
@@ -204,17 +213,20 @@ def _fields(terms: Terms, request_id: bytes, error: ProxyError) -> list[Field]:
 
 
 def _grpc_answer(request: Request, error: ProxyError) -> Answer:
-    """The same for a gRPC caller: a status and the sentence, in one head."""
-    terms = request.terms
-    fields = [
-        named_field(PROXY_STATUS, terms.proxy_status.value(error=error)),
-        named_field(REQUEST_ID, request.id),
-    ]
+    """The same for a gRPC caller."""
     request.record.grpc = error.grpc
-    head = trailers_only(error.grpc, error.detail, fields, error.pushback)
-    answer = _in_one_head(terms, head)
+    answer = _grpc_failure(request.terms, error, request.id)
     answer.last = isinstance(error, BadRequest | Draining)
     return answer
+
+
+def _grpc_failure(terms: Terms, error: ProxyError, request_id: bytes) -> Answer:
+    """A status and the sentence, in one head."""
+    fields = [
+        named_field(PROXY_STATUS, terms.proxy_status.value(error=error)),
+        named_field(REQUEST_ID, request_id),
+    ]
+    return _in_one_head(terms, trailers_only(error.grpc, error.detail, fields, error.pushback))
 
 
 def _in_one_head(terms: Terms, head: ResponseHead) -> Answer:

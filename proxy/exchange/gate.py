@@ -14,6 +14,7 @@ from proxy.exchange.request import Keeper
 from proxy.exchange.script import Script
 from proxy.exchange.stats import OTHER
 from proxy.exchange.terms import Terms
+from proxy.grpc_status import NO_GRPC
 from proxy.http.max_forwards import counted_down, forwards_left
 from proxy.http.message import RequestHead
 from proxy.policies.gate import Gate
@@ -105,20 +106,25 @@ class ListenerGate(Keeper):
             client.finish(now)
         return True
 
-    def refuse(self, client: ClientStream, error: ProxyError) -> None:
+    def refuse(self, client: ClientStream, error: ProxyError, grpc: bool = False) -> None:
         terms = self.terms
         request_id = terms.new_request_id()
-        answer = refusal_answer(terms, error, request_id)
+        answer = refusal_answer(terms, error, request_id, grpc)
         client.write_head(
             answer.head, answer.own, answer.piece, answer.ended, answer.trailers, answer.last
         )
-        self._count_refusal(client, error, request_id)
+        self._count_refusal(client, error, request_id, error.grpc if grpc else NO_GRPC)
 
     def drop(self, client: ClientStream, error: ProxyError) -> None:
         self._count_refusal(client, error, self.terms.new_request_id())
 
-    def _count_refusal(self, client: ClientStream, error: ProxyError, request_id: bytes) -> None:
-        self._count(refusal_record(self.listener, client.client, error, request_id, monotonic()))
+    def _count_refusal(
+        self, client: ClientStream, error: ProxyError, request_id: bytes, code: int = NO_GRPC
+    ) -> None:
+        record = refusal_record(self.listener, client.client, error, request_id, monotonic())
+        if code >= 0:
+            record.grpc, record.status = code, 200
+        self._count(record)
 
     # --- for an exchange --------------------------------------------------------------------------
 

@@ -334,8 +334,8 @@ class Gate:
         """
         raise NotImplementedError
 
-    def refuse(self, client: ClientStream, error: ProxyError) -> None:
-        """Answer input that is not a request."""
+    def refuse(self, client: ClientStream, error: ProxyError, grpc: bool = False) -> None:
+        """Answer input that is not a request; `grpc`: it would have been a gRPC call."""
         raise NotImplementedError
 
     def drop(self, client: ClientStream, error: ProxyError) -> None:

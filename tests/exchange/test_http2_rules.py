@@ -345,6 +345,29 @@ ANSWERED = {
 }
 
 
+CALL = [(":method", "POST"), (":scheme", "http"), (":path", "/a.B/C"), (":authority", "shop"),
+        ("content-type", "application/grpc"), ("te", "trailers")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        ([*CALL, *[("a", "b")] * 130], "8"),
+        (changed(CALL, path="/" + "a" * 20000), "13"),
+        ([*CALL, ("host", "other")], "13"),
+    ],
+    ids=["many-fields", "long-url", "host-that-differs"],
+)
+def test_a_grpc_caller_is_answered_in_its_own_words(stage, client, call, code):
+    client.send(client.headers(1, call))
+    head = client.head(1)
+    assert (head[":status"], head["grpc-status"]) == ("200", code)
+    assert head["content-type"] == "application/grpc"
+    assert head["grpc-message"]
+    ((key, count),) = stage.stats("").requests.items()
+    assert (key[0], key[3], count) == (200, int(code), 1)
+
+
 @pytest.mark.parametrize("row", ANSWERED)
 def test_what_is_answered(stage, client, row):
     make, status = ANSWERED[row]

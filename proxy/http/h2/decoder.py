@@ -46,6 +46,10 @@ class FieldSection:
         self.over = over
         self.judged: object = None
 
+    def values(self, name: bytes) -> list[bytes]:
+        """The values of a field by its lower-case name."""
+        return [field.value for field in self.fields if field.name.lower == name]
+
 
 class Decoder:
     """The receiving half of one connection's compression state.

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Final, cast
 
 from proxy.errors import BadRequest, ConnectionsFull, HeadersTooLarge, HeaderTimeout, ProxyError
+from proxy.http.grpc import is_call
 from proxy.http.h2.decoder import FieldSection
 from proxy.http.h2.frames import (
     ENABLE_CONNECT_PROTOCOL,
@@ -334,7 +335,8 @@ class Http2Downstream(RequestConnection):
             self.break_stream(stream, PROTOCOL_ERROR, str(fault))
             return
         except ProxyError as error:
-            self._refuse(request, error)
+            gate.refuse(request, error, is_call("POST", section.values(b"content-type")))
+            request.finish(monotonic())
             return
         contradiction = request.fault
         if contradiction:
@@ -342,11 +344,6 @@ class Http2Downstream(RequestConnection):
             return
         gate.begin(request, head, piece)
         self.return_credit(stream)
-
-    def _refuse(self, request: RequestStream, error: ProxyError) -> None:
-        """Answer a request that has no exchange."""
-        self._gate.refuse(request, error)
-        request.finish(monotonic())
 
     def on_writable(self, stream: Stream, writable: bool) -> None:
         cast(RequestStream, stream.owner).on_writable(writable)
