@@ -26,14 +26,14 @@ UNAVAILABLE: Final = 14
 DATA_LOSS: Final = 15
 UNAUTHENTICATED: Final = 16
 
-NAMES: Final = (
+NAMES: Final[tuple[str, ...]] = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
     "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
     "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 )  # fmt: skip
 """By code."""
 
-WORDS: Final = tuple(name.lower().replace("_", "-") for name in NAMES)
+WORDS: Final[tuple[str, ...]] = tuple(name.lower().replace("_", "-") for name in NAMES)
 """By code: the names as configuration spells them."""
 
 FAILURES: Final = frozenset({UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS})

@@ -392,20 +392,13 @@ class Attempt(Reaching):
         now = monotonic()
         record = self.record
         record.duration = now - record.started
-        stood_still = self._request.timing.deadline.stood_still - self._stood_before
-        self._return_permits(verdict, record.duration - stood_still, now)
-
-    def _return_permits(self, verdict: Verdict, seconds: float, now: float) -> None:
-        record = self.record
         record.gates = self._gates
         record.verdict = verdict
-        record.seconds = seconds
-        settle_gates(self._gates, self._permits, verdict, seconds, now)
+        stood_still = self._request.timing.deadline.stood_still - self._stood_before
+        record.seconds = record.duration - stood_still
+        settle_gates(self._gates, self._permits, verdict, record.seconds, now)
         if not self.refused:
-            self._count()
-
-    def _count(self) -> None:
-        self.binding.count_attempt(self.record.status, self.record.failure)
+            self.binding.count_attempt(record.status, record.failure)
 
     def finish(self) -> None:
         """Its response was sent to the client completely."""

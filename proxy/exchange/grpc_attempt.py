@@ -198,18 +198,23 @@ class GrpcAttempt(Attempt):
             timing.arm(self, self.record.started + seconds)
 
     def _settle(self, verdict: Verdict) -> None:
-        if not self.open:
-            super()._settle(verdict)
-            return
+        """Count; return the permits only if the call has ended."""
+        now = monotonic()
         record = self.record
-        record.duration = monotonic() - record.started
-        record.gates = self._gates
-        record.verdict = verdict
+        record.duration = now - record.started
         stood_still = self._request.timing.deadline.stood_still - self._stood_before
         record.seconds = record.duration - stood_still
+        record.gates = self._gates
+        record.verdict = verdict
+        if not self.open:
+            self._return_permits(verdict, now)
 
-    def _count(self) -> None:
+    def _return_permits(self, verdict: Verdict, now: float) -> None:
         record = self.record
+        record.verdict = verdict
+        settle_gates(self._gates, self._permits, verdict, record.seconds, now)
+        if self.refused:
+            return
         failure = record.failure
         if not failure and record.grpc > OK:
             failure = f"grpc-{WORDS[record.grpc]}"
@@ -266,7 +271,7 @@ class GrpcAttempt(Attempt):
         self.open = False
         self._request.timing.leave(self)
         now = monotonic()
-        self._return_permits(verdict, self.record.seconds, now)
+        self._return_permits(verdict, now)
         settle_gates(self._outer, self._outer_permits, verdict, self._outer_took, now)
 
     def release(self, *, reusable: bool) -> None:

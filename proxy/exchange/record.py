@@ -201,7 +201,7 @@ class Record:
     @property
     def grpc_failed(self) -> bool:
         """Whether it is a gRPC call with a status of ``grpc-failure``."""
-        return self.grpc in FAILURES
+        return self.grpc > 0 and self.grpc in FAILURES
 
     @property
     def method(self) -> str:

@@ -27,7 +27,6 @@ from proxy.outcome import (
     Outcome,
     OutcomeSet,
     Verdict,
-    of_status,
 )
 from proxy.policies.gate import Permit, Tries, pass_gates, settle_gates
 from proxy.policies.retry import Retry, Stop
@@ -145,15 +144,14 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
                 raise
             _raise_failure(attempt)
             status, code = attempt.record.status, attempt.record.grpc
-            if code > 0:
-                outcome = outcome_of_code(status, code)
-                final = code not in FAILURES and outcome not in on
-            else:
-                outcome = of_status(status)
+            if code <= 0:
                 final = status < 500 and status not in on.statuses
+            else:
+                final = code not in FAILURES and outcome_of_code(status, code) not in on
             if final:
                 binding.stats.count_result(False, number > 1)
                 return attempt
+            outcome = outcome_of_code(status, code)
         except (ConnectError, ReceiveError, RequestTimeout) as failure:
             if isinstance(failure, ConnectError) and failure.condition is None:
                 raise  # a shortage of the proxy itself: another attempt would fail in the same way

@@ -133,7 +133,7 @@ def outcome_of(
     return NO_STATUS
 
 
-_BY_CODE: Final = tuple(Outcome(200, None, code) for code in range(17))
+_BY_CODE: Final[tuple[Outcome, ...]] = tuple(Outcome(200, None, code) for code in range(17))
 NO_STATUS: Final = Outcome(200, Condition.RESET, UNKNOWN)
 """A response that ended without grpc-status: the condition of a malformed response."""
 
