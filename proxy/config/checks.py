@@ -12,6 +12,7 @@ from proxy.config.model import (
     Listener,
     PolicyConfig,
     RouteConfig,
+    UpstreamProtocol,
     repeats_only_unseen,
 )
 from proxy.config.policy_keys import POLICY, RETRY
@@ -43,6 +44,23 @@ def check_addresses(config: Config, given: Given, problems: Problems) -> None:
                 _report_clash(path, other_path, other, given, problems)
             else:
                 _report_clash(other_path, path, address, given, problems)
+
+
+def check_protocols(config: Config, given: Given, problems: Problems) -> None:
+    """gRPC needs HTTP/2: a route for it to an upstream that speaks only HTTP/1.1 is an error."""
+    for index, route in enumerate(config.routes):
+        upstream = config.upstreams.get(route.upstream or "")
+        if route.match.grpc is None or upstream is None:
+            continue
+        if upstream.protocol is UpstreamProtocol.HTTP1:
+            path: Path = ("routes", index, "upstream")
+            mark = given.get(path, given.get(("routes", index, "name"), Mark(1, 1)))
+            problems.error(
+                mark,
+                path,
+                f"gRPC needs HTTP/2, and upstream {upstream.name!r} has protocol: http1; "
+                "use auto or http2",
+            )
 
 
 def _report_clash(

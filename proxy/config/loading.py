@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path as FilePath
 from typing import Any
 
-from proxy.config.checks import check_addresses, warn
+from proxy.config.checks import check_addresses, check_protocols, warn
 from proxy.config.cursor import Cursor, Reading, Reported
 from proxy.config.document import Mapping as MappingNode
 from proxy.config.document import Unreadable
@@ -105,6 +105,7 @@ def _load(
         raise ConfigError(problems.sorted()) from None
     if not problems.any_below("listeners", "admin"):
         check_addresses(config, reading.given, problems)
+        check_protocols(config, reading.given, problems)
     problems.raise_errors()
     for mark in files.empty:
         problems.warning(mark, (), EMPTY)

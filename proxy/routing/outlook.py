@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from proxy.config.model import PolicyConfig
+from proxy.http.grpc import parse_timeout
 from proxy.outcome import UNPROCESSED
 from proxy.policies.backoff import BackoffConfig, JitterKind
 from proxy.policies.gate import Mode
@@ -123,6 +124,9 @@ def longest(asked: Repeats, headers: Mapping[str, str], policies: PolicyConfig) 
     given = headers.get("x-request-timeout-ms", "")
     if re.fullmatch(r"[0-9]{1,9}", given):
         ends.append((int(given) / 1000, "the request's own X-Request-Timeout-Ms"))
+    deadline = parse_timeout(headers.get("grpc-timeout", "").encode("latin-1", "replace"))
+    if deadline is not None:
+        ends.append((deadline, "the request's own grpc-timeout"))
     seconds, by = min(ends, key=lambda end: end[0])
     return Longest(seconds, needed, by)
 

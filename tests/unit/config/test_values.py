@@ -490,3 +490,16 @@ def test_an_unknown_grpc_status_is_named(errors):
     answer = "{when: [timeout], response: {grpc: {status: unavailible}}}"
     (found,) = errors(f"policies: {{default: {{fallback: {answer}}}}}")
     assert "not 'unavailible'; did you mean 'unavailable'?" in found
+
+
+HTTP1 = "upstreams: {a: {endpoints: ['http://a'], protocol: PROTOCOL}}\n"
+
+
+def test_a_grpc_route_to_an_upstream_without_http2(errors):
+    text = HTTP1 + "routes: [{name: r, match: {grpc: {}}, upstream: a}]"
+    (found,) = errors(text.replace("PROTOCOL", "http1"))
+    assert "routes[0].upstream: gRPC needs HTTP/2, and upstream 'a' has protocol: http1" in found
+    for protocol in ("auto", "http2"):
+        assert errors(text.replace("PROTOCOL", protocol)) == []
+    other = HTTP1 + "routes: [{name: r, match: {prefix: /x}, upstream: a}]"
+    assert errors(other.replace("PROTOCOL", "http1")) == []

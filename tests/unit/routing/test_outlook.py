@@ -95,6 +95,8 @@ def test_the_longest_is_what_the_attempts_need_or_the_request_allows():
         "takes at most 1.5s (the request's own X-Request-Timeout-Ms), without the time of its "
         "body; all attempts and waits (including Retry-After) would take 9s"
     )
+    found = longest(repeats("GET", {}, tight), {"grpc-timeout": "250m"}, tight)
+    assert (found.seconds, found.by) == (0.25, "the request's own grpc-timeout")
     once = longest(repeats("POST", {}, policies(on=OutcomeSet(("5xx",)))), {}, tight)
     assert once.needed == 2
 
