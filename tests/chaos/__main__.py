@@ -49,7 +49,8 @@ def main() -> int:
         made["access_log"] = {"requests": "none"}
         proxy = RunningProxy(Path(directory), made)
         for number in range(rounds):
-            print(f"seed {seed + number}", flush=True)
+            resident = f", {memory[-1] / MIB:.1f} MiB" if memory else ""
+            print(f"seed {seed + number}{resident}", flush=True)
             bad = bad_clients(proxy, seed + number, _ROUND, options.bad_clients)
             for caller in run_callers(proxy, seed + number, _ROUND, options.callers):
                 seen += caller.seen

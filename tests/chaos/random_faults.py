@@ -25,6 +25,8 @@ _PLAIN_FAULTS = (
 )
 _FRAMINGS = ("", "chunked", "until-close")
 _ENDINGS = ("", "", "", "close", "close-silently", "idle-close=0.001", "twice")
+_LATE = 0.2
+"""Seconds after which a caller that has not sent its request has to expect a 408."""
 _MANNERS = ("", "", "pieces=3 interval=0.004", "pieces=200", "head-pause=0.01", "interim=103")
 
 
@@ -133,6 +135,7 @@ class Caller(threading.Thread):
 
     def __post_init__(self) -> None:
         super().__init__(name=f"caller {self.seed}")
+        self._sending_took = 0.0
         self._plan = Plan(self.seed)
 
     def __hash__(self) -> int:
@@ -140,6 +143,7 @@ class Caller(threading.Thread):
 
     def run(self) -> None:
         while time.monotonic() < self.until:
+            self._free_since = time.monotonic()
             with self.proxy.client(self.listener, timeout=CLIENT_TIMEOUT) as client:
                 try:
                     while time.monotonic() < self.until and self._one(client):
@@ -159,12 +163,15 @@ class Caller(threading.Thread):
             version=asked.version,
             chaos=asked.script,
         )
+        began = self._free_since
         try:
             client.send(raw)
+            self._sending_took = time.monotonic() - began
             response = client.read_response(asked.method)
         except (BrokenOff, ConnectionError):
             self.seen["broken off"] += 1
             return False
+        self._free_since = time.monotonic()
         self._judge(asked, response)
         kept = (response.header("connection") or "").lower()
         return kept == "keep-alive" if asked.version == "HTTP/1.0" else kept != "close"
@@ -172,6 +179,8 @@ class Caller(threading.Thread):
     def _judge(self, asked: Request, response: Response) -> None:
         if response.status in HONEST:
             self.seen["honest"] += 1
+        elif response.status == 408 and self._sending_took >= _LATE:
+            self.seen["late"] += 1  # this machine did not let the caller run
         elif response.status != 200:
             self._complain(asked, f"{response.status}")
         elif asked.method == "HEAD" or response.body in asked.right:
