@@ -26,6 +26,7 @@ fuzz:     ## 15 minutes for each side of the data plane (docs/fuzzing.md)
 	python -m tests.fuzz client
 	python -m tests.fuzz hpack
 	python -m tests.fuzz http2
+	python -m tests.fuzz http2-upstream
 	python -m tests.fuzz upstream
 
 lint:     ## ruff, without changing anything

@@ -1,6 +1,6 @@
 """``python -m tests.fuzz SIDE [--seconds N]``: look for inputs that break a promise.
 
-SIDE: client, hpack, http2 or upstream.
+SIDE: client, hpack, http2, http2-upstream or upstream.
 
 Needs atheris (``pip install '.[fuzz]'``). Every input that reaches new code is kept in a directory
 of its own (``--keep``, default ``.fuzz/SIDE`` beside the sources) and found again by the next run;
@@ -19,13 +19,14 @@ HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 
 with atheris.instrument_imports(include=["proxy"]):
-    from fuzz import client_side, hpack_side, http2_side, seeds, upstream_side
+    from fuzz import client_side, hpack_side, http2_side, http2_upstream_side, seeds, upstream_side
     from exchange.stage import staged  # isort: skip
 
 SIDES = {
     "client": (client_side, seeds.client_seeds),
     "hpack": (hpack_side, hpack_side.seeds),
     "http2": (http2_side, http2_side.seeds),
+    "http2-upstream": (http2_upstream_side, http2_upstream_side.seeds),
     "upstream": (upstream_side, seeds.upstream_seeds),
 }
 MAX_INPUT_BYTES = 4096

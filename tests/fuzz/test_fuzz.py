@@ -9,13 +9,14 @@ from exchange.stage import staged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fuzz import client_side, hpack_side, http2_side, upstream_side
+from fuzz import client_side, hpack_side, http2_side, http2_upstream_side, upstream_side
 from fuzz.controls import End, read_controls, with_controls
 from fuzz.seeds import WORDS, client_seeds, dictionary, upstream_seeds
 
 CORPUS = Path(__file__).with_name("corpus")
 CLIENT, UPSTREAM = client_seeds(), upstream_seeds()
 HTTP2, HPACK = http2_side.seeds(), hpack_side.seeds()
+HTTP2_UPSTREAM = http2_upstream_side.seeds()
 
 
 def played(side: ModuleType, *inputs: bytes) -> None:
@@ -38,7 +39,13 @@ def test_what_was_kept(side: ModuleType) -> None:
 
 @pytest.mark.parametrize(
     ("side", "seeds"),
-    [(client_side, CLIENT), (upstream_side, UPSTREAM), (http2_side, HTTP2), (hpack_side, HPACK)],
+    [
+        (client_side, CLIENT),
+        (upstream_side, UPSTREAM),
+        (http2_side, HTTP2),
+        (http2_upstream_side, HTTP2_UPSTREAM),
+        (hpack_side, HPACK),
+    ],
 )
 def test_every_row_of_the_tables(side: ModuleType, seeds: list[bytes]) -> None:
     played(side, *seeds)
@@ -125,6 +132,12 @@ def test_an_upstreams_bytes(inputs: list[bytes]) -> None:
 @several(HTTP2, http2_side.joined)
 def test_an_http2_clients_frames(inputs: list[bytes]) -> None:
     played(http2_side, *inputs)
+
+
+@SOME
+@several(HTTP2_UPSTREAM)
+def test_an_http2_upstreams_frames(inputs: list[bytes]) -> None:
+    played(http2_upstream_side, *inputs)
 
 
 @SOME
