@@ -45,7 +45,9 @@ _UPSTREAMS = 100
 
 FLOODS = (
     *("flood-expired", "flood-unread", "flood-connect", "flood-pipelined"),
-    *("flood-chunks", "flood-download"),
+    *("flood-chunks", "flood-download", "flood-h2-reset", "flood-h2-cancel", "flood-h2-wrong"),
+    *("flood-h2-ping", "flood-h2-settings", "flood-h2-priority", "flood-h2-blocks"),
+    *("flood-h2-bomb", "flood-h2-streams", "flood-h2-unread"),
 )
 
 _CONFIG = """\

