@@ -29,6 +29,8 @@ _WHY = {
 OBSERVED = {
     "bulkhead.queued": "bulkhead.mode is observe: else it would have waited for a permit",
     "bulkhead.refused": "bulkhead.mode is observe: else it would have been refused (bulkhead-full)",
+    "rate_limits.limited": "a rate limit's mode is observe: else it would have been refused "
+    "(rate-limited)",
     "timeouts.connect": "timeouts.mode is observe: else the look-up or connect would have been cut",
     "timeouts.attempt": "timeouts.mode is observe: else the attempt would have been cut",
     "timeouts.request": "timeouts.mode is observe: else the request would have got a timeout",

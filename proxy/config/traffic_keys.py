@@ -19,6 +19,7 @@ from proxy.config.names import check_header_name
 from proxy.config.record import Field, Given, ListOf, Record, Values
 from proxy.config.suggestions import did_you_mean
 from proxy.policies.faults import FaultConfig
+from proxy.policies.gate import Mode
 from proxy.policies.hedge import P95, HedgeConfig
 from proxy.policies.rate_limits import (
     CLIENT_KEY,
@@ -26,7 +27,6 @@ from proxy.policies.rate_limits import (
     ROUTE_KEY,
     Rate,
     RateLimitConfig,
-    RateLimitMode,
 )
 
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*/\s*([a-z]+)")
@@ -113,7 +113,7 @@ RATE_LIMIT = Record(
             Integer(1), "Requests at once after a pause. Default: the number of the rate."
         ),
         "mode": Field(
-            Choice(RateLimitMode), "observe: counts what it would refuse, and refuses nothing."
+            Choice(Mode), "observe: counts what it would refuse, and refuses nothing."
         ),
     },
     settle=_settle,

@@ -15,7 +15,6 @@ in mode observe is charged like the others and refuses nothing.
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from enum import Enum
 from hashlib import blake2b
 from math import ceil, inf
 from typing import Final
@@ -23,11 +22,13 @@ from typing import Final
 from proxy.errors import ProxyError, RateLimited
 from proxy.outcome import Verdict
 from proxy.policies.gate import (
+    OBSERVE,
     Answer,
     Ask,
     Family,
     Gate,
     GateKind,
+    Mode,
     Permit,
     Refusal,
     Scope,
@@ -63,15 +64,6 @@ class Rate:
         return f"{self.count:.15g}/{self.unit}"
 
 
-class RateLimitMode(Enum):
-    ENFORCE = "enforce"
-    OBSERVE = "observe"
-
-
-ENFORCE: Final = RateLimitMode.ENFORCE
-OBSERVE: Final = RateLimitMode.OBSERVE
-
-
 @dataclass(frozen=True, slots=True)
 class RateLimitConfig:
     """`key`: ``route``, ``client``, or ``header:`` and a header's name in lower case."""
@@ -80,7 +72,7 @@ class RateLimitConfig:
     key: str
     rate: Rate
     burst: int
-    mode: RateLimitMode = RateLimitMode.ENFORCE
+    mode: Mode = Mode.ENFORCE
 
     def __str__(self) -> str:
         text = f"{self.rate} by {self.key}, {self.burst} at once"
@@ -182,6 +174,7 @@ class _Passed(Permit):
 
 
 _PASSED: Final = _Passed()
+_OBSERVED: Final = _Passed("rate_limits.limited")
 
 
 class RateWait(Wait):
@@ -248,12 +241,13 @@ class RateLimitsSnapshot(Snapshot):
 class RateLimits(Gate):
     """All rate limits of one route."""
 
-    __slots__ = ("_limits", "waiting")
+    __slots__ = ("_limits", "_observed", "waiting")
 
     def __init__(self, name: str, config: tuple[RateLimitConfig, ...]) -> None:
         super().__init__(name)
         self._limits = [_Limit(one) for one in config]
         self.waiting = 0
+        self._observed = 0
 
     def admit(self, now: float, ask: Ask) -> Answer:
         limits = self._limits
@@ -263,13 +257,14 @@ class RateLimits(Gate):
         for limit in limits:
             key = limit.key(ask)
             keys.append(key)
-            if limit.config.mode is ENFORCE:
+            if limit.config.mode is not OBSERVE:
                 delay = limit.delay(key, now)
                 if delay > longest:
                     longest, strictest = delay, limit
         if strictest is None:
+            before = self._observed
             self._charge(keys, now, now)
-            return _PASSED
+            return _PASSED if self._observed == before else _OBSERVED
         if not self._waits(ask, longest):
             strictest.limited += 1
             return RateRefusal(self.name, strictest, longest)
@@ -285,6 +280,7 @@ class RateLimits(Gate):
             limit, key = self._limits[position], keys[position]
             if limit.config.mode is OBSERVE and limit.delay(key, now):
                 limit.observed += 1
+                self._observed += 1
                 continue
             whole = limit.charge(key, at, now)
             if at > now:

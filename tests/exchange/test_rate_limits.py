@@ -179,3 +179,9 @@ def test_a_fallback_may_cover_it(make_stage):
     call(stage), call(stage)
     answer = stage.ask(request()).answer()
     assert (answer.status, answer.body) == (200, b"later")
+
+
+def test_a_limit_that_only_observes_says_what_it_would_have_done(make_stage):
+    stage = make_stage(TEXT.replace("burst: 2}]", "burst: 2, mode: observe}]"))
+    assert [call(stage).status for _ in range(4)] == [200] * 4
+    assert stage.stats().observed == {"rate_limits.limited": 2}

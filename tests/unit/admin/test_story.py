@@ -204,4 +204,4 @@ def test_what_a_policy_in_mode_observe_would_have_done():
 
 def test_every_mark_of_a_policy_in_mode_observe_has_a_sentence():
     own = {value for name, value in vars(marks).items() if name.isupper() and type(value) is str}
-    assert own | {"bulkhead.queued", "bulkhead.refused"} == OBSERVED.keys()
+    assert own | {"bulkhead.queued", "bulkhead.refused", "rate_limits.limited"} == OBSERVED.keys()

@@ -6,7 +6,8 @@ from proxy.config.loading import load_text
 from proxy.config.standing_aside import standing_aside
 from proxy.policies.bulkhead import BulkheadLimit
 from proxy.policies.circuit_breaker import BreakerMode
-from proxy.policies.rate_limits import ENFORCE, OBSERVE, RATE_LIMITS
+from proxy.policies.gate import OBSERVE, Mode
+from proxy.policies.rate_limits import RATE_LIMITS
 
 TEXT = """
 policies:
@@ -52,8 +53,8 @@ def test_all_else_is_as_it_was() -> None:
         assert not after.hedge.delay
         assert not after.faults
         assert after.bulkhead == replace(policy.bulkhead, limit=BulkheadLimit.FIXED)
-        limits = [replace(one, mode=ENFORCE) for one in policy.settings(RATE_LIMITS)]
-        assert [replace(one, mode=ENFORCE) for one in after.settings(RATE_LIMITS)] == limits
+        limits = [replace(one, mode=Mode.ENFORCE) for one in policy.settings(RATE_LIMITS)]
+        assert [replace(one, mode=Mode.ENFORCE) for one in after.settings(RATE_LIMITS)] == limits
         assert not limits or {one.mode for one in after.settings(RATE_LIMITS)} == {OBSERVE}
     assert config == replace(aside, policies=config.policies, routes=config.routes)
 

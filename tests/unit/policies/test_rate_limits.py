@@ -6,12 +6,11 @@ import pytest
 
 from proxy.errors import RateLimited
 from proxy.outcome import Verdict
-from proxy.policies.gate import Ask
+from proxy.policies.gate import Ask, Mode
 from proxy.policies.rate_limits import (
     MAX_KEYS,
     Rate,
     RateLimitConfig,
-    RateLimitMode,
     RateLimits,
     RateRefusal,
     RateWait,
@@ -44,7 +43,7 @@ class Asked(Ask):
         assert self.places >= 0
 
 
-def limit(text="10/s", burst=1, key="route", name="", mode=RateLimitMode.ENFORCE):
+def limit(text="10/s", burst=1, key="route", name="", mode=Mode.ENFORCE):
     count, unit = text.split("/")
     return RateLimitConfig(name or key, key, Rate(float(count), unit), burst, mode)
 
@@ -149,7 +148,7 @@ def test_the_limit_that_has_room_last_answers():
 
 
 def test_observe_counts_and_lets_pass():
-    watching = limit("1/s", 2, name="new", mode=RateLimitMode.OBSERVE)
+    watching = limit("1/s", 2, name="new", mode=Mode.OBSERVE)
     gate = limits(watching, limit("1/s", 5, name="old"))
     assert passed(gate, 0.0) == 5
     counts = gate.snapshot(0.0)
@@ -157,6 +156,9 @@ def test_observe_counts_and_lets_pass():
     assert counts.observed == {"new": 3, "old": 0}
     assert counts.limited == {"new": 0, "old": 1}
     assert counts.total["new", "observed"] == 3
+    assert limits(watching).admit(0.0, Asked()).observed == ""
+    gate = limits(watching)
+    assert [gate.admit(0.0, Asked()).observed for _ in range(3)] == ["", "", "rate_limits.limited"]
 
 
 # --- turns ------------------------------------------------------------------------------------
