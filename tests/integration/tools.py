@@ -11,3 +11,11 @@ def curl() -> str:
     if path is None:
         pytest.skip("curl is not installed")
     return path
+
+
+def program(name: str) -> str:
+    """Where a program is; without it the test that asks is skipped."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
