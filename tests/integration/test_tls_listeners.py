@@ -20,7 +20,7 @@ from integration.raw_client import BrokenOff, request_bytes
 from integration.running_proxy import RunningProxy, eventually
 from integration.settings import ONCE, Settings, merged, route
 
-from proxy.wire.h1.downstream import LINGER_SECONDS
+from proxy.wire.h1.closing import LINGER_SECONDS
 from proxy.wire.tls import CLOSE_TIMEOUT
 
 StartProxy = Callable[..., RunningProxy]

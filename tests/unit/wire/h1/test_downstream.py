@@ -6,6 +6,7 @@ import itertools
 import pytest
 
 import proxy.wire.alarm
+import proxy.wire.h1.closing
 import proxy.wire.h1.downstream
 import proxy.wire.turns
 from proxy.config.model import LimitsConfig, Listener
@@ -125,6 +126,7 @@ class Handler:
 def loop(monkeypatch):
     loop = Loop()
     monkeypatch.setattr(proxy.wire.h1.downstream, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(proxy.wire.h1.closing, "monotonic", lambda: 100.0)
     monkeypatch.setattr(proxy.wire.alarm, "monotonic", lambda: 100.0)
     clock = itertools.count()
     monkeypatch.setattr(proxy.wire.turns, "monotonic", lambda: next(clock))
