@@ -60,6 +60,7 @@ COMPILED = (
     "http/h1/memory",
     "http/h1/request",
     "http/h1/response",
+    "http/h1/shapes",
     "http/h2/blocks",
     "http/h2/decoder",
     "http/h2/encoder",

@@ -179,13 +179,7 @@ class Terms:
 
     def trace(self, head: RequestHead) -> TraceContext:
         """The trace context of a request."""
-        names = self.propagator.names
-        held = head.held
-        if names.isdisjoint(held):
-            return self.propagator.begin()
-        return self.propagator.extract(
-            [(name, value) for name in names if name in held for value in held[name]]
-        )
+        return self.propagator.of_request(head.held)
 
     def request_fields(self, head: RequestHead, client: str, request_id: bytes) -> OwnFields:
         """The proxy's own fields that are the same for each attempt."""

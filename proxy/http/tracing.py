@@ -135,6 +135,19 @@ class Propagator:
         self._trace_ids: list[str] = []
         self.names = frozenset(name for form in self._formats for name in _NAMES[form])
 
+    def of_request(self, held: dict[bytes, list[bytes]]) -> TraceContext:
+        """The context of a request: `held` are fields by lower-case name, those in `names` too."""
+        if self._only_tracecontext:
+            parents = held.get(b"traceparent")
+            if parents is not None:
+                context = _continued(parents, held.get(b"tracestate"))
+                if context is not None:
+                    return context
+            return self.begin()
+        return self.extract(
+            [(name, value) for name in self.names if name in held for value in held[name]]
+        )
+
     def extract(self, fields: Fields) -> TraceContext:
         """The context of a request: `fields` are those in `names`, lower-case name and value."""
         if not fields:
@@ -254,13 +267,18 @@ def _sampled_flag(sampling: Sampling) -> int:
 
 def _read_tracecontext(fields: Fields) -> TraceContext | None:
     parents = [value for name, value in fields if name == b"traceparent"]
+    states = [value for name, value in fields if name == b"tracestate"]
+    return _continued(parents, states)
+
+
+def _continued(parents: list[bytes], states: list[bytes] | None) -> TraceContext | None:
+    """The trace of a caller's traceparent and tracestate fields, None if it must be restarted."""
     if len(parents) != 1:
         return None
     parsed = parse_traceparent(parents[0])
     if parsed is None:
         return None
     trace_id, parent_id, flags = parsed
-    states = [value for name, value in fields if name == b"tracestate"]
     return TraceContext(
         trace_id,
         parent_id,

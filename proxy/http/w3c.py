@@ -5,6 +5,7 @@ the others must be sent as zero, so they are masked out when read.
 """
 
 import re
+from binascii import unhexlify
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,10 +17,10 @@ MAX_MEMBERS = 32
 _LOWER_HEX: Final = b"0123456789abcdef"
 _NO_TRACE: Final = b"0" * 32
 _NO_SPAN: Final = b"0" * 16
+_NO_TRACE_TEXT: Final = "0" * 32
+_NO_SPAN_TEXT: Final = "0" * 16
 _DASH: Final = 45
 _LENGTH: Final = 55  # of version 00; later versions are at least as long
-
-_VERSION_00 = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 # Level 2's key grammar (section 3.3.1.3.1), which contains level 1's.
 _MEMBER = re.compile(
@@ -44,16 +45,28 @@ def parse_traceparent(value: bytes) -> tuple[str, str, int] | None:
     Of a later version, only the first 55 characters are read, and of its flags the sampled bit
     (section 'Versioning of traceparent').
     """
-    known = _VERSION_00.fullmatch(value)
-    if known is not None and known[1] != _NO_TRACE and known[2] != _NO_SPAN:
-        # Nearly all requests: this takes a third of the time.
-        flags = int(known[3], 16) & (SAMPLED | RANDOM_TRACE_ID)
-        return known[1].decode(), known[2].decode(), flags
+    if (
+        len(value) == _LENGTH
+        and value[:3] == b"00-"
+        and value[35] == _DASH
+        and value[52] == _DASH
+        and value.islower()
+    ):
+        # Nearly all requests: a quarter of what the other way takes.
+        try:
+            flags = unhexlify(value[3:35] + value[36:52] + value[53:])[24]
+        except ValueError:
+            return None
+        text = value.decode()
+        trace_id, parent_id = text[3:35], text[36:52]
+        if trace_id == _NO_TRACE_TEXT or parent_id == _NO_SPAN_TEXT:
+            return None
+        return trace_id, parent_id, flags & (SAMPLED | RANDOM_TRACE_ID)
     return _parse_rare_traceparent(value.strip(b" \t"))
 
 
 def _parse_rare_traceparent(value: bytes) -> tuple[str, str, int] | None:
-    """Later versions and malformed values."""
+    """Later versions, malformed values, and ids without a letter."""
     if len(value) < _LENGTH or not value[2] == value[35] == value[52] == _DASH:
         return None
     version, trace_id, parent_id, flags = value[:2], value[3:35], value[36:52], value[53:55]

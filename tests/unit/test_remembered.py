@@ -339,6 +339,8 @@ REMEMBERED: dict[str, Reason] = {
     "http.h1.fields:Reading.lengths": UNDER_WAY,
     "http.h1.fields:_NO_OWN": "stays empty",
     "http.h1.framing:_NO_TRAILERS": "stays empty",
+    "http.h1.shapes:Shapes._shapes": "_SLOTS shapes of remembered heads",
+    "http.h1.shapes:_NO_OWN": "stays empty",
     "http.h1.memory:HeadMemory._seen": "at most _MAX_SEEN numbers",
     "http.h1.memory:HeadMemory.known": "at most MEMORY_BYTES of heads: flooded with the heads",
     "http.authority:HostMemory.known": Grows(MIB, many_authorities),

@@ -23,6 +23,17 @@ from typing import Any, Final, Protocol
 
 import httptools
 
+from proxy.http.h1.shapes import (
+    CHECKED,
+    GOES_ON,
+    HELD,
+    LENGTH,
+    MAX_LENGTH_DIGITS,
+    Name,
+    Shapes,
+    hold,
+    printable,
+)
 from proxy.http.message import Field, FieldName, Head, Shared, connection_options
 
 MEMORY_BYTES: Final = 512 * 1024
@@ -37,10 +48,6 @@ _FRESH: Final = 8
 _SELDOM: Final = 64
 """After so many heads without a new value a name's count starts again."""
 
-_GOES_ON: Final = 0
-_HELD: Final = 1
-_CHECKED: Final = 2
-_LENGTH: Final = 3
 JUDGE: Final = object()
 """The protocol for llhttp's parsers, without callbacks."""
 _DISGUISED = {
@@ -56,8 +63,6 @@ _WHITE: Final = b" \t"
 """White space around a value is not part of it (RFC 9112 section 5)."""
 TEXT: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 """Characters of values (RFC 9110 section 5.5) and reason phrases (RFC 9112 section 4)."""
-_MAX_LENGTH_DIGITS: Final = 18
-"""Maximum digits of a Content-Length that is read without llhttp: it cannot overflow."""
 _NO_OWN: Final[list[Field]] = []
 
 
@@ -67,30 +72,12 @@ class Parser(Protocol):
     def feed_data(self, data: bytes) -> None: ...
 
 
-class _Name:
-    """A name as spelled, and how its fields are treated.
-
-    `own`: its lines are not remembered. `fresh` counts new values, `learnt_at` is the number of
-    the head with the last one.
-    """
-
-    __slots__ = ("fixed", "fresh", "kind", "learnt_at", "name", "own")
-
-    def __init__(self, name: FieldName, kind: int, *, own: bool, fixed: bool) -> None:
-        self.name = name
-        self.kind = kind
-        self.own = own
-        self.fixed = fixed
-        self.fresh = 0
-        self.learnt_at = 0
-
-
 class _Line:
     """A known line: its field, and how it is treated."""
 
     __slots__ = ("field", "name")
 
-    def __init__(self, name: _Name, field: Field) -> None:
+    def __init__(self, name: Name, field: Field) -> None:
         self.name = name
         self.field = field
 
@@ -138,6 +125,7 @@ class FieldReader:
         "_reads",
         "_shared",
         "_shared_bytes",
+        "shapes",
     )
 
     def __init__(
@@ -156,12 +144,13 @@ class FieldReader:
         self._checked = checked
         self._kept = kept
         self._keeps_out = keeps_out
-        self._names: dict[bytes, _Name] = {}
+        self._names: dict[bytes, Name] = {}
         self._known: dict[bytes, _Line] = {}
         self._known_bytes = 0
         self._shared: dict[Any, Shared] = {}
         self._shared_bytes = 0
         self._reads = 0
+        self.shapes = Shapes()
 
     def read(self, first: bytes, lines: list[bytes], version: int) -> Reading:
         """Read the fields of a head of HTTP `version` (10 or 11), split at CRLF.
@@ -172,6 +161,7 @@ class FieldReader:
         reading = Reading()
         self._reads += 1
         key: list[object] = [version]
+        names: list[Name | None] = []
         held: dict[bytes, list[bytes]] = {}
         own: list[Field] = []
         for at in range(1, len(lines) - 2):
@@ -179,28 +169,29 @@ class FieldReader:
             known = self._known.get(line)
             if known is not None:
                 key.append(known)
+                names.append(None)
                 continue
             colon = line.find(b":")
             name = self._names.get(line[:colon]) if colon > 0 else None
             if name is None or not name.own:
                 return self._learn(reading, first, lines, version)
             value = _value(line, colon)
-            # Most are ids: the first question costs a third of the second, asked of the others.
-            # That refuses a tab as well, which is rare.
-            if not value.replace(b"-", b"").isalnum() and not value.decode("latin-1").isprintable():
+            if not printable(value):
                 return self._learn(reading, first, lines, version)
             key.append(name)
-            if name.kind == _GOES_ON:
+            names.append(name)
+            if name.kind == GOES_ON:
                 own.append(_own_field(name.name, value, line))
-            elif name.kind == _HELD:
-                _hold(held, name.name.lower, value)
-            elif value.isdigit() and len(value) <= _MAX_LENGTH_DIGITS:
+            elif name.kind == HELD:
+                hold(held, name.name.lower, value)
+            elif value.isdigit() and len(value) <= MAX_LENGTH_DIGITS:
                 reading.lengths.append(value)
             else:
                 return self._learn(reading, first, lines, version)
         shared = self._shared.get(tuple(key))
         if shared is None:
             return self._learn(reading, first, lines, version)
+        self.shapes.offer(lines, names, version, shared)
         reading.shared = shared
         if own:
             reading.own = own
@@ -251,15 +242,15 @@ class FieldReader:
             name, field = known.name, known.field
             dated = dated or name.name.lower == b"date"
             key.append(name if name.own else known)
-            if name.kind == _LENGTH:
+            if name.kind == LENGTH:
                 reading.lengths.append(field.value)
-            elif name.kind == _HELD:
-                _hold(own_held if name.own else held, name.name.lower, field.value)
+            elif name.kind == HELD:
+                hold(own_held if name.own else held, name.name.lower, field.value)
             elif name.own:
                 shared.append(None)
                 own.append(field)
             else:
-                if name.kind == _CHECKED:
+                if name.kind == CHECKED:
                     reading.fault = reading.fault or _check(field, checked)
                 shared.append(field)
             reading.size += len(line)
@@ -287,10 +278,11 @@ class FieldReader:
         known = _Line(name, _own_field(name.name, value, line))
         if name.own:
             return known, True
-        if self._reads - name.learnt_at > _SELDOM:
+        reads = self._reads + self.shapes.matched
+        if reads - name.learnt_at > _SELDOM:
             name.fresh = 0
         name.fresh += 1
-        name.learnt_at = self._reads
+        name.learnt_at = reads
         if name.fresh > _FRESH:
             if not name.fixed:
                 self._make_own(name)
@@ -303,23 +295,23 @@ class FieldReader:
         self._known_bytes += len(line)
         return known, True
 
-    def _name(self, text: bytes) -> _Name:
+    def _name(self, text: bytes) -> Name:
         name = self._names.get(text)
         if name is not None:
             return name
         lower = text.lower()
-        kind = _GOES_ON
+        kind = GOES_ON
         if lower == b"content-length":
-            kind = _LENGTH
+            kind = LENGTH
         elif lower in self._held_back:
-            kind = _HELD
+            kind = HELD
         elif lower in self._checked:
-            kind = _CHECKED
+            kind = CHECKED
         elif self._keeps_out is not None and self._keeps_out(lower):
-            kind = _HELD
-        own = kind == _LENGTH or lower in self._own
-        fixed = kind == _CHECKED or lower in _FIXED
-        name = _Name(FieldName(text), kind, own=own, fixed=fixed)
+            kind = HELD
+        own = kind == LENGTH or lower in self._own
+        fixed = kind == CHECKED or lower in _FIXED
+        name = Name(FieldName(text), kind, own=own, fixed=fixed)
         if len(text) <= LONGEST_KNOWN:
             if len(self._names) >= _MAX_NAMES:
                 self._names.clear()
@@ -328,7 +320,7 @@ class FieldReader:
             self._names[text] = name
         return name
 
-    def _make_own(self, name: _Name) -> None:
+    def _make_own(self, name: Name) -> None:
         """No longer remember its lines, in any spelling of the name."""
         for one in self._names.values():
             if one.name.lower == name.name.lower:
@@ -342,6 +334,7 @@ class FieldReader:
         self._known_bytes = 0
         self._shared.clear()
         self._shared_bytes = 0
+        self.shapes.clear()
 
 
 def give(reading: Reading, head: Head) -> None:
@@ -366,13 +359,6 @@ def _own_field(name: FieldName, value: bytes, line: bytes) -> Field:
     if len(line) != before + 2 + len(value) or line[before + 1] != 32:
         line = name.text + b": " + value
     return Field(name, value, line)
-
-
-def _hold(held: dict[bytes, list[bytes]], name: bytes, value: bytes) -> None:
-    if name in held:
-        held[name].append(value)
-    else:
-        held[name] = [value]
 
 
 def _check(field: Field, seen: dict[bytes, bytes]) -> str | None:

@@ -18,6 +18,7 @@ from proxy.http.h1.chunked import ChunkedDecoder
 from proxy.http.h1.fields import FieldReader, Reading, give
 from proxy.http.h1.framing import MAX_LENGTH_DIGITS, BodyDecoder, LengthDecoder
 from proxy.http.h1.memory import HeadMemory
+from proxy.http.h1.shapes import NO_LENGTH, OTHER_SHAPE
 from proxy.http.message import RequestHead
 
 HEAD_END: Final = b"\r\n\r\n"
@@ -48,6 +49,8 @@ _METHODS: Final = {
 }
 """Common methods; others are decoded each time."""
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_IN_TARGETS: Final = bytes([c if 0x20 < c < 0x7F and c != 0x23 else 0x21 for c in range(256)])
+"""Maps the characters that a target may have to themselves, and no others: visible, without `#`."""
 _VERSIONS: Final = {b"HTTP/1.1": 11, b"HTTP/1.0": 10} | {b"HTTP/1.%d" % n: 11 for n in range(2, 10)}
 """A later minor version is read as HTTP/1.1 (RFC 9110 section 2.5)."""
 _JUDGED_AS: Final = {10: b"GET / HTTP/1.0", 11: b"GET / HTTP/1.1"}
@@ -120,21 +123,20 @@ class RequestParser:
         target = self._request_line(head, lines[0])
         if len(lines) - 3 > self._max_fields:
             raise HeadersTooLarge(f"The request has more than {self._max_fields} header fields.")
-        reading = self._reader.read(_JUDGED_AS[head.version], lines, head.version)
-        if reading.fault is not None:
-            raise BadRequest(f"The request's head is malformed: {reading.fault}.")
-        give(reading, head)
-        if reading.learnt:
-            _judge(head, reading)
-        head.keep_alive = reading.shared.keep_alive
-        head.chunked = reading.shared.chunked
-        head.sized = bool(reading.lengths)
-        head.length = int(reading.lengths[0]) if reading.lengths else 0
+        reading: Reading | None = None
+        length = self._reader.shapes.read(head, lines, head.version)
+        if length == OTHER_SHAPE:
+            reading = self._reader.read(_JUDGED_AS[head.version], lines, head.version)
+            length = _take(head, reading)
+        head.keep_alive = head.shared.keep_alive
+        head.chunked = head.shared.chunked
+        head.sized = length != NO_LENGTH
+        head.length = length if head.sized else 0
         if head.version == 10 and head.method in _ENCLOSING and not head.sized:
             # In HTTP/1.0 only a length marks the end of the content (RFC 1945 section 8.3).
             raise BadRequest("An HTTP/1.0 request with this method needs a Content-Length.")
         self._target(head, target)
-        if reading.learnt:
+        if reading is not None and reading.learnt:
             self._reader.remember(reading)
         return head
 
@@ -144,15 +146,15 @@ class RequestParser:
         if len(parts) != 3:
             raise _bad_request_line(line)
         method, target, version = parts
-        known = _VERSIONS.get(version)
+        known = 11 if version == b"HTTP/1.1" else _VERSIONS.get(version)
         if known is None or not target:
             raise _bad_request_line(line)
         head.version = known
         if len(target) > self._max_url:
             raise UrlTooLong(f"The URL is longer than {self._max_url} bytes.")
-        text = target.decode("latin-1")
-        if not text.isascii() or not text.isprintable() or "#" in text:
+        if target.translate(_IN_TARGETS) != target:
             raise BadRequest("The request's target has characters that are not allowed in a URL.")
+        text = target.decode("latin-1")
         usual = _METHODS.get(method)
         head.unusual = usual is None
         head.method = usual or _rare_method(method)
@@ -212,6 +214,16 @@ def _rare_method(method: bytes) -> str:
     if _TOKEN.fullmatch(method) is None:
         raise BadRequest("The request does not begin with a method.")
     return method.decode("latin-1")
+
+
+def _take(head: RequestHead, reading: Reading) -> int:
+    """Set the fields of a head; returns its length, `NO_LENGTH` without one."""
+    if reading.fault is not None:
+        raise BadRequest(f"The request's head is malformed: {reading.fault}.")
+    give(reading, head)
+    if reading.learnt:
+        _judge(head, reading)
+    return int(reading.lengths[0]) if reading.lengths else NO_LENGTH
 
 
 def _judge(head: RequestHead, reading: Reading) -> None:

@@ -14,6 +14,7 @@ from proxy.http.h1.framing import (
     LengthDecoder,
 )
 from proxy.http.h1.memory import HeadMemory
+from proxy.http.h1.shapes import NO_LENGTH, OTHER_SHAPE
 from proxy.http.message import ResponseHead
 
 _HELD_BACK = frozenset(
@@ -104,17 +105,25 @@ class ResponseParser:
         head.version = line.version
         head.status = line.status
         head.status_line = line.forwarded
-        reading = self._reader.read(_JUDGED_AS[line.version], lines, line.version)
+        length = self._reader.shapes.read(head, lines, line.version)
+        if length == OTHER_SHAPE:
+            length = self._read_fields(head, lines)
+        head.keep_alive = head.shared.keep_alive
+        head.chunked = head.shared.chunked
+        head.length = length if length != NO_LENGTH else None
+        return head
+
+    def _read_fields(self, head: ResponseHead, lines: list[bytes]) -> int:
+        """The fields of a head of no known shape; returns its length or `NO_LENGTH`."""
+        version = head.version
+        reading = self._reader.read(_JUDGED_AS[version], lines, version)
         if reading.fault is not None:
             raise UpstreamMalformed(f"The upstream's response head is malformed: {reading.fault}.")
         give(reading, head)
         if reading.learnt:
-            _judge(reading, line.version)
+            _judge(reading, version)
             self._reader.remember(reading)
-        head.keep_alive = reading.shared.keep_alive
-        head.chunked = reading.shared.chunked
-        head.length = int(reading.lengths[0]) if reading.lengths else None
-        return head
+        return int(reading.lengths[0]) if reading.lengths else NO_LENGTH
 
     def _status_line(self, line: bytes) -> _StatusLine:
         """Version, status and forwarded line of ``HTTP/1.1 200 OK``.
