@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from chaos.upstream import ChaosUpstream
@@ -90,6 +91,46 @@ def test_node_fetch_by_its_base_url(proxy: RunningProxy) -> None:
     words = [*node(FETCH), f"http://127.0.0.1:{proxy.outbound}/api/plain"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout.strip()) == (0, "ok"), done.stderr
+
+
+GO = """
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+)
+
+func main() {
+	answer, err := http.Get(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	text, _ := io.ReadAll(answer.Body)
+	fmt.Println(string(text))
+}
+"""
+
+
+@pytest.mark.long
+def test_go_by_the_environment_and_by_its_base_url(proxy: RunningProxy, tmp_path: Path) -> None:
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("no go")
+    (tmp_path / "main.go").write_text(GO)
+    cleared = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    building = {"GO111MODULE": "off", "GOCACHE": str(tmp_path / "cache")}
+    subprocess.run([go, "build", "-o", "get", "main.go"], cwd=tmp_path, env=cleared | building,
+                   check=True, timeout=300)  # fmt: skip
+    address = f"http://127.0.0.1:{proxy.outbound}"
+    for url, setting in ((URL, {"HTTP_PROXY": address}), (f"{address}/api/plain", {})):
+        done = subprocess.run(
+            [tmp_path / "get", url], env=cleared | setting, capture_output=True, text=True,
+            timeout=20,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout.strip()) == (0, "ok"), done.stderr
 
 
 # What Node's fetch does with undici's EnvHttpProxyAgent, and with NODE_USE_ENV_PROXY.
