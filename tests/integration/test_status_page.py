@@ -70,11 +70,59 @@ def test_a_breaker_opens_and_closes_before_one_s_eyes(proxy: RunningProxy, visit
     page.locator("#announce:has-text('opens is closed.')").wait_for(state="attached")
     row.locator("summary").click()
     changes = row.locator(".changes li").all_inner_texts()
-    assert [re.sub(r"^[\d:]+ ", "", text) for text in changes] == [
+    assert [re.sub(r"^[\d:]+ ", "", text).splitlines()[0] for text in changes] == [
         "Half-open → Closed",
         "Open → Half-open",
         "Closed → Open: 75 % failed, 0 % slow of 4 calls",
     ]
+
+
+def test_from_a_breaker_to_the_requests_that_opened_it_and_back(
+    start_proxy: StartProxy, visit: Open, shared_chaos: ChaosUpstream
+) -> None:
+    proxy = start_proxy(
+        {
+            "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},
+            "routes": [route("opens", retry=ONCE, circuit_breaker=breaker(open_for="1h"))],
+        }
+    )
+    page = visit(proxy.admin).open()
+    proxy.call("GET", "/opens/first", chaos="503", request_id="first")
+    for _ in range(3):
+        proxy.call("GET", "/opens/later", chaos="502")
+    for _ in range(2):
+        assert proxy.call("GET", "/opens/refused").status == 503
+    row = page.locator("#breakers tbody tr", has_text="opens")
+    row.locator("summary:has-text('Open since')").wait_for()
+    row.locator("summary:has-text(', first by 503')").wait_for()
+    # Nothing is shown of the time before the process began: its strip is nearly empty.
+    piece, strip = row.locator(".strip span").first, row.locator(".strip")
+    left = piece.evaluate("node => node.offsetLeft")
+    assert left > 0.8 * strip.evaluate("node => node.offsetWidth")
+    row.locator("summary").click()
+    row.locator(".openers:has-text('First 503: GET /opens/first')").wait_for()
+    row.locator("button:text-is('Show 4 requests')").click()
+    only = page.locator(".trouble-only")
+    only.locator("text=Requests that opened opens").wait_for()
+    assert page.locator("#trouble-list summary").count() == 4
+    page.locator("#trouble-list summary", has_text="/opens/first").click()
+    link = page.locator("#trouble .facts a", has_text="opens")
+    link.click()
+    assert page.evaluate("document.activeElement.id || location.hash").endswith("breaker-opens")
+    page.locator("#trouble-list summary", has_text="/opens/first").click()
+    only.locator("button").click()
+    only.wait_for(state="hidden")
+    # Equal trouble is one row: three 502, one 503, and two refusals.
+    rows = page.locator("#trouble-list > ul > li")
+    page.locator("#trouble-list button:text-is('Show 2 more like it')").wait_for()
+    assert rows.count() == 3
+    page.keyboard.press("Tab")
+    more = page.locator("#trouble-list button:text-is('Show 2 more like it')")
+    more.focus()
+    page.keyboard.press("Enter")
+    page.locator("#trouble-list button:text-is('Hide 2 like it')").wait_for()
+    assert rows.count() == 5
+    assert page.locator("#trouble-list li[data-member]").count() == 2
 
 
 def test_a_troubled_exchange_opens_into_its_attempts_by_keyboard(

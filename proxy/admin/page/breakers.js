@@ -1,8 +1,9 @@
 // Circuit breakers: the state, the window's rates, and the states of 15 minutes as a strip.
 
+import { anchorOf, failureOf, openers, showOnly } from "./alike.js";
 import { badge, breakerState, setBadge } from "./badges.js";
 import { el, keyed, setAttribute, setText } from "./dom.js";
-import { age, count, moment, percent } from "./format.js";
+import { age, count, moment, percent, plural } from "./format.js";
 import { table } from "./tables.js";
 
 const WINDOW = 900; // seconds
@@ -41,7 +42,10 @@ function tell(found, states, announce) {
 }
 
 function drawName(cell, one) {
-  if (!cell.firstChild) cell.append(el("span", { class: "name" }), el("small", { class: "muted" }));
+  if (!cell.firstChild) {
+    const name = el("span", { class: "name", id: anchorOf(one.name), tabindex: "-1" });
+    cell.append(name, el("small", { class: "muted" }));
+  }
   setText(cell.firstChild, one.name);
   setText(cell.lastChild, one.mode === "enforce" ? `to ${one.upstream}` : `to ${one.upstream}, mode ${one.mode}`);
 }
@@ -65,12 +69,35 @@ function drawPast(cell, one, model) {
   const past = model.transitions.get(one.name);
   const changes = past?.transitions ?? [];
   const [strip, details] = cell.children;
-  drawStrip(strip, firstState(one, past), one.state, changes, model.now());
+  drawStrip(strip, firstState(one, past), one.state, changes, model.now(), model.status.uptime_s);
   const [summary, list] = details.children;
   const lastOne = changes.at(-1);
-  setText(summary, lastOne ? `${breakerState(lastOne.to).word} since ${moment(lastOne.time)}` : "No change so far");
+  setText(summary, lastOne ? sinceWhen(one.name, changes, model) : "No change so far");
   setAttribute(details, "data-empty", lastOne ? null : "");
-  keyed(list, [...changes].reverse(), (change) => change.time + change.to, createChange, () => {});
+  keyed(list, [...changes].reverse(), (change) => change.time + change.to, createChange, (item, change) =>
+    drawOpeners(item, one.name, change, openers(model.trouble, one.name, changes, change)),
+  );
+}
+
+/** The last change, and what opened the breaker first if it is not closed again. */
+function sinceWhen(name, changes, model) {
+  const last = changes.at(-1);
+  const opening = last.to === "closed" ? null : changes.findLast((change) => change.to === "open");
+  const [first] = opening ? openers(model.trouble, name, changes, opening) : [];
+  const why = first ? `, first by ${failureOf(first)}` : "";
+  return `${breakerState(last.to).word} since ${moment(last.time)}${why}`;
+}
+
+/** Which kept requests opened it, the first one by name. */
+function drawOpeners(item, name, change, found) {
+  const place = item.lastElementChild;
+  place.hidden = change.to !== "open" || !found.length;
+  if (place.hidden) return;
+  const [text, button] = place.children;
+  const [first] = found;
+  setText(text, `First ${failureOf(first)}: ${first.method} ${first.path}`);
+  setText(button, `Show ${plural(found.length, "request")}`);
+  button.onclick = () => showOnly(`Requests that opened ${name} at ${moment(change.time)}.`, found);
 }
 
 function createChange(change) {
@@ -86,6 +113,7 @@ function createChange(change) {
     ` ${left.word} → `,
     el("strong", {}, entered.word),
     rates,
+    el("span", { class: "openers", hidden: "" }, el("span"), el("button", { type: "button", class: "quiet-button" })),
   );
 }
 
@@ -95,11 +123,11 @@ function firstState(one, past) {
   return past.changes > past.transitions.length ? "unknown" : past.transitions[0].from;
 }
 
-/** One piece for each state within the window. */
-function drawStrip(strip, first, state, changes, now) {
+/** One piece for each state within the window; none before the process began. */
+function drawStrip(strip, first, state, changes, now, uptime) {
   const begin = now - WINDOW;
   const pieces = [];
-  let from = begin;
+  let from = Math.max(begin, now - uptime);
   let current = first;
   for (const change of changes) {
     const at = Math.min(Date.parse(change.time) / 1000, now);

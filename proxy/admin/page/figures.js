@@ -43,7 +43,7 @@ function read(model) {
     {
       name: "Troubled requests",
       value: trouble >= 200 ? "200+" : count(trouble),
-      more: "last 15 minutes",
+      more: status.uptime_s < 900 ? "since the start" : "last 15 minutes",
       tone: trouble ? "warn" : null,
     },
     {

@@ -1,7 +1,8 @@
 // The recent exchanges with trouble; each opens to show its attempts.
 
+import { anchorOf, grouped } from "./alike.js";
 import { statusText, statusTone, troubleTone } from "./badges.js";
-import { el, keyed, setText } from "./dom.js";
+import { el, keyed, setAttribute, setText } from "./dom.js";
 import { bytes, count, moment, plural, span } from "./format.js";
 import { timeline } from "./timeline.js";
 
@@ -14,24 +15,53 @@ export function trouble(container, filter, counter, model) {
   const newer = el("button", { type: "button", class: "quiet-button" });
   const more = el("button", { type: "button", class: "quiet-button" });
   const [above, below] = [el("div", { class: "trouble-newer" }, newer), el("div", { class: "trouble-more" }, more)];
-  container.append(above, empty, list, below);
+  const [label, all] = [el("span"), el("button", { type: "button", class: "quiet-button" }, "Show all")];
+  const only = el("p", { class: "trouble-newer trouble-only", hidden: "" }, label, all);
+  container.append(only, above, empty, list, below);
   let held = []; // what is shown; while one is open, new ones do not move the list
   let length = STEP;
+  let subset = null; // only these requests, for example those that opened a breaker
+  const unfolded = new Set();
 
   const draw = () => {
     if (!list.querySelector("details[open]")) held = model.trouble;
     const wanted = filter.value.trim().toLowerCase();
-    const found = wanted ? held.filter((one) => textOf(one).includes(wanted)) : held;
-    keyed(list, found.slice(0, length), keyOf, create, () => {});
+    const chosen = subset ? held.filter(subset.includes) : held;
+    const found = wanted ? chosen.filter((one) => textOf(one).includes(wanted)) : chosen;
+    // A search is for single requests.
+    const alone = wanted || subset;
+    const rows = alone ? found.map((one) => ({ one, kind: "", others: 0 })) : grouped(found, unfolded);
+    keyed(list, rows.slice(0, length), (row) => keyOf(row.one), (row) => create(row.one, fold), update(unfolded));
+    only.hidden = !subset;
+    setText(label, subset?.label ?? "");
     empty.hidden = found.length > 0;
     setText(empty, emptiness(wanted, model.status));
     setText(counter, wanted ? `${count(found.length)} of ${count(held.length)}` : heldOf(model));
-    const [waiting, rest] = [newerThan(held, model.trouble), found.length - length];
+    const [waiting, rest] = [newerThan(held, model.trouble), rows.length - length];
     above.hidden = waiting === 0;
     setText(newer, `Show ${count(waiting)} newer`);
     below.hidden = rest <= 0;
     setText(more, `Show ${count(Math.min(rest, STEP))} more`);
   };
+  const fold = (kind) => {
+    if (!unfolded.delete(kind)) unfolded.add(kind);
+    draw();
+  };
+  const show = (wanted) => {
+    subset = wanted;
+    held = model.trouble;
+    draw();
+  };
+  all.addEventListener("click", () => {
+    show(null);
+    filter.focus();
+  });
+  document.addEventListener("showonly", (event) => {
+    filter.value = "";
+    show(event.detail);
+    only.scrollIntoView({ block: "center" });
+    all.focus({ preventScroll: true });
+  });
   newer.addEventListener("click", () => {
     held = model.trouble;
     draw();
@@ -70,13 +100,13 @@ const texts = new WeakMap();
 function textOf(one) {
   if (!texts.has(one)) {
     const ends = one.attempts.flatMap((attempt) => [attempt.endpoint, attempt.failure ?? ""]);
-    const words = [...WORDS.map((name) => one[name]), ...ends, ...one.trouble, ...one.observed, statusText(one)];
+    const words = [...WORDS.map((name) => one[name]), ...ends, one.circuit_breaker?.name ?? "", ...one.trouble, ...one.observed, statusText(one)];
     texts.set(one, words.join(" ").toLowerCase());
   }
   return texts.get(one);
 }
 
-function create(one) {
+function create(one, fold) {
   const tags = one.trouble.map((word) => el("span", { class: "tag", "data-tone": troubleTone(word) }, word));
   const status = statusText(one) || "–";
   const summary = el(
@@ -98,8 +128,22 @@ function create(one) {
   details.addEventListener("toggle", () => {
     if (details.open && details.children.length === 1) details.append(inside(one));
   });
-  return el("li", {}, details);
+  const more = el("button", { type: "button", class: "quiet-button", hidden: "" });
+  const item = el("li", {}, details, more);
+  more.addEventListener("click", () => fold(item.dataset.kind));
+  return item;
 }
+
+/** The newest of a kind says how many more there are, and shows them. */
+const update = (unfolded) => (item, { kind, others, member }) => {
+  const more = item.lastElementChild;
+  item.dataset.kind = kind;
+  setAttribute(item, "data-member", member ? "" : null);
+  more.hidden = !others;
+  const shown = unfolded.has(kind);
+  setAttribute(more, "aria-expanded", String(shown));
+  setText(more, shown ? `Hide ${count(others)} like it` : `Show ${count(others)} more like it`);
+};
 
 function whereOf(one) {
   const place = one.route ? `${one.route} → ${one.upstream}` : one.listener;
@@ -113,7 +157,7 @@ function inside(one) {
     ["Trace id", one.trace_id, "code"],
     ["Client", `${one.client}, ${one.listener}`],
     ["Host", one.host, "code"],
-    ["Circuit breaker", breaker ? `${breaker.name}, ${breaker.state.replace("_", "-")} at the end` : "none"],
+    ["Circuit breaker", breaker ? breakerLink(breaker) : "none"],
     ["Bytes", `${bytes(one.bytes_in)} in, ${bytes(one.bytes_out)} out`],
   ].filter(([, value]) => value);
   return el(
@@ -125,6 +169,11 @@ function inside(one) {
     timeline(one),
     el("dl", { class: "facts" }, ...facts.map(([name, value, kind]) => fact(name, value, kind))),
   );
+}
+
+function breakerLink(breaker) {
+  const link = el("a", { href: `#${anchorOf(breaker.name)}` }, breaker.name);
+  return el("span", {}, link, `, ${breaker.state.replace("_", "-")} at the end`);
 }
 
 function fact(name, value, kind) {
