@@ -86,7 +86,11 @@ def _other(flag: str, refused: list[tuple[str, Address, OSError]]) -> str:
     address, error = next((address, error) for each, address, error in refused if each == flag)
     if error.errno == errno.EADDRNOTAVAIL:
         return str(Address("127.0.0.1", address.port))  # the host is not an address of this machine
-    return str(Address(address.host, _FREE[flag]))
+    taken = {each.port for _, each, _ in refused}
+    port = _FREE[flag]
+    while port in taken:
+        port += 1000
+    return str(Address(address.host, port))
 
 
 def _reason(error: OSError) -> str:

@@ -45,6 +45,14 @@ async def test_all_that_are_taken_are_told_at_once():
     ]
 
 
+async def test_the_proposed_port_is_not_the_refused_one():
+    listening = Listening()
+    taken = Address("127.0.0.1", 17070)
+    await listening.open("outbound", taken, refusing(errno.EADDRINUSE))
+    with pytest.raises(CannotListen, match=r"run --outbound 127\.0\.0\.1:18070 "):
+        listening.complete(SOURCES)
+
+
 @pytest.mark.parametrize(
     ("number", "reason", "advice"),
     [

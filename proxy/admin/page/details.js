@@ -11,7 +11,7 @@ export function bulkheads(container) {
     empty: "No bulkhead yet: one appears with the first request of its route.",
     columns: [
       { title: "Bulkhead", class: "name", text: (one) => one.name },
-      { title: "In use", class: "wide", draw: (cell, one) => drawMeter(cell, one.in_use, one.limit) },
+      { title: "In use", class: "wide", draw: drawPlaces },
       {
         title: "Queued",
         class: "number",
@@ -20,6 +20,12 @@ export function bulkheads(container) {
     ],
   });
   return (model) => fill(model.status.bulkheads);
+}
+
+/** In mode observe more than the limit may be in use. */
+function drawPlaces(cell, one) {
+  drawMeter(cell, one.in_use, one.limit);
+  if (one.mode === "observe") setText(cell.lastChild, `${count(one.in_use)} of ${count(one.limit)}, only observed`);
 }
 
 function drawMeter(cell, used, limit) {
