@@ -697,6 +697,46 @@ def test_no_fallback_for_another_status(make):
     assert caller.code == 13
 
 
+# --- answers and faults of the configuration ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("respond", "code", "message"),
+    [
+        ("{status: 404, json: {error: unknown}}", 5, "The configured answer is HTTP 404."),
+        ("{grpc: {status: unimplemented, message: gone}}", 12, "gone"),
+    ],
+)
+def test_a_route_that_answers_itself(make_stage, respond, code, message):
+    stage = make_stage(f"service: stage\nroutes: [{{name: gone, respond: {respond}}}]")
+    caller = Caller(stage)
+    assert (caller.status, caller.code, caller.data) == (200, code, b"")
+    assert caller.get("grpc-message") == message
+    assert only(stage).grpc == code
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, 14), (429, 8), (500, 13), (404, 5)])
+def test_a_fault_aborts_a_call(make, status, code):
+    stage = make(more=f"faults: [{{share: 100%, abort: {status}}}]")
+    caller = Caller(stage)
+    while stage.connects:
+        accept(stage)
+    assert (caller.status, caller.code) == (200, code)
+    assert only(stage).reason == "fault-injected"
+
+
+def test_a_hedge_that_wins(make):
+    stage = make(RETRIED, more="hedge: {delay: 100ms}")
+    caller = Caller(stage)
+    calls = accept(stage)
+    stage.pass_time(0.11)
+    assert len(calls) == 2
+    calls[1].answer(data=b"second", trailers=(("grpc-status", "0"),))
+    assert (caller.data, caller.code) == (b"second", 0)
+    assert calls[0].released == "reset"
+    assert stage.snapshot().calls == 1
+
+
 # --- what is no call ----------------------------------------------------------------------------
 
 
