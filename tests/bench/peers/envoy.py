@@ -33,7 +33,7 @@ def _route() -> dict[str, Any]:
     }
 
 
-def _listener(site: Site) -> dict[str, Any]:
+def _listener(site: Site, protocol: str = "http/1.1") -> dict[str, Any]:
     manager = _typed(
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="bench",
@@ -51,18 +51,18 @@ def _listener(site: Site) -> dict[str, Any]:
         ]
     }
     if site.certificate is not None:
-        chain["transport_socket"] = _tls(site.certificate)
+        chain["transport_socket"] = _tls(site.certificate, protocol)
     return {"name": "bench", "address": _address(site.port), "filter_chains": [chain]}
 
 
-def _tls(certificate: Certificate) -> dict[str, Any]:
+def _tls(certificate: Certificate, protocol: str = "http/1.1") -> dict[str, Any]:
     pair = {
         "certificate_chain": {"filename": certificate.cert},
         "private_key": {"filename": certificate.key},
     }
     context = _typed(
         "transport_sockets.tls.v3.DownstreamTlsContext",
-        common_tls_context={"tls_certificates": [pair], "alpn_protocols": ["http/1.1"]},
+        common_tls_context={"tls_certificates": [pair], "alpn_protocols": [protocol]},
     )
     return {"name": "envoy.transport_sockets.tls", "typed_config": context}
 
@@ -94,12 +94,27 @@ def _cluster(upstream_port: int, connections: int) -> dict[str, Any]:
 
 
 def _command(site: Site) -> list[str]:
+    return _run(site, _listener(site), _cluster(site.upstream_port, site.connections))
+
+
+def http2_command(site: Site) -> list[str]:
+    """HTTP/2 on both sides."""
+    options = _typed(
+        "upstreams.http.v3.HttpProtocolOptions",
+        explicit_http_config={"http2_protocol_options": {}},
+    )
+    cluster = _cluster(site.upstream_port, site.connections) | {
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options
+        }
+    }
+    return _run(site, _listener(site, "h2"), cluster)
+
+
+def _run(site: Site, listener: dict[str, Any], cluster: dict[str, Any]) -> list[str]:
     config = {
         "admin": {"address": _address(free_port())},
-        "static_resources": {
-            "listeners": [_listener(site)],
-            "clusters": [_cluster(site.upstream_port, site.connections)],
-        },
+        "static_resources": {"listeners": [listener], "clusters": [cluster]},
     }
     path = site.write("envoy.json", json.dumps(config, indent=1))
     return programs.ENVOY.argv(

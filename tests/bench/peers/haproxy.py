@@ -40,6 +40,18 @@ def _command(site: Site) -> list[str]:
     return programs.HAPROXY.argv("-db", "-q", "-f", site.write("haproxy.cfg", text))
 
 
+def http2_command(site: Site) -> list[str]:
+    """HTTP/2 on both sides."""
+    tls = f" ssl crt {site.certificate.both} alpn h2" if site.certificate else " proto h2"
+    text = _CONFIG.format(
+        port=site.port,
+        upstream_port=site.upstream_port,
+        connections=site.connections,
+        tls=tls,
+    ).replace("pool-max-conn -1", "pool-max-conn -1 proto h2")
+    return programs.HAPROXY.argv("-db", "-q", "-f", site.write("haproxy.cfg", text))
+
+
 def _missing() -> str | None:
     return None if programs.HAPROXY.path() else "haproxy is not installed"
 

@@ -20,7 +20,7 @@ listeners:
 admin: {{address: "127.0.0.1:{admin}"}}
 drain: {{delay: 0s, timeout: 1s}}
 upstreams:
-  bench: {{endpoints: ["http://127.0.0.1:{upstream}"]}}
+  bench: {{endpoints: ["http://127.0.0.1:{upstream}"]{protocol}}}
 limits: {{connections: {connections}}}
 policies:
   default: {{bulkhead: {{max_concurrent: {connections}}}}}
@@ -43,12 +43,18 @@ def _traced_command(site: Site) -> list[str]:
     return ["env", f"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT={collector}", *_run(site, _TRACING)]
 
 
-def _run(site: Site, more: str) -> list[str]:
+def http2_command(site: Site) -> list[str]:
+    """HTTP/2 on both sides."""
+    return _run(site, "", ", protocol: http2")
+
+
+def _run(site: Site, more: str, protocol: str = "") -> list[str]:
     text = more + _CONFIG.format(
         port=site.port,
         inbound=free_port(),
         admin=free_port(),
         upstream=site.upstream_port,
+        protocol=protocol,
         connections=site.connections,
         tls=_TLS.format(certificate=site.certificate) if site.certificate else "",
     )
