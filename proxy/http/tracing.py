@@ -255,10 +255,10 @@ class Propagator:
 _TRACEPARENT: Final = FieldName(b"traceparent")
 _TRACESTATE: Final = FieldName(b"tracestate")
 _B3: Final = FieldName(b"b3")
-_BATCH = 64
+_BATCH: Final = 64
 _FIRST_SPAN = "0" * 15 + "1"
 _FIRST_TRACE = "0" * 31 + "1"
-_FLAGS = tuple(f"-{flags:02x}" for flags in range(256))
+_FLAGS: Final = tuple(f"-{flags:02x}" for flags in range(256))
 
 
 def _sampled_flag(sampling: Sampling) -> int:

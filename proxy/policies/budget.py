@@ -36,7 +36,7 @@ class BudgetSnapshot(Snapshot):
 
 
 _BUCKETS = 16  # a power of two: dividing the window by it is exact
-_SLOTS = _BUCKETS + 1
+_SLOTS: Final = _BUCKETS + 1
 _ROUNDING = 1e-9  # 0.29 * 100 is a little less than 29
 
 

@@ -7,9 +7,10 @@ Both keep running sums, so the cost of recording does not depend on the size. On
 from abc import ABC, abstractmethod
 from itertools import islice
 from math import fsum
+from typing import Final
 
-_FAILURE = 1
-_SLOW = 2
+_FAILURE: Final = 1
+_SLOW: Final = 2
 
 
 class Window(ABC):
