@@ -130,8 +130,7 @@ def _measure(peer: Peer, load: Load, bed: "Bed", scale: float) -> float:
     """CPU microseconds per request of a fresh process, after a warm-up."""
     port = free_port()
     certificate = bed.certificate if load.tls else None
-    directory = bed.directory / f"{peer.name}-{port}"
-    directory.mkdir()
+    directory = Path(tempfile.mkdtemp(dir=bed.directory))
     site = Site(directory, port, bed.upstream_port, certificate)
     log = directory / "log"
     with Process(peer.name, peer.command(site), core=0, log=log) as process:
