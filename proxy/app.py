@@ -26,7 +26,7 @@ from proxy.exchange.gateway import Gateway
 from proxy.lifecycle import Lifecycle
 from proxy.listening import CannotListen, Listening, banner
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
-from proxy.reload import Reloader, Swap
+from proxy.reload import Reloader, Swap, freeze_many
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.startup import Hangup, hangups
@@ -213,6 +213,7 @@ class _Proxy:
     def _bind_on(self, bindings: Bindings) -> None:
         """Take over the former bindings, a part in each step of the loop."""
         self._binding_on = bindings.bind_on()
+        freeze_many()
         if self._binding_on:
             asyncio.get_running_loop().call_later(0.001, self._bind_on, bindings)
 

@@ -217,6 +217,15 @@ class Reloader:
         self._task = None
 
 
+def freeze_many() -> None:
+    """Keep many new objects, which live long, from being examined all at once.
+
+    They are counted, because the collector's own count is too low once other objects were freed.
+    """
+    if len(gc.get_objects(generation=0)) > gc.get_threshold()[0]:
+        gc.freeze()
+
+
 class _BesideTheLoop:
     """Let threads compute for seconds with little effect on the loop.
 
@@ -242,8 +251,7 @@ class _BesideTheLoop:
         finally:
             self._threads -= 1
             if self._threads == 0:
-                if gc.get_count()[0] > gc.get_threshold()[0]:
-                    gc.freeze()
+                freeze_many()
                 gc.enable()
                 sys.setswitchinterval(self._before)
 

@@ -299,6 +299,25 @@ async def test_what_cannot_be_applied_as_it_was_prepared_is_prepared_again(bench
     assert bench.services == ["second"]
 
 
+async def test_what_a_large_file_made_is_not_examined_afterwards(bench, monkeypatch):
+    """Also where so many other objects are freed that the collector's own count is low."""
+    freed = [[] for _ in range(40_000)]
+    made = []
+
+    def reading(origin, *_):
+        made.extend([] for _ in range(30_000))
+        freed.clear()
+        return load(origin, {})
+
+    monkeypatch.setattr("proxy.reload._read", reading)
+    before = gc.get_freeze_count()
+    try:
+        assert (await bench.reloader.reload("test")).applied
+        assert gc.get_freeze_count() - before > 30_000
+    finally:
+        gc.unfreeze()
+
+
 # --- the configuration in effect, applied again -------------------------------------------------
 
 
