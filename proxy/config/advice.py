@@ -113,6 +113,8 @@ def _section(key: str, words: Vocabulary) -> str:
 
 
 def _at_the_root(key: str, words: Vocabulary) -> str:
+    if key in ("apiVersion", "kind"):
+        return "; of Kubernetes manifests only ConfigMaps are read, by their entries *.yaml"
     if key in ("port", "app_port", "target"):
         return (
             "; the service's port is upstreams: {app: {endpoints: ['http://127.0.0.1:8080']}}, "
@@ -193,7 +195,7 @@ def _endpoints(text: str) -> str:
 def _retry(text: str) -> str:
     if text.isdigit():
         return f"{{attempts: {text}}}"
-    return _word(text, "{attempts: 3}", "{attempts: 1}")
+    return _mode(text) or _word(text, "{attempts: 3}", "{attempts: 1}")
 
 
 def _address(text: str) -> str:
@@ -201,13 +203,21 @@ def _address(text: str) -> str:
 
 
 def _breaker(text: str) -> str:
-    if text in ("observe", "enforce"):
-        return f"{{mode: {text}}}"
-    return _word(text, "{mode: enforce}", "{mode: off}")
+    return _mode(text) or _word(text, "{mode: enforce}", "{mode: off}")
+
+
+def _mode(text: str) -> str:
+    return f"{{mode: {text}}}" if text in ("observe", "enforce") else ""
 
 
 def _starting_with(key: str, is_one: Callable[[str], bool]) -> Callable[[str], str]:
     return lambda text: f"{{{key}: {text}}}" if is_one(text) else ""
+
+
+def _limit(key: str) -> Callable[[str], str]:
+    """An amount, or a mode."""
+    amount = _starting_with(key, _is_amount)
+    return lambda text: _mode(text) or amount(text)
 
 
 def _is_amount(text: str) -> bool:
@@ -232,7 +242,7 @@ _WRAPS: dict[str, Callable[[str], str]] = {
     "admin": _address,
     "backoff": _starting_with("initial", _is_amount),
     "budget": _starting_with("ratio", _is_amount),
-    "bulkhead": _starting_with("max_concurrent", _is_amount),
+    "bulkhead": _limit("max_concurrent"),
     "circuit_breaker": _breaker,
     "drain": _starting_with("timeout", _is_amount),
     "half_open": _starting_with("calls", _is_amount),
@@ -244,7 +254,7 @@ _WRAPS: dict[str, Callable[[str], str]] = {
     "retry": _retry,
     "rewrite": _starting_with("prefix", _is_path),
     "slow_call": _starting_with("duration", _is_amount),
-    "timeouts": _starting_with("request", _is_amount),
+    "timeouts": _limit("request"),
     "tracing": lambda text: _word(text, "{exporter: otlp}", "{exporter: none}"),
     "window": _window,
 }

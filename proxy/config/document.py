@@ -56,6 +56,10 @@ class Mapping:
 
 Node: TypeAlias = Scalar | Sequence | Mapping
 
+_NO_KEY = (
+    "a key must be plain text; a text that begins with { or [ needs quotes, and the {{ }} of a "
+    "template must be replaced first"
+)
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -187,7 +191,7 @@ class _Builder:
         self._announce(node, event)
         frame = self._open[-1] if self._open else None
         if frame and isinstance(frame.node, Mapping) and frame.key is None:
-            self._fail(node.mark, "a key must be plain text")
+            self._fail(node.mark, _NO_KEY)
         if len(self._open) >= MAX_DEPTH:
             self._fail(node.mark, f"nested more than {MAX_DEPTH} levels deep")
         self._open.append(_Frame(node, frame.next_path() if frame else ()))
@@ -226,7 +230,7 @@ class _Builder:
             parent.items.append(node)
         elif frame.key is None:
             if not isinstance(node, Scalar):
-                self._fail(mark, "a key must be plain text")
+                self._fail(mark, _NO_KEY)
             frame.key = Scalar(mark, node.text, node.quoted)
         else:
             self._enter(parent, frame.key, node, frame.next_path())

@@ -211,6 +211,8 @@ class Choice(Leaf[E]):
             text = "off"  # as a YAML 1.1 writer spells it
         if text not in self.words:
             hint = did_you_mean(text, self.words)
+            if text in OFF_WORDS and "observe" in self.words:
+                hint = "; observe lets everything pass"
             raise ValueError(f"must be {self.wants}, not {text!r}{hint}")
         return self._enum(text)
 

@@ -100,6 +100,17 @@ MISTAKES = [
         "policies: {default: {circuit_breaker: {window: 50}}}",
         "did you mean window: {size: 50}?",
     ),
+    # modes
+    ("policies: {default: {timeouts: observe}}", "did you mean timeouts: {mode: observe}?"),
+    ("policies: {default: {bulkhead: observe}}", "did you mean bulkhead: {mode: observe}?"),
+    ("policies: {default: {retry: observe}}", "did you mean retry: {mode: observe}?"),
+    ("policies: {default: {retry: {mode: shadow}}}", "not 'shadow'; did you mean 'observe'?"),
+    ("policies: {default: {bulkhead: {mode: dry_run}}}", "did you mean 'observe'?"),
+    ("policies: {default: {timeouts: {mode: off}}}", "observe lets everything pass"),
+    # other tools' files
+    ("service: {{ .Values.name }}", "the {{ }} of a template must be replaced first"),
+    ("kind: Secret", "of Kubernetes manifests only ConfigMaps are read"),
+    ("policies: {default: {timeouts: {total: 3s}}}", "did you mean 'request'?"),
     # variables of a shell
     (
         "upstreams: {a: {endpoints: [$A_URL]}}",

@@ -43,7 +43,7 @@ def test_every_synonym_stands_for_a_key_that_exists():
     known |= set(RouteKind().keys) | set(UPSTREAM.keys) | set(MATCH.keys)
     for record in (POLICY, UPSTREAM, MATCH, *_records(POLICY), *_records(UPSTREAM)):
         known |= set(record.keys)
-    known |= {"prefix", "status"}
+    known |= {"prefix", "status", "observe"}  # and a mode
     assert {word for words in _SYNONYMS.values() for word in words} <= known
 
 
