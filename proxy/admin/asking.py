@@ -15,6 +15,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 _opener = build_opener(ProxyHandler({}))
 
 
+_ELSEWHERE = "; start it with run, or name its admin address with --admin HOST:PORT"
+
+
 class NoAnswer(Exception):
     """No document; the text says why. `status` 0: there was no HTTP response."""
 
@@ -37,7 +40,7 @@ def ask(url: str, path: str, timeout: float, *, method: str = "GET") -> dict[str
     except TimeoutError:
         raise NoAnswer(f"{url} does not answer within {timeout:g} s") from None
     except (OSError, HTTPException) as error:
-        raise NoAnswer(f"no proxy answers at {url}: {_cause(error)}") from None
+        raise NoAnswer(f"no proxy answers at {url}: {_cause(error)}{_ELSEWHERE}") from None
     except ValueError:
         raise NoAnswer(f"{url} answers, but is not a resilience proxy") from None
     if not isinstance(document, dict):
@@ -56,7 +59,7 @@ def stream(url: str, path: str, timeout: float) -> Iterator[Iterable[bytes]]:
     except HTTPError:
         raise
     except (OSError, HTTPException) as error:
-        raise NoAnswer(f"no proxy answers at {url}: {_cause(error)}") from None
+        raise NoAnswer(f"no proxy answers at {url}: {_cause(error)}{_ELSEWHERE}") from None
     with response:
         yield response
 

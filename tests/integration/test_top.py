@@ -121,7 +121,10 @@ def test_nobody_there() -> None:
         timeout=20,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"top: no proxy answers at {admin}: Connection refused\n"
+    assert done.stderr == (
+        f"top: no proxy answers at {admin}: Connection refused; start it with run, or name its "
+        "admin address with --admin HOST:PORT\n"
+    )
 
 
 class Terminal:
