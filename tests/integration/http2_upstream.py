@@ -58,7 +58,11 @@ server.on('stream', (stream, head) => {
   } else if (what === 'goaway') {
     if (!closing) stream.session.goaway(0, stream.id);
     closing = true;
-    setTimeout(() => { stream.respond({':status': 200}); stream.end('ok'); }, 50);
+    setTimeout(() => { // not a stream that the goaway has ended
+      if (stream.closed || stream.destroyed) return;
+      stream.respond({':status': 200});
+      stream.end('ok');
+    }, 50);
   } else if (what === 'open') {
     stream.respond({':status': 200});
     stream.write('begun');

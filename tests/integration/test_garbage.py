@@ -15,6 +15,7 @@ TLS_HELLO = bytes.fromhex(
     "16030100c8010000c40303000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f00"
 )
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+NEARLY_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r!\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 WHOLE = request_bytes("POST", "/g", {"Connection": "close"}, b"0123456789")
 
 
@@ -41,13 +42,22 @@ def _well_afterwards(proxy: RunningProxy) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("listener", ["outbound", "inbound"])
-@pytest.mark.parametrize("sent", [TLS_HELLO, HTTP2_PREFACE, b"\x00" * 100, b"\r\n" * 50 + b"\x80"])
+@pytest.mark.parametrize("sent", [TLS_HELLO, NEARLY_HTTP2, b"\x00" * 100, b"\r\n" * 50 + b"\x80"])
 def test_other_protocols(proxy: RunningProxy, listener: str, sent: bytes) -> None:
     with proxy.client(listener) as client:
         client.send(sent)
         client.half_close()
         rest = client.read_rest()
     assert rest == b"" or rest.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("listener", ["outbound", "inbound"])
+def test_http2_and_then_nothing(proxy: RunningProxy, listener: str) -> None:
+    with proxy.client(listener) as client:
+        client.send(HTTP2_PREFACE)
+        client.half_close()
+        rest = client.read_rest()
+    assert rest[3:4] == b"\x04", "SETTINGS are the first frame"
 
 
 @pytest.mark.parametrize("seed", range(6))
