@@ -247,15 +247,17 @@ class Http2Stream(UpstreamStream):
         handler = self.handler
         if handler is None:
             return False
-        if ended:
-            self.handler = None
         final, self._head = self._head, None
         if final is not None:
             self.answered = True
+            if ended:
+                self.handler = None
             handler.on_head(final, piece, ended, stream.arrived_trailers)
             return True
         if piece:
             handler.on_piece(piece)
-        if ended:
+        handler = self.handler  # it may be another one now
+        if ended and handler is not None:
+            self.handler = None
             handler.on_end(stream.arrived_trailers)
         return False

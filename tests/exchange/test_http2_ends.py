@@ -1,0 +1,29 @@
+"""The end of a stream over HTTP/2 is never lost, whatever came before it or with it."""
+
+from exchange.http2 import POST, Http2Client
+from exchange.stage import CONFIG
+
+CALL = [*POST, ("content-type", "application/grpc"), ("te", "trailers")]
+HTTP2 = CONFIG.replace("shop: {", "shop: {protocol: http2, ").replace(
+    "retry: {", "retry: {methods: any, on: [grpc-unavailable], "
+)
+
+
+def test_a_message_and_the_status_that_come_together_after_the_head(make_stage):
+    """The head was held back; the message commits it, and the end in the same read follows."""
+    stage = make_stage(HTTP2)
+    client = Http2Client(stage.loop, stage.gate())
+    stage.clients.append(client)
+    client.ask(1, CALL, b"\0\0\0\0\0")
+    server = stage.accept_http2()
+    one = server.latest
+    server.head(one, 200, ("content-type", "application/grpc"))
+    server.flush()
+    server.data(one, b"\0\0\0\0\1x")
+    server.h2.send_headers(one.id, [("grpc-status", "0")], end_stream=True)
+    server.flush()
+    client.read()
+    assert client.body(1) == b"\0\0\0\0\1x"
+    assert client.head(1) == {"grpc-status": "0"}
+    assert 1 in client.ended
+    assert len(stage.records) == 1
