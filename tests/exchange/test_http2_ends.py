@@ -2,6 +2,8 @@
 
 from exchange.http2 import POST, Http2Client
 from exchange.stage import CONFIG
+from exchange.wires import request
+from hyperframe.frame import DataFrame
 
 CALL = [*POST, ("content-type", "application/grpc"), ("te", "trailers")]
 HTTP2 = CONFIG.replace("shop: {", "shop: {protocol: http2, ").replace(
@@ -27,3 +29,13 @@ def test_a_message_and_the_status_that_come_together_after_the_head(make_stage):
     assert client.head(1) == {"grpc-status": "0"}
     assert 1 in client.ended
     assert len(stage.records) == 1
+
+
+def test_an_upstream_that_ends_a_stream_before_its_head(make_stage):
+    """An empty DATA frame with END_STREAM is no response."""
+    stage = make_stage(HTTP2)
+    client = stage.ask(request("POST /x HTTP/1.1", body=b"order"))
+    server = stage.accept_http2()
+    server.say(DataFrame(server.latest.id, b"", flags=["END_STREAM"]))
+    assert client.answer().status == 502
+    assert stage.records[-1].reason == "upstream-malformed"

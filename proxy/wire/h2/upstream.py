@@ -249,7 +249,7 @@ class Http2Connection(Requests):
 
     def deliver(self, stream: Stream) -> bool:
         owner = cast(Http2Stream, stream.owner)
-        if stream.body_bytes and not stream.answered:
+        if not stream.answered and (stream.body_bytes or stream.remote_ended):
             self.break_stream(stream, PROTOCOL_ERROR, "DATA came before its head")
             return False
         expected = stream.expected
