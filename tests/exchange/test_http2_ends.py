@@ -1,6 +1,6 @@
 """The end of a stream over HTTP/2 is never lost, whatever came before it or with it."""
 
-from exchange.http2 import POST, Http2Client
+from exchange.http2 import POST, Http2Client, window
 from exchange.stage import CONFIG
 from exchange.wires import request
 from hyperframe.frame import DataFrame
@@ -39,3 +39,19 @@ def test_an_upstream_that_ends_a_stream_before_its_head(make_stage):
     server.say(DataFrame(server.latest.id, b"", flags=["END_STREAM"]))
     assert client.answer().status == 502
     assert stage.records[-1].reason == "upstream-malformed"
+
+
+def test_a_response_that_ends_while_few_of_its_bytes_wait(stage):
+    """Its stream no longer counts once the client has got all of it."""
+    client = Http2Client(stage.loop, stage.gate())
+    stage.clients.append(client)
+    client.ask(1)
+    server = stage.accept()
+    server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    server.send(b"%x\r\n%b\r\n" % (70_000, bytes(70_000)))
+    client.send(window(0, 100_000) + window(1, 100))
+    server.send(b"0\r\n\r\n")
+    assert 1 not in client.ended
+    client.send(window(1, 100_000))
+    assert 1 in client.ended
+    assert stage.gate().streams == 0

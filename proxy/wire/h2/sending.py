@@ -145,7 +145,7 @@ class Sender:
         if stream.closed or stream.local_ended or stream.ending:
             return
         if stream.waiting:
-            stream.ending = True
+            stream.ending = stream.held_up = True  # its owner is told when all was sent
             stream.trailers = trailers
         elif trailers:
             self.write_headers(stream, trailers_block(self.encoder, trailers), True)
