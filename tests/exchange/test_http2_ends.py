@@ -1,9 +1,13 @@
 """The end of a stream over HTTP/2 is never lost, whatever came before it or with it."""
 
-from exchange.http2 import POST, Http2Client, window
+import gc
+
+from exchange.http2 import POST, Http2Client, rst, settings, window
 from exchange.stage import CONFIG
 from exchange.wires import request
 from hyperframe.frame import DataFrame
+
+from proxy.wire.h2.streams import Stream
 
 CALL = [*POST, ("content-type", "application/grpc"), ("te", "trailers")]
 HTTP2 = CONFIG.replace("shop: {", "shop: {protocol: http2, ").replace(
@@ -55,3 +59,24 @@ def test_a_response_that_ends_while_few_of_its_bytes_wait(stage):
     client.send(window(1, 100_000))
     assert 1 in client.ended
     assert stage.gate().streams == 0
+
+
+def test_streams_that_waited_for_the_connections_window_leave_nothing(stage):
+    """A client that gives no more window, and resets each request once it is answered."""
+    client = Http2Client(stage.loop, stage.gate())
+    stage.clients.append(client)
+    client.send(settings((4, 2**20)))
+    client.ask(1)
+    server = stage.accept()
+    server.answer(200, bytes(100_000))
+    before = count_streams()
+    for number in range(3, 103, 2):
+        client.ask(number)
+        server.answer(200, b"body")
+        client.send(rst(number))
+    assert count_streams() - before < 5
+
+
+def count_streams():
+    gc.collect()
+    return sum(isinstance(one, Stream) for one in gc.get_objects())

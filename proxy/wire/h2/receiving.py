@@ -117,6 +117,7 @@ class Receiver(Controls):
         if self.streams.get(number) is not stream:
             return False
         del self.streams[number]
+        self.leave_ring(stream)
         stream.closed = True
         stream.drop()
         return True

@@ -194,6 +194,13 @@ class Sender:
         if self._ring and not self.write_paused:
             self._schedule()
 
+    def leave_ring(self, stream: Stream) -> None:
+        """A stream waits no more: without a window, nothing would take it from its place."""
+        if stream.queued:
+            stream.queued = False
+            if stream in self._ring:
+                self._ring.remove(stream)
+
     def on_writable(self, stream: Stream, writable: bool) -> None:
         """Tell a stream's owner whether it must wait."""
         raise NotImplementedError
