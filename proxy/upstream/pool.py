@@ -171,7 +171,7 @@ class Pool(SessionBook):
         session.lent -= 1
         self.lent -= 1
         session.take_back(stream, reusable)
-        if not session.usable or self._worn(session):
+        if not session.usable or self._worn(session) or session.room == 0:
             self._partly.pop(session, None)
             if session.lent == 0:
                 self._end(session)

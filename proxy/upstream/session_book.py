@@ -5,8 +5,8 @@ A session is in one of four states, which are derived from the session itself:
     idle      no lease is out: the last used one is lent first; each is closed after a while
     partly    leases are out, and there is room for more: used before an idle one
     full      all its leases are out
-    leaving   leases are out, and it lends no more (no longer usable, or `max_requests` is
-              reached): closed when the last one is returned
+    leaving   leases are out, and it lends no more (no longer usable, without any room, or
+              `max_requests` is reached): closed when the last one is returned
 """
 
 from proxy.config.model import ConnectionsConfig

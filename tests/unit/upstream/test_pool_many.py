@@ -165,6 +165,19 @@ def test_room_that_the_peer_gives_later_is_used_at_once(bench):
     assert b.pool.take() is None
 
 
+def test_a_session_whose_peer_allows_no_more_streams_is_closed_after_its_last_lease(bench):
+    b = bench(room=1, max=1)
+    session = b.session()
+    (stream,) = b.take(1)
+    answers, _ = b.ask()
+    session.room = 0
+    b.pool.give_back(stream, reusable=True)
+    assert not session.open
+    other = b.connector.succeed()
+    b.loop.run()
+    assert sessions(answers) == [other]
+
+
 def test_another_session_is_opened_when_all_are_full(bench):
     b = bench(room=2)
     one = b.session()
