@@ -3,6 +3,7 @@
 import gc
 
 from exchange.http2 import POST, Http2Client, rst, settings, window
+from exchange.http2_server import STREAMS
 from exchange.stage import CONFIG
 from exchange.wires import request
 from hyperframe.frame import DataFrame
@@ -43,6 +44,15 @@ def test_an_upstream_that_ends_a_stream_before_its_head(make_stage):
     server.say(DataFrame(server.latest.id, b"", flags=["END_STREAM"]))
     assert client.answer().status == 502
     assert stage.records[-1].reason == "upstream-malformed"
+
+
+def test_an_upstream_that_allows_no_streams(make_stage):
+    """Nothing can be sent on the connection: it is closed."""
+    stage = make_stage(HTTP2)
+    client = stage.ask(request("POST /x HTTP/1.1", body=b"order"))
+    server = stage.accept_http2({STREAMS: 0})
+    assert server.closed == "close"
+    assert client.answer().status == 502
 
 
 def test_a_response_that_ends_while_few_of_its_bytes_wait(stage):

@@ -175,6 +175,8 @@ class Http2Connection(Requests):
         session.extends_connect = self.peer_connects
         if self._on_ready is not None:
             self._answer(None if room else no_room(self._where))
+            if not room:
+                self.close()  # no pool has its session
         elif grew and session.on_room is not None:
             session.on_room(session)
 
