@@ -90,3 +90,19 @@ def test_streams_that_waited_for_the_connections_window_leave_nothing(stage):
 def count_streams():
     gc.collect()
     return sum(isinstance(one, Stream) for one in gc.get_objects())
+
+
+def test_bytes_of_streams_that_were_given_up_end_nothing_else(make_stage):
+    """Many callers leave at once, and the upstream has not heard of it yet."""
+    stage = make_stage(HTTP2)
+    stage.ask(request())
+    server = stage.accept_http2()
+    first = server.latest
+    other = stage.ask(request())
+    waits = server.latest
+    stage.clients[0].reset()
+    for _ in range(300):
+        stage.ask(request()).reset()
+    server.say(DataFrame(first.id, b"late"))
+    server.answer(200, b"hello", one=waits)
+    assert other.answer().body == b"hello"

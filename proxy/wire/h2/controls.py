@@ -38,7 +38,8 @@ from proxy.wire.h2.sending import Sender
 from proxy.wire.h2.streams import Stream
 
 _MAX_RESET: Final = 256
-"""So many streams that were reset here are remembered, because their peer may still send."""
+"""So many streams that were reset here are remembered, because their peer may still send. Of
+older ones only the highest is: what comes on a lower stream is forgiven too."""
 
 
 class Controls(Sender):
@@ -47,6 +48,7 @@ class Controls(Sender):
     """
 
     __slots__ = (
+        "_reset_before",
         "_reset_here",
         "_resets",
         "_settings_due",
@@ -64,6 +66,7 @@ class Controls(Sender):
         self.greeted = False
         self._settings_due = NEVER
         self._reset_here: dict[int, None] = {}
+        self._reset_before = 0
 
     # --- what each side decides -------------------------------------------------------------------
 
@@ -105,8 +108,14 @@ class Controls(Sender):
 
     def _note_reset(self, number: int) -> None:
         if len(self._reset_here) >= _MAX_RESET:
-            del self._reset_here[next(iter(self._reset_here))]
+            oldest = next(iter(self._reset_here))
+            del self._reset_here[oldest]
+            self._reset_before = max(self._reset_before, oldest)
         self._reset_here[number] = None
+
+    def was_reset_here(self, number: int) -> bool:
+        """Whether a stream that was open may have been reset here: its peer may not know yet."""
+        return number <= self._reset_before or number in self._reset_here
 
     def break_stream(self, stream: Stream, code: int, text: str) -> None:
         """The peer broke a rule of a stream: reset it, and cancel what it caused."""

@@ -250,7 +250,7 @@ class Http2Downstream(RequestConnection):
         if number % 2 == 0:
             raise FrameError(PROTOCOL_ERROR, "a client's stream has an even number")
         if number <= self.last_id:
-            if number in self._reset_here:
+            if self.was_reset_here(number):
                 return
             skipped = self.was_skipped(number)
             code = PROTOCOL_ERROR if skipped else STREAM_CLOSED

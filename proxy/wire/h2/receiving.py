@@ -212,10 +212,10 @@ class Receiver(Controls):
 
     def _on_stray_data(self, number: int) -> None:
         """DATA of a stream that is not open (section 5.1)."""
-        if number in self._reset_here:
-            return  # the peer may not know yet
         if self.is_idle(number):
             raise FrameError(PROTOCOL_ERROR, "DATA came on an idle stream")
+        if self.was_reset_here(number):
+            return
         if number in self.streams:
             return  # closed by its peer or here, and not settled yet
         raise FrameError(STREAM_CLOSED, "DATA came on a closed stream")
