@@ -152,7 +152,7 @@ def test_age(make_stage):
     assert not client.goaways
     client.ask(7)
     server = stage.accept() if stage.connects else stage.servers[-1]
-    stage.pass_time(20.4)
+    stage.pass_time(21.4)
     client.read()
     assert client.goaways[0] == (LAST, "NO_ERROR")
     server.answer()
