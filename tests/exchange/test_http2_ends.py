@@ -2,12 +2,14 @@
 
 import gc
 
-from exchange.http2 import POST, Http2Client, rst, settings, window
+import pytest
+from exchange.http2 import GET, POST, Http2Client, data, rst, settings, window
 from exchange.http2_server import STREAMS
 from exchange.stage import CONFIG
 from exchange.wires import request
 from hyperframe.frame import DataFrame
 
+from proxy.wire.h2.request_stream import RequestStream
 from proxy.wire.h2.streams import Stream
 
 CALL = [*POST, ("content-type", "application/grpc"), ("te", "trailers")]
@@ -85,6 +87,27 @@ def test_streams_that_waited_for_the_connections_window_leave_nothing(stage):
         server.answer(200, b"body")
         client.send(rst(number))
     assert count_streams() - before < 5
+
+
+@pytest.mark.parametrize("method", ["POST", "CONNECT"])
+def test_tiny_frames_take_no_more_memory_than_their_bytes(stage, method):
+    """A body for a request that cannot begin, and bytes for a tunnel that is not open."""
+    client = Http2Client(stage.loop, stage.gate())
+    stage.clients.append(client)
+    if method == "POST":
+        client.stop_reading()
+        fields = POST
+    else:
+        fields = [(":method", "CONNECT"), (":protocol", "websocket"), *GET[1:]]
+    client.send(client.headers(1, fields, ended=False))
+    for _ in range(10):
+        client.send(data(1, b"ab") * 1000)
+    gc.collect()
+    found = [one for one in gc.get_objects() if isinstance(one, RequestStream)]
+    (one,) = [one for one in found if one.stream.id and not one.stream.closed]
+    held = one.stream.pieces + one._early
+    assert sum(map(len, held)) == 20_000
+    assert len(held) < 1100
 
 
 def count_streams():

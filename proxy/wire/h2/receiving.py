@@ -34,7 +34,7 @@ from proxy.http.h2.frames import (
 from proxy.wire.alarm import NEVER, Alarm
 from proxy.wire.h2.buckets import PROGRESS
 from proxy.wire.h2.controls import Controls
-from proxy.wire.h2.streams import Stream
+from proxy.wire.h2.streams import MOST_PIECES, Stream
 
 STREAM_WINDOW: Final = 256 * 1024
 """Bytes that a peer may send on a stream before they have left towards the other side."""
@@ -196,6 +196,8 @@ class Receiver(Controls):
         if payload:
             stream.empty = False
             stream.pieces.append(payload)
+            if len(stream.pieces) > MOST_PIECES:
+                stream.pieces = [b"".join(stream.pieces)]
             stream.body_bytes += len(payload)
             self.calm.give(PROGRESS)
         elif not ended:

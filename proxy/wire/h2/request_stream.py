@@ -15,7 +15,7 @@ from proxy.http.h2.blocks import response_block
 from proxy.http.h2.frames import CANCEL, CONNECT_ERROR, INTERNAL_ERROR, NO_ERROR
 from proxy.http.message import OwnFields, RequestHead, ResponseHead
 from proxy.wire.h2.connection import Connection
-from proxy.wire.h2.streams import Stream
+from proxy.wire.h2.streams import MOST_PIECES, Stream
 from proxy.wire.limits import body_too_large
 from proxy.wire.streams import NO_TRAILERS, ClientStream, Trailers
 
@@ -128,8 +128,9 @@ class RequestStream(ClientStream):
         if self._tunnel:
             self._on_tunnel()
         elif self._opens:
-            self._early.extend(stream.pieces)
-            stream.pieces = []
+            self._early.append(self._pieces())
+            if len(self._early) > MOST_PIECES:
+                self._early = [b"".join(self._early)]
         elif self.receiving:
             self._on_body()
         else:

@@ -1,7 +1,12 @@
 """One stream of an HTTP/2 connection: its windows, and what waits in either direction."""
 
+from typing import Final
+
 from proxy.http.h2.decoder import FieldSection
 from proxy.wire.streams import NO_TRAILERS, Trailers
+
+MOST_PIECES: Final = 1000
+"""After so many more, pieces that wait are joined: a tiny one takes 50 bytes besides its own."""
 
 
 class Stream:
