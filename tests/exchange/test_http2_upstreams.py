@@ -222,7 +222,7 @@ def test_an_attempt_that_times_out_is_cancelled(http2):
 
 def test_an_early_answer_ends_the_request(http2):
     stage = http2()
-    client, server, one = begun(stage, request("POST /x HTTP/1.1", "Content-Length: 10"), {})
+    client, server, one = begun(stage, request("POST /x HTTP/1.1", "Content-Length: 10"))
     server.answer(403, b"no")
     assert client.answer().status == 403
     server.listen()
