@@ -113,6 +113,14 @@ def test_it_takes_everything(
             "routes": [
                 route("p", circuit_breaker=breaker(calls=100)),
                 route("f", fallback={"when": [500], "response": {"status": 200}}),
+                route(
+                    "limits",
+                    rate_limits=[{"name": "all", "key": "route", "rate": "100/s"}],
+                    bulkhead={"limit": "gradient"},
+                    faults=[{"share": "100%", "delay": "100ms"}],
+                    hedge={"delay": "10ms", "max": 1},
+                ),
+                route("observed", retry={"mode": "observe"}),
             ],
         }
     )
@@ -120,6 +128,8 @@ def test_it_takes_everything(
     for script in ("200", "503 | 200", "500"):
         proxy.call("GET", "/p", sampled, chaos=script)
     proxy.call("GET", "/f", chaos="500")
+    proxy.call("GET", "/limits", chaos="200 | 200")
+    proxy.call("GET", "/observed", chaos="503")
     with as_text(proxy) as text:
         jobs = {"openmetrics": f"127.0.0.1:{proxy.admin}", "text": text}
         prometheus = Prometheus(tmp_path, jobs)
