@@ -50,6 +50,8 @@ class Bulkhead:
     limit: int
     queued: int
     max_queue: int
+    observed: bool
+    """It admits everything, and only counts what it would have refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +233,14 @@ def _breaker(told: Document) -> Breaker:
 
 
 def _bulkhead(told: Document) -> Bulkhead:
-    numbers = (int(told[key]) for key in ("in_use", "limit", "queued", "max_queue"))
-    return Bulkhead(_text(told["name"]), *numbers)
+    return Bulkhead(
+        _text(told["name"]),
+        int(told["in_use"]),
+        int(told["limit"]),
+        int(told["queued"]),
+        int(told["max_queue"]),
+        told.get("mode") == "observe",
+    )
 
 
 def _endpoint(upstream: object, told: Document) -> Endpoint:

@@ -150,14 +150,14 @@ def _bulkheads(window: Window, look: Look, order: Order, everything: bool) -> Se
     for one in sorted(look.bulkheads, key=lambda one: -one.in_use / max(one.limit, 1)):
         if not (everything or 2 * one.in_use >= one.limit or one.queued):
             continue
-        full = one.in_use >= one.limit
+        full = one.in_use >= one.limit and not one.observed
+        share = "observed" if one.observed else f"{100 * one.in_use // max(one.limit, 1)}%"
         section.rows.append(
             [
                 Text(words.shortened(one.name, NAME), style="bold"),
                 Text(str(one.in_use)),
                 Text(str(one.limit)),
-                Text("FULL" if full else f"{100 * one.in_use // max(one.limit, 1)}%",
-                     style="bold red" if full else ""),
+                Text("FULL" if full else share, style="bold red" if full else ""),
                 Text(str(one.queued), style="yellow" if one.queued else ""),
                 Text(str(one.max_queue), style="dim"),
             ]

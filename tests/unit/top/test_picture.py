@@ -54,6 +54,7 @@ BUSY = {
     ],
     "bulkheads": [
         {"name": "stock", "in_use": 2, "limit": 2, "queued": 1, "max_queue": 4},
+        {"name": "tried", "mode": "observe", "in_use": 9, "limit": 2, "queued": 0, "max_queue": 0},
         {"name": "idle", "in_use": 0, "limit": 256, "queued": 0, "max_queue": 0},
     ],
     "retries": [
@@ -86,7 +87,8 @@ def test_all_of_it():
     assert "stock           open        67%    -     0      12       2.5s" in text
     assert text.index("10.0.0.8:80") < text.index("10.0.0.7:80"), "what is avoided comes first"
     assert text.index("open ") < text.index("calm"), "what refuses comes first"
-    assert "stock         2     2 FULL      1     4" in text
+    assert "stock 2 2 FULL 1 4" in " ".join(text.split())
+    assert row(lines, "tried")[1:4] == ["9", "2", "observed"], "it admits everything"
     assert "spent        used up" in text
     assert "unspent" not in text
     assert "idle " not in text.partition("bulkhead")[2].partition("\n\n")[0]
