@@ -31,7 +31,7 @@ SCENES = [
 _HEAD, _UPGRADE = 1, 6
 _SWITCHED = b"HTTP/1.1 101 "
 _LATER = re.compile(rb"\AHTTP/1\.[2-9] ")
-_INTERIM = re.compile(rb"HTTP/1\.[01] 1\d\d(?s:.*?)\r\n\r\n")
+_INTERIM = re.compile(rb"HTTP/1\.[0-9] 1\d\d(?s:.*?)\r\n\r\n")
 _NEXT = b"HTTP/1.1 299 Next\r\nContent-Length: 0\r\n\r\n"
 
 __all__ = ["CONFIG", "SCENES", "run"]
