@@ -353,8 +353,7 @@ class Attempt(Reaching):
         if condition is None or (client_owes and not isinstance(error, ConnectError)):
             self._settle(IGNORED)
         else:
-            failed = Outcome(0, condition, self.record.grpc) in self.binding.failures
-            self._settle(FAILURE if failed else SUCCESS)
+            self._settle(self.binding.verdict_of(Outcome(0, condition, self.record.grpc)))
         self._tell()
 
     def _break(self, bug: Exception) -> None:
@@ -384,8 +383,7 @@ class Attempt(Reaching):
         """
         if not self._client_owes:
             return False
-        waited = self._request.timing.deadline.standing(monotonic()) - self._stood_before
-        return waited >= _PATIENCE
+        return self.stood_still(monotonic()) >= _PATIENCE
 
     def _settle(self, verdict: Verdict) -> None:
         """Return the permits, and count."""
@@ -394,11 +392,18 @@ class Attempt(Reaching):
         record.duration = now - record.started
         record.gates = self._gates
         record.verdict = verdict
-        stood_still = self._request.timing.deadline.stood_still - self._stood_before
-        record.seconds = record.duration - stood_still
-        settle_gates(self._gates, self._permits, verdict, record.seconds, now)
+        record.seconds = record.duration - self._stood
+        self._return_permits(verdict, now)
+
+    def _return_permits(self, verdict: Verdict, now: float) -> None:
+        settle_gates(self._gates, self._permits, verdict, self.record.seconds, now)
         if not self.refused:
-            self.binding.count_attempt(record.status, record.failure)
+            self.binding.count_attempt(self.record.status, self._counted_as)
+
+    @property
+    def _counted_as(self) -> str:
+        """Its failure, as metrics name it; "": none."""
+        return self.record.failure
 
     def finish(self) -> None:
         """Its response was sent to the client completely."""

@@ -7,6 +7,7 @@ from proxy.exchange.gates import Entry, Gates
 from proxy.exchange.heads import FieldRules
 from proxy.exchange.labels import OTHER
 from proxy.exchange.stats import RouteStats
+from proxy.outcome import FAILURE, SUCCESS, Outcome, Verdict
 from proxy.policies import catalogue
 from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.faults import Faults
@@ -122,6 +123,10 @@ class Binding:
         return any(
             _all_allow(self.endpoint_gates(endpoint), now) for endpoint in self.upstream.endpoints
         )
+
+    def verdict_of(self, outcome: Outcome) -> Verdict:
+        """FAILURE if it is one of `circuit_breaker.failures`, else SUCCESS."""
+        return FAILURE if outcome in self.failures else SUCCESS
 
     def count_attempt(self, status: int, failure: str) -> None:
         """Count an attempt that ended with a response or a failure."""

@@ -192,33 +192,20 @@ class GrpcAttempt(Attempt):
         timing = self._request.timing
         self._receive(self.head.status, SUCCESS)
         if self.open:
-            stood_still = timing.deadline.stood_still - self._stood_before
-            seconds = self.binding.policies.timeouts.attempt + stood_still
             timing.join(self)
-            timing.arm(self, self.record.started + seconds)
-
-    def _settle(self, verdict: Verdict) -> None:
-        """Count; return the permits only if the call has ended."""
-        now = monotonic()
-        record = self.record
-        record.duration = now - record.started
-        stood_still = self._request.timing.deadline.stood_still - self._stood_before
-        record.seconds = record.duration - stood_still
-        record.gates = self._gates
-        record.verdict = verdict
-        if not self.open:
-            self._return_permits(verdict, now)
+            timing.arm(self, self.record.started + self._attempt_seconds)
 
     def _return_permits(self, verdict: Verdict, now: float) -> None:
+        """Only if the call has ended."""
+        if not self.open:
+            super()._return_permits(verdict, now)
+
+    @property
+    def _counted_as(self) -> str:
         record = self.record
-        record.verdict = verdict
-        settle_gates(self._gates, self._permits, verdict, record.seconds, now)
-        if self.refused:
-            return
-        failure = record.failure
-        if not failure and record.grpc > OK:
-            failure = f"grpc-{WORDS[record.grpc]}"
-        self.binding.count_attempt(record.status, failure)
+        if not record.failure and record.grpc > OK:
+            return f"grpc-{WORDS[record.grpc]}"
+        return record.failure
 
     def _fail(self, error: ProxyError) -> None:
         self._peek_until = NEVER
@@ -226,9 +213,8 @@ class GrpcAttempt(Attempt):
         super()._fail(error)
 
     def _verdict(self, outcome: Outcome) -> Verdict:
-        if outcome not in self.binding.failures:
-            return SUCCESS
-        return IGNORED if self._gave_up else FAILURE
+        verdict = self.binding.verdict_of(outcome)
+        return IGNORED if verdict is FAILURE and self._gave_up else verdict
 
     # --- while it is open -------------------------------------------------------------------------
 
@@ -249,7 +235,7 @@ class GrpcAttempt(Attempt):
             record.failure, record.detail = error.reason, error.detail
             self._request.record.failed(error)
             self.trailers = status_trailers(UNKNOWN, error.detail)
-        self._end_call(FAILURE if outcome in self.binding.failures else SUCCESS)
+        self._end_call(self.binding.verdict_of(outcome))
 
     def lose(self, error: ProxyError) -> None:
         """The call ends without a status, after its response was committed."""
@@ -261,8 +247,7 @@ class GrpcAttempt(Attempt):
         if condition is None:
             self._end_call(IGNORED)
         else:
-            failed = Outcome(0, condition, error.grpc) in self.binding.failures
-            self._end_call(FAILURE if failed else SUCCESS)
+            self._end_call(self.binding.verdict_of(Outcome(0, condition, error.grpc)))
 
     def _end_call(self, verdict: Verdict) -> None:
         """Settle the permits of an open attempt."""
@@ -271,6 +256,7 @@ class GrpcAttempt(Attempt):
         self.open = False
         self._request.timing.leave(self)
         now = monotonic()
+        self.record.verdict = verdict
         self._return_permits(verdict, now)
         settle_gates(self._outer, self._outer_permits, verdict, self._outer_took, now)
 

@@ -20,7 +20,6 @@ from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
 from proxy.exchange.script import SUSPENDED
 from proxy.http.grpc import outcome_of_code
-from proxy.outcome import Outcome, of_status
 from proxy.policies.gate import OBSERVE
 from proxy.policies.hedge import Hedging
 from proxy.wire.alarm import NEVER
@@ -87,10 +86,7 @@ def _wins(attempt: Attempt) -> bool:
     """Whether it has a response that would not be retried."""
     if attempt.error is not None or attempt.head is None:
         return False
-    record = attempt.record
-    outcome: Outcome = of_status(record.status)
-    if record.grpc > 0:
-        outcome = outcome_of_code(record.status, record.grpc)
+    outcome = outcome_of_code(attempt.record.status, attempt.record.grpc)
     return outcome not in attempt.binding.policies.retry.on
 
 

@@ -162,6 +162,16 @@ class Reaching(Script):
     # --- what waits -------------------------------------------------------------------------------
 
     @property
+    def _stood(self) -> float:
+        """Seconds in which this attempt's clocks stood still, up to the last time."""
+        return self._request.timing.deadline.stood_still - self._stood_before
+
+    @property
+    def _attempt_seconds(self) -> float:
+        """`timeouts.attempt`, longer by the time in which its clocks stood still."""
+        return self.binding.policies.timeouts.attempt + self._stood
+
+    @property
     def _due(self) -> float:
         """The earlier of its own deadline and the request's; both clocks pause together.
 
@@ -171,8 +181,7 @@ class Reaching(Script):
         if timing.marks is not None and marks.ATTEMPT in self._request.record.observed:
             return NEVER
         deadline = timing.deadline
-        stood_still = deadline.stood_still - self._stood_before
-        own = self.record.started + self.binding.policies.timeouts.attempt + stood_still
+        own = self.record.started + self._attempt_seconds
         return own if own < deadline.at else deadline.at
 
     def _check_request(self) -> None:
@@ -244,10 +253,14 @@ class Reaching(Script):
         self.pool = pool
         stream = pool.take()
         if stream is not None and not self._carries(stream):
-            pool.give_back(stream, True)
-            pool = self.pool = endpoint.pool_of(HTTP1)
-            stream = pool.take()
+            stream = self._take_http1(endpoint, stream)
         return stream
+
+    def _take_http1(self, endpoint: Endpoint, instead_of: UpstreamStream) -> UpstreamStream | None:
+        """Give a stream back that cannot carry the request, and take one of HTTP/1.1."""
+        self.pool.give_back(instead_of, True)
+        self.pool = endpoint.pool_of(HTTP1)
+        return self.pool.take()
 
     def _carries(self, stream: UpstreamStream) -> bool:
         """Whether the stream can carry this request: an upgrade needs more than most."""
@@ -259,10 +272,8 @@ class Reaching(Script):
         stream = await self._lease(endpoint, self.pool)
         if self._carries(stream):
             return stream
-        self.pool.give_back(stream, True)
-        pool = self.pool = endpoint.pool_of(HTTP1)
-        taken = pool.take()
-        return taken if taken is not None else await self._lease(endpoint, pool)
+        taken = self._take_http1(endpoint, stream)
+        return taken if taken is not None else await self._lease(endpoint, self.pool)
 
     async def _lease(self, endpoint: Endpoint, pool: Pool) -> UpstreamStream:
         binding = self.binding

@@ -19,13 +19,10 @@ from proxy.grpc_status import FAILURES
 from proxy.http.grpc import PUSHBACK_FIELD, outcome_of_code, parse_pushback, trailer_values
 from proxy.http.retry_after import parse_retry_after
 from proxy.outcome import (
-    FAILURE,
     IGNORED,
-    SUCCESS,
     UNPROCESSED,
     Condition,
     Outcome,
-    OutcomeSet,
     Verdict,
 )
 from proxy.policies.gate import Permit, Tries, pass_gates, settle_gates
@@ -97,10 +94,6 @@ async def _within_gates(carrier: Carrier, binding: Binding) -> Attempt:
     return attempt
 
 
-def _verdict(failures: OutcomeSet, outcome: Outcome) -> Verdict:
-    return FAILURE if outcome in failures else SUCCESS
-
-
 def _verdict_of_failure(request: Request, binding: Binding, error: ProxyError) -> Verdict:
     """The last attempt's verdict, if its failure ended the request."""
     attempts = request.record.attempts
@@ -109,7 +102,7 @@ def _verdict_of_failure(request: Request, binding: Binding, error: ProxyError) -
     condition = request.condition_of(error)
     if condition is None:
         return IGNORED
-    return _verdict(binding.failures, Outcome(condition=condition))
+    return binding.verdict_of(Outcome(condition=condition))
 
 
 async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
