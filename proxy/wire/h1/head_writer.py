@@ -9,6 +9,7 @@ from typing import Final
 
 from proxy.http.lists import joined
 from proxy.http.message import Head, OwnFields, RequestHead, ResponseHead
+from proxy.wire.flow import JOINED_BYTES, Channel
 
 ESTABLISHED: Final = b"HTTP/1.1 200 Connection established"
 """The status line of the proxy's answer to a CONNECT, which has no other line."""
@@ -53,6 +54,27 @@ def last_chunk(trailers: list[tuple[bytes, bytes]]) -> bytes:
         return LAST_CHUNK
     lines = [b"%b: %b\r\n" % field for field in trailers]
     return b"0\r\n" + b"".join(lines) + b"\r\n"
+
+
+def write_chunked(
+    channel: Channel,
+    head: list[bytes],
+    piece: bytes,
+    ended: bool,
+    trailers: list[tuple[bytes, bytes]],
+) -> None:
+    """Write a head and the first piece of a chunked body; a long piece is not copied."""
+    if piece:
+        head.append(b"%x\r\n" % len(piece))
+        if ended or len(piece) <= JOINED_BYTES:
+            head.append(piece)
+            piece = b""
+            head.append(b"\r\n")
+    if ended:
+        head.append(last_chunk(trailers))
+    channel.write_parts(head, piece)
+    if piece:
+        channel.write(b"\r\n")
 
 
 def _request_front(head: RequestHead) -> bytes:

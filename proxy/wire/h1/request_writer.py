@@ -11,8 +11,14 @@ from enum import Enum
 from typing import Final, cast
 
 from proxy.http.message import OwnFields, RequestHead
-from proxy.wire.flow import JOINED_BYTES, Channel, reset_on_close
-from proxy.wire.h1.head_writer import HEAD_ENDS, add_own, last_chunk, request_front
+from proxy.wire.flow import Channel, reset_on_close
+from proxy.wire.h1.head_writer import (
+    HEAD_ENDS,
+    add_own,
+    last_chunk,
+    request_front,
+    write_chunked,
+)
 from proxy.wire.streams import Trailers, UpstreamSession, UpstreamStream
 
 LINGER_SECONDS = 1.0
@@ -91,20 +97,10 @@ class RequestWriter(UpstreamStream):
         parts = [request_front(head)]
         add_own(parts, own)
         parts.append(HEAD_ENDS)
-        if not self._chunks:
+        if self._chunks:
+            write_chunked(self._channel, parts, piece, ended, trailers)
+        else:
             self._channel.write_parts(parts, piece)
-            return
-        if piece:
-            parts.append(b"%x\r\n" % len(piece))
-            if ended or len(piece) <= JOINED_BYTES:
-                parts.append(piece)
-                piece = b""
-                parts.append(b"\r\n")
-        if ended:
-            parts.append(last_chunk(trailers))
-        self._channel.write_parts(parts, piece)
-        if piece:
-            self._channel.write(b"\r\n")
 
     @property
     def half_closes(self) -> bool:

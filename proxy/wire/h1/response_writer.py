@@ -4,7 +4,7 @@ The framing depends on the request (RFC 9112 section 6.3): its method and its ve
 """
 
 from proxy.http.message import OwnFields, RequestHead, ResponseHead
-from proxy.wire.flow import JOINED_BYTES, Channel
+from proxy.wire.flow import Channel
 from proxy.wire.h1.head_writer import (
     CHUNKED,
     CLOSE,
@@ -13,6 +13,7 @@ from proxy.wire.h1.head_writer import (
     add_own,
     last_chunk,
     response_front,
+    write_chunked,
 )
 from proxy.wire.streams import ClientStream, Trailers
 
@@ -72,20 +73,10 @@ class ResponseWriter(ClientStream):
         elif self._asked.version == 10:
             parts.append(KEEP_ALIVE)
         parts.append(HEAD_ENDS)
-        if not self._chunks:
+        if self._chunks:
+            write_chunked(self._channel, parts, piece, ended, trailers)
+        else:
             self._channel.write_parts(parts, piece)
-            return
-        if piece:
-            parts.append(b"%x\r\n" % len(piece))
-            if ended or len(piece) <= JOINED_BYTES:
-                parts.append(piece)
-                piece = b""
-                parts.append(b"\r\n")
-        if ended:
-            parts.append(last_chunk(trailers))
-        self._channel.write_parts(parts, piece)
-        if piece:
-            self._channel.write(b"\r\n")
 
     def _frame(self, parts: list[bytes], head: ResponseHead) -> None:
         """Add the framing of a body of unknown length (RFC 9112 section 6.3)."""
