@@ -91,6 +91,20 @@ class _Judged:
         self.ended: Head | None = None
         self.going_on: Head | None = None
 
+    def keep(self, head: Head, ended: bool) -> None:
+        if ended:
+            self.ended = head
+        else:
+            self.going_on = head
+
+
+def _judged(section: FieldSection, reader: object) -> _Judged:
+    """What this reader made of the section; another reader's heads are forgotten."""
+    judged = section.judged
+    if not isinstance(judged, _Judged) or judged.reader is not reader:
+        judged = section.judged = _Judged(reader)
+    return judged
+
 
 class RequestReader:
     """Reads the request heads of one listener under one configuration.
@@ -121,20 +135,14 @@ class RequestReader:
 
         Raises Malformed, or BadRequest or UrlTooLong, which are answered. The section is complete.
         """
-        judged = section.judged
-        if isinstance(judged, _Judged) and judged.reader is self:
-            known = judged.ended if ended else judged.going_on
-            if known is not None:
-                return cast(RequestHead, known)
-        else:
-            judged = section.judged = _Judged(self)
+        judged = _judged(section, self)
+        known = judged.ended if ended else judged.going_on
+        if known is not None:
+            return cast(RequestHead, known)
         head = self._read(section.fields, ended)
         if b"upgrade" in head.held:
             return head  # its key is new each time
-        if ended:
-            judged.ended = head
-        else:
-            judged.going_on = head
+        judged.keep(head, ended)
         return head
 
     def _read(self, fields: list[Field], ended: bool) -> RequestHead:
@@ -296,18 +304,12 @@ class ResponseReader:
 
         `length` may be given although the response has no body, as to HEAD.
         """
-        judged = section.judged
-        if isinstance(judged, _Judged) and judged.reader is self:
-            known = judged.ended if ended else judged.going_on
-            if known is not None:
-                return cast(ResponseHead, known)
-        else:
-            judged = section.judged = _Judged(self)
+        judged = _judged(section, self)
+        known = judged.ended if ended else judged.going_on
+        if known is not None:
+            return cast(ResponseHead, known)
         head = self._read(section.fields, ended)
-        if ended:
-            judged.ended = head
-        else:
-            judged.going_on = head
+        judged.keep(head, ended)
         return head
 
     def _read(self, fields: list[Field], ended: bool) -> ResponseHead:
