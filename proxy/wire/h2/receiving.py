@@ -10,8 +10,8 @@ from typing import Final
 from proxy.http.h2.decoder import Decoder, FieldSection
 from proxy.http.h2.errors import HpackError
 from proxy.http.h2.fields import FieldStore
-from proxy.http.h2.frames import COMPRESSION_ERROR as _COMPRESSION_ERROR
 from proxy.http.h2.frames import (
+    COMPRESSION_ERROR,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -269,5 +269,5 @@ class Receiver(Controls):
         try:
             section = self._decoder.decode(block, self.max_bytes, self.max_fields)
         except HpackError as error:
-            raise FrameError(_COMPRESSION_ERROR, str(error)) from None
+            raise FrameError(COMPRESSION_ERROR, str(error)) from None
         self.on_section(number, section, ended)

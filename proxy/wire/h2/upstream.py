@@ -172,7 +172,6 @@ class Http2Connection(Requests):
         room = min(self.peer_streams, self._max_streams)
         grew = room > session.room
         session.room = room
-        session.extends_connect = self.peer_connects
         if self._on_ready is not None:
             self._answer(None if room else no_room(self._where))
             if not room:
@@ -332,16 +331,14 @@ class Http2Connection(Requests):
 class Http2Session(UpstreamSession):
     """A connection as its pool keeps it.
 
-    `connection` is None after it is lost, so that no reference cycle remains. `extends_connect`:
-    it can carry an upgrade (RFC 8441).
+    `connection` is None after it is lost, so that no reference cycle remains.
     """
 
-    __slots__ = ("connection", "extends_connect")
+    __slots__ = ("connection",)
 
     def __init__(self, connection: Http2Connection) -> None:
         super().__init__(0)
         self.connection: Http2Connection | None = connection
-        self.extends_connect = False
 
     @property
     def usable(self) -> bool:
