@@ -82,6 +82,7 @@ COMPILED = (
     "http/random_hex",
     "http/request_id",
     "http/tracing",
+    "http/treatment",
     "http/w3c",
     "policies/backoff",
     "policies/budget",

@@ -23,18 +23,18 @@ from typing import Any, Final, Protocol
 
 import httptools
 
-from proxy.http.h1.shapes import (
+from proxy.http.h1.shapes import Name, Shapes, printable
+from proxy.http.message import Field, FieldName, Head, Shared, connection_options
+from proxy.http.treatment import (
     CHECKED,
+    DISGUISED,
     GOES_ON,
     HELD,
     LENGTH,
     MAX_LENGTH_DIGITS,
-    Name,
-    Shapes,
+    Treatment,
     hold,
-    printable,
 )
-from proxy.http.message import Field, FieldName, Head, Shared, connection_options
 
 MEMORY_BYTES: Final = 512 * 1024
 """Maximum bytes of remembered lines, and again of shared parts, per reader; the objects take
@@ -50,11 +50,6 @@ _SELDOM: Final = 64
 
 JUDGE: Final = object()
 """The protocol for llhttp's parsers, without callbacks."""
-_DISGUISED = {
-    b"content_length": "Content_Length could be read as Content-Length",
-    b"transfer_encoding": "Transfer_Encoding could be read as Transfer-Encoding",
-}
-"""Names that CGI and WSGI gateways read as framing fields, and the reason for the refusal."""
 _FIXED = frozenset(
     {b"connection", b"expect", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
 )
@@ -113,9 +108,6 @@ class FieldReader:
 
     __slots__ = (
         "_always_own",
-        "_checked",
-        "_held_back",
-        "_keeps_out",
         "_kept",
         "_known",
         "_known_bytes",
@@ -125,6 +117,7 @@ class FieldReader:
         "_reads",
         "_shared",
         "_shared_bytes",
+        "_treatment",
         "shapes",
     )
 
@@ -139,11 +132,9 @@ class FieldReader:
         keeps_out: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._make_parser = make_parser
-        self._held_back = held_back
+        self._treatment = Treatment(held_back, checked, keeps_out)
         self._own = self._always_own = own
-        self._checked = checked
         self._kept = kept
-        self._keeps_out = keeps_out
         self._names: dict[bytes, Name] = {}
         self._known: dict[bytes, _Line] = {}
         self._known_bytes = 0
@@ -300,15 +291,7 @@ class FieldReader:
         if name is not None:
             return name
         lower = text.lower()
-        kind = GOES_ON
-        if lower == b"content-length":
-            kind = LENGTH
-        elif lower in self._held_back:
-            kind = HELD
-        elif lower in self._checked:
-            kind = CHECKED
-        elif self._keeps_out is not None and self._keeps_out(lower):
-            kind = HELD
+        kind = self._treatment.of(lower)
         own = kind == LENGTH or lower in self._own
         fixed = kind == CHECKED or lower in _FIXED
         name = Name(FieldName(text), kind, own=own, fixed=fixed)
@@ -364,8 +347,8 @@ def _own_field(name: FieldName, value: bytes, line: bytes) -> Field:
 def _check(field: Field, seen: dict[bytes, bytes]) -> str | None:
     """Why a checked field is ambiguous, or None."""
     name = field.name.lower
-    if name in _DISGUISED:
-        return _DISGUISED[name]
+    if name in DISGUISED:
+        return DISGUISED[name]
     if seen.setdefault(name, field.value) != field.value:
         return "it has several different fields where only one is allowed"
     return None

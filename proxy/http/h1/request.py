@@ -20,6 +20,7 @@ from proxy.http.h1.framing import MAX_LENGTH_DIGITS, BodyDecoder, LengthDecoder
 from proxy.http.h1.memory import HeadMemory
 from proxy.http.h1.shapes import NO_LENGTH, OTHER_SHAPE
 from proxy.http.message import RequestHead
+from proxy.http.treatment import CHECKED_IN_REQUESTS
 
 HEAD_END: Final = b"\r\n\r\n"
 
@@ -38,8 +39,6 @@ CONNECTION_FIELDS = frozenset(
 
 _REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"via"})
 _NOT_BY_CONNECTION = CONNECTION_FIELDS | _REWRITTEN
-_CHECKED = frozenset({b"content-type", b"content_length", b"transfer_encoding"})
-"""Fields that are forwarded if they are unambiguous."""
 _OWN = frozenset({b"idempotency-key", b"x-idempotency-key", b"baggage"})
 """Forwarded fields that are new in each request, in addition to those of the exchange."""
 _ENCLOSING: Final = frozenset({"POST", "PUT", "PATCH"})
@@ -101,7 +100,7 @@ class RequestParser:
             httptools.HttpRequestParser,
             CONNECTION_FIELDS | _REWRITTEN | given,
             given | _OWN,
-            checked=_CHECKED,
+            checked=CHECKED_IN_REQUESTS,
             kept=_NOT_BY_CONNECTION,
             keeps_out=keeps_out,
         )

@@ -9,19 +9,11 @@ own values without control characters.
 from typing import Final
 
 from proxy.http.message import Field, FieldName, Head, Shared
-
-GOES_ON: Final = 0
-HELD: Final = 1
-CHECKED: Final = 2
-LENGTH: Final = 3
-"""What happens to a field: it is forwarded, or held for the exchange; it is forwarded but must not
-be ambiguous; or it frames the body."""
+from proxy.http.treatment import GOES_ON, HELD, MAX_LENGTH_DIGITS, hold
 
 NO_LENGTH: Final = -1
 OTHER_SHAPE: Final = -2
 
-MAX_LENGTH_DIGITS: Final = 18
-"""Maximum digits of a Content-Length that is read without llhttp: it cannot overflow."""
 _SLOTS: Final = 8
 _PATIENCE: Final = 8
 """So many heads in a row without a match, and the next one's shape replaces it."""
@@ -146,10 +138,3 @@ class Shapes:
 def printable(value: bytes) -> bool:
     """Whether it has no control character, not even a tab."""
     return value.translate(_PRINTABLE) == value
-
-
-def hold(held: dict[bytes, list[bytes]], name: bytes, value: bytes) -> None:
-    if name in held:
-        held[name].append(value)
-    else:
-        held[name] = [value]

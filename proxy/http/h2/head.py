@@ -8,7 +8,7 @@ from proxy.errors import BadRequest, UpstreamMalformed, UrlTooLong
 from proxy.http.authority import HostMemory
 from proxy.http.h2.decoder import FieldSection
 from proxy.http.h2.fields import FieldStore
-from proxy.http.h2.judge import DISGUISED, Judge, Malformed, misplaced
+from proxy.http.h2.judge import Judge, Malformed, misplaced
 from proxy.http.h2.names import (
     AUTHORITY,
     METHOD,
@@ -27,6 +27,7 @@ from proxy.http.message import (
     make_field,
 )
 from proxy.http.trailers import FORBIDDEN, REFUSED
+from proxy.http.treatment import CHECKED_IN_REQUESTS
 
 _REQUEST_OWN = frozenset(
     {
@@ -51,8 +52,6 @@ _RESPONSE_OWN = frozenset({b"content-length", b"date", b"etag", b"set-cookie", b
 _REQUEST_HELD = frozenset({b"host", b"te", b"expect", b"via", b"proxy-authorization"})
 """Fields of requests that are not forwarded as received."""
 _RESPONSE_HELD = frozenset({b"te", b"proxy-authenticate", b"x-request-id"})
-_REQUEST_CHECKED = DISGUISED | {b"content-type"}
-"""Fields that are forwarded if they are unambiguous."""
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
 _METHODS: Final = {
@@ -128,7 +127,7 @@ class RequestReader:
         self._memory = HostMemory()
         self._hosts = self._memory.known
         held = _REQUEST_HELD | frozenset(held_back)
-        self._judge = Judge(held, _REQUEST_CHECKED, keeps_out)
+        self._judge = Judge(held, CHECKED_IN_REQUESTS, keeps_out)
 
     def read(self, section: FieldSection, ended: bool) -> RequestHead:
         """The head of a request; `ended`: no body follows.

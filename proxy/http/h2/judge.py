@@ -11,14 +11,17 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.errors import BadRequest
-from proxy.http.h2.names import (
-    REGULAR,
-    why_malformed,
-)
-from proxy.http.message import (
-    Field,
-    Head,
-    Shared,
+from proxy.http.h2.names import REGULAR, why_malformed
+from proxy.http.message import Field, Head, Shared
+from proxy.http.treatment import (
+    CHECKED,
+    DISGUISED,
+    GOES_ON,
+    HELD,
+    LENGTH,
+    MAX_LENGTH_DIGITS,
+    Treatment,
+    hold,
 )
 
 MEMORY_BYTES: Final = 512 * 1024
@@ -26,15 +29,6 @@ MEMORY_BYTES: Final = 512 * 1024
 _MAX_SHARED: Final = 256
 _MAX_NAMES: Final = 500
 _LONGEST_NAME: Final = 64
-_MAX_LENGTH_DIGITS: Final = 18
-
-_GOES_ON: Final = 0
-_HELD: Final = 1
-_CHECKED: Final = 2
-_LENGTH: Final = 3
-
-DISGUISED: Final = frozenset({b"content_length", b"transfer_encoding"})
-"""Names that CGI and WSGI gateways read as framing fields."""
 _NO_OWN: Final[list[Field]] = []
 
 
@@ -59,7 +53,7 @@ class Judge:
     only if they are unambiguous. `keeps_out`: further names that do not go on.
     """
 
-    __slots__ = ("_bytes", "_checked", "_held_back", "_keeps_out", "_kinds", "_known")
+    __slots__ = ("_bytes", "_kinds", "_known", "_treatment")
 
     def __init__(
         self,
@@ -67,9 +61,7 @@ class Judge:
         checked: frozenset[bytes],
         keeps_out: Callable[[bytes], bool] | None,
     ) -> None:
-        self._held_back = held_back
-        self._checked = checked
-        self._keeps_out = keeps_out
+        self._treatment = Treatment(held_back, checked, keeps_out)
         self._kinds: dict[bytes, int] = {}
         self._known: dict[tuple[object, ...], _Known] = {}
         self._bytes = 0
@@ -97,10 +89,10 @@ class Judge:
         held: dict[bytes, list[bytes]] = {}
         for at, field in enumerate(own):
             kind = kinds[at]
-            if kind == _GOES_ON:
+            if kind == GOES_ON:
                 going.append(field)
-            elif kind == _HELD:
-                _hold(held, field)
+            elif kind == HELD:
+                hold(held, field.name.lower, field.value)
             elif length:
                 raise Malformed("there are several content-length fields")
             else:
@@ -133,21 +125,21 @@ class Judge:
             if not field.stable:
                 kinds.append(kind)
             size += len(field.line)
-            if kind == _LENGTH:
+            if kind == LENGTH:
                 if length:
                     raise Malformed("there are several content-length fields")
                 length = _length(field)
                 memorable = memorable and not field.stable
-            elif kind == _HELD:
-                _hold(held, field)
+            elif kind == HELD:
+                hold(held, field.name.lower, field.value)
                 if field.stable:
-                    _hold(lasting, field)
+                    hold(lasting, name.lower, field.value)
             elif field.stable:
                 shared.append(field)
             else:
                 shared.append(None)
                 own.append(field)
-            if kind == _CHECKED:
+            if kind == CHECKED:
                 _check(field, checked)
                 memorable = memorable and field.stable
             dated = dated or name.lower == b"date"
@@ -176,15 +168,7 @@ class Judge:
         kind = self._kinds.get(name)
         if kind is not None:
             return kind
-        kind = _GOES_ON
-        if name == b"content-length":
-            kind = _LENGTH
-        elif name in self._held_back:
-            kind = _HELD
-        elif name in self._checked:
-            kind = _CHECKED
-        elif self._keeps_out is not None and self._keeps_out(name):
-            kind = _HELD
+        kind = self._treatment.of(name)
         if len(name) <= _LONGEST_NAME:
             if len(self._kinds) >= _MAX_NAMES:
                 self._kinds.clear()
@@ -192,17 +176,9 @@ class Judge:
         return kind
 
 
-def _hold(held: dict[bytes, list[bytes]], field: Field) -> None:
-    name = field.name.lower
-    if name in held:
-        held[name].append(field.value)
-    else:
-        held[name] = [field.value]
-
-
 def _length(field: Field) -> bytes:
     value = field.value
-    if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
+    if not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
         raise Malformed("content-length is not a number")
     return value
 
