@@ -76,6 +76,7 @@ COMPILED = (
     "grpc_status",
     "http/dates",
     "http/grpc",
+    "http/hash_key",
     "http/lists",
     "http/max_forwards",
     "http/message",

@@ -1,0 +1,69 @@
+"""The kind of a key that requests are hashed by: where a request has it."""
+
+import re
+from typing import Any, Final
+
+from proxy.config.cursor import Cursor, Reported
+from proxy.config.kinds import ENVIRONMENT, JsonSchema, Kind, Text
+from proxy.config.names import HEADER_NAME
+from proxy.config.suggestions import did_you_mean
+from proxy.http.hash_key import HashKey, HashSource
+
+_COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+_CLIENT = HashSource.CLIENT.value
+
+
+def _check_cookie(text: str) -> str:
+    if not _COOKIE_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is not the name of a cookie")
+    return text
+
+
+def _check_parameter(text: str) -> str:
+    if not text or len(text) > 256:
+        raise ValueError("the name of a query parameter has 1 to 256 characters")
+    return text
+
+
+_NAMES: Final = {
+    HashSource.HEADER.value: HEADER_NAME,
+    HashSource.COOKIE.value: Text("a cookie's name", _check_cookie),
+    HashSource.QUERY.value: Text("a query parameter's name", _check_parameter),
+}
+
+
+class HashKeyKind(Kind[HashKey]):
+    """``{header: NAME}``, ``{cookie: NAME}``, ``{query: NAME}`` or ``client``."""
+
+    wants = "{header: NAME}, {cookie: NAME}, {query: NAME} or client"
+
+    def read(self, at: Cursor, base: HashKey | None = None) -> HashKey:
+        found = at.text()
+        if found is not None:
+            if found[0] != _CLIENT:
+                hint = did_you_mean(found[0], (_CLIENT,))
+                raise at.error(f"must be {self.wants}, not {found[0]!r}{hint}")
+            return HashKey(HashSource.CLIENT)
+        given = at.entries(tuple(_NAMES))
+        if (at.members() or {}).keys() - _NAMES.keys():
+            raise Reported
+        if len(given) != 1:
+            raise at.error(f"must be {self.wants}")
+        ((source, cursor),) = given.items()
+        name = _NAMES[source].read(cursor)
+        return HashKey(HashSource(source), name.lower() if source == "header" else name)
+
+    def dump(self, value: HashKey, reveal: bool) -> Any:
+        return {value.source.value: value.name} if value.name else _CLIENT
+
+    def schema(self) -> JsonSchema:
+        def one(key: str, kind: Text) -> JsonSchema:
+            return {
+                "type": "object",
+                "additionalProperties": False,
+                "required": [key],
+                "properties": {key: kind.schema()},
+            }
+
+        ways = [one(key, kind) for key, kind in _NAMES.items()]
+        return {"anyOf": [{"const": _CLIENT}, *ways, ENVIRONMENT]}
