@@ -1,14 +1,15 @@
 """A place in the file that is being read: the node, its path, and where to report problems."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxy.config.advice import Vocabulary, one_value, unknown_key
 from proxy.config.document import Mapping as MappingNode
 from proxy.config.document import Node, Scalar, Sequence, is_null, merged_entries
-from proxy.config.environment import substitute
+from proxy.config.environment import pieces, substitute
 from proxy.config.model import APP_UPSTREAM, BUILT_IN_POLICIES, PolicyConfig
 from proxy.config.problems import Mark, Path, Problems
+from proxy.templates import Reference, Template, parse_reference
 
 
 class Reported(Exception):
@@ -35,11 +36,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """One node and its path. `error` reports a problem and returns the exception to raise."""
+    """One node and its path. `error` reports a problem and returns the exception to raise.
+
+    `templated`: here and below, the words of templates are no names of the environment.
+    """
 
     reading: Reading
     node: Node
     path: Path = ()
+    templated: bool = False
 
     @property
     def mark(self) -> Mark:
@@ -60,11 +65,31 @@ class Cursor:
         """
         if not isinstance(self.node, Scalar):
             return None
+        template = self.template() if self.templated else None
         try:
-            text = substitute(self.node.text, self.reading.environ)
+            text = (
+                template.written if template else substitute(self.node.text, self.reading.environ)
+            )
         except ValueError as error:
             raise self.error(str(error)) from None
         return text, self.node.quoted and text == self.node.text
+
+    def template(self) -> Template | None:
+        """A scalar with its references and the environment inserted; None without a reference
+        of a template. Raises Reported for a malformed reference.
+        """
+        if not isinstance(self.node, Scalar) or "${" not in self.node.text:
+            return None
+        try:
+            parts = pieces(self.node.text, self.reading.environ, parse_reference)
+        except ValueError as error:
+            raise self.error(str(error)) from None
+        template = Template(_joined(parts))
+        return template if any(template.references) else None
+
+    def with_templates(self) -> "Cursor":
+        """The same place, where texts may be templates."""
+        return replace(self, templated=True)
 
     def absent(self) -> bool:
         """Whether the value is empty (``key:``, ``~`` or ``null``), which counts as no key."""
@@ -78,7 +103,7 @@ class Cursor:
         if not isinstance(self.node, Sequence):
             return None
         return (
-            Cursor(self.reading, item, (*self.path, index))
+            Cursor(self.reading, item, (*self.path, index), self.templated)
             for index, item in enumerate(self.node.items)
         )
 
@@ -87,7 +112,7 @@ class Cursor:
         if not isinstance(self.node, MappingNode):
             return None
         return {
-            key: (mark, Cursor(self.reading, node, (*self.path, key)))
+            key: (mark, Cursor(self.reading, node, (*self.path, key), self.templated))
             for key, (mark, node) in merged_entries(self.node).items()
         }
 
@@ -135,3 +160,14 @@ class Cursor:
         text = value.node.text if isinstance(value.node, Scalar) else None
         advice = unknown_key(value.path, known, text, self.reading.vocabulary)
         self.reading.problems.error(mark, value.path, f"unknown key{advice}")
+
+
+def _joined(parts: list[str | Reference]) -> tuple[str | Reference, ...]:
+    joined: list[str | Reference] = []
+    for part in parts:
+        if isinstance(part, Reference) or not joined or isinstance(joined[-1], Reference):
+            if part:
+                joined.append(part)
+        else:
+            joined[-1] += part
+    return tuple(joined)

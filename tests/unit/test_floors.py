@@ -17,6 +17,7 @@ FLOORS = {
     "file_watch": 0,
     "grpc_status": 0,
     "outcome": 0,
+    "templates": 0,
     "units": 0,
     "policies": 1,
     "http": 1,
