@@ -18,6 +18,7 @@ from exchange.http2 import (
 from exchange.wires import response
 
 from proxy.config.model import Listener
+from proxy.wire.h2.request_stream import EARLY_SECONDS
 
 INFORMATION = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 CONNECT = [(":method", "CONNECT"), (":authority", "10.0.0.7:443")]
@@ -292,9 +293,43 @@ def test_an_early_answer_stops_the_body(stage, client):
     client.read()
     assert client.head(1)[":status"] == "413"
     assert 1 in client.ended
+    assert client.error(1) is None
+    stage.pass_time(EARLY_SECONDS)
+    client.read()
     assert client.error(1) == "NO_ERROR"
     client.send(data(1, b"in transit"), rst(1))
     assert not client.goaways
+    assert not stage.gate().streams
+
+
+@pytest.mark.parametrize("how", ["data", "trailers", "reset"])
+def test_a_client_that_ends_soon_after_an_early_answer_is_not_told_to_stop(stage, client, how):
+    client.send(client.headers(1, POST, ended=False) + data(1, b"hello"))
+    stage.accept().answer(413, b"no")
+    client.read()
+    client.send(data(1, b"what was on its way"))
+    assert stage.gate().streams == 1
+    if how == "data":
+        client.send(data(1, b"the end", ended=True))
+    elif how == "trailers":
+        client.send(client.headers(1, [("x-sum", "7")]))
+    else:
+        client.send(rst(1))
+    assert not stage.gate().streams
+    stage.pass_time(2 * EARLY_SECONDS)
+    client.read()
+    assert client.error(1) is None
+    assert not client.goaways
+    assert [record.status for record in stage.records] == [413]
+
+
+def test_rules_hold_after_an_early_answer(stage, client):
+    client.send(client.headers(1, [*POST, ("content-length", "3")], ended=False))
+    stage.accept().answer(200, b"ok")
+    client.send(data(1, b"too much"))
+    assert client.error(1) == "PROTOCOL_ERROR"
+    assert not stage.gate().streams
+    assert [(record.status, record.reason) for record in stage.records] == [(200, "")]
 
 
 def test_a_reset_cancels_the_attempt_in_the_same_call(stage, client):

@@ -15,6 +15,8 @@ from exchange.http2 import (
 )
 from exchange.wires import response
 
+from proxy.wire.h2.request_stream import EARLY_SECONDS
+
 KIB = 1024
 MIB = 1024 * KIB
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n"
@@ -219,6 +221,9 @@ def test_a_body_above_the_limit(make_stage):
     stage.accept()
     client.send(data(1, b"678901"))
     assert client.head(1)[":status"] == "413"
+    assert client.error(1) is None
+    stage.pass_time(EARLY_SECONDS)
+    client.read()
     assert client.error(1) == "NO_ERROR"
     client.send(client.headers(3, [*POST, ("content-length", "11")], ended=False))
     assert client.head(3)[":status"] == "413"

@@ -120,6 +120,23 @@ def goaway(last: int, code: int, text: str = "") -> bytes:
     return _pack_goaway(0, 8 + len(debug), GOAWAY, 0, 0, last, code) + debug
 
 
+def check_size(kind: int, size: int) -> None:
+    """Check the payload's length of a frame of fixed size, of which the head alone may have come.
+
+    Raises FrameError.
+    """
+    if kind == SETTINGS:
+        wrong = size % 6 != 0
+    elif kind == PING:
+        wrong = size != 8
+    elif kind == GOAWAY:
+        wrong = size < 8
+    else:
+        wrong = size != 4 and kind in (RST_STREAM, WINDOW_UPDATE)
+    if wrong:
+        raise FrameError(FRAME_SIZE_ERROR, f"a frame of type {kind} cannot have {size} bytes")
+
+
 def number_at(payload: bytes, at: int) -> int:
     """The 32-bit number at an offset."""
     return payload[at] << 24 | payload[at + 1] << 16 | payload[at + 2] << 8 | payload[at + 3]

@@ -25,6 +25,7 @@ from proxy.http.h2.frames import (
     MAX_STREAM_ID,
     SETTINGS_TIMEOUT,
     FrameError,
+    check_size,
     goaway,
     settings_frame,
     window_update,
@@ -251,6 +252,7 @@ class Connection(Receiver):
                 raise FrameError(FRAME_SIZE_ERROR, f"a frame has more than {MAX_FRAME} bytes")
             end = at + HEAD_BYTES + length
             if end > size:
+                check_size(data[at + 3], length)  # do not wait for the rest of a wrong one
                 break
             if frames == _PORTION:
                 self._buffer = data[at:]

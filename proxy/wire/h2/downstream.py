@@ -283,7 +283,9 @@ class Http2Downstream(RequestConnection):
 
     def _on_trailers(self, stream: Stream, section: FieldSection, ended: bool) -> None:
         if stream.closed:
-            return
+            if self.was_reset_here(stream.id):
+                return
+            raise FrameError(STREAM_CLOSED, "HEADERS came on a stream that its client reset")
         if stream.remote_ended:
             self.break_stream(stream, STREAM_CLOSED, "HEADERS came after the end of its stream")
         elif not ended:
@@ -353,7 +355,7 @@ class Http2Downstream(RequestConnection):
         by_client = code != LOST and not text
         answered = stream.answered
         age = monotonic() - stream.opened_at if by_client else 0.0
-        if not stream.begun or (request.handler is None and text):
+        if not stream.begun or (request.handler is None and text and not request.finished):
             # It has no exchange.
             if text:
                 error = BadRequest(f"The request is malformed: {text}.")

@@ -183,6 +183,8 @@ class Receiver(Controls):
         if self._unreturned >= _CONNECTION_STEP:
             self.control(window_update(0, self._unreturned))
             self._unreturned = 0
+        if flags & PADDED:
+            payload = without_padding(payload, flags, DATA)
         stream = self.streams.get(number)
         if stream is None or stream.closed:
             self._on_stray_data(number)
@@ -191,8 +193,6 @@ class Receiver(Controls):
             self.break_stream(stream, STREAM_CLOSED, "DATA came after the end of its stream")
             return
         ended = flags & END_STREAM != 0
-        if flags & PADDED:
-            payload = without_padding(payload, flags, DATA)
         if payload:
             stream.empty = False
             stream.pieces.append(payload)
@@ -218,8 +218,6 @@ class Receiver(Controls):
             raise FrameError(PROTOCOL_ERROR, "DATA came on an idle stream")
         if self.was_reset_here(number):
             return
-        if number in self.streams:
-            return  # closed by its peer or here, and not settled yet
         raise FrameError(STREAM_CLOSED, "DATA came on a closed stream")
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:

@@ -19,6 +19,8 @@ from proxy.wire.h2.streams import MOST_PIECES, Stream
 from proxy.wire.limits import body_too_large
 from proxy.wire.streams import NO_TRAILERS, ClientStream, Trailers
 
+EARLY_SECONDS: Final = 0.25
+"""Seconds for a client to end a request whose response is already whole."""
 _NO_FIELDS: Final[OwnFields] = []
 
 
@@ -52,9 +54,12 @@ class RequestConnection(Connection):
 
 
 class RequestStream(ClientStream):
-    """One stream of a client. The object is used again for other streams of its connection."""
+    """One stream of a client. The object is used again for other streams of its connection.
 
-    __slots__ = ("_connection", "_early", "_finished", "_opens", "_tunnel", "stream")
+    `finished`: its exchange is over.
+    """
+
+    __slots__ = ("_connection", "_early", "_opens", "_tunnel", "finished", "stream")
 
     def __init__(self, connection: RequestConnection) -> None:
         super().__init__()
@@ -67,7 +72,7 @@ class RequestStream(ClientStream):
     def _clear(self) -> None:
         self._opens = False
         self._tunnel = False
-        self._finished = False
+        self.finished = False
 
     # --- for the connection -----------------------------------------------------------------------
 
@@ -125,7 +130,11 @@ class RequestStream(ClientStream):
     def on_arrival(self) -> None:
         """More of it has come."""
         stream = self.stream
-        if self._tunnel:
+        if self.finished:
+            stream.pieces = []
+            if stream.remote_ended and stream.local_ended:
+                self._connection.settled(self, monotonic())
+        elif self._tunnel:
             self._on_tunnel()
         elif self._opens:
             self._early.append(self._pieces())
@@ -171,7 +180,7 @@ class RequestStream(ClientStream):
         handler, self.handler = self.handler, None
         self.receiving = False
         if handler is None:
-            if self._finished:
+            if self.finished:
                 self._connection.settled(self, monotonic())
         elif fault and not self._tunnel:
             handler.on_body_error(BadRequest(f"The request is malformed: {fault}."))
@@ -182,15 +191,17 @@ class RequestStream(ClientStream):
         self.write_paused = not writable
         if self.handler is not None:
             self.handler.on_client_writable(writable)
-        elif writable and self._finished:
+        elif writable and self.finished:
             self._end(monotonic())
 
     def ring(self) -> None:
         """Its alarm has rung."""
         if self.handler is not None:
             self.handler.on_alarm()
-        elif self._finished:  # the client reads none of the answer
-            self._connection.reset(self.stream, CANCEL)
+        elif self.finished:
+            # The client did not end its request, or reads none of the answer.
+            code = NO_ERROR if self.stream.local_ended else CANCEL
+            self._connection.reset(self.stream, code)
             self._connection.settled(self, monotonic())
 
     # --- what the exchange reads ------------------------------------------------------------------
@@ -276,7 +287,7 @@ class RequestStream(ClientStream):
         """The exchange is over; the rest of its answer may still wait for the client's window."""
         self.handler = None
         self.receiving = False
-        self._finished = True
+        self.finished = True
         self._early = []
         stream = self.stream
         if stream.waiting and not stream.closed:
@@ -289,8 +300,12 @@ class RequestStream(ClientStream):
         if not stream.closed:
             if not stream.local_ended:
                 connection.reset(stream, INTERNAL_ERROR)
-            elif not stream.remote_ended:  # an early answer (RFC 9113 section 8.1)
-                connection.reset(stream, NO_ERROR)
+            elif not stream.remote_ended:
+                # An early answer. A client that is told to stop (RFC 9113 section 8.1) may take
+                # that for a failure, so it first gets a moment to end a short request by itself.
+                stream.holding = True
+                self.alarm.set(now + EARLY_SECONDS)
+                return
         connection.settled(self, now)
 
     def pause_reading(self) -> None:
