@@ -1,7 +1,7 @@
 """The proxy's configuration for the demo.
 
-It is ``config/examples/order-service.yaml`` on loopback with shorter durations; a test checks that
-every policy is the same at full tempo.
+It is ``config/examples/order-service.yaml`` with ``order-service-grpc.yaml``, on loopback and with
+shorter durations; a test checks that every policy is the same at full tempo.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,12 @@ import yaml
 from proxy.demo.scene import Dependency, Tempo
 from proxy.units import format_duration
 
-REQUEST_TIMEOUTS = {Dependency.INVENTORY: 4.0, Dependency.PAYMENT: 8.0, Dependency.SHIPPING: 3.0}
+REQUEST_TIMEOUTS = {
+    Dependency.PRICING: 4.0,
+    Dependency.INVENTORY: 4.0,
+    Dependency.PAYMENT: 8.0,
+    Dependency.SHIPPING: 3.0,
+}
 """Seconds of ``timeouts.request``, before scaling."""
 
 
@@ -78,6 +83,15 @@ def _policy(tempo: Tempo) -> dict[str, Any]:
 def _route(dependency: Dependency, tempo: Tempo) -> dict[str, Any]:
     wait = _scaled(tempo.waits)
     own: dict[Dependency, dict[str, Any]] = {
+        Dependency.PRICING: {
+            "timeouts": {"attempt": wait(0.6)},
+            "retry": {
+                "methods": "any",
+                "on": ["connect-failure", "refused-stream", "reset", "timeout", "grpc-unavailable"],
+                "backoff": {"initial": wait(0.5)},
+            },
+            "circuit_breaker": {"slow_call": {"duration": wait(0.4)}},
+        },
         Dependency.INVENTORY: {
             "timeouts": {"attempt": wait(0.7)},
             "retry": {"backoff": {"initial": wait(0.5)}},
@@ -105,11 +119,18 @@ def _route(dependency: Dependency, tempo: Tempo) -> dict[str, Any]:
     route["timeouts"]["request"] = wait(REQUEST_TIMEOUTS[dependency])
     return {
         "name": dependency.value,
-        "match": {"path": dependency.path, "methods": ["POST"]},
+        "match": _match(dependency),
         "upstream": dependency.value,
         "policy": "dependency",
         **route,
     }
+
+
+def _match(dependency: Dependency) -> dict[str, Any]:
+    if dependency.over_grpc:
+        service, method = dependency.path.strip("/").split("/")
+        return {"grpc": {"service": service, "method": method}}
+    return {"path": dependency.path, "methods": ["POST"]}
 
 
 def _scaled(share: float) -> Callable[[float], str]:

@@ -1,7 +1,8 @@
-"""The three dependencies: small HTTP services that fail as the scene says.
+"""The dependencies: small services that fail as the scene says.
 
-They do their work once for each idempotency key, and answer a repeat with the first answer, as
-every service must whose callers may retry. The ledger records what really happened.
+Pricing is asked by gRPC, the others by HTTP. Those do their work once for each idempotency key, and
+answer a repeat with the first answer, as every service must whose callers may retry. The ledger
+records what really happened.
 """
 
 import asyncio
@@ -10,14 +11,18 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
 from socket import socket
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from aiohttp import web
 
+from proxy.demo.grpc_calls import GrpcError, GrpcServer, no_such_method
 from proxy.demo.ports import ReservedPort
+from proxy.demo.pricing import Quote, order_of, price_of
 from proxy.demo.scene import Dependency, Scene, Trouble
+from proxy.grpc_status import UNAVAILABLE
 
 _USUAL_SECONDS = {  # shortest and longest without trouble
+    Dependency.PRICING: (0.002, 0.008),
     Dependency.INVENTORY: (0.003, 0.010),
     Dependency.PAYMENT: (0.008, 0.025),
     Dependency.SHIPPING: (0.004, 0.015),
@@ -25,7 +30,7 @@ _USUAL_SECONDS = {  # shortest and longest without trouble
 
 
 _CUT_SECONDS = 1.0
-_Answer: TypeAlias = "Callable[[web.BaseRequest, _Life], Awaitable[web.StreamResponse]]"
+_Answer: TypeAlias = "Callable[[web.BaseRequest, _HttpLife], Awaitable[web.StreamResponse]]"
 
 
 class Ledger:
@@ -63,6 +68,20 @@ def work(dependency: Dependency, number: int) -> dict[str, str]:
             return {"status": "CHARGED", "charge": f"C{number}"}
         case Dependency.SHIPPING:
             return {"status": "CREATED", "trackingNumber": f"T{number}"}
+        case Dependency.PRICING:
+            raise ValueError("pricing answers with messages")
+
+
+class _Life(Protocol):
+    """A dependency from the opening of its listening socket to its end.
+
+    It ends like a killed process: the socket closes, every connection is cut, unfinished work is
+    lost.
+    """
+
+    async def begin(self) -> None: ...
+
+    async def end(self) -> None: ...
 
 
 class DependencyServer:
@@ -93,7 +112,7 @@ class DependencyServer:
 
     async def open(self) -> None:
         if self._life is None:
-            self._life = _Life(self._port.socket(), self._answer)
+            self._life = self._new_life(self._port.socket())
             await self._life.begin()
 
     async def close(self) -> None:
@@ -114,17 +133,36 @@ class DependencyServer:
         await self.close()
         self._port.release()
 
-    async def _answer(self, request: web.BaseRequest, life: "_Life") -> web.StreamResponse:
+    def _new_life(self, listening: socket) -> _Life:
+        raise NotImplementedError
+
+    def _arrival(self) -> Trouble:
+        """Count a request; returns its trouble."""
         self.ledger.requests += 1
-        trouble = self._scene.trouble(self.dependency, self._now())
+        return self._scene.trouble(self.dependency, self._now())
+
+    def _seconds(self, trouble: Trouble) -> float:
+        """How long the answer takes."""
+        usual = self._random.uniform(*_USUAL_SECONDS[self.dependency])
+        return self._scene.tempo.slowness if trouble is Trouble.SLOW else usual
+
+
+class HttpDependency(DependencyServer):
+    """Inventory, payment or shipping."""
+
+    __slots__ = ()
+
+    def _new_life(self, listening: socket) -> _Life:
+        return _HttpLife(listening, self._answer)
+
+    async def _answer(self, request: web.BaseRequest, life: "_HttpLife") -> web.StreamResponse:
+        trouble = self._arrival()
         await request.read()
         if request.path != self.dependency.path:
             return web.json_response({"error": "no such path"}, status=404)
         if trouble is Trouble.UNAVAILABLE:
             return web.json_response({"error": "overloaded"}, status=503)
-        slow = trouble is Trouble.SLOW
-        usual = self._random.uniform(*_USUAL_SECONDS[self.dependency])
-        if await life.ends_within(self._scene.tempo.slowness if slow else usual):
+        if await life.ends_within(self._seconds(trouble)):
             return web.Response(status=500)  # never sent: the connection is cut
         answer = self.ledger.record(request.headers.get("X-Idempotency-Key", ""), self._work)
         if trouble is Trouble.LOSES_ANSWERS and request.transport is not None:
@@ -135,12 +173,34 @@ class DependencyServer:
         return work(self.dependency, len(self.ledger.work))
 
 
-class _Life:
-    """A dependency from the opening of its listening socket to its end.
+class PricingService(DependencyServer):
+    """``shop.v1.Pricing``: the price of an order, always the same one. A quote changes nothing."""
 
-    It ends like a killed process: the socket closes, every connection is cut, unfinished work is
-    lost.
-    """
+    __slots__ = ()
+
+    def _new_life(self, listening: socket) -> _Life:
+        return GrpcServer(listening, self._quote)
+
+    async def _quote(self, path: str, message: bytes) -> bytes:
+        trouble = self._arrival()
+        if path != self.dependency.path:
+            raise no_such_method(path)
+        if trouble is Trouble.UNAVAILABLE:
+            raise GrpcError(UNAVAILABLE, "overloaded")
+        order = order_of(message)
+        await asyncio.sleep(self._seconds(trouble))
+        self.ledger.work[order] += 1
+        return Quote(price_of(order), "EUR").encoded()
+
+
+def make_server(dependency: Dependency, scene: Scene, now: Callable[[], float]) -> DependencyServer:
+    """A dependency that does not listen yet."""
+    kind = PricingService if dependency.over_grpc else HttpDependency
+    return kind(dependency, scene, now)
+
+
+class _HttpLife:
+    """A `_Life` with aiohttp's server."""
 
     __slots__ = ("_dead", "_listening", "_runner", "_server", "_site")
 

@@ -74,6 +74,7 @@ def picture(show: Show, width: int, symbols: Symbols) -> RenderableType:
         Text(_two_lines(narrate(show), width - 2), style="italic"),
         Text(),
         _dependencies(show, symbols),
+        _quotes(show),
         Text(),
         *(_ticker(show, world, width, symbols) for world in World),
         _legend(symbols),
@@ -122,6 +123,17 @@ def _dependencies(show: Show, symbols: Symbols) -> Table:
             str(observer.fallbacks[name]),
         )
     return table
+
+
+def _quotes(show: Show) -> Text:
+    """What the callers of pricing got, by gRPC status."""
+    line = Text("gRPC statuses from pricing   ", style="dim", no_wrap=True)
+    for world, label in ((World.WITH, "with: "), (World.WITHOUT, "   without: ")):
+        counts = show.quotes[world]
+        line.append(label, style="dim")
+        told = ", ".join(f"{name} {counts[name]}" for name in sorted(counts)) or "-"
+        line.append(told, style="green" if set(counts) <= {"OK"} else "red")
+    return line
 
 
 def _state(status: BreakerStatus, symbols: Symbols) -> Text:

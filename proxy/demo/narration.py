@@ -25,7 +25,7 @@ def _tell(show: Show) -> tuple[str, str]:
             return _in_trouble(show, dependency, act.trouble, state)
         if state != CLOSED:
             return _recovering(show, dependency, state)
-    return "All is well: every order is reserved, paid and shipped.", ""
+    return "All is well: every order is priced, reserved, paid and shipped.", ""
 
 
 def _in_trouble(
@@ -38,8 +38,15 @@ def _in_trouble(
         return _shielded(show, dependency, trouble)
     match trouble:
         case Trouble.UNAVAILABLE:
+            said = "UNAVAILABLE by gRPC" if dependency.over_grpc else "503"
             return (
-                f"{name} answers 503 in short bursts: the proxy waits a little and retries.",
+                f"{name} answers {said} in short bursts: the proxy waits a little and retries.",
+                "",
+            )
+        case Trouble.SLOW if dependency.over_grpc:
+            return (
+                f"{name} takes longer than the caller's gRPC deadline, in short bursts: the proxy "
+                "ends such an attempt early and retries.",
                 "",
             )
         case Trouble.LOSES_ANSWERS:

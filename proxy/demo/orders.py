@@ -1,4 +1,4 @@
-"""Orders, and the order service that processes them: reserve, then pay, then ship.
+"""Orders, and the order service that processes them: price, then reserve, pay and ship.
 
 The service is simple: one call after another, the same idempotency key on each, and the first
 failure fails the order. It runs twice; the two copies differ only in the address that they call:
@@ -9,13 +9,17 @@ import asyncio
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 
+from proxy.demo.grpc_calls import GrpcChannel, GrpcError
+from proxy.demo.pricing import Quote, request_for
 from proxy.demo.scene import Dependency
+from proxy.grpc_status import NAMES, OK
 
 
 class World(Enum):
@@ -43,16 +47,17 @@ class Fate(Enum):
 class Order:
     """`seconds` from placing to the result; `step` is the present or last call.
 
-    `why` says what failed, `step_seconds` how long the last call took.
+    `why` says what failed, `step_seconds` how long the last call took, `cents` the price.
     """
 
     world: World
     number: int
     fate: Fate = Fate.UNDER_WAY
     seconds: float = 0.0
-    step: Dependency = Dependency.INVENTORY
+    step: Dependency = Dependency.PRICING
     step_seconds: float = 0.0
     why: str = ""
+    cents: int = 0
 
     @property
     def key(self) -> str:
@@ -65,23 +70,29 @@ def order_key(world: World, number: int) -> str:
 
 
 class CallFailed(Exception):
-    """A call that did not end with a 2xx status; the text says how it ended."""
+    """A call without a 2xx status, or by gRPC without OK; the text says how it ended."""
 
 
 class OrderService:
-    """Processes orders with calls to `urls`, each with its timeout (seconds)."""
+    """Processes orders with calls to `pricing` and `urls`, each with its timeout (seconds).
 
-    __slots__ = ("_session", "_timeouts", "_urls")
+    `quotes` counts the gRPC statuses of the calls to pricing, by name.
+    """
+
+    __slots__ = ("_pricing", "_session", "_timeouts", "_urls", "quotes")
 
     def __init__(
         self,
         session: ClientSession,
         urls: Mapping[Dependency, str],
+        pricing: GrpcChannel,
         timeouts: Mapping[Dependency, float],
     ) -> None:
         self._session = session
         self._urls = {d: url.rstrip("/") + d.path for d, url in urls.items()}
-        self._timeouts = {d: ClientTimeout(total=seconds) for d, seconds in timeouts.items()}
+        self._pricing = pricing
+        self._timeouts = dict(timeouts)
+        self.quotes: Counter[str] = Counter()
 
     async def place(self, order: Order) -> None:
         """Raises only if cancelled: a failure is the order's result."""
@@ -91,7 +102,9 @@ class OrderService:
             for order.step in Dependency:
                 called = time.monotonic()
                 try:
-                    outcome = await self._call(order)
+                    outcome = await (
+                        self._quote(order) if order.step.over_grpc else self._call(order)
+                    )
                 finally:
                     order.step_seconds = time.monotonic() - called
                 if outcome is Fate.DEFERRED or fate is Fate.OK:
@@ -102,10 +115,23 @@ class OrderService:
         finally:
             order.seconds = time.monotonic() - begun
 
+    async def _quote(self, order: Order) -> Fate:
+        step = order.step
+        try:
+            reply = await self._pricing.unary(
+                step.path, request_for(order.key), self._timeouts[step]
+            )
+            order.cents = Quote.decoded(reply.message).cents
+        except GrpcError as error:
+            self.quotes[error.name] += 1
+            raise CallFailed(error.name) from error
+        self.quotes[NAMES[OK]] += 1
+        return _retried(reply.head.get(b"proxy-status", b"").decode("latin-1"))
+
     async def _call(self, order: Order) -> Fate:
-        body = {"order": order.number, "step": order.step.value}
+        body = {"order": order.number, "step": order.step.value, "cents": order.cents}
         headers = {"X-Idempotency-Key": order.key}
-        timeout = self._timeouts[order.step]
+        timeout = ClientTimeout(total=self._timeouts[order.step])
         try:
             async with self._session.post(
                 self._urls[order.step], json=body, headers=headers, timeout=timeout
@@ -127,7 +153,12 @@ def _fate_of(response: ClientResponse, body: bytes) -> Fate:
         raise CallFailed(str(fields.get("reason") or response.status))
     if fields.get("status") == "DEFERRED":
         return Fate.DEFERRED
-    again = _ATTEMPTS.search(response.headers.get("Proxy-Status", ""))
+    return _retried(response.headers.get("Proxy-Status", ""))
+
+
+def _retried(proxy_status: str) -> Fate:
+    """What the proxy says of its attempts."""
+    again = _ATTEMPTS.search(proxy_status)
     return Fate.RETRIED if again and int(again[1]) > 1 else Fate.OK
 
 

@@ -75,7 +75,9 @@ def print_report(console: Console, show: Show, timeouts: Mapping[Dependency, flo
     sums = {world: summarize(show.orders[world], payment.work) for world in World}
     limits = ", ".join(f"{d.value} {_seconds(timeouts[d])}" for d in Dependency)
     console.print()
-    console.print(comparison(sums[World.WITH], sums[World.WITHOUT], show.observer))
+    table = comparison(sums[World.WITH], sums[World.WITHOUT], show.observer)
+    add_quotes(table, show.quotes[World.WITH], show.quotes[World.WITHOUT])
+    console.print(table)
     console.print(
         Text(
             "Both saw the same orders and the same trouble at the same moments. Without the proxy "
@@ -121,6 +123,14 @@ def comparison(with_proxy: Summary, without: Summary, observer: Observer) -> Tab
     ):
         table.add_row(name, str(count), "-")
     return table
+
+
+def add_quotes(table: Table, with_proxy: Mapping[str, int], without: Mapping[str, int]) -> None:
+    """What the two callers of pricing got, by gRPC status."""
+    table.add_section()
+    for name in ("OK", *sorted({*with_proxy, *without} - {"OK"})):
+        counts = (str(side.get(name, 0)) for side in (with_proxy, without))
+        table.add_row(f"gRPC calls to pricing: {name}", *counts)
 
 
 def what_the_proxy_did(observer: Observer, repeats: int) -> RenderableType:

@@ -8,7 +8,8 @@
     all          GET /health; SIGTERM ends after the requests in progress
 
 The image contains both the proxy and this; they do not depend on each other. The service is as
-simple as in `orders.py`, with one timeout above the proxy's deadlines.
+simple as in `orders.py`, without its call to pricing, and has one timeout above the proxy's
+deadlines.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from random import Random
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from proxy.demo.dependencies import Ledger, work
-from proxy.demo.scene import Dependency
+from proxy.demo.scene import OVER_HTTP, Dependency
 
 ORDERS = "orders"
 IDEMPOTENCY_KEY = "X-Idempotency-Key"
@@ -58,7 +59,7 @@ def orders_app(urls: dict[Dependency, str]) -> web.Application:
         await request.read()
         key = request.headers.get(IDEMPOTENCY_KEY) or str(uuid.uuid4())
         done: dict[str, object] = {"order": key}
-        for dependency in Dependency:
+        for dependency in OVER_HTTP:
             try:
                 done[dependency.value] = await _call(request.app[_SESSION], urls, dependency, key)
             except (ClientError, TimeoutError, ValueError) as failure:
@@ -116,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m proxy.demo.role",
         description="One part of the order service as a separate process.",
     )
-    parser.add_argument("role", choices=[ORDERS, *(one.value for one in Dependency)])
+    parser.add_argument("role", choices=[ORDERS, *(one.value for one in OVER_HTTP)])
     parser.add_argument("--address", type=_address, default=("127.0.0.1", 8080))
     parser.add_argument(
         "--failures", type=_share, default=0.0, help="share of requests that get a 503"
@@ -124,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     host, port = options.address
     if options.role == ORDERS:
-        names = {one: os.environ.get(f"{one.value.upper()}_URL") for one in Dependency}
+        names = {one: os.environ.get(f"{one.value.upper()}_URL") for one in OVER_HTTP}
         app = orders_app({one: url or f"http://{one.value}:8080" for one, url in names.items()})
     else:
         app = dependency_app(Dependency(options.role), options.failures, Random())

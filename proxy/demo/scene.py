@@ -1,8 +1,11 @@
 """The script of the demo: which dependency has which trouble, and when.
 
-    0 %        10 %           31 %   36 %   44 %  45 %  55 %      63 %      81 %        100 %
-    ├── well ──┼─ inventory ──┼─ well ┼─ payment ──┼─ payment ┼─ well ┼─ shipping ┼─ well ──┤
-               bursts of 503           answers lost  down              slow
+      6 to 15 %   pricing answers UNAVAILABLE, in bursts
+     16 to 25 %   pricing takes longer than its callers wait, in bursts
+     27 to 42 %   inventory answers 503, in bursts
+     45 to 52 %   payment loses answers, in bursts
+     53 to 59 %   payment is down
+     71 to 86 %   shipping is slow
 
 Everything is a share of the run's duration, so that a run of 8 s shows the same as one of five
 minutes. Times are seconds since the scene began.
@@ -15,6 +18,7 @@ from enum import Enum
 class Dependency(Enum):
     """The dependencies, in the order in which an order calls them."""
 
+    PRICING = "pricing"
     INVENTORY = "inventory"
     PAYMENT = "payment"
     SHIPPING = "shipping"
@@ -23,8 +27,15 @@ class Dependency(Enum):
     def path(self) -> str:
         return _PATHS[self]
 
+    @property
+    def over_grpc(self) -> bool:
+        return self is Dependency.PRICING
+
+
+OVER_HTTP = tuple(one for one in Dependency if not one.over_grpc)
 
 _PATHS = {
+    Dependency.PRICING: "/shop.v1.Pricing/Quote",
     Dependency.INVENTORY: "/api/inventory/deduct",
     Dependency.PAYMENT: "/api/payments/process",
     Dependency.SHIPPING: "/api/shipping/create",
@@ -35,7 +46,7 @@ class Trouble(Enum):
     """What is wrong with a dependency; the value is displayed."""
 
     NONE = "well"
-    UNAVAILABLE = "bursts of 503"
+    UNAVAILABLE = "unavailable"  # 503, or UNAVAILABLE by gRPC, in bursts
     LOSES_ANSWERS = "answers lost"  # the work is done, then the connection breaks
     DOWN = "down"  # nothing listens: connections are refused
     SLOW = "slow"
@@ -44,7 +55,7 @@ class Trouble(Enum):
 MINIMUM_DURATION = 5.0
 """Seconds; in less time no breaker could open and close again."""
 
-_REAL_TIME = 300.0  # from this length on breakers stay open for as long as in the example
+_REAL_TIME = 450.0  # from this length on breakers stay open for as long as in the example
 _REAL_WAITS = 150.0  # and from this length on timeouts and backoff are those of the example
 _SHORTEST_WAITS = 0.2  # with a smaller share a busy machine would look like a slow dependency
 
@@ -76,7 +87,7 @@ class Tempo:
     @property
     def slowness(self) -> float:
         """Seconds that a slow dependency takes: longer than any timeout."""
-        return 3.5 * self.waits
+        return 4.5 * self.waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +130,12 @@ class Scene:
             return Act(dependency, trouble, start * duration, end * duration, burst, gap)
 
         self.acts = (
-            bursts(Dependency.INVENTORY, Trouble.UNAVAILABLE, 0.10, 0.31, every=4.5),
-            bursts(Dependency.PAYMENT, Trouble.LOSES_ANSWERS, 0.36, 0.44, every=6.0),
-            act(Dependency.PAYMENT, Trouble.DOWN, 0.45, 0.545),
-            act(Dependency.SHIPPING, Trouble.SLOW, 0.63, 0.81),
+            bursts(Dependency.PRICING, Trouble.UNAVAILABLE, 0.06, 0.15, every=4.5),
+            bursts(Dependency.PRICING, Trouble.SLOW, 0.16, 0.25, every=4.5),
+            bursts(Dependency.INVENTORY, Trouble.UNAVAILABLE, 0.27, 0.42, every=4.5),
+            bursts(Dependency.PAYMENT, Trouble.LOSES_ANSWERS, 0.45, 0.52, every=6.0),
+            act(Dependency.PAYMENT, Trouble.DOWN, 0.53, 0.59),
+            act(Dependency.SHIPPING, Trouble.SLOW, 0.71, 0.86),
         )
 
     def act(self, dependency: Dependency, now: float) -> Act | None:

@@ -1,4 +1,4 @@
-"""What the views display: the scene, both order streams, the dependencies, the proxy.
+"""What the views display: the scene, both order services, the dependencies, the proxy.
 
 The views only read it.
 """
@@ -14,11 +14,15 @@ from proxy.demo.scene import Dependency, Scene
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """`now` gives the seconds since the scene began."""
+    """`now` gives the seconds since the scene began.
+
+    `quotes` has the gRPC statuses that each order service got from pricing.
+    """
 
     scene: Scene
     now: Callable[[], float]
     orders: Mapping[World, list[Order]]
+    quotes: Mapping[World, Mapping[str, int]]
     servers: Mapping[Dependency, DependencyServer]
     observer: Observer
 

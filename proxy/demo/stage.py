@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.live import Live
 
 from proxy.demo import configuration
-from proxy.demo.dependencies import DependencyServer
+from proxy.demo.dependencies import DependencyServer, make_server
+from proxy.demo.grpc_calls import GrpcChannel
 from proxy.demo.live_view import picture, symbols_for
 from proxy.demo.observation import Observer
 from proxy.demo.orders import OrderService, OrderStream, World
@@ -23,7 +24,7 @@ from proxy.demo.plain_view import PlainView
 from proxy.demo.ports import LOOPBACK, ReservedPort
 from proxy.demo.proxy_process import ProxyDied, RunningProxy, running_proxy
 from proxy.demo.report import print_report
-from proxy.demo.scene import MINIMUM_DURATION, Dependency, Scene
+from proxy.demo.scene import MINIMUM_DURATION, OVER_HTTP, Dependency, Scene
 from proxy.demo.show import Show
 
 _FRAMES_PER_SECOND = 8
@@ -115,7 +116,7 @@ async def _staged(scene: Scene) -> AsyncIterator[_Staged]:
     """Context in which dependencies, the proxy and both order services run."""
     curtain = _Curtain()
     async with AsyncExitStack() as stack:
-        servers = {d: DependencyServer(d, scene, curtain.now) for d in Dependency}
+        servers = {d: make_server(d, scene, curtain.now) for d in Dependency}
         for server in servers.values():
             stack.push_async_callback(server.shut_down)
             await server.open()
@@ -127,15 +128,14 @@ async def _staged(scene: Scene) -> AsyncIterator[_Staged]:
         asking = await stack.enter_async_context(ClientSession())
         text = configuration.render(scene.tempo, ports, {d: s.port for d, s in servers.items()})
         child = await stack.enter_async_context(running_proxy(text, admin, asking))
-        stream = OrderStream(
-            {
-                World.WITH: await _through_the_proxy(stack, scene, ports),
-                World.WITHOUT: await _directly(stack, scene, servers),
-            },
-            scene.tempo.order_interval,
-        )
+        services = {
+            World.WITH: await _through_the_proxy(stack, scene, ports),
+            World.WITHOUT: await _directly(stack, scene, servers),
+        }
+        stream = OrderStream(services, scene.tempo.order_interval)
         observer = Observer(asking, admin, curtain.now)
-        show = Show(scene, curtain.now, stream.orders, servers, observer)
+        quotes = {world: service.quotes for world, service in services.items()}
+        show = Show(scene, curtain.now, stream.orders, quotes, servers, observer)
         yield _Staged(show, stream, child, curtain)
 
 
@@ -144,17 +144,24 @@ async def _through_the_proxy(
 ) -> OrderService:
     """The proxy enforces the deadlines; the client's own only cover a proxy that hangs."""
     session = await stack.enter_async_context(_session())
-    urls = dict.fromkeys(Dependency, f"http://{LOOPBACK}:{ports.outbound}")
+    urls = dict.fromkeys(OVER_HTTP, f"http://{LOOPBACK}:{ports.outbound}")
     timeouts = configuration.request_timeouts(scene.tempo)
-    return OrderService(session, urls, {d: 2 * seconds for d, seconds in timeouts.items()})
+    patience = {d: 2 * seconds for d, seconds in timeouts.items()}
+    return OrderService(session, urls, await _pricing(stack, ports.outbound), patience)
 
 
 async def _directly(
     stack: AsyncExitStack, scene: Scene, servers: Mapping[Dependency, DependencyServer]
 ) -> OrderService:
     session = await stack.enter_async_context(_session())
-    urls = {d: f"http://{LOOPBACK}:{server.port}" for d, server in servers.items()}
-    return OrderService(session, urls, configuration.request_timeouts(scene.tempo))
+    urls = {d: f"http://{LOOPBACK}:{servers[d].port}" for d in OVER_HTTP}
+    pricing = await _pricing(stack, servers[Dependency.PRICING].port)
+    return OrderService(session, urls, pricing, configuration.request_timeouts(scene.tempo))
+
+
+async def _pricing(stack: AsyncExitStack, port: int) -> GrpcChannel:
+    channel = GrpcChannel(LOOPBACK, port, Dependency.PRICING.value)
+    return await stack.enter_async_context(channel)
 
 
 def _session() -> ClientSession:

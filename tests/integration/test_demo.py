@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from proxy.demo.dependencies import DependencyServer
+from proxy.demo.dependencies import DependencyServer, make_server
+from proxy.demo.grpc_calls import GrpcChannel
 from proxy.demo.orders import Fate, Order, OrderService, OrderStream, World
+from proxy.demo.pricing import price_of
 from proxy.demo.proxy_process import ProxyDied, running_proxy
-from proxy.demo.scene import Dependency, Scene, Trouble
+from proxy.demo.scene import OVER_HTTP, Dependency, Scene, Trouble
 
 TIMEOUTS = dict.fromkeys(Dependency, 0.3)
 
@@ -35,7 +37,7 @@ class FixedScene(Scene):
 
 @asynccontextmanager
 async def _dependencies(scene: Scene) -> AsyncIterator[dict[Dependency, DependencyServer]]:
-    servers = {d: DependencyServer(d, scene, lambda: 0.0) for d in Dependency}
+    servers = {d: make_server(d, scene, lambda: 0.0) for d in Dependency}
     try:
         for server in servers.values():
             await server.open()
@@ -60,9 +62,10 @@ async def servers(scene: FixedScene) -> AsyncIterator[dict[Dependency, Dependenc
 async def service(
     servers: dict[Dependency, DependencyServer],
 ) -> AsyncIterator[OrderService]:
-    urls = {d: f"http://127.0.0.1:{server.port}" for d, server in servers.items()}
-    async with ClientSession() as session:
-        yield OrderService(session, urls, TIMEOUTS)
+    urls = {d: f"http://127.0.0.1:{servers[d].port}" for d in OVER_HTTP}
+    port = servers[Dependency.PRICING].port
+    async with ClientSession() as session, GrpcChannel("127.0.0.1", port, "pricing") as pricing:
+        yield OrderService(session, urls, pricing, TIMEOUTS)
 
 
 async def _place(service: OrderService, number: int = 1) -> Order:
@@ -71,12 +74,14 @@ async def _place(service: OrderService, number: int = 1) -> Order:
     return order
 
 
-async def test_an_order_is_reserved_paid_and_shipped_under_one_key(
+async def test_an_order_is_priced_reserved_paid_and_shipped_under_one_key(
     service: OrderService, servers: dict[Dependency, DependencyServer]
 ) -> None:
     order = await _place(service)
     assert order.fate is Fate.OK
     assert order.seconds >= order.step_seconds > 0
+    assert order.cents == price_of(order.key)
+    assert service.quotes == {"OK": 1}
     assert all(server.ledger.work == {order.key: 1} for server in servers.values())
 
 
@@ -88,6 +93,31 @@ async def test_an_answer_of_503_fails_the_order_and_nothing_is_paid(
     assert (order.fate, order.step, order.why) == (Fate.FAILED, Dependency.INVENTORY, "503")
     assert not servers[Dependency.INVENTORY].ledger.work
     assert not servers[Dependency.PAYMENT].ledger.requests
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status"),
+    [
+        (Trouble.UNAVAILABLE, "UNAVAILABLE"),
+        (Trouble.SLOW, "DEADLINE_EXCEEDED"),
+        (Trouble.DOWN, "UNAVAILABLE"),
+    ],
+)
+async def test_an_order_without_a_price_fails_with_the_status_of_its_call(
+    service: OrderService,
+    servers: dict[Dependency, DependencyServer],
+    scene: FixedScene,
+    trouble: Trouble,
+    status: str,
+) -> None:
+    scene.troubles[Dependency.PRICING] = trouble
+    if trouble is Trouble.DOWN:
+        await servers[Dependency.PRICING].close()
+    order = await _place(service)
+    assert (order.fate, order.step, order.why) == (Fate.FAILED, Dependency.PRICING, status)
+    assert service.quotes == {status: 1}
+    assert not servers[Dependency.PRICING].ledger.work
+    assert not servers[Dependency.INVENTORY].ledger.requests
 
 
 async def test_a_lost_answer_leaves_a_charge_that_a_repeat_does_not_double(
@@ -209,7 +239,14 @@ def test_a_run_shows_every_state_and_ends_with_what_the_proxy_saved() -> None:
     _check_table(out)
     _check_breakers(out)
     assert "\x1b" not in out, "this is no terminal"
-    assert re.search(r"^ +\d\.\d s  inventory answers 503", out, re.MULTILINE)
+    for told in ("pricing answers UNAVAILABLE by gRPC", "inventory answers 503"):
+        assert re.search(rf"^ +\d\.\d s  {told}", out, re.MULTILINE)
+    got, without = (
+        [_row(out, f"gRPC calls to pricing: {status}")[side] for status in ("OK", "UNAVAILABLE")]
+        for side in (0, 1)
+    )
+    assert got[0] > without[0], out
+    assert got[1] < without[1], out
     assert "resilience-proxy run" in out.splitlines()[-1]
 
 

@@ -11,7 +11,7 @@ from integration.running_proxy import RunningProxy, eventually
 from integration.settings import Settings
 
 from proxy.demo.configuration import Ports, render, request_timeouts
-from proxy.demo.scene import Dependency, Tempo
+from proxy.demo.scene import OVER_HTTP, Dependency, Tempo
 
 TEMPO = Tempo(8)
 """Timeouts and waits are a fifth of the example's, breakers stay open for 0.8 s."""
@@ -61,7 +61,7 @@ def test_shipping_has_two_attempts(proxy: RunningProxy, shared_chaos: ChaosUpstr
     assert len(shared_chaos.seen(response.id)) == 2
 
 
-@pytest.mark.parametrize("dependency", Dependency)
+@pytest.mark.parametrize("dependency", OVER_HTTP)
 def test_without_a_key_nothing_is_asked_again(
     proxy: RunningProxy, shared_chaos: ChaosUpstream, dependency: Dependency
 ) -> None:

@@ -5,21 +5,29 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Loaded, load, load_text
+from proxy.config.loading import Origin
 from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig, repeats_only_unseen
 from proxy.demo.configuration import Ports, render, request_timeouts
-from proxy.demo.scene import Dependency, Tempo
+from proxy.demo.scene import OVER_HTTP, Dependency, Tempo
 from proxy.policies.backoff import JitterKind
 from proxy.policies.circuit_breaker import BreakerMode, WindowConfig, WindowType
 from proxy.policies.retry import RetryMethods
 
-EXAMPLE = Path(__file__).parents[3] / "config" / "examples" / "order-service.yaml"
+EXAMPLES = Path(__file__).parents[3] / "config" / "examples"
+EXAMPLE = EXAMPLES / "order-service.yaml"
+WITH_GRPC = (EXAMPLE, EXAMPLES / "order-service-grpc.yaml")
 PORTS = Ports(outbound=7070, inbound=7071, admin=7072)
-ENDPOINTS = {Dependency.INVENTORY: 8081, Dependency.PAYMENT: 8082, Dependency.SHIPPING: 8083}
+ENDPOINTS = {dependency: 8081 + n for n, dependency in enumerate(Dependency)}
 
 
 @pytest.fixture(scope="module")
 def example() -> Loaded:
     return load(EXAMPLE, {"PAYMENT_URL": "http://127.0.0.1:9999"})
+
+
+@pytest.fixture(scope="module")
+def with_grpc() -> Loaded:
+    return load(Origin(WITH_GRPC), {})
 
 
 def _demo(duration: float) -> Loaded:
@@ -31,9 +39,9 @@ def _route(config: Config, dependency: Dependency) -> RouteConfig:
     return route
 
 
-def test_neither_gives_a_warning(example: Loaded) -> None:
-    assert example.warnings == ()
-    for duration in (5.0, 8.0, 30.0, 77.7, 300.0):
+def test_none_gives_a_warning(example: Loaded, with_grpc: Loaded) -> None:
+    assert example.warnings == with_grpc.warnings == ()
+    for duration in (5.0, 8.0, 30.0, 77.7, 450.0):
         assert _demo(duration).warnings == ()
 
 
@@ -85,7 +93,7 @@ def test_the_table(
 
 
 def test_shipping_alone_has_a_fallback(example: Loaded) -> None:
-    routes = {d: _route(example.config, d) for d in Dependency}
+    routes = {d: _route(example.config, d) for d in OVER_HTTP}
     assert routes[Dependency.INVENTORY].policies.fallback is None
     assert routes[Dependency.PAYMENT].policies.fallback is None
     fallback = routes[Dependency.SHIPPING].policies.fallback
@@ -97,11 +105,32 @@ def test_shipping_alone_has_a_fallback(example: Loaded) -> None:
     assert ("content-type", "application/json") in fallback.response.headers
 
 
+def test_pricing_is_a_fourth_dependency_by_grpc(example: Loaded, with_grpc: Loaded) -> None:
+    assert [route.name for route in example.config.routes] == [
+        *(dependency.value for dependency in OVER_HTTP),
+        "orders",
+    ]
+    config = with_grpc.config
+    pricing = _route(config, Dependency.PRICING)
+    assert pricing.match.grpc is not None
+    service, method = pricing.match.grpc.service, pricing.match.grpc.method
+    assert f"/{service}/{method}" == Dependency.PRICING.path
+    assert [str(one) for one in config.upstreams["pricing"].endpoints] == ["http://pricing:50051"]
+    retry = pricing.policies.retry
+    assert retry.methods.any
+    assert 14 in retry.on.grpc
+    for dependency in OVER_HTTP:
+        assert _route(config, dependency) == _route(example.config, dependency)
+
+
+@pytest.mark.parametrize("grpc", [False, True])
 def test_an_order_that_comes_in_has_time_for_its_calls_and_is_not_repeated(
-    example: Loaded,
+    example: Loaded, with_grpc: Loaded, grpc: bool
 ) -> None:
-    (inbound,) = [r for r in example.config.routes if r.listener is Listener.INBOUND]
-    calls = [_route(example.config, d).policies.timeouts.request for d in Dependency]
+    config = (with_grpc if grpc else example).config
+    (inbound,) = [r for r in config.routes if r.listener is Listener.INBOUND]
+    calls = [r.policies.timeouts.request for r in config.routes if r is not inbound]
+    assert len(calls) == 3 + grpc
     timeouts = inbound.policies.timeouts
     assert min(timeouts.attempt, timeouts.request) > sum(calls)
     assert repeats_only_unseen(inbound.policies.retry)
@@ -119,17 +148,17 @@ def _longest(policies: PolicyConfig) -> float:
 
 
 @pytest.mark.parametrize("dependency", Dependency)
-def test_all_attempts_fit_into_the_request(example: Loaded, dependency: Dependency) -> None:
-    policies = _route(example.config, dependency).policies
+def test_all_attempts_fit_into_the_request(with_grpc: Loaded, dependency: Dependency) -> None:
+    policies = _route(with_grpc.config, dependency).policies
     assert _longest(policies) <= policies.timeouts.request
     assert policies.circuit_breaker.slow_call.duration < policies.timeouts.attempt
 
 
 @pytest.mark.parametrize("dependency", Dependency)
 def test_at_full_tempo_the_demo_has_the_policies_of_the_example(
-    example: Loaded, dependency: Dependency
+    with_grpc: Loaded, dependency: Dependency
 ) -> None:
-    mine, theirs = (_route(config, dependency) for config in (_demo(300).config, example.config))
+    mine, theirs = (_route(config, dependency) for config in (_demo(450).config, with_grpc.config))
     assert mine.policies == theirs.policies
     assert (mine.match, mine.upstream) == (theirs.match, theirs.upstream)
 
@@ -138,7 +167,7 @@ def test_a_short_run_has_the_same_policies_in_less_time() -> None:
     payment = _route(_demo(30).config, Dependency.PAYMENT).policies
     assert payment.timeouts.request == pytest.approx(1.6)
     assert payment.retry.backoff.initial == pytest.approx(0.2)
-    assert payment.circuit_breaker.open_for.initial == pytest.approx(3.0)
+    assert payment.circuit_breaker.open_for.initial == pytest.approx(2.0)
     assert payment.retry.attempts == 3
     assert request_timeouts(Tempo(30))[Dependency.PAYMENT] == pytest.approx(1.6)
 

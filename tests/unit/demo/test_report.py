@@ -7,7 +7,13 @@ from rich.console import Console
 
 from proxy.demo.observation import Observer, Transition
 from proxy.demo.orders import Fate, Order, World
-from proxy.demo.report import comparison, percentile, summarize, what_the_proxy_did
+from proxy.demo.report import (
+    add_quotes,
+    comparison,
+    percentile,
+    summarize,
+    what_the_proxy_did,
+)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +102,16 @@ def test_the_table_fits_80_columns_and_says_who_saved_what(observer: Observer) -
     assert _cells(text, "retries made") == ["7", "-"]
     assert _cells(text, "calls saved by open breakers") == ["21", "-"]
     assert _cells(text, "breaker transitions") == ["4", "-"]
+
+
+def test_the_table_has_a_row_for_each_grpc_status_that_anyone_got(observer: Observer) -> None:
+    table = comparison(summarize([], {}), summarize([], {}), observer)
+    add_quotes(table, {"OK": 12, "UNAVAILABLE": 1}, {"OK": 9, "DEADLINE_EXCEEDED": 4})
+    text = _read(table)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert _cells(text, "gRPC calls to pricing: OK") == ["12", "9"]
+    assert _cells(text, "gRPC calls to pricing: UNAVAILABLE") == ["1", "0"]
+    assert _cells(text, "gRPC calls to pricing: DEADLINE_EXCEEDED") == ["0", "4"]
 
 
 def test_every_transition_has_its_time(observer: Observer) -> None:

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from proxy.demo.configuration import request_timeouts
 from proxy.demo.scene import Act, Dependency, Scene, Tempo, Trouble
 
 DURATIONS = [8.0, 15.0, 30.0, 60.0, 300.0, 900.0]
@@ -31,13 +32,15 @@ def test_every_trouble_has_its_turn_and_all_ends_well(duration: float) -> None:
         for dependency in Dependency
     ]
     assert set(seen) == {
+        (Dependency.PRICING, Trouble.UNAVAILABLE),
+        (Dependency.PRICING, Trouble.SLOW),
         (Dependency.INVENTORY, Trouble.UNAVAILABLE),
         (Dependency.PAYMENT, Trouble.LOSES_ANSWERS),
         (Dependency.PAYMENT, Trouble.DOWN),
         (Dependency.SHIPPING, Trouble.SLOW),
         *((dependency, Trouble.NONE) for dependency in Dependency),
     }
-    for at in (0.0, 0.09 * duration, 0.9 * duration, duration):
+    for at in (0.0, 0.05 * duration, 0.9 * duration, duration):
         assert {scene.trouble(d, at) for d in Dependency} == {Trouble.NONE}
 
 
@@ -52,7 +55,7 @@ def test_bursts_are_shorter_than_the_waits_of_the_retries(duration: float) -> No
     """Example: 500 ms and 1 s before the second and third attempt, a fifth less at the least."""
     tempo = Tempo(duration)
     bursts = [act for act in Scene(duration).acts if act.every]
-    assert len(bursts) == 2
+    assert len(bursts) == 4
     assert all(act.burst < 0.8 * 1.5 * tempo.waits for act in bursts)
     assert all(act.every > 3 * act.burst for act in bursts)
 
@@ -67,15 +70,19 @@ def test_the_outage_is_long_enough_for_a_breaker_to_open(duration: float) -> Non
 @pytest.mark.parametrize("duration", DURATIONS)
 def test_slow_is_slower_than_every_deadline(duration: float) -> None:
     tempo = Tempo(duration)
-    assert tempo.slowness > 3.0 * tempo.waits, "the whole request's deadline of shipping"
+    slow = {act.dependency for act in Scene(duration).acts if act.trouble is Trouble.SLOW}
+    assert slow == {Dependency.PRICING, Dependency.SHIPPING}
+    timeouts = request_timeouts(tempo)
+    assert all(tempo.slowness > timeouts[dependency] for dependency in slow)
 
 
 def test_durations_are_real_in_a_long_run_and_never_too_short_for_a_busy_machine() -> None:
-    assert (Tempo(300).waits, Tempo(300).open_for) == (1.0, 1.0)
+    assert (Tempo(450).waits, Tempo(450).open_for) == (1.0, 1.0)
     assert (Tempo(900).waits, Tempo(900).open_for) == (1.0, 1.0)
-    assert (Tempo(30).waits, Tempo(30).open_for) == (0.2, 0.1)
+    assert Tempo(30).waits == 0.2
+    assert Tempo(30).open_for == pytest.approx(0.0667, abs=0.0001)
     assert Tempo(8).waits == 0.2
-    assert Tempo(8).open_for == pytest.approx(0.0267, abs=0.0001)
+    assert Tempo(8).open_for == pytest.approx(0.0178, abs=0.0001)
     assert Tempo(30).order_interval == pytest.approx(1 / 12)
 
 
@@ -83,6 +90,6 @@ def test_the_act_between_bursts_is_still_told() -> None:
     scene = Scene(30)
     act = scene.acts[0]
     between = act.start + act.burst + 0.01
-    assert scene.trouble(Dependency.INVENTORY, between) is Trouble.NONE
-    assert scene.act(Dependency.INVENTORY, between) is act
+    assert scene.trouble(Dependency.PRICING, between) is Trouble.NONE
+    assert scene.act(Dependency.PRICING, between) is act
     assert scene.act(Dependency.SHIPPING, between) is None
