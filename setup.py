@@ -100,6 +100,7 @@ COMPILED = (
     "policies/hedge",
     "policies/rate_limits",
     "policies/retry",
+    "policies/split",
     "policies/window",
     "routing/destination",
     "routing/lookup",

@@ -49,17 +49,17 @@ def check_addresses(config: Config, given: Given, problems: Problems) -> None:
 def check_protocols(config: Config, given: Given, problems: Problems) -> None:
     """gRPC needs HTTP/2: a route for it to an upstream that speaks only HTTP/1.1 is an error."""
     for index, route in enumerate(config.routes):
-        upstream = config.upstreams.get(route.upstream or "")
-        if route.match.grpc is None or upstream is None:
+        if route.match.grpc is None:
             continue
-        if upstream.protocol is UpstreamProtocol.HTTP1:
+        for name in route.upstreams:
+            if config.upstreams[name].protocol is not UpstreamProtocol.HTTP1:
+                continue
             path: Path = ("routes", index, "upstream")
             mark = given.get(path, given.get(("routes", index, "name"), Mark(1, 1)))
             problems.error(
                 mark,
                 path,
-                f"gRPC needs HTTP/2, and upstream {upstream.name!r} has protocol: http1; "
-                "use auto or http2",
+                f"gRPC needs HTTP/2, and upstream {name!r} has protocol: http1; use auto or http2",
             )
 
 
@@ -285,7 +285,7 @@ def _warn_unreachable(
 
 def _warn_same_upstream(route: RouteConfig, path: Path, given: Given, problems: Problems) -> None:
     fallback = route.policies.fallback
-    if fallback and fallback.upstream is not None and fallback.upstream == route.upstream:
+    if fallback and fallback.upstream is not None and route.upstreams == (fallback.upstream,):
         mark = given.get((*path, "fallback"), given.get((*path, "name"), Mark(1, 1)))
         problems.warning(
             mark, (*path, "fallback"), f"goes to {route.upstream!r}, as the route does"
@@ -294,8 +294,8 @@ def _warn_same_upstream(route: RouteConfig, path: Path, given: Given, problems: 
 
 def _warn_unused(config: Config, given: Given, problems: Problems) -> None:
     bundles = [*config.policies.values(), *(route.policies for route in config.routes)]
-    used = {route.upstream for route in config.routes} | {"app"}
-    used |= {bundle.fallback.upstream for bundle in bundles if bundle.fallback}
+    used = {name for route in config.routes for name in route.upstreams} | {"app"}
+    used |= {bundle.fallback.upstream or "" for bundle in bundles if bundle.fallback}
     unused = [name for name in config.upstreams if name not in used]
     _warn_named("upstreams", unused, given, problems)
     policies = {route.policy for route in config.routes} | BUILT_IN_POLICIES.keys()

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Final
 
 from proxy.config.match import MatchConfig
+from proxy.http.hash_key import HashKey
 from proxy.outcome import OutcomeSet
 from proxy.policies.bulkhead import BulkheadConfig
 from proxy.policies.circuit_breaker import BreakerMode, CircuitBreakerConfig
@@ -19,6 +20,7 @@ from proxy.policies.faults import FaultConfig
 from proxy.policies.gate import GateKind
 from proxy.policies.hedge import HedgeConfig
 from proxy.policies.retry import RetryConfig
+from proxy.policies.split import Shares
 
 KIB = 1024
 
@@ -334,7 +336,8 @@ class HeaderRules:
 @dataclass(frozen=True, slots=True)
 class RouteConfig:
     """`upstream` None (outbound only): the authority that the caller asked for. `respond`: the
-    fixed answer that is given instead.
+    fixed answer that is given instead. `split`: several upstreams and their weights, of which
+    `upstream` is the first; `split_by`: what decides, None: chance.
 
     `policy` is the policy's name, `policies` the result of merging it.
     """
@@ -343,12 +346,21 @@ class RouteConfig:
     listener: Listener = Listener.OUTBOUND
     match: MatchConfig = MatchConfig()
     upstream: str | None = None
+    split: Shares = ()
+    split_by: HashKey | None = None
     respond: FallbackResponse | None = None
     policy: str = DEFAULT_POLICY
     policies: PolicyConfig = PolicyConfig()
     rewrite: RewriteConfig = RewriteConfig()
     request_headers: HeaderRules = HeaderRules()
     response_headers: HeaderRules = HeaderRules()
+
+    @property
+    def upstreams(self) -> tuple[str, ...]:
+        """All that it names, those of weight 0 too."""
+        if self.split:
+            return tuple([name for name, _ in self.split])
+        return () if self.upstream is None else (self.upstream,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Kinds of names in networks and HTTP: hosts, addresses, methods, headers, paths."""
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from proxy.config.advice import upstream_name
@@ -301,10 +302,17 @@ class UpstreamName(Text):
 
     def read(self, at: Cursor, base: str | None = None) -> str:
         name = self.read_checked(at)
-        if name not in at.reading.upstreams:
-            hint = upstream_name(name, at.reading.upstreams)
-            raise at.error(f"there is no upstream {name!r}{hint}")
+        problem = self.unknown(name, at.reading.upstreams)
+        if problem:
+            raise at.error(problem)
         return name
+
+    @staticmethod
+    def unknown(name: str, known: Collection[str]) -> str:
+        """What is wrong with a name that is not known, "" if it is."""
+        if name in known:
+            return ""
+        return f"there is no upstream {name!r}{upstream_name(name, known)}"
 
 
 class PolicyName(Text):

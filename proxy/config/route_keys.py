@@ -7,6 +7,7 @@ from typing import Any
 
 from proxy.config.cursor import Cursor, Reported
 from proxy.config.fallback_keys import RESPONSE
+from proxy.config.hash_kinds import HashKeyKind
 from proxy.config.kinds import Boolean, Choice, JsonSchema, Kind, Text
 from proxy.config.match import GrpcMatch, MatchConfig, ValueMatch
 from proxy.config.model import (
@@ -34,12 +35,12 @@ from proxy.config.names import (
     REMOVED_HEADER,
     WRITTEN_HEADER,
     PolicyName,
-    UpstreamName,
     check_authority,
     check_header_value,
 )
 from proxy.config.policy_keys import POLICY
 from proxy.config.record import Field, Given, ListOf, PairsOf, Record, SetOf, Values
+from proxy.config.target_kinds import TargetKind
 
 
 class ValueMatchKind(Kind[ValueMatch]):
@@ -225,8 +226,15 @@ ROUTE = Record(
         "listener": Field(LISTENER, "The listener whose requests it takes."),
         "match": Field(MATCH, "All given conditions must hold; an empty match takes everything."),
         "upstream": Field(
-            UpstreamName(),
-            "Default: the authority that the caller asked for (outbound), or app (inbound).",
+            TargetKind(),
+            "Default: the authority that the caller asked for (outbound), or app (inbound). "
+            "{v1: 95, v2: 5}: several upstreams by weight.",
+            ("upstream", "split"),
+        ),
+        "split_by": Field(
+            HashKeyKind(),
+            "Equal values go to the same upstream of a split: {header: user-id}, {cookie: ...}, "
+            "{query: ...} or client. Default: by chance.",
         ),
         "respond": Field(
             RESPONSE, "A fixed answer instead of an upstream: status, headers, json or body."
@@ -258,6 +266,8 @@ class RouteKind(Kind[RouteConfig]):
         if route.respond is not None:
             if "upstream" in given:
                 raise given["respond"].error("give either 'upstream' or 'respond'")
+        elif "split_by" in given and not route.split:
+            raise given["split_by"].error("needs a split: upstream: {v1: 95, v2: 5}")
         elif route.upstream is None and route.listener is Listener.INBOUND:
             return replace(route, upstream=APP_UPSTREAM.name)
         return route

@@ -18,11 +18,13 @@ from proxy.config.model import (
     repeats_only_unseen,
 )
 from proxy.config.sources import Sources
+from proxy.http.hash_key import HashKey
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit
 from proxy.policies.circuit_breaker import BreakerMode, WindowType
 from proxy.policies.gate import Mode
 from proxy.policies.rate_limits import RATE_LIMITS
 from proxy.policies.retry import RetryConfig
+from proxy.policies.split import Split
 from proxy.units import format_duration, format_ratio
 
 
@@ -68,6 +70,22 @@ def describe_match(match: MatchConfig) -> str:
 
 def describe_upstream(upstream: UpstreamConfig) -> str:
     return f"{upstream.name} ({', '.join(map(str, upstream.endpoints))})"
+
+
+def describe_split(route: RouteConfig) -> str:
+    """``95% v1, 5% v2, by header user-id``."""
+    split = Split(route.split)
+    parts = [
+        f"{100 * share:.3g}% {name}" for name, share in zip(split.names, split.shares, strict=True)
+    ]
+    if route.split_by is not None:
+        parts.append(f"by {describe_key(route.split_by)}")
+    return ", ".join(parts)
+
+
+def describe_key(key: HashKey) -> str:
+    """``header user-id``, or ``client``."""
+    return f"{key.source.value} {key.name}".rstrip()
 
 
 def describe_policy(policies: PolicyConfig) -> str:
@@ -145,6 +163,8 @@ def _row(route: RouteConfig, config: Config) -> tuple[str, ...]:
     target = "the authority asked for"
     if route.respond is not None:
         target = f"answers {route.respond.status}"
+    elif route.split:
+        target = describe_split(route)
     elif route.upstream is not None:
         target = describe_upstream(config.upstreams[route.upstream])
     elif config.egress.allow != ("*",):

@@ -1,8 +1,9 @@
 """All bindings of one configuration: created when first needed, continued over a reload.
 
-Most routes have one upstream and so one binding. A route without an upstream has one for each
-authority that callers name, so that one failing host never opens the breaker of another. Their
-number is bounded: beyond it the least recently used one is dropped with its gates.
+Most routes have one upstream and so one binding; a split has one for each of its upstreams. A route
+without an upstream has one for each authority that callers name, so that one failing host never
+opens the breaker of another. Their number is bounded: beyond it the least recently used one is
+dropped with its gates.
 
 A reload makes new bindings, because routes may have changed in any way. The gates' state is kept by
 name, see `Bindings.take_over`; an exchange in flight keeps its binding.
@@ -23,6 +24,7 @@ from proxy.policies.budget import RETRY_BUDGET, RetryBudget
 from proxy.policies.faults import Faults
 from proxy.policies.hedge import Hedging
 from proxy.policies.retry import RetryPolicy
+from proxy.policies.split import Split
 from proxy.routing.table import Route, RouteTable
 from proxy.upstream.registry import Upstreams
 from proxy.upstream.upstream import Upstream
@@ -55,12 +57,13 @@ class Bindings:
         self._upstreams = upstreams
         self._random = random
         self._static: dict[str, Binding] = {}
+        self._splits: dict[str, list[Binding]] = {}
         self._dynamic: OrderedDict[_Origin, Binding] = OrderedDict()  # least recently used first
         self.labels = Labels()
         self.gates = Gates(self.labels, on_transition)
         self.stats: dict[tuple[str, str], RouteStats] = {}
         self._routes: RouteTable | None = None
-        self._former_static: dict[str, Binding] = {}
+        self._former_static: dict[str, Binding | list[Binding]] = {}
         self._former_dynamic: OrderedDict[_Origin, Binding] = OrderedDict()
 
     def take_over(self, before: "Bindings", table: RouteTable) -> None:
@@ -77,7 +80,8 @@ class Bindings:
         self.labels = self.gates.labels = before.labels
         self.gates.take_over(before.gates)
         self._routes = table
-        self._former_static, before._static = before._static, {}
+        self._former_static = {**before._static, **before._splits}
+        before._static, before._splits = {}, {}
         self._former_dynamic, before._dynamic = before._dynamic, OrderedDict()
 
     def bind_on(self) -> bool:
@@ -96,7 +100,11 @@ class Bindings:
 
     def _bind_again(self, name: str) -> None:
         route = self._routes.named(name) if self._routes is not None else None
-        if route is not None and (route.config.upstream is not None or route.respond is not None):
+        if route is None:
+            return
+        if route.split is not None:
+            self._bound_split(route, route.split)
+        elif route.config.upstream is not None or route.respond is not None:
             self.of_route(route)
 
     def _bind_authority_again(self, origin: _Origin, former: Binding) -> None:
@@ -116,8 +124,22 @@ class Bindings:
             binding = self._static[route.name] = self._bind_fixed(route)
         elif binding is None:
             upstream = self._upstreams[str(route.config.upstream)]
-            binding = self._static[route.name] = self._bind(route, upstream, None)
+            binding = self._static[route.name] = self._bind(route, upstream, None, route.name)
         return binding
+
+    def of_split(self, route: Route, value: bytes) -> Binding:
+        """The binding of the upstream that takes a request of a split.
+
+        `value`: what decides; b"": chance.
+        """
+        split = route.split
+        assert split is not None
+        bindings = self._splits.get(route.name)
+        if bindings is None:
+            bindings = self._bound_split(route, split)
+        if not value:
+            return bindings[split.choose(self._random())]
+        return bindings[split.choose_by(value)]
 
     def of_authority(self, route: Route, scheme: str, authority: Authority, now: float) -> Binding:
         """The binding of a route whose caller names the authority."""
@@ -145,14 +167,23 @@ class Bindings:
             stats = self.stats[key] = RouteStats(listener, route)
         return stats
 
+    def _bound_split(self, route: Route, split: Split) -> list[Binding]:
+        """A binding for each upstream: each has its own gates."""
+        bindings = [
+            self._bind(route, self._upstreams[name], None, f"{route.name}:{name}")
+            for name in split.names
+        ]
+        self._splits[route.name] = bindings
+        return bindings
+
     def _bind_authority(self, route: Route, origin: _Origin, upstream: Upstream) -> Binding:
         authority = str(Authority(origin[2], origin[3]))
-        binding = self._dynamic[origin] = self._bind(route, upstream, authority)
+        name = f"{route.name}:{authority}"
+        binding = self._dynamic[origin] = self._bind(route, upstream, authority, name)
         return binding
 
-    def _bind(self, route: Route, upstream: Upstream, authority: str | None) -> Binding:
+    def _bind(self, route: Route, upstream: Upstream, authority: str | None, name: str) -> Binding:
         stats = self.stats_of(route.listener.value, route.name)
-        name = route.name if authority is None else f"{route.name}:{authority}"
         named = self._config.policies[route.config.policy]
         binding = Binding(self.gates, route, named, upstream, stats, name=name, authority=authority)
         binding.add_gates()

@@ -84,7 +84,7 @@ class ListenerGate(Keeper):
             return False
         now = monotonic()
         try:
-            binding = terms.bind(head)
+            binding = terms.bind(head, client.client)
         except ProxyError:
             return False  # the exchange will be refused for the same reason, with an answer
         request_id = terms.request_id(head)

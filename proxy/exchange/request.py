@@ -92,7 +92,7 @@ class Request(Ask):
     def bind(self) -> Binding:
         """Find its destination. Raises NoAuthority, EgressDenied or Loop."""
         terms, head = self.terms, self.head
-        binding = terms.bind(head)
+        binding = terms.bind(head, self.stream.client)
         self.binding = self.record.binding = binding
         self.sent = request_to(head, binding)
         return binding

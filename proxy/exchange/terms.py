@@ -118,8 +118,11 @@ class Terms:
 
     # --- destinations -----------------------------------------------------------------------------
 
-    def bind(self, head: RequestHead) -> Binding:
-        """The destination of a request. Raises NoAuthority, EgressDenied or Loop."""
+    def bind(self, head: RequestHead, peer: str) -> Binding:
+        """The destination of a request. Raises NoAuthority, EgressDenied or Loop.
+
+        `peer`: the address of its client's connection.
+        """
         if b"via" in head.held:
             self._check_passes(head)
         route = self._routes.match(head)
@@ -128,9 +131,11 @@ class Terms:
         method = head.method
         named = self._destinations.named_by_caller(route, method, head.scheme, head.authority)
         if named is None:
+            if route.split is not None:
+                return self._bind_split(route, head, peer)
             return self.bindings.of_route(route)
         if method == "CONNECT":
-            return self._bind_connect(route, named, head)
+            return self._bind_connect(route, named, head, peer)
         return self.bindings.of_authority(route, head.scheme, named, monotonic())
 
     def _bind_fixed(self, route: Route, head: RequestHead) -> Binding:
@@ -140,7 +145,15 @@ class Terms:
             raise EgressDenied(f"Route {route.name!r} has a fixed answer (respond): no tunnel.")
         return self.bindings.of_route(route)
 
-    def _bind_connect(self, route: Route, named: Authority, head: RequestHead) -> Binding:
+    def _bind_split(self, route: Route, head: RequestHead, peer: str) -> Binding:
+        """The binding of one of several upstreams: for the whole request, retries included."""
+        by = route.config.split_by
+        value = b"" if by is None else by.of(head, self.client(head, peer))
+        return self.bindings.of_split(route, value)
+
+    def _bind_connect(
+        self, route: Route, named: Authority, head: RequestHead, peer: str
+    ) -> Binding:
         """The binding of a tunnel; if plain HTTP follows, the binding of its requests."""
         if self._destinations.tunnels_to(cast(int, named.port)):
             # Connections of tunnels are never reused, so they are not in the pools of requests.
@@ -150,6 +163,8 @@ class Terms:
                 f"{named} is a tunnel to a port that is not in egress.connect_ports: plain HTTP "
                 "can follow a CONNECT only on an HTTP/1.1 connection."
             )
+        if route.split is not None:
+            return self._bind_split(route, head, peer)
         if route.config.upstream is not None:
             return self.bindings.of_route(route)
         return self.bindings.of_authority(route, "http", named, monotonic())

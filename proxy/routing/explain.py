@@ -17,14 +17,19 @@ from proxy.config.model import (
 )
 from proxy.config.names import check_header_name, check_header_value, check_method
 from proxy.config.sources import Setting
+from proxy.config.summary import describe_key
 from proxy.errors import ProxyError
 from proxy.http.authority import DEFAULT_PORTS, Authority, parse_authority
 from proxy.http.grpc import is_call
+from proxy.http.hash_key import HashSource
+from proxy.http.message import RequestHead, Shared, make_field
+from proxy.policies.split import Split
 from proxy.routing.destination import Destinations
 from proxy.routing.egress import EgressRules
 from proxy.routing.outlook import Longest, Repeats, longest, repeats
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import Route, RouteTable
+from proxy.units import format_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,8 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """The whole explanation. One of `upstream`, `authority` and `refused` is set,
-    none if the route has a fixed answer."""
+    none if the route has a fixed answer. `split`: the upstreams and their shares; `upstream` is
+    then the one that this request's value goes to, None if only chance or its client decides."""
 
     request: DescribedRequest
     listener: Listener
@@ -124,6 +130,7 @@ class Explanation:
     repeats: Repeats
     longest: Longest
     upstream: UpstreamConfig | None = None
+    split: tuple[tuple[UpstreamConfig, float], ...] = ()
     authority: Authority | None = None
     refused: Refused | None = None
     plain_http: bool = False
@@ -194,7 +201,9 @@ class Explanation:
         if self.route.respond is not None:
             yield f"answers {self.route.respond.status}: the route has a fixed answer (respond)"
             return
-        if self.upstream is not None:
+        if self.split:
+            yield from self._split()
+        elif self.upstream is not None:
             yield f"goes to upstream {self.upstream.name}"
             for endpoint in self.upstream.endpoints:
                 yield f"  {endpoint}"
@@ -205,6 +214,20 @@ class Explanation:
                 yield f"port {self.request.port} is not in egress.connect_ports: no tunnel, but 200"
                 yield "and then plain HTTP/1.1; each request in it is routed like any other"
         yield from self._changes()
+
+    def _split(self) -> Iterator[str]:
+        key = self.route.split_by
+        by = "" if key is None else describe_key(key)
+        if self.upstream is not None:
+            yield f"goes to upstream {self.upstream.name}, as its {by} decides (split_by)"
+        elif key is not None and key.source is HashSource.CLIENT:
+            yield "goes to one of these, as its client's address decides (split_by)"
+        else:
+            without = f", because it has no {by} (split_by)" if key is not None else ""
+            yield f"goes to one of these by chance{without}"
+        for upstream, share in self.split:
+            endpoints = ", ".join(map(str, upstream.endpoints))
+            yield f"  {format_ratio(round(share, 4))} {upstream.name}: {endpoints}"
 
     def _changes(self) -> Iterator[str]:
         route = self.route
@@ -226,9 +249,13 @@ class Explanation:
             return {"refused": asdict(self.refused)}
         if self.route.respond is not None:
             return {"respond": self.route.respond.status}
+        shares = {upstream.name: round(share, 6) for upstream, share in self.split}
+        split = {"split": shares} if shares else {}
         if self.upstream is not None:
             endpoints = list(map(str, self.upstream.endpoints))
-            return {"upstream": self.upstream.name, "endpoints": endpoints}
+            return {"upstream": self.upstream.name, "endpoints": endpoints, **split}
+        if split:
+            return {"upstream": None, **split}
         return {
             "authority": str(self.authority),
             "tunnel": self.tunnel,
@@ -267,8 +294,30 @@ def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Ex
     if named is not None:
         plain = request.method == "CONNECT" and not destinations.tunnels_to(request.port)
         return replace(answer, authority=named, plain_http=plain)
+    if taken.split is not None:
+        return _with_split(answer, taken, taken.split, config)
     assert taken.config.upstream is not None
     return replace(answer, upstream=config.upstreams[taken.config.upstream])
+
+
+def _with_split(answer: Explanation, taken: Route, split: Split, config: Config) -> Explanation:
+    """The upstream that the request's own value goes to; of its client nothing is known."""
+    upstreams = [config.upstreams[name] for name in split.names]
+    by = taken.config.split_by
+    value = b"" if by is None else by.of(_head(answer.request), "")
+    chosen = upstreams[split.choose_by(value)] if value else None
+    return replace(answer, upstream=chosen, split=tuple(zip(upstreams, split.shares, strict=True)))
+
+
+def _head(request: DescribedRequest) -> RequestHead:
+    """The fields and the query of a described request, as a message has them."""
+    head = RequestHead()
+    fields = [make_field(*(text.encode("latin-1") for text in field)) for field in request.headers]
+    head.shared = Shared([*fields], {})
+    head.own = []
+    head.held = {}
+    head.query_text = request.query or None
+    return head
 
 
 def _asked(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from proxy.config.match import MatchConfig
 from proxy.config.model import RouteConfig
 from proxy.errors import BadRequest
+from proxy.policies.split import Split
 from proxy.routing.head import Head
 from proxy.routing.matchers import Matcher, RegexMatcher, compile_match
 
@@ -15,6 +16,7 @@ class Route:
     Invariant: `matches(head)` holds exactly when `mismatch(head)` is None. `order`: its place in
     the file. `regex_prefix`: the beginning of every path that `match.regex` matches. `rewrites`:
     path or host are changed upstream. `respond`: the fixed answer in place of an upstream.
+    `split`: several upstreams in place of one.
     """
 
     __slots__ = (
@@ -29,6 +31,7 @@ class Route:
         "respond",
         "rewrite_host",
         "rewrites",
+        "split",
     )
 
     matches: Callable[[Head], bool]
@@ -48,6 +51,7 @@ class Route:
         self.matches = only.matches if only is not None else _all_of(self._matchers)
         self._rewrite = _path_rewriter(config.match, config.rewrite.prefix)
         self.respond = config.respond
+        self.split = Split(config.split) if config.split else None
         self.rewrite_host = config.rewrite.host
         self.rewrites = self._rewrite is not None or self.rewrite_host is not None
 

@@ -8,6 +8,8 @@ import { drawSparkline, sparkline } from "./sparkline.js";
 import { table } from "./tables.js";
 
 const now = (row, name) => row.samples?.[name].at(-1) ?? null;
+const weights = (split) => Object.entries(split).map(([name, weight]) => `${name} (${weight})`).join(", ");
+const target = (route) => (route.split ? weights(route.split) : (route.upstream ?? "the authority asked for"));
 const sum = (values) => values.reduce((all, value) => all + (value ?? 0), 0);
 
 export function routes(container, panel, model) {
@@ -25,7 +27,7 @@ export function routes(container, panel, model) {
     empty: "No route yet.",
     columns: [
       { title: "Route", draw: (cell, row) => drawName(cell, row, show) },
-      { title: "To", class: "text", text: (row) => row.route.upstream ?? "the authority asked for" },
+      { title: "To", class: "text", text: (row) => target(row.route) },
       { title: "Requests", class: "number", text: (row) => `${rate(now(row, "rate") ?? 0)} /s` },
       { title: "Errors", class: "number", draw: drawErrors },
       { title: "p50", class: "number", text: (row) => span(now(row, "p50_ms")) },

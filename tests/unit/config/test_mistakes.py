@@ -70,6 +70,32 @@ MISTAKES = [
         "routes: [{name: a, upstream: app, respond: {status: 404}}]",
         "routes[0].respond: give either 'upstream' or 'respond'",
     ),
+    (
+        "routes: [{name: a, upstream: {app: 95, shop: 5}}]",
+        "routes[0].upstream.shop: there is no upstream 'shop'",
+    ),
+    (
+        "routes: [{name: a, upstream: {app: 0}}]",
+        "routes[0].upstream: at least one upstream needs a weight above 0",
+    ),
+    ("routes: [{name: a, upstream: {app: 95%}}]", "'95%' is not a whole number"),
+    ("routes: [{name: a, upstream: [app]}]", "routes[0].upstream: must be"),
+    (
+        "routes: [{name: a, upstream: app, split_by: client}]",
+        "routes[0].split_by: needs a split: upstream: {v1: 95, v2: 5}",
+    ),
+    (
+        "routes: [{name: a, upstream: {app: 1}, split_by: user-id}]",
+        "routes[0].split_by: must be {header: NAME}, {cookie: NAME}, {query: NAME} or client",
+    ),
+    (
+        "routes: [{name: a, upstream: {app: 1}, split_by: {heder: x}}]",
+        "routes[0].split_by.heder: unknown key; did you mean 'header'?",
+    ),
+    (
+        "routes: [{name: a, upstream: {app: 1}, split_by: {header: x, cookie: y}}]",
+        "routes[0].split_by: must be {header: NAME}",
+    ),
     ("routes: [{name: a, faults: [{abort: 503}]}]", "'share' is missing"),
     ("routes: [{name: a, faults: [{share: 1%}]}]", "needs one of delay, abort and reset, or"),
     (

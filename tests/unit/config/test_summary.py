@@ -8,12 +8,13 @@ HERE = Path(__file__).parent
 
 def test_every_route_has_its_match_target_and_numbers():
     text = summary(load(HERE / "everything.yaml", {}))
-    assert "valid; 3 routes, 2 upstreams, 3 policies, 1 warning" in text
+    assert "valid; 5 routes, 2 upstreams, 3 policies, 1 warning" in text
     assert "outbound  [::1]:0 (TLS)" in text
     assert "inbound  127.0.0.1:8071 (mutual TLS)" in text
     assert "GET|POST a|*.b /api/*, x-a: v, x-b: ~v+, x-c: absent, ?q=1, ?r s=~.*" in text
     assert "-> spare (https://spare.example:443, http://[::1]:81)" in text
     assert "~/y/[0-9]+" in text
+    assert "-> 100% spare, 0% app, by cookie user" in text
     assert (
         "[gold] request 4s, attempt 3s, 4 attempts, breaker off, bulkhead 2 to 5 (learned)+6 queued"
         in text

@@ -1,0 +1,43 @@
+"""The kind of a route's upstream: one name, or several by weight."""
+
+from typing import Any, TypeAlias
+
+from proxy.config.cursor import Cursor, Reported
+from proxy.config.kinds import Integer, JsonSchema, Kind
+from proxy.config.names import UpstreamName
+from proxy.config.record import PairsOf
+from proxy.policies.split import Shares
+
+Target: TypeAlias = tuple[str | None, Shares]
+"""The upstream of a route, of a split the first one; and the split, empty without one."""
+
+
+class TargetKind(Kind[Target]):
+    """``inventory``, or ``{inventory-v1: 95, inventory-v2: 5}``."""
+
+    _one = UpstreamName()
+    _shares = PairsOf(_one, Integer(0, 1_000_000))
+
+    def read(self, at: Cursor, base: Target | None = None) -> Target:
+        if at.members() is None:
+            return self._one.read(at), ()
+        for key, (mark, cursor) in (at.members() or {}).items():
+            hint = self._one.unknown(key, at.reading.upstreams)
+            if hint:
+                at.reading.problems.error(mark, cursor.path, hint)
+        shares = self._shares.read(at)
+        if any(name not in at.reading.upstreams for name, _ in shares):
+            raise Reported
+        if not any(weight for _, weight in shares):
+            raise at.error("at least one upstream needs a weight above 0, as in {v1: 95, v2: 5}")
+        return shares[0][0], shares
+
+    def dump(self, value: Target, reveal: bool) -> Any:
+        upstream, shares = value
+        return dict(shares) if shares else upstream
+
+    def schema(self) -> JsonSchema:
+        weights = {"type": "object", "minProperties": 1} | {
+            "additionalProperties": {"type": "integer", "minimum": 0, "maximum": 1_000_000}
+        }
+        return {"anyOf": [*self._one.schema().get("anyOf", [self._one.schema()]), weights]}
