@@ -213,6 +213,20 @@ class ConnectionsFull(LimitReached):
     decided_by = "the listener (limits.connections)"
 
 
+class StoreFull(AdmitError):
+    reason, title, status = "store-full", "Store is full", 503
+    grpc = UNAVAILABLE
+    proxy_error = "http_request_denied"
+    decided_by = "the store (store.max_bytes, and its disk)"
+
+
+class StoreFailed(AdmitError):
+    reason, title, status = "store-failed", "Store has failed", 503
+    grpc = UNAVAILABLE
+    proxy_error = "proxy_internal_error"
+    decided_by = "the store (store.url, and its disk)"
+
+
 class RequestTimeout(AdmitError):
     """The request's own deadline expired: the attempt in progress is cancelled."""
 

@@ -24,6 +24,7 @@ FLOORS = {
     "config": 2,
     "routing": 2,
     "wire": 3,
+    "store": 3,
     "upstream": 4,
     "exchange": 5,
     "telemetry": 6,

@@ -1,0 +1,10 @@
+"""What promises are kept in: records that survive the process.
+
+    store.py       the interface: `do` one operation, `commit` several as one
+    operations.py  the operations, as values: each is one statement or transaction of an engine
+    records.py     what operations return
+    sqlite.py      the engine on SQLite: a file, or memory
+
+It knows neither HTTP nor policies: heads, bodies and outcomes are bytes that their owners wrote.
+Nothing here is imported until a configuration names a store.
+"""

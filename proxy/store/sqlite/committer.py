@@ -1,0 +1,350 @@
+"""The thread with the only connection: group commit, checkpoints, expiry, and what fails.
+
+Everything that waits in the queue goes together in one transaction; then its results are delivered,
+and then the log is copied into the file if it has grown. What can go wrong:
+
+    full      the transaction has been rolled back: what needs room is refused, the rest runs alone
+    failed    an I/O error, a failed fsync, a damaged file: the store is not used again
+    a fault   of one operation: the others of its transaction run again without it
+"""
+
+import logging
+import sqlite3
+import threading
+from asyncio import AbstractEventLoop, Future
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from queue import Empty, SimpleQueue
+from time import monotonic, perf_counter
+from typing import Any, Final
+
+from proxy.errors import InternalError, ProxyError, StoreFailed, StoreFull
+from proxy.store.operations import Operation
+from proxy.store.records import Committed
+from proxy.store.sqlite.connection import MEMORY, SqliteConfig
+from proxy.store.sqlite.running import expire, run
+from proxy.store.sqlite.tables import Tables
+from proxy.store.store import BUCKETS, StoreStats
+
+MOST_IN_ONE: Final = 512
+"""Groups of operations in one transaction."""
+BYTES_IN_ONE: Final = 4 * 1024 * 1024
+CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
+"""About the size of the log from which it is copied into the file."""
+SWEEP_SECONDS: Final = 1.0
+_FULL_SECONDS: Final = 1.0
+"""How long a full disk is believed to be full."""
+
+_log = logging.getLogger("proxy.store")
+
+
+class Point(Enum):
+    """Where a process may die, for tests: `Committer.at`."""
+
+    BEGUN = "begun"
+    EXECUTED = "executed"
+    COMMITTED = "committed"
+    DELIVERED = "delivered"
+
+
+@dataclass(slots=True)
+class Group:
+    """Operations that are done together or not at all. `alone`: its result is not a list."""
+
+    operations: Sequence[Operation[Any]]
+    future: "Future[Any]"
+    alone: bool
+    size: int
+    grows: bool
+
+
+_Outcome = tuple["Future[Any]", Any, ProxyError | None]
+
+
+class Committer:
+    """`full` and `failure` are read by the loop. `clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        config: SqliteConfig,
+        loop: AbstractEventLoop,
+        stats: StoreStats,
+        clock: Callable[[], float],
+        due_earlier: Callable[[], None],
+    ) -> None:
+        self.full = False
+        self.failure = ""
+        self._db = db
+        self._config = config
+        self._loop = loop
+        self._stats = stats
+        self._clock = clock
+        self._due_earlier = due_earlier
+        self._tables = Tables(db)
+        self._queue: SimpleQueue[Group | None] = SimpleQueue()
+        self._written = 0  # about, since the last checkpoint
+        self._swept_at = monotonic()
+        self._disk_full_until = 0.0
+        self._closing = False
+        (self._page,) = db.execute("PRAGMA page_size").fetchone()
+        self._measure()
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+
+    # --- for the loop -------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, group: Group) -> None:
+        self._queue.put(group)
+
+    def stop(self) -> None:
+        """Commit what waits, then end; blocks."""
+        self._queue.put(None)
+        self._thread.join()
+
+    # --- the thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._closing:
+            batch = self._next_batch()
+            if batch:
+                self._process(batch)
+            if not self.failure and monotonic() - self._swept_at >= SWEEP_SECONDS:
+                self._maintain(self._sweep)
+        if not self.failure:
+            # Copies the log into the file; a failure here loses nothing, the log is kept.
+            with suppress(sqlite3.Error):
+                self._db.close()
+
+    def _next_batch(self) -> list[Group]:
+        try:
+            group = self._queue.get(timeout=SWEEP_SECONDS)
+        except Empty:
+            return []
+        batch: list[Group] = []
+        size = 0
+        while group is not None:
+            batch.append(group)
+            size += group.size
+            if len(batch) >= MOST_IN_ONE or size >= BYTES_IN_ONE:
+                return batch
+            try:
+                group = self._queue.get_nowait()
+            except Empty:
+                return batch
+        self._closing = True
+        return batch
+
+    def _process(self, batch: list[Group]) -> None:
+        if self.failure:
+            self._deliver([(group.future, None, self._failed()) for group in batch], False)
+            return
+        outcomes: list[_Outcome] = []
+        if self._refuses_growth():
+            outcomes, batch = self._without_growing(batch)
+        if batch:
+            outcomes += self._commit(batch)
+        due_earlier, self._tables.due_earlier = self._tables.due_earlier, False
+        self._deliver(outcomes, due_earlier)
+        self.at(Point.DELIVERED)
+        if self._written >= CHECKPOINT_BYTES and not self.failure:
+            self._maintain(self._checkpoint)
+
+    def _commit(self, batch: list[Group]) -> list[_Outcome]:
+        """Commit all of it; or, where that fails, what can be committed without the rest."""
+        try:
+            return self._transaction(batch)
+        except sqlite3.Error as error:
+            kind = _kind(error)
+            self._roll_back()
+            if kind is _Kind.FAILED:
+                self._fail(error)
+                return [(group.future, None, self._failed()) for group in batch]
+            if kind is _Kind.FULL:
+                self._disk_full_until = monotonic() + _FULL_SECONDS
+                self.full = True
+                outcomes, rest = self._without_growing(batch)
+                if len(rest) == len(batch) == 1:
+                    self._stats.refused_full += 1
+                    return [(batch[0].future, None, StoreFull(_FULL))]
+                return outcomes + self._one_by_one(rest)
+            return self._one_at_fault(batch, error)
+        except Exception as error:  # noqa: BLE001 - a fault in one operation must not affect others
+            self._roll_back()
+            return self._one_at_fault(batch, error)
+
+    def _one_at_fault(self, batch: list[Group], error: Exception) -> list[_Outcome]:
+        if len(batch) > 1:
+            return self._one_by_one(batch)
+        _log.error("internal error in the store", exc_info=error)
+        return [(batch[0].future, None, InternalError("This is a bug of the proxy's store."))]
+
+    def _one_by_one(self, batch: list[Group]) -> list[_Outcome]:
+        return [outcome for group in batch for outcome in self._process_alone(group)]
+
+    def _process_alone(self, group: Group) -> list[_Outcome]:
+        if self.failure:
+            return [(group.future, None, self._failed())]
+        return self._commit([group])
+
+    def _transaction(self, batch: list[Group]) -> list[_Outcome]:
+        started = perf_counter()
+        tables = self._tables
+        tables.now = self._clock()
+        self._db.execute("BEGIN IMMEDIATE")
+        self.at(Point.BEGUN)
+        outcomes: list[_Outcome] = [(group.future, self._run_group(group), None) for group in batch]
+        tables.write_parts()
+        self.at(Point.EXECUTED)
+        self._db.execute("COMMIT")
+        self.at(Point.COMMITTED)
+        self._count(len(batch), sum(group.size for group in batch), perf_counter() - started)
+        return outcomes
+
+    def _run_group(self, group: Group) -> object:
+        if group.alone:
+            return run(self._tables, group.operations[0], [])
+        tables = self._tables
+        tables.write_parts()  # what other groups changed
+        due_earlier = tables.due_earlier
+        self._db.execute("SAVEPOINT one")
+        results: list[object] = []
+        for number, operation in enumerate(group.operations):
+            results.append(run(tables, operation, results))
+            if not operation.met(results[-1]):
+                self._db.execute("ROLLBACK TO one")
+                self._db.execute("RELEASE one")
+                tables.reload()
+                tables.due_earlier = due_earlier
+                return Committed(results, number)
+        self._db.execute("RELEASE one")
+        return Committed(results)
+
+    def _roll_back(self) -> None:
+        """SQLite has often done so already."""
+        with suppress(sqlite3.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        if not self.failure:
+            with suppress(sqlite3.Error):
+                self._tables.reload()
+
+    # --- maintenance --------------------------------------------------------------------------
+
+    def _maintain(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except sqlite3.Error as error:
+            self._roll_back()
+            if _kind(error) is _Kind.FULL:
+                self._disk_full_until = monotonic() + _FULL_SECONDS
+                self.full = True
+            else:
+                self._fail(error)
+
+    def _checkpoint(self) -> None:
+        if self._config.path != MEMORY:
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._written = 0
+
+    def _sweep(self) -> None:
+        """One transaction of what has expired. Called again soon while there is more."""
+        self._swept_at = monotonic()
+        self._measure()
+        tables = self._tables
+        tables.now = self._clock()
+        self._db.execute("BEGIN IMMEDIATE")
+        before = self._db.total_changes
+        more = expire(tables)
+        self._db.execute("COMMIT")
+        if self._db.total_changes > before:
+            self._written += CHECKPOINT_BYTES // 4
+            self._measure()
+        if more:
+            self._swept_at -= SWEEP_SECONDS
+        if self._written >= CHECKPOINT_BYTES:
+            self._checkpoint()
+
+    # --- room ---------------------------------------------------------------------------------
+
+    def _measure(self) -> None:
+        (pages,) = self._db.execute("PRAGMA page_count").fetchone()
+        (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+        self._stats.bytes = (pages - free) * self._page
+        self.full = self._refuses_growth()
+
+    def _refuses_growth(self) -> bool:
+        used = self._stats.bytes
+        return used >= self._config.growth_limit or monotonic() < self._disk_full_until
+
+    def _without_growing(self, batch: list[Group]) -> tuple[list[_Outcome], list[Group]]:
+        refused = [group for group in batch if group.grows]
+        self._stats.refused_full += len(refused)
+        self.full = True
+        outcomes: list[_Outcome] = [(group.future, None, StoreFull(_FULL)) for group in refused]
+        return outcomes, [group for group in batch if not group.grows]
+
+    # --- telling ------------------------------------------------------------------------------
+
+    def _count(self, groups: int, size: int, seconds: float) -> None:
+        stats = self._stats
+        stats.commits += 1
+        stats.operations += groups
+        stats.seconds[bisect_left(BUCKETS, seconds)] += 1
+        stats.seconds_sum += seconds
+        self._written += size + (4 + 2 * groups) * self._page
+        self._measure()
+
+    def _fail(self, error: Exception) -> None:
+        name = getattr(error, "sqlite_errorname", "")
+        self.failure = f"{error} ({name})" if name else str(error)
+        _log.error("the store has failed and is not used until a restart: %s", self.failure)
+
+    def _failed(self) -> StoreFailed:
+        self._stats.refused_failed += 1
+        return StoreFailed(f"The store failed and is not used until a restart: {self.failure}.")
+
+    def _deliver(self, outcomes: list[_Outcome], due_earlier: bool) -> None:
+        # The loop is closed: the process is ending, and nothing waits for the results.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._resolve, outcomes, due_earlier)
+
+    def _resolve(self, outcomes: list[_Outcome], due_earlier: bool) -> None:
+        """In the loop."""
+        for future, result, error in outcomes:
+            if future.done():
+                continue
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+        if due_earlier:
+            self._due_earlier()
+
+    def at(self, point: Point) -> None:
+        """A test may replace it, to end the process at this point."""
+
+
+class _Kind(Enum):
+    FULL = "full"
+    FAILED = "failed"
+    FAULT = "fault"
+
+
+_FAULTS: Final = ("SQLITE_ERROR", "SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH")
+_FULL: Final = "The store takes no new promises until others are kept or forgotten."
+
+
+def _kind(error: sqlite3.Error) -> _Kind:
+    """Every error that is not known to be harmless ends the store."""
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_FULL":
+        return _Kind.FULL
+    if not name or name.startswith(_FAULTS):
+        return _Kind.FAULT
+    return _Kind.FAILED

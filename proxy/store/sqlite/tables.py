@@ -1,0 +1,78 @@
+"""What the operations work on: the connection, the present, and the parts."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any, Final
+
+PART_BYTES: Final = 16 * 1024 * 1024
+"""A part takes no more records from this size on."""
+PART_STRETCHES: Final = 8
+"""And when it has been open for this share of the time that its records are kept."""
+ROW_BYTES: Final = 256
+"""About what a record takes without its response."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A table of idempotency records that expire at about the same time."""
+
+    id: int
+    keep: int
+    opened_at: float
+    expires_at: float
+    bytes: int
+
+    @property
+    def table(self) -> str:
+        return f"keys_{self.id}"
+
+
+class Tables:
+    """`now` is set for each transaction. `due_earlier`: watchers must be called after the commit.
+
+    `parts` has the newest last. After a rollback `reload` makes it true again.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self.now = 0.0
+        self.due_earlier = False
+        self.parts: list[Part] = []
+        self.changed_parts: set[int] = set()
+        self.lookups: list[str] = []
+        self._fence = 0
+        self.reload()
+
+    def next_fence(self) -> int:
+        """A fence that no claim before had: rows of idempotency records are used again."""
+        self._fence = max(self._fence + 1, int(self.now * 1_000_000))
+        return self._fence
+
+    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        return self.db.execute(statement, values)
+
+    def one(self, statement: str, *values: object) -> Any:
+        """The first row, or None."""
+        return self.db.execute(statement, values).fetchone()
+
+    def reload(self) -> None:
+        """Read the parts from the file."""
+        rows = self.db.execute(
+            "SELECT id, keep, opened_at, expires_at, bytes FROM parts ORDER BY id"
+        )
+        self.parts = [Part(*row) for row in rows]
+        self.changed_parts.clear()
+        self.lookups.clear()
+        self.due_earlier = False
+
+    def write_parts(self) -> None:
+        """Before a commit: what changed of the parts."""
+        for part in self.parts:
+            if part.id in self.changed_parts:
+                self.execute(
+                    "UPDATE parts SET expires_at = ?, bytes = ? WHERE id = ?",
+                    part.expires_at,
+                    part.bytes,
+                    part.id,
+                )
+        self.changed_parts.clear()
