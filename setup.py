@@ -26,6 +26,7 @@ from setuptools.errors import BaseError, CCompilerError
 
 COMPILED = (
     "config/model",
+    "delivery/stored_request",
     "exchange/answers",
     "exchange/attempt",
     "exchange/binding",
@@ -41,7 +42,9 @@ COMPILED = (
     "exchange/grpc_attempt",
     "exchange/grpc_relay",
     "exchange/heads",
+    "exchange/gathering",
     "exchange/hedging",
+    "exchange/keeping",
     "exchange/marks",
     "exchange/pace",
     "exchange/reaching",

@@ -42,7 +42,9 @@ class ProxyError(Exception):
     `condition`: what it says about the upstream, None if nothing. `decided_by`: the part of the
     proxy that decided, with its configuration keys; "" for a failure of the upstream.
     `covered_by`: words of a fallback's `when` that mean it, beside its reason; None: no fallback
-    may replace it. `grpc`: the code for gRPC callers; a stream that the upstream reset has its own.
+    may replace it. `postpones`: nothing was tried, so a stored request waits without having
+    spent an attempt. `grpc`: the code for gRPC callers; a stream that the upstream reset has its
+    own.
     """
 
     reason: ClassVar[str]
@@ -54,6 +56,7 @@ class ProxyError(Exception):
     condition: ClassVar[Condition | None] = None
     decided_by: ClassVar[str] = ""
     covered_by: ClassVar[tuple[str, ...] | None] = None
+    postpones: ClassVar[bool] = False
 
     fields: tuple[tuple[bytes, bytes], ...] = ()
     """More fields of the answer, as (name, value)."""
@@ -108,7 +111,7 @@ class BodyTimeout(AcceptError):
 class BodyTooLarge(AcceptError):
     reason, title, status = "body-too-large", "Request body too large", 413
     grpc = RESOURCE_EXHAUSTED
-    decided_by = "the listener (limits.body_bytes)"
+    decided_by = "the listener (limits.body_bytes), or the store (store.record_bytes)"
 
 
 class UrlTooLong(AcceptError):
@@ -149,6 +152,7 @@ class Draining(AdmitError):
     reason, title, status = "draining", "Proxy is draining", 503
     grpc = UNAVAILABLE
     proxy_error = "http_request_denied"
+    postpones = True
     decided_by = "the drain (drain.timeout)"
 
 
@@ -159,9 +163,11 @@ class CircuitOpen(AdmitError):
     blame = Blame.UPSTREAM
     decided_by = "a circuit breaker (circuit_breaker)"
     covered_by = ()
+    postpones = True
 
 
 class LimitReached(AdmitError):
+    postpones = True
     grpc = RESOURCE_EXHAUSTED
     proxy_error = "connection_limit_reached"
 

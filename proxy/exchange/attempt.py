@@ -188,6 +188,7 @@ class Attempt(Reaching):
         timing.activity = now = monotonic()
         own = self._own_fields(now)
         self._phase = _SENT
+        self.record.sent = True
         held: bytes = b""
         ended, trailers = True, NO_TRAILERS
         if body is not None:
@@ -409,6 +410,16 @@ class Attempt(Reaching):
         """Its response was sent to the client completely."""
         self._count_bytes()
         self.release(reusable=True)
+
+    def hold(self) -> None:
+        """Whether its response is used is not decided yet: read no more of it."""
+        if self.stream is not None:
+            self.stream.pause_reading()
+
+    def go_on(self) -> None:
+        """Its response is used after all."""
+        if self.stream is not None:
+            self.stream.resume_reading()
 
     def drop(self) -> None:
         """Its response is not used; its connection is kept if the response is complete."""

@@ -6,6 +6,7 @@ from proxy.config.model import PolicyConfig
 from proxy.exchange.gates import Entry, Gates
 from proxy.exchange.heads import FieldRules
 from proxy.exchange.labels import OTHER
+from proxy.exchange.promise import Promise
 from proxy.exchange.stats import RouteStats
 from proxy.outcome import FAILURE, SUCCESS, Outcome, Verdict
 from proxy.policies import catalogue
@@ -24,7 +25,9 @@ _CLASSES: Final = ("", "1xx", "2xx", "3xx", "4xx", *["5xx"] * 5)
 class Binding:
     """What an exchange needs when it knows its route and upstream.
 
-    `label`: the upstream in metrics. `request_gates` are held to the end of the response's body,
+    `label`: the upstream in metrics. `request_gates` are held to the end of the response's body;
+    `arrival_gates` are those of them that promises follow, `stored_gates` those that a stored
+    request asks. `promises`: what may answer instead of the upstream, None if nothing.
     `outer_gates` around all attempts to the response's head, `attempt_gates` by one attempt to
     the response's head. `failing`: the statuses that count as failures.
     """
@@ -39,6 +42,7 @@ class Binding:
         "_name",
         "_named",
         "_outcomes",
+        "arrival_gates",
         "attempt_gates",
         "breaker",
         "failing",
@@ -49,12 +53,14 @@ class Binding:
         "label",
         "outer_gates",
         "policies",
+        "promises",
         "request_gates",
         "request_rules",
         "response_rules",
         "retry",
         "route",
         "stats",
+        "stored_gates",
         "upstream",
         "used",
     )
@@ -88,7 +94,10 @@ class Binding:
         self.hedging: Hedging | None = None
         self.faults: Faults | None = None
         self.used = 0.0
+        self.promises: list[Promise] | None = None
         self.request_gates: list[Gate] = []
+        self.arrival_gates: list[Gate] = []
+        self.stored_gates: list[Gate] = []
         self.outer_gates: list[Gate] = []
         self.attempt_gates: list[Gate] = []
         self.retry: RetryPolicy
@@ -153,7 +162,9 @@ class Binding:
     def add_request_gates(self) -> None:
         """Those that are asked once per request."""
         for kind in catalogue.REQUEST_GATES:
-            self._add(kind, self.request_gates)
+            part = self.arrival_gates if kind.of_arrival else self.stored_gates
+            self._add(kind, part)
+        self.request_gates = self.arrival_gates + self.stored_gates
 
     def add_fallback_gates(self) -> None:
         """The gates of an attempt at a fallback's upstream: those that know this upstream."""

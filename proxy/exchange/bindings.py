@@ -10,6 +10,7 @@ name, see `Bindings.take_over`; an exchange in flight keeps its binding.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from itertools import islice
 from typing import TypeAlias, cast
 
@@ -18,6 +19,7 @@ from proxy.config.model import APP_UPSTREAM, Config, PolicyConfig
 from proxy.exchange.binding import Binding
 from proxy.exchange.gates import Gates, Transition
 from proxy.exchange.labels import Labels
+from proxy.exchange.promise import Promise
 from proxy.exchange.stats import RouteStats
 from proxy.http.authority import DEFAULT_PORTS, Authority
 from proxy.policies.budget import RETRY_BUDGET, RetryBudget
@@ -36,6 +38,8 @@ _LOOKED_AT = 16
 BOUND_AT_ONCE = 100
 """Bindings made in one step of the loop after a reload."""
 
+Promises: TypeAlias = Callable[[Route], list[Promise]]
+"""Makes the promises of a route, in the order in which they are asked."""
 _Origin: TypeAlias = tuple[str, str, str, int]
 """Route, scheme, host and port."""
 
@@ -52,8 +56,11 @@ class Bindings:
         upstreams: Upstreams,
         random: Random,
         on_transition: Transition | None = None,
+        promises: Promises | None = None,
     ) -> None:
+        """`promises` is given if the configuration has any."""
         self._config = config
+        self._promises = promises
         self._upstreams = upstreams
         self._random = random
         self._static: dict[str, Binding] = {}
@@ -196,7 +203,12 @@ class Bindings:
         if hedge.delay:
             binding.hedging = Hedging(hedge)
         self._add_fallback(binding, route, named, stats)
+        self._add_promises(binding)
         return binding
+
+    def _add_promises(self, binding: Binding) -> None:
+        if self._promises is not None:
+            binding.promises = self._promises(binding.route) or None
 
     def _add_fallback(
         self, binding: Binding, route: Route, named: PolicyConfig, stats: RouteStats
@@ -221,6 +233,7 @@ class Bindings:
         budget = RetryBudget(route.name, policies.retry.budget)
         binding.retry = RetryPolicy(policies.retry, self._random, budget)
         self._add_fallback(binding, route, named, stats)
+        self._add_promises(binding)
         return binding
 
     def _make_room(self, now: float) -> None:

@@ -22,6 +22,7 @@ class RequestBody:
     """`whole`: everything received so far is still here. `complete`: it has ended, with `trailers`.
 
     `started`: a part was received, or the client sends it without waiting for a 100 Continue.
+    `gathering`: it is read before any stream is attached, and `size` bytes are here.
     `pace` measures how fast the client sends it; None: no limit.
     """
 
@@ -30,11 +31,12 @@ class RequestBody:
         "_joined",
         "_limit",
         "_pieces",
-        "_size",
         "_streams",
         "_timing",
         "complete",
+        "gathering",
         "pace",
+        "size",
         "started",
         "trailers",
         "whole",
@@ -48,7 +50,8 @@ class RequestBody:
         if piece:
             self._pieces.append(piece)
         self._joined = 0  # of them, at the front: each byte is joined only once
-        self._size = len(piece)
+        self.size = len(piece)
+        self.gathering = False
         self._limit = 0
         self.complete = not client.receiving
         self.trailers = client.request_trailers if self.complete else NO_TRAILERS
@@ -59,8 +62,8 @@ class RequestBody:
 
     @property
     def flowing(self) -> bool:
-        """Whether the client is sending it to an upstream."""
-        return not self.complete and self.started and bool(self._streams)
+        """Whether the client is sending it, and the proxy takes it."""
+        return not self.complete and self.started and (bool(self._streams) or self.gathering)
 
     @property
     def owed(self) -> bool:
@@ -80,6 +83,23 @@ class RequestBody:
         """Limit the client: it must send at least `rate` bytes per second."""
         self.pace = SendingPace(self._client, rate)
         self._timing = timing
+
+    def gather(self, limit: int) -> None:
+        """Read it before any stream is attached, and keep up to `limit` bytes."""
+        self._limit = max(self._limit, limit)
+        self.gathering = True
+        self._client.resume_reading()
+        self._wait()
+
+    def stop_gathering(self) -> None:
+        """It is here, or it is no longer wanted: what follows waits for a stream."""
+        self.gathering = False
+        self._wait()
+
+    @property
+    def content(self) -> bytes:
+        """The body so far; only while it is `whole`."""
+        return b"".join(self._pieces)
 
     def attach(self, stream: UpstreamStream) -> bytes:
         """Send further pieces to `stream` too; returns the part that it must get first."""
@@ -106,7 +126,7 @@ class RequestBody:
         self.whole = False
         self._pieces.clear()
         self._joined = 0
-        self._size = 0
+        self.size = 0
 
     def on_piece(self, piece: bytes) -> None:
         """A piece arrived from the client."""
@@ -114,7 +134,7 @@ class RequestBody:
             self.start()
         if self.whole:
             self._pieces.append(piece)
-            self._size += len(piece)
+            self.size += len(piece)
             joined = self._joined
             if len(self._pieces) - joined > _MAX_PIECES:
                 self._pieces[joined:] = [b"".join(self._pieces[joined:])]
@@ -125,7 +145,7 @@ class RequestBody:
                 stream.write_body(piece)
                 if stream.write_paused:
                     self._hold()
-        elif self._size > max(self._limit, HELD_BYTES):
+        elif self.size > max(self._limit, HELD_BYTES):
             self._client.pause_reading()
 
     def on_end(self, trailers: Trailers) -> None:
@@ -161,5 +181,5 @@ class RequestBody:
             timing.look_at(pace.look_at)
 
     def _forfeit_beyond_limit(self) -> None:
-        if self._size > self._limit and self.whole:
+        if self.size > self._limit and self.whole:
             self.forfeit()

@@ -10,7 +10,7 @@ that happens, for upstreams' responses, fallbacks and the proxy's own answers. I
 
 import logging
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from proxy.errors import BodyTimeout, ClientGone, DrainCut, Draining, InternalError, ProxyError
 from proxy.exchange.answers import Answer, error_answer, fixed_answer, upstream_answer
@@ -21,6 +21,7 @@ from proxy.exchange.carrier import Carrier
 from proxy.exchange.events import (
     ALARM,
     COMMITTED,
+    MOVED,
     PAUSING,
     QUEUED,
     ROUTING,
@@ -33,8 +34,10 @@ from proxy.exchange.faults import injected
 from proxy.exchange.grpc_attempt import GrpcAttempt
 from proxy.exchange.grpc_relay import GrpcRelay
 from proxy.exchange.heads import caller_timeout
+from proxy.exchange.keeping import covers, enter, rescue
 from proxy.exchange.marks import BODY_RATE
 from proxy.exchange.pace import GRACE, Pace, TakingPace
+from proxy.exchange.promise import Promise
 from proxy.exchange.queueing import wait_for_permit
 from proxy.exchange.record import Record
 from proxy.exchange.relay import Relay, client_gone
@@ -52,12 +55,13 @@ from proxy.wire.alarm import NEVER
 from proxy.wire.streams import ClientStream, Trailers
 
 _log = logging.getLogger("proxy.exchange")
+_NO_GATES: Final[list[Gate]] = []
 
 
 class Exchange(Carrier):
     """Carries one request. `phase` is its current phase, `record` is what observers get."""
 
-    __slots__ = ("_permits", "_relay", "_tunnel", "gate", "phase", "record")
+    __slots__ = ("_gates", "_permits", "_relay", "_tunnel", "gate", "phase", "record")
 
     def __init__(
         self, gate: Keeper, terms: Terms, stream: ClientStream, head: RequestHead, piece: bytes
@@ -65,6 +69,7 @@ class Exchange(Carrier):
         super().__init__()
         self.gate = gate
         self.phase: Phase = ROUTING
+        self._gates: list[Gate] = _NO_GATES
         self._permits: list[Permit] = []
         self._relay: Relay | None = None
         self._tunnel: Tunnel | None = None
@@ -81,33 +86,41 @@ class Exchange(Carrier):
         """The whole exchange. It ends by returning the client's stream."""
         request = self.request
         try:
-            binding = request.bind()
+            binding = self._bind()
             self._enter(binding)
             fallback = binding.policies.fallback
             attempt: Attempt | None = None
             failure: ProxyError | None = None
             fixed: FallbackResponse | None = None
+            kept: Answer | None = None
             try:
-                answer = pass_gates(
-                    binding.request_gates, self._permits, request.timing.started, request
-                )
-                if answer is not None:
-                    await self._queue(binding, answer)
-                self.phase = TRYING
-                fixed = binding.route.respond
-                if fixed is None:
-                    attempt = await make_attempts(self, binding)
+                if binding.promises is not None:
+                    kept = await self._ask_promises(binding, binding.promises)
+                if kept is None:
+                    answer = pass_gates(self._gates, self._permits, request.timing.started, request)
+                    if answer is not None:
+                        await self._queue(answer)
+                    self.phase = TRYING
+                    fixed = binding.route.respond
+                    if fixed is None:
+                        attempt = await make_attempts(self, binding)
             except ProxyError as error:
-                if fallback is None or not answers_failure(request, fallback, error):
+                if not self._replaces(binding, error):
                     raise
                 failure = error
                 let_go(error)
             # Not in the handler above: a compiled coroutine that waits there would leave its
             # exception behind as the one that its caller handles.
-            if fixed is not None and failure is None:
+            if binding.promises is not None and kept is None and fixed is None:
+                kept = await rescue(self, binding.promises, failure, attempt)
+            if kept is not None:
+                self._commit(kept)
+            elif fixed is not None and failure is None:
                 self._commit(fixed_answer(request, fixed))
             elif attempt is None:
-                assert fallback is not None
+                assert failure is not None
+                if fallback is None or not answers_failure(request, fallback, failure):
+                    raise failure
                 self._commit(await fall_back(self, binding, fallback, failure))
             elif fallback is not None and answers_outcome(request, fallback, attempt):
                 attempt.drop()
@@ -124,6 +137,29 @@ class Exchange(Carrier):
         except Exception as error:  # noqa: BLE001 - a bug in one request must not affect others
             self._fail(error)
         self._settle()
+
+    def _bind(self) -> Binding:
+        """Find the destination, and the gates that are asked."""
+        binding = self.request.bind()
+        self._gates = binding.request_gates
+        return binding
+
+    async def _ask_promises(self, binding: Binding, promises: list[Promise]) -> Answer | None:
+        """Ask the gates before them, then the promises."""
+        gates = self._gates
+        self._gates = binding.arrival_gates
+        answer = pass_gates(self._gates, self._permits, self.request.timing.started, self.request)
+        if answer is not None:
+            await self._queue(answer)
+        self._gates = gates
+        return await enter(self, promises)
+
+    def _replaces(self, binding: Binding, error: ProxyError) -> bool:
+        """Whether a promise or the fallback may answer instead of this failure."""
+        fallback, promises = binding.policies.fallback, binding.promises
+        if fallback is not None and answers_failure(self.request, fallback, error):
+            return True
+        return promises is not None and covers(self, promises, error, 0)
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, ProxyError):
@@ -155,9 +191,9 @@ class Exchange(Carrier):
             if rate:
                 request.body.measure(rate, request.timing)
 
-    async def _queue(self, binding: Binding, answer: GateAnswer | None) -> None:
+    async def _queue(self, answer: GateAnswer | None) -> None:
         """Wait for permits that the request's gates did not grant at once."""
-        gates, permits = binding.request_gates, self._permits
+        gates, permits = self._gates, self._permits
         self.phase = QUEUED
         searched = False
         while answer is not None:
@@ -249,11 +285,11 @@ class Exchange(Carrier):
         record.duration = now - request.timing.started
         record.stood_still = request.timing.deadline.stood_still
         if record.binding is not None:
-            gates, verdict, seconds = record.binding.request_gates, IGNORED, 0.0
+            verdict, seconds = IGNORED, 0.0
             if record.attempts:
                 last = record.attempts[-1]
                 verdict, seconds = last.verdict, last.seconds
-            settle_gates(gates, self._permits, verdict, seconds, now)
+            settle_gates(self._gates, self._permits, verdict, seconds, now)
         self.phase = SETTLED
         self.gate.settled(self, record, now)
         # These refer to this exchange: without this only the cycle collector could free it.
@@ -324,10 +360,7 @@ class Exchange(Carrier):
 
     def places(self) -> list[Gate]:
         """The gates with places of which it holds a permit."""
-        binding = self.record.binding
-        if binding is None:
-            return []
-        held = binding.request_gates[: len(self._permits)]
+        held = self._gates[: len(self._permits)]
         return [gate for gate in held if gate.has_places]
 
     def give_place(self, now: float) -> None:
@@ -347,11 +380,10 @@ class Exchange(Carrier):
         return sending
 
     def _holds(self, gate: Gate) -> bool:
-        binding = self.record.binding
-        if binding is None or self.running:
+        if self.running:
             return False
         held = len(self._permits)
-        for at, one in enumerate(binding.request_gates):
+        for at, one in enumerate(self._gates):
             if one is gate:
                 return at < held
         return False
@@ -371,13 +403,18 @@ class Exchange(Carrier):
         body = request.body
         if body is not None:
             body.on_piece(piece)
-            if body.flowing:
+            if body.gathering:
+                self.wake(MOVED)
+            elif body.flowing:
                 for attempt in request.timing.attempts:
                     attempt.pause_clocks()
 
     def on_body_end(self, trailers: Trailers) -> None:
-        if self.request.body is not None:
-            self.request.body.on_end(trailers)
+        body = self.request.body
+        if body is not None:
+            body.on_end(trailers)
+            if body.gathering:
+                self.wake(MOVED)
         for attempt in self.request.timing.attempts:
             attempt.resume_clocks()
 

@@ -31,7 +31,8 @@ class AttemptRecord:
     `decision` what the retry policy said afterwards; None: it was not asked. `gates`: those that
     it asked. `chosen`: the endpoint, None where it came to none. `grpc`: the code of a gRPC call,
     `NO_GRPC` for others and while it is not known. `verdict` and `seconds`: what its gates
-    were told. `fault`: the kinds of the fault that it suffered, joined by ``+``.
+    were told. `sent`: it was sent, at least in part. `fault`: the kinds of the fault that it
+    suffered, joined by ``+``.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class AttemptRecord:
         "number",
         "repeat",
         "seconds",
+        "sent",
         "span_id",
         "started",
         "status",
@@ -75,6 +77,7 @@ class AttemptRecord:
         self.fault = ""
         self.grpc: int = NO_GRPC
         self.hedge = False
+        self.sent = False
         self.span_id = ""
         self.status = 0
         self.verdict: Verdict = IGNORED
@@ -98,6 +101,7 @@ class Record:
     `reason` is "" if the upstream answered, `detail` is its sentence.
     `observed`: what policies in mode observe would have done, each once (``policy.what``).
     `retry_refused` is the `StopReason` of a failure or bad status that was not retried, else "".
+    `outbox_id`: the entry of the outbox that this request became, or is delivered for.
     `answered`: a response's head was sent to the client. `duration`, `queued` (the wait in the
     bulkhead's queue) and `stood_still` (the time in which the client's body flowed) are in seconds,
     `started` is monotonic. `grpc` is the code that a gRPC caller got, `NO_GRPC` for others. Input
@@ -119,6 +123,7 @@ class Record:
         "id",
         "listener",
         "observed",
+        "outbox_id",
         "queued",
         "reason",
         "retry_refused",
@@ -152,6 +157,7 @@ class Record:
         self.retry_refused = ""
         self.grpc: int = NO_GRPC
         self.observed = _NOTHING
+        self.outbox_id = ""
         self.fallback = False
         self.duration = 0.0
         self.queued = 0.0

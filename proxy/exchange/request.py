@@ -91,10 +91,12 @@ class Request(Ask):
 
     def bind(self) -> Binding:
         """Find its destination. Raises NoAuthority, EgressDenied or Loop."""
-        terms, head = self.terms, self.head
-        binding = terms.bind(head, self.stream.client)
+        return self.use(self.terms.bind(self.head, self.stream.client))
+
+    def use(self, binding: Binding) -> Binding:
+        """Its destination is known."""
         self.binding = self.record.binding = binding
-        self.sent = request_to(head, binding)
+        self.sent = request_to(self.head, binding)
         return binding
 
     @property

@@ -128,6 +128,10 @@ class Terms:
         route = self._routes.match(head)
         if route.respond is not None:
             return self._bind_fixed(route, head)
+        return self.bind_to(route, head, peer)
+
+    def bind_to(self, route: Route, head: RequestHead, peer: str) -> Binding:
+        """The destination of a request that takes this route. Raises like `bind`."""
         method = head.method
         named = self._destinations.named_by_caller(route, method, head.scheme, head.authority)
         if named is None:

@@ -103,6 +103,7 @@ def _blocks(fields: list[Field | None]) -> list[bytes]:
 
 
 _NO_OWN: Final[list[Field]] = []
+_WITH_CONTENT: Final = frozenset(("POST", "PUT", "PATCH"))
 
 
 class Head:
@@ -278,6 +279,39 @@ class ResponseHead(Head):
         head.length = self.length
         head.chunked = self.chunked
         return head
+
+
+def make_request(
+    method: str,
+    scheme: str,
+    host: tuple[str, Authority | None, str],
+    target: tuple[str, str | None],
+    fields: list[Field],
+    held: dict[bytes, list[bytes]],
+    length: int,
+) -> RequestHead:
+    """The head of a request that the proxy makes itself, or makes again.
+
+    `host` is a Host field's text, its authority and the authority's host; `target` the path and
+    the query. `length` 0: there is no body.
+    """
+    head = RequestHead()
+    head.shared = Shared([*fields], held)
+    head.own = _NO_OWN
+    head.held = held
+    head.written = b""
+    head.method = method
+    head.scheme = scheme
+    head.host_text, head.authority, head.host = host
+    head.path, head.query_text = target
+    head.absolute = False
+    head.version = 11
+    head.keep_alive = True
+    head.length = length
+    head.sized = length > 0 or method in _WITH_CONTENT
+    head.chunked = False
+    head.unusual = False
+    return head
 
 
 def make_response(status: int, fields: list[Field], length: int | None) -> ResponseHead:

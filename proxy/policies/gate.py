@@ -240,7 +240,8 @@ class GateKind:
     although it is a gate of attempts, it is asked once, around all attempts. `of_upstream`: it
     remembers an upstream's behaviour, so it is useless for another upstream. `whole_route`: there
     is one for a route, whatever the upstream. `shows_route`: the admin API shows its route and
-    upstream. `aside`: these settings under the bypass.
+    upstream. `aside`: these settings under the bypass. `of_arrival`: it is asked when a request
+    arrives, so never for a stored one.
     """
 
     def __init__(
@@ -259,6 +260,7 @@ class GateKind:
         whole_route: bool = False,
         aside: Callable[[Any], Any] = lambda config: config,
         shows_route: bool = False,
+        of_arrival: bool = False,
     ) -> None:
         self.key = key
         self.make = make
@@ -273,6 +275,7 @@ class GateKind:
         self.whole_route = whole_route
         self.aside = aside
         self.shows_route = shows_route
+        self.of_arrival = of_arrival
 
 
 class Decision:

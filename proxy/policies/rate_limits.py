@@ -396,4 +396,5 @@ RATE_LIMITS = GateKind(
     scope_of=lambda config: Scope.ROUTE if config else None,
     whole_route=True,
     aside=observing,
+    of_arrival=True,
 )

@@ -27,6 +27,7 @@ FLOORS = {
     "store": 3,
     "upstream": 4,
     "exchange": 5,
+    "delivery": 6,
     "telemetry": 6,
     "admin": 7,
     "kubernetes": 7,
@@ -58,9 +59,10 @@ IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched"
 
 ORDER = {
     "exchange": (
-        "events stats labels heads forwarded script pace gates binding bindings record marks "
-        "timing body terms request reaching attempt grpc_attempt answers carrier relay "
-        "grpc_relay tunnel queueing faults hedging retrying fallback exchange gate gateway"
+        "events stats labels heads forwarded script pace promise gates binding bindings record "
+        "marks timing body terms request reaching attempt grpc_attempt answers carrier relay "
+        "grpc_relay tunnel queueing faults hedging retrying fallback gathering keeping exchange "
+        "gate gateway"
     ),
     "upstream": (
         "address tasks time_limit leases shortages threads local_address tls_sessions resolver tls "

@@ -1,0 +1,1 @@
+"""Exchanges without a client: what was accepted is delivered later."""
