@@ -24,6 +24,11 @@ class Promise(Protocol):
     A protocol: only requests of routes with promises pay for its slower calls.
     """
 
+    def accepts(self, carrier: Any) -> bool:
+        """Whether `enter` will answer, before anything was waited for: idempotency then leaves
+        its claim to that commit.
+        """
+
     def enter(self, carrier: Any) -> Coroutine[None, Any, Any]:
         """The answer instead of the upstream's; None: the request goes on.
 
