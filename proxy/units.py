@@ -1,6 +1,6 @@
 """Durations, sizes and ratios: parses the notation of the configuration, and writes it.
 
-    duration   250us  20ms  1.5s  2m  1h     seconds, a float
+    duration   250us  20ms  1.5s  2m  1h  7d seconds, a float
     size       500B  64KiB  1MiB  1GiB       bytes, an int
     ratio      20%  or  0.2                  a float of 0 to 1
 
@@ -19,6 +19,7 @@ _DURATIONS = {
     "s": Decimal(1),
     "m": Decimal(60),
     "h": Decimal(3600),
+    "d": Decimal(86400),
 }
 _SIZES = {"B": Decimal(1), "KiB": Decimal(2**10), "MiB": Decimal(2**20), "GiB": Decimal(2**30)}
 
@@ -39,6 +40,8 @@ _MEANT = {
     "hr": "h",
     "hour": "h",
     "hours": "h",
+    "day": "d",
+    "days": "d",
     "byte": "B",
     "bytes": "B",
     "k": "KiB",

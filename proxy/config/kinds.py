@@ -91,7 +91,7 @@ class Duration(Leaf[float]):
         return units.format_duration(value)
 
     def schema(self) -> JsonSchema:
-        pattern = r"^[0-9]+(\.[0-9]+)?(us|ms|s|m|h)$"
+        pattern = r"^[0-9]+(\.[0-9]+)?(us|ms|s|m|h|d)$"
         return _any_of({"type": "string", "pattern": pattern}, *_bare_zero(self._zero))
 
 

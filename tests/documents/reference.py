@@ -222,7 +222,7 @@ def _type_of(at: Schema, definitions: Schema) -> str:
 
 
 def _text(pattern: str) -> str:
-    if pattern.endswith("(us|ms|s|m|h)$"):
+    if pattern.endswith("(us|ms|s|m|h|d)$"):
         return "duration"
     if "KiB" in pattern or "Ki" in pattern:
         return "size"

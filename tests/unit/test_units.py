@@ -23,6 +23,7 @@ from proxy.units import (
         ("1.5s", 1.5),
         ("2m", 120.0),
         ("1h", 3600.0),
+        ("14d", 1209600.0),
         ("0s", 0.0),
         ("0", 0.0),
         (0, 0.0),
@@ -54,7 +55,7 @@ def test_durations(text: str | int, seconds: float) -> None:
         "1..5s",
         "1.2.3s",
         "1m30s",
-        "1d",
+        "1D30h",
         "٣s",
         "1s\n",
         "5%",
@@ -71,13 +72,14 @@ def test_not_a_duration(text: str | float) -> None:
 
 def test_a_bare_duration_is_answered_with_the_units() -> None:
     with pytest.raises(
-        UnitError, match=r"^5 has no unit; did you mean 5us or 5ms or 5s or 5m or 5h\?$"
+        UnitError, match=r"^5 has no unit; did you mean 5us or 5ms or 5s or 5m or 5h or 5d\?$"
     ):
         parse_duration(5)
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"), [("5sec", "5s"), ("5S", "5s"), ("5 s", "5s"), ("2min", "2m"), ("1µs", "1us")]
+    ("text", "meant"),
+    [("5sec", "5s"), ("5S", "5s"), ("5 s", "5s"), ("2min", "2m"), ("2days", "2d"), ("1µs", "1us")],
 )
 def test_a_strange_duration_unit_is_answered_with_the_likely_one(text: str, meant: str) -> None:
     with pytest.raises(UnitError, match=rf"did you mean {meant}\?"):
@@ -85,7 +87,9 @@ def test_a_strange_duration_unit_is_answered_with_the_likely_one(text: str, mean
 
 
 def test_an_unknown_unit_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(UnitError, match="unknown unit 'fortnight'; the units are us, ms, s, m, h"):
+    with pytest.raises(
+        UnitError, match="unknown unit 'fortnight'; the units are us, ms, s, m, h, d"
+    ):
         parse_duration("1fortnight")
 
 
@@ -179,6 +183,8 @@ def test_a_bare_percentage_is_answered_with_its_sign() -> None:
         (90, "90s"),
         (120, "2m"),
         (3600, "1h"),
+        (86400, "1d"),
+        (90000, "25h"),
         (0.5, "500ms"),
         (0.00025, "250us"),
         (5400, "90m"),

@@ -66,7 +66,7 @@ def test_the_replaced_text_is_read_by_the_type_of_its_key(config):
 
 def test_a_problem_of_the_replaced_text_stands_at_its_place(errors):
     assert errors("drain:\n  delay: ${D}", D="5") == [
-        "2:10: drain.delay: 5 has no unit; did you mean 5us or 5ms or 5s or 5m or 5h?"
+        "2:10: drain.delay: 5 has no unit; did you mean 5us or 5ms or 5s or 5m or 5h or 5d?"
     ]
     assert errors("drain:\n  delay: ${D}") == [
         "2:10: drain.delay: D is not set in the environment; ${D:-default} gives a default"

@@ -60,7 +60,7 @@ def test_lines_and_columns_are_the_manifests(manifest):
     path = manifest(TWO)
     assert count_config_maps(path) == 2
     assert problems(path, 0) == [
-        "17:14: drain.delay: 5 has no unit; did you mean 5us or 5ms or 5s or 5m or 5h?",
+        "17:14: drain.delay: 5 has no unit; did you mean 5us or 5ms or 5s or 5m or 5h or 5d?",
         "18:7: drain.note: unknown key",
     ]
     second = load(path, {}, only=1)

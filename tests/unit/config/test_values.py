@@ -193,7 +193,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(errors):
         "4:15: routes[0].upstream: there is no upstream 'inventri'; did you mean 'inventory'?",
         "6:7: routes[0].retry.max_attempt: unknown key; did you mean 'attempts'?",
         "8:51: upstreams.inventory.dns_refresh: 5 has no unit; did you mean 5us or 5ms or 5s or 5m "
-        "or 5h?",
+        "or 5h or 5d?",
         "9:16: drain.delay: 'soon' is not a duration such as 20ms, 1.5s or 2m",
     ]
 
