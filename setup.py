@@ -159,10 +159,12 @@ OPTIMIZATION = (
     "-freorder-blocks-and-partition",
     "-fstore-merging",
     "-ftree-vrp",
+    "-fvisibility=hidden",
     "-Wno-all",
 )
 """gcc's -O1 and the parts of -O2 that help here. With -O3 a request executes as many instructions,
-and gcc takes twice the time. -Wall, which Python's own flags have, takes as long again.
+and gcc takes twice the time. -Wall, which Python's own flags have, takes as long again. With hidden
+names the library's functions call each other directly: 2 % fewer instructions, and 0.7 MiB less.
 """
 
 ONCE = '__attribute__((optimize("O0")))'
