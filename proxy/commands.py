@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,37 +56,12 @@ def run(options: argparse.Namespace) -> int:
         if not options.config and os.environ.get(CONFIG_VARIABLE):
             return fail(f"${CONFIG_VARIABLE} names this file", USAGE)
         return USAGE
+    from proxy.lean_imports import lean_imports
+
     with lean_imports():
         from proxy import app
 
     return app.run(loaded)
-
-
-@contextmanager
-def lean_imports() -> Iterator[None]:
-    """Make aiohttp, which only serves the admin address, take less memory when it is imported.
-
-    Its client, which the proxy does not use, loads the system's CAs: 2 MiB, and a tenth of the
-    time until the proxy is ready. The C parts of three small packages (one of which loads the C++
-    library) take another 1.2 MiB for speed that is not needed there.
-    """
-    meanwhile = {
-        "SSL_CERT_FILE": os.devnull,
-        "SSL_CERT_DIR": os.devnull,
-        "FROZENLIST_NO_EXTENSIONS": "1",
-        "PROPCACHE_NO_EXTENSIONS": "1",
-        "YARL_NO_EXTENSIONS": "1",
-    }
-    before = {name: os.environ.get(name) for name in meanwhile}
-    os.environ.update(meanwhile)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def config_files(given: Sequence[Path]) -> tuple[Path, ...]:

@@ -8,7 +8,7 @@ from itertools import chain
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
-from prometheus_client import CollectorRegistry
+from prometheus_client.registry import CollectorRegistry
 
 from proxy.admin import views
 from proxy.admin.access import is_loopback, refusal, same_origin

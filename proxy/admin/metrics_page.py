@@ -6,7 +6,7 @@
 There is one rendering at a time, and renderings only take their share of the loop.
 """
 
-from prometheus_client import CollectorRegistry
+from prometheus_client.registry import CollectorRegistry
 
 from proxy.admin.pace import Pace
 from proxy.admin.slices import Slices

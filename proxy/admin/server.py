@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from prometheus_client import CollectorRegistry
+from prometheus_client.registry import CollectorRegistry
 
 from proxy.admin.api import AdminApi
 from proxy.admin.connections import IDLE, Connection, Connections

@@ -127,19 +127,6 @@ def test_a_command_does_not_load_what_others_need():
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("before", [None, "/etc/own.pem"])
-def test_what_the_environment_names_is_the_same_after_the_imports(monkeypatch, before):
-    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
-    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    if before is not None:
-        monkeypatch.setenv("SSL_CERT_FILE", before)
-    with commands.lean_imports():
-        assert os.environ["SSL_CERT_FILE"] == os.environ["SSL_CERT_DIR"] == os.devnull
-    assert os.environ.get("SSL_CERT_FILE") == before
-    assert "SSL_CERT_DIR" not in os.environ
-    assert not [name for name in os.environ if name.endswith("_NO_EXTENSIONS")]
-
-
 @pytest.fixture
 def started(monkeypatch):
     """A stand-in for the application: what `run` was called with."""

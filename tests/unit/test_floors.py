@@ -39,6 +39,7 @@ FLOORS = {
     "app": 8,
     "bypass": 8,
     "lifecycle": 8,
+    "lean_imports": 8,
     "listening": 8,
     "reload": 8,
     "startup": 8,

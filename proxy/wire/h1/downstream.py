@@ -27,7 +27,6 @@ from proxy.wire.flow import Channel, peek
 from proxy.wire.h1.closing import CLOSED, EXCHANGE, HEAD, LINGER, TUNNEL, ClosingConnection
 from proxy.wire.h1.head_writer import ESTABLISHED, HEAD_ENDS, add_own, response_front
 from proxy.wire.h1.plain_connect import check_bound, not_plain_http, speaks_http, speaks_tls
-from proxy.wire.h2.downstream import Http2Downstream
 from proxy.wire.limits import body_too_large, head_too_large
 from proxy.wire.streams import NO_TRAILERS, Gate, Trailers
 from proxy.wire.tls import chosen_protocol
@@ -341,7 +340,9 @@ class Downstream(ClosingConnection):
         return False
 
     def _speak_http2(self, data: bytes) -> None:
-        """Hand the connection over to HTTP/2."""
+        """Hand the connection over to HTTP/2, which is imported with the first such connection."""
+        from proxy.wire.h2.downstream import Http2Downstream
+
         self._state = CLOSED
         self._buffer = b""
         self.alarm.close()

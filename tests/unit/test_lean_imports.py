@@ -1,0 +1,66 @@
+"""What the proxy does not use is not loaded, and is there for whoever asks for it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from proxy.lean_imports import lean_imports
+
+UNUSED = (
+    "aiohttp.client",
+    "aiohttp.connector",
+    "http.server",
+    "opentelemetry",
+    "prometheus_client.exposition",
+    "proxy.demo",
+    "proxy.kubernetes",
+    "proxy.top",
+    "proxy.wire.h2.downstream",
+    "proxy.wire.h2.upstream",
+)
+
+_LOAD = (
+    "import sys\nfrom proxy.lean_imports import lean_imports\n"
+    "with lean_imports():\n import proxy.app\n"
+)
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", _LOAD + code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_application_loads_nothing_that_only_others_need():
+    assert run(f"print(sorted({set(UNUSED)!r} & sys.modules.keys()))").strip() == "[]"
+
+
+def test_a_package_that_was_deferred_is_whole_for_code_that_asks_for_a_name_of_it():
+    code = (
+        "import aiohttp, prometheus_client\n"
+        "from aiohttp import ClientSession, web\n"
+        "from prometheus_client import Counter, generate_latest\n"
+        "import importlib.metadata as metadata\n"
+        "assert aiohttp.__version__ == metadata.version('aiohttp')\n"
+        "assert aiohttp.web is web and ClientSession.__module__ == 'aiohttp.client'\n"
+        "assert not hasattr(aiohttp, 'nothing')\n"
+        "print(aiohttp.__version__ in aiohttp.http.SERVER_SOFTWARE)"
+    )
+    assert run(code).strip() == "True"
+
+
+@pytest.mark.parametrize("before", [None, "/etc/own.pem"])
+def test_the_environment_is_the_same_after_the_imports(monkeypatch, before):
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    if before is not None:
+        monkeypatch.setenv("SSL_CERT_FILE", before)
+    with lean_imports():
+        assert os.environ["SSL_CERT_FILE"] == os.environ["SSL_CERT_DIR"] == os.devnull
+    assert os.environ.get("SSL_CERT_FILE") == before
+    assert "SSL_CERT_DIR" not in os.environ
+    assert not [name for name in os.environ if name.endswith("_NO_EXTENSIONS")]
