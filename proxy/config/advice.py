@@ -60,7 +60,8 @@ _UNKNOWN: dict[str, dict[str, str]] = {
 
 _RATE_LIMIT = "; did you mean rate_limits: [{rate: 100/s}]?"
 _HEDGE = "; did you mean hedge: {delay: p95}?"
-_MIRROR = "; requests cannot be mirrored"
+_MIRROR = "; did you mean mirror: {upstream: NAME, share: 10%} of a route?"
+_SPLIT = "; did you mean upstream: {v1: 95, v2: 5} of a route?"
 _ABSENT = {
     "ratelimit": _RATE_LIMIT,
     "ratelimits": _RATE_LIMIT,
@@ -72,7 +73,11 @@ _ABSENT = {
     "hedgepolicy": _HEDGE,
     "mirror": _MIRROR,
     "mirrors": _MIRROR,
+    "mirroring": _MIRROR,
     "shadow": _MIRROR,
+    "split": _SPLIT,
+    "weights": _SPLIT,
+    "weightedclusters": _SPLIT,
 }
 """Features that other proxies have; the keys are folded."""
 

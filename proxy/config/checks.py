@@ -51,10 +51,12 @@ def check_protocols(config: Config, given: Given, problems: Problems) -> None:
     for index, route in enumerate(config.routes):
         if route.match.grpc is None:
             continue
-        for name in route.upstreams:
+        mirror = (route.mirror.upstream,) if route.mirror is not None else ()
+        for name in (*route.upstreams, *mirror):
             if config.upstreams[name].protocol is not UpstreamProtocol.HTTP1:
                 continue
-            path: Path = ("routes", index, "upstream")
+            key = ("upstream",) if name in route.upstreams else ("mirror", "upstream")
+            path: Path = ("routes", index, *key)
             mark = given.get(path, given.get(("routes", index, "name"), Mark(1, 1)))
             problems.error(
                 mark,
@@ -91,6 +93,7 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
         _warn_policy(_Layer(("routes", index), route.policies, given), problems)
         _warn_unreachable(reachable[route.listener], route, ("routes", index), given, problems)
         _warn_same_upstream(route, ("routes", index), given, problems)
+        _warn_mirror(route, ("routes", index), given, problems)
         _warn_unreadable_fallback(route, ("routes", index), given, problems)
     _warn_unused(config, given, problems)
     _warn_inbound_policy(config, given, problems)
@@ -292,9 +295,21 @@ def _warn_same_upstream(route: RouteConfig, path: Path, given: Given, problems: 
         )
 
 
+def _warn_mirror(route: RouteConfig, path: Path, given: Given, problems: Problems) -> None:
+    if route.mirror is None or route.mirror.upstream not in route.upstreams:
+        return
+    place = (*path, "mirror", "upstream")
+    problems.warning(
+        given.get(place, given.get((*path, "name"), Mark(1, 1))),
+        place,
+        f"{route.mirror.upstream!r} is where the requests go: it gets each of them twice",
+    )
+
+
 def _warn_unused(config: Config, given: Given, problems: Problems) -> None:
     bundles = [*config.policies.values(), *(route.policies for route in config.routes)]
     used = {name for route in config.routes for name in route.upstreams} | {"app"}
+    used |= {route.mirror.upstream for route in config.routes if route.mirror}
     used |= {bundle.fallback.upstream or "" for bundle in bundles if bundle.fallback}
     unused = [name for name in config.upstreams if name not in used]
     _warn_named("upstreams", unused, given, problems)

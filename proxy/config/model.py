@@ -19,6 +19,7 @@ from proxy.policies.fallback import FallbackConfig, FallbackResponse
 from proxy.policies.faults import FaultConfig
 from proxy.policies.gate import GateKind
 from proxy.policies.hedge import HedgeConfig
+from proxy.policies.mirror import MirrorConfig
 from proxy.policies.retry import RetryConfig
 from proxy.policies.split import Shares
 
@@ -337,7 +338,8 @@ class HeaderRules:
 class RouteConfig:
     """`upstream` None (outbound only): the authority that the caller asked for. `respond`: the
     fixed answer that is given instead. `split`: several upstreams and their weights, of which
-    `upstream` is the first; `split_by`: what decides, None: chance.
+    `upstream` is the first; `split_by`: what decides, None: chance. `mirror`: copies of
+    requests for another upstream.
 
     `policy` is the policy's name, `policies` the result of merging it.
     """
@@ -348,6 +350,7 @@ class RouteConfig:
     upstream: str | None = None
     split: Shares = ()
     split_by: HashKey | None = None
+    mirror: MirrorConfig | None = None
     respond: FallbackResponse | None = None
     policy: str = DEFAULT_POLICY
     policies: PolicyConfig = PolicyConfig()

@@ -41,6 +41,7 @@ from proxy.config.names import (
 from proxy.config.policy_keys import POLICY
 from proxy.config.record import Field, Given, ListOf, PairsOf, Record, SetOf, Values
 from proxy.config.target_kinds import TargetKind
+from proxy.config.traffic_keys import MIRROR
 
 
 class ValueMatchKind(Kind[ValueMatch]):
@@ -236,6 +237,9 @@ ROUTE = Record(
             "Equal values go to the same upstream of a split: {header: user-id}, {cookie: ...}, "
             "{query: ...} or client. Default: by chance.",
         ),
+        "mirror": Field(
+            MIRROR, "Copies of requests for another upstream, whose answers are dropped."
+        ),
         "respond": Field(
             RESPONSE, "A fixed answer instead of an upstream: status, headers, json or body."
         ),
@@ -266,6 +270,8 @@ class RouteKind(Kind[RouteConfig]):
         if route.respond is not None:
             if "upstream" in given:
                 raise given["respond"].error("give either 'upstream' or 'respond'")
+            if "mirror" in given:
+                raise given["mirror"].error("has no meaning with 'respond': nothing is sent")
         elif "split_by" in given and not route.split:
             raise given["split_by"].error("needs a split: upstream: {v1: 95, v2: 5}")
         elif route.upstream is None and route.listener is Listener.INBOUND:

@@ -13,12 +13,14 @@ from proxy.policies.hedge import HedgeConfig
 
 
 def standing_aside(config: Config) -> Config:
-    """The configuration with one attempt per request, and circuit breakers and rate limits that
-    refuse nothing.
+    """The configuration with one attempt per request, without mirrors, and with circuit breakers
+    and rate limits that refuse nothing.
 
     They still count, so that what they would have done is visible.
     """
-    routes = tuple(replace(one, policies=_aside(one.policies)) for one in config.routes)
+    routes = tuple(
+        replace(one, policies=_aside(one.policies), mirror=None) for one in config.routes
+    )
     policies = {name: _aside(policy) for name, policy in config.policies.items()}
     return replace(config, policies=policies, routes=routes)
 

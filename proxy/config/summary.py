@@ -22,6 +22,7 @@ from proxy.http.hash_key import HashKey
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit
 from proxy.policies.circuit_breaker import BreakerMode, WindowType
 from proxy.policies.gate import Mode
+from proxy.policies.mirror import MirrorConfig
 from proxy.policies.rate_limits import RATE_LIMITS
 from proxy.policies.retry import RetryConfig
 from proxy.policies.split import Split
@@ -81,6 +82,10 @@ def describe_split(route: RouteConfig) -> str:
     if route.split_by is not None:
         parts.append(f"by {describe_key(route.split_by)}")
     return ", ".join(parts)
+
+
+def describe_mirror(mirror: MirrorConfig) -> str:
+    return f"mirrors {format_ratio(mirror.share)} to {mirror.upstream}"
 
 
 def describe_key(key: HashKey) -> str:
@@ -169,6 +174,8 @@ def _row(route: RouteConfig, config: Config) -> tuple[str, ...]:
         target = describe_upstream(config.upstreams[route.upstream])
     elif config.egress.allow != ("*",):
         target += f", if egress allows it ({', '.join(config.egress.allow) or 'nothing'})"
+    if route.mirror is not None:
+        target += f", {describe_mirror(route.mirror)}"
     takes = describe_match(route.match)
     if route.name in (DEFAULT_OUTBOUND, DEFAULT_INBOUND):
         takes = "everything else" if config.routes else takes

@@ -15,12 +15,13 @@ from proxy.config.kinds import (
     Ratio,
     Text,
 )
-from proxy.config.names import check_header_name
+from proxy.config.names import UpstreamName, check_header_name
 from proxy.config.record import Field, Given, ListOf, Record, Values
 from proxy.config.suggestions import did_you_mean
 from proxy.policies.faults import FaultConfig
 from proxy.policies.gate import Mode
 from proxy.policies.hedge import P95, HedgeConfig
+from proxy.policies.mirror import MirrorConfig
 from proxy.policies.rate_limits import (
     CLIENT_KEY,
     HEADER_KEY,
@@ -162,6 +163,21 @@ HEDGE = Record(
         "max": Field(Integer(1), "Hedges of one request; each counts in retry.attempts."),
     },
     definition="hedge",
+)
+
+
+MIRROR = Record(
+    MirrorConfig,
+    {
+        "upstream": Field(UpstreamName(), "Where the copies go.", required=True),
+        "share": Field(Ratio(), "Share of the requests that are copied."),
+        "max_in_flight": Field(
+            Integer(1), "Copies at once; while so many are in flight, no request is copied."
+        ),
+        "credentials": Field(Boolean(), "Copies keep Authorization and Cookie."),
+    },
+    sparse=True,
+    definition="mirror",
 )
 
 

@@ -198,6 +198,8 @@ class Attempt(Reaching):
                 self.pause_clocks()
         stream.send_head(self, request.sent, own, held, ended, trailers)
         self._arm()
+        if request.mirrors is not None and self.binding is request.binding:
+            self._owner.on_sending(held)
 
     # --- its clocks -------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.faults import Faults
 from proxy.policies.gate import Gate, GateKind, Scope
 from proxy.policies.hedge import Hedging
+from proxy.policies.mirror import MirrorPlaces
 from proxy.policies.retry import RetryPolicy
 from proxy.routing.table import Route
 from proxy.upstream.endpoint import Endpoint
@@ -51,6 +52,7 @@ class Binding:
         "faults",
         "hedging",
         "label",
+        "mirrors",
         "outer_gates",
         "policies",
         "promises",
@@ -93,6 +95,7 @@ class Binding:
         self.fallback: Binding | None = None
         self.hedging: Hedging | None = None
         self.faults: Faults | None = None
+        self.mirrors: Mirrors | None = None
         self.used = 0.0
         self.promises: list[Promise] | None = None
         self.request_gates: list[Gate] = []
@@ -264,6 +267,20 @@ class Binding:
                     self._gates.is_labelled_now(entry)
         self.label = self.upstream.name
         self._outcomes = self.stats.attempts_at(self.label)
+
+
+class Mirrors:
+    """The mirror of a route: the `binding` of copies, without gates, and their `places`.
+
+    `stats`: the route's; what the attempts of copies do is counted nowhere else.
+    """
+
+    __slots__ = ("binding", "places", "stats")
+
+    def __init__(self, binding: Binding, places: MirrorPlaces, stats: RouteStats) -> None:
+        self.binding = binding
+        self.places = places
+        self.stats = stats
 
 
 def _all_allow(gates: list[Gate], now: float) -> bool:

@@ -16,7 +16,7 @@ from typing import TypeAlias, cast
 
 from proxy.clock import Random
 from proxy.config.model import APP_UPSTREAM, Config, PolicyConfig
-from proxy.exchange.binding import Binding
+from proxy.exchange.binding import Binding, Mirrors
 from proxy.exchange.gates import Gates, Transition
 from proxy.exchange.labels import Labels
 from proxy.exchange.promise import Promise
@@ -25,6 +25,7 @@ from proxy.http.authority import DEFAULT_PORTS, Authority
 from proxy.policies.budget import RETRY_BUDGET, RetryBudget
 from proxy.policies.faults import Faults
 from proxy.policies.hedge import Hedging
+from proxy.policies.mirror import MirrorConfig, MirrorPlaces
 from proxy.policies.retry import RetryPolicy
 from proxy.policies.split import Split
 from proxy.routing.table import Route, RouteTable
@@ -69,6 +70,8 @@ class Bindings:
         self.labels = Labels()
         self.gates = Gates(self.labels, on_transition)
         self.stats: dict[tuple[str, str], RouteStats] = {}
+        self._mirrors: dict[str, Mirrors] = {}
+        self._former_mirrors: dict[str, Mirrors] = {}
         self._routes: RouteTable | None = None
         self._former_static: dict[str, Binding | list[Binding]] = {}
         self._former_dynamic: OrderedDict[_Origin, Binding] = OrderedDict()
@@ -86,6 +89,7 @@ class Bindings:
         self.stats = before.stats
         self.labels = self.gates.labels = before.labels
         self.gates.take_over(before.gates)
+        self._former_mirrors, before._mirrors = before._mirrors, {}
         self._routes = table
         self._former_static = {**before._static, **before._splits}
         before._static, before._splits = {}, {}
@@ -203,12 +207,33 @@ class Bindings:
         if hedge.delay:
             binding.hedging = Hedging(hedge)
         self._add_fallback(binding, route, named, stats)
+        if route.config.mirror is not None:
+            binding.mirrors = self._mirrors_of(route, route.config.mirror, named, stats)
         self._add_promises(binding)
         return binding
 
     def _add_promises(self, binding: Binding) -> None:
         if self._promises is not None:
             binding.promises = self._promises(binding.route) or None
+
+    def _mirrors_of(
+        self, route: Route, config: MirrorConfig, named: PolicyConfig, stats: RouteStats
+    ) -> Mirrors:
+        """The mirror of a route. The upstreams of a split share it, and a reload keeps its places
+        if its settings are the same."""
+        made = self._mirrors.get(route.name)
+        if made is not None:
+            return made
+        former = self._former_mirrors.pop(route.name, None)
+        if former is not None and former.places.config == config:
+            places = former.places
+        else:
+            places = MirrorPlaces(config, self._random)
+        upstream = self._upstreams[config.upstream]
+        name = f"{route.name}:{config.upstream}"
+        binding = Binding(self.gates, route, named, upstream, RouteStats("", ""), name=name)
+        self._mirrors[route.name] = made = Mirrors(binding, places, stats)
+        return made
 
     def _add_fallback(
         self, binding: Binding, route: Route, named: PolicyConfig, stats: RouteStats

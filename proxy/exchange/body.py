@@ -10,7 +10,7 @@ from typing import Final
 
 from proxy.exchange.pace import SendingPace
 from proxy.exchange.timing import Timing
-from proxy.wire.streams import NO_TRAILERS, ClientStream, Trailers, UpstreamStream
+from proxy.wire.streams import NO_TRAILERS, ClientStream, StreamHandler, Trailers, UpstreamStream
 
 HELD_BYTES = 64 * 1024
 """Above this many bytes waiting for a stream, reading from the client pauses."""
@@ -28,6 +28,7 @@ class RequestBody:
 
     __slots__ = (
         "_client",
+        "_copy",
         "_joined",
         "_limit",
         "_pieces",
@@ -45,6 +46,7 @@ class RequestBody:
     def __init__(self, client: ClientStream, piece: bytes, *, awaits_word: bool) -> None:
         """`awaits_word`: the client waits for a 100 Continue."""
         self._client = client
+        self._copy: StreamHandler | None = None
         self._streams: list[UpstreamStream] = []
         self._pieces: list[bytes] = []
         if piece:
@@ -116,6 +118,16 @@ class RequestBody:
             self._streams.remove(stream)
             self._wait()
 
+    def copy_to(self, mirror: StreamHandler) -> None:
+        """Tell a mirror too what comes from now on, as its client would."""
+        self._copy = mirror
+
+    def leave(self) -> None:
+        """The exchange is over."""
+        if self._copy is not None:
+            self._copy.on_client_gone()
+            self._copy = None
+
     def start(self) -> None:
         """A 100 Continue was sent to the client: from now on it must send."""
         self.started = True
@@ -147,6 +159,8 @@ class RequestBody:
                     self._hold()
         elif self.size > max(self._limit, HELD_BYTES):
             self._client.pause_reading()
+        if self._copy is not None:
+            self._copy.on_body(piece)
 
     def on_end(self, trailers: Trailers) -> None:
         """It has ended."""
@@ -155,6 +169,8 @@ class RequestBody:
         self._wait()
         for stream in self._streams:
             stream.end(trailers)
+        if self._copy is not None:
+            self._copy.on_body_end(trailers)
 
     def on_writable(self, writable: bool) -> None:
         """Whether writing to an upstream must pause."""

@@ -36,6 +36,7 @@ from proxy.exchange.grpc_relay import GrpcRelay
 from proxy.exchange.heads import caller_timeout
 from proxy.exchange.keeping import covers, enter, rescue
 from proxy.exchange.marks import BODY_RATE
+from proxy.exchange.mirroring import begin_mirror
 from proxy.exchange.pace import GRACE, Pace, TakingPace
 from proxy.exchange.promise import Promise
 from proxy.exchange.queueing import wait_for_permit
@@ -281,6 +282,7 @@ class Exchange(Carrier):
         request, record = self.request, self.record
         if request.body is not None:
             record.bytes_in = request.stream.request_bytes
+            request.body.leave()
         now = monotonic()
         record.duration = now - request.timing.started
         record.stood_still = request.timing.deadline.stood_still
@@ -394,6 +396,11 @@ class Exchange(Carrier):
         while monotonic() < until:
             await self.wait(until)
         self.phase = TRYING
+
+    def on_sending(self, held: bytes) -> None:
+        mirrors, self.request.mirrors = self.request.mirrors, None
+        if mirrors is not None:
+            begin_mirror(self.request, mirrors, held)
 
     # --- events of the client's stream, until the commit ------------------------------------------
 

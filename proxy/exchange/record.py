@@ -105,7 +105,7 @@ class Record:
     `answered`: a response's head was sent to the client. `duration`, `queued` (the wait in the
     bulkhead's queue) and `stood_still` (the time in which the client's body flowed) are in seconds,
     `started` is monotonic. `grpc` is the code that a gRPC caller got, `NO_GRPC` for others. Input
-    that is not a request has no `head`.
+    that is not a request has no `head`. `mirrored`: the upstream that got a copy, else "".
     """
 
     __slots__ = (
@@ -122,6 +122,7 @@ class Record:
         "head",
         "id",
         "listener",
+        "mirrored",
         "observed",
         "outbox_id",
         "queued",
@@ -157,6 +158,7 @@ class Record:
         self.retry_refused = ""
         self.grpc: int = NO_GRPC
         self.observed = _NOTHING
+        self.mirrored = ""
         self.outbox_id = ""
         self.fallback = False
         self.duration = 0.0

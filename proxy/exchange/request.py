@@ -9,7 +9,7 @@ from typing import Final
 
 from proxy.config.model import Listener
 from proxy.errors import ProxyError, RequestTimeout
-from proxy.exchange.binding import Binding
+from proxy.exchange.binding import Binding, Mirrors
 from proxy.exchange.body import RequestBody
 from proxy.exchange.record import Record
 from proxy.exchange.script import Script
@@ -45,6 +45,7 @@ class Keeper(Gate):
 class Request(Ask):
     """`sent` is the head as the route's rules make it. `grpc`: it is a gRPC call.
 
+    `mirrors`: the mirror that gets a copy with the first attempt; None afterwards, or without one.
     `outer_permits`: permits of the gates around all attempts, None without such a gate.
     """
 
@@ -54,6 +55,7 @@ class Request(Ask):
         "grpc",
         "head",
         "id",
+        "mirrors",
         "outer_permits",
         "record",
         "sent",
@@ -84,6 +86,7 @@ class Request(Ask):
         self.grpc = head.version == 20 and is_grpc(head)
         self.id = terms.request_id(head)
         self.trace = terms.trace(head)
+        self.mirrors: Mirrors | None = None
         self.outer_permits: list[Permit] | None = None
         self.record = Record(
             terms.listener, stream.client, head, self.id, self.trace, timing.started
@@ -96,6 +99,7 @@ class Request(Ask):
     def use(self, binding: Binding) -> Binding:
         """Its destination is known."""
         self.binding = self.record.binding = binding
+        self.mirrors = binding.mirrors
         self.sent = request_to(self.head, binding)
         return binding
 

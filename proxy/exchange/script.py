@@ -72,6 +72,9 @@ class Script(StreamHandler):
         """The time of `until` has come."""
         self.wake(ALARM)
 
+    def on_sending(self, held: bytes) -> None:
+        """An attempt of its own sends the request now, with this part of the body."""
+
     def pause_clocks(self) -> None:
         """The client's body flows: pause its deadlines."""
 

@@ -47,6 +47,7 @@ class RouteStats:
         "faults",
         "hedges",
         "listener",
+        "mirrors",
         "observed",
         "refused",
         "requests",
@@ -67,6 +68,7 @@ class RouteStats:
         self.fallbacks = 0
         self.hedges: dict[str, int] = {}
         self.faults: dict[str, int] = {}
+        self.mirrors: dict[str, int] = {}
         self.duration_buckets = [0] * (len(DURATION_BUCKETS) + 1)
         self.duration_sum = 0.0
 
@@ -136,6 +138,15 @@ class RouteStats:
     def count_fault(self, kind: str) -> None:
         """Count a fault that an attempt suffered: delay, abort or reset."""
         self.faults[kind] = self.faults.get(kind, 0) + 1
+
+    def count_mirror(self, result: str) -> None:
+        """Count a copy: a status class, failed, slow, cut; or full: there was no place for it."""
+        self.mirrors[result] = self.mirrors.get(result, 0) + 1
+
+    @property
+    def mirrored(self) -> int:
+        """Copies that were sent, or begun."""
+        return sum([count for result, count in self.mirrors.items() if result != "full"])
 
     @property
     def hedged(self) -> int:

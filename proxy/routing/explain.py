@@ -17,7 +17,7 @@ from proxy.config.model import (
 )
 from proxy.config.names import check_header_name, check_header_value, check_method
 from proxy.config.sources import Setting
-from proxy.config.summary import describe_key
+from proxy.config.summary import describe_key, describe_mirror
 from proxy.errors import ProxyError
 from proxy.http.authority import DEFAULT_PORTS, Authority, parse_authority
 from proxy.http.grpc import is_call
@@ -194,6 +194,7 @@ class Explanation:
             yield f"{mark} {number}. {name:{widths[0]}}  {why:{widths[1]}}  {source}"
 
     def _destination(self) -> Iterator[str]:
+        route = self.route
         if self.refused is not None:
             yield f"refused: {self.refused.status} {self.refused.reason}"
             yield f"  {self.refused.detail}"
@@ -213,6 +214,9 @@ class Explanation:
             if self.plain_http:
                 yield f"port {self.request.port} is not in egress.connect_ports: no tunnel, but 200"
                 yield "and then plain HTTP/1.1; each request in it is routed like any other"
+        if route.mirror is not None and not self.tunnel:
+            limit = route.mirror.max_in_flight
+            yield f"{describe_mirror(route.mirror)}, up to {limit} at once"
         yield from self._changes()
 
     def _split(self) -> Iterator[str]:

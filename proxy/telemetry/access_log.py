@@ -94,6 +94,8 @@ def _why_json(exchange: Exchange) -> str:
     hedged = exchange.hedged if len(exchange.attempts) > 1 else 0
     if hedged:
         members += f',"hedged":{hedged}'
+    if exchange.mirrored:
+        members += f',"mirrored":{_quoted(exchange.mirrored)}'
     if exchange.fault:
         members += f',"fault":"{exchange.fault}"'
     if exchange.retry_refused:
@@ -147,6 +149,8 @@ def _as_text(exchange: Exchange, began: str) -> str:
         words.append(f"grpc_status={exchange.grpc_status}")
     if exchange.hedged:
         words.append(f"hedged={exchange.hedged}")
+    if exchange.mirrored:
+        words.append(f"mirrored={_word(exchange.mirrored)}")
     if exchange.fault:
         words.append(f"fault={exchange.fault}")
     if exchange.retry_refused:

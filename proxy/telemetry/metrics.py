@@ -322,6 +322,12 @@ _ATTEMPT_FAMILIES: tuple[tuple[str, str, list[str], _Count], ...] = (
         },
     ),
     (
+        "proxy_mirrors",
+        "Copies of requests by what became of them.",
+        ["route", "result"],
+        lambda one: {(one.route, key): count for key, count in one.mirrors.items()},
+    ),
+    (
         "proxy_faults",
         "Faults that attempts suffered because the configuration asks for them.",
         ["route", "kind"],

@@ -36,6 +36,7 @@ def test_every_member_is_told_in_order() -> None:
         detail="how",
         retry_refused="budget",
         observed=["bulkhead.queued"],
+        mirrored="checkout-v2",
     )
     hedge = FakeAttempt(hedge=True, fault="delay")
     everything.attempts = [FakeAttempt(failure="hedge-lost"), hedge]

@@ -136,6 +136,7 @@ class Stage:
                 bytes_in=exchange.bytes_in,
                 bytes_out=exchange.bytes_out,
                 fallback=exchange.fallback,
+                mirrored=exchange.mirrored,
                 detail=exchange.detail,
                 retry_refused=exchange.retry_refused,
                 observed=list(exchange.observed),

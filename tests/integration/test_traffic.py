@@ -1,11 +1,11 @@
-"""Hedges, faults, a learned limit and fixed answers with the real command and real sockets."""
+"""Hedges, faults, splits, mirrors, a learned limit, fixed answers: the real command and sockets."""
 
 import socket
 from collections.abc import Callable
 from time import monotonic
 
 from chaos.upstream import ChaosUpstream
-from integration.running_proxy import RunningProxy
+from integration.running_proxy import RunningProxy, eventually
 from integration.settings import route
 
 
@@ -44,3 +44,44 @@ def test_hedges_faults_and_fixed_answers(
     assert proxy.call("GET", "/learned").status == 200
     assert proxy.bulkhead("learned")["learned"] == 20
     assert proxy.metric("proxy_concurrency_limit", name="learned") == 20
+
+
+def test_splits_and_mirrors(
+    start_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        proxy = start_proxy(
+            {
+                "upstreams": {
+                    "v1": {"endpoints": [shared_chaos.url]},
+                    "v2": {"endpoints": [shared_chaos.url]},
+                    "silent": {"endpoints": [f"http://127.0.0.1:{silent.getsockname()[1]}"]},
+                },
+                "routes": [
+                    route("split", {"v1": 50, "v2": 50}, split_by={"header": "user-id"}),
+                    route("copied", "v1", mirror={"upstream": "v2"}),
+                    route("hanging", "v1", mirror={"upstream": "silent", "max_in_flight": 2}),
+                ],
+                "access_log": {"requests": "all"},
+            }
+        )
+        for number in range(20):
+            assert proxy.call("GET", "/split", {"User-Id": f"u{number % 10}"}).status == 200
+        by = {
+            name: proxy.metric("proxy_attempts_total", route="split", upstream=name, outcome="2xx")
+            for name in ("v1", "v2")
+        }
+        assert sum(by.values()) == 20
+        assert all(count and count % 2 == 0 for count in by.values()), "each user stays"
+
+        copied = proxy.call("POST", "/copied", body=100_000 * b"x")
+        assert copied.status == 200
+        eventually(lambda: proxy.metric("proxy_mirrors_total", route="copied", result="2xx") == 1)
+        assert proxy.logged(copied.header("x-request-id"))["mirrored"] == "v2"
+
+        begun = monotonic()
+        assert {proxy.call("GET", "/hanging").status for _ in range(5)} == {200}
+        assert proxy.metric("proxy_mirrors_total", route="hanging", result="full") == 3
+        proxy.signal()
+        assert proxy.wait() == 0, "copies are no loss"
+        assert monotonic() - begun < 4, "nor does anything wait for them"

@@ -62,8 +62,8 @@ ORDER = {
     "exchange": (
         "events stats labels heads forwarded script pace promise gates binding bindings record "
         "marks timing body terms request reaching attempt grpc_attempt answers carrier relay "
-        "grpc_relay tunnel queueing faults hedging retrying fallback gathering keeping exchange "
-        "gate gateway"
+        "grpc_relay tunnel queueing faults hedging retrying fallback mirroring gathering keeping "
+        "exchange gate gateway"
     ),
     "upstream": (
         "address tasks time_limit leases shortages threads local_address tls_sessions resolver tls "

@@ -201,6 +201,7 @@ def test_routes(gateway: FakeGateway) -> None:
     stats.count_retry("reset")
     stats.fallbacks = 4
     stats.hedges = {"won": 2, "lost": 3, "failed": 1, "no-budget": 9}
+    stats.mirrors = {"2xx": 2, "slow": 1, "full": 7}
     stats.observed = {"timeouts.attempt": 2}
     stock, outbound, inbound = whole(views.routes(gateway))["routes"]
     assert stock == {
@@ -219,6 +220,7 @@ def test_routes(gateway: FakeGateway) -> None:
         "proxy_answers": 1,
         "retries": 1,
         "hedges": 6,
+        "mirrored": 3,
         "fallbacks": 4,
         "observed": {"timeouts.attempt": 2},
         "mean_duration_ms": 200.0,

@@ -96,6 +96,12 @@ MISTAKES = [
         "routes: [{name: a, upstream: {app: 1}, split_by: {header: x, cookie: y}}]",
         "routes[0].split_by: must be {header: NAME}",
     ),
+    ("routes: [{name: a, mirror: {share: 10%}}]", "'upstream' is missing"),
+    ("routes: [{name: a, mirror: {upstream: shop}}]", "there is no upstream 'shop'"),
+    (
+        "routes: [{name: a, mirror: {upstream: app}, respond: {status: 404}}]",
+        "routes[0].mirror: has no meaning with 'respond'",
+    ),
     ("routes: [{name: a, faults: [{abort: 503}]}]", "'share' is missing"),
     ("routes: [{name: a, faults: [{share: 1%}]}]", "needs one of delay, abort and reset, or"),
     (
@@ -109,7 +115,9 @@ MISTAKES = [
     ("routes: [{name: a, faults: [{share: 1%, abort: 99}]}]", "must be at least 200"),
     ("routes: [{name: a, hedging: {}}]", "unknown key; did you mean hedge: {delay: p95}?"),
     ("routes: [{name: a, hedge: {delay: p99}}]", "hedge.delay: "),
-    ("routes: [{name: a, mirror: b}]", "unknown key; requests cannot be mirrored"),
+    ("routes: [{name: a, mirror: b}]", "must be a mapping with keys such as 'upstream'"),
+    ("routes: [{name: a, shadow: b}]", "unknown key; did you mean mirror: {upstream: NAME,"),
+    ("routes: [{name: a, weights: {app: 5}}]", "did you mean upstream: {v1: 95, v2: 5}"),
     # one value where a mapping is needed
     ("policies: {default: {retry: 3}}", "did you mean retry: {attempts: 3}?"),
     ("policies: {default: {retry: off}}", "did you mean retry: {attempts: 1}?"),

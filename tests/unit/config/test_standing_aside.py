@@ -21,7 +21,7 @@ policies:
     rate_limits: [{rate: 5/s}, {key: client, rate: 1/s, mode: observe}]
   quiet: {circuit_breaker: {mode: "off"}}
 routes:
-  - {name: a, match: {prefix: /a}, retry: {attempts: 2}}
+  - {name: a, match: {prefix: /a}, retry: {attempts: 2}, mirror: {upstream: app}}
   - {name: b, match: {prefix: /b}, policy: quiet}
 """
 
@@ -57,6 +57,7 @@ def test_all_else_is_as_it_was() -> None:
         assert [replace(one, mode=Mode.ENFORCE) for one in after.settings(RATE_LIMITS)] == limits
         assert not limits or {one.mode for one in after.settings(RATE_LIMITS)} == {OBSERVE}
     assert config == replace(aside, policies=config.policies, routes=config.routes)
+    assert [route.mirror for route in aside.routes] == [None, None]
 
 
 def test_twice_is_the_same_as_once() -> None:

@@ -21,7 +21,10 @@ def test_every_route_has_its_match_target_and_numbers():
     )
     assert "fallback to spare on timeout, 503" in text
     assert "breaker 50% of 100 (observes)" in text
-    assert "the authority asked for, if egress allows it (a, *.b:8443, [::1]:80)" in text
+    assert (
+        "the authority asked for, if egress allows it (a, *.b:8443, [::1]:80), mirrors 10% to app"
+        in text
+    )
     assert "default-outbound" in text
     assert "default-inbound" in text
 

@@ -69,6 +69,7 @@ class FakeExchange:
     stood_still: float = 0.0
     grpc: int = NO_GRPC
     observed: list[str] = field(default_factory=list)
+    mirrored: str = ""
 
     @property
     def troubled(self) -> bool:

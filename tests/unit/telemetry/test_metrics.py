@@ -85,6 +85,7 @@ def fill(scraped: Scraped) -> None:
         stats.count_observed("timeouts.attempt")
         stats.fallbacks += 4
         stats.count_hedge("won")
+        stats.count_mirror("2xx")
         stats.count_fault("abort")
     bindings.add_breaker("stock").force_open(NOW)
     bindings.add_bulkhead("stock")

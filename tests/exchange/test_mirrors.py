@@ -1,0 +1,344 @@
+"""Copies of requests: what they carry, and that the request never notices them."""
+
+import pytest
+from exchange.calls import Caller, accept
+from exchange.wires import request
+
+from proxy.config.loading import load_text
+from proxy.config.model import Listener
+from proxy.config.standing_aside import standing_aside
+from proxy.config.summary import summary
+from proxy.exchange.mirroring import BEHIND
+from proxy.routing.explain import describe_request, explain
+
+TEXT = """
+service: stage
+upstreams:
+  shop: {endpoints: ["http://10.0.0.1:80"]}
+  copy: {endpoints: ["http://10.0.0.2:80"]}
+policies:
+  default:
+    timeouts: {attempt: 2s, request: 10s}
+    retry: {backoff: {initial: 100ms, jitter: none}}
+routes:
+  - {name: shop, upstream: shop, mirror: {upstream: copy, max_in_flight: 2}}
+"""
+
+
+@pytest.fixture
+def stage(make_stage):
+    return make_stage(TEXT)
+
+
+def both(stage):
+    """The connections of the request and of its copy."""
+    server = stage.accept()
+    assert server.endpoint.ip == "10.0.0.1"
+    mirror = stage.accept()
+    assert mirror.endpoint.ip == "10.0.0.2"
+    return server, mirror
+
+
+def test_method_head_and_body_go_to_the_mirror_and_its_answer_nowhere(stage):
+    client = stage.ask(request("POST /a?b=1 HTTP/1.1", "X-A: 1", "X-Mirrored: 7", body=b"hello"))
+    server, mirror = both(stage)
+    original, copy = server.request(), mirror.request()
+    assert (copy.line, copy.body) == (original.line, b"hello")
+    assert (copy.get("host"), copy.get("x-a")) == ("shop", "1")
+    assert copy.get("x-mirrored") == "1"
+    assert copy.get("x-request-id") == original.get("x-request-id")
+    trace, span = original.get("traceparent").split("-")[1:3]
+    assert copy.get("traceparent").split("-")[1] == trace
+    assert copy.get("traceparent").split("-")[2] != span
+    mirror.answer(500, b"broken")
+    server.answer(200, b"fine")
+    answer = client.answer()
+    assert (answer.status, answer.body, answer.get("proxy-status")) == (200, b"fine", None)
+    assert stage.stats().mirrors == {"5xx": 1}
+    assert stage.stats().attempts == {("shop", "2xx"): 1}
+    assert stage.stats().answers == {(200, ""): 1}
+
+
+def test_credentials_stay_behind_unless_asked_for(make_stage):
+    secrets = ("Authorization: Bearer t", "Cookie: a=b", "Accept: x/y")
+    stage = make_stage(TEXT)
+    client = stage.ask(request("GET /a HTTP/1.1", *secrets))
+    server, mirror = both(stage)
+    assert server.request().get("cookie") == "a=b"
+    copy = mirror.request()
+    assert (copy.get("authorization"), copy.get("cookie")) == (None, None)
+    assert copy.get("accept") == "x/y"
+    mirror.answer()
+    server.answer()
+    client.answer()
+    stage = make_stage(TEXT.replace("max_in_flight: 2", "credentials: true"))
+    client = stage.ask(request("GET /a HTTP/1.1", *secrets))
+    server, mirror = both(stage)
+    copy = mirror.request()
+    assert (copy.get("authorization"), copy.get("cookie")) == ("Bearer t", "a=b")
+    mirror.answer()
+    server.answer()
+    client.answer()
+
+
+def test_share(make_stage):
+    stage = make_stage(TEXT.replace("max_in_flight: 2", "share: 50%"))
+    for chance, copies in ((0.5, 0), (0.49, 1)):
+        stage.chance = chance
+        client = stage.ask(request())
+        if copies:
+            server, mirror = both(stage)
+            mirror.answer()
+        else:
+            server = stage.accept()
+            assert not stage.connects
+        server.answer(200, b"", "Connection: close")
+        client.answer()
+    assert stage.stats().mirrors == {"2xx": 1}
+
+
+def test_it_leaves_once_when_an_attempt_has_its_connection(stage):
+    client = stage.ask(request())
+    stage.refuse()
+    assert not stage.connects, "not yet"
+    stage.pass_time(0.2)
+    server, mirror = both(stage)
+    server.answer(503)
+    mirror.answer()
+    stage.pass_time(0.3)
+    assert not stage.connects, "the retry is not copied, and it uses its connection again"
+    server.answer()
+    assert client.answer().status == 200
+    assert stage.stats().mirrors == {"2xx": 1}
+
+
+def test_its_own_failures_are_only_counted(stage):
+    client = stage.ask(request())
+    server = stage.accept()
+    stage.refuse()
+    assert stage.stats().mirrors == {"failed": 1}
+    server.answer()
+    assert client.answer().status == 200
+    client = stage.ask(request())
+    mirror = stage.accept()
+    mirror.close()
+    server.answer()
+    assert client.answer().status == 200
+    assert stage.stats().mirrors == {"failed": 2}
+    assert not stage.connects, "a copy is never retried"
+    assert stage.snapshot().failures == 0
+
+
+def test_a_silent_mirror_is_given_up_after_an_attempts_time(stage):
+    client = stage.ask(request())
+    server, mirror = both(stage)
+    server.answer()
+    assert client.answer().status == 200
+    stage.pass_time(1.9)
+    assert not mirror.closed
+    stage.pass_time(0.2)
+    assert mirror.closed
+    assert stage.stats().mirrors == {"failed": 1}
+
+
+def test_an_answer_without_end_is_left(stage):
+    client = stage.ask(request())
+    server, mirror = both(stage)
+    server.answer()
+    client.answer()
+    mirror.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(12):
+        mirror.send(b"5\r\nhello\r\n")
+        stage.pass_time(0.2)
+    assert mirror.closed
+    assert stage.stats().mirrors == {"2xx": 1}
+
+
+def test_its_places(stage):
+    clients = [stage.ask(request()) for _ in range(3)]
+    servers = [stage.accept() for _ in range(stage.connects)]
+    kinds = [server.endpoint.ip for server in servers]
+    assert sorted(kinds) == ["10.0.0.1"] * 3
+    mirrors = [stage.accept() for _ in range(stage.connects)]
+    assert [one.endpoint.ip for one in mirrors] == ["10.0.0.2"] * 2
+    assert stage.stats().mirrors == {"full": 1}
+    for server in servers:
+        server.answer()
+    assert [client.answer().status for client in clients] == [200] * 3
+    assert [one.mirrored for one in stage.records] == ["copy", "copy", ""]
+    for mirror in mirrors:
+        mirror.answer()
+    clients[0].send(request())
+    servers[-1].answer()  # the connection that was used last is used again
+    clients[0].answer()
+    mirrors[-1].answer()
+    assert stage.stats().mirrors == {"full": 1, "2xx": 3}
+
+
+def test_a_body_streams_to_both(stage):
+    client = stage.ask(request("POST /x HTTP/1.1", "Content-Length: 9", body=b"abc"))
+    server, mirror = both(stage)
+    client.send(b"def")
+    server.received(), mirror.received()
+    client.send(b"ghi")
+    assert (server.received(), mirror.received()) == (b"ghi", b"ghi")
+    server.answer()
+    mirror.answer()
+    assert client.answer().status == 200
+
+
+def test_a_mirror_that_connects_late_gets_the_whole_body(stage):
+    client = stage.ask(request("POST /x HTTP/1.1", "Transfer-Encoding: chunked"))
+    server = stage.accept()
+    client.send(b"3\r\nabc\r\n")
+    client.send(b"3\r\ndef\r\n0\r\nX-Sum: 1\r\n\r\n")
+    server.answer()
+    assert client.answer().status == 200
+    mirror = stage.accept()
+    assert mirror.request().body.endswith(b"\r\n0\r\nX-Sum: 1\r\n\r\n")
+    mirror.answer()
+    assert stage.stats().mirrors == {"2xx": 1}
+
+
+def test_a_slow_mirror_is_dropped_and_the_body_is_not_held_back(stage):
+    size = 3 * BEHIND
+    client = stage.ask(request("POST /x HTTP/1.1", f"Content-Length: {size}"))
+    server, mirror = both(stage)
+    mirror.stop_reading()
+    sent = 0
+    while sent < size:
+        client.send(16384 * b"x")
+        sent += 16384
+        assert client.transport.reading
+    assert mirror.closed
+    assert stage.stats().mirrors == {"slow": 1}
+    server.answer()
+    assert client.answer().status == 200
+
+
+def test_a_mirror_without_a_connection_keeps_a_bounded_part(stage):
+    client = stage.ask(request("POST /x HTTP/1.1", f"Content-Length: {3 * BEHIND}"))
+    server = stage.accept()
+    for _ in range(3 * BEHIND // 16384):
+        client.send(16384 * b"x")
+    assert stage.stats().mirrors == {"slow": 1}
+    server.answer()
+    assert client.answer().status == 200
+
+
+def test_a_body_that_breaks_off_ends_the_copy(stage):
+    client = stage.ask(request("POST /x HTTP/1.1", "Content-Length: 9", body=b"abc"))
+    _, mirror = both(stage)
+    client.reset()
+    assert mirror.closed
+    assert stage.stats().mirrors == {"cut": 1}
+
+
+def test_a_client_that_leaves_after_its_body_changes_nothing(stage):
+    client = stage.ask(request("POST /x HTTP/1.1", body=b"abc"))
+    _, mirror = both(stage)
+    client.reset()
+    assert not mirror.closed
+    mirror.answer()
+    assert stage.stats().mirrors == {"2xx": 1}
+
+
+def test_a_refusal_and_a_tunnel_have_no_copy(stage):
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket")
+    client = stage.ask(request("GET /x HTTP/1.1", *upgrade))
+    server = stage.accept()
+    assert not stage.connects
+    server.answer(400)
+    client.answer()
+    client = stage.ask(b"CONNECT 10.0.0.9:443 HTTP/1.1\r\nHost: 10.0.0.9:443\r\n\r\n")
+    stage.accept()
+    assert not stage.connects
+    client.reset()
+    assert stage.stats().mirrors == {}
+
+
+def test_a_fallback_is_not_copied(make_stage):
+    stage = make_stage(
+        TEXT.replace("name: shop,", "name: shop, fallback: {when: [503], upstream: copy},")
+        .replace("mirror: {upstream: copy", "mirror: {upstream: copy, share: 100%")
+        .replace("retry: {", "retry: {attempts: 1, ")
+    )
+    client = stage.ask(request())
+    server, mirror = both(stage)
+    mirror.answer(200, b"copy")
+    server.answer(503)
+    mirror.answer(200, b"spare")
+    assert client.answer().body == b"spare"
+    assert stage.stats().mirrors == {"2xx": 1}
+
+
+def test_a_grpc_stream(stage):
+    caller = Caller(stage, "grpc-timeout: 5S", body=b"one", ended=False)
+    (call,) = accept(stage)
+    (copy,) = accept(stage)
+    assert copy.fields["content-type"] == "application/grpc"
+    assert copy.fields["x-mirrored"] == "1"
+    assert "grpc-timeout" in copy.fields
+    call.answer(("content-type", "application/grpc"), data=b"m")
+    copy.answer(("content-type", "application/grpc"), data=b"m")
+    stage.pass_time(3)
+    caller.send(b"two")
+    assert (call.data, copy.data) == (b"onetwo", b"onetwo")
+    copy.send(100 * b"x")
+    caller.end_sending()
+    assert copy.ended
+    call.end_with(0)
+    assert caller.code == 0
+    copy.end_with(13)
+    assert copy.released == "whole"
+    assert stage.stats().mirrors == {"2xx": 1}
+
+
+def test_over_http2(make_stage):
+    stage = make_stage(TEXT.replace('2:80"]}', '2:80"], protocol: http2}'))
+    client = stage.ask(request("POST /x HTTP/1.1", body=b"abc"))
+    server = stage.accept()
+    mirror = stage.accept_http2()
+    mirror.listen()
+    (stream,) = mirror.requests
+    assert stream.get("x-mirrored") == "1"
+    assert stream.body == b"abc"
+    server.answer()
+    assert client.answer().status == 200
+    mirror.answer(204)
+    assert stage.stats().mirrors == {"2xx": 1}
+
+
+def test_inbound(make_stage):
+    stage = make_stage(TEXT.replace("name: shop,", "name: shop, listener: inbound,"))
+    client = stage.ask(request(), listener=Listener.INBOUND)
+    server, mirror = both(stage)
+    assert mirror.request().get("x-forwarded-for") == server.request().get("x-forwarded-for")
+    server.answer()
+    mirror.answer()
+    assert client.answer().status == 200
+
+
+def test_a_reload_keeps_the_places(stage):
+    for _ in range(2):
+        stage.ask(request())
+    while stage.connects:
+        stage.accept()
+    stage.reload(TEXT.replace("attempt: 2s", "attempt: 3s"))
+    stage.ask(request())
+    stage.accept()
+    assert stage.stats().mirrors == {"full": 1}
+    stage.pass_time(11)
+
+
+def test_under_the_bypass_there_are_none(stage):
+    assert standing_aside(stage.config).routes[0].mirror is None
+
+
+def test_check_and_explain_say_so():
+    loaded = load_text(TEXT, "f.yaml", {})
+    assert "-> shop (http://10.0.0.1:80), mirrors 100% to copy" in summary(loaded)
+    told = explain(loaded, Listener.OUTBOUND, describe_request("GET", "http://a/x", []))
+    assert "mirrors 100% to copy, up to 2 at once" in told.text()
+    twice = load_text(TEXT.replace("mirror: {upstream: copy", "mirror: {upstream: shop"), "f", {})
+    assert any("it gets each of them twice" in str(one) for one in twice.warnings)
