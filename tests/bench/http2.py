@@ -91,7 +91,7 @@ PEERS = (
 )
 
 
-def _wait_for(port: int, process: Process) -> None:
+def wait_for(port: int, process: Process) -> None:
     """Until it listens."""
     end = time.monotonic() + 20
     while True:
@@ -134,7 +134,7 @@ def _measure(peer: Peer, load: Load, bed: "Bed", scale: float) -> float:
     site = Site(directory, port, bed.upstream_port, certificate)
     log = directory / "log"
     with Process(peer.name, peer.command(site), core=0, log=log) as process:
-        _wait_for(port, process)
+        wait_for(port, process)
         time.sleep(0.3)
         words, _ = _argv(load, port, directory, scale / 5)
         _run(words, process, strict=False)  # a burst before SETTINGS costs Envoy some
@@ -159,7 +159,7 @@ class Bed:
         self._process = Process("nghttpd", words, core=1, log=directory / "nghttpd.log")
 
     def __enter__(self) -> "Bed":
-        _wait_for(self.upstream_port, self._process)
+        wait_for(self.upstream_port, self._process)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -186,10 +186,10 @@ def main(arguments: list[str]) -> None:
                 [_measure(peer, load, bed, options.scale) for peer in peers]
                 for _ in range(options.rounds)
             ]
-            print(f"| {load.name} |", *_cells(peers, rounds), flush=True)
+            print(f"| {load.name} |", *cells(peers, rounds), flush=True)
 
 
-def _cells(peers: list[Peer], rounds: list[list[float]]) -> list[str]:
+def cells(peers: list[Peer], rounds: list[list[float]]) -> list[str]:
     """Medians, and the medians of the ratios to the first peer within a round."""
     cells = []
     for at in range(len(peers)):
