@@ -158,7 +158,7 @@ def demo(options: argparse.Namespace) -> int:
     startup.fill_standard_streams()
     from proxy import demo
 
-    return demo.run(options.duration)
+    return demo.run(options.duration, faults=options.faults)
 
 
 def drain(options: argparse.Namespace) -> int:

@@ -152,6 +152,11 @@ def add_demo(subparsers: "Commands") -> None:
     command.add_argument(
         "--duration", type=duration, default=30.0, metavar="TIME", help="how long (default: 30s)"
     )
+    command.add_argument(
+        "--faults",
+        action="store_true",
+        help="the dependencies work; the proxy injects faults, and its policies answer them",
+    )
 
 
 def add_schema(subparsers: "Commands") -> None:

@@ -4,12 +4,14 @@ Its dependencies (rich, aiohttp) are imported when it runs, so that other comman
 """
 
 
-def run(duration: float = 30.0) -> int:
+def run(duration: float = 30.0, *, faults: bool = False) -> int:
     """Run the scene for `duration` seconds in this terminal; returns the exit status.
+
+    With `faults` the dependencies work, and the proxy injects faults.
 
     0 also after Ctrl-C, 2 for a duration that is too short, 1 if the proxy could not be started.
     Takes two or three seconds longer than `duration`.
     """
     from proxy.demo.stage import play
 
-    return play(duration)
+    return play(duration, faults=faults)

@@ -38,8 +38,17 @@ def request_timeouts(tempo: Tempo) -> dict[Dependency, float]:
 
 def render(tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, int]) -> str:
     """The file's text. `endpoints` are the dependencies' ports on 127.0.0.1."""
+    return as_text(document(tempo, ports, endpoints))
+
+
+def as_text(tree: dict[str, Any]) -> str:
+    return yaml.safe_dump(tree, sort_keys=False)
+
+
+def document(tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, int]) -> dict[str, Any]:
+    """The file as data."""
     loopback = "127.0.0.1:{}".format
-    document = {
+    return {
         "service": "orders",
         "listeners": {
             "outbound": {"address": loopback(ports.outbound)},
@@ -57,11 +66,10 @@ def render(tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, int]) -> s
         "policies": {"dependency": _policy(tempo)},
         "routes": [_route(dependency, tempo) for dependency in Dependency],
     }
-    return yaml.safe_dump(document, sort_keys=False)
 
 
 def _policy(tempo: Tempo) -> dict[str, Any]:
-    wait = _scaled(tempo.waits)
+    wait = scaled(tempo.waits)
     return {
         "timeouts": {"connect": wait(0.5)},
         "retry": {
@@ -74,14 +82,14 @@ def _policy(tempo: Tempo) -> dict[str, Any]:
             "minimum_calls": 5,
             "failure_rate": "60%",
             "slow_call": {"duration": wait(1), "rate": "80%"},
-            "open_for": {"initial": _scaled(tempo.open_for)(30)},
-            "half_open": {"calls": 3, "max_wait": _scaled(tempo.open_for)(30)},
+            "open_for": {"initial": scaled(tempo.open_for)(30)},
+            "half_open": {"calls": 3, "max_wait": scaled(tempo.open_for)(30)},
         },
     }
 
 
 def _route(dependency: Dependency, tempo: Tempo) -> dict[str, Any]:
-    wait = _scaled(tempo.waits)
+    wait = scaled(tempo.waits)
     own: dict[Dependency, dict[str, Any]] = {
         Dependency.PRICING: {
             "timeouts": {"attempt": wait(0.6)},
@@ -133,6 +141,6 @@ def _match(dependency: Dependency) -> dict[str, Any]:
     return {"path": dependency.path, "methods": ["POST"]}
 
 
-def _scaled(share: float) -> Callable[[float], str]:
+def scaled(share: float) -> Callable[[float], str]:
     """Scales seconds, and formats them for the configuration, in whole microseconds."""
     return lambda seconds: format_duration(round(seconds * share, 6))

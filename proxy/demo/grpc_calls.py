@@ -156,10 +156,16 @@ class _ClientLink(Http2Link):
 class GrpcChannel:
     """Calls to one server, on one connection that is opened when it is needed. A context."""
 
-    __slots__ = ("_address", "_authority", "_link", "_opening")
+    __slots__ = ("_address", "_authority", "_link", "_metadata", "_opening")
 
-    def __init__(self, host: str, port: int, authority: str) -> None:
-        """`authority`: the service that is meant, whatever address answers for it."""
+    def __init__(
+        self, host: str, port: int, authority: str, metadata: Fields | None = None
+    ) -> None:
+        """`authority`: the service that is meant, whatever address answers for it.
+
+        `metadata` goes with every call.
+        """
+        self._metadata = metadata or []
         self._address = (host, port)
         self._authority = authority.encode("ascii")
         self._link: _ClientLink | None = None
@@ -197,6 +203,7 @@ class GrpcChannel:
             (b"te", b"trailers"),
             _TYPE,
             (b"grpc-timeout", format_timeout(seconds)),
+            *self._metadata,
         ]
 
     async def _connected(self) -> _ClientLink:

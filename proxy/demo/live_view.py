@@ -21,7 +21,6 @@ _FATE_STYLES = {
     Fate.DEFERRED: "yellow",
     Fate.FAILED: "bold red",
 }
-_LABELS = {World.WITH: "with the proxy", World.WITHOUT: "without"}
 _TICKER_MARGIN = 18  # columns that the ticker leaves for its label
 _EVENTS = 4
 
@@ -73,13 +72,14 @@ def picture(show: Show, width: int, symbols: Symbols) -> RenderableType:
         # Always two lines, so that the lines below do not move.
         Text(_two_lines(narrate(show), width - 2), style="italic"),
         Text(),
-        _dependencies(show, symbols),
+        (_faulted if show.scene.faults else _dependencies)(show, symbols),
         _quotes(show),
         Text(),
         *(_ticker(show, world, width, symbols) for world in World),
         _legend(symbols),
         Text(),
         *_events(show),
+        Text(f"status page: {show.admin}/", style="dim"),
     ]
     return Padding(Group(*parts), (1, 1, 0, 1))
 
@@ -125,14 +125,39 @@ def _dependencies(show: Show, symbols: Symbols) -> Table:
     return table
 
 
+def _faulted(show: Show, symbols: Symbols) -> Table:
+    """What the proxy injects into the calls of the routes with policies, and what these do."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("dependency", min_width=10, no_wrap=True)
+    table.add_column("faults injected", min_width=21, no_wrap=True)
+    table.add_column("breaker", min_width=12, no_wrap=True)
+    for policy in ("retries", "hedges", "limited", "deferred"):
+        table.add_column(policy, justify="right", no_wrap=True)
+    observer = show.observer
+    for dependency in Dependency:
+        name = dependency.value
+        counts = {kind: observer.faults[name, kind] for kind in ("delay", "abort", "reset")}
+        told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        table.add_row(
+            Text(name, style="bold"),
+            Text(told or "none yet", style="bold red" if told else "dim"),
+            _state(show.breaker(dependency), symbols),
+            str(observer.retries[name]),
+            str(observer.hedged(name)),
+            str(observer.limited[name]),
+            str(observer.fallbacks[name]),
+        )
+    return table
+
+
 def _quotes(show: Show) -> Text:
-    """What the callers of pricing got, by gRPC status."""
-    line = Text("gRPC statuses from pricing   ", style="dim", no_wrap=True)
-    for world, label in ((World.WITH, "with: "), (World.WITHOUT, "   without: ")):
-        counts = show.quotes[world]
-        line.append(label, style="dim")
-        told = ", ".join(f"{name} {counts[name]}" for name in sorted(counts)) or "-"
-        line.append(told, style="green" if set(counts) <= {"OK"} else "red")
+    """What the two callers of pricing got, by gRPC status, OK first."""
+    sides = [show.quotes[world] for world in (World.WITH, World.WITHOUT)]
+    line = Text("gRPC, with/without: ", style="dim", no_wrap=True)
+    names = sorted({"OK"}.union(*sides), key=lambda name: (name != "OK", name))
+    for at, name in enumerate(names):
+        counts = "/".join(str(side.get(name, 0)) for side in sides)
+        line.append(f"{', ' if at else ''}{name} {counts}", style="red" if at else "green")
     return line
 
 
@@ -158,7 +183,7 @@ def _ticker(show: Show, world: World, width: int, symbols: Symbols) -> Renderabl
     """The latest orders, the newest on the right, and below them the totals."""
     orders = show.orders[world]
     latest = orders[-max(10, width - _TICKER_MARGIN - 2) :]
-    line = Text(f"{_LABELS[world]:<{_TICKER_MARGIN - 2}}", style="bold", no_wrap=True)
+    line = Text(f"{show.label(world):<{_TICKER_MARGIN - 2}}", style="bold", no_wrap=True)
     for order in latest:
         line.append(symbols.fates[order.fate], style=_FATE_STYLES[order.fate])
     counts = {fate: show.count(world, fate) for fate in Fate}

@@ -25,7 +25,23 @@ def _tell(show: Show) -> tuple[str, str]:
             return _in_trouble(show, dependency, act.trouble, state)
         if state != CLOSED:
             return _recovering(show, dependency, state)
+    if show.scene.faults:
+        return _faults(show, now)
     return "All is well: every order is priced, reserved, paid and shipped.", ""
+
+
+def _faults(show: Show, now: float) -> tuple[str, str]:
+    if show.scene.rush(now):
+        return (
+            "Three times as many orders: shipping's rate limit refuses what is too much, and the "
+            "fallback defers those parcels.",
+            "",
+        )
+    return (
+        "The proxy injects faults into a share of all calls: hedges outrun delays, retries replace "
+        "aborts and resets.",
+        "",
+    )
 
 
 def _in_trouble(

@@ -80,8 +80,9 @@ class _Breakers:
 class Observer:
     """Samples the proxy and keeps totals, which never fall.
 
-    `breakers`, `retries`, `refused` (calls that a breaker refused) and `fallbacks`
-    are by route. `in_flight` counts the exchanges of the outbound listener.
+    `breakers`, `retries`, `refused` (calls that a breaker refused), `fallbacks` and `limited` are
+    by route, `faults` by route and kind, `hedges` by route and result. `in_flight` counts the
+    exchanges of the outbound listener.
     """
 
     __slots__ = (
@@ -91,7 +92,10 @@ class Observer:
         "_session",
         "breakers",
         "fallbacks",
+        "faults",
+        "hedges",
         "in_flight",
+        "limited",
         "refused",
         "retries",
         "transitions",
@@ -102,12 +106,19 @@ class Observer:
         self.retries: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.fallbacks: Counter[str] = Counter()
+        self.faults: Counter[tuple[str, str]] = Counter()
+        self.hedges: Counter[tuple[str, str]] = Counter()
+        self.limited: Counter[str] = Counter()
         self.in_flight = 0
         self.transitions: list[Transition] = []
         self._session = session
         self._admin = admin
         self._now = now
         self._entered: Counter[tuple[str, str]] = Counter()
+
+    def hedged(self, route: str) -> int:
+        """Requests of a route that had a hedge."""
+        return sum(self.hedges[route, result] for result in ("won", "lost", "failed"))
 
     async def watch(self) -> None:
         """Sample until cancelled."""
@@ -130,6 +141,9 @@ class Observer:
         """Update the totals; returns the breakers' states and transition counts."""
         retries: Counter[str] = Counter()
         fallbacks: Counter[str] = Counter()
+        faults: Counter[tuple[str, str]] = Counter()
+        hedges: Counter[tuple[str, str]] = Counter()
+        limited: Counter[str] = Counter()
         breakers = _Breakers()
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -139,11 +153,18 @@ class Observer:
                         retries[labels["route"]] += count
                     case "proxy_fallbacks_total":
                         fallbacks[labels["route"]] += count
+                    case "proxy_faults_total":
+                        faults[labels["route"], labels["kind"]] += count
+                    case "proxy_hedges_total":
+                        hedges[labels["route"], labels["result"]] += count
+                    case "proxy_rate_limit_total" if labels["result"] == "limited":
+                        limited[labels["route"]] += count
                     case "proxy_circuit_breaker_transitions_total":
                         breakers.entered[labels["name"], labels["to"]] += count
                     case "proxy_circuit_breaker_state" if count:
                         breakers.states[labels["name"]] = labels["state"]
         self.retries, self.fallbacks = retries, fallbacks
+        self.faults, self.hedges, self.limited = faults, hedges, limited
         return breakers
 
     def _take_breakers(self, reported: list[dict[str, Any]], metrics: _Breakers) -> None:

@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -76,10 +76,11 @@ class CallFailed(Exception):
 class OrderService:
     """Processes orders with calls to `pricing` and `urls`, each with its timeout (seconds).
 
-    `quotes` counts the gRPC statuses of the calls to pricing, by name.
+    Its HTTP calls carry `headers`, if any. `quotes` counts the gRPC statuses of the calls to
+    pricing, by name.
     """
 
-    __slots__ = ("_pricing", "_session", "_timeouts", "_urls", "quotes")
+    __slots__ = ("_headers", "_pricing", "_session", "_timeouts", "_urls", "quotes")
 
     def __init__(
         self,
@@ -87,8 +88,10 @@ class OrderService:
         urls: Mapping[Dependency, str],
         pricing: GrpcChannel,
         timeouts: Mapping[Dependency, float],
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._session = session
+        self._headers = dict(headers or {})
         self._urls = {d: url.rstrip("/") + d.path for d, url in urls.items()}
         self._pricing = pricing
         self._timeouts = dict(timeouts)
@@ -130,7 +133,7 @@ class OrderService:
 
     async def _call(self, order: Order) -> Fate:
         body = {"order": order.number, "step": order.step.value, "cents": order.cents}
-        headers = {"X-Idempotency-Key": order.key}
+        headers = {"X-Idempotency-Key": order.key, **self._headers}
         timeout = ClientTimeout(total=self._timeouts[order.step])
         try:
             async with self._session.post(
@@ -166,21 +169,21 @@ _ATTEMPTS = re.compile(r"\battempts=(\d+)")
 
 
 class OrderStream:
-    """The same orders for both copies at the same times, one every `interval` seconds."""
+    """The same orders for both copies at the same times: at `times`, in seconds."""
 
-    __slots__ = ("_interval", "_services", "_tasks", "orders")
+    __slots__ = ("_services", "_tasks", "_times", "orders")
 
-    def __init__(self, services: Mapping[World, OrderService], interval: float) -> None:
+    def __init__(self, services: Mapping[World, OrderService], times: Iterable[float]) -> None:
         self.orders: dict[World, list[Order]] = {world: [] for world in services}
         self._services = services
-        self._interval = interval
+        self._times = times
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, seconds: float) -> None:
-        """Place orders for `seconds`; late ones are placed at once, so that none is missing."""
+    async def run(self) -> None:
+        """Place all orders; late ones are placed at once, so that none is missing."""
         begun = time.monotonic()
-        for number in range(round(seconds / self._interval)):
-            await asyncio.sleep(begun + number * self._interval - time.monotonic())
+        for number, due in enumerate(self._times):
+            await asyncio.sleep(begun + due - time.monotonic())
             for world, service in self._services.items():
                 order = Order(world, number)
                 self.orders[world].append(order)

@@ -21,6 +21,7 @@ class PlainView:
         # A long run prints fewer lines.
         self._tick = max(1.0, round(show.scene.tempo.duration / 60))
         self._next_tick = self._tick
+        self._print(f"status page: {show.admin}/")
 
     def update(self) -> None:
         transitions = self._show.observer.transitions

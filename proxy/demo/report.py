@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from proxy.demo.chaos import is_bare
 from proxy.demo.observation import Observer, Transition
 from proxy.demo.orders import Fate, Order, World
 from proxy.demo.scene import Dependency
@@ -75,16 +76,23 @@ def print_report(console: Console, show: Show, timeouts: Mapping[Dependency, flo
     sums = {world: summarize(show.orders[world], payment.work) for world in World}
     limits = ", ".join(f"{d.value} {_seconds(timeouts[d])}" for d in Dependency)
     console.print()
-    table = comparison(sums[World.WITH], sums[World.WITHOUT], show.observer)
+    labels = [show.label(world) for world in (World.WITH, World.WITHOUT)]
+    table = comparison(sums[World.WITH], sums[World.WITHOUT], show.observer, labels)
+    if show.scene.faults:
+        add_faults(table, show.observer)
     add_quotes(table, show.quotes[World.WITH], show.quotes[World.WITHOUT])
     console.print(table)
-    console.print(
-        Text(
-            "Both saw the same orders and the same trouble at the same moments. Without the proxy "
-            f"a call has a plain client timeout ({limits}: the proxy's own deadlines).",
-            style="dim",
+    if show.scene.faults:
+        told = (
+            "Both called through the proxy, with the same orders and the same shares of faults. "
+            "Without policies a call has one attempt and a deadline"
         )
-    )
+    else:
+        told = (
+            "Both saw the same orders and the same trouble at the same moments. Without the proxy "
+            "a call has a plain client timeout"
+        )
+    console.print(Text(f"{told} ({limits}: the proxy's own deadlines).", style="dim"))
     console.print()
     console.print(what_the_proxy_did(show.observer, payment.repeats))
     console.print()
@@ -92,12 +100,14 @@ def print_report(console: Console, show: Show, timeouts: Mapping[Dependency, flo
     console.print("  resilience-proxy run", style="bold", highlight=False)
 
 
-def comparison(with_proxy: Summary, without: Summary, observer: Observer) -> Table:
+def comparison(
+    with_proxy: Summary, without: Summary, observer: Observer, labels: Sequence[str]
+) -> Table:
     """The comparison; what only the proxy does has a dash on the other side."""
     table = Table(title="What the proxy saved", title_style="bold", title_justify="left")
     table.add_column("")
-    table.add_column("with the proxy", justify="right", style="bold")
-    table.add_column("without", justify="right")
+    table.add_column(labels[0], justify="right", style="bold")
+    table.add_column(labels[1], justify="right")
 
     def row(name: str, field: str, style: str = "") -> None:
         cells = [str(getattr(side, field)) for side in (with_proxy, without)]
@@ -123,6 +133,22 @@ def comparison(with_proxy: Summary, without: Summary, observer: Observer) -> Tab
     ):
         table.add_row(name, str(count), "-")
     return table
+
+
+def add_faults(table: Table, observer: Observer) -> None:
+    """What was injected into the calls of both, and what hedges and limits did about it."""
+    table.add_section()
+    for kind, name in (("delay", "delays"), ("abort", "aborts"), ("reset", "resets")):
+        sides = {True: 0, False: 0}
+        for (route, injected), count in observer.faults.items():
+            if injected == kind:
+                sides[is_bare(route)] += count
+        table.add_row(f"injected {name}", str(sides[False]), str(sides[True]))
+    won = sum(count for (_, result), count in observer.hedges.items() if result == "won")
+    hedged = sum(observer.hedged(dependency.value) for dependency in Dependency)
+    table.add_row("calls hedged", str(hedged), "-")
+    table.add_row("  of these answered by the hedge", str(won), "-")
+    table.add_row("calls beyond a rate limit", str(observer.limited.total()), "-")
 
 
 def add_quotes(table: Table, with_proxy: Mapping[str, int], without: Mapping[str, int]) -> None:

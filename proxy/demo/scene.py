@@ -7,10 +7,14 @@
      53 to 59 %   payment is down
      71 to 86 %   shipping is slow
 
+With faults (`proxy.demo.chaos`) nothing of this happens; from 55 to 80 % there are three times as
+many orders.
+
 Everything is a share of the run's duration, so that a run of 8 s shows the same as one of five
 minutes. Times are seconds since the scene began.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -58,6 +62,7 @@ MINIMUM_DURATION = 5.0
 _REAL_TIME = 450.0  # from this length on breakers stay open for as long as in the example
 _REAL_WAITS = 150.0  # and from this length on timeouts and backoff are those of the example
 _SHORTEST_WAITS = 0.2  # with a smaller share a busy machine would look like a slow dependency
+_SHORTEST_WITH_FAULTS = 0.4  # and with faults and hedges there is more to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +75,11 @@ class Tempo:
     """
 
     duration: float
+    shortest: float = _SHORTEST_WAITS
 
     @property
     def waits(self) -> float:
-        return min(1.0, max(_SHORTEST_WAITS, self.duration / _REAL_WAITS))
+        return min(1.0, max(self.shortest, self.duration / _REAL_WAITS))
 
     @property
     def open_for(self) -> float:
@@ -110,13 +116,21 @@ class Act:
         return self.on(now) and (not self.every or (now - self.start) % self.every < self.burst)
 
 
+_RUSH, _RUSH_ENDS, _RUSH_ORDERS = 0.55, 0.80, 3
+
+
 class Scene:
-    """The acts of a run, in order."""
+    """The acts of a run, in order; none with `faults`, which the proxy injects."""
 
-    __slots__ = ("acts", "tempo")
+    __slots__ = ("acts", "faults", "tempo")
 
-    def __init__(self, duration: float) -> None:
-        self.tempo = Tempo(duration)
+    def __init__(self, duration: float, *, faults: bool = False) -> None:
+        self.tempo = Tempo(duration, _SHORTEST_WITH_FAULTS if faults else _SHORTEST_WAITS)
+        self.faults = faults
+        self.acts = () if faults else self._acts()
+
+    def _acts(self) -> tuple[Act, ...]:
+        duration = self.tempo.duration
         waits = self.tempo.waits
 
         def act(dependency: Dependency, trouble: Trouble, start: float, end: float) -> Act:
@@ -129,7 +143,7 @@ class Scene:
             burst, gap = 0.75 * waits, every * waits
             return Act(dependency, trouble, start * duration, end * duration, burst, gap)
 
-        self.acts = (
+        return (
             bursts(Dependency.PRICING, Trouble.UNAVAILABLE, 0.06, 0.15, every=4.5),
             bursts(Dependency.PRICING, Trouble.SLOW, 0.16, 0.25, every=4.5),
             bursts(Dependency.INVENTORY, Trouble.UNAVAILABLE, 0.27, 0.42, every=4.5),
@@ -137,6 +151,17 @@ class Scene:
             act(Dependency.PAYMENT, Trouble.DOWN, 0.53, 0.59),
             act(Dependency.SHIPPING, Trouble.SLOW, 0.71, 0.86),
         )
+
+    def rush(self, now: float) -> bool:
+        """Whether there are more orders than usual."""
+        return self.faults and _RUSH <= now / self.tempo.duration < _RUSH_ENDS
+
+    def order_times(self) -> Iterator[float]:
+        """When orders are placed."""
+        now = 0.0
+        while now < self.tempo.duration - 1e-6:
+            yield now
+            now += self.tempo.order_interval / (_RUSH_ORDERS if self.rush(now) else 1)
 
     def act(self, dependency: Dependency, now: float) -> Act | None:
         """The present act of this dependency, also in the gaps between bursts."""

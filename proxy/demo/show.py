@@ -11,12 +11,18 @@ from proxy.demo.observation import BreakerStatus, Observer
 from proxy.demo.orders import Fate, Order, World
 from proxy.demo.scene import Dependency, Scene
 
+_LABELS = {
+    False: {World.WITH: "with the proxy", World.WITHOUT: "without"},
+    True: {World.WITH: "with policies", World.WITHOUT: "without"},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Show:
     """`now` gives the seconds since the scene began.
 
-    `quotes` has the gRPC statuses that each order service got from pricing.
+    `quotes` has the gRPC statuses that each order service got from pricing, `admin` the proxy's
+    admin address.
     """
 
     scene: Scene
@@ -25,6 +31,11 @@ class Show:
     quotes: Mapping[World, Mapping[str, int]]
     servers: Mapping[Dependency, DependencyServer]
     observer: Observer
+    admin: str
+
+    def label(self, world: World) -> str:
+        """What a copy of the order service has, in a few words."""
+        return _LABELS[self.scene.faults][world]
 
     def breaker(self, dependency: Dependency) -> BreakerStatus:
         """Breakers are named after their routes, and routes after the dependencies."""

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 
 from proxy.demo import configuration
+from proxy.demo.chaos import BARE, BARE_HEADER, with_faults
 from proxy.demo.dependencies import DependencyServer, make_server
 from proxy.demo.grpc_calls import GrpcChannel
 from proxy.demo.live_view import picture, symbols_for
@@ -33,7 +34,7 @@ _HASTE = 0.3  # and after Ctrl-C
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def play(duration: float) -> int:
+def play(duration: float, *, faults: bool) -> int:
     """The whole demo in this terminal; see `proxy.demo.run`."""
     if duration < MINIMUM_DURATION:
         print(f"the demo needs at least {MINIMUM_DURATION:g} s to show anything", file=sys.stderr)
@@ -43,7 +44,7 @@ def play(duration: float) -> int:
         sys.stdout.reconfigure(errors="replace")
     console = Console()
     try:
-        return asyncio.run(_play(console, duration))
+        return asyncio.run(_play(console, Scene(duration, faults=faults)))
     except ProxyDied as death:
         print(death, file=sys.stderr)
         return 1
@@ -51,8 +52,7 @@ def play(duration: float) -> int:
         return 0
 
 
-async def _play(console: Console, duration: float) -> int:
-    scene = Scene(duration)
+async def _play(console: Console, scene: Scene) -> int:
     with _asked_to_end() as end:
         async with _staged(scene) as staged:
             await _perform(staged, _viewer(console, staged.show), end)
@@ -126,28 +126,44 @@ async def _staged(scene: Scene) -> AsyncIterator[_Staged]:
         ports = configuration.Ports(*(port.number for port in reserved))
         admin = f"http://{LOOPBACK}:{ports.admin}"
         asking = await stack.enter_async_context(ClientSession())
-        text = configuration.render(scene.tempo, ports, {d: s.port for d, s in servers.items()})
+        text = _configuration(scene, ports, {d: s.port for d, s in servers.items()})
         child = await stack.enter_async_context(running_proxy(text, admin, asking))
         services = {
             World.WITH: await _through_the_proxy(stack, scene, ports),
-            World.WITHOUT: await _directly(stack, scene, servers),
+            World.WITHOUT: await (
+                _through_the_proxy(stack, scene, ports, BARE)
+                if scene.faults
+                else _directly(stack, scene, servers)
+            ),
         }
-        stream = OrderStream(services, scene.tempo.order_interval)
+        stream = OrderStream(services, scene.order_times())
         observer = Observer(asking, admin, curtain.now)
         quotes = {world: service.quotes for world, service in services.items()}
-        show = Show(scene, curtain.now, stream.orders, quotes, servers, observer)
+        show = Show(scene, curtain.now, stream.orders, quotes, servers, observer, admin)
         yield _Staged(show, stream, child, curtain)
 
 
+def _configuration(
+    scene: Scene, ports: configuration.Ports, endpoints: Mapping[Dependency, int]
+) -> str:
+    document = configuration.document(scene.tempo, ports, endpoints)
+    return configuration.as_text(with_faults(document, scene.tempo) if scene.faults else document)
+
+
 async def _through_the_proxy(
-    stack: AsyncExitStack, scene: Scene, ports: configuration.Ports
+    stack: AsyncExitStack, scene: Scene, ports: configuration.Ports, routes: str = ""
 ) -> OrderService:
-    """The proxy enforces the deadlines; the client's own only cover a proxy that hangs."""
+    """The proxy enforces the deadlines; the client's own only cover a proxy that hangs.
+
+    `routes`: which of its routes, as the calls' header says; the usual ones without it.
+    """
     session = await stack.enter_async_context(_session())
     urls = dict.fromkeys(OVER_HTTP, f"http://{LOOPBACK}:{ports.outbound}")
     timeouts = configuration.request_timeouts(scene.tempo)
     patience = {d: 2 * seconds for d, seconds in timeouts.items()}
-    return OrderService(session, urls, await _pricing(stack, ports.outbound), patience)
+    headers = {BARE_HEADER: routes} if routes else {}
+    pricing = await _pricing(stack, ports.outbound, headers)
+    return OrderService(session, urls, pricing, patience, headers)
 
 
 async def _directly(
@@ -159,8 +175,11 @@ async def _directly(
     return OrderService(session, urls, pricing, configuration.request_timeouts(scene.tempo))
 
 
-async def _pricing(stack: AsyncExitStack, port: int) -> GrpcChannel:
-    channel = GrpcChannel(LOOPBACK, port, Dependency.PRICING.value)
+async def _pricing(
+    stack: AsyncExitStack, port: int, headers: Mapping[str, str] | None = None
+) -> GrpcChannel:
+    metadata = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    channel = GrpcChannel(LOOPBACK, port, Dependency.PRICING.value, metadata)
     return await stack.enter_async_context(channel)
 
 
@@ -184,7 +203,7 @@ async def _perform(staged: _Staged, viewer: Coroutine[Any, Any, None], end: asyn
             viewer,
         )
     ]
-    orders = asyncio.create_task(stream.run(show.scene.tempo.duration))
+    orders = asyncio.create_task(stream.run())
     ending = asyncio.create_task(end.wait())
     everybody = {*players, orders, ending}
     try:

@@ -188,8 +188,8 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 async def test_both_twins_get_the_same_orders(service: OrderService) -> None:
-    stream = OrderStream(dict.fromkeys(World, service), 0.01)
-    await stream.run(0.1)
+    stream = OrderStream(dict.fromkeys(World, service), [0.01 * n for n in range(10)])
+    await stream.run()
     await stream.settle(2)
     for world in World:
         assert [order.number for order in stream.orders[world]] == list(range(10))
@@ -198,8 +198,8 @@ async def test_both_twins_get_the_same_orders(service: OrderService) -> None:
 
 async def test_who_waits_too_long_stays_under_way(service: OrderService, scene: FixedScene) -> None:
     scene.troubles[Dependency.INVENTORY] = Trouble.SLOW
-    stream = OrderStream({World.WITHOUT: service}, 0.02)
-    await stream.run(0.04)
+    stream = OrderStream({World.WITHOUT: service}, [0.0, 0.02])
+    await stream.run()
     await stream.settle(0)
     assert [order.fate for order in stream.orders[World.WITHOUT]] == [Fate.UNDER_WAY] * 2
 
@@ -250,6 +250,27 @@ def test_a_run_shows_every_state_and_ends_with_what_the_proxy_saved() -> None:
     assert "resilience-proxy run" in out.splitlines()[-1]
 
 
+@pytest.mark.long
+def test_with_faults_policies_keep_the_orders_that_others_lose() -> None:
+    demo = _start("--duration", "8s", "--faults")
+    try:
+        out, err = demo.communicate(timeout=40)
+    finally:
+        demo.kill()
+        demo.wait()
+    assert (demo.returncode, err) == (0, ""), out
+    assert re.search(r"status page: http://127\.0\.0\.1:\d+/", out)
+    succeeded, placed = _row(out, "orders succeeded"), _row(out, "orders placed")
+    assert succeeded[0] > succeeded[1] + 5, out
+    assert succeeded[0] >= 0.8 * placed[0], out
+    for kind in ("delays", "aborts"):
+        assert min(_row(out, f"injected {kind}")) > 0, out
+    for name in ("retries made", "calls hedged", "calls beyond a rate limit", "fallbacks served"):
+        assert _row(out, name)[0] > 0, out
+    assert "shipping's rate limit" in out
+    assert _row(out, "orders charged twice") == [0, 0]
+
+
 def _check_table(out: str) -> None:
     placed, succeeded, failed = (
         _row(out, f"orders {what}") for what in ("placed", "succeeded", "failed")
@@ -287,8 +308,8 @@ def test_leaving_early_ends_cleanly_with_what_there_was(number: signal.Signals) 
     demo = _start("--duration", "30s")
     try:
         assert demo.stdout is not None
-        first = demo.stdout.readline()
-        assert "All is well" in first
+        assert "status page" in demo.stdout.readline()
+        assert "All is well" in demo.stdout.readline()
         (child,) = _children(demo.pid)
         while " ok" not in demo.stdout.readline():
             pass
@@ -313,7 +334,7 @@ def test_a_proxy_that_dies_ends_the_demo_and_says_so() -> None:
     demo = _start("--duration", "30s")
     try:
         assert demo.stdout is not None
-        assert "All is well" in demo.stdout.readline()
+        assert "status page" in demo.stdout.readline()
         (child,) = _children(demo.pid)
         os.kill(child, signal.SIGKILL)
         _, err = demo.communicate(timeout=10)

@@ -181,10 +181,10 @@ def test_drain_and_demo_are_called_with_their_options(monkeypatch):
     monkeypatch.setattr(admin, "client", client, raising=False)
     assert cli.main(["drain"]) == 0
     assert cli.main(["drain", "--admin", "http://h:1/"]) == 3
-    durations = []
-    monkeypatch.setattr(demo, "run", lambda seconds: durations.append(seconds) or 0, raising=False)
-    assert cli.main(["demo"]) == cli.main(["demo", "--duration", "1.5s"]) == 0
-    assert durations == [30.0, 1.5]
+    runs = []
+    monkeypatch.setattr(demo, "run", lambda seconds, faults: runs.append((seconds, faults)) or 0)
+    assert cli.main(["demo"]) == cli.main(["demo", "--duration", "1.5s", "--faults"]) == 0
+    assert runs == [(30.0, False), (1.5, True)]
 
 
 def test_top_is_called_with_its_options(monkeypatch):

@@ -135,6 +135,27 @@ async def test_state_and_counters_are_of_one_moment(observer: Observer, answers:
     assert [t.state for t in observer.transitions] == [OPEN, HALF_OPEN, CLOSED]
 
 
+async def test_faults_hedges_and_limits_are_counted_by_route(
+    observer: Observer, answers: _Answers
+) -> None:
+    metrics = """\
+# TYPE proxy_faults_total counter
+proxy_faults_total{route="payment",kind="reset"} 3
+# TYPE proxy_hedges_total counter
+proxy_hedges_total{route="pricing",result="won"} 4
+proxy_hedges_total{route="pricing",result="lost"} 2
+proxy_hedges_total{route="pricing",result="no-budget"} 7
+# TYPE proxy_rate_limit_total counter
+proxy_rate_limit_total{route="shipping",limit="contract",result="allowed"} 90
+proxy_rate_limit_total{route="shipping",limit="contract",result="limited"} 9
+"""
+    await _look(observer, answers, _breaker(CLOSED), metrics)
+    assert observer.faults == {("payment", "reset"): 3}
+    assert observer.hedged("pricing") == 6, "a hedge that the budget forbade is none"
+    assert observer.hedged("payment") == 0
+    assert observer.limited == {"shipping": 9}
+
+
 async def test_a_failed_look_changes_nothing(observer: Observer, answers: _Answers) -> None:
     await _look(observer, answers, _breaker(OPEN, 2), "")
     answers.error = TimeoutError()

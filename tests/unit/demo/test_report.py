@@ -8,12 +8,15 @@ from rich.console import Console
 from proxy.demo.observation import Observer, Transition
 from proxy.demo.orders import Fate, Order, World
 from proxy.demo.report import (
+    add_faults,
     add_quotes,
     comparison,
     percentile,
     summarize,
     what_the_proxy_did,
 )
+
+LABELS = ("with the proxy", "without")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ def _cells(text: str, name: str) -> list[str]:
 def test_the_table_fits_80_columns_and_says_who_saved_what(observer: Observer) -> None:
     better = summarize(_orders(Fate.OK, Fate.RETRIED, Fate.DEFERRED, Fate.FAILED), {})
     worse = summarize(_orders(Fate.OK, Fate.FAILED, Fate.FAILED, Fate.FAILED), {})
-    text = _read(comparison(better, worse, observer))
+    text = _read(comparison(better, worse, observer, LABELS))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert _cells(text, "orders succeeded") == ["3", "1"]
     assert _cells(text, "of these with shipping deferred") == ["1", "0"]
@@ -105,13 +108,32 @@ def test_the_table_fits_80_columns_and_says_who_saved_what(observer: Observer) -
 
 
 def test_the_table_has_a_row_for_each_grpc_status_that_anyone_got(observer: Observer) -> None:
-    table = comparison(summarize([], {}), summarize([], {}), observer)
+    table = comparison(summarize([], {}), summarize([], {}), observer, LABELS)
     add_quotes(table, {"OK": 12, "UNAVAILABLE": 1}, {"OK": 9, "DEADLINE_EXCEEDED": 4})
     text = _read(table)
     assert max(len(line) for line in text.splitlines()) <= 80
     assert _cells(text, "gRPC calls to pricing: OK") == ["12", "9"]
     assert _cells(text, "gRPC calls to pricing: UNAVAILABLE") == ["1", "0"]
     assert _cells(text, "gRPC calls to pricing: DEADLINE_EXCEEDED") == ["0", "4"]
+
+
+def test_with_faults_the_table_says_who_met_how_many(observer: Observer) -> None:
+    observer.faults.update(
+        {("pricing", "delay"): 4, ("pricing-bare", "delay"): 3, ("payment", "reset"): 2}
+    )
+    observer.hedges.update(
+        {("pricing", "won"): 3, ("pricing", "lost"): 1, ("pricing", "no-budget"): 5}
+    )
+    observer.limited.update({"shipping": 8})
+    table = comparison(summarize([], {}), summarize([], {}), observer, LABELS)
+    add_faults(table, observer)
+    text = _read(table)
+    assert _cells(text, "injected delays") == ["4", "3"]
+    assert _cells(text, "injected aborts") == ["0", "0"]
+    assert _cells(text, "injected resets") == ["2", "0"]
+    assert _cells(text, "calls hedged") == ["4", "-"]
+    assert _cells(text, "of these answered by the hedge") == ["3", "-"]
+    assert _cells(text, "calls beyond a rate limit") == ["8", "-"]
 
 
 def test_every_transition_has_its_time(observer: Observer) -> None:
