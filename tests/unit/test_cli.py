@@ -53,7 +53,8 @@ def test_check_of_a_bad_file_shows_all_problems_and_nothing_else(file, capsys):
     assert shown.out == ""
     assert shown.err == (
         f"{path}:3:13: routes[0].retry.max_attempt: unknown key; did you mean 'attempts'?\n"
-        f"{path}:4:16: drain.delay: 5 has no unit; did you mean 5us or 5ms or 5s or 5m or 5h?\n"
+        f"{path}:4:16: drain.delay: 5 has no unit; "
+        "did you mean 5us or 5ms or 5s or 5m or 5h or 5d?\n"
     )
 
 
