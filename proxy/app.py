@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import uvloop
 
 from proxy.admin.server import AdminServer
 from proxy.config.loading import Loaded
-from proxy.config.model import Address, Config, Listener
+from proxy.config.model import Address, Config, Listener, StoreConfig
 from proxy.config.standing_aside import standing_aside
 from proxy.exchange.bindings import Bindings
 from proxy.exchange.gate import ListenerGate, Observer
@@ -29,7 +29,7 @@ from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
 from proxy.reload import Reloader, Swap, freeze_many
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
-from proxy.startup import Hangup, hangups
+from proxy.startup import CannotStart, Hangup, hangups
 from proxy.telemetry import process_log
 from proxy.telemetry.access_log import AccessLog
 from proxy.telemetry.flight_recorder import FlightRecorder
@@ -50,6 +50,9 @@ from proxy.wire.h1.upstream import UpstreamConnection
 from proxy.wire.handshakes import Handshakes
 from proxy.wire.tls import CLOSE_TIMEOUT, ListenerContext, UnusableTls, alpn_protocols
 
+if TYPE_CHECKING:
+    from proxy.promises import Promises
+
 BACKLOG = 4096
 """Maximum connections waiting to be accepted; the kernel's limit may be lower."""
 _FLUSH_SECONDS = 1.0
@@ -61,7 +64,7 @@ def run(loaded: Loaded) -> int:
     """Serve until a signal, and exit the process with status 0, or 3 if the drain cut requests.
 
     If it cannot start, it returns the exit status: 1 if an address cannot be bound, 2 if a
-    listener's certificates or keys, or the exporter of spans, are unusable.
+    listener's certificates or keys, the exporter of spans, or the store are unusable.
     """
     hangups.hold()
     _raise_file_limit(loaded.config)
@@ -77,7 +80,7 @@ def run(loaded: Loaded) -> int:
     except CannotListen as error:
         print(f"resilience-proxy: {error}", file=sys.stderr)
         return 1
-    except (UnusableTls, CannotExport) as error:
+    except (UnusableTls, CannotExport, CannotStart) as error:
         print(f"resilience-proxy: {error}", file=sys.stderr)
         return 2
     finally:
@@ -151,6 +154,9 @@ class _Proxy:
             if (tls := config.listeners.of(listener).tls) is not None
         }
         self._tls_renewal = TlsRenewal(self._tls.values(), self._upstreams)
+        self._promises = None if config.store is None else _promises(config.store)
+        if self._promises is not None:
+            self._lifecycle.store = self._promises.store
 
     def _admin_server(self) -> AdminServer:
         logs = (self._access, self._log)
@@ -225,6 +231,8 @@ class _Proxy:
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         try:
             bound = await self._open()
+            if bound is None:
+                return 0
             self._announce(bound)
             _quiet_collector()
             self._history.start()
@@ -248,12 +256,17 @@ class _Proxy:
         elif meaning is Hangup.TERMINAL_CLOSED:
             self._lifecycle.on_terminal_closed()
 
-    async def _open(self) -> Mapping[str, list[Address]]:
-        """Open all addresses, the admin one first, so that a probe gets 'not ready'."""
+    async def _open(self) -> Mapping[str, list[Address]] | None:
+        """Open all addresses, the admin one first, so that a probe gets 'not ready'.
+
+        None: the process should exit while it still waited for its store.
+        """
         listening = Listening()
         config = self._config
         if bound := await listening.open("admin", config.admin.address, self._admin.start):
             self._gateway.own_addresses.add(bound.host, bound.port)
+        if self._promises is not None and not await self._open_promises(self._promises):
+            return None
         for listener in Listener:
             acceptor = self._acceptor(listener)
             self._acceptors.append(acceptor)
@@ -274,6 +287,18 @@ class _Proxy:
         for listener, acceptor in zip(Listener, self._acceptors, strict=True):
             self._lifecycle.serving(listener, acceptor)
         return listening.bound
+
+    async def _open_promises(self, promises: "Promises") -> bool:
+        """False: the process should exit. Raises CannotStart."""
+        opening = asyncio.ensure_future(promises.open(self._config.drain.timeout))
+        leaving = asyncio.ensure_future(self._lifecycle.exit_asked())
+        await asyncio.wait((opening, leaving), return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        if not opening.done():
+            opening.cancel()
+            return False
+        opening.result()
+        return True
 
     def _acceptor(self, listener: Listener) -> Acceptor:
         gate: ListenerGate = self._gateway.gates[listener]
@@ -313,6 +338,8 @@ class _Proxy:
         await self._tracing.close(0.0 if self._lifecycle.at_once else _FLUSH_SECONDS)
         self._upstreams.close()
         await self._upstreams.wait_closed()
+        if self._promises is not None:
+            await self._promises.close()
         await self._admin.stop()
         self._access.flush(_FLUSH_SECONDS)
 
@@ -330,6 +357,13 @@ class _Proxy:
 
 async def _open(acceptor: Acceptor, address: Address) -> tuple[str, int]:
     return await acceptor.open(address.host, address.port)
+
+
+def _promises(config: StoreConfig) -> "Promises":
+    """Imported only where a configuration has a store."""
+    from proxy.promises import Promises
+
+    return Promises(config)
 
 
 def _quiet_collector() -> None:

@@ -23,7 +23,7 @@ import logging
 from collections.abc import Iterable, Mapping, Set
 from enum import Enum
 from time import monotonic, time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.admin.controls import Reload
 from proxy.bypass import Bypass
@@ -33,6 +33,9 @@ from proxy.exchange.gate import ListenerGate
 from proxy.exchange.gateway import Gateway
 from proxy.telemetry.timestamps import Timestamps
 from proxy.wire.streams import ClientConnection
+
+if TYPE_CHECKING:
+    from proxy.store.store import Store
 
 IDLE_GRACE = 1.0
 """Seconds before idle inbound connections are closed: a client may be about to send."""
@@ -73,6 +76,7 @@ class Lifecycle:
     """Drains a gateway. `drain_cut` counts the exchanges that the end of a drain cut.
 
     `config_file` None: the embedded default; `config_loaded_at` in seconds since the Unix epoch.
+    `store`: where promises are kept, None without one.
     """
 
     def __init__(self, gateway: Gateway, config: DrainConfig, config_file: str | None) -> None:
@@ -97,6 +101,7 @@ class Lifecycle:
         self.config_loaded_at = time()
         self.last_reload: Mapping[str, Any] | None = None
         self.bypass = Bypass()
+        self.store: Store | None = None
         self.reloads = {"applied": 0, "rejected": 0}
 
     @property
@@ -152,6 +157,10 @@ class Lifecycle:
         self._signalled = True
         self._hurried = name == "SIGINT" and self.phase is Phase.SERVING and self._nobody_there()
         self._exit(f"{name}, a second one ends at once")
+
+    async def exit_asked(self) -> None:
+        """Wait until the process should exit, before any drain."""
+        await self._exit_asked.wait()
 
     def on_terminal_closed(self) -> None:
         """SIGHUP, because the terminal was closed: drain, then exit. It may come several times."""

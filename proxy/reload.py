@@ -22,13 +22,14 @@ from typing import TypeAlias
 
 from proxy.admin.controls import Rejection, Reload
 from proxy.config.loading import EMPTY, Loaded, Origin, load
-from proxy.config.model import Config, Listener, ListenerTls
+from proxy.config.model import Config, Listener, ListenerTls, StoreConfig
 from proxy.config.problems import ConfigError
 from proxy.file_watch import FileWatch
 from proxy.lifecycle import Lifecycle
 from proxy.telemetry import process_log
 from proxy.telemetry.span_counts import CannotExport
 from proxy.telemetry.tracing import check_exporter
+from proxy.units import format_size
 from proxy.wire.tls import ListenerContext, UnusableTls
 
 INTERVAL = 0.5
@@ -302,6 +303,14 @@ def _fixed(running: Config, loaded: Loaded) -> Iterator[str]:
             yield problem(("listeners", name, "address"), *shown)
         if _on(before.tls) != _on(after.tls):
             yield problem(("listeners", name, "tls"), _on(before.tls), _on(after.tls))
+    if running.store != new.store:
+        yield problem(("store",), _store(running.store), _store(new.store))
+
+
+def _store(store: StoreConfig | None) -> str:
+    if store is None:
+        return "none"
+    return f"{store.url.text} (sync {store.sync.value}, max_bytes {format_size(store.max_bytes)})"
 
 
 def _needs_restart(loaded: Loaded, path: tuple[str, ...], before: object, after: object) -> str:

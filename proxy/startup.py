@@ -20,6 +20,10 @@ from enum import Enum
 from types import FrameType
 
 
+class CannotStart(Exception):
+    """A part of the proxy cannot be used: the text says why. The process ends with status 2."""
+
+
 def fill_standard_streams() -> None:
     """Open /dev/null on each of the descriptors 0 to 2 that is closed."""
     for descriptor in range(3):

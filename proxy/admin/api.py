@@ -29,6 +29,7 @@ from proxy.admin.watchers import MAX_WATCHERS, TooMany, Watchers
 from proxy.clock import Clock, WallClock
 from proxy.config import Sources
 from proxy.config.model import LogLevel
+from proxy.config.store_checks import all_inbound_needs_store
 from proxy.policies import catalogue
 from proxy.policies.circuit_breaker import CIRCUIT_BREAKER, CircuitBreaker
 from proxy.policies.gate import GateKind
@@ -200,7 +201,12 @@ class AdminApi:
             return _json({"status": "draining"}, 503)
         if not self._controls.ready:
             return _json({"status": "starting"}, 503)
-        return _json({"status": "ready"})
+        store = self._controls.store
+        if store is None or not store.failure:
+            return _json({"status": "ready"})
+        blocks = all_inbound_needs_store(self._gateway.config)
+        told = {"status": "store failed" if blocks else "ready", "store": "failed"}
+        return _json(told, 503 if blocks else 200)
 
     async def inbound_drained(self, request: web.Request) -> web.Response:
         """For the service's preStop hook: answers when the service gets no more requests."""

@@ -18,6 +18,7 @@ from proxy.config.model import (
 from proxy.config.policy_keys import POLICY, RETRY
 from proxy.config.problems import Mark, Path, Problems, format_path
 from proxy.config.reachability import Reachability
+from proxy.config.store_checks import warn_of_store
 from proxy.grpc_status import NO_GRPC, WORDS, of_http_answer
 from proxy.outcome import GRPC_TERMS
 from proxy.policies.backoff import BackoffConfig, JitterKind
@@ -99,6 +100,7 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
     _warn_inbound_policy(config, given, problems)
     _warn_loops(config, given, problems)
     _warn_open_proxy(config, given, problems)
+    warn_of_store(config, given, problems)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from proxy.config.server_keys import (
     UPSTREAM,
     Upstreams,
 )
+from proxy.config.store_keys import STORE
 
 APP_PORT_VARIABLE = "RESILIENCE_PROXY_APP_PORT"
 
@@ -56,6 +57,9 @@ CONFIG = Record(
         ),
         "routes": Field(Routes(), "In order; the first match takes the request."),
         "egress": Field(EGRESS, "What can be reached without an upstream."),
+        "store": Field(
+            Optional(STORE), "What promises are kept in; needed by idempotency. See durability.md."
+        ),
     },
 )
 

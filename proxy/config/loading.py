@@ -19,6 +19,7 @@ from proxy.config.overrides import overrides
 from proxy.config.problems import ConfigError, Problem
 from proxy.config.reading import STDIN, Files, shown_name
 from proxy.config.sources import Sources
+from proxy.config.store_checks import check_store
 from proxy.file_watch import FileWatch
 
 EMBEDDED = "default.yaml"
@@ -106,6 +107,7 @@ def _load(
     if not problems.any_below("listeners", "admin"):
         check_addresses(config, reading.given, problems)
         check_protocols(config, reading.given, problems)
+    check_store(config, reading.given, problems)
     problems.raise_errors()
     for mark in files.empty:
         problems.warning(mark, (), EMPTY)

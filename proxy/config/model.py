@@ -19,6 +19,7 @@ from proxy.policies.fallback import FallbackConfig, FallbackResponse
 from proxy.policies.faults import FaultConfig
 from proxy.policies.gate import GateKind
 from proxy.policies.hedge import HedgeConfig
+from proxy.policies.idempotency import IdempotencyConfig
 from proxy.policies.mirror import MirrorConfig
 from proxy.policies.retry import RetryConfig
 from proxy.policies.split import Shares
@@ -272,6 +273,7 @@ class PolicyConfig:
     bulkhead: BulkheadConfig = BulkheadConfig()
     hedge: HedgeConfig = HedgeConfig()
     faults: tuple[FaultConfig, ...] = ()
+    idempotency: IdempotencyConfig = IdempotencyConfig()
     fallback: FallbackConfig | None = None
     more: tuple[tuple[str, Any], ...] = ()
     """Settings of gates that have no attribute here, by the key of their kind."""
@@ -374,6 +376,51 @@ class EgressConfig:
     connect_ports: frozenset[int] = frozenset({443})
 
 
+class StoreEngine(Enum):
+    SQLITE = "sqlite"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """`text` as written."""
+
+    engine: StoreEngine
+    text: str
+
+    @property
+    def path(self) -> str:
+        """The file of a store with one."""
+        return self.text.partition(":")[2]
+
+
+class StoreSync(Enum):
+    """FULL: a promise is on the disk before it is given."""
+
+    FULL = "full"
+    NORMAL = "normal"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """What promises are kept in. `persistent`: the file's directory outlives the pod."""
+
+    url: StoreUrl
+    sync: StoreSync = StoreSync.FULL
+    persistent: bool = False
+    max_bytes: int = 1 << 30
+    record_bytes: int = 1 << 20
+
+    @property
+    def dies_with_pod(self) -> bool:
+        return self.url.engine is StoreEngine.MEMORY or not self.persistent
+
+    @property
+    def shared(self) -> bool:
+        """Whether replicas use it together."""
+        return False
+
+
 DEFAULT_OUTBOUND = "default-outbound"
 DEFAULT_INBOUND = "default-inbound"
 """Reserved names of the routes for requests that no written route matches."""
@@ -398,6 +445,7 @@ class Config:
     policies: Mapping[str, PolicyConfig] = field(default_factory=lambda: dict(BUILT_IN_POLICIES))
     routes: tuple[RouteConfig, ...] = ()
     egress: EgressConfig = EgressConfig()
+    store: StoreConfig | None = None
 
     def default_route(self, listener: Listener) -> RouteConfig:
         """The route for a listener's requests that no written route matches."""

@@ -14,6 +14,8 @@ from proxy.config.model import (
     Listener,
     PolicyConfig,
     RouteConfig,
+    StoreConfig,
+    StoreEngine,
     UpstreamConfig,
     repeats_only_unseen,
 )
@@ -26,7 +28,7 @@ from proxy.policies.mirror import MirrorConfig
 from proxy.policies.rate_limits import RATE_LIMITS
 from proxy.policies.retry import RetryConfig
 from proxy.policies.split import Split
-from proxy.units import format_duration, format_ratio
+from proxy.units import format_duration, format_ratio, format_size
 
 
 def summary(loaded: Loaded) -> str:
@@ -48,6 +50,8 @@ def summary(loaded: Loaded) -> str:
         rows.append(_row(config.default_route(listener), config))
         lines += _columns(rows)
     lines += ["", f"admin  {config.admin.address}"]
+    if config.store is not None:
+        lines.append(f"store  {describe_store(config.store)}")
     return "\n".join(lines)
 
 
@@ -91,6 +95,15 @@ def describe_mirror(mirror: MirrorConfig) -> str:
 def describe_key(key: HashKey) -> str:
     """``header user-id``, or ``client``."""
     return f"{key.source.value} {key.name}".rstrip()
+
+
+def describe_store(store: StoreConfig) -> str:
+    words = [store.url.text, f"at most {format_size(store.max_bytes)}"]
+    if store.url.engine is StoreEngine.SQLITE:
+        words.insert(1, f"sync {store.sync.value}")
+        if store.dies_with_pod:
+            words.append("gone with the pod")
+    return ", ".join(words)
 
 
 def describe_policy(policies: PolicyConfig) -> str:

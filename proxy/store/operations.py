@@ -2,8 +2,8 @@
 
 An operation with a condition says in `met` whether its result fulfils it: `Store.commit` does all
 of its operations or none. Durations are seconds from the store's present, so that only the store's
-clock counts. `grows`: it needs room that later operations may need to finish what was promised; a
-full store refuses it.
+clock counts. A full store refuses what makes a promise (`ClaimKey` of a new key, `Put`,
+`BeginSaga`); what finishes one goes on.
 
 Claims follow one rule: (owner, lease, fence). A claim is its owner's until the lease ends; the
 owner renews it at a third. Then it may be taken over with a higher fence, and writes with the old
@@ -36,7 +36,6 @@ class Operation(Generic[R]):
     """One operation with a result of type R."""
 
     __slots__ = ()
-    grows: ClassVar[bool] = False
     writes: ClassVar[bool] = True
 
     def met(self, result: R) -> bool:
@@ -75,7 +74,6 @@ class ClaimKey(Operation[KeyRecord]):
     UNKNOWN record with the same fingerprint is claimed again. Met if claimed.
     """
 
-    grows: ClassVar[bool] = True
     route: str
     scope: bytes
     key: bytes
@@ -159,7 +157,6 @@ class Put(Operation[EntryState | None]):
     the state of the present entry of this id, or PENDING if the queue is full.
     """
 
-    grows: ClassVar[bool] = True
     id: str
     queue: str
     meta: bytes
@@ -288,7 +285,6 @@ class BeginSaga(Operation[SagaRecord]):
     Met if it was created. `fingerprint` is what tells the same input from another.
     """
 
-    grows: ClassVar[bool] = True
     token: str
     name: str
     id: str

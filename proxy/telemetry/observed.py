@@ -4,7 +4,7 @@ The floors below do not know their observers; these are the shapes that observer
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.config.model import Config, Listener
 from proxy.exchange.binding import Binding
@@ -12,6 +12,9 @@ from proxy.exchange.bindings import Bindings
 from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.retry import Retry, Stop
 from proxy.upstream.registry import Upstreams
+
+if TYPE_CHECKING:
+    from proxy.store.store import Store
 
 
 class AttemptRecord(Protocol):
@@ -160,6 +163,10 @@ class Lifecycle(Protocol):
     @property
     def bypass_left(self) -> float:
         """Seconds until the bypass ends; 0 if it is off."""
+
+    @property
+    def store(self) -> "Store | None":
+        """Where promises are kept; None without a store."""
 
 
 class Log(Protocol):

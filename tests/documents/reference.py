@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from proxy.config import effective, json_schema, load
-from proxy.config.model import BUILT_IN_POLICIES
+from proxy.config.model import BUILT_IN_POLICIES, StoreConfig, StoreEngine, StoreUrl
 from proxy.config.policy_keys import POLICY
+from proxy.config.store_keys import STORE
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
@@ -31,6 +32,7 @@ _SECTIONS = {
     "log": "",
     "tracing": "",
     "egress": "",
+    "store": "`none` by default: nothing is promised. [durability.md](durability.md)",
     "upstreams.NAME": (
         "`upstreams` is a mapping of names that you choose. `app` exists even if it is not "
         "written: the service itself, `http://127.0.0.1:8080`, or on the port that "
@@ -137,6 +139,9 @@ def _sections(schema: Schema, shown: Mapping[str, Any]) -> Iterator[tuple[str, l
         elif key == "policies":
             policy = shown["policies"]["default"]
             yield "policies.NAME", _below(definitions["policy"], definitions, policy)
+        elif key == "store":
+            example = STORE.dump(StoreConfig(StoreUrl(StoreEngine.MEMORY, "memory:")), False)
+            yield "store", _below(definitions["store"], definitions, example)
         elif key == "routes":
             policy_keys = definitions["policy"]["properties"]
             route = _array_of(field)["items"]

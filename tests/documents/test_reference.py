@@ -27,6 +27,7 @@ def test_no_key_is_missing() -> None:
     shown["policies"] = {"NAME": shown["policies"]["default"] | {"fallback": {"when": []}}}
     shown["upstreams"] = {"NAME": shown["upstreams"]["app"] | {"tls": {"ca": ""}}}
     del shown["routes"]
+    assert shown.pop("store") == "none"
     listeners = shown["listeners"]
     for listener in listeners.values():
         listener["tls"] = {"cert": "", "key": ""}

@@ -3,7 +3,7 @@
 Everything that waits in the queue goes together in one transaction; then its results are delivered,
 and then the log is copied into the file if it has grown. What can go wrong:
 
-    full      the transaction has been rolled back: what needs room is refused, the rest runs alone
+    full      the transaction has been rolled back: each runs alone, and new promises are refused
     failed    an I/O error, a failed fsync, a damaged file: the store is not used again
     a fault   of one operation: the others of its transaction run again without it
 """
@@ -24,9 +24,9 @@ from typing import Any, Final
 from proxy.errors import InternalError, ProxyError, StoreFailed, StoreFull
 from proxy.store.operations import Operation
 from proxy.store.records import Committed
-from proxy.store.sqlite.connection import MEMORY, SqliteConfig
+from proxy.store.sqlite.connection import MEMORY, SqliteConfig, error_name
 from proxy.store.sqlite.running import expire, run
-from proxy.store.sqlite.tables import Tables
+from proxy.store.sqlite.tables import NoRoom, Tables
 from proxy.store.store import BUCKETS, StoreStats
 
 MOST_IN_ONE: Final = 512
@@ -58,7 +58,6 @@ class Group:
     future: "Future[Any]"
     alone: bool
     size: int
-    grows: bool
 
 
 _Outcome = tuple["Future[Any]", Any, ProxyError | None]
@@ -144,11 +143,7 @@ class Committer:
         if self.failure:
             self._deliver([(group.future, None, self._failed()) for group in batch], False)
             return
-        outcomes: list[_Outcome] = []
-        if self._refuses_growth():
-            outcomes, batch = self._without_growing(batch)
-        if batch:
-            outcomes += self._commit(batch)
+        outcomes = self._commit(batch)
         due_earlier, self._tables.due_earlier = self._tables.due_earlier, False
         self._deliver(outcomes, due_earlier)
         self.at(Point.DELIVERED)
@@ -166,13 +161,8 @@ class Committer:
                 self._fail(error)
                 return [(group.future, None, self._failed()) for group in batch]
             if kind is _Kind.FULL:
-                self._disk_full_until = monotonic() + _FULL_SECONDS
-                self.full = True
-                outcomes, rest = self._without_growing(batch)
-                if len(rest) == len(batch) == 1:
-                    self._stats.refused_full += 1
-                    return [(batch[0].future, None, StoreFull(_FULL))]
-                return outcomes + self._one_by_one(rest)
+                self._disk_is_full()
+                return self._one_by_one(batch) if len(batch) > 1 else [self._refused(batch[0])]
             return self._one_at_fault(batch, error)
         except Exception as error:  # noqa: BLE001 - a fault in one operation must not affect others
             self._roll_back()
@@ -196,9 +186,10 @@ class Committer:
         started = perf_counter()
         tables = self._tables
         tables.now = self._clock()
+        tables.room = not self._refuses_growth()
         self._db.execute("BEGIN IMMEDIATE")
         self.at(Point.BEGUN)
-        outcomes: list[_Outcome] = [(group.future, self._run_group(group), None) for group in batch]
+        outcomes = [self._run_group(group) for group in batch]
         tables.write_parts()
         self.at(Point.EXECUTED)
         self._db.execute("COMMIT")
@@ -206,24 +197,39 @@ class Committer:
         self._count(len(batch), sum(group.size for group in batch), perf_counter() - started)
         return outcomes
 
-    def _run_group(self, group: Group) -> object:
-        if group.alone:
-            return run(self._tables, group.operations[0], [])
+    def _run_group(self, group: Group) -> _Outcome:
+        if not group.alone:
+            return self._run_as_one(group)
+        try:
+            return group.future, run(self._tables, group.operations[0], []), None
+        except NoRoom:
+            return self._refused(group)
+
+    def _run_as_one(self, group: Group) -> _Outcome:
         tables = self._tables
         tables.write_parts()  # what other groups changed
         due_earlier = tables.due_earlier
         self._db.execute("SAVEPOINT one")
         results: list[object] = []
-        for number, operation in enumerate(group.operations):
-            results.append(run(tables, operation, results))
-            if not operation.met(results[-1]):
-                self._db.execute("ROLLBACK TO one")
+        unmet = -1
+        try:
+            for number, operation in enumerate(group.operations):
+                results.append(run(tables, operation, results))
+                if not operation.met(results[-1]):
+                    unmet = number
+                    break
+            else:
                 self._db.execute("RELEASE one")
-                tables.reload()
-                tables.due_earlier = due_earlier
-                return Committed(results, number)
+                return group.future, Committed(results), None
+        except NoRoom:
+            pass
+        self._db.execute("ROLLBACK TO one")
         self._db.execute("RELEASE one")
-        return Committed(results)
+        tables.reload()
+        tables.due_earlier = due_earlier
+        if unmet < 0:
+            return self._refused(group)
+        return group.future, Committed(results, unmet), None
 
     def _roll_back(self) -> None:
         """SQLite has often done so already."""
@@ -242,8 +248,7 @@ class Committer:
         except sqlite3.Error as error:
             self._roll_back()
             if _kind(error) is _Kind.FULL:
-                self._disk_full_until = monotonic() + _FULL_SECONDS
-                self.full = True
+                self._disk_is_full()
             else:
                 self._fail(error)
 
@@ -282,12 +287,14 @@ class Committer:
         used = self._stats.bytes
         return used >= self._config.growth_limit or monotonic() < self._disk_full_until
 
-    def _without_growing(self, batch: list[Group]) -> tuple[list[_Outcome], list[Group]]:
-        refused = [group for group in batch if group.grows]
-        self._stats.refused_full += len(refused)
+    def _disk_is_full(self) -> None:
+        self._disk_full_until = monotonic() + _FULL_SECONDS
         self.full = True
-        outcomes: list[_Outcome] = [(group.future, None, StoreFull(_FULL)) for group in refused]
-        return outcomes, [group for group in batch if not group.grows]
+
+    def _refused(self, group: Group) -> _Outcome:
+        self._stats.refused_full += 1
+        self.full = True
+        return group.future, None, StoreFull(_FULL)
 
     # --- telling ------------------------------------------------------------------------------
 
@@ -300,9 +307,8 @@ class Committer:
         self._written += size + (4 + 2 * groups) * self._page
         self._measure()
 
-    def _fail(self, error: Exception) -> None:
-        name = getattr(error, "sqlite_errorname", "")
-        self.failure = f"{error} ({name})" if name else str(error)
+    def _fail(self, error: sqlite3.Error) -> None:
+        self.failure = f"{error} ({error_name(error)})"
         _log.error("the store has failed and is not used until a restart: %s", self.failure)
 
     def _failed(self) -> StoreFailed:
@@ -342,7 +348,7 @@ _FULL: Final = "The store takes no new promises until others are kept or forgott
 
 def _kind(error: sqlite3.Error) -> _Kind:
     """Every error that is not known to be harmless ends the store."""
-    name = getattr(error, "sqlite_errorname", "")
+    name = error_name(error)
     if name == "SQLITE_FULL":
         return _Kind.FULL
     if not name or name.startswith(_FAULTS):

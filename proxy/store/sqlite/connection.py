@@ -52,13 +52,18 @@ def connect(config: SqliteConfig, migrations: tuple[str, ...] = MIGRATIONS) -> s
         migrate(db, migrations)
     except sqlite3.Error as error:
         db.close()
-        if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        if error_name(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise Busy from None
-        raise CannotOpen(_sentence(config, f"{error} ({error.sqlite_errorname})")) from None
+        raise CannotOpen(_sentence(config, f"{error} ({error_name(error)})")) from None
     except (WrongFile, CannotOpen) as error:
         db.close()
         raise CannotOpen(_sentence(config, str(error))) from None
     return db
+
+
+def error_name(error: sqlite3.Error) -> str:
+    """SQLite's name of an error, "" for those of the Python module."""
+    return getattr(error, "sqlite_errorname", "")
 
 
 def _sentence(config: SqliteConfig, why: str) -> str:

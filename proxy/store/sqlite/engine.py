@@ -1,6 +1,7 @@
 """The Store on SQLite."""
 
 import asyncio
+import logging
 import sqlite3
 from asyncio import Future
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from proxy.store.sqlite.tables import Tables
 from proxy.store.store import CannotOpen, Store, StoreState, StoreStats
 
 R = TypeVar("R")
+
+_log = logging.getLogger("proxy.store")
 
 _LOOK_AGAIN: Final = 0.1
 """Seconds between two looks whether another process still has the file."""
@@ -62,6 +65,7 @@ class SqliteStore(Store):
     async def _connect(self, patience: float) -> sqlite3.Connection:
         """The connection belongs to the committer's thread from then on."""
         give_up_at = monotonic() + patience
+        told = False
         while True:
             try:
                 return await asyncio.to_thread(connect, self._config, self._migrations)
@@ -71,6 +75,9 @@ class SqliteStore(Store):
                         f"the store {self._config.path} is in use by another process, and still "
                         f"was after {patience:g} s (drain.timeout)"
                     ) from None
+                if not told:
+                    told = True
+                    _log.warning("waiting for the store: another process has its file")
             await asyncio.sleep(_LOOK_AGAIN)
 
     async def close(self) -> None:
@@ -111,8 +118,7 @@ class SqliteStore(Store):
             future.set_exception(StoreFailed("The store is not open."))
             return
         size = sum(operation.size for operation in operations)
-        grows = any(operation.grows for operation in operations)
-        committer.submit(Group(operations, future, alone, size, grows))
+        committer.submit(Group(operations, future, alone, size))
 
     def _due_earlier(self) -> None:
         for changed in self._watchers:

@@ -53,6 +53,7 @@ def put(tables: Tables, ask: Put) -> EntryState | None:
         return _STATES[present[0]]
     if ask.max_pending and _unfinished(tables, ask.queue) >= ask.max_pending:
         return EntryState.PENDING
+    tables.need_room()
     head = not ask.lane or _head_of(tables, ask.queue, ask.lane) is None
     now = tables.now
     seq = tables.execute(

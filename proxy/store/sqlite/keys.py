@@ -162,6 +162,7 @@ def next_expiry(tables: Tables) -> float | None:
 
 
 def _insert(tables: Tables, ask: ClaimKey) -> KeyRecord:
+    tables.need_room()
     part = _open_part(tables, ask.keep)
     expires_at = tables.now + ask.keep
     fence = tables.next_fence()

@@ -26,6 +26,7 @@ def begin(tables: Tables, ask: BeginSaga) -> SagaRecord:
     present = _find(tables, "name = ? AND id = ?", ask.name, ask.id)
     if present is not None:
         return _record(tables, present)
+    tables.need_room()
     tables.execute(
         "INSERT INTO sagas VALUES (NULL,?,?,?,?,0,0,?,?,0,NULL,?,?,?)",
         ask.token,

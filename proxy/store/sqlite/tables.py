@@ -27,15 +27,21 @@ class Part:
         return f"keys_{self.id}"
 
 
-class Tables:
-    """`now` is set for each transaction. `due_earlier`: watchers must be called after the commit.
+class NoRoom(Exception):
+    """The operation makes a promise, and the store is full. It has changed nothing yet."""
 
-    `parts` has the newest last. After a rollback `reload` makes it true again.
+
+class Tables:
+    """`now` is set for each transaction. `room`: new promises can be made.
+
+    `due_earlier`: watchers must be called after the commit. `parts` has the newest last; after a
+    rollback `reload` makes it true again.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
         self.now = 0.0
+        self.room = True
         self.due_earlier = False
         self.parts: list[Part] = []
         self.changed_parts: set[int] = set()
@@ -47,6 +53,11 @@ class Tables:
         """A fence that no claim before had: rows of idempotency records are used again."""
         self._fence = max(self._fence + 1, int(self.now * 1_000_000))
         return self._fence
+
+    def need_room(self) -> None:
+        """Before a new promise. Raises NoRoom."""
+        if not self.room:
+            raise NoRoom
 
     def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
         return self.db.execute(statement, values)

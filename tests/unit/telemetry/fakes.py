@@ -179,6 +179,7 @@ class FakeLifecycle:
     reloads: dict[str, int] = field(default_factory=lambda: {"applied": 0, "rejected": 0})
     last_reload: dict[str, Any] | None = None
     bypass_left: float = 0.0
+    store: Any = None
 
 
 @dataclass

@@ -1,0 +1,119 @@
+"""Problems and warnings of the store, and of what needs it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from proxy.config.model import Config, Listener, PolicyConfig, StoreEngine
+from proxy.config.problems import Mark, Path, Problems
+from proxy.policies.idempotency import IdempotencyMode
+from proxy.units import format_duration, format_size
+
+_Given = Mapping[Path, Mark]
+
+_REQUESTS: float = 50.0
+_RECORD_BYTES: float = 1300.0
+"""What `max_bytes` is compared with: requests per second that leave a record of this size."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A policy or a route that writes a part of `policies` itself, and where it is used."""
+
+    path: Path
+    policies: PolicyConfig
+    listeners: frozenset[Listener]
+    grpc: bool
+
+    def place(self, given: _Given, *keys: str) -> Path | None:
+        """The place of the first of these keys that it writes."""
+        paths = [(*self.path, *key.split(".")) for key in keys]
+        return next((path for path in paths if path in given), None)
+
+
+def check_store(config: Config, given: _Given, problems: Problems) -> None:
+    """What keeps promises needs a store."""
+    if config.store is not None:
+        return
+    for layer in _layers(config):
+        place = layer.place(given, "idempotency.mode")
+        if layer.policies.idempotency.on and place is not None:
+            problems.error(
+                given[place], place, "needs a store: write store: {url: sqlite:/path/to/store.db}"
+            )
+
+
+def warn_of_store(config: Config, given: _Given, problems: Problems) -> None:
+    """Warn of promises that are smaller than they look."""
+    store = config.store
+    if store is None:
+        return
+    if store.url.engine is StoreEngine.MEMORY:
+        path: Path = ("store", "url")
+        problems.warning(given[path], path, "what is promised is gone when the process ends")
+    keep = 0.0
+    for layer in _layers(config):
+        settings = layer.policies.idempotency
+        if settings.on:
+            keep = max(keep, settings.keep)
+            _warn_layer(layer, store.shared, given, problems)
+    needed = int(keep * _REQUESTS * _RECORD_BYTES)
+    if needed > store.max_bytes:
+        path = ("store", "max_bytes")
+        mark = given.get(path, given[("store", "url")])
+        problems.warning(
+            mark,
+            path,
+            f"{format_size(store.max_bytes)} is less than about {format_size(_rounded(needed))}, "
+            f"which {_REQUESTS:g} requests a second leave in {format_duration(keep)} "
+            "(idempotency.keep); when it is full, requests with a key are refused",
+        )
+
+
+def all_inbound_needs_store(config: Config) -> bool:
+    """Whether every inbound request needs the store, so that without it the proxy is not ready."""
+    inbound = [route for route in config.routes if route.listener is Listener.INBOUND]
+    routes = [*inbound, config.default_route(Listener.INBOUND)]
+    required = IdempotencyMode.REQUIRED
+    return all(route.policies.idempotency.mode is required for route in routes)
+
+
+def _warn_layer(layer: _Layer, shared: bool, given: _Given, problems: Problems) -> None:
+    settings = layer.policies.idempotency
+    inbound = Listener.INBOUND in layer.listeners
+    mode = layer.place(given, "idempotency.mode")
+    if mode is not None and inbound and not shared:
+        problems.warning(
+            given[mode],
+            mode,
+            "each pod has its own store: a repeat that reaches another pod is executed again",
+        )
+    if mode is not None and inbound and not settings.scope:
+        problems.warning(
+            given[mode],
+            mode,
+            "there is no scope: two callers that use one key see each other's answers; "
+            "write scope: [header:NAME] or [client-certificate]",
+        )
+    if layer.grpc and layer.place(given, "name", "idempotency.mode") is not None:
+        path = (*layer.path, "idempotency")
+        mark = given[layer.place(given, "idempotency.mode", "name") or path]
+        problems.warning(mark, path, "gRPC calls take no part")
+    mint = layer.place(given, "idempotency.mint")
+    if mint is not None and settings.mint and inbound:
+        problems.warning(given[mint], mint, "has no effect on inbound routes")
+
+
+def _layers(config: Config) -> Iterator[_Layer]:
+    for name, policies in config.policies.items():
+        routes = [route for route in config.routes if route.policy == name]
+        listeners = frozenset(route.listener for route in routes)
+        yield _Layer(("policies", name), policies, listeners, False)
+    for index, route in enumerate(config.routes):
+        grpc = route.match.grpc is not None
+        yield _Layer(("routes", index), route.policies, frozenset({route.listener}), grpc)
+
+
+def _rounded(size: int) -> int:
+    """To whole MiB, or GiB from 10 of them on: an exact number would claim too much."""
+    unit = 1 << 30 if size >= 10 << 30 else 1 << 20
+    return -(-size // unit) * unit
