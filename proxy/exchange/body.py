@@ -113,9 +113,11 @@ class RequestBody:
         return held
 
     def detach(self, stream: UpstreamStream) -> None:
-        """The attempt is over; pieces now wait for another stream."""
+        """The attempt is over; pieces now wait for another stream, up to the bound."""
         if stream in self._streams:
             self._streams.remove(stream)
+            if not self._held_up and (self._streams or not self._full):
+                self._client.resume_reading()
             self._wait()
 
     def copy_to(self, mirror: StreamHandler) -> None:
@@ -157,7 +159,7 @@ class RequestBody:
                 stream.write_body(piece)
                 if stream.write_paused:
                     self._hold()
-        elif self.size > max(self._limit, HELD_BYTES):
+        elif self._full:
             self._client.pause_reading()
         if self._copy is not None:
             self._copy.on_body(piece)
@@ -184,6 +186,11 @@ class RequestBody:
     def _held_up(self) -> bool:
         """Whether writing to an upstream must pause."""
         return any([stream.write_paused for stream in self._streams])  # noqa: C419 - compiled
+
+    @property
+    def _full(self) -> bool:
+        """Whether enough waits for a stream."""
+        return self.size > max(self._limit, HELD_BYTES)
 
     def _hold(self) -> None:
         self._client.pause_reading()

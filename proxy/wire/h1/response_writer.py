@@ -82,7 +82,7 @@ class ResponseWriter(ClientStream):
         """Add the framing of a body of unknown length (RFC 9112 section 6.3)."""
         to_1_0 = self._asked.version == 10
         if not head.has_body(self._asked.method):
-            if head.chunked and not to_1_0:
+            if head.chunked and not to_1_0 and head.version != 20:
                 parts.append(CHUNKED)
         elif to_1_0:
             self._ends_by_close = True

@@ -78,6 +78,9 @@ class Controls(Sender):
         """
         raise NotImplementedError
 
+    def on_rest(self, stream: Stream) -> None:
+        """The peer resets a stream, of which this read brought `pieces` before."""
+
     def is_idle(self, number: int) -> bool:
         """Whether a stream was never opened."""
         raise NotImplementedError
@@ -236,6 +239,10 @@ class Controls(Sender):
         stream = self.streams.get(number)
         if stream is None or stream.closed:
             return
+        if stream.pieces:
+            self.on_rest(stream)
+            if stream.closed:
+                return
         stream.closed = True
         stream.drop()
         self.on_lost_stream(stream, number_at(payload, 0), "")

@@ -350,6 +350,12 @@ class Http2Downstream(RequestConnection):
     def on_writable(self, stream: Stream, writable: bool) -> None:
         cast(RequestStream, stream.owner).on_writable(writable)
 
+    def on_rest(self, stream: Stream) -> None:
+        """The last bytes of a tunnel still count; the body of a cancelled request does not."""
+        request = cast(RequestStream, stream.owner)
+        if request.tunnels:
+            request.on_arrival()
+
     def on_lost_stream(self, stream: Stream, code: int, text: str) -> None:
         request = cast(RequestStream, stream.owner)
         by_client = code != LOST and not text

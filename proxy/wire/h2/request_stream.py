@@ -56,10 +56,10 @@ class RequestConnection(Connection):
 class RequestStream(ClientStream):
     """One stream of a client. The object is used again for other streams of its connection.
 
-    `finished`: its exchange is over.
+    `finished`: its exchange is over. `tunnels`: bytes pass unchanged.
     """
 
-    __slots__ = ("_connection", "_early", "_opens", "_tunnel", "finished", "stream")
+    __slots__ = ("_connection", "_early", "_opens", "finished", "stream", "tunnels")
 
     def __init__(self, connection: RequestConnection) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class RequestStream(ClientStream):
 
     def _clear(self) -> None:
         self._opens = False
-        self._tunnel = False
+        self.tunnels = False
         self.finished = False
 
     # --- for the connection -----------------------------------------------------------------------
@@ -134,7 +134,7 @@ class RequestStream(ClientStream):
             stream.pieces = []
             if stream.remote_ended and stream.local_ended:
                 self._connection.settled(self, monotonic())
-        elif self._tunnel:
+        elif self.tunnels:
             self._on_tunnel()
         elif self._opens:
             self._early.append(self._pieces())
@@ -182,7 +182,7 @@ class RequestStream(ClientStream):
         if handler is None:
             if self.finished:
                 self._connection.settled(self, monotonic())
-        elif fault and not self._tunnel:
+        elif fault and not self.tunnels:
             handler.on_body_error(BadRequest(f"The request is malformed: {fault}."))
         else:
             handler.on_client_gone()
@@ -255,7 +255,7 @@ class RequestStream(ClientStream):
 
     def open_tunnel(self, head: ResponseHead, own: OwnFields, piece: bytes) -> bytes:
         self._opens = False
-        self._tunnel = True
+        self.tunnels = True
         early = b"".join(self._early)
         self._early = []
         self.write_head(head, own, piece, False, NO_TRAILERS, False)
@@ -277,7 +277,7 @@ class RequestStream(ClientStream):
     def break_off(self, *, hard: bool) -> None:
         self.handler = None
         code = INTERNAL_ERROR
-        if self._tunnel:
+        if self.tunnels:
             code = CONNECT_ERROR
         elif hard or self._connection.ending:
             code = CANCEL

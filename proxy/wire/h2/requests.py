@@ -29,8 +29,8 @@ from proxy.wire.streams import (
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Maximum bytes of a response's head, as over HTTP/1."""
 MAX_FIELDS: Final = 1000
-LINGER_SECONDS: Final = 1.0
-"""Seconds for the last bytes of a tunnel to be sent."""
+LINGER_SECONDS: Final = 60.0
+"""Seconds for the upstream to allow the last bytes of a tunnel."""
 
 _store: Final = response_store()
 """One for all connections, so that fields are remembered once."""
@@ -87,17 +87,22 @@ class Requests(Connection):
         self.forget(stream)
 
     def leave_later(self, stream: Stream) -> None:
-        """The same, after a moment in which the last bytes are sent."""
+        """The same, once the last bytes were sent: its owner is leaving."""
         if stream.waiting and not stream.closed:
-            self._loop.call_later(LINGER_SECONDS, self.give_up, stream)
+            self._loop.call_later(LINGER_SECONDS, self.leave_now, stream)
         else:
             self.give_up(stream)
+
+    def leave_now(self, stream: Stream) -> None:
+        """The last bytes were sent, or have waited long enough."""
+        raise NotImplementedError
 
 
 class Http2Stream(UpstreamStream):
     """One request and its response. `answered`: the handler has the response's head.
 
-    `protocol`: what an upgrade asks for, None for any other request.
+    `protocol`: what an upgrade asks for, None for any other request. `tunnels`: it was accepted,
+    and bytes pass unchanged. `leaving`: the exchange is over, and its last bytes still wait.
     """
 
     __slots__ = (
@@ -108,7 +113,9 @@ class Http2Stream(UpstreamStream):
         "_request",
         "_stream",
         "answered",
+        "leaving",
         "protocol",
+        "tunnels",
     )
 
     def __init__(self, connection: Requests, session: UpstreamSession) -> None:
@@ -121,6 +128,8 @@ class Http2Stream(UpstreamStream):
         self._informed: list[ResponseHead] = []
         self._informed_bytes = 0
         self.answered = False
+        self.leaving = False
+        self.tunnels = False
         self.protocol: bytes | None = None
 
     # --- for the attempt --------------------------------------------------------------------------
@@ -184,6 +193,7 @@ class Http2Stream(UpstreamStream):
                 self._connection.give_up(stream)
             else:
                 self._connection.end(stream, NO_TRAILERS)
+                self.leaving = True
                 self._connection.leave_later(stream)
         return True
 
@@ -215,6 +225,7 @@ class Http2Stream(UpstreamStream):
         if protocol is not None:
             if 200 <= head.status < 300:
                 self._head = switched(head, request, protocol)
+                self.tunnels = True
                 return
             if not stream.local_ended:
                 self._connection.end(stream, NO_TRAILERS)
@@ -250,7 +261,7 @@ class Http2Stream(UpstreamStream):
         final, self._head = self._head, None
         if final is not None:
             self.answered = True
-            if ended:
+            if ended and not self.tunnels:
                 self.handler = None
             handler.on_head(final, piece, ended, stream.arrived_trailers)
             return True
@@ -258,6 +269,7 @@ class Http2Stream(UpstreamStream):
             handler.on_piece(piece)
         handler = self.handler  # it may be another one now
         if ended and handler is not None:
-            self.handler = None
+            if not self.tunnels:
+                self.handler = None
             handler.on_end(stream.arrived_trailers)
         return False

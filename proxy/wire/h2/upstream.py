@@ -19,6 +19,7 @@ from proxy.errors import ConnectError, ProxyError
 from proxy.http.h2.decoder import FieldSection
 from proxy.http.h2.frames import (
     ENABLE_PUSH,
+    ENHANCE_YOUR_CALM,
     INITIAL_WINDOW_SIZE,
     MAX_HEADER_LIST_SIZE,
     MAX_STREAM_ID,
@@ -125,13 +126,20 @@ class Http2Connection(Requests):
         )
 
     def close(self) -> None:
-        """Close in good order: nothing is open on it."""
+        """Close in good order: no lease is out, but last bytes of tunnels may wait."""
         if self.lost or self.failed or self.channel.closing:
             return
         self.going = True
+        if self.streams:
+            return
         self.control(goaway(0, NO_ERROR))
         self.flush()
         self.channel.transport.close()
+
+    def leave_now(self, stream: Stream) -> None:
+        self.give_up(stream)
+        if self.going:
+            self.close()
 
     # --- events of the transport ------------------------------------------------------------------
 
@@ -267,15 +275,23 @@ class Http2Connection(Requests):
 
     def _on_rst_stream(self, number: int, payload: bytes) -> None:
         stream = self.streams.get(number)
-        if stream is not None:
-            self.calm.give(1.0)  # no flood: there is one for each request at most
-            if stream.remote_ended and not stream.closed and len(payload) == 4:
+        if stream is not None and not stream.closed:
+            owner = cast(Http2Stream, stream.owner)
+            if stream.remote_ended and len(payload) == 4 and not owner.tunnels:
                 # The response is whole: only the rest of the request is not wanted (section 8.1).
+                if stream.local_ended and not self.calm.take(monotonic()):
+                    raise FrameError(ENHANCE_YOUR_CALM, "too many control frames")
                 stream.local_ended = True
                 stream.waiting = []
                 stream.waiting_bytes = 0
                 return
+            self.calm.give(1.0)  # no flood: there is one for each request at most
         super()._on_rst_stream(number, payload)
+
+    def on_rest(self, stream: Stream) -> None:
+        """What came of a response that is already on its way to the client is part of it."""
+        if cast(Http2Stream, stream.owner).answered:
+            self.deliver(stream)
 
     def on_lost_stream(self, stream: Stream, code: int, text: str) -> None:
         answered = cast(Http2Stream, stream.owner).answered
@@ -297,6 +313,10 @@ class Http2Connection(Requests):
 
     def on_writable(self, stream: Stream, writable: bool) -> None:
         owner = cast(Http2Stream, stream.owner)
+        if owner.leaving:
+            if writable:
+                self.leave_now(stream)
+            return
         owner.write_paused = not writable
         if owner.handler is not None:
             owner.handler.on_upstream_writable(writable)
