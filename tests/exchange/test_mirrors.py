@@ -272,6 +272,7 @@ def test_a_fallback_is_not_copied(make_stage):
     assert stage.stats().mirrors == {"2xx": 1}
 
 
+@pytest.mark.interpreted
 def test_a_grpc_stream(stage):
     caller = Caller(stage, "grpc-timeout: 5S", body=b"one", ended=False)
     (call,) = accept(stage)
