@@ -119,6 +119,8 @@ def _attempt(attempt: RecordedAttempt) -> Document:
         told["detail"] = attempt.detail
     if attempt.hedge:
         told["hedge"] = True
+    if attempt.fault:
+        told["fault"] = attempt.fault
     return {
         **told,
         "started_ms": _ms(attempt.offset),

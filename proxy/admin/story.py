@@ -103,7 +103,8 @@ def _attempt(one: Document, attempt: Document, number: int) -> Iterator[str]:
     other = attempt.get("upstream", one["upstream"])
     fallback = f", the fallback's upstream {other}" if other != one["upstream"] else ""
     hedge = " (a hedge)" if attempt.get("hedge") else ""
-    yield f"{_at(begun)}  attempt {number}{hedge} to {endpoint}{fallback}"
+    fault = f", with an injected fault ({attempt['fault']})" if attempt.get("fault") else ""
+    yield f"{_at(begun)}  attempt {number}{hedge} to {endpoint}{fallback}{fault}"
     if "status" in attempt:
         yield f"{_at(begun + took)}    got {_answer(attempt)} after {took:.1f} ms"
     if "failure" in attempt:

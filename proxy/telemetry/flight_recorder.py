@@ -37,7 +37,8 @@ MAX_TEXT = 512
 class RecordedAttempt(NamedTuple):
     """One attempt. Seconds; `offset` from the exchange's start to the attempt's, `wait` before it.
 
-    Without status and failure it was in flight.
+    `fault`: the kinds of the fault that the proxy injected. Without status and failure it was in
+    flight.
     """
 
     endpoint: str
@@ -51,6 +52,7 @@ class RecordedAttempt(NamedTuple):
     wait: float
     decision: Retry | Stop | None
     hedge: bool
+    fault: str
 
 
 class Recorded(NamedTuple):
@@ -230,4 +232,5 @@ def _attempts(
             attempt.wait,
             attempt.decision,
             attempt.hedge,
+            attempt.fault,
         )

@@ -1,7 +1,7 @@
 """One sample of a running proxy: the parts of `/status` and `/recent` that the view shows."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -256,12 +256,22 @@ def _budget(told: Document) -> Budget:
 
 
 def _other(kind: str, told: Document) -> Other:
-    says = (
-        f"{field.replace('_', ' ')} {_said(value)}"
-        for field, value in told.items()
-        if field != "name"
-    )
-    return Other(kind, _text(told["name"]), ", ".join(says))
+    """Fields that are the same for several parts, as those of rate limits, are told by part.
+
+    The parts' zeros are left out: a line is short.
+    """
+    parts: dict[str, list[str]] = {}
+    says = []
+    for field, value in told.items():
+        title = field.replace("_", " ")
+        if not isinstance(value, Mapping):
+            says += [f"{title} {_said(value)}"] if field != "name" else []
+            continue
+        for part, one in value.items():
+            if one:
+                parts.setdefault(str(part), []).append(f"{title} {_said(one)}")
+    by_part = [f"{part}: {', '.join(told)}" for part, told in parts.items()]
+    return Other(kind, _text(told["name"]), "; ".join([*by_part, ", ".join(says)]))
 
 
 def _said(value: object) -> str:
@@ -283,9 +293,17 @@ def _troubled(told: Document) -> Troubled:
         bool(told["fallback"]),
         int(told["attempts_made"]),
         float(told["duration_ms"]),
-        ", ".join(map(_text, told["trouble"])),
+        ", ".join([*map(_text, told["trouble"]), *_also(told["attempts"])]),
         _refused(told["attempts"]),
     )
+
+
+def _also(attempts: Sequence[Document]) -> Iterator[str]:
+    """What else happened to the request."""
+    if any(attempt.get("hedge") for attempt in attempts):
+        yield "hedged"
+    if any(attempt.get("fault") for attempt in attempts):
+        yield "fault"
 
 
 def _refused(attempts: Sequence[Document]) -> str:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from chaos.upstream import ChaosUpstream
 from integration.browser import Visit, chromium
 from integration.conftest import StartProxy
+from integration.grpc_service import Caller
 from integration.running_proxy import RunningProxy
 from integration.settings import ONCE, Settings, breaker, route
 
@@ -166,6 +168,49 @@ def test_a_troubled_exchange_opens_into_its_attempts_by_keyboard(
     proxy.call("GET", "/retried/b", request_id="later-story", chaos="503 | 200")
     page.locator("button:has-text('Show 1 newer')").wait_for()
     assert rows.count() == 3
+
+
+def test_hedges_faults_and_grpc_statuses_are_told(
+    start_proxy: StartProxy, visit: Open, shared_chaos: ChaosUpstream
+) -> None:
+    endpoints = {"endpoints": [shared_chaos.url]}
+    proxy = start_proxy(
+        {
+            "upstreams": {"chaos": endpoints, "calls": endpoints},
+            "routes": [
+                route("hedged", timeouts={"attempt": "200ms"}, hedge={"delay": "20ms"}),
+                route("faulty", retry=ONCE, faults=[{"share": "100%", "abort": 503}]),
+                {
+                    "name": "calls",
+                    "match": {"grpc": {}},
+                    "upstream": "calls",
+                    "faults": [{"share": "100%", "abort": 504}],
+                },
+            ],
+        }
+    )
+    page = visit(proxy.admin).open()
+    # The first attempt answers after its hedge, and later than half of timeouts.attempt.
+    proxy.call("GET", "/hedged/a", chaos="delay=0.15 | delay=0.15")
+    proxy.call("GET", "/faulty/a")
+    caller = Caller(proxy.outbound)
+    caller.failing("Echo")
+    caller.close()
+    hedged, faulty, call = (
+        page.locator("#trouble summary", has_text=text) for text in ("/hedged", "/faulty", "/shop")
+    )
+    hedged.locator(".tag:text-is('hedged')").wait_for()
+    hedged.click()
+    page.locator(".timeline li", has_text="(a hedge): ").wait_for()
+    faulty.locator(".tag:text-is('fault')").wait_for()
+    faulty.click()
+    page.locator(".line-said", has_text="The proxy injected a fault: abort.").wait_for()
+    badge = call.locator(".status:has-text('DEADLINE_EXCEEDED')")
+    badge.wait_for()
+    boxes = [part.bounding_box() for part in (call.locator("time"), badge, call.locator(".what"))]
+    edges = [(box["x"], box["x"] + box["width"]) for box in boxes if box]
+    assert [end <= begin for (_, end), (begin, _) in pairwise(edges)] == [True, True]
+    page.locator("#routes tr", has_text="hedged").locator("small:text-is('1 hedge')").wait_for()
 
 
 def test_live_requests_from_watch_to_stop(proxy: RunningProxy, visit: Open) -> None:

@@ -25,7 +25,7 @@ export function setBadge(node, { word, sign, tone }) {
   setAttribute(node, "data-tone", tone);
 }
 
-const TROUBLE = { error: "bad", retried: "warn", fallback: "info", observed: "info", slow: "warn" };
+const TROUBLE = { error: "bad", retried: "warn", fallback: "info", observed: "info", slow: "warn", hedged: "info", fault: "quiet" };
 
 export function troubleTone(word) {
   return TROUBLE[word] ?? "quiet";
@@ -36,6 +36,14 @@ const GRPC_FAILURES = new Set(["UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAV
 /** The status of an answer: `503`, or the name of a gRPC call's; empty without one. */
 export function statusText(one) {
   return one.grpc_status || (one.status ? String(one.status) : "");
+}
+
+/** A badge with the status; a long name may break after its underscores. */
+export function statusBadge(one) {
+  const parts = (statusText(one) || "–").split(/(?<=_)/);
+  const pieces = parts.flatMap((part, at) => (at ? [el("wbr"), part] : [part]));
+  const named = one.grpc_status ? "" : null;
+  return el("span", { class: "status", "data-tone": statusTone(one.status, one.grpc_status), "data-named": named }, ...pieces);
 }
 
 /** The tone of a status; 0 means no status. */

@@ -32,7 +32,7 @@ export function routes(container, panel, model) {
       { title: "Errors", class: "number", draw: drawErrors },
       { title: "p50", class: "number", text: (row) => span(now(row, "p50_ms")) },
       { title: "p99", class: "number", text: (row) => span(now(row, "p99_ms")) },
-      { title: "Since start", class: "number", text: (row) => count(row.route.requests) },
+      { title: "Since start", class: "number", draw: drawTotals },
       { title: "15 minutes", class: "spark", draw: (cell, row) => drawLine(cell, row, model.slots) },
     ],
   });
@@ -76,6 +76,17 @@ function drawName(cell, row, show) {
   setText(button, row.route.name);
   setAttribute(button, "aria-pressed", String(row.selected));
   setText(note, row.route.listener);
+}
+
+/** All requests, and how many attempts were added to them. */
+function drawTotals(cell, { route }) {
+  if (!cell.firstChild) cell.append(el("span"), el("small", { class: "muted" }));
+  const added = [
+    [route.retries, "retry", "retries"],
+    [route.hedges, "hedge", "hedges"],
+  ].filter(([number]) => number);
+  setText(cell.firstChild, count(route.requests));
+  setText(cell.lastChild, added.map(([number, one, many]) => `${count(number)} ${number === 1 ? one : many}`).join(", "));
 }
 
 function drawErrors(cell, row) {

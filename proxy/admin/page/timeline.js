@@ -47,7 +47,8 @@ function attemptRow(one, attempt, number, total) {
   const tone = attempt.failure ? "bad" : statusTone(attempt.status, attempt.grpc_status);
   bars.push(bar("attempt", attempt.started_ms, attempt.duration_ms, total, tone));
   const waited = attempt.wait_ms ? `after a wait of ${span(attempt.wait_ms)}, ` : "";
-  const title = `Attempt ${number}: ${attempt.endpoint || "no endpoint"}${elsewhere}`;
+  const hedge = attempt.hedge ? " (a hedge)" : "";
+  const title = `Attempt ${number}${hedge}: ${attempt.endpoint || "no endpoint"}${elsewhere}`;
   return row(title, `${waited}${outcome} in ${span(attempt.duration_ms)}`, saidAfter(attempt), bars, tone);
 }
 
@@ -61,6 +62,7 @@ function outcomeOf(attempt) {
 function saidAfter(attempt) {
   const { retry } = attempt;
   const said = attempt.detail ? [attempt.detail] : [];
+  if (attempt.fault) said.push(`The proxy injected a fault: ${attempt.fault}.`);
   if (retry?.allowed) said.push(`Retried on ${retry.condition}.`);
   else if (retry) said.push(`Not retried: ${REFUSED[retry.why] ?? retry.why}.`);
   return said.join(" ");

@@ -1,7 +1,7 @@
 // The recent exchanges with trouble; each opens to show its attempts.
 
 import { anchorOf, grouped } from "./alike.js";
-import { statusText, statusTone, troubleTone } from "./badges.js";
+import { statusBadge, statusText, troubleTone } from "./badges.js";
 import { el, keyed, setAttribute, setText } from "./dom.js";
 import { bytes, count, moment, plural, span } from "./format.js";
 import { timeline } from "./timeline.js";
@@ -95,25 +95,32 @@ function emptiness(wanted, status) {
   return `No trouble since the proxy started, ${span(status.uptime_s * 1000)} ago.`;
 }
 
+/** Why it is recorded, and what else happened to it. */
+function tagsOf(one) {
+  const also = [];
+  if (one.attempts.some((attempt) => attempt.hedge)) also.push("hedged");
+  if (one.attempts.some((attempt) => attempt.fault)) also.push("fault");
+  return [...one.trouble, ...also];
+}
+
 const texts = new WeakMap();
 
 function textOf(one) {
   if (!texts.has(one)) {
     const ends = one.attempts.flatMap((attempt) => [attempt.endpoint, attempt.failure ?? ""]);
-    const words = [...WORDS.map((name) => one[name]), ...ends, one.circuit_breaker?.name ?? "", ...one.trouble, ...one.observed, statusText(one)];
+    const words = [...WORDS.map((name) => one[name]), ...ends, one.circuit_breaker?.name ?? "", ...tagsOf(one), ...one.observed, statusText(one)];
     texts.set(one, words.join(" ").toLowerCase());
   }
   return texts.get(one);
 }
 
 function create(one, fold) {
-  const tags = one.trouble.map((word) => el("span", { class: "tag", "data-tone": troubleTone(word) }, word));
-  const status = statusText(one) || "–";
+  const tags = tagsOf(one).map((word) => el("span", { class: "tag", "data-tone": troubleTone(word) }, word));
   const summary = el(
     "summary",
     {},
     el("time", { datetime: one.time, class: "when" }, moment(one.time)),
-    el("span", { class: "status", "data-tone": statusTone(one.status, one.grpc_status) }, status),
+    statusBadge(one),
     el(
       "span",
       { class: "what" },

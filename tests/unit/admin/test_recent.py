@@ -90,6 +90,15 @@ def test_the_document(gateway: FakeGateway, recorder: FlightRecorder) -> None:
     ]
 
 
+def test_hedges_and_injected_faults(gateway: FakeGateway, recorder: FlightRecorder) -> None:
+    attempts = [FakeAttempt(fault="delay+abort", status=503), FakeAttempt(hedge=True)]
+    recorder.record(FakeExchange(status=503, attempts=attempts))
+    (told,) = whole(recent(recorder, gateway, {}, NOW, WALL))["recent"]
+    first, second = told["attempts"]
+    assert (first["fault"], "hedge" in first) == ("delay+abort", False)
+    assert ("fault" in second, second["hedge"]) == (False, True)
+
+
 def test_filters(gateway: FakeGateway, recorder: FlightRecorder) -> None:
     for number in range(10):
         route = "even" if number % 2 == 0 else "odd"

@@ -52,6 +52,14 @@ def test_a_request_that_was_retried_and_failed():
     ]
 
 
+def test_hedges_and_injected_faults():
+    delayed = attempt("a:1", fault="delay", failure="hedge-lost")
+    hedge = attempt("b:1", status=200, hedge=True)
+    told = story(troubled(attempts=[delayed, hedge], attempts_made=2))
+    assert "    0.1 ms  attempt 1 to a:1, with an injected fault (delay)" in told
+    assert "    0.1 ms  attempt 2 (a hedge) to b:1" in told
+
+
 def test_a_request_that_came_through_at_last():
     told = story(troubled(attempts=[RETRIED, attempt("b:1", status=200)], attempts_made=2))
     assert "   41.0 ms  the client got the upstream's 200" in told

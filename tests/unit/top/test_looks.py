@@ -49,6 +49,29 @@ def test_a_proxy_that_tells_no_durations_has_no_percentiles():
     assert (stock.bounds, stock.counts) == ((), (0,))
 
 
+def test_gates_without_a_table_are_told_part_by_part():
+    limits = {
+        "name": "stock",
+        "limits": {"user": "10/s by header:x-user, 20 at once", "all": "50/s by route, 50 at once"},
+        "allowed": {"user": 40, "all": 40},
+        "limited": {"user": 3, "all": 0},
+        "waiting": 0,
+    }
+    (one,) = read(status(rate_limits=[limits]), None, 0.0).others
+    assert (one.kind, one.name) == ("rate limits", "stock")
+    assert one.says == (
+        "user: limits 10/s by header:x-user, 20 at once, allowed 40, limited 3; "
+        "all: limits 50/s by route, 50 at once, allowed 40; waiting 0"
+    )
+
+
+def test_a_hedge_and_an_injected_fault_are_told():
+    attempts = [attempt(fault="delay", failure="hedge-lost"), attempt(status=200, hedge=True)]
+    look = read(status(), [troubled(attempts=attempts, trouble=["slow"])], 0.0)
+    assert look.recent is not None
+    assert look.recent[0].trouble == "slow, hedged, fault"
+
+
 def test_why_an_exchange_was_troubled():
     refused = [attempt(status=503, retry={"allowed": False, "why": "budget"})]
     look = read(
