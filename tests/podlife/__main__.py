@@ -27,6 +27,12 @@ def main() -> int:
             report = asyncio.run(roll_over(Path(directory), order, options.rollovers, timing))
         print(report, flush=True)
         sound &= report.sound
+        with tempfile.TemporaryDirectory() as directory:
+            report = asyncio.run(
+                roll_over(Path(directory), order, options.rollovers, timing, streams=100)
+            )
+        print(f"HTTP/2, 50 streams on each pod, {report}", flush=True)
+        sound &= report.sound
     with tempfile.TemporaryDirectory() as directory:
         control = asyncio.run(roll_over(Path(directory), Order.NATIVE, 1, timing, pre_stop=False))
     print(f"without the service's preStop hook, {control}")

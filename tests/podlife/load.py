@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from podlife.http2_client import Http2Client
 from podlife.http_client import Client, ConnectionLost
 
 TIMEOUT = 10.0
@@ -62,7 +63,7 @@ class Load:
         finally:
             client.close()
 
-    async def _request(self, client: Client, turn: int, target: str) -> None:
+    async def _request(self, client: Client | Http2Client, turn: int, target: str) -> None:
         self.requests += 1
         began = time.monotonic()
         why = "no endpoint took it"
@@ -84,3 +85,38 @@ class Load:
             why = f"status {status}, {self.endpoints.age(port)}"
             break
         self.failed[why] += 1
+
+
+@dataclass(slots=True)
+class Http2Load(Load):
+    """The same over HTTP/2, and beside it `streams` that are open for `open_for` seconds each.
+
+    All share one connection to each pod, as the calls of one client process do.
+    """
+
+    streams: int = 100
+    open_for: float = 2.0
+
+    async def run(self) -> None:
+        client = Http2Client()
+        try:
+            await asyncio.gather(
+                *(self._asking(client, number) for number in range(self.workers)),
+                *(self._waiting(client, number) for number in range(self.streams)),
+            )
+        finally:
+            client.close()
+
+    async def _asking(self, client: Http2Client, number: int) -> None:
+        turn = number
+        while not self._stopping:
+            turn += 1
+            seconds = random.choice((0, 0, 0, 0.02, 0.2))
+            await self._request(client, turn, f"/work?seconds={seconds}")
+            await asyncio.sleep(0.03)
+
+    async def _waiting(self, client: Http2Client, number: int) -> None:
+        turn = number
+        while not self._stopping:
+            turn += 1
+            await self._request(client, turn, f"/work?seconds={self.open_for}")

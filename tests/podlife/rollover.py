@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from podlife.kubelet import Order, Pod
-from podlife.load import Endpoints, Load
+from podlife.load import Endpoints, Http2Load, Load
 from proxy.kubernetes.pod import inject
 from proxy.kubernetes.settings import Settings
 
@@ -189,9 +189,13 @@ async def roll_over(
     timing: Timing,
     *,
     workers: int = 8,
+    streams: int = 0,
     pre_stop: bool = True,
 ) -> Report:
-    """So many rollovers of two pods under load. `pre_stop`: the service has the injected hook."""
+    """So many rollovers of two pods under load. `pre_stop`: the service has the injected hook.
+
+    `streams`: over HTTP/2, with so many streams open besides.
+    """
     report = Report(order, rollovers)
     began = time.monotonic()
     async with _dependency() as dependency:
@@ -199,6 +203,8 @@ async def roll_over(
         try:
             await asyncio.gather(deployment.add(), deployment.add())
             load = Load(deployment.endpoints, workers)
+            if streams:
+                load = Http2Load(deployment.endpoints, workers, streams=streams)
             loading = asyncio.create_task(load.run())
             for _ in range(rollovers):
                 await deployment.roll_over()

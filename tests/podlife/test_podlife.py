@@ -23,6 +23,14 @@ def test_a_rollover_loses_nothing(tmp_path: Path, order: Order) -> None:
     assert report.calls > report.requests, "the services called on after their last request"
 
 
+@pytest.mark.long
+def test_a_rollover_loses_no_stream(tmp_path: Path) -> None:
+    """Each pod has 50 open ones when it is told to end, and calls beside them."""
+    report = asyncio.run(roll_over(tmp_path, Order.AT_ONCE, 1, QUICK, workers=4, streams=100))
+    assert report.sound, str(report)
+    assert report.requests > 200
+
+
 def test_a_job_ends_with_its_sidecar(tmp_path: Path) -> None:
     report = asyncio.run(run_job(tmp_path, QUICK))
     assert report.sound, str(report)
