@@ -336,6 +336,8 @@ class Attempt(Reaching):
     def _receive(self, status: int, verdict: Verdict) -> None:
         """There is a response that the owner may use."""
         self.record.status = status
+        if self.head is not None:
+            self.record.version = self.head.version
         self._phase = _DONE
         self.resume_clocks()
         self._settle(verdict)

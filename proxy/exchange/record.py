@@ -32,7 +32,7 @@ class AttemptRecord:
     it asked. `chosen`: the endpoint, None where it came to none. `grpc`: the code of a gRPC call,
     `NO_GRPC` for others and while it is not known. `verdict` and `seconds`: what its gates
     were told. `sent`: it was sent, at least in part. `fault`: the kinds of the fault that it
-    suffered, joined by ``+``.
+    suffered, joined by ``+``. `version`: of HTTP, that its response came in: 10, 11 or 20.
     """
 
     __slots__ = (
@@ -55,6 +55,7 @@ class AttemptRecord:
         "started",
         "status",
         "verdict",
+        "version",
         "wait",
     )
 
@@ -80,6 +81,7 @@ class AttemptRecord:
         self.sent = False
         self.span_id = ""
         self.status = 0
+        self.version = 11
         self.verdict: Verdict = IGNORED
 
     @property

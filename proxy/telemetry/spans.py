@@ -321,7 +321,7 @@ class _Spans:
             attributes[f"{OWN}wait_ms"] = _ms(attempt.wait)
         if attempt.status:
             attributes["http.response.status_code"] = attempt.status
-            attributes["network.protocol.version"] = "1.1"
+            attributes["network.protocol.version"] = _PROTOCOLS[attempt.version]
         if attempt.failure or attempt.status >= 400:
             attributes["error.type"] = attempt.failure or str(attempt.status)
         elif attempt.grpc > OK:

@@ -1,6 +1,7 @@
 """What the spans of an exchange say: who is whose parent, when, how it ended, and what happened."""
 
 import pytest
+from exchange.http2 import GET, POST, Http2Client
 from exchange.wires import request, response
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanKind, StatusCode
@@ -162,6 +163,44 @@ def test_the_attributes_of_the_conventions(traced):
         f"{OWN}wait_ms": 100.0,
     }
     assert two.status.status_code is StatusCode.ERROR, "but one of the client's"
+
+
+@pytest.mark.parametrize(
+    ("code", "bad"), [("0", ""), ("5", ""), ("14", "UNAVAILABLE"), ("12", "UNIMPLEMENTED")]
+)
+def test_a_grpc_call_over_http2(make_stage, code, bad):
+    """The conventions for gRPC: some statuses are the server's fault, all but OK the client's."""
+    it = Traced(make_stage(ROUTE.format(more="").replace("shop: {", "shop: {protocol: http2, ")))
+    client = Http2Client(it.stage.loop, it.stage.gate())
+    it.stage.clients.append(client)
+    path = "/api/shop.v1.Stock/Deduct"
+    fields = [(name, path if name == ":path" else value) for name, value in POST]
+    call = [*fields, ("content-type", "application/grpc"), ("traceparent", SAMPLED[13:])]
+    client.ask(1, call, bytes(5))
+    it.stage.accept_http2().answer(200, b"", trailers=[("grpc-status", code)])
+    whole, one = it.spans
+    for span in (whole, one):
+        assert span.attributes["network.protocol.version"] == "2"
+        assert span.attributes["http.response.status_code"] == 200
+        assert span.attributes["rpc.grpc.status_code"] == int(code)
+        assert span.attributes["rpc.system"] == "grpc"
+        assert span.attributes["rpc.service"].endswith("shop.v1.Stock")
+        assert span.attributes["rpc.method"] == "Deduct"
+    assert whole.attributes.get("error.type", "") == bad
+    assert (whole.status.status_code is StatusCode.ERROR) == bool(bad)
+    assert (one.attributes.get("error.type") is None) == (code == "0")
+
+
+def test_a_request_over_http2_to_an_http1_upstream(traced):
+    it = traced()
+    client = Http2Client(it.stage.loop, it.stage.gate())
+    it.stage.clients.append(client)
+    fields = [(name, "/api/7" if name == ":path" else value) for name, value in GET]
+    client.ask(1, [*fields, ("traceparent", SAMPLED[13:])])
+    it.stage.accept().answer()
+    versions = [span.attributes["network.protocol.version"] for span in it.spans]
+    assert versions == ["2", "1.1"]
+    assert "rpc.system" not in it.spans[0].attributes
 
 
 def test_a_method_that_nobody_knows_makes_no_new_name(traced):

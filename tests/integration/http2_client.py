@@ -100,6 +100,7 @@ class Http2Client:
     ) -> bytes:
         """HEADERS of a request. They must be sent, in the order in which they were made."""
         fields = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "shop")]
+        fields += more
         flags = END_HEADERS | (END_STREAM if ended else 0)
         return frame(HEADERS, flags, stream, self._encoder.encode(fields))
 

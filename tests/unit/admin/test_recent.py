@@ -8,10 +8,12 @@ from unit.telemetry.fakes import FakeAttempt, FakeExchange, FakeGateway
 
 from proxy.admin.recent import BadQuery, recent
 from proxy.config.model import Listener
+from proxy.grpc_status import name_of
 from proxy.policies.circuit_breaker import CircuitBreaker, CircuitBreakerConfig
 from proxy.policies.retry import Retry, Stop, StopReason
 from proxy.telemetry.flight_recorder import CAPACITY, FlightRecorder
 
+GRPC_NOT_FOUND, GRPC_INTERNAL, GRPC_UNAVAILABLE = 5, 13, 14
 WALL = 1_700_000_000.0
 NOW = 103.0
 
@@ -97,6 +99,30 @@ def test_hedges_and_injected_faults(gateway: FakeGateway, recorder: FlightRecord
     first, second = told["attempts"]
     assert (first["fault"], "hedge" in first) == ("delay+abort", False)
     assert ("fault" in second, second["hedge"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble"),
+    [(GRPC_UNAVAILABLE, ["error"]), (GRPC_NOT_FOUND, []), (GRPC_INTERNAL, ["error"])],
+)
+def test_a_grpc_call(
+    gateway: FakeGateway, recorder: FlightRecorder, status: int, trouble: list[str]
+) -> None:
+    """An ordinary status is no trouble: this one is kept because it was slow to come."""
+    attempts = [FakeAttempt(grpc=status, decision=Stop(StopReason.CONDITION))]
+    recorder.record(FakeExchange(grpc=status, attempts=attempts, observed=["idle"]))
+    (told,) = whole(recent(recorder, gateway, {}, NOW, WALL))["recent"]
+    assert (told["status"], told["grpc_status"]) == (200, name_of(status))
+    assert told["trouble"] == [*trouble, "observed"]
+    (attempt,) = told["attempts"]
+    assert (attempt["status"], attempt["grpc_status"]) == (200, name_of(status))
+
+
+def test_other_requests_have_no_grpc_status(gateway: FakeGateway, recorder: FlightRecorder) -> None:
+    recorder.record(FakeExchange(status=503, attempts=[FakeAttempt(status=503)]))
+    (told,) = whole(recent(recorder, gateway, {}, NOW, WALL))["recent"]
+    assert "grpc_status" not in told
+    assert "grpc_status" not in told["attempts"][0]
 
 
 def test_filters(gateway: FakeGateway, recorder: FlightRecorder) -> None:

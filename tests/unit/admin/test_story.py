@@ -127,6 +127,36 @@ def test_an_attempt_under_way_and_one_that_broke_off():
     assert "no response head yet, after 3.0 ms" in "\n".join(told)
 
 
+def test_a_grpc_call_is_told_by_its_status():
+    told = "\n".join(
+        story(
+            troubled(
+                method="POST",
+                path="/shop.v1.Stock/Deduct",
+                grpc_status="UNAVAILABLE",
+                trouble=["error", "retried"],
+                attempts_made=2,
+                attempts=[
+                    attempt(
+                        status=200,
+                        grpc_status="UNAVAILABLE",
+                        retry={"allowed": True, "condition": "grpc-unavailable", "wait_ms": 5.0},
+                    ),
+                    attempt(
+                        status=200,
+                        grpc_status="UNAVAILABLE",
+                        retry={"allowed": False, "why": "pushback"},
+                    ),
+                ],
+            )
+        )
+    )
+    assert told.count("got 200 (gRPC UNAVAILABLE) after 3.0 ms") == 2
+    assert "because grpc-unavailable is in retry.on" in told
+    assert "no other attempt: the service forbade it (grpc-retry-pushback-ms)" in told
+    assert "the client got the upstream's 200 (gRPC UNAVAILABLE)" in told
+
+
 def test_waiting_for_a_place_and_attempts_that_are_not_kept():
     told = story(troubled(attempts=[attempt(status=200, started_ms=20.0)]))
     assert line("bulkhead", told) == "0.0 ms  waited 20.0 ms in the bulkhead's queue"

@@ -54,13 +54,16 @@ def test_lines(streamed, capsys):
         "route": "",
         "path": "/\x1b[2J",
     }
-    asked = streamed([b": hello\n", *event("request", RECORD), *event("request", RECORD | more)])
-    assert tap.tap("http://h:1", {"route": "stock", "status": ""}, 2, as_json=False) == 0
+    call = {"method": "POST", "path": "/shop.v1.Stock/Deduct", "grpc_status": "UNAVAILABLE"}
+    records = [RECORD, RECORD | more, RECORD | call]
+    asked = streamed([b": hello\n", *(line for one in records for line in event("request", one))])
+    assert tap.tap("http://h:1", {"route": "stock", "status": ""}, 3, as_json=False) == 0
     assert asked == ["/events?requests=1&route=stock"]
     assert capsys.readouterr().out.splitlines() == [
         "18:09:07.970  200  GET      inventory/api/7  stock  2.1ms",
         "18:09:07.970  503  GET      inventory/\\x1b[2J  no route  2.1ms  attempts=2  fallback  "
         "circuit-open  (inbound)",
+        "18:09:07.970  200  POST     inventory/shop.v1.Stock/Deduct  stock  2.1ms  UNAVAILABLE",
     ]
 
 

@@ -86,6 +86,12 @@ def test_why_an_exchange_was_troubled():
     ]
 
 
+def test_the_status_of_a_grpc_call():
+    look = read(status(), [troubled(grpc_status="UNAVAILABLE"), troubled()], 0.0)
+    assert look.recent is not None
+    assert [one.grpc_status for one in look.recent] == ["UNAVAILABLE", ""]
+
+
 def test_what_callers_sent_cannot_drive_the_terminal():
     look = read(status(), [troubled(path="/\x1b[2J\n", method="\x07GET")], 0.0)
     assert look.recent is not None

@@ -97,6 +97,19 @@ def test_all_of_it():
     assert "fallback: attempt-timeout" in text
 
 
+def test_grpc_calls_are_shown_by_their_status():
+    calls = [
+        troubled(path="/shop.v1.Stock/Deduct", grpc_status="UNAVAILABLE", trouble=["error"]),
+        troubled(path="/shop.v1.Stock/Find", grpc_status="NOT_FOUND", trouble=["slow"]),
+    ]
+    lines = drawn(view(calls))
+    (bad,) = [line.split() for line in lines if "Stock/Deduct" in line]
+    (good,) = [line.split() for line in lines if "Stock/Find" in line]
+    assert "UNAVAILABLE" in bad
+    assert "NOT_FOUND" in good
+    assert "200" not in [*bad, *good]
+
+
 def test_one_table_alone_has_everything_in_it():
     made = view(RECENT, **BUSY)
     made.alone = Name.BULKHEADS
