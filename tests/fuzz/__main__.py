@@ -44,7 +44,8 @@ def main() -> None:
     keep.mkdir(parents=True, exist_ok=True)
     words = keep.with_suffix(".dict")
     words.write_text(seeds.dictionary())
-    places = [str(keep), str(HERE / "corpus" / chosen.side)]
+    kept = HERE / "corpus" / chosen.side
+    places = [str(keep), *([str(kept)] if kept.is_dir() else [])]
     if chosen.input is not None:
         places = [str(chosen.input)]
     else:
