@@ -5,7 +5,7 @@ from exchange.stage import staged
 from property.http2_seeded import HEDGED, HOSTILE, LAWFUL, Hostile, Lawful
 
 FEW = 40
-MANY = 3000
+MANY = 1000
 
 
 def hostile(seed):
