@@ -112,6 +112,7 @@ COMPILED = (
     "routing/matchers",
     "routing/route",
     "routing/table",
+    "simulation/sides",
     "telemetry/access_log",
     "upstream/address",
     "upstream/balancing",

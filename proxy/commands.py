@@ -75,6 +75,32 @@ def config_files(given: Sequence[Path]) -> tuple[Path, ...]:
     return (DEFAULT_FILE,) if DEFAULT_FILE.exists() else ()
 
 
+def simulate(options: argparse.Namespace) -> int:
+    from proxy.config.loading import Origin
+
+    given = [(options.config, _load(Origin(tuple(options.config))))]
+    if options.against is not None:
+        given.append(([options.against], _load(Origin((options.against,)))))
+    configs = [
+        (":".join(file.name for file in files), loaded.config)
+        for files, loaded in given
+        if loaded is not None
+    ]
+    if len(configs) < len(given):
+        return USAGE
+    if len({name for name, _ in configs}) < len(configs):
+        configs[1] = (f"{configs[1][0]} (--against)", configs[1][1])
+    from proxy.simulation import command
+
+    try:
+        recording = command.read(options.log)
+        result = command.simulate(recording, configs, options.seed)
+        command.show(result, options.format, options.html)
+    except (OSError, command.Unusable) as error:
+        return fail(str(error), FAILED)
+    return OK
+
+
 def check(options: argparse.Namespace) -> int:
     if bool(options.files) == bool(options.config):
         message = "check takes FILEs, each checked alone, or --config FILE (repeated), as one"

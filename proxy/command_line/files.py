@@ -141,6 +141,30 @@ class _RequestId(argparse.Action):
             action.required = False
 
 
+def add_simulate(subparsers: "Commands") -> None:
+    command = add(
+        subparsers,
+        "simulate",
+        commands.simulate,
+        "show what changed files would have done with recorded traffic",
+        "Plays an access log (access_log: {requests: all}, in JSON) through the policies of a "
+        "configuration, in virtual time. Nothing is sent. An attempt that the log does not have "
+        "gets an outcome that its endpoint had around that moment, drawn by chance.",
+    )
+    command.add_argument(
+        "--log", metavar="FILE", type=Path, required=True, help="the access log; -: standard input"
+    )
+    add_config(command, required=True)
+    command.add_argument(
+        "--against", metavar="FILE", type=Path, help="another configuration, to compare with"
+    )
+    command.add_argument("--html", metavar="FILE", type=Path, help="write a page with plots")
+    command.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="of what is drawn (default: 1)"
+    )
+    add_format(command)
+
+
 def add_demo(subparsers: "Commands") -> None:
     command = add(
         subparsers,

@@ -4,7 +4,14 @@ import argparse
 from typing import TYPE_CHECKING
 
 from proxy import __version__, commands
-from proxy.command_line.files import add_check, add_demo, add_explain, add_run, add_schema
+from proxy.command_line.files import (
+    add_check,
+    add_demo,
+    add_explain,
+    add_run,
+    add_schema,
+    add_simulate,
+)
 from proxy.command_line.kubernetes import add_inject, add_webhook
 from proxy.command_line.running import add_breaker, add_drain, add_ready, add_tap, add_top
 from proxy.command_line.shared import add
@@ -33,6 +40,7 @@ def make_parser(called: str | None = None, *, together: bool = False) -> argpars
     add_run(subparsers)
     add_check(subparsers)
     add_explain(subparsers, with_file=not together)
+    add_simulate(subparsers)
     add_demo(subparsers)
     add_drain(subparsers)
     add_ready(subparsers)

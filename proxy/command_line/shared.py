@@ -28,13 +28,14 @@ def add(
     return command
 
 
-def add_config(command: argparse.ArgumentParser) -> None:
+def add_config(command: argparse.ArgumentParser, *, required: bool = False) -> None:
     command.add_argument(
         "--config",
         metavar="FILE",
         type=Path,
         action="append",
-        default=[],
+        default=None if required else [],
+        required=required,
         help="the configuration: a file, or a directory of *.yaml; repeatable, a later one wins",
     )
 

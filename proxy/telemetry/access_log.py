@@ -46,7 +46,8 @@ class AccessLog:
         self._random = random
         self._writer = writer
         self._wall_clock = wall_clock
-        self._timestamps = Timestamps()
+        # Microseconds, because what is played again from a log keeps its order by them.
+        self._timestamps = Timestamps(6)
         self._format = _FORMATS[config.format]
 
     def record(self, exchange: Exchange) -> None:

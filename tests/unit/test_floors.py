@@ -47,6 +47,7 @@ FLOORS = {
     "tls_renewal": 8,
     "webhook_server": 8,
     "demo": 8,
+    "simulation": 8,
     "top": 8,
 }
 TOP = 8

@@ -86,7 +86,7 @@ def test_json_has_the_keys_of_the_contract_in_order() -> None:
     ]
     line = json.loads(line_of(FakeExchange(status=504, reason="x", attempts=attempts)))
     assert list(line.items()) == [
-        ("time", "2026-03-01T12:00:00.500Z"),
+        ("time", "2026-03-01T12:00:00.500000Z"),
         ("listener", "outbound"),
         ("client", "127.0.0.1:50000"),
         ("method", "GET"),
@@ -173,7 +173,8 @@ def test_what_never_became_a_request() -> None:
 def test_text() -> None:
     attempts = [FakeAttempt("[::1]:80", 0, "connect-refused", 0.002, 0.0), FakeAttempt()]
     assert line_of(FakeExchange(attempts=attempts), LogFormat.TEXT) == (
-        "2026-03-01T12:00:00.500Z outbound 127.0.0.1:50000 GET inventory /api/stock 200 - 12.500ms "
+        "2026-03-01T12:00:00.500000Z outbound 127.0.0.1:50000 GET inventory /api/stock 200 - "
+        "12.500ms "
         "route=stock upstream=inventory in=3 out=5 request_id=r-1 "
         "trace_id=0af7651916cd43dd8448eb211c80319c "
         '["[::1]:80" connect-refused 2.000ms wait=0.000ms] '

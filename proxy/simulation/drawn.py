@@ -1,0 +1,140 @@
+"""What an endpoint does in a simulation: what the log has, else something that it did around then.
+
+The log has the first attempt of nearly every request, but not the third one that another retry
+policy would make, nor the one at another endpoint. Such an attempt gets the outcome of one that the
+endpoint really had around that moment, drawn by chance from those that are past and that
+no attempt has got: so the same file makes nearly the same counts.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+
+from proxy.clock import Random
+from proxy.simulation.recorded import RecordedAttempt, RecordedRequest
+
+NEAREST = 40
+"""Recorded attempts around a moment, among which is drawn."""
+CONNECT_FAILURES = frozenset(
+    {"connect-refused", "connect-failed", "connect-timeout", "tls-failure", "dns-failure"}
+)
+
+
+class _Line:
+    """Attempts in the order of their beginning."""
+
+    __slots__ = ("attempts", "times")
+
+    def __init__(self, attempts: list[RecordedAttempt]) -> None:
+        self.attempts = sorted(attempts, key=lambda one: one.at)
+        self.times = [one.at for one in self.attempts]
+
+    def around(self, at: float, count: int) -> list[RecordedAttempt]:
+        """The `count` nearest in time, or all."""
+        low = high = bisect_left(self.times, at)
+        end = len(self.times)
+        while high - low < count and (low > 0 or high < end):
+            before = at - self.times[low - 1] if low > 0 else float("inf")
+            after = self.times[high] - at if high < end else float("inf")
+            if before <= after:
+                low -= 1
+            else:
+                high += 1
+        return self.attempts[low:high]
+
+
+class Drawing:
+    """Outcomes by route, upstream and endpoint. `drawn` counts those that the log does not have."""
+
+    def __init__(self, requests: Iterable[RecordedRequest], random: Random) -> None:
+        self._random = random
+        self.drawn = 0
+        self.known = 0
+        self._used: set[int] = set()
+        sorted_in: dict[tuple[str, ...], list[RecordedAttempt]] = {}
+        for request in requests:
+            for number, attempt in enumerate(request.attempts, 1):
+                if attempt.tells and attempt.failure not in CONNECT_FAILURES:
+                    for key in _keys(request.route, attempt.upstream, attempt.endpoint, number):
+                        sorted_in.setdefault(key, []).append(attempt)
+        self._lines = {key: _Line(attempts) for key, attempts in sorted_in.items()}
+        self._connects: dict[tuple[str, str], _Line] = _connects(requests)
+
+    def of(
+        self, request: RecordedRequest, number: int, upstream: str, endpoint: str, at: float
+    ) -> RecordedAttempt | None:
+        """What becomes of attempt `number` (from 1) at an endpoint; None: no answer ever.
+
+        An attempt that was cut off before its answer is known to take longer: it gets the answer of
+        one that took longer, or none.
+        """
+        if number <= len(request.attempts):
+            own = request.attempts[number - 1]
+            if own.endpoint == endpoint and own.tells and own.failure not in CONNECT_FAILURES:
+                self.known += 1
+                self._used.add(id(own))
+                return self._longer(request, own, at) if own.censored else own
+        self.drawn += 1
+        around = self._around(request.route, upstream, endpoint, number, at)
+        if not around:
+            return None
+        fresh = [one for one in around if one.at <= at and id(one) not in self._used] or around
+        drawn = fresh[int(self._random() * len(fresh))]
+        self._used.add(id(drawn))
+        return self._longer(request, drawn, at) if drawn.censored else drawn
+
+    def connect_failure(self, upstream: str, endpoint: str, at: float) -> RecordedAttempt | None:
+        """How a connect fails that begins now; None: it succeeds."""
+        line = self._connects.get((upstream, endpoint)) or self._connects.get((upstream, ""))
+        if line is None:
+            return None
+        nearest = line.around(at, 1)[0]
+        return nearest if nearest.failure in CONNECT_FAILURES else None
+
+    def addresses(self, upstream: str) -> list[str]:
+        """The recorded endpoints of an upstream, ``ip:port``."""
+        return sorted(
+            key[2] for key in self._lines if key[0] == "endpoint" and key[1] == upstream and key[2]
+        )
+
+    def _around(
+        self, route: str, upstream: str, endpoint: str, number: int, at: float
+    ) -> list[RecordedAttempt]:
+        for key in _keys(route, upstream, endpoint, number):
+            line = self._lines.get(key)
+            if line is not None:
+                return line.around(at, NEAREST)
+        return []
+
+    def _longer(
+        self, request: RecordedRequest, cut: RecordedAttempt, at: float
+    ) -> RecordedAttempt | None:
+        around = self._around(request.route, cut.upstream, cut.endpoint, 1, at)
+        longer = [one for one in around if not one.censored and one.head > cut.head]
+        return longer[int(self._random() * len(longer))] if longer else None
+
+
+def _keys(route: str, upstream: str, endpoint: str, number: int) -> list[tuple[str, ...]]:
+    """From the closest kin to the farthest. What was tried again fails more often again."""
+    turn = "first" if number == 1 else "later"
+    return [
+        (turn, route, upstream, endpoint),
+        ("route", route, upstream, endpoint),
+        ("endpoint", upstream, endpoint),
+        ("route", route, upstream),
+        ("upstream", upstream),
+        ("all",),
+    ]
+
+
+def _connects(requests: Iterable[RecordedRequest]) -> dict[tuple[str, str], _Line]:
+    """Attempts by upstream and endpoint, of those endpoints where connecting ever failed."""
+    by_place: dict[tuple[str, str], list[RecordedAttempt]] = {}
+    failing: set[tuple[str, str]] = set()
+    for request in requests:
+        for attempt in request.attempts:
+            if attempt.tells:
+                place = (attempt.upstream, attempt.endpoint)
+                by_place.setdefault(place, []).append(attempt)
+                if attempt.failure in CONNECT_FAILURES:
+                    failing.add(place)
+    return {place: _Line(by_place[place]) for place in failing}

@@ -1,0 +1,133 @@
+"""Held to truth: a log of the real command, played against the file that it ran with."""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import pytest
+from chaos.upstream import ChaosUpstream
+from integration.running_proxy import RunningProxy, eventually
+from integration.settings import Settings, route
+
+from proxy.config.loading import Origin, load
+from proxy.simulation.recorded import Recording, read_log
+from proxy.simulation.tally import Tally, tally, told_by
+from proxy.simulation.world import play
+
+CALLERS = 12
+
+
+@pytest.fixture
+def urls(start_chaos: Callable[..., ChaosUpstream]) -> list[str]:
+    return [start_chaos().url for _ in range(3)]
+
+
+def _script(chance: random.Random) -> str:
+    """What the attempts of one request come to."""
+    return " | ".join(_step(chance) for _ in range(3))
+
+
+def _step(chance: random.Random) -> str:
+    if chance.random() < 0.05:
+        return "reset-before-head"
+    status = 503 if chance.random() < 0.15 else 200
+    return f"{status} delay={min(0.2, chance.expovariate(150)):.4f}"
+
+
+def _settings(urls: list[str]) -> Settings:
+    policy = {
+        "timeouts": {"connect": "20ms", "attempt": "50ms", "request": "400ms"},
+        "retry": {
+            "on": ["connect-failure", "reset", "timeout", "gateway-error"],
+            "budget": {"ratio": "50%", "min_per_second": 100},
+        },
+        "circuit_breaker": {"mode": "off"},
+        "rate_limits": [{"name": "all", "key": "route", "rate": "150/s", "burst": 30}],
+    }
+    return {
+        "access_log": {"requests": "all", "format": "json"},
+        "upstreams": {"shop": {"endpoints": urls}},
+        "policies": {"default": policy},
+        "routes": [
+            route("read", "shop", match={"methods": ["GET"]}),
+            route("write", "shop", match={"methods": ["POST"]}),
+        ],
+    }
+
+
+def _call(proxy: RunningProxy, seed: int, requests: int) -> None:
+    chance = random.Random(seed)
+    connection = HTTPConnection("127.0.0.1", proxy.outbound, timeout=5)
+    for number in range(requests):
+        try:
+            method = "POST" if chance.random() < 0.4 else "GET"
+            connection.request(method, f"/{seed}/{number}", headers={"X-Chaos": _script(chance)})
+            connection.getresponse().read()
+        except (OSError, HTTPException):
+            connection.close()
+    connection.close()
+
+
+def _recorded(proxy: RunningProxy, requests: int) -> Recording:
+    callers = [
+        threading.Thread(target=_call, args=(proxy, seed, requests)) for seed in range(CALLERS)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    eventually(lambda: len(proxy.log_lines()) >= CALLERS * requests)
+    return read_log(proxy.output.splitlines())
+
+
+def _both(proxy: RunningProxy, requests: int) -> tuple[Tally, Tally]:
+    recording = _recorded(proxy, requests)
+    world = play(load(Origin((proxy.file,)), {}).config, recording, seed=1)
+    since, seconds = recording.requests[0].at, recording.seconds
+    log = tally("log", seconds, (told_by(one, since) for one in recording.requests))
+    return log, tally("played", seconds, world.told)
+
+
+def _apart(log: Tally, played: Tally) -> dict[str, float]:
+    """By route and count: how far apart the two are, as a share of the route's requests."""
+    found = {}
+    for name, recorded in log.routes.items():
+        simulated = played.routes[name]
+        assert simulated.requests == recorded.requests
+        for what in ("answered", "failed", "limited", "retries", "attempts"):
+            apart = abs(getattr(simulated, what) - getattr(recorded, what))
+            found[f"{name} {what}"] = apart / recorded.requests
+        loads: Counter[str] = Counter(simulated.load)
+        loads.subtract(recorded.load)
+        found[f"{name} load"] = max(abs(n) for n in loads.values()) / recorded.requests
+    return found
+
+
+def test_a_small_log(start_proxy: Callable[[Settings], RunningProxy], urls: list[str]) -> None:
+    log, played = _both(start_proxy(_settings(urls)), 60)
+    assert set(log.routes) == {"read", "write"}
+    assert max(_apart(log, played).values()) < 0.06, _apart(log, played)
+
+
+@pytest.mark.long
+def test_the_same_file_gives_the_same_counts(
+    start_proxy: Callable[[Settings], RunningProxy], urls: list[str]
+) -> None:
+    log, played = _both(start_proxy(_settings(urls)), 1500)
+    apart = {what: share for what, share in _apart(log, played).items() if "load" not in what}
+    assert max(apart.values()) < 0.02, apart
+
+
+def test_the_command(
+    start_proxy: Callable[[Settings], RunningProxy], urls: list[str], tmp_path: Path
+) -> None:
+    from proxy.cli import main
+
+    proxy = start_proxy(_settings(urls))
+    _recorded(proxy, 5)
+    log = tmp_path / "access.log"
+    log.write_text(proxy.output)
+    assert main(["simulate", "--log", str(log), "--config", str(proxy.file)]) == 0

@@ -1,0 +1,179 @@
+"""Recorded requests through the real policies, in virtual time."""
+
+from collections import Counter
+
+import pytest
+from unit.simulation.lines import attempt, line
+
+from proxy.config.loading import load_text
+from proxy.simulation.recorded import read_log
+from proxy.simulation.world import play
+
+FILE = """
+service: simulated
+upstreams:
+  shop: {endpoints: ["http://10.0.0.1:80"%s]}
+policies:
+  default:
+    timeouts: {attempt: 1s, request: 10s}
+    retry: {attempts: 3, backoff: {initial: 100ms, jitter: none}, budget: {min_per_second: 1000}}
+    circuit_breaker: {mode: off}
+    %s
+routes:
+  - {name: shop, upstream: shop%s}
+"""
+BAD = attempt(10.0, 503)
+
+
+def played(lines, policy="", route="", endpoints="", seed=1):
+    text = FILE % (endpoints, policy, route)
+    return play(load_text(text, "simulated.yaml", {}).config, read_log(lines), seed)
+
+
+def reasons(world):
+    return Counter(told.reason or str(told.status) for told in world.told)
+
+
+def test_the_same_file_does_the_same_again():
+    lines = [
+        line(0.0, attempt(20.0), duration_ms=50.0),
+        line(1.0, BAD, attempt(5.0, wait=100.0)),
+        line(2.0, BAD, attempt(7.0, 503, wait=100.0), attempt(9.0, 503, wait=200.0)),
+        line(3.0, attempt(30.0, 404)),
+        line(4.0, attempt(12.0, 0, "upstream-reset"), attempt(1.0, wait=100.0)),
+        line(9.0, attempt(12.0, 200, "upstream-truncated"), status=200, duration_ms=40.0),
+        line(10.0, attempt(300.0, 0, "client-gone"), status=499),
+    ]
+    recording = read_log(lines)
+    world = played(lines)
+    assert [one.status for one in world.told] == [one.status for one in recording.requests]
+    assert [one.reason for one in world.told] == [one.reason for one in recording.requests]
+    for told, request in zip(world.told, recording.requests, strict=True):
+        assert told.duration == pytest.approx(request.duration, abs=0.003), request
+        assert len(told.endpoints) == len(request.attempts)
+    assert world.drawing.drawn == 0
+
+
+def test_without_retries_the_first_failure_counts():
+    lines = [line(n, BAD, attempt(5.0, wait=100.0)) for n in range(10)]
+    assert reasons(played(lines)) == {"200": 10}
+    assert reasons(played(lines, "", ", retry: {attempts: 1}")) == {"503": 10}
+
+
+def test_an_attempt_that_the_log_does_not_have_is_drawn():
+    lines = [line(n, attempt(5.0) if n % 2 else BAD) for n in range(100)]
+    world = played(lines)
+    assert world.drawing.drawn > 50
+    assert reasons(world)["200"] > 80
+
+
+def test_the_same_seed_draws_the_same():
+    lines = [line(n / 10, attempt(5.0) if n % 3 else BAD) for n in range(100)]
+    assert played(lines).told == played(lines).told
+    assert played(lines, seed=2).told != played(lines).told
+
+
+def test_a_shorter_timeout_cuts():
+    lines = [line(n, attempt(50.0 if n % 2 else 500.0), method="POST") for n in range(10)]
+    world = played(lines, "", ", timeouts: {attempt: 100ms}")
+    assert reasons(world) == {"200": 5, "attempt-timeout": 5}
+
+
+def test_a_longer_timeout_waits_for_what_took_longer():
+    slow = [line(n, attempt(400.0), method="POST") for n in range(10)]
+    cut = [line(n + 0.5, attempt(100.0, 0, "attempt-timeout"), method="POST") for n in range(10)]
+    world = played([*slow, *cut])
+    assert reasons(world) == {"200": 20}
+    assert {round(told.duration, 1) for told in world.told} == {0.4}
+
+
+def test_what_never_answered_still_does_not():
+    lines = [line(n, attempt(100.0, 0, "attempt-timeout"), method="POST") for n in range(5)]
+    assert reasons(played(lines)) == {"attempt-timeout": 5}
+
+
+def test_a_rate_limit():
+    lines = [line(n / 100) for n in range(100)]
+    limit = "rate_limits: [{name: all, key: route, rate: 10/s, burst: 10}]"
+    found = reasons(played(lines, limit))
+    assert found["rate-limited"] == pytest.approx(80, abs=2)
+
+
+def test_a_bulkhead_sees_who_is_there_at_once():
+    lines = [line(n / 1000, attempt(500.0)) for n in range(10)]
+    found = reasons(played(lines, "bulkhead: {max_concurrent: 4}"))
+    assert found == {"200": 4, "bulkhead-full": 6}
+
+
+def test_a_breaker_opens():
+    lines = [line(n / 10, attempt(5.0, 500), method="POST") for n in range(100)]
+    route = ", circuit_breaker: {mode: enforce, minimum_calls: 10, open_for: {initial: 1m}}"
+    assert reasons(played(lines, "", route)) == {"500": 10, "circuit-open": 90}
+
+
+def test_connects_fail_when_they_failed():
+    refused = attempt(1.0, 0, "connect-refused")
+    lines = [line(n, refused if 10 <= n < 20 else attempt(5.0)) for n in range(30)]
+    world = played(lines, "", ", retry: {attempts: 1}")
+    assert reasons(world) == {"200": 20, "connect-refused": 10}
+
+
+def test_a_hedge_answers_for_the_slow():
+    slow = [line(n, attempt(900.0 if n % 10 == 0 else 10.0)) for n in range(100)]
+    without = max(told.duration for told in played(slow).told)
+    two = ', "http://10.0.0.2:80"'
+    world = played(slow, "hedge: {delay: 50ms}", endpoints=two)
+    assert without == pytest.approx(0.9, abs=0.01)
+    assert sum(told.duration > 0.2 for told in world.told) <= 3
+    assert sum(told.hedged for told in world.told) >= 8
+
+
+def test_a_new_endpoint_does_what_its_upstream_did():
+    lines = [line(n / 10) for n in range(200)]
+    world = played(lines, endpoints=', "http://10.0.0.9:80"')
+    load = Counter(endpoint for told in world.told for endpoint in told.endpoints)
+    assert set(load) == {"shop 10.0.0.1:80", "shop 10.0.0.9:80"}
+    assert reasons(world) == {"200": 200}
+
+
+def test_grpc_statuses_decide():
+    fields = {"method": "POST", "path": "/shop.Stock/Deduct", "status": 200}
+    failing = attempt(5.0, 200, grpc_status="UNAVAILABLE")
+    lines = [line(n, failing, grpc_status="UNAVAILABLE", **fields) for n in range(5)]
+    once = played(lines)
+    retried = played(lines, "", ", retry: {on: [grpc-unavailable], methods: any}")
+    assert [len(told.endpoints) for told in once.told] == [1] * 5
+    assert [len(told.endpoints) for told in retried.told] == [3] * 5
+
+
+def test_a_body_beyond_the_limit_is_sent_once():
+    reset = attempt(5.0, 503)
+    lines = [line(n, reset, method="PUT", bytes_in=size) for n, size in enumerate([10, 1_000_000])]
+    assert [len(told.endpoints) for told in played(lines).told] == [3, 1]
+
+
+def test_names_have_the_addresses_of_the_log():
+    text = FILE.replace("10.0.0.1:80", "shop.svc:80") % ("", "", "")
+    world = play(load_text(text, "n.yaml", {}).config, read_log([line(0.0), line(1.0)]), 1)
+    assert {told.endpoints for told in world.told} == {("shop 10.0.0.1:80",)}
+
+
+def test_an_authority_that_callers_name():
+    text = "service: s\nroutes: [{name: any}]\n"
+    lines = [line(n, host="a.example", upstream="a.example:80", route="any") for n in range(3)]
+    world = play(load_text(text, "n.yaml", {}).config, read_log(lines), 1)
+    assert {told.endpoints for told in world.told} == {("a.example:80 10.0.0.1:80",)}
+
+
+def test_what_cannot_be_played_is_said():
+    lines = [line(0.0), line(1.0, method="CONNECT"), line(2.0, attempt(5.0, 101), status=101)]
+    world = played([*lines, line(3.0, path="no path")])
+    assert len(world.told) == 1
+    assert sum(world.skipped.values()) == 3
+
+
+def test_inbound_requests_meet_the_inbound_policy():
+    lines = [line(n, BAD, listener="inbound", upstream="app", route="inbound") for n in range(4)]
+    world = played(lines)
+    assert reasons(world) == {"503": 4}
+    assert {len(told.endpoints) for told in world.told} == {1}
