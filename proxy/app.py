@@ -198,7 +198,7 @@ class _Proxy:
         if bypass is not self._lifecycle.bypass.active or self._binding_on:
             return False
         observers = [*self._observers(config), *self._tap.observers()]
-        self._upstreams.reconfigure(config.upstreams)
+        self._upstreams.reconfigure(in_force.upstreams)
         bindings = self._bindings(in_force)
         bindings.take_over(self._gateway.bindings, table)
         self._bind_on(bindings)

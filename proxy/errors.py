@@ -166,6 +166,18 @@ class CircuitOpen(AdmitError):
     postpones = True
 
 
+class NoHealthyEndpoint(AdmitError):
+    reason, title, status = "no-healthy-endpoint", "No endpoint can be used", 503
+    grpc = UNAVAILABLE
+    proxy_error = "destination_unavailable"
+    blame = Blame.UPSTREAM
+    decided_by = "ejection and health checks (outlier_detection.on_none: refuse)"
+    covered_by = ()
+
+    def __init__(self, detail: str = "", *, retry_after: int | None = 1) -> None:
+        super().__init__(detail, retry_after=retry_after, pushback=retry_after)
+
+
 class LimitReached(AdmitError):
     postpones = True
     grpc = RESOURCE_EXHAUSTED

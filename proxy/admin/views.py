@@ -23,6 +23,7 @@ from proxy.config.model import (
     Config,
     Listener,
     RouteConfig,
+    UpstreamConfig,
 )
 from proxy.exchange.gates import Entry
 from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
@@ -116,19 +117,31 @@ def _upstream(upstream: Upstream, clock: Clock) -> Document:
         "name": upstream.name,
         "load_balancing": upstream.config.load_balancing.value,
         "connections": upstream.connections()._asdict(),
-        "endpoints": Rows(_endpoint(endpoint, clock()) for endpoint in tuple(upstream.endpoints)),
+        "endpoints": Rows(
+            _endpoint(endpoint, upstream.config, clock()) for endpoint in tuple(upstream.endpoints)
+        ),
     }
 
 
-def _endpoint(endpoint: Endpoint, now: float) -> Document:
-    """`active` exchanges have a stream or wait for one; `avoided`: connecting has failed."""
+def _endpoint(endpoint: Endpoint, config: UpstreamConfig, now: float) -> Document:
+    """`active` exchanges have a stream or wait for one; `avoided`: connecting has failed.
+
+    `health` is None without health checks, `latency_ms` without `ewma`.
+    """
     pools = endpoint.pools
+    latency = endpoint.latency
+    known = latency is not None and latency.known
     return {
         "address": endpoint.label,
         "scheme": endpoint.scheme,
         "host": endpoint.host,
         "active": endpoint.active,
         "avoided": now < endpoint.avoid_until,
+        "weight": round(endpoint.weight, 3),
+        "latency_ms": round(latency.estimate(now) * 1000, 3) if latency and known else None,
+        "health": None if config.health_check is None else _health(endpoint),
+        "last_check": endpoint.check or None,
+        **_ejection(endpoint, now),
         "connections": {
             "open": sum(pool.open for pool in pools),
             "idle": sum(pool.idle for pool in pools),
@@ -136,6 +149,26 @@ def _endpoint(endpoint: Endpoint, now: float) -> Document:
             "waiting": sum(pool.waiting for pool in pools),
             "streams": sum(pool.lent for pool in pools),
         },
+    }
+
+
+def _health(endpoint: Endpoint) -> str:
+    member = endpoint.member
+    if member is None or not member.checked:
+        return "unknown"
+    return "unhealthy" if member.unhealthy else "healthy"
+
+
+def _ejection(endpoint: Endpoint, now: float) -> Document:
+    """`ejected_for_s`: at least, until a request decides."""
+    member = endpoint.member
+    if member is None or not member.ejected:
+        return {"ejected": False}
+    return {
+        "ejected": True,
+        "ejected_for_s": round(max(member.until - now, 0.0), 1),
+        "ejected_why": member.why.value,
+        "ejections_in_a_row": member.row,
     }
 
 

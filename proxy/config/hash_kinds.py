@@ -57,13 +57,11 @@ class HashKeyKind(Kind[HashKey]):
         return {value.source.value: value.name} if value.name else _CLIENT
 
     def schema(self) -> JsonSchema:
-        def one(key: str, kind: Text) -> JsonSchema:
-            return {
-                "type": "object",
-                "additionalProperties": False,
-                "required": [key],
-                "properties": {key: kind.schema()},
-            }
-
-        ways = [one(key, kind) for key, kind in _NAMES.items()]
-        return {"anyOf": [{"const": _CLIENT}, *ways, ENVIRONMENT]}
+        named = {
+            "type": "object",
+            "additionalProperties": False,
+            "minProperties": 1,
+            "maxProperties": 1,
+            "properties": {key: kind.schema() for key, kind in _NAMES.items()},
+        }
+        return {"anyOf": [{"const": _CLIENT}, named, ENVIRONMENT]}

@@ -24,10 +24,9 @@ from proxy.config.server_keys import (
     LISTENERS,
     LOG,
     TRACING,
-    UPSTREAM,
-    Upstreams,
 )
 from proxy.config.store_keys import STORE
+from proxy.config.upstream_keys import UPSTREAM, Upstreams
 
 APP_PORT_VARIABLE = "RESILIENCE_PROXY_APP_PORT"
 
@@ -66,12 +65,15 @@ CONFIG = Record(
 
 @cache
 def sections() -> Mapping[str, str]:
-    """The section of each key that is in one section only."""
+    """The section of each key that is in one section only, or in one of a policy's."""
+    policy = list(_places(POLICY, ""))
     places = list(_places(CONFIG, ""))
-    for name, record in (("routes[]", ROUTE), ("upstreams", UPSTREAM), ("", POLICY)):
+    for name, record in (("routes[]", ROUTE), ("upstreams", UPSTREAM)):
         places.extend(_places(record, name))
-    count = Counter(key for key, _ in places)
-    return {key: section for key, section in places if section and count[key] == 1}
+    of_policies = {key for key, _ in policy}
+    found = [*policy, *((key, section) for key, section in places if key not in of_policies)]
+    count = Counter(key for key, _ in found)
+    return {key: section for key, section in found if section and count[key] == 1}
 
 
 @cache

@@ -15,6 +15,7 @@ from proxy.outcome import OutcomeSet
 from proxy.policies.bulkhead import BulkheadConfig
 from proxy.policies.circuit_breaker import BreakerMode, CircuitBreakerConfig
 from proxy.policies.deadline import TimeoutsConfig
+from proxy.policies.ejection import OutlierConfig
 from proxy.policies.fallback import FallbackConfig, FallbackResponse
 from proxy.policies.faults import FaultConfig
 from proxy.policies.gate import GateKind
@@ -197,15 +198,21 @@ class LoadBalancing(Enum):
     LEAST_REQUEST = "least_request"
     ROUND_ROBIN = "round_robin"
     RANDOM = "random"
+    EWMA = "ewma"
+    CONSISTENT_HASH = "consistent_hash"
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
-    """`scheme://host:port` as written, with the scheme's port added."""
+    """`scheme://host:port` as written, with the scheme's port added.
+
+    `weight`: of each of its addresses, relative to the other endpoints.
+    """
 
     scheme: str
     host: str
     port: int
+    weight: int = 1
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -249,11 +256,35 @@ class UpstreamTls:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheckConfig:
+    """`path` for a GET whose status must be one of `expect`, or `grpc`: the service that
+    grpc.health.v1 is asked about ("": the server). `healthy` and `unhealthy` are checks in a row.
+    """
+
+    path: str | None = None
+    grpc: str | None = None
+    interval: float = 10.0
+    timeout: float = 1.0
+    healthy: int = 2
+    unhealthy: int = 3
+    expect: tuple[str, ...] = ("200-299",)
+    jitter: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamConfig:
+    """`hash`: the key of `consistent_hash`. `slow_start`: seconds in which the weight of a new
+    endpoint rises; 0: it has its weight at once.
+    """
+
     name: str
     endpoints: tuple[EndpointConfig, ...]
     protocol: UpstreamProtocol = UpstreamProtocol.AUTO
     load_balancing: LoadBalancing = LoadBalancing.LEAST_REQUEST
+    hash: HashKey | None = None
+    slow_start: float = 0.0
+    outlier_detection: OutlierConfig | None = None
+    health_check: HealthCheckConfig | None = None
     dns_refresh: float = 5.0
     connections: ConnectionsConfig = ConnectionsConfig()
     tls: UpstreamTls | None = None

@@ -15,8 +15,8 @@ from proxy.config.model import APP_UPSTREAM, Config, PolicyConfig, RouteConfig
 from proxy.config.policy_keys import POLICY
 from proxy.config.problems import Path, format_path
 from proxy.config.route_keys import ROUTE
-from proxy.config.server_keys import UPSTREAM
 from proxy.config.sources import BUILT_IN, Sources
+from proxy.config.upstream_keys import UPSTREAM
 
 _DERIVED: dict[Path, str] = {
     ("service",): "OTEL_SERVICE_NAME, else the host's name",

@@ -1,12 +1,11 @@
-"""The keys outside policies and routes: listeners, admin, limits, logs, upstreams."""
+"""The keys outside policies, routes and upstreams: listeners, admin, limits, logs."""
 
 from typing import Any, ClassVar
 
 from proxy.config.advice import OFF_WORDS, ON_WORDS
-from proxy.config.cursor import Cursor, Reported
+from proxy.config.cursor import Cursor
 from proxy.config.kinds import (
     ENVIRONMENT,
-    Boolean,
     Choice,
     Duration,
     Integer,
@@ -18,20 +17,16 @@ from proxy.config.kinds import (
     Text,
 )
 from proxy.config.model import (
-    APP_UPSTREAM,
     AccessLogConfig,
     AdminConfig,
-    ConnectionsConfig,
     DrainConfig,
     EgressConfig,
     ForwardedConfig,
-    KeepaliveConfig,
     LimitsConfig,
     ListenerConfig,
     ListenerProtocol,
     ListenersConfig,
     ListenerTls,
-    LoadBalancing,
     LogConfig,
     LogFormat,
     LogLevel,
@@ -40,29 +35,17 @@ from proxy.config.model import (
     TraceExporter,
     TracingConfig,
     Trust,
-    UpstreamConfig,
-    UpstreamProtocol,
-    UpstreamTls,
 )
 from proxy.config.names import (
     FILE,
-    NAME,
     Addresses,
     AddressKind,
-    EndpointKind,
     check_egress_pattern,
-    check_host,
     check_network,
 )
-from proxy.config.record import Field, Given, ListOf, PairsOf, Record, SetOf
+from proxy.config.record import Field, Given, ListOf, Record, SetOf
 from proxy.config.suggestions import did_you_mean
 from proxy.units import format_duration, format_ratio, parse_ratio
-
-
-def _check_upstream_tls(value: UpstreamTls, given: Given, at: Cursor) -> None:
-    if (value.cert is None) != (value.key is None):
-        missing = "key" if value.key is None else "cert"
-        at.error(f"'{missing}' is missing: a client certificate is 'cert' and 'key' together")
 
 
 def _check_drain(value: DrainConfig, given: Given, at: Cursor) -> None:
@@ -276,114 +259,6 @@ TRACING = Record(
         ),
     },
 )
-
-KEEPALIVE = Record(
-    KeepaliveConfig,
-    {
-        "interval": Field(
-            Duration(zero=True),
-            "Time without a byte; 0s: no PING. gRPC servers refuse more than one in 5 minutes.",
-        ),
-        "timeout": Field(Duration(), "A connection whose PING is not answered by then is lost."),
-    },
-    definition="keepalive",
-)
-
-_UPSTREAM_KEYS = {
-    "endpoints": Field(
-        ListOf(EndpointKind(), "URLs such as http://inventory:8080", minimum=1),
-        "scheme://host[:port]; a name with several addresses is several endpoints.",
-        required=True,
-    ),
-    "protocol": Field(
-        Choice(UpstreamProtocol),
-        "auto: https as TLS agrees (ALPN); http: gRPC as HTTP/2, all else as HTTP/1.1.",
-    ),
-    "load_balancing": Field(
-        Choice(LoadBalancing), "least_request: the less busy of two random endpoints."
-    ),
-    "dns_refresh": Field(Duration(), "How often names are looked up again."),
-    "connections": Field(
-        Record(
-            ConnectionsConfig,
-            {
-                "max": Field(Integer(1), "Maximum to one endpoint; further exchanges wait."),
-                "idle_timeout": Field(
-                    Duration(zero=True), "Keep it below the server's own, often 5s."
-                ),
-                "max_requests": Field(
-                    Integer(0), "Maximum requests on one connection; 0: no limit."
-                ),
-                "max_streams": Field(
-                    Integer(1, 10000),
-                    "Maximum at once on one HTTP/2 connection; further ones open another.",
-                ),
-                "keepalive": Field(
-                    KEEPALIVE, "PING on an HTTP/2 connection while requests are open on it."
-                ),
-            },
-            definition="connections",
-        ),
-        "Connections to one endpoint.",
-    ),
-    "tls": Field(
-        Record(
-            UpstreamTls,
-            {
-                "ca": Field(FILE, "CAs of the endpoints' certificates; default: the system's."),
-                "cert": Field(FILE, "A client certificate, PEM."),
-                "key": Field(FILE, "Its private key, PEM."),
-                "server_name": Field(
-                    Text("a host name", check_host),
-                    "The expected name, instead of the endpoint's host.",
-                ),
-                "verify": Field(Boolean(), "false: accept any certificate."),
-            },
-            check=_check_upstream_tls,
-            definition="upstream_tls",
-        ),
-        "For https endpoints.",
-    ),
-}
-
-
-def _check_upstream(value: UpstreamConfig, given: Given, at: Cursor) -> None:
-    if "tls" in given and not any(endpoint.scheme == "https" for endpoint in value.endpoints):
-        given["tls"].warning("has no effect: none of the endpoints is https")
-    elif value.tls is not None and not value.tls.verify:
-        given["tls"].warning("verify is false: any certificate is accepted")
-
-
-UPSTREAM = Record(UpstreamConfig, _UPSTREAM_KEYS, check=_check_upstream, definition="upstream")
-
-
-class Upstreams(Kind[dict[str, UpstreamConfig]]):
-    """Upstreams by name. ``app`` always exists."""
-
-    _pairs = PairsOf(NAME, UPSTREAM)
-
-    def read(
-        self, at: Cursor, base: dict[str, UpstreamConfig] | None = None
-    ) -> dict[str, UpstreamConfig]:
-        defaults = base or {APP_UPSTREAM.name: APP_UPSTREAM}
-        named = dict(self._pairs.named(at))
-        at.reading.upstreams = (*named, *({APP_UPSTREAM.name} - named.keys()))
-        upstreams = {}
-        for name, cursor in named.items():
-            try:
-                app = defaults.get(name)
-                given = cursor.entries(UPSTREAM.keys)
-                upstreams[name] = UPSTREAM.fill(given, cursor, app, name=name)
-            except Reported:
-                continue
-        return defaults | upstreams
-
-    def dump(self, value: dict[str, UpstreamConfig], reveal: bool) -> dict[str, Any]:
-        return self._pairs.dump(tuple(value.items()), reveal)
-
-    def schema(self) -> JsonSchema:
-        return self._pairs.schema()
-
 
 EGRESS = Record(
     EgressConfig,

@@ -12,6 +12,7 @@ from proxy.config.model import (
     INBOUND_POLICY,
     Config,
     Listener,
+    LoadBalancing,
     PolicyConfig,
     RouteConfig,
     StoreConfig,
@@ -74,7 +75,17 @@ def describe_match(match: MatchConfig) -> str:
 
 
 def describe_upstream(upstream: UpstreamConfig) -> str:
-    return f"{upstream.name} ({', '.join(map(str, upstream.endpoints))})"
+    endpoints = [
+        f"{one} weight {one.weight}" if one.weight != 1 else str(one) for one in upstream.endpoints
+    ]
+    more = []
+    if upstream.load_balancing is not LoadBalancing.LEAST_REQUEST:
+        more.append(f", {upstream.load_balancing.value}")
+    if upstream.outlier_detection is not None:
+        more.append(f", ejects{_observes(upstream.outlier_detection.mode)}")
+    if upstream.health_check is not None:
+        more.append(", checked")
+    return f"{upstream.name} ({', '.join(endpoints)}{''.join(more)})"
 
 
 def describe_split(route: RouteConfig) -> str:

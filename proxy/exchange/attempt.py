@@ -16,6 +16,7 @@ from proxy.errors import (
     AttemptTimeout,
     BodyTimeout,
     ConnectError,
+    HedgeLost,
     Http11Required,
     InternalError,
     ProxyError,
@@ -28,11 +29,12 @@ from proxy.exchange.reaching import Reaching
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
+from proxy.grpc_status import RESOURCE_EXHAUSTED
 from proxy.http.message import ResponseHead, make_response
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
 from proxy.policies.faults import Fault
 from proxy.policies.gate import pause_gates, resume_gates, settle_gates
-from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.endpoint import Endpoint, Seat
 from proxy.wire.streams import NO_TRAILERS, Trailers, UpstreamStream
 
 
@@ -402,8 +404,22 @@ class Attempt(Reaching):
 
     def _return_permits(self, verdict: Verdict, now: float) -> None:
         settle_gates(self._gates, self._permits, verdict, self.record.seconds, now)
+        if self._seat is not None:
+            self._leave(self._seat, verdict, now)
         if not self.refused:
             self.binding.count_attempt(self.record.status, self._counted_as)
+
+    def _leave(self, seat: Seat, verdict: Verdict, now: float) -> None:
+        """Tell its endpoint the outcome; one that a fault touched says nothing about it."""
+        self._seat = None
+        record = self.record
+        seat.leave(
+            IGNORED if self.fault is not None else verdict,
+            record.seconds,
+            now,
+            overloaded=record.status == 429 or record.grpc == RESOURCE_EXHAUSTED,
+            outrun=isinstance(self.error, HedgeLost),
+        )
 
     @property
     def _counted_as(self) -> str:

@@ -4,7 +4,14 @@ The breaker has heard of the failure by then, and the log keeps its reason: a fa
 nothing but the answer.
 """
 
-from proxy.errors import CircuitOpen, ConnectError, ProxyError, ReceiveError, RequestTimeout
+from proxy.errors import (
+    CircuitOpen,
+    ConnectError,
+    NoHealthyEndpoint,
+    ProxyError,
+    ReceiveError,
+    RequestTimeout,
+)
 from proxy.exchange.answers import Answer, fallback_answer, upstream_answer
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
@@ -62,7 +69,13 @@ async def fall_back(
         )
         try:
             await run_attempt(carrier, attempt)
-        except (ConnectError, ReceiveError, RequestTimeout, CircuitOpen) as failure:
+        except (
+            ConnectError,
+            ReceiveError,
+            RequestTimeout,
+            CircuitOpen,
+            NoHealthyEndpoint,
+        ) as failure:
             raise error or failure from None
         answer = upstream_answer(request, attempt, status_field)
     record = request.record

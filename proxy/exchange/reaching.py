@@ -7,8 +7,9 @@ latest.
 """
 
 from time import monotonic
+from typing import Final
 
-from proxy.errors import ConnectFailed, ConnectTimeout, ProxyError
+from proxy.errors import AdmitError, ConnectTimeout, ProxyError
 from proxy.exchange import marks
 from proxy.exchange.binding import Binding
 from proxy.exchange.events import ALARM, RESOLVED
@@ -22,15 +23,18 @@ from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
 from proxy.exchange.script import SUSPENDED, Script
 from proxy.http.grpc import TIMEOUT_FIELD as GRPC_TIMEOUT_FIELD
+from proxy.http.hash_key import HashKey
 from proxy.http.message import OwnFields
 from proxy.http.w3c import SAMPLED
-from proxy.outcome import IGNORED
+from proxy.outcome import IGNORED, Condition, Outcome
 from proxy.policies.gate import Gate, Permit, Refusal, pass_gates
 from proxy.upstream.dialing import Connected
-from proxy.upstream.endpoint import HTTP1, Endpoint
+from proxy.upstream.endpoint import HTTP1, Endpoint, Seat
 from proxy.upstream.pool import Pool
 from proxy.wire.alarm import NEVER
 from proxy.wire.streams import UpstreamStream
+
+_NO_CONNECTION: Final = Outcome(0, Condition.CONNECT_FAILURE)
 
 
 class Reaching(Script):
@@ -43,6 +47,7 @@ class Reaching(Script):
         "_gates",
         "_permits",
         "_request",
+        "_seat",
         "_stood_before",
         "binding",
         "pool",
@@ -57,6 +62,7 @@ class Reaching(Script):
         self._request = request
         self._gates = binding.attempt_gates
         self._permits: list[Permit] = []
+        self._seat: Seat | None = None
         self._stood_before = request.timing.deadline.stood_still
         self.binding = binding
         self.record = record
@@ -76,23 +82,54 @@ class Reaching(Script):
         """An endpoint whose gates admit the attempt, preferably one that was not tried yet."""
         binding = self.binding
         tried = self._tried() if len(self._request.record.attempts) > 1 else ()
-        endpoint = binding.upstream.pick(tried, None)
+        upstream = binding.upstream
+        hash_key = upstream.choice.hash_key
+        key = b"" if hash_key is None else self._key(hash_key)
+        endpoint = upstream.pick(tried, None, key)
         if endpoint is None:
-            raise ConnectFailed(f"Upstream {binding.upstream.name!r} has no endpoint.")
+            error = upstream.none_left()
+            self.refused = isinstance(error, AdmitError)
+            raise error
         if binding.per_endpoint:
-            endpoint = self._ask_endpoint(endpoint)
+            endpoint = self._ask_endpoint(endpoint, key)
         self._chosen(endpoint)
         return endpoint
+
+    def _key(self, key: HashKey) -> bytes:
+        return key.of(self._request.head, self._request.client)
 
     def _chosen(self, endpoint: Endpoint) -> None:
         self.record.chosen = endpoint
         self.record.endpoint = endpoint.label
+        if endpoint.watched and self._counts:
+            self._seat = endpoint.enter(monotonic())
+
+    @property
+    def _counts(self) -> bool:
+        """Whether endpoints learn from this attempt; not from the copy of a mirror."""
+        return self._request.record.binding is not None
+
+    def _connected(self, connected: Connected) -> None:
+        """There is a connection, perhaps to another endpoint than the chosen one."""
+        before, seat = self.record.chosen, self._seat
+        if connected.endpoint is not before:
+            self._seat = None
+            verdict = self.binding.verdict_of(_NO_CONNECTION)
+            now = monotonic()
+            took = now - self.record.started
+            for endpoint in connected.failed:
+                if endpoint is not before and endpoint.watched and self._counts:
+                    endpoint.enter(now).leave(verdict, took, now)
+            if seat is not None:
+                seat.leave(verdict if before in connected.failed else IGNORED, took, now)
+            self._chosen(connected.endpoint)
+        self.pool = connected.pool
 
     def _tried(self) -> list[Endpoint]:
         """The endpoints of the previous attempts."""
         return [one.chosen for one in self._request.record.attempts if one.chosen is not None]
 
-    def _ask_endpoint(self, endpoint: Endpoint) -> Endpoint:
+    def _ask_endpoint(self, endpoint: Endpoint, key: bytes) -> Endpoint:
         """If each endpoint has its own gates, another endpoint may admit the attempt."""
         binding = self.binding
         refused: set[Endpoint] = set()
@@ -102,7 +139,7 @@ class Reaching(Script):
             if refusal is None:
                 return endpoint
             refused.add(endpoint)
-            other = binding.upstream.pick(self._tried(), lambda other: other not in refused)
+            other = binding.upstream.pick(self._tried(), lambda other: other not in refused, key)
             if other is None:
                 self.refused = True
                 raise refusal.error()
@@ -293,8 +330,7 @@ class Reaching(Script):
             while True:
                 happened = await self._wait(self._due)
                 if isinstance(happened, Connected):
-                    self._chosen(happened.endpoint)
-                    self.pool = happened.pool
+                    self._connected(happened)
                     return happened.stream
                 if happened is ALARM:
                     self._check_request()

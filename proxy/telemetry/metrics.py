@@ -121,6 +121,7 @@ class ProxyCollector(Collector):
         yield from self._gate_families()
         yield from self._listener_families()
         yield from self._upstream_connections()
+        yield from self._endpoint_families()
         yield from self._process_families()
 
     def _gate_families(self) -> Iterator[Metric]:
@@ -199,6 +200,41 @@ class ProxyCollector(Collector):
             for state, count in others.items():
                 family.add_metric([OTHER, state], count)
             yield family
+
+    def _endpoint_families(self) -> Iterator[Metric]:
+        """Of the file's upstreams; those that callers name have no ejection and no checks."""
+        ejected: dict[tuple[str, ...], int] = {}
+        ejections: dict[tuple[str, ...], int] = {}
+        checks: dict[tuple[str, ...], int] = {}
+        for upstream in list(self._gateway.upstreams):
+            standings = upstream.choice.standings
+            if standings is None:
+                continue
+            name, counts = upstream.name, standings.counts
+            if standings.ejects:
+                for endpoint in upstream.endpoints:
+                    member = endpoint.member
+                    ejected[name, endpoint.label] = int(member is not None and member.ejected)
+                for why, count in counts.ejections.items():
+                    ejections[name, why.value] = count
+            if upstream.config.health_check is not None:
+                for result, count in counts.checks.items():
+                    checks[name, result] = count
+        for few in _divided(list(ejected.items()), SERIES_AT_ONCE):
+            family = GaugeMetricFamily(
+                "proxy_endpoint_ejected",
+                "1 while outlier detection keeps requests from the endpoint, else 0.",
+                labels=["upstream", "endpoint"],
+            )
+            for labels, value in few:
+                family.add_metric(labels, value)
+            yield family
+        yield from _counter(
+            "proxy_ejections", "Ejections by reason.", ["upstream", "why"], ejections
+        )
+        yield from _counter(
+            "proxy_health_checks", "Health checks by result.", ["upstream", "result"], checks
+        )
 
     def _process_families(self) -> Iterator[Metric]:
         lifecycle = self._lifecycle

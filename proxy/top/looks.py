@@ -15,6 +15,10 @@ Document = Mapping[str, Any]
 _WITH_A_TABLE = (CIRCUIT_BREAKER, BULKHEAD, RETRY_BUDGET)
 
 
+USABLE = "usable"
+"""The state of an endpoint that gets requests."""
+
+
 @dataclass(frozen=True, slots=True)
 class RouteTotals:
     """Counts since the proxy's start; `counts` per bucket of `bounds` (ms), and one above."""
@@ -59,7 +63,7 @@ class Endpoint:
     upstream: str
     address: str
     active: int
-    avoided: bool
+    state: str
     open: int
     idle: int
     connecting: int
@@ -247,7 +251,16 @@ def _endpoint(upstream: object, told: Document) -> Endpoint:
     connections = told["connections"]
     numbers = (int(connections[key]) for key in ("open", "idle", "connecting", "waiting"))
     name, address = _text(upstream), _text(told["address"])
-    return Endpoint(name, address, int(told["active"]), bool(told["avoided"]), *numbers)
+    return Endpoint(name, address, int(told["active"]), _state_of(told), *numbers)
+
+
+def _state_of(told: Document) -> str:
+    """``usable``, or what keeps requests from the endpoint."""
+    if told.get("health") == "unhealthy":
+        return "unhealthy"
+    if told.get("ejected"):
+        return "ejected"
+    return "avoided" if told["avoided"] else USABLE
 
 
 def _budget(told: Document) -> Budget:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from proxy.grpc_status import FAILURES, name_of
 from proxy.top import words
-from proxy.top.looks import Breaker, Endpoint, Look, Troubled
+from proxy.top.looks import USABLE, Breaker, Endpoint, Look, Troubled
 from proxy.top.rates import Order, RouteRates, Window, ordered
 
 NAME = 24
@@ -205,7 +205,7 @@ def _others(window: Window, look: Look, order: Order, everything: bool) -> Secti
 
 
 def _endpoints(window: Window, look: Look, order: Order, everything: bool) -> Section:
-    """Endpoints with failed connections first, then the busiest."""
+    """Endpoints that get no requests first, then the busiest."""
     columns = [
         Column("endpoint"),
         Column("upstream"),
@@ -216,7 +216,7 @@ def _endpoints(window: Window, look: Look, order: Order, everything: bool) -> Se
         Column("waiting", right=True),
     ]
     section = Section(Name.ENDPOINTS, columns, empty="no endpoint is known yet")
-    for one in sorted(look.endpoints, key=lambda one: (not one.avoided, -one.active)):
+    for one in sorted(look.endpoints, key=lambda one: (one.state == USABLE, -one.active)):
         section.rows.append(_endpoint(one))
     return section
 
@@ -225,7 +225,7 @@ def _endpoint(one: Endpoint) -> list[Text]:
     return [
         Text(words.shortened(one.address, NAME), style="bold"),
         Text(words.shortened(one.upstream, NAME)),
-        Text("avoided", style="bold red") if one.avoided else Text("usable", style="green"),
+        Text(one.state, style="green" if one.state == USABLE else "bold red"),
         Text(str(one.active)),
         Text(str(one.open)),
         Text(str(one.idle)),

@@ -9,27 +9,38 @@ Order of preference; load balancing decides among equals:
 
 `admit` is called for one endpoint at a time, in order of preference, and the first one that it
 accepts is chosen. It may take a permit: only the chosen endpoint's is taken.
+
+With different weights every balancer gives an endpoint its share: where load decides, the load is
+divided by the weight.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from typing import TypeAlias
+from math import inf, log
+from typing import Final, TypeAlias
 
 from proxy.clock import Random
 from proxy.config.model import LoadBalancing
+from proxy.http.hash_key import stable_hash
+from proxy.policies.ewma import PENALTY
 from proxy.upstream.endpoint import Endpoint
 
 Admit: TypeAlias = Callable[[Endpoint], bool]
 
+_BITS: Final = 0x7FFFFFFF
+
 
 class Balancer(ABC):
-    """Chooses endpoints of one upstream."""
+    """Chooses endpoints of one upstream. `weighted`: their weights differ."""
 
-    __slots__ = ()
+    __slots__ = ("weighted",)
+
+    def __init__(self) -> None:
+        self.weighted = False
 
     @abstractmethod
-    def choose(self, endpoints: Sequence[Endpoint]) -> Endpoint:
-        """One of `endpoints` (never empty), chosen by load only."""
+    def choose(self, endpoints: Sequence[Endpoint], now: float, key: bytes) -> Endpoint:
+        """One of `endpoints` (never empty), chosen by load or by the request's `key` only."""
 
     def pick(
         self,
@@ -37,20 +48,21 @@ class Balancer(ABC):
         exclude: Collection[Endpoint],
         admit: Admit | None,
         now: float,
+        key: bytes = b"",
     ) -> Endpoint | None:
         """The endpoint for the next attempt; None if none is admitted.
 
         `exclude` are those that this exchange has tried. A single endpoint is always chosen,
-        without a random draw.
+        without a random draw. `key`: what the request is hashed by, if anything.
         """
         if len(endpoints) > 1:
-            chosen = self.choose(endpoints)
+            chosen = self.choose(endpoints, now, key)
             if chosen in exclude or chosen.avoid_until > now:
-                return self._pick_by_rank(endpoints, exclude, admit, now)
+                return self._pick_by_rank(endpoints, exclude, admit, now, key)
             if admit is None or admit(chosen):
                 return chosen
             others = [endpoint for endpoint in endpoints if endpoint is not chosen]
-            return self._pick_by_rank(others, exclude, admit, now)
+            return self._pick_by_rank(others, exclude, admit, now, key)
         if not endpoints:
             return None
         only = endpoints[0]
@@ -62,13 +74,14 @@ class Balancer(ABC):
         exclude: Collection[Endpoint],
         admit: Admit | None,
         now: float,
+        key: bytes,
     ) -> Endpoint | None:
         ranks: tuple[list[Endpoint], ...] = ([], [], [], [])
         for endpoint in endpoints:
             ranks[2 * (endpoint in exclude) + (endpoint.avoid_until > now)].append(endpoint)
         for equals in ranks:
             while equals:
-                chosen = self.choose(equals)
+                chosen = self.choose(equals, now, key)
                 if admit is None or admit(chosen):
                     return chosen
                 equals.remove(chosen)
@@ -78,15 +91,20 @@ class Balancer(ABC):
 class LeastRequest(Balancer):
     """Power of two choices: the less active of two different random endpoints.
 
-    The first of the two wins a tie; which one that is, is random.
+    The first of the two wins a tie; which one that is, is random. With weights: the endpoint with
+    the fewest active exchanges for its weight. An exponentially distributed part of one exchange
+    is added to each: idle endpoints then get shares that are exactly their weights.
     """
 
     __slots__ = ("_random",)
 
     def __init__(self, random: Random) -> None:
+        super().__init__()
         self._random = random
 
-    def choose(self, endpoints: Sequence[Endpoint]) -> Endpoint:
+    def choose(self, endpoints: Sequence[Endpoint], now: float, key: bytes) -> Endpoint:
+        if self.weighted:
+            return self._lightest(endpoints)
         count = len(endpoints)
         if count == 1:
             return endpoints[0]
@@ -97,32 +115,155 @@ class LeastRequest(Balancer):
         one, other = endpoints[first], endpoints[second]
         return other if other.active < one.active else one
 
+    def _lightest(self, endpoints: Sequence[Endpoint]) -> Endpoint:
+        best, least = endpoints[0], inf
+        for endpoint in endpoints:
+            load = (endpoint.active - log(1.0 - self._random())) / endpoint.weight
+            if load < least:
+                best, least = endpoint, load
+        return best
+
 
 class RoundRobin(Balancer):
-    """One after the other."""
+    """One after the other; with weights interleaved, as nginx does it.
+
+    Each endpoint's credit grows by its weight; the one with most is chosen, and pays for all.
+    """
 
     __slots__ = ("_turn",)
 
     def __init__(self) -> None:
+        super().__init__()
         self._turn = 0
 
-    def choose(self, endpoints: Sequence[Endpoint]) -> Endpoint:
+    def choose(self, endpoints: Sequence[Endpoint], now: float, key: bytes) -> Endpoint:
+        if self.weighted:
+            return self._by_credit(endpoints)
         turn = self._turn
         self._turn = turn + 1
         return endpoints[turn % len(endpoints)]
 
+    def _by_credit(self, endpoints: Sequence[Endpoint]) -> Endpoint:
+        best, total = endpoints[0], 0.0
+        for endpoint in endpoints:
+            endpoint.credit += endpoint.weight
+            total += endpoint.weight
+            if endpoint.credit > best.credit:
+                best = endpoint
+        best.credit -= total
+        return best
+
 
 class RandomChoice(Balancer):
-    """Each with the same probability."""
+    """Each with the same probability, or that of its weight."""
 
     __slots__ = ("_random",)
 
     def __init__(self, random: Random) -> None:
+        super().__init__()
         self._random = random
 
-    def choose(self, endpoints: Sequence[Endpoint]) -> Endpoint:
+    def choose(self, endpoints: Sequence[Endpoint], now: float, key: bytes) -> Endpoint:
         count = len(endpoints)
-        return endpoints[0] if count == 1 else endpoints[int(self._random() * count)]
+        if count == 1:
+            return endpoints[0]
+        if not self.weighted:
+            return endpoints[int(self._random() * count)]
+        total = 0.0
+        for endpoint in endpoints:
+            total += endpoint.weight
+        left = self._random() * total
+        for endpoint in endpoints:
+            left -= endpoint.weight
+            if left < 0.0:
+                return endpoint
+        return endpoints[-1]
+
+
+class Ewma(Balancer):
+    """The cheaper of two different random endpoints: latency (peak EWMA) times active exchanges.
+
+    An endpoint without a sample gets one request, and no other until that has been answered. With
+    weights all endpoints are compared, as in `LeastRequest`; the latency counts squared, because
+    the random part would else give a slow endpoint too much.
+    """
+
+    __slots__ = ("_random",)
+
+    def __init__(self, random: Random) -> None:
+        super().__init__()
+        self._random = random
+
+    def choose(self, endpoints: Sequence[Endpoint], now: float, key: bytes) -> Endpoint:
+        if self.weighted:
+            return self._cheapest(endpoints, now)
+        count = len(endpoints)
+        if count == 1:
+            return endpoints[0]
+        first = int(self._random() * count)
+        second = 1 - first if count == 2 else int(self._random() * (count - 1))
+        if count > 2 and second >= first:
+            second += 1
+        one, other = endpoints[first], endpoints[second]
+        ones = _latency(one, now) * (one.active + 1)
+        return other if _latency(other, now) * (other.active + 1) < ones else one
+
+    def _cheapest(self, endpoints: Sequence[Endpoint], now: float) -> Endpoint:
+        best, least = endpoints[0], inf
+        for endpoint in endpoints:
+            latency = _latency(endpoint, now)
+            part = endpoint.active - log(1.0 - self._random())
+            cost = latency * latency * part / endpoint.weight
+            if cost < least:
+                best, least = endpoint, cost
+        return best
+
+
+def _latency(endpoint: Endpoint, now: float) -> float:
+    latency = endpoint.latency
+    if latency is None or not latency.known:
+        return PENALTY if endpoint.active else 0.0
+    return latency.estimate(now)
+
+
+class ConsistentHash(Balancer):
+    """Weighted rendezvous hashing: each endpoint has a score for the key, the best one is chosen.
+
+    Without an endpoint only its own keys move, to their second-best ones. A request without a key
+    goes where `fallback` says.
+    """
+
+    __slots__ = ("_fallback",)
+
+    def __init__(self, fallback: Balancer) -> None:
+        super().__init__()
+        self._fallback = fallback
+
+    def choose(self, endpoints: Sequence[Endpoint], now: float, key: bytes) -> Endpoint:
+        if not key:
+            self._fallback.weighted = self.weighted
+            return self._fallback.choose(endpoints, now, key)
+        hashed = stable_hash(key)
+        best, least = endpoints[0], inf
+        for endpoint in endpoints:
+            if endpoint.seed < 0:
+                endpoint.seed = stable_hash(endpoint.label.encode())
+            # The time until the first event of a process with this rate: the weights are exact.
+            waits = -log((_mixed(hashed ^ endpoint.seed) + 1) / (_BITS + 2)) / endpoint.weight
+            if waits < least:
+                best, least = endpoint, waits
+        return best
+
+
+def _mixed(bits: int) -> int:
+    """A permutation of 31 bits in which every bit depends on all others."""
+    bits ^= bits >> 15
+    bits = (bits * 0x2C1B3C6D) & _BITS
+    bits ^= bits >> 12
+    bits = (bits * 0x297A2D39) & _BITS
+    bits ^= bits >> 15
+    bits = (bits * 0x5BD1E995) & _BITS
+    return bits ^ (bits >> 13)
 
 
 def balancer(kind: LoadBalancing, random: Random) -> Balancer:
@@ -134,3 +275,7 @@ def balancer(kind: LoadBalancing, random: Random) -> Balancer:
             return RoundRobin()
         case LoadBalancing.RANDOM:
             return RandomChoice(random)
+        case LoadBalancing.EWMA:
+            return Ewma(random)
+        case LoadBalancing.CONSISTENT_HASH:
+            return ConsistentHash(LeastRequest(random))

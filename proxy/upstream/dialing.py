@@ -24,14 +24,20 @@ MOST_ADDRESSES: Final = 16
 
 
 class Connected:
-    """A lease, its endpoint, and the pool that it goes back to."""
+    """A lease, its endpoint, and the pool that it goes back to.
 
-    __slots__ = ("endpoint", "pool", "stream")
+    `failed`: the endpoints whose connect failed before that.
+    """
 
-    def __init__(self, endpoint: Endpoint, pool: Pool, stream: UpstreamStream) -> None:
+    __slots__ = ("endpoint", "failed", "pool", "stream")
+
+    def __init__(
+        self, endpoint: Endpoint, pool: Pool, stream: UpstreamStream, failed: list[Endpoint]
+    ) -> None:
         self.endpoint = endpoint
         self.pool = pool
         self.stream = stream
+        self.failed = failed
 
 
 class Alternatives(Protocol):
@@ -50,6 +56,7 @@ class Dial:
     __slots__ = (
         "_deadline",
         "_error",
+        "_failed",
         "_loop",
         "_on_ready",
         "_others",
@@ -77,6 +84,7 @@ class Dial:
         self._on_ready = on_ready
         self._deadline = loop.time() + timeout
         self._tried: list[Endpoint] = []
+        self._failed: list[Endpoint] = []
         self._tickets: dict[Endpoint, Ticket] = {}
         self._error: ConnectError | None = None
         self._timer: Ticket | None = None
@@ -102,8 +110,9 @@ class Dial:
     ) -> None:
         self._tickets.pop(endpoint, None)
         if isinstance(answer, UpstreamStream):
-            self._finish(Connected(endpoint, pool, answer))
+            self._finish(Connected(endpoint, pool, answer, self._failed))
             return
+        self._failed.append(endpoint)
         if self._error is None:
             self._error = answer
         if answer.condition is None or isinstance(answer, TlsFailure):
@@ -127,7 +136,7 @@ class Dial:
         pool = endpoint.pool_of(self._protocol)
         stream = pool.take()
         if stream is not None:
-            self._finish(Connected(endpoint, pool, stream))
+            self._finish(Connected(endpoint, pool, stream, self._failed))
         else:
             self._request(endpoint, left)
         return True

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.config.model import UpstreamProtocol
+from proxy.outcome import IGNORED, SUCCESS, Verdict
+from proxy.policies.ejection import Member, Pass
+from proxy.policies.ewma import PENALTY, PeakEwma
 from proxy.upstream.address import Address
 from proxy.upstream.pool import Pool
 
@@ -14,6 +17,41 @@ HTTP2: Final = UpstreamProtocol.HTTP2
 
 HTTP1_SECONDS: Final = 300.0
 """How long an endpoint that asked for HTTP/1.1 gets nothing else."""
+
+
+class Seat:
+    """What an attempt holds at an endpoint that learns from attempts."""
+
+    __slots__ = ("_attempt", "_latency", "_member")
+
+    def __init__(self, latency: PeakEwma | None, member: Member | None, now: float) -> None:
+        self._latency = latency
+        self._member = member
+        self._attempt: Pass | None = None if member is None else member.enter(now)
+
+    def leave(
+        self,
+        verdict: Verdict,
+        seconds: float,
+        now: float,
+        *,
+        overloaded: bool = False,
+        outrun: bool = False,
+    ) -> None:
+        """The attempt is over, exactly once.
+
+        `seconds`: to the response's head. `overloaded`: the endpoint said that it has too much to
+        do. `outrun`: the attempt was cancelled because another endpoint was faster.
+        """
+        latency = self._latency
+        if latency is not None:
+            if verdict is not IGNORED:
+                slow = overloaded or verdict is not SUCCESS
+                latency.note(max(seconds, PENALTY) if slow else seconds, now)
+            elif outrun:
+                latency.at_least(seconds, now)
+        if self._attempt is not None and self._member is not None:
+            self._member.settle(self._attempt, verdict, now)
 
 
 class Endpoint:
@@ -29,6 +67,11 @@ class Endpoint:
         http1          HTTP/1.1
 
     `connections.max` holds for each pool. `plain`: one pool carries all requests.
+
+    For balancing: `weight` is its present one (`full_weight` without slow start), `credit` and
+    `seed` belong to the balancers. `latency` and `member` (its ejection) exist if the upstream
+    needs them; then it is `watched`, and every attempt at it must `enter`. `check`: what its last
+    health check got.
     """
 
     __slots__ = (
@@ -37,9 +80,17 @@ class Endpoint:
         "_make_pool",
         "_others",
         "address",
+        "check",
+        "credit",
+        "full_weight",
         "label",
+        "latency",
+        "member",
         "plain",
         "pool",
+        "seed",
+        "watched",
+        "weight",
         "where",
     )
 
@@ -63,6 +114,24 @@ class Endpoint:
         self._http1_until = 0.0
         self._closed = False
         self.plain = make_pool is None or (address.protocol is HTTP1 and not auto)
+        self.full_weight = 1.0
+        self.weight = 1.0
+        self.credit = 0.0
+        self.seed = -1
+        self.latency: PeakEwma | None = None
+        self.member: Member | None = None
+        self.watched = False
+        self.check = ""
+
+    def watch(self, latency: PeakEwma | None, member: Member | None) -> None:
+        """Learn from attempts from now on."""
+        self.latency = latency
+        self.member = member
+        self.watched = latency is not None or member is not None
+
+    def enter(self, now: float) -> Seat:
+        """An attempt at it begins."""
+        return Seat(self.latency, self.member, now)
 
     @property
     def scheme(self) -> str:

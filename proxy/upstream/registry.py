@@ -10,6 +10,7 @@ from proxy.config.model import EndpointConfig, UpstreamConfig
 from proxy.upstream.connector import Connector
 from proxy.upstream.leases import ConnectionFactory
 from proxy.upstream.resolver import Lookup, Resolver, system_lookup
+from proxy.upstream.standings import StandingCounts
 from proxy.upstream.tasks import Tasks
 from proxy.upstream.tls import TlsContexts
 from proxy.upstream.upstream import IsOwn, Upstream
@@ -43,6 +44,8 @@ class Upstreams:
         self._tasks = Tasks(self._loop)
         self._resolver = Resolver(self._tasks, lookup)
         self._contexts = TlsContexts()
+        # Of the configured ones, over all reloads: a counter never falls.
+        self._counts = {name: StandingCounts() for name in configured}
         self._by_name = {name: self._build(config) for name, config in configured.items()}
         # Least recently used first.
         self._by_authority: OrderedDict[tuple[str, str, int], Upstream] = OrderedDict()
@@ -85,14 +88,16 @@ class Upstreams:
         return upstream
 
     def reconfigure(self, configured: Mapping[str, UpstreamConfig]) -> None:
-        """Use a new configuration: upstreams with unchanged settings stay.
+        """Use a new configuration: an upstream stays if it can go on with its settings.
 
         The others are closed, and finish their exchanges.
         """
         before = self._by_name
+        for name in configured:
+            self._counts.setdefault(name, StandingCounts())
         self._by_name = {
             name: before[name]
-            if name in before and before[name].config == config
+            if name in before and before[name].adopt(config)
             else self._build(config)
             for name, config in configured.items()
         }
@@ -140,4 +145,5 @@ class Upstreams:
             loop=self._loop,
             random=self._random,
             is_own=is_own,
+            counts=self._counts.get(config.name),
         )

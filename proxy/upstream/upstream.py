@@ -2,19 +2,24 @@
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from proxy.clock import Random
 from proxy.config.model import UpstreamConfig, UpstreamProtocol
-from proxy.errors import ConnectError, Loop, ProxyError
+from proxy.errors import ConnectError, ConnectFailed, Loop, NoHealthyEndpoint, ProxyError
 from proxy.http.authority import DEFAULT_PORTS, Authority
 from proxy.upstream.address import Address
-from proxy.upstream.balancing import Admit, balancer
+from proxy.upstream.balancing import Admit
+from proxy.upstream.choice import Choice
 from proxy.upstream.dialing import Connected, Dial
 from proxy.upstream.discovery import Discovery, LooksUp
 from proxy.upstream.endpoint import AUTO, HTTP1, Endpoint
 from proxy.upstream.leases import Connects, Scheduler, Ticket
 from proxy.upstream.pool import Pool
+from proxy.upstream.standings import StandingCounts
+
+if TYPE_CHECKING:
+    from proxy.upstream.health import HealthChecks
 
 _Key = tuple[str, str, int, str]
 
@@ -53,15 +58,19 @@ class Upstream:
         loop: Scheduler,
         random: Random,
         is_own: IsOwn | None = None,
+        counts: StandingCounts | None = None,
     ) -> None:
-        """`is_own`: addresses to skip, because a headless Service also lists this pod."""
+        """`counts`: those of its predecessor go on. `is_own`: addresses to skip, because a headless
+        Service also lists this pod.
+        """
         self.config = config
         self._is_own = is_own
         self.name = config.name
         self.endpoints: list[Endpoint] = []
         self._connector = connector
         self._loop = loop
-        self._balancer = balancer(config.load_balancing, random)
+        self._random = random
+        self.choice = Choice(config, loop, random, counts)
         self._leaving: list[Endpoint] = []
         # Names with addresses of both families.
         self._dual: set[str] = set()
@@ -70,7 +79,9 @@ class Upstream:
             config.endpoints, config.dns_refresh, resolver, loop, self._renew
         )
         self._static = self._discovery.static
+        self._checks: HealthChecks | None = None
         self._renew()
+        self._start_checks()
 
     @property
     def authority(self) -> str:
@@ -112,18 +123,30 @@ class Upstream:
         else:
             on_done(error)
 
-    def pick(self, exclude: Collection[Endpoint], admit: Admit | None) -> Endpoint | None:
-        """The endpoint for the next attempt, None if `admit` accepts none.
+    def pick(
+        self, exclude: Collection[Endpoint], admit: Admit | None, key: bytes = b""
+    ) -> Endpoint | None:
+        """The endpoint for the next attempt, None if `admit` accepts none, or none can be used.
 
-        See `balancing` for the order of preference. Also keeps the addresses fresh.
+        See `balancing` for the order of preference. `key`: what the request is hashed by. Also
+        keeps the addresses fresh.
         """
         if not self._static:
             self._discovery.note_use()
-        endpoints = self.endpoints
-        if len(endpoints) == 1:
+        endpoints, choice = self.endpoints, self.choice
+        if len(endpoints) == 1 and choice.standings is None:
             only = endpoints[0]
             return only if admit is None or admit(only) else None
-        return self._balancer.pick(endpoints, exclude, admit, self._loop.time())
+        return choice.pick(exclude, admit, key)
+
+    def none_left(self) -> ProxyError:
+        """The failure if `pick` finds no endpoint."""
+        if self.endpoints and self.choice.standings is not None:
+            return NoHealthyEndpoint(
+                f"All {len(self.endpoints)} endpoints of upstream {self.name!r} fail their health "
+                "checks or are ejected: GET /upstreams of the admin API says why."
+            )
+        return ConnectFailed(f"Upstream {self.name!r} has no endpoint.")
 
     def connect(
         self,
@@ -162,6 +185,7 @@ class Upstream:
                 or address.host != last.host
                 or address.port != last.port
                 or address.scheme != last.scheme
+                or (endpoint.member is not None and not endpoint.member.usable)
             ):
                 continue
             rank = 2 * (endpoint.avoid_until > now) + (address.six == last.six)
@@ -182,23 +206,39 @@ class Upstream:
             streams=sum(pool.lent for pool in pools),
         )
 
+    def adopt(self, config: UpstreamConfig) -> bool:
+        """Go on with these settings, and keep connections and state; False, and no change: another
+        upstream is needed.
+        """
+        if config == self.config:
+            return True
+        if _connecting(config) != _connecting(self.config):
+            return False
+        before, self.config = self.config, config
+        self.choice.adopt(config)
+        if config.health_check != before.health_check:
+            self._stop_checks()
+            self._start_checks()
+        return True
+
     def close(self) -> None:
         """Close idle connections, now and from now on, and stop looking names up."""
         self._closed = True
         self._discovery.close()
+        self._stop_checks()
         for endpoint in self.endpoints:
             endpoint.close()
 
     def _renew(self) -> None:
         """Update `endpoints` to the addresses: kept ones first, in their old order."""
-        wanted: dict[_Key, None] = {}
+        wanted: dict[_Key, int] = {}
         for configured in self.config.endpoints:
             for ip in self._discovery.addresses.get(configured.host, ()):
                 if self._is_own is not None and self._is_own(ip, configured.port):
                     continue
                 host = configured.host.strip("[]")
-                wanted[(configured.scheme, host, configured.port, ip)] = None
-        staying = []
+                wanted.setdefault((configured.scheme, host, configured.port, ip), configured.weight)
+        staying, gone = [], []
         for endpoint in self.endpoints:
             key = (endpoint.scheme, endpoint.host, endpoint.port, endpoint.ip)
             if key in wanted:
@@ -206,18 +246,48 @@ class Upstream:
                 staying.append(endpoint)
             else:
                 endpoint.close()
-                self._leaving.append(endpoint)
-        self.endpoints = staying + [self._endpoint(*key) for key in wanted]
+                gone.append(endpoint)
+        coming = [self._endpoint(*key, weight) for key, weight in wanted.items()]
+        self._leaving += gone
+        self.endpoints = staying + coming
+        self.choice.renew(self.endpoints, coming if staying else (), gone)
+        if self._checks is not None:
+            self._checks.renew(self.endpoints)
         six = {endpoint.host for endpoint in self.endpoints if endpoint.address.six}
         self._dual = {one.host for one in self.endpoints if not one.address.six} & six
         self._forget_finished()
 
-    def _endpoint(self, scheme: str, host: str, port: int, ip: str) -> Endpoint:
+    def _start_checks(self) -> None:
+        config, standings = self.config.health_check, self.choice.standings
+        if config is None or standings is None or self._closed:
+            return
+        from proxy.upstream.health import HealthChecks
+
+        self._checks = HealthChecks(
+            self.name,
+            config,
+            self.config.connections,
+            self._connector,
+            self._loop,
+            self._random,
+            standings.counts,
+            None if self._static else self._discovery.note_use,
+        )
+        self._checks.renew(self.endpoints)
+
+    def _stop_checks(self) -> None:
+        if self._checks is not None:
+            self._checks.close()
+            self._checks = None
+
+    def _endpoint(self, scheme: str, host: str, port: int, ip: str, weight: int) -> Endpoint:
         wanted = self.config.protocol
         auto = wanted is AUTO and scheme == "http"
         protocol = HTTP1 if auto or scheme not in ("http", "https") else wanted
         address = Address(scheme, host, port, ip, protocol)
-        return Endpoint(address, self._pool(address), self._pool, auto=auto)
+        endpoint = Endpoint(address, self._pool(address), self._pool, auto=auto)
+        self.choice.join(endpoint, weight)
+        return endpoint
 
     def _pool(self, address: Address) -> Pool:
         pool = Pool(address, self.config.connections, self._connector, self._loop)
@@ -232,3 +302,10 @@ class Upstream:
                 for endpoint in self._leaving
                 if any(pool.open or pool.connecting or pool.waiting for pool in endpoint.pools)
             ]
+
+
+def _connecting(config: UpstreamConfig) -> tuple[object, ...]:
+    """The settings that connections and look-ups depend on."""
+    places = tuple([(one.scheme, one.host, one.port) for one in config.endpoints])
+    settings = (config.protocol, config.dns_refresh, config.connections, config.tls)
+    return config.name, places, settings

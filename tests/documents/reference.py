@@ -66,6 +66,9 @@ _WORDS = {
     "when": "list of reasons and statuses",
     "remove": "list of names",
     "endpoints": "list of URLs",
+    "hash": "`{header: NAME}`, `{cookie: NAME}`, `{query: NAME}` or `client`",
+    "split_by": "as `hash` of an upstream",
+    "expect": "list of statuses",
     "allow": "list of authorities",
     "connect_ports": "list of ports",
     "methods": "list of methods",
@@ -76,6 +79,9 @@ _WORDS = {
     "client_ca": "file",
 }
 """Types that say more than their schema: by key, or by the last two keys."""
+
+_WHOLE = {"hash", "split_by"}
+"""Keys that have one row, although a mapping is one of their forms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,7 @@ def _below(at: Schema, definitions: Schema, shown: Any, prefix: str = "") -> lis
     for key, field in at["properties"].items():
         path = f"{prefix}{key}"
         here = shown.get(key) if isinstance(shown, Mapping) else None
-        below = _object_of(field, definitions)
+        below = None if key in _WHOLE else _object_of(field, definitions)
         if below is not None:
             found += _below(below, definitions, here, f"{path}.")
             continue

@@ -25,7 +25,9 @@ def test_no_key_is_missing() -> None:
     told = set(rows())
     shown = effective(load(None, {}).config)
     shown["policies"] = {"NAME": shown["policies"]["default"] | {"fallback": {"when": []}}}
-    shown["upstreams"] = {"NAME": shown["upstreams"]["app"] | {"tls": {"ca": ""}}}
+    upstream = shown["upstreams"]["app"] | {"tls": {"ca": ""}}
+    upstream |= {"outlier_detection": {"mode": ""}, "health_check": {"path": ""}}
+    shown["upstreams"] = {"NAME": upstream}
     del shown["routes"]
     assert shown.pop("store") == "none"
     listeners = shown["listeners"]

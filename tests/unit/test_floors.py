@@ -69,8 +69,8 @@ ORDER = {
     ),
     "upstream": (
         "address tasks time_limit leases shortages threads local_address tls_sessions resolver tls "
-        "negotiation connector discovery session_book pool endpoint dialing balancing upstream "
-        "registry"
+        "negotiation connector discovery session_book pool endpoint dialing balancing standings "
+        "choice health upstream registry"
     ),
     "telemetry": (
         "observed timestamps percentiles line_writer span_counts direct_session transitions "

@@ -83,22 +83,31 @@ export function upstreams(container) {
 const number = (value) => (value === null ? "–" : count(value));
 
 function endpointsOf(upstream) {
-  const rows = upstream.endpoints.map(({ address, scheme, active, avoided, connections }) => ({
-    key: `${upstream.name} ${scheme} ${address}`,
+  const rows = upstream.endpoints.map((endpoint) => ({
+    key: `${upstream.name} ${endpoint.scheme} ${endpoint.address}`,
     upstream: upstream.name,
-    address: `${scheme}://${address}`,
-    state: avoided ? "avoided" : "usable",
-    active,
-    ...connections,
+    address: `${endpoint.scheme}://${endpoint.address}`,
+    state: stateOf(endpoint),
+    active: endpoint.active,
+    ...endpoint.connections,
   }));
   if (rows.length) return rows;
   const nothing = { active: null, idle: null, connecting: null, waiting: null };
   return [{ key: upstream.name, upstream: upstream.name, address: "–", state: "not looked up", quiet: true, ...nothing }];
 }
 
+function stateOf({ health, last_check, ejected, ejected_why, ejected_for_s, avoided }) {
+  if (health === "unhealthy") return `▲ unhealthy: its health check got ${last_check}`;
+  if (ejected) return `▲ ejected: ${ejected_why.replaceAll("-", " ")}, ${seconds(ejected_for_s)} left`;
+  if (avoided) return "▲ avoided: a recent connection failed";
+  return health ?? "usable";
+}
+
+const seconds = (value) => `${Math.round(value)} s`;
+
 function drawState(cell, row) {
-  setText(cell, row.state === "avoided" ? "▲ avoided: a recent connection failed" : row.state);
-  setAttribute(cell, "data-tone", row.state === "avoided" ? "warn" : null);
+  setText(cell, row.state);
+  setAttribute(cell, "data-tone", row.state.startsWith("▲") ? "warn" : null);
 }
 
 export function configuration(container) {

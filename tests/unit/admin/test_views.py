@@ -1,5 +1,8 @@
 """The documents of the admin API, field by field."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from unit.admin.asking import FakeControls, whole
 from unit.telemetry.fakes import FakeAttempt, FakeExchange, FakeGateway, FakeUpstream
@@ -8,7 +11,7 @@ from proxy import __version__
 from proxy.admin import views
 from proxy.clock import Clock
 from proxy.config.match import MatchConfig, ValueMatch
-from proxy.config.model import Config, ConnectionsConfig, Listener, RouteConfig
+from proxy.config.model import Config, ConnectionsConfig, HealthCheckConfig, Listener, RouteConfig
 from proxy.outcome import Verdict
 from proxy.policies.budget import RETRY_BUDGET
 from proxy.policies.bulkhead import BULKHEAD
@@ -17,6 +20,8 @@ from proxy.policies.circuit_breaker import (
     CircuitBreakerConfig,
     CircuitPermit,
 )
+from proxy.policies.ejection import EjectForConfig, Ejection, OutlierConfig
+from proxy.policies.ewma import PeakEwma
 from proxy.policies.gate import Ask
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.upstream.address import Address
@@ -164,6 +169,11 @@ def test_upstreams(gateway: FakeGateway) -> None:
         "host": "inventory.test",
         "active": 3,
         "avoided": True,
+        "weight": 1.0,
+        "latency_ms": None,
+        "health": None,
+        "last_check": None,
+        "ejected": False,
         "connections": {"open": 0, "idle": 0, "connecting": 0, "waiting": 0, "streams": 3},
     }
     assert whole(views.upstreams(gateway, at())) == {
@@ -184,6 +194,41 @@ def test_upstreams(gateway: FakeGateway) -> None:
     }
     (upstream,) = whole(views.upstreams(gateway, at(NOW + 5)))["upstreams"]
     assert upstream["endpoints"] == [expected | {"avoided": False}]
+
+
+def test_the_health_and_the_ejection_of_an_endpoint(gateway: FakeGateway) -> None:
+    address = Address("http", "inventory.test", 8080, "10.0.0.1")
+    endpoint = Endpoint(address, Pool(address, ConnectionsConfig(), NoConnector(), NoConnector()))
+    upstream = FakeUpstream("inventory", ConnectionCounts(0, 0, 0, 0), endpoint)
+    upstream.config = replace(upstream.config, health_check=HealthCheckConfig("/health"))
+    gateway.upstreams = [upstream]
+    config = OutlierConfig(eject_for=EjectForConfig(initial=30.0), consecutive_failures=1)
+    ejection = Ejection(config, lambda: 0.5, lambda: None)
+    latency = PeakEwma()
+    latency.note(0.25, NOW)
+    endpoint.watch(latency, ejection.join())
+    ejection.join()
+
+    def shown() -> Any:
+        return whole(views.upstreams(gateway, at(NOW)))["upstreams"][0]["endpoints"][0]
+
+    assert (shown()["health"], shown()["latency_ms"], shown()["ejected"]) == ("unknown", 250, False)
+    assert endpoint.member is not None
+    endpoint.member.settle(endpoint.member.enter(NOW), Verdict.FAILURE, NOW)
+    endpoint.member.mark(unhealthy=True)
+    assert (
+        shown()
+        | {
+            "health": "unhealthy",
+            "ejected": True,
+            "ejected_for_s": 30.0,
+            "ejected_why": "consecutive-failures",
+            "ejections_in_a_row": 1,
+        }
+        == shown()
+    )
+    endpoint.member.mark(unhealthy=False)
+    assert shown()["health"] == "healthy"
 
 
 def test_routes(gateway: FakeGateway) -> None:

@@ -38,7 +38,7 @@ def test_every_synonym_stands_for_a_key_that_exists():
     for record in _records(CONFIG):
         known |= set(record.keys)
     from proxy.config.route_keys import RouteKind
-    from proxy.config.server_keys import UPSTREAM
+    from proxy.config.upstream_keys import UPSTREAM
 
     known |= set(RouteKind().keys) | set(UPSTREAM.keys) | set(MATCH.keys)
     for record in (POLICY, UPSTREAM, MATCH, *_records(POLICY), *_records(UPSTREAM)):

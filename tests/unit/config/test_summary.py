@@ -12,7 +12,10 @@ def test_every_route_has_its_match_target_and_numbers():
     assert "outbound  [::1]:0 (TLS)" in text
     assert "inbound  127.0.0.1:8071 (mutual TLS)" in text
     assert "GET|POST a|*.b /api/*, x-a: v, x-b: ~v+, x-c: absent, ?q=1, ?r s=~.*" in text
-    assert "-> spare (https://spare.example:443, http://[::1]:81)" in text
+    assert (
+        "-> spare (https://spare.example:443 weight 3, http://[::1]:81, consistent_hash, "
+        "ejects (observes), checked)" in text
+    )
     assert "~/y/[0-9]+" in text
     assert "-> 100% spare, 0% app, by cookie user" in text
     assert (

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
-from proxy.config.model import Config, Listener, UpstreamConfig
+from proxy.config.model import Config, HealthCheckConfig, Listener, UpstreamConfig
 from proxy.exchange.gates import Entry, Gates
 from proxy.exchange.labels import Labels
 from proxy.exchange.stats import RouteStats
@@ -19,6 +19,7 @@ from proxy.policies.circuit_breaker import (
 from proxy.policies.gate import GateKind
 from proxy.policies.rate_limits import RATE_LIMITS, Rate, RateLimitConfig, RateLimits
 from proxy.policies.retry import Retry, Stop
+from proxy.upstream.standings import StandingCounts
 from proxy.upstream.upstream import ConnectionCounts
 
 DEFAULT_BREAKER = CircuitBreakerConfig()
@@ -99,7 +100,17 @@ class FakeUpstream:
         self.name = name
         self.config = UpstreamConfig(name, ())
         self.endpoints = list(endpoints)
+        self.choice = SimpleNamespace(standings=None)
         self._counts = counts
+
+    def judge(self, counts: StandingCounts, **ejected: bool) -> None:
+        """With outlier detection and health checks: endpoints, and whether they are ejected."""
+        self.config = replace(self.config, health_check=HealthCheckConfig("/health"))
+        self.choice = SimpleNamespace(standings=SimpleNamespace(ejects=True, counts=counts))
+        self.endpoints = [
+            SimpleNamespace(label=label, member=SimpleNamespace(ejected=out))
+            for label, out in ejected.items()
+        ]
 
     def connections(self) -> ConnectionCounts:
         return self._counts

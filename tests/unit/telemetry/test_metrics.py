@@ -23,10 +23,12 @@ from proxy.policies.circuit_breaker import (
     CircuitBreaker,
     CircuitBreakerConfig,
 )
+from proxy.policies.ejection import Why
 from proxy.policies.gate import Ask
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.tracing import Tracing
 from proxy.telemetry.transitions import Transitions
+from proxy.upstream.standings import StandingCounts
 from proxy.upstream.upstream import ConnectionCounts
 
 NOW = 1000.0
@@ -92,6 +94,29 @@ def fill(scraped: Scraped) -> None:
     bindings.add_rate_limits("stock")
     bindings.add_bulkhead("payment", learned=True)
     scraped.gateway.upstreams.append(FakeUpstream("inventory", ConnectionCounts(1, 2, 3, 4)))
+    judged = FakeUpstream("payment", ConnectionCounts(0, 0, 0, 0))
+    counts = StandingCounts()
+    counts.ejections[Why.PROBE_FAILED] = 2
+    counts.checks["failed"] = 7
+    judged.judge(counts, one=True, other=False)
+    scraped.gateway.upstreams.append(judged)
+
+
+def test_ejections_and_health_checks(scraped: Scraped) -> None:
+    fill(scraped)
+    assert scraped.samples("proxy_endpoint_ejected") == {
+        ("one", "payment"): 1,
+        ("other", "payment"): 0,
+    }
+    assert scraped.samples("proxy_ejections_total") == {
+        ("payment", "consecutive-failures"): 0,
+        ("payment", "failure-rate"): 0,
+        ("payment", "probe-failed"): 2,
+    }
+    assert scraped.samples("proxy_health_checks_total") == {
+        ("failed", "payment"): 7,
+        ("passed", "payment"): 0,
+    }
 
 
 def test_requests(scraped: Scraped) -> None:
@@ -232,11 +257,15 @@ def test_names_that_callers_made_up_are_bounded(scraped: Scraped) -> None:
 
 def test_upstream_connections_by_state(scraped: Scraped) -> None:
     fill(scraped)
-    scraped.gateway.bindings.labels.claim("inventory", found=True)
+    for name in ("inventory", "payment"):
+        scraped.gateway.bindings.labels.claim(name, found=True)
     assert scraped.samples("proxy_upstream_connections") == {
         ("active", "inventory"): 1,
         ("idle", "inventory"): 2,
         ("connecting", "inventory"): 3,
+        ("active", "payment"): 0,
+        ("idle", "payment"): 0,
+        ("connecting", "payment"): 0,
     }
 
 

@@ -31,7 +31,7 @@ def test_read():
     bounds = (1.0, 10.0, 100.0, 60000.0)
     assert look.routes == (RouteTotals("outbound", "stock", 3, 1, 0, 0, bounds, (0,) * 5),)
     assert look.breakers == (Breaker("stock", "open", "enforce", -1.0, -1.0, 9, 0, 1.5),)
-    assert look.endpoints == (Endpoint("inventory", "a:1", 0, True, 1, 1, 0, 0),)
+    assert look.endpoints == (Endpoint("inventory", "a:1", 0, "avoided", 1, 1, 0, 0),)
     assert (look.bulkheads[0].queued, look.budgets[0].remaining) == (3, 1)
     assert look.recent is None
 

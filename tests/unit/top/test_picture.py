@@ -49,7 +49,12 @@ BUSY = {
     "upstreams": [
         {
             "name": "inventory",
-            "endpoints": [endpoint("10.0.0.7:80"), endpoint("10.0.0.8:80", avoided=True)],
+            "endpoints": [
+                endpoint("10.0.0.7:80", health="healthy", ejected=False),
+                endpoint("10.0.0.8:80", avoided=True),
+                endpoint("10.0.0.9:80", ejected=True, ejected_for_s=12.0),
+                endpoint("10.0.0.10:80", ejected=True, health="unhealthy"),
+            ],
         }
     ],
     "bulkheads": [
@@ -82,7 +87,10 @@ def test_all_of_it():
     routes = lines[lines.index("") + 1 :]
     assert " ".join(routes[1].split()) == "stock out 10.0 25% 0.5 5.6ms >60s 1 40"
     assert row(lines, "default-inbound")[1:4] == ["in", "0.0", "-"]
+    assert row(lines, "10.0.0.7:80")[:3] == ["10.0.0.7:80", "inventory", "usable"]
     assert row(lines, "10.0.0.8:80")[:3] == ["10.0.0.8:80", "inventory", "avoided"]
+    assert row(lines, "10.0.0.9:80")[:3] == ["10.0.0.9:80", "inventory", "ejected"]
+    assert row(lines, "10.0.0.10:80")[:3] == ["10.0.0.10:80", "inventory", "unhealthy"]
     text = "\n".join(lines)
     assert "stock           open        67%    -     0      12       2.5s" in text
     assert text.index("10.0.0.8:80") < text.index("10.0.0.7:80"), "what is avoided comes first"

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from proxy.config.model import ConnectionsConfig, LoadBalancing
+from proxy.policies.ewma import PeakEwma
 from proxy.upstream.address import Address
 from proxy.upstream.balancing import balancer
 from proxy.upstream.endpoint import Endpoint
@@ -153,3 +154,151 @@ def test_random_is_even():
     chance = balancer(LoadBalancing.RANDOM, random.Random(3).random)
     counts = Counter(chance.pick(everything, (), None, NOW) for _ in range(4000))
     assert all(850 < counts[endpoint] < 1150 for endpoint in everything)
+
+
+# --- weights ------------------------------------------------------------------------------------
+
+
+def weighted(kind, *weights, seed=1):
+    everything = endpoints(len(weights))
+    for endpoint, weight in zip(everything, weights, strict=True):
+        endpoint.weight = float(weight)
+    found = balancer(kind, random.Random(seed).random)
+    found.weighted = True
+    return found, everything
+
+
+def shares(found, everything, picks, *, at=lambda number: NOW, key=lambda number: b""):
+    counts = Counter()
+    for number in range(picks):
+        counts[found.pick(everything, (), None, at(number), key(number)).label] += 1
+    return [counts[endpoint.label] / picks for endpoint in everything]
+
+
+@pytest.mark.parametrize("kind", list(LoadBalancing))
+def test_idle_endpoints_get_their_weights(kind):
+    found, everything = weighted(kind, 3, 1, 6)
+    for endpoint in everything:
+        endpoint.watch(PeakEwma(), None)
+        endpoint.latency.note(0.01, NOW)
+    measured = shares(found, everything, 20_000, key=lambda number: b"user-%d" % number)
+    assert measured == pytest.approx([0.3, 0.1, 0.6], abs=0.015)
+
+
+@pytest.mark.parametrize("kind", [LoadBalancing.LEAST_REQUEST, LoadBalancing.EWMA])
+@pytest.mark.parametrize("flying", [4, 40, 400])
+def test_under_load_the_weights_hold_too(kind, flying):
+    """`flying` requests are always under way; each takes as long as any other."""
+    found, everything = weighted(kind, 3, 1)
+    for endpoint in everything:
+        endpoint.watch(PeakEwma(), None)
+        endpoint.latency.note(0.01, NOW)
+    source = random.Random(3)
+    busy, counts = [], Counter()
+    for _ in range(8_000):
+        if len(busy) == flying:
+            position = source.randrange(flying)
+            busy[position], busy[-1] = busy[-1], busy[position]
+            busy.pop().pool.lent -= 1
+        chosen = found.pick(everything, (), None, NOW)
+        chosen.pool.lent += 1
+        busy.append(chosen)
+        counts[chosen.label] += 1
+    assert counts[everything[0].label] / 8_000 == pytest.approx(0.75, abs=0.05)
+
+
+def test_least_request_leaves_out_one_that_hangs_whatever_its_weight():
+    found, (heavy, light) = weighted(LoadBalancing.LEAST_REQUEST, 3, 1)
+    heavy.pool.lent = 100
+    assert shares(found, [heavy, light], 1_000)[0] == 0
+
+
+def test_round_robin_with_weights_takes_turns():
+    found, everything = weighted(LoadBalancing.ROUND_ROBIN, 5, 1, 1)
+    order = [found.pick(everything, (), None, NOW) for _ in range(7)]
+    assert [everything.index(one) for one in order] == [0, 0, 1, 0, 2, 0, 0]
+
+
+# --- ewma ---------------------------------------------------------------------------------------
+
+
+def fast_and_slow(*latencies):
+    everything = endpoints(len(latencies))
+    for endpoint, latency in zip(everything, latencies, strict=True):
+        endpoint.watch(PeakEwma(), None)
+        if latency:
+            endpoint.latency.note(latency, NOW)
+    return balancer(LoadBalancing.EWMA, random.Random(1).random), everything
+
+
+def test_ewma_takes_the_faster_of_two():
+    ewma, everything = fast_and_slow(0.010, 0.100)
+    assert shares(ewma, everything, 100) == [1, 0]
+
+
+def test_ewma_takes_the_slower_one_when_the_faster_is_busy():
+    ewma, everything = fast_and_slow(0.010, 0.050)
+    everything[0].pool.lent = 3
+    assert shares(ewma, everything, 100) == [1, 0]
+    everything[0].pool.lent = 5
+    assert shares(ewma, everything, 100) == [0, 1]
+
+
+def test_ewma_tries_an_unknown_endpoint_with_one_request_at_a_time():
+    ewma, (known, unknown) = fast_and_slow(0.010, 0)
+    assert ewma.pick([known, unknown], (), None, NOW) is unknown
+    unknown.pool.lent = 1
+    assert shares(ewma, [known, unknown], 100) == [1, 0]
+
+
+def test_ewma_without_any_sample_spreads():
+    ewma, everything = fast_and_slow(0, 0, 0)
+    assert all(share > 0.2 for share in shares(ewma, everything, 1_000))
+
+
+# --- consistent hash ----------------------------------------------------------------------------
+
+
+def owners(found, everything, keys=5_000):
+    return [found.pick(everything, (), None, NOW, b"user-%d" % key) for key in range(keys)]
+
+
+def test_a_key_keeps_its_endpoint():
+    found, everything = weighted(LoadBalancing.CONSISTENT_HASH, 1, 1, 1, 1)
+    first = owners(found, everything)
+    assert owners(found, everything) == first
+    assert owners(found, everything[::-1]) == first
+    other = balancer(LoadBalancing.CONSISTENT_HASH, random.Random(9).random)
+    assert owners(other, everything) == first
+
+
+def test_only_the_keys_of_a_missing_endpoint_move_and_to_all_others():
+    found, everything = weighted(LoadBalancing.CONSISTENT_HASH, 1, 1, 1, 1, 1)
+    before = owners(found, everything)
+    after = owners(found, everything[1:])
+    gone = everything[0]
+    moved = Counter(new.label for old, new in zip(before, after, strict=True) if old is not new)
+    assert sum(moved.values()) == before.count(gone) == pytest.approx(1_000, rel=0.12)
+    assert set(moved) == {endpoint.label for endpoint in everything[1:]}
+    assert all(200 < count < 300 for count in moved.values())
+
+
+def test_a_new_endpoint_takes_its_share_and_no_other_key_moves():
+    found, everything = weighted(LoadBalancing.CONSISTENT_HASH, 1, 1, 1, 1)
+    before, after = owners(found, everything[:3]), owners(found, everything)
+    moved = {new.label for old, new in zip(before, after, strict=True) if old is not new}
+    assert moved == {everything[3].label}
+
+
+def test_a_retry_goes_to_the_keys_second_endpoint():
+    found, everything = weighted(LoadBalancing.CONSISTENT_HASH, 1, 1, 1)
+    first = found.pick(everything, (), None, NOW, b"u1")
+    second = found.pick(everything, [first], None, NOW, b"u1")
+    others = [endpoint for endpoint in everything if endpoint is not first]
+    assert second is found.pick(others, (), None, NOW, b"u1")
+
+
+def test_without_a_key_the_load_decides():
+    found, everything = weighted(LoadBalancing.CONSISTENT_HASH, 1, 1)
+    everything[0].pool.lent = 5
+    assert shares(found, everything, 100) == [0, 1]

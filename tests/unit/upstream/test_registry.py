@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from proxy.config.model import APP_UPSTREAM, EndpointConfig, LoadBalancing, UpstreamConfig
+from proxy.config.model import APP_UPSTREAM, EndpointConfig, UpstreamConfig
 from proxy.errors import DnsFailure
 from proxy.upstream.registry import Upstreams
 
@@ -112,7 +112,7 @@ async def test_reconfigure_keeps_what_did_not_change(make):
     upstreams = make(same, changed, gone)
     before = {upstream.name: upstream for upstream in upstreams}
     authority = upstreams.for_authority("http", "10.0.0.9", 80)
-    now = [config("new"), config("same"), config("changed", load_balancing=LoadBalancing.RANDOM)]
+    now = [config("new"), config("same"), config("changed", dns_refresh=1.0)]
     upstreams.reconfigure({each.name: each for each in now})
     assert upstreams["same"] is before["same"]
     assert upstreams["changed"] is not before["changed"]

@@ -1,0 +1,212 @@
+"""The keys of an upstream's endpoints: weights, ejection, health checks."""
+
+import re
+from typing import Any
+
+from proxy.config.cursor import Cursor, Reported
+from proxy.config.kinds import (
+    ENVIRONMENT,
+    Choice,
+    Duration,
+    Integer,
+    JsonSchema,
+    Kind,
+    Leaf,
+    Ratio,
+    Text,
+)
+from proxy.config.model import (
+    EndpointConfig,
+    HealthCheckConfig,
+    LoadBalancing,
+    UpstreamConfig,
+    UpstreamProtocol,
+)
+from proxy.config.names import EndpointKind, check_grpc_service
+from proxy.config.record import Field, Given, ListOf, Optional, Record, Values
+from proxy.outcome import parse_statuses
+from proxy.policies.ejection import EjectForConfig, FailureRateConfig, OnNone, OutlierConfig
+from proxy.policies.gate import Mode
+from proxy.units import format_duration
+
+_MOST_WEIGHT = 1000
+_LONGEST_WINDOW = 600.0
+_TARGET = re.compile(r"/[!-~]{0,1023}")
+
+
+class WeightedEndpoint(Kind[EndpointConfig]):
+    """A URL, or ``{url: …, weight: 3}``."""
+
+    _url = EndpointKind()
+    _weight = Integer(1, _MOST_WEIGHT)
+
+    def read(self, at: Cursor, base: EndpointConfig | None = None) -> EndpointConfig:
+        members = at.members()
+        if members is None:
+            return self._url.read(at)
+        given = at.entries(("url", "weight"))
+        if members.keys() - {"url", "weight"}:
+            raise Reported
+        if "url" not in given:
+            raise at.error("'url' is missing")
+        found = self._url.read(given["url"])
+        weight = self._weight.read(given["weight"]) if "weight" in given else found.weight
+        return EndpointConfig(found.scheme, found.host, found.port, weight)
+
+    def dump(self, value: EndpointConfig, reveal: bool) -> Any:
+        return str(value) if value.weight == 1 else {"url": str(value), "weight": value.weight}
+
+    def schema(self) -> JsonSchema:
+        url = self._url.schema()
+        weighted = {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["url"],
+            "properties": {"url": url, "weight": self._weight.schema()},
+        }
+        return {"anyOf": [*url["anyOf"], weighted]}
+
+
+def _check_rate(value: FailureRateConfig, given: Given, at: Cursor) -> None:
+    if not 1.0 <= value.window <= _LONGEST_WINDOW:
+        place = given.get("window", at)
+        place.error(f"must be between 1s and 10m, not {format_duration(value.window)}")
+
+
+def _check_times(value: EjectForConfig, given: Given, at: Cursor) -> None:
+    if value.max < value.initial:
+        given.get("max", at).error(
+            f"must be at least initial ({format_duration(value.initial)}), not "
+            f"{format_duration(value.max)}"
+        )
+
+
+def _check_outliers(value: OutlierConfig, given: Given, at: Cursor) -> None:
+    if not value.consecutive_failures and value.failure_rate is None:
+        at.error(
+            "would eject nothing: consecutive_failures is 0 and failure_rate is none; leave "
+            "outlier_detection out"
+        )
+
+
+OUTLIERS = Record(
+    OutlierConfig,
+    {
+        "mode": Field(
+            Choice(Mode), "observe: counts what it would eject, and ejects nothing."
+        ),
+        "consecutive_failures": Field(
+            Integer(0), "Failures in a row that eject, as circuit_breaker.failures; 0: never."
+        ),
+        "failure_rate": Field(
+            Optional(
+                Record(
+                    FailureRateConfig,
+                    {
+                        "rate": Field(Ratio(zero=False), "Share of failures that ejects."),
+                        "minimum_calls": Field(Integer(1), "Fewer are not judged."),
+                        "window": Field(Duration(), "Whole seconds; at most 10m."),
+                    },
+                    check=_check_rate,
+                    definition="ejecting_rate",
+                )
+            ),
+            "Of the last `window`; none: only failures in a row eject.",
+        ),
+        "eject_for": Field(
+            Record(
+                EjectForConfig,
+                {
+                    "initial": Field(Duration(), "The first ejection, ±10 %."),
+                    "max": Field(Duration(), "The longest; n in a row last n times as long."),
+                },
+                check=_check_times,
+                definition="eject_for",
+            ),
+            "Then one request decides; with a health check that passes, after half of initial.",
+        ),
+        "max_ejected": Field(
+            Ratio(zero=False),
+            "Share of the endpoints, rounded down; one of two or more, but never the last one.",
+        ),
+        "on_none": Field(
+            Choice(OnNone),
+            "If no endpoint is left: use-all, or refuse (503 no-healthy-endpoint).",
+        ),
+    },
+    check=_check_outliers,
+    definition="outlier_detection",
+)  # fmt: skip
+
+
+def _check_target(text: str) -> str:
+    if not _TARGET.fullmatch(text):
+        raise ValueError(f"must be a path such as /health, not {text!r}")
+    return text
+
+
+def _check_service(text: str) -> str:
+    return check_grpc_service(text) if text else text
+
+
+class _Statuses(Leaf[str]):
+    wants = "a status such as 204, or a range such as 200-299"
+
+    def parse(self, text: str) -> str:
+        try:
+            parse_statuses(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not {self.wants}") from None
+        return text
+
+    def dump(self, value: str, reveal: bool) -> Any:
+        return int(value) if value.isdigit() else value
+
+    def schema(self) -> JsonSchema:
+        ranges = {"type": "string", "pattern": "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$"}
+        status = {"type": "integer", "minimum": 200, "maximum": 599}
+        return {"anyOf": [status, ranges, ENVIRONMENT]}
+
+
+def _settle_check(values: Values, given: Given, at: Cursor) -> None:
+    if ("path" in given) is ("grpc" in given):
+        at.error("needs a 'path', such as /health, or 'grpc' with the name of a service")
+    if "grpc" in given and "expect" in given:
+        given["expect"].error("has no meaning with grpc: the service answers SERVING or not")
+    if values["timeout"] > values["interval"]:
+        place = given.get("timeout", at)
+        place.error(f"must be at most interval ({format_duration(values['interval'])})")
+
+
+HEALTH_CHECK = Record(
+    HealthCheckConfig,
+    {
+        "path": Field(Text("a path such as /health", _check_target), "GET of this path."),
+        "grpc": Field(
+            Text("the name of a gRPC service", _check_service),
+            "grpc.health.v1 for this service instead; '': for the server.",
+        ),
+        "interval": Field(Duration(), "Between two checks of one endpoint."),
+        "timeout": Field(Duration(), "Of one check, its connection included."),
+        "healthy": Field(Integer(1), "Passes in a row that make it healthy."),
+        "unhealthy": Field(Integer(1), "Failures in a row that make it unhealthy: unused."),
+        "expect": Field(ListOf(_Statuses(), "statuses", minimum=1), "Statuses that pass."),
+        "jitter": Field(Ratio(zero=True), "Of each interval, at random, so that proxies spread."),
+    },
+    settle=_settle_check,
+    definition="health_check",
+)
+
+
+def check_endpoints(value: UpstreamConfig, given: Given, at: Cursor) -> None:
+    """What the balancing keys say together."""
+    hashes = value.load_balancing is LoadBalancing.CONSISTENT_HASH
+    if hashes and value.hash is None:
+        given.get("load_balancing", at).error(
+            "consistent_hash needs 'hash', such as hash: {header: user-id}"
+        )
+    if "hash" in given and not hashes:
+        given["hash"].warning("has no effect without load_balancing: consistent_hash")
+    check = value.health_check
+    if check is not None and check.grpc is not None and value.protocol is UpstreamProtocol.HTTP1:
+        given.get("health_check", at).error("gRPC needs HTTP/2, and protocol is http1")

@@ -1,0 +1,176 @@
+"""Which endpoint of an upstream gets the next attempt: weights, slow start, what can be used."""
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from proxy.clock import Random
+from proxy.config.model import LoadBalancing, UpstreamConfig
+from proxy.http.hash_key import HashKey
+from proxy.policies.ewma import PeakEwma
+from proxy.upstream.balancing import Admit, balancer
+from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.leases import Scheduler
+from proxy.upstream.standings import StandingCounts, Standings
+
+LEAST_SHARE: Final = 0.1
+"""Of its weight, that an endpoint has at least during `slow_start`."""
+
+
+class Choice:
+    """`hash_key`: what requests are hashed by, if they are. `standings`: None if every endpoint
+    can always be used.
+    """
+
+    __slots__ = (
+        "_balancer",
+        "_config",
+        "_counts",
+        "_endpoints",
+        "_loop",
+        "_random",
+        "_warming",
+        "hash_key",
+        "standings",
+    )
+
+    def __init__(
+        self, config: UpstreamConfig, loop: Scheduler, random: Random, counts: StandingCounts | None
+    ) -> None:
+        self._config = config
+        self._loop = loop
+        self._random = random
+        self._counts = counts
+        self._balancer = balancer(config.load_balancing, random)
+        self._endpoints: list[Endpoint] = []
+        # New or returned endpoints, and when they came.
+        self._warming: dict[Endpoint, float] = {}
+        self.hash_key = _hash_key(config)
+        self.standings = self._new_standings(config)
+
+    def pick(
+        self, exclude: Collection[Endpoint], admit: Admit | None, key: bytes
+    ) -> Endpoint | None:
+        """See `Upstream.pick`."""
+        now = self._loop.time()
+        if self._warming:
+            self._warm_up(now)
+        standings = self.standings
+        endpoints = self._endpoints
+        if standings is not None:
+            endpoints = standings.usable
+            if standings.ejection.due <= now:
+                # A probe must not move another endpoint's keys: of these the hash decides.
+                hashed = len(key) > 0
+                wanting = standings.probe(exclude, now, always=hashed or not endpoints)
+                if hashed:
+                    endpoints = endpoints + wanting
+                elif wanting and (admit is None or admit(wanting[0])):
+                    return wanting[0]
+            if not endpoints:
+                if standings.refuses:
+                    return None
+                endpoints = self._endpoints
+        return self._balancer.pick(endpoints, exclude, admit, now, key)
+
+    def join(self, endpoint: Endpoint, weight: int) -> None:
+        """An endpoint is new; `renew` follows."""
+        endpoint.full_weight = float(weight)
+        if self.standings is not None:
+            endpoint.member = self.standings.join()
+        self._watch(endpoint)
+
+    def renew(
+        self, endpoints: list[Endpoint], coming: Iterable[Endpoint], gone: Iterable[Endpoint]
+    ) -> None:
+        """The endpoints are these. `coming` have just joined others, and start slowly."""
+        now = self._loop.time()
+        self._endpoints = endpoints
+        self._start_slowly(coming, now)
+        if self.standings is not None:
+            self.standings.renew(endpoints, gone, now)
+        self._warm_up(now)
+
+    def adopt(self, config: UpstreamConfig) -> None:
+        """Go on with these settings, and keep the state that they do not change."""
+        before, self._config = self._config, config
+        if config.load_balancing is not before.load_balancing:
+            self._balancer = balancer(config.load_balancing, self._random)
+        self.hash_key = _hash_key(config)
+        standings = self.standings
+        if standings is None or not _judges(config) or not standings.adopt(config):
+            standings = self._new_standings(config)
+        if standings is not self.standings:
+            if self.standings is not None:
+                self.standings.ejection.retire()
+            self.standings = standings
+            checked = config.health_check is not None
+            for endpoint in self._endpoints:
+                former = endpoint.member
+                endpoint.member = None if standings is None else standings.join()
+                if checked and former is not None and endpoint.member is not None:
+                    endpoint.member.keep_health(former)
+        if config.health_check is None and before.health_check is not None:
+            for endpoint in self._endpoints:
+                endpoint.check = ""
+                if endpoint.member is not None:
+                    endpoint.member.forget_health()
+        weights = {
+            (one.scheme, one.host.strip("[]"), one.port): one.weight
+            for one in reversed(config.endpoints)
+        }
+        for endpoint in self._endpoints:
+            endpoint.full_weight = float(weights[endpoint.scheme, endpoint.host, endpoint.port])
+            self._watch(endpoint)
+        self.renew(self._endpoints, (), ())
+
+    # --- for this class -------------------------------------------------------------------------
+
+    def _new_standings(self, config: UpstreamConfig) -> Standings | None:
+        if not _judges(config):
+            return None
+        if self._counts is None:
+            self._counts = StandingCounts()
+        return Standings(config, self._random, self._came_back, self._counts)
+
+    def _watch(self, endpoint: Endpoint) -> None:
+        """Learn from its attempts what balancing and ejection need."""
+        latency = endpoint.latency
+        if self._config.load_balancing is not LoadBalancing.EWMA:
+            latency = None
+        elif latency is None:
+            latency = PeakEwma()
+        endpoint.watch(latency, endpoint.member)
+
+    def _came_back(self, endpoints: list[Endpoint]) -> None:
+        now = self._loop.time()
+        self._start_slowly(endpoints, now)
+        self._warm_up(now)
+
+    def _start_slowly(self, endpoints: Iterable[Endpoint], now: float) -> None:
+        if self._config.slow_start > 0:
+            for endpoint in endpoints:
+                self._warming[endpoint] = now
+
+    def _warm_up(self, now: float) -> None:
+        """Give each endpoint its present weight."""
+        seconds = self._config.slow_start
+        for endpoint, since in tuple(self._warming.items()):
+            if now - since >= seconds or endpoint not in self._endpoints:
+                del self._warming[endpoint]
+        weights = set()
+        for endpoint in self._endpoints:
+            weight = endpoint.full_weight
+            if endpoint in self._warming:
+                weight *= max((now - self._warming[endpoint]) / seconds, LEAST_SHARE)
+            endpoint.weight = weight
+            weights.add(weight)
+        self._balancer.weighted = len(weights) > 1
+
+
+def _hash_key(config: UpstreamConfig) -> HashKey | None:
+    return config.hash if config.load_balancing is LoadBalancing.CONSISTENT_HASH else None
+
+
+def _judges(config: UpstreamConfig) -> bool:
+    """Whether something decides which endpoints can be used."""
+    return config.outlier_detection is not None or config.health_check is not None

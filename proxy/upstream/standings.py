@@ -1,0 +1,134 @@
+"""Which endpoints of an upstream can be used, where ejection or health checks decide about it."""
+
+import logging
+from collections.abc import Callable, Collection, Iterable
+
+from proxy.clock import Random
+from proxy.config.model import UpstreamConfig
+from proxy.policies.ejection import Ejection, Member, OnNone, OutlierConfig, no_ejections
+from proxy.upstream.endpoint import Endpoint
+
+_log = logging.getLogger("proxy.upstream")
+
+
+class StandingCounts:
+    """Of an upstream, over all reloads. `checks`: health checks by result."""
+
+    __slots__ = ("checks", "ejections")
+
+    def __init__(self) -> None:
+        self.ejections = no_ejections()
+        self.checks: dict[str, int] = {"passed": 0, "failed": 0}
+
+
+class Standings:
+    """`usable` are the endpoints that get requests. `refuses`: if none is, requests are refused.
+
+    `ejects`: outlier detection is on; else only health checks decide.
+    """
+
+    __slots__ = (
+        "_endpoints",
+        "_name",
+        "_on_return",
+        "_out",
+        "counts",
+        "ejection",
+        "ejects",
+        "refuses",
+        "usable",
+    )
+
+    def __init__(
+        self,
+        config: UpstreamConfig,
+        random: Random,
+        on_return: Callable[[list[Endpoint]], None],
+        counts: StandingCounts,
+    ) -> None:
+        """`on_return` is called with endpoints that can be used again."""
+        self._endpoints: list[Endpoint] = []
+        self._name = config.name
+        self._on_return = on_return
+        self._out: set[Endpoint] = set()
+        self.usable: list[Endpoint] = []
+        self.counts = counts
+        self.ejection = Ejection(_settings(config), random, self._changed, counts.ejections)
+        self.ejects = self.refuses = False
+        self.adopt(config)
+
+    def adopt(self, config: UpstreamConfig) -> bool:
+        """Go on with these settings; False: make others."""
+        if not self.ejection.reconfigure(_settings(config)):
+            return False
+        self.ejects = config.outlier_detection is not None
+        self.refuses = self.ejection.config.on_none is OnNone.REFUSE
+        return True
+
+    def join(self) -> Member:
+        """The state of a new endpoint; `renew` follows."""
+        return self.ejection.join()
+
+    def renew(self, endpoints: list[Endpoint], gone: Iterable[Endpoint], now: float) -> None:
+        """The upstream's endpoints are these; those that are `gone` have left."""
+        self._endpoints = endpoints
+        self.usable = [one for one in endpoints if _usable(one)]
+        for endpoint in gone:
+            if endpoint.member is not None:
+                self.ejection.leave(endpoint.member, now)
+
+    def probe(self, exclude: Collection[Endpoint], now: float, *, always: bool) -> list[Endpoint]:
+        """Endpoints whose return the next request at them decides.
+
+        A repeated attempt probes none, unless `always`: it may be its request's last.
+        """
+        ejection = self.ejection
+        if ejection.observes or (exclude and not always):
+            return []
+        found = [one for one in self._endpoints if _wants_probe(one, now)]
+        if not found:
+            ejection.plan()
+        return found
+
+    def _changed(self) -> None:
+        before = self.usable
+        self.usable = [one for one in self._endpoints if _usable(one)]
+        back = [one for one in self.usable if one not in before]
+        if back:
+            self._on_return(back)
+        self._log_ejections()
+
+    def _log_ejections(self) -> None:
+        out = {one for one in self._endpoints if one.member is not None and one.member.ejected}
+        for endpoint in out - self._out:
+            member = endpoint.member
+            assert member is not None
+            _log.warning(
+                "endpoint %s of %s is ejected%s: %s",
+                endpoint.label,
+                self._name,
+                " (outlier_detection.mode is observe: it is still used)"
+                if self.ejection.observes
+                else "",
+                member.why.value,
+            )
+        for endpoint in self._out - out:
+            if endpoint in self._endpoints:
+                _log.info("endpoint %s of %s is back", endpoint.label, self._name)
+        self._out = out
+
+
+NEVER_EJECTS = OutlierConfig(consecutive_failures=0, failure_rate=None)
+"""With health checks alone."""
+
+
+def _settings(config: UpstreamConfig) -> OutlierConfig:
+    return config.outlier_detection or NEVER_EJECTS
+
+
+def _usable(endpoint: Endpoint) -> bool:
+    return endpoint.member is None or endpoint.member.usable
+
+
+def _wants_probe(endpoint: Endpoint, now: float) -> bool:
+    return endpoint.member is not None and endpoint.member.wants_probe(now)

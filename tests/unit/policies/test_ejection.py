@@ -1,0 +1,265 @@
+"""Outlier ejection with explicit time."""
+
+from math import inf
+
+import pytest
+
+from proxy.outcome import Verdict
+from proxy.policies.ejection import (
+    PROBE_SECONDS,
+    EjectForConfig,
+    Ejection,
+    FailureRateConfig,
+    OutlierConfig,
+    Why,
+)
+from proxy.policies.gate import Mode
+
+NOW = 1000.0
+OK, BAD, IGNORED = Verdict.SUCCESS, Verdict.FAILURE, Verdict.IGNORED
+
+
+class Cluster:
+    def __init__(self, count, *, chance=0.5, **settings):
+        settings.setdefault("failure_rate", None)
+        self.changes = 0
+        self.ejection = Ejection(OutlierConfig(**settings), lambda: chance, self._changed)
+        self.members = [self.ejection.join() for _ in range(count)]
+
+    def _changed(self):
+        self.changes += 1
+
+    def give(self, member, *verdicts, at=NOW):
+        for verdict in verdicts:
+            member.settle(member.enter(at), verdict, at)
+
+    @property
+    def out(self):
+        return [index for index, member in enumerate(self.members) if member.ejected]
+
+
+def test_so_many_failures_in_a_row_eject_for_a_time():
+    cluster = Cluster(3)
+    one = cluster.members[0]
+    cluster.give(one, *[BAD] * 4, OK, *[BAD] * 4)
+    assert one.usable
+    cluster.give(one, BAD)
+    assert (one.usable, one.ejected, one.until, one.row) == (False, True, NOW + 30, 1)
+    assert cluster.ejection.ejections == {
+        Why.CONSECUTIVE_FAILURES: 1,
+        Why.FAILURE_RATE: 0,
+        Why.PROBE_FAILED: 0,
+    }
+    assert cluster.ejection.due == NOW + 30
+    assert cluster.changes
+
+
+def test_what_says_nothing_about_the_endpoint_leaves_no_trace():
+    cluster = Cluster(3)
+    one = cluster.members[0]
+    cluster.give(one, *[BAD, BAD, IGNORED] * 2, *[IGNORED] * 10)
+    assert one.usable
+    cluster.give(one, BAD)
+    assert one.ejected
+
+
+@pytest.mark.parametrize(("chance", "seconds"), [(0.0, 27.0), (0.5, 30.0), (1.0, 33.0)])
+def test_the_time_is_jittered(chance, seconds):
+    cluster = Cluster(2, chance=chance, consecutive_failures=1)
+    cluster.give(cluster.members[0], BAD)
+    assert cluster.members[0].until == pytest.approx(NOW + seconds)
+
+
+def test_one_request_decides():
+    cluster = Cluster(3, consecutive_failures=1)
+    one = cluster.members[0]
+    cluster.give(one, BAD)
+    assert not one.wants_probe(NOW + 29.9)
+    assert one.wants_probe(NOW + 30)
+    probe = one.enter(NOW + 30)
+    assert not one.wants_probe(NOW + 31)
+    assert cluster.ejection.due == NOW + 30 + PROBE_SECONDS
+    other = one.enter(NOW + 31)
+    one.settle(other, OK, NOW + 32)
+    assert one.ejected
+    one.settle(probe, OK, NOW + 33)
+    assert one.usable
+    assert cluster.ejection.due == inf
+
+
+def test_ejections_in_a_row_last_longer():
+    cluster = Cluster(3, consecutive_failures=1, eject_for=EjectForConfig(30.0, 100.0))
+    one = cluster.members[0]
+    cluster.give(one, BAD)
+    at, lasted = NOW, []
+    for _ in range(4):
+        lasted.append(one.until - at)
+        at = one.until
+        cluster.give(one, BAD, at=at)
+    assert lasted == pytest.approx([30, 60, 90, 100])
+    assert cluster.ejection.ejections[Why.PROBE_FAILED] == 4
+
+
+def test_a_return_that_does_not_last_goes_on_with_the_row():
+    cluster = Cluster(3, consecutive_failures=1)
+    one = cluster.members[0]
+    cluster.give(one, BAD)
+    cluster.give(one, OK, at=NOW + 30)
+    cluster.give(one, BAD, at=NOW + 59)
+    assert (one.row, one.until) == (2, NOW + 59 + 60)
+    cluster.give(one, OK, at=NOW + 119)
+    cluster.give(one, BAD, at=NOW + 119 + 60)
+    assert one.row == 1
+
+
+def test_an_ignored_probe_is_followed_by_another():
+    cluster = Cluster(2, consecutive_failures=1)
+    one = cluster.members[0]
+    cluster.give(one, BAD)
+    cluster.give(one, IGNORED, at=NOW + 30)
+    assert one.wants_probe(NOW + 30)
+    assert cluster.ejection.due <= NOW + 30
+
+
+def test_a_probe_without_an_end_does_not_keep_others_out():
+    cluster = Cluster(2, consecutive_failures=1)
+    one = cluster.members[0]
+    cluster.give(one, BAD)
+    stream = one.enter(NOW + 30)
+    assert not one.wants_probe(NOW + 59)
+    assert one.wants_probe(NOW + 30 + PROBE_SECONDS)
+    cluster.give(one, OK, at=NOW + 60)
+    assert one.usable
+    for _ in range(5):
+        one.settle(stream, BAD, NOW + 61)
+    assert one.usable
+
+
+def test_outcomes_of_before_do_not_count_after():
+    cluster = Cluster(2, consecutive_failures=2)
+    one = cluster.members[0]
+    flying = [one.enter(NOW) for _ in range(4)]
+    for attempt in flying[:2]:
+        one.settle(attempt, BAD, NOW)
+    assert one.ejected
+    one.settle(flying[2], OK, NOW)
+    assert one.ejected
+    cluster.give(one, OK, at=NOW + 30)
+    one.settle(flying[3], BAD, NOW + 31)
+    cluster.give(one, BAD, at=NOW + 31)
+    assert one.usable
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "most"),
+    [(1, 1.0, 0), (2, 0.5, 1), (2, 0.1, 1), (3, 0.5, 1), (3, 0.67, 2), (3, 1.0, 2), (4, 0.5, 2),
+     (5, 0.5, 2), (10, 0.29, 2), (10, 0.3, 3), (100, 0.29, 29)],
+)  # fmt: skip
+def test_at_most_so_many_and_never_the_last(count, share, most):
+    cluster = Cluster(count, consecutive_failures=1, max_ejected=share)
+    for member in cluster.members:
+        cluster.give(member, BAD)
+    assert len(cluster.out) == most
+
+
+def test_there_is_room_again_when_one_comes_back():
+    cluster = Cluster(2, consecutive_failures=1)
+    one, other = cluster.members
+    cluster.give(one, BAD)
+    cluster.give(other, *[BAD] * 10)
+    assert cluster.out == [0]
+    cluster.give(one, OK, at=NOW + 30)
+    cluster.give(other, BAD, at=NOW + 31)
+    assert cluster.out == [1]
+
+
+def test_the_last_that_is_healthy_is_never_ejected():
+    cluster = Cluster(3, consecutive_failures=1, max_ejected=1.0)
+    one, two, three = cluster.members
+    three.mark(unhealthy=True)
+    cluster.give(two, BAD)
+    cluster.give(one, BAD)
+    assert cluster.out == [1]
+    assert [member.usable for member in cluster.members] == [True, False, False]
+
+
+def test_the_failure_rate_ejects_from_a_minimum_on():
+    rate = FailureRateConfig(0.5, 10, 30.0)
+    cluster = Cluster(3, consecutive_failures=0, failure_rate=rate)
+    one = cluster.members[0]
+    cluster.give(one, *[BAD, OK] * 4, BAD)
+    assert one.usable
+    cluster.give(one, OK)
+    assert one.ejected
+    assert one.why is Why.FAILURE_RATE
+
+
+def test_the_failure_rate_forgets():
+    rate = FailureRateConfig(0.5, 10, 30.0)
+    cluster = Cluster(3, consecutive_failures=0, failure_rate=rate)
+    one = cluster.members[0]
+    cluster.give(one, *[BAD] * 9)
+    cluster.give(one, *[OK] * 9, BAD, at=NOW + 31)
+    assert one.usable
+
+
+def test_a_passing_check_brings_it_back_from_half_of_the_first_time_on():
+    cluster = Cluster(3, consecutive_failures=1)
+    one = cluster.members[0]
+    cluster.give(one, BAD)
+    one.passed_check(NOW + 14.9)
+    assert one.ejected
+    one.passed_check(NOW + 15)
+    assert one.usable
+
+
+def test_an_unhealthy_one_is_not_probed():
+    cluster = Cluster(3, consecutive_failures=1)
+    one = cluster.members[0]
+    cluster.give(one, BAD)
+    one.mark(unhealthy=True)
+    assert not one.wants_probe(NOW + 31)
+    assert cluster.ejection.due == inf
+    one.mark(unhealthy=False)
+    assert one.wants_probe(NOW + 31)
+    assert cluster.ejection.due == NOW + 30
+
+
+def test_endpoints_that_leave_take_the_places_of_the_ejected_with_them():
+    cluster = Cluster(4, consecutive_failures=1)
+    cluster.give(cluster.members[0], BAD)
+    cluster.give(cluster.members[1], BAD, at=NOW + 1)
+    assert cluster.out == [0, 1]
+    cluster.ejection.leave(cluster.members[3], NOW + 2)
+    assert cluster.out == [1]
+    cluster.ejection.leave(cluster.members[2], NOW + 2)
+    assert cluster.out == [1]
+    cluster.ejection.leave(cluster.members[0], NOW + 2)
+    assert cluster.out == []
+
+
+def test_observing_ejects_nothing_and_counts():
+    cluster = Cluster(2, consecutive_failures=1, mode=Mode.OBSERVE)
+    one, other = cluster.members
+    cluster.give(one, BAD)
+    assert (one.ejected, one.usable) == (True, True)
+    cluster.give(other, BAD)
+    assert cluster.out == [0]
+    cluster.give(one, BAD, at=NOW + 30)
+    assert one.row == 2
+    cluster.give(one, OK, at=NOW + 91)
+    assert cluster.out == []
+
+
+def test_a_changed_mode_keeps_the_state_and_a_changed_threshold_does_not():
+    cluster = Cluster(2, consecutive_failures=1)
+    one = cluster.members[0]
+    cluster.give(one, BAD)
+    settings = {"consecutive_failures": 1, "failure_rate": None}
+    assert cluster.ejection.reconfigure(OutlierConfig(mode=Mode.OBSERVE, **settings))
+    assert (one.ejected, one.usable) == (True, True)
+    assert cluster.ejection.reconfigure(OutlierConfig(**settings))
+    assert not one.usable
+    assert not cluster.ejection.reconfigure(OutlierConfig(failure_rate=None))
+    assert not cluster.ejection.reconfigure(OutlierConfig(max_ejected=0.1, **settings))
+    assert not one.usable
