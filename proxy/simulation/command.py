@@ -43,7 +43,7 @@ def simulate(recording: Recording, configs: Sequence[tuple[str, Config]], seed: 
     for name, config in configs:
         world = play(config, recording, seed)
         worlds.append(world)
-        tallies.append(tally(name, seconds, world.told))
+        tallies.append(tally(name, seconds, world.told, world.ejections()))
     return Result(recording, tallies, worlds, [config for _, config in configs], seed)
 
 

@@ -39,7 +39,8 @@ class Guide:
 
     def draw(self) -> float:
         if self.upstream is not None:
-            usable = self.upstream.endpoints
+            standings = self.upstream.choice.standings
+            usable = self.upstream.endpoints if standings is None else standings.usable
             if len(usable) > 1 and self._knows(usable):
                 label = self._recorded()
                 for place, endpoint in enumerate(usable):
@@ -48,7 +49,12 @@ class Guide:
         return self._chance()
 
     def _knows(self, endpoints: Sequence[Endpoint]) -> bool:
-        return all(endpoint.label in self._recorded_endpoints for endpoint in endpoints)
+        """Whether the log has them all, and their weights are equal: else each draw counts."""
+        weight = endpoints[0].weight
+        return all(
+            endpoint.label in self._recorded_endpoints and endpoint.weight == weight
+            for endpoint in endpoints
+        )
 
     def _recorded(self) -> str:
         """The recorded endpoint of the attempt that begins now, "" after its first draw."""

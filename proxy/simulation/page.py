@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from proxy.simulation.plots import Points, plot
-from proxy.simulation.report import Result, notes, rows
+from proxy.simulation.report import Result, Row, ejections, notes, rows
 from proxy.simulation.tally import RouteTally, Slice, Tally, quantile, routes_of
 
 _STYLE = """
@@ -40,6 +40,7 @@ def as_html(result: Result) -> str:
         f"<title>Simulation of {title}</title><style>{_STYLE}</style></head><body>"
         f"<h1>What {title} would have done</h1>"
         f"<p>{number:,} requests in {seconds:,.1f} s.</p>{_key(result.tallies)}{body}"
+        f"{_ejections(result.tallies)}"
         f'<h2>How sure it is</h2><ul class="notes">{said}</ul></body></html>\n'
     )
 
@@ -55,11 +56,6 @@ def _key(tallies: Sequence[Tally]) -> str:
 def _route(result: Result, name: str) -> str:
     tallies = result.tallies
     routes = [one.routes.get(name, RouteTally()) for one in tallies]
-    heads = "".join(f"<th scope=col>{escape(one.name)}</th>" for one in tallies)
-    lines = "".join(
-        f"<tr><td>{escape(label[2:])}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-        for label, cells in rows(routes)
-    )
     plots = "".join(
         f"<h3>{title}</h3>"
         + plot(
@@ -70,7 +66,21 @@ def _route(result: Result, name: str) -> str:
         for title, unit, value in _PLOTS
     )
     label = f"Route {escape(name)}" if name else "No route"
-    return f"<h2>{label}</h2><table><tr><th></th>{heads}</tr>{lines}</table>{plots}"
+    return f"<h2>{label}</h2>{_table(tallies, rows(routes))}{plots}"
+
+
+def _ejections(tallies: Sequence[Tally]) -> str:
+    ejected = ejections(tallies)
+    return f"<h2>Ejections</h2>{_table(tallies, ejected)}" if ejected else ""
+
+
+def _table(tallies: Sequence[Tally], cells_of: Sequence[Row]) -> str:
+    heads = "".join(f"<th scope=col>{escape(one.name)}</th>" for one in tallies)
+    lines = "".join(
+        f"<tr><td>{escape(label[2:])}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        for label, cells in cells_of
+    )
+    return f"<table><tr><th></th>{heads}</tr>{lines}</table>"
 
 
 def _points(tally: Tally, name: str, value: Callable[[Slice, float], float]) -> Points:

@@ -32,6 +32,8 @@ def as_text(result: Result) -> str:
         present = [one.routes.get(name, RouteTally()) for one in tallies]
         heads = [one.name for one in tallies]
         parts.append("\n".join(_table(f"route {name}" if name else "no route", heads, present)))
+    if ejected := ejections(tallies):
+        parts.append("\n".join(_lines("ejections", [one.name for one in tallies], ejected)))
     parts.append("\n".join(notes(result)))
     return "\n\n".join(parts)
 
@@ -43,7 +45,11 @@ def _span(result: Result) -> str:
 
 
 def _table(title: str, heads: Sequence[str], routes: Sequence[RouteTally]) -> list[str]:
-    lines = [(title, list(heads)), *rows(routes)]
+    return _lines(title, heads, rows(routes))
+
+
+def _lines(title: str, heads: Sequence[str], cells_of: Sequence[Row]) -> list[str]:
+    lines = [(title, list(heads)), *cells_of]
     width = max(len(label) for label, _ in lines) + 2
     widths = [max(len(cells[at]) for _, cells in lines) for at in range(len(heads))]
     return [
@@ -73,6 +79,18 @@ def rows(routes: Sequence[RouteTally]) -> list[Row]:
     for endpoint in sorted({endpoint for one in routes for endpoint in one.load}):
         made.append((f"    {endpoint}", [f"{one.load[endpoint]:,}" for one in routes]))
     return made
+
+
+def ejections(tallies: Sequence[Tally]) -> list[Row]:
+    """The rows of the upstreams' table: a log does not tell of ejections."""
+    names = sorted({name for one in tallies for name in one.ejections or ()})
+    return [
+        (
+            f"  {name}",
+            ["-" if one.ejections is None else f"{one.ejections[name]:,}" for one in tallies],
+        )
+        for name in names
+    ]
 
 
 def _ms(seconds: float) -> str:
@@ -109,10 +127,13 @@ def notes(result: Result) -> list[str]:
 
 def _unknowable(config: Config) -> list[str]:
     blind = [route.name for route in config.routes if route.match.headers or route.match.query]
-    if not blind:
-        return []
-    names = ", ".join(blind)
-    return [f"no request comes to {names}: the log has no headers and no query to match."]
+    said = []
+    if blind:
+        names = ", ".join(blind)
+        said.append(f"no request comes to {names}: the log has no headers and no query to match.")
+    if any(upstream.health_check is not None for upstream in config.upstreams.values()):
+        said.append("health checks are off: the log has traffic only.")
+    return said
 
 
 def as_json(result: Result) -> str:

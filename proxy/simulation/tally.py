@@ -96,8 +96,8 @@ class Slice:
 
 @dataclass(slots=True)
 class Tally:
-    """All routes. `slice_of` is the length of a moment in seconds; `ejections` are None where
-    nothing says how many there were.
+    """All routes. `slice_of` is the length of a moment in seconds; `ejections` by upstream are None
+    where nothing says how many there were.
     """
 
     name: str
@@ -112,9 +112,11 @@ class Tally:
         route.count(told, self.slice_of)
 
 
-def tally(name: str, seconds: float, all_told: Iterable[Told]) -> Tally:
+def tally(
+    name: str, seconds: float, all_told: Iterable[Told], ejections: Counter[str] | None = None
+) -> Tally:
     """`seconds`: how long the log is."""
-    made = Tally(name, max(seconds / SLICES, 0.001))
+    made = Tally(name, max(seconds / SLICES, 0.001), ejections=ejections)
     for told in all_told:
         made.count(told)
     return made

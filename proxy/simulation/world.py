@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 from proxy.config.model import Config, Listener, UpstreamConfig
@@ -38,6 +40,7 @@ class World:
 
     def __init__(self, config: Config, recording: Recording, seed: int, loop: VirtualLoop) -> None:
         chance = random.Random(seed)
+        config = _without_health_checks(config)
         self.recording = recording
         self.drawing = Drawing(recording.requests, chance.random)
         self.told: list[Told] = []
@@ -65,6 +68,15 @@ class World:
             loop.advance(max(0.0, self._virtual(request.at) - loop.now))
             self._begin(number, request)
         loop.run_out(loop.now + _LONGEST)
+
+    def ejections(self) -> Counter[str]:
+        """By upstream."""
+        found: Counter[str] = Counter()
+        for upstream in self.gateway.upstreams:
+            standings = upstream.choice.standings
+            if standings is not None:
+                found[upstream.name] += sum(standings.counts.ejections.values())
+        return found
 
     def unix(self) -> float:
         """The present moment, as the log tells the time."""
@@ -117,6 +129,12 @@ class World:
                 ),
             )
         )
+
+
+def _without_health_checks(config: Config) -> Config:
+    """The log has no endpoint's answer to one."""
+    upstreams = {name: replace(one, health_check=None) for name, one in config.upstreams.items()}
+    return replace(config, upstreams=upstreams)
 
 
 def _unplayable(request: RecordedRequest) -> str:

@@ -177,3 +177,18 @@ def test_inbound_requests_meet_the_inbound_policy():
     world = played(lines)
     assert reasons(world) == {"503": 4}
     assert {len(told.endpoints) for told in world.told} == {1}
+
+
+def test_an_ejected_endpoint_gets_nothing_for_a_while():
+    bad, good = "10.0.0.1:80", "10.0.0.2:80"
+    lines = [
+        line(n / 10, attempt(5.0, 502 if n % 2 else 200, endpoint=bad if n % 2 else good))
+        for n in range(200)
+    ]
+    text = FILE % (f', "http://{good}"', "", ", retry: {attempts: 1}")
+    kept = play(load_text(text, "n.yaml", {}).config, read_log(lines), 1)
+    ejecting = text.replace(f'"http://{good}"]', f'"http://{good}"], outlier_detection: {{}}')
+    world = play(load_text(ejecting, "n.yaml", {}).config, read_log(lines), 1)
+    assert reasons(kept) == {"200": 100, "502": 100}
+    assert world.ejections()["shop"] >= 1
+    assert reasons(world)["502"] < 20
