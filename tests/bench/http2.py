@@ -5,7 +5,8 @@
 h2load asks, nghttpd answers (apt: nghttp2-client, nghttp2-server; nghttp2-proxy for one more peer).
 The proxy has core 0, the others core 1. A cell is the median of the rounds: CPU time of the proxy
 in microseconds per request, and its ratio to Envoy's in the same round. "paths": another `:path` in
-each request; h2load cannot vary other fields.
+each request, of 2,000; "ids": x-request-id and traceparent that never come again, "ids, paths": a
+`:path` too. For those h2load makes way for a generator of our own (`h2_varied`).
 """
 
 import argparse
@@ -34,7 +35,10 @@ _PATHS = 2000
 
 @dataclass(frozen=True)
 class Load:
-    """`connections` with `streams` requests at once on each. `paths`: each request has its own."""
+    """`connections` with `streams` requests at once on each.
+
+    `paths`: each request has its own; `ids`: its own request id and trace.
+    """
 
     name: str
     requests: int
@@ -43,6 +47,7 @@ class Load:
     path: str = "/1k"
     body: int = 0
     paths: bool = False
+    ids: bool = False
     tls: bool = False
 
 
@@ -53,6 +58,9 @@ LOADS = (
     Load("32×4", 20_000, 32, 4),
     Load("1×32 paths", 20_000, 1, 32, paths=True),
     Load("32×4 paths", 20_000, 32, 4, paths=True),
+    Load("1×32 ids", 20_000, 1, 32, ids=True),
+    Load("1×32 ids, paths", 20_000, 1, 32, ids=True, paths=True),
+    Load("32×4 ids, paths", 20_000, 32, 4, ids=True, paths=True),
     Load("POST 128 B 8×8", 20_000, 8, 8, body=128),
     Load("GET 1 MiB 4×2", 400, 4, 2, path="/1m"),
     Load("TLS 1×32", 20_000, 1, 32, tls=True),
@@ -106,6 +114,14 @@ def wait_for(port: int, process: Process) -> None:
 
 def _argv(load: Load, port: int, directory: Path, scale: float) -> tuple[list[str], int]:
     count = max(int(load.requests * scale), load.connections)
+    if load.ids:
+        program = str(Path(__file__).with_name("h2_varied.py"))
+        words = [sys.executable, program, str(port), str(count), str(load.connections)]
+        words += [str(load.streams), load.path, f"{port}.{count}"]
+        return [
+            *words,
+            "paths",
+        ] if load.paths else words, count // load.connections * load.connections
     origin = f"{'https' if load.tls else 'http'}://127.0.0.1:{port}"
     words = ["h2load", f"-n{count}", f"-c{load.connections}", f"-m{load.streams}"]
     if load.body:
@@ -121,7 +137,7 @@ def _argv(load: Load, port: int, directory: Path, scale: float) -> tuple[list[st
 
 def _run(words: list[str], process: Process, *, strict: bool) -> None:
     done = subprocess.run(pinned(1, words), capture_output=True, text=True, check=False)
-    if strict and not re.search(r" 0 failed, 0 errored, 0 timeout", done.stdout):
+    if strict and not re.search(r" 0 failed, 0 errored, 0 timeout| answered$", done.stdout.strip()):
         said = process.last_words()[-2000:]
         raise SystemExit(f"{process.name}: {' '.join(words)}\n{done.stdout}{done.stderr}{said}")
 
