@@ -47,7 +47,8 @@ FLOODS = (
     *("flood-expired", "flood-unread", "flood-connect", "flood-pipelined"),
     *("flood-chunks", "flood-download", "flood-h2-reset", "flood-h2-cancel", "flood-h2-wrong"),
     *("flood-h2-ping", "flood-h2-settings", "flood-h2-priority", "flood-h2-blocks"),
-    *("flood-h2-bomb", "flood-h2-streams", "flood-h2-unread"),
+    *("flood-h2-bomb", "flood-h2-streams", "flood-h2-unread", "flood-h2-window"),
+    "flood-h2-empty",
 )
 
 _CONFIG = """\
@@ -237,14 +238,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each flood; default: 5")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
     parser.add_argument("--floods", nargs="+", choices=[*FLOODS, "scrapers"])
+    parser.add_argument("--listener", choices=["outbound", "inbound"], help="default: both")
     parser.add_argument("--steps", action="store_true", help="the loop's steps, instead of waits")
     options = parser.parse_args(arguments)
     chosen = options.floods or [*FLOODS, "scrapers"]
     complaints: list[str] = []
     for kind in FLOODS:
         if kind in chosen:
-            listeners = ["outbound"] if kind in ("flood-connect", "flood-download") else None
-            for listener in listeners or ("outbound", "inbound"):
+            listeners = [options.listener] if options.listener else ["outbound", "inbound"]
+            if kind in ("flood-connect", "flood-download"):
+                listeners = ["outbound"]
+            for listener in listeners:
                 if options.steps:
                     complaints += _step(kind, listener, options.seconds)
                 else:

@@ -22,7 +22,8 @@ connections each kind opened. The slow kinds stay, and do little; the floods do 
     flood-h2-reset   HTTP/2: requests for 1 KiB that are cancelled at once (CVE-2023-44487)
     flood-h2-cancel  the same, each after it has begun
     flood-h2-wrong   requests, and a frame for which the proxy must reset them (CVE-2025-8671)
-    flood-h2-ping    PING without end; flood-h2-settings, flood-h2-priority: likewise
+    flood-h2-ping    PING without end; flood-h2-settings, -priority, -window, -empty: likewise
+                     SETTINGS, PRIORITY, WINDOW_UPDATE, DATA that are empty
     flood-h2-blocks  field blocks that never end (CVE-2024-27316)
     flood-h2-bomb    field blocks of 16 KiB that say 48 MiB
     flood-h2-streams 100 requests for 1 KiB at once, again and again, answers read
@@ -150,6 +151,11 @@ def _request(stream: int) -> bytes:
     return _frame(1, _ENDED, stream, _BLOCK)
 
 
+def _open_request(stream: int) -> bytes:
+    """Its body is still to come."""
+    return _frame(1, 4, stream, b"\x83" + _BLOCK[1:])
+
+
 def _cancel(stream: int) -> bytes:
     return _frame(3, 0, stream, b"\0\0\0\x08")
 
@@ -190,6 +196,17 @@ async def flood_h2_settings(reader: Reader, writer: Writer) -> None:
 
 async def flood_h2_priority(reader: Reader, writer: Writer) -> None:
     await _until_gone(reader, writer, 5_000 * _frame(2, 0, 1, bytes(5)))
+
+
+async def flood_h2_window(reader: Reader, writer: Writer) -> None:
+    """Of the connection and of a request that stays open, by turns."""
+    one = b"\0\0\0\x01"
+    updates = 2_500 * (_frame(8, 0, 0, one) + _frame(8, 0, 1, one))
+    await _until_gone(reader, writer, _open_request(1) + updates)
+
+
+async def flood_h2_empty(reader: Reader, writer: Writer) -> None:
+    await _until_gone(reader, writer, _open_request(1) + 5_000 * _frame(0, 0, 1))
 
 
 async def flood_h2_blocks(reader: Reader, writer: Writer) -> None:
@@ -259,7 +276,7 @@ MANNERS: dict[str, Manner] = {
         *(flood_expired, flood_unread, flood_connect, flood_pipelined, flood_chunks),
         *(flood_download, flood_metrics, flood_h2_reset, flood_h2_cancel, flood_h2_wrong),
         *(flood_h2_ping, flood_h2_settings, flood_h2_priority, flood_h2_blocks, flood_h2_bomb),
-        *(flood_h2_streams, flood_h2_unread),
+        *(flood_h2_streams, flood_h2_unread, flood_h2_window, flood_h2_empty),
     )
 }
 CROWD = ("silent", "slow-head", "slow-body", "slow-reader", "pipeliner", "tiny-chunks")
