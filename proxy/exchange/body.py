@@ -116,7 +116,7 @@ class RequestBody:
         """The attempt is over; pieces now wait for another stream, up to the bound."""
         if stream in self._streams:
             self._streams.remove(stream)
-            if not self._held_up and (self._streams or not self._full):
+            if not self.complete and not self._held_up and (self._streams or not self._full):
                 self._client.resume_reading()
             self._wait()
 
