@@ -116,6 +116,7 @@ class _Proxy:
     ) -> None:
         self._loaded = loaded
         self._config = config = loaded.config
+        self._promises = None if config.store is None else _promises(config.store)
         self._log = log
         self._events_handler = events_handler
         self._access = LineWriter(descriptor_of(sys.stdout))
@@ -154,7 +155,6 @@ class _Proxy:
             if (tls := config.listeners.of(listener).tls) is not None
         }
         self._tls_renewal = TlsRenewal(self._tls.values(), self._upstreams)
-        self._promises = None if config.store is None else _promises(config.store)
         if self._promises is not None:
             self._lifecycle.store = self._promises.store
 
@@ -170,7 +170,8 @@ class _Proxy:
         )
 
     def _bindings(self, config: Config) -> Bindings:
-        return Bindings(config, self._upstreams, random.random, self._breaker_changed)
+        promises = self._promises.of_route if self._promises is not None else None
+        return Bindings(config, self._upstreams, random.random, self._breaker_changed, promises)
 
     def _breaker_changed(
         self, breaker: CircuitBreaker, left: BreakerState, entered: BreakerState, now: float

@@ -231,6 +231,50 @@ class ConnectionsFull(LimitReached):
     decided_by = "the listener (limits.connections)"
 
 
+class IdempotencyKeyMissing(AdmitError):
+    reason, title, status = "idempotency-key-missing", "Idempotency key is missing", 400
+    proxy_error = "http_request_error"
+    blame = Blame.CLIENT
+    decided_by = "idempotency keys (idempotency.mode)"
+
+
+class IdempotencyKeyInvalid(AdmitError):
+    reason, title, status = "idempotency-key-invalid", "Idempotency key is invalid", 400
+    proxy_error = "http_request_error"
+    blame = Blame.CLIENT
+    decided_by = "idempotency keys (idempotency.headers)"
+
+
+class IdempotencyKeyReused(AdmitError):
+    reason, title, status = "idempotency-key-reused", "Idempotency key of another request", 422
+    proxy_error = "http_request_error"
+    blame = Blame.CLIENT
+    decided_by = "idempotency keys (idempotency.fingerprint)"
+
+
+class IdempotencyConflict(AdmitError):
+    """A repeat that gets no answer of the first request."""
+
+    status = 409
+    proxy_error = "http_request_denied"
+    blame = Blame.CLIENT
+
+
+class IdempotencyInProgress(IdempotencyConflict):
+    reason, title = "idempotency-in-progress", "First request is in progress"
+    decided_by = "idempotency keys (idempotency.wait)"
+
+
+class IdempotencyUnknown(IdempotencyConflict):
+    reason, title = "idempotency-unknown", "Result of the first request is unknown"
+    decided_by = "idempotency keys (idempotency.on_unknown)"
+
+
+class IdempotencyUnreplayable(IdempotencyConflict):
+    reason, title = "idempotency-unreplayable", "First response was not kept"
+    decided_by = "idempotency keys (idempotency.response_limit)"
+
+
 class StoreFull(AdmitError):
     reason, title, status = "store-full", "Store is full", 503
     grpc = UNAVAILABLE

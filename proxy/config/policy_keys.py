@@ -17,6 +17,7 @@ from proxy.config.policy_kinds import (
     settle_window,
 )
 from proxy.config.record import Field, Optional, Record, Values
+from proxy.config.store_keys import IDEMPOTENCY
 from proxy.config.traffic_keys import FAULTS, HEDGE, RateLimitList
 from proxy.policies import catalogue
 from proxy.policies.backoff import BackoffConfig
@@ -287,6 +288,9 @@ POLICY = _PolicyKeys(
         ),
         "faults": Field(
             FAULTS, "Failures to inject where the upstream stands, for tests; a list replaces."
+        ),
+        "idempotency": Field(
+            IDEMPOTENCY, "Repeats of a request with an idempotency key get the first answer."
         ),
         "rate_limits": Field(
             RateLimitList(),

@@ -325,7 +325,7 @@ class StoredExchange(Exchange):
             else:
                 attempt = await make_attempts(self, binding)
                 if attempt.fault is not None:
-                    self._commit_faulty(attempt)
+                    self._commit(self._faulty(attempt))
                 else:
                     self._commit(upstream_answer(request, attempt))
             if self._relay is not None:

@@ -31,7 +31,7 @@ from proxy.exchange.request import Request
 from proxy.exchange.script import Script
 from proxy.grpc_status import RESOURCE_EXHAUSTED
 from proxy.http.message import ResponseHead, make_response
-from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
+from proxy.outcome import FAILURE, IGNORED, SUCCESS, UNPROCESSED, Outcome, Verdict
 from proxy.policies.faults import Fault
 from proxy.policies.gate import pause_gates, resume_gates, settle_gates
 from proxy.upstream.endpoint import Endpoint, Seat
@@ -350,6 +350,7 @@ class Attempt(Reaching):
         self.error = error
         self.record.failure = error.reason
         self.record.detail = error.detail
+        self.record.unprocessed = error.condition in UNPROCESSED
         self._phase = _DONE
         body = self._request.body
         # A client that waits for its 100 Continue may send without one (RFC 9110 section 10.1.1).

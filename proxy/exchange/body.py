@@ -6,7 +6,7 @@ is attached, all pieces are kept, and reading from the client pauses at a bound,
 and memory stays bounded.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from proxy.exchange.pace import SendingPace
 from proxy.exchange.timing import Timing
@@ -22,8 +22,9 @@ class RequestBody:
     """`whole`: everything received so far is still here. `complete`: it has ended, with `trailers`.
 
     `started`: a part was received, or the client sends it without waiting for a 100 Continue.
-    `gathering`: it is read before any stream is attached, and `size` bytes are here.
-    `pace` measures how fast the client sends it; None: no limit.
+    `gathering`: it is read before any stream is attached, and `size` bytes are here. `digest`: the
+    hash that is fed with what arrives from now on, or None. `pace` measures how fast the client
+    sends it; None: no limit.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class RequestBody:
         "_streams",
         "_timing",
         "complete",
+        "digest",
         "gathering",
         "pace",
         "size",
@@ -54,6 +56,7 @@ class RequestBody:
         self._joined = 0  # of them, at the front: each byte is joined only once
         self.size = len(piece)
         self.gathering = False
+        self.digest: Any = None
         self._limit = 0
         self.complete = not client.receiving
         self.trailers = client.request_trailers if self.complete else NO_TRAILERS
@@ -103,6 +106,11 @@ class RequestBody:
         """The body so far; only while it is `whole`."""
         return b"".join(self._pieces)
 
+    def use_client(self, client: ClientStream) -> None:
+        """The client has left, after all of its body: another stream stands for it."""
+        self._client = client
+        self.pace = None
+
     def attach(self, stream: UpstreamStream) -> bytes:
         """Send further pieces to `stream` too; returns the part that it must get first."""
         self._streams.append(stream)
@@ -146,6 +154,8 @@ class RequestBody:
         """A piece arrived from the client."""
         if not self.started:
             self.start()
+        if self.digest is not None:
+            self.digest.update(piece)
         if self.whole:
             self._pieces.append(piece)
             self.size += len(piece)

@@ -34,7 +34,8 @@ from proxy.exchange.faults import injected
 from proxy.exchange.grpc_attempt import GrpcAttempt
 from proxy.exchange.grpc_relay import GrpcRelay
 from proxy.exchange.heads import caller_timeout
-from proxy.exchange.keeping import covers, enter, rescue
+from proxy.exchange.keeping import covers, enter, keep, rescue
+from proxy.exchange.lost_client import LostClient
 from proxy.exchange.marks import BODY_RATE
 from proxy.exchange.mirroring import begin_mirror
 from proxy.exchange.pace import GRACE, Pace, TakingPace
@@ -127,10 +128,14 @@ class Exchange(Carrier):
                 attempt.drop()
                 status = attempt.record.status
                 self._commit(await fall_back(self, binding, fallback, None, status))
-            elif attempt.fault is not None:
-                self._commit_faulty(attempt)
             else:
-                self._commit(upstream_answer(request, attempt))
+                if attempt.fault is not None:
+                    given = self._faulty(attempt)
+                else:
+                    given = upstream_answer(request, attempt)
+                if request.claim is not None and given.attempt is not None:
+                    given = await keep(self, request.claim, given)
+                self._commit(given)
             if self._relay is not None:
                 await self._relaying(self._relay)
             elif self._tunnel is not None:
@@ -170,15 +175,14 @@ class Exchange(Carrier):
         _log.error("internal error in request %s", self.record.request_id, exc_info=error)
         self._conclude(InternalError("This is a bug of the proxy; its log has a traceback."))
 
-    def _commit_faulty(self, attempt: Attempt) -> None:
-        """Commit to the response of an attempt that suffered a fault, and say so."""
+    def _faulty(self, attempt: Attempt) -> Answer:
+        """The response of an attempt that suffered a fault, which says so."""
         request, error = self.request, injected(attempt)
         if error is not None:
             self.record.failed(error)
-            self._commit(error_answer(request, error))
-        else:
-            status_field = request.terms.proxy_status.faulty(attempt.record.fault)
-            self._commit(upstream_answer(request, attempt, status_field))
+            return error_answer(request, error)
+        status_field = request.terms.proxy_status.faulty(attempt.record.fault)
+        return upstream_answer(request, attempt, status_field)
 
     def _enter(self, binding: Binding) -> None:
         """The route is known: its clocks start, with the request's head."""
@@ -292,6 +296,8 @@ class Exchange(Carrier):
                 last = record.attempts[-1]
                 verdict, seconds = last.verdict, last.seconds
             settle_gates(self._gates, self._permits, verdict, seconds, now)
+        if request.claim is not None:
+            request.claim.settle(record, self.phase is COMMITTED)
         self.phase = SETTLED
         self.gate.settled(self, record, now)
         # These refer to this exchange: without this only the cycle collector could free it.
@@ -429,7 +435,28 @@ class Exchange(Carrier):
         self.wake(error)
 
     def on_client_gone(self) -> None:
-        self.wake(client_gone())
+        if not self.goes_on_alone():
+            self.wake(client_gone())
+
+    def goes_on_alone(self) -> bool:
+        """A claimed request is answered although its client has left, for its next repeat."""
+        request, claim, body = self.request, self.request.claim, self.request.body
+        if claim is None or not claim.held or claim.endless:
+            return False
+        if body is not None and not body.complete:
+            return False
+        former, relay = request.stream, self._relay
+        client = LostClient(former, self if relay is None else relay)
+        claim.alone = True
+        request.stream = client
+        request.timing.use(client.alarm)
+        if body is not None:
+            body.use_client(client)
+        if relay is not None:
+            relay.use_client(client)
+        former.break_off(hard=False)
+        former.finish(monotonic())
+        return True
 
     def on_client_writable(self, writable: bool) -> None:
         """Before the commit only informational heads are written: nothing waits for them."""

@@ -4,7 +4,19 @@ from proxy.errors import ProxyError
 from proxy.exchange.answers import Answer
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.carrier import Carrier
+from proxy.exchange.claim import Claim
 from proxy.exchange.promise import Promise
+
+
+async def keep(carrier: Carrier, claim: Claim, answer: Answer) -> Answer:
+    """Record an upstream's answer before it is sent; returns the answer to send."""
+    assert answer.attempt is not None
+    try:
+        recorded: Answer = await claim.keep(carrier, answer)
+    except ProxyError:
+        answer.attempt.give_up()
+        raise
+    return recorded
 
 
 async def enter(carrier: Carrier, promises: list[Promise]) -> Answer | None:

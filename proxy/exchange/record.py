@@ -31,8 +31,9 @@ class AttemptRecord:
     `decision` what the retry policy said afterwards; None: it was not asked. `gates`: those that
     it asked. `chosen`: the endpoint, None where it came to none. `grpc`: the code of a gRPC call,
     `NO_GRPC` for others and while it is not known. `verdict` and `seconds`: what its gates
-    were told. `sent`: it was sent, at least in part. `fault`: the kinds of the fault that it
-    suffered, joined by ``+``. `version`: of HTTP, that its response came in: 10, 11 or 20.
+    were told. `sent`: it was sent, at least in part. `unprocessed`: it failed, and no service has
+    processed it. `fault`: the kinds of the fault that it suffered, joined by ``+``. `version`: of
+    HTTP, that its response came in: 10, 11 or 20.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class AttemptRecord:
         "span_id",
         "started",
         "status",
+        "unprocessed",
         "verdict",
         "version",
         "wait",
@@ -81,6 +83,7 @@ class AttemptRecord:
         self.sent = False
         self.span_id = ""
         self.status = 0
+        self.unprocessed = False
         self.version = 11
         self.verdict: Verdict = IGNORED
 
@@ -107,7 +110,8 @@ class Record:
     `answered`: a response's head was sent to the client. `duration`, `queued` (the wait in the
     bulkhead's queue) and `stood_still` (the time in which the client's body flowed) are in seconds,
     `started` is monotonic. `grpc` is the code that a gRPC caller got, `NO_GRPC` for others. Input
-    that is not a request has no `head`. `mirrored`: the upstream that got a copy, else "".
+    that is not a request has no `head`. `idempotency`: what its key led to, "" without one.
+    `mirrored`: the upstream that got a copy, else "".
     """
 
     __slots__ = (
@@ -123,6 +127,7 @@ class Record:
         "grpc",
         "head",
         "id",
+        "idempotency",
         "listener",
         "mirrored",
         "observed",
@@ -161,6 +166,7 @@ class Record:
         self.grpc: int = NO_GRPC
         self.observed = _NOTHING
         self.mirrored = ""
+        self.idempotency = ""
         self.outbox_id = ""
         self.fallback = False
         self.duration = 0.0

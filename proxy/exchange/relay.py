@@ -13,7 +13,7 @@ from proxy.exchange.marks import IDLE
 from proxy.exchange.pace import TakingPace
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
-from proxy.wire.streams import StreamHandler, Trailers
+from proxy.wire.streams import ClientStream, StreamHandler, Trailers
 
 
 class Relay(StreamHandler):
@@ -62,6 +62,13 @@ class Relay(StreamHandler):
             self._measure(True)
         if self._body is not None:
             self._body.forfeit()
+
+    def use_client(self, client: ClientStream) -> None:
+        """The client has left, and the rest of the response is for `client`."""
+        self._client = client
+        self.pace = None
+        if self._upstream is not None:
+            self._upstream.resume_reading()
 
     @property
     def over(self) -> bool:
@@ -145,7 +152,8 @@ class Relay(StreamHandler):
         self._owner.wake(error)
 
     def on_client_gone(self) -> None:
-        self._owner.wake(client_gone())
+        if not self._owner.goes_on_alone():
+            self._owner.wake(client_gone())
 
     def on_client_writable(self, writable: bool) -> None:
         upstream = self._upstream

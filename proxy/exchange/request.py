@@ -11,12 +11,13 @@ from proxy.config.model import Listener
 from proxy.errors import ProxyError, RequestTimeout
 from proxy.exchange.binding import Binding, Mirrors
 from proxy.exchange.body import RequestBody
+from proxy.exchange.claim import Claim
 from proxy.exchange.record import Record
 from proxy.exchange.script import Script
 from proxy.exchange.terms import Terms, request_to
 from proxy.exchange.timing import Timing
 from proxy.http.grpc import is_grpc
-from proxy.http.message import RequestHead
+from proxy.http.message import Field, RequestHead
 from proxy.http.tracing import TraceContext
 from proxy.outcome import Condition
 from proxy.policies.bulkhead import BULKHEAD, Bulkhead
@@ -46,15 +47,18 @@ class Request(Ask):
     """`sent` is the head as the route's rules make it. `grpc`: it is a gRPC call.
 
     `mirrors`: the mirror that gets a copy with the first attempt; None afterwards, or without one.
-    `outer_permits`: permits of the gates around all attempts, None without such a gate.
+    `outer_permits`: permits of the gates around all attempts, None without such a gate. `claim`:
+    that of its idempotency key, None without one. `minted`: the proxy gave it such a key.
     """
 
     __slots__ = (
         "binding",
         "body",
+        "claim",
         "grpc",
         "head",
         "id",
+        "minted",
         "mirrors",
         "outer_permits",
         "record",
@@ -88,6 +92,8 @@ class Request(Ask):
         self.trace = terms.trace(head)
         self.mirrors: Mirrors | None = None
         self.outer_permits: list[Permit] | None = None
+        self.claim: Claim | None = None
+        self.minted = False
         self.record = Record(
             terms.listener, stream.client, head, self.id, self.trace, timing.started
         )
@@ -102,6 +108,12 @@ class Request(Ask):
         self.mirrors = binding.mirrors
         self.sent = request_to(self.head, binding)
         return binding
+
+    def send_too(self, field: Field) -> None:
+        """Send another field to its upstream, with every attempt."""
+        sent = self.sent
+        fields = [*sent.fields, field]
+        self.sent = sent.changed(path=sent.path, host_text=sent.host_text, fields=fields)
 
     @property
     def body_rate(self) -> int:
@@ -140,6 +152,8 @@ class Request(Ask):
     @property
     def keyed(self) -> bool:
         """Whether it has an idempotency key."""
+        if self.minted:
+            return True
         head = self.head
         return any([head.values(name) for name in _KEY_FIELDS])  # noqa: C419 - compiled
 

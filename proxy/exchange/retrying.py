@@ -2,7 +2,7 @@
 
 from collections.abc import Coroutine
 from time import monotonic, time
-from typing import Any
+from typing import Any, Final
 
 from proxy.errors import AdmitError, ConnectError, ProxyError, ReceiveError, RequestTimeout
 from proxy.exchange.attempt import Attempt
@@ -30,6 +30,9 @@ from proxy.policies.retry import Retry, Stop
 from proxy.wire.alarm import NEVER
 
 _SAID_BY_RETRY_AFTER = (429, 503)
+_CONFLICT: Final = 409
+_LIKE: Final = 503
+_IN_PROGRESS: Final = b'details="idempotency-in-progress"'
 
 
 def make_attempts(carrier: Carrier, binding: Binding) -> Coroutine[None, Any, Attempt]:
@@ -141,6 +144,8 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
                 final = status < 500 and status not in on.statuses
             else:
                 final = code not in FAILURES and outcome_of_code(status, code) not in on
+            if final and status == _CONFLICT and _in_progress(attempt):
+                final, status = False, _LIKE
             if final:
                 binding.stats.count_result(False, number > 1)
                 return attempt
@@ -170,6 +175,16 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
         if outcome.condition not in UNPROCESSED:
             repeat += made - number + 1
         number, wait, refused = made + 1, retry.delay, refused or at_once
+
+
+def _in_progress(attempt: Attempt) -> bool:
+    """Whether another such proxy says that the first request with this idempotency key has not
+    been answered: its 409 with Retry-After is retried like a 503.
+    """
+    head = attempt.head
+    if head is None or not head.values(b"retry-after"):
+        return False
+    return any([_IN_PROGRESS in value for value in head.values(b"proxy-status")])  # noqa: C419
 
 
 def _next_retry(

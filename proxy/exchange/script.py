@@ -75,6 +75,10 @@ class Script(StreamHandler):
     def on_sending(self, held: bytes) -> None:
         """An attempt of its own sends the request now, with this part of the body."""
 
+    def goes_on_alone(self) -> bool:
+        """Its client has left: whether it goes on nevertheless."""
+        return False
+
     def pause_clocks(self) -> None:
         """The client's body flows: pause its deadlines."""
 

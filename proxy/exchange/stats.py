@@ -35,7 +35,8 @@ class RouteStats:
     `requests` by (status, reason, method, gRPC's code), with reason "" if the upstream answered,
     `OTHER` for uncommon methods, and `NO_GRPC` for what is not a gRPC call. `retries` by condition,
     `refused` by reason of `StopReason`, `observed` by what a policy in mode observe would have done
-    (``policy.what``). `results` counts requests after their last attempt, in
+    (``policy.what``). `waiting`: repeats that wait for the first request with their key now.
+    `results` counts requests after their last attempt, in
     the order of `RESULT_KINDS`.
     """
 
@@ -46,6 +47,7 @@ class RouteStats:
         "fallbacks",
         "faults",
         "hedges",
+        "idempotency",
         "listener",
         "mirrors",
         "observed",
@@ -54,6 +56,7 @@ class RouteStats:
         "results",
         "retries",
         "route",
+        "waiting",
     )
 
     def __init__(self, listener: str, route: str) -> None:
@@ -69,8 +72,14 @@ class RouteStats:
         self.hedges: dict[str, int] = {}
         self.faults: dict[str, int] = {}
         self.mirrors: dict[str, int] = {}
+        self.idempotency: dict[str, int] = {}
+        self.waiting = 0
         self.duration_buckets = [0] * (len(DURATION_BUCKETS) + 1)
         self.duration_sum = 0.0
+
+    def count_idempotency(self, result: str) -> None:
+        """Count a request with an idempotency key, or one that should have had one."""
+        self.idempotency[result] = self.idempotency.get(result, 0) + 1
 
     def count_answer(
         self, status: int, reason: str, seconds: float, method: str = "", code: int = NO_GRPC

@@ -110,6 +110,11 @@ class Timing:
         if until < self._alarm.due:
             self._alarm.set(until)
 
+    def use(self, alarm: Alarm) -> None:
+        """Go on with another alarm: the client's stream is gone."""
+        self._alarm = alarm
+        alarm.set(min([script.until for script in self._all()], default=NEVER))
+
     def look_at(self, at: float) -> None:
         """Let the exchange check the limits of the whole exchange at `at` or earlier."""
         if at < self.watch:

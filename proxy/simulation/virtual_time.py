@@ -42,7 +42,15 @@ class VirtualLoop:
     def time(self) -> float:
         return self.now
 
-    def call_soon(self, callback: Callable[..., object], *args: Any) -> Handle:
+    def get_debug(self) -> bool:
+        return False
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        return asyncio.Future(loop=cast(asyncio.AbstractEventLoop, self))
+
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: object = None
+    ) -> Handle:
         handle = Handle(callback, args)
         self._ready.append(handle)
         return handle

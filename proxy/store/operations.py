@@ -71,7 +71,8 @@ class ClaimKey(Operation[KeyRecord]):
 
     `route`, `scope` and `key` (32-byte digests) identify it. A record whose `keep` has passed does
     not exist. A claim whose lease has ended is returned as UNKNOWN, and stays so. `execute`: an
-    UNKNOWN record with the same fingerprint is claimed again. Met if claimed.
+    UNKNOWN record with the same fingerprint (or one that begins or continues it: a body may
+    not have been known) is claimed again. Met if claimed.
     """
 
     route: str
@@ -99,11 +100,13 @@ class FinishKey(Conditional):
     """The claimed record is done. `response` None: it was too large, and cannot be replayed.
 
     `ref` None: the claim is the one made by the `ClaimKey` before it in the same commit.
+    `fingerprint`: replaces that of the claim, which began it; None: it stays.
     """
 
     ref: KeyRef | None
     status: int
     response: bytes | None
+    fingerprint: bytes | None = None
 
     @property
     def size(self) -> int:

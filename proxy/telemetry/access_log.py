@@ -97,6 +97,8 @@ def _why_json(exchange: Exchange) -> str:
         members += f',"hedged":{hedged}'
     if exchange.mirrored:
         members += f',"mirrored":{_quoted(exchange.mirrored)}'
+    if exchange.idempotency:
+        members += f',"idempotency":"{exchange.idempotency}"'
     if exchange.fault:
         members += f',"fault":"{exchange.fault}"'
     if exchange.retry_refused:
@@ -152,6 +154,8 @@ def _as_text(exchange: Exchange, began: str) -> str:
         words.append(f"hedged={exchange.hedged}")
     if exchange.mirrored:
         words.append(f"mirrored={_word(exchange.mirrored)}")
+    if exchange.idempotency:
+        words.append(f"idempotency={exchange.idempotency}")
     if exchange.fault:
         words.append(f"fault={exchange.fault}")
     if exchange.retry_refused:

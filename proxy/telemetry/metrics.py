@@ -364,6 +364,12 @@ _ATTEMPT_FAMILIES: tuple[tuple[str, str, list[str], _Count], ...] = (
         lambda one: {(one.route, key): count for key, count in one.mirrors.items()},
     ),
     (
+        "proxy_idempotency",
+        "Requests with an idempotency key by what it led to.",
+        ["route", "result"],
+        lambda one: {(one.route, key): count for key, count in one.idempotency.items()},
+    ),
+    (
         "proxy_faults",
         "Faults that attempts suffered because the configuration asks for them.",
         ["route", "kind"],

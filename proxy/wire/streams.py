@@ -99,6 +99,11 @@ class ClientStream:
         raise NotImplementedError
 
     @property
+    def certificate(self) -> bytes:
+        """The client's certificate in DER, b"" without one."""
+        return b""
+
+    @property
     def unsent_bytes(self) -> int:
         """Bytes written that the client has not received: in memory and in the kernel's buffer."""
         raise NotImplementedError

@@ -48,6 +48,14 @@ def chosen_protocol(transport: asyncio.BaseTransport) -> str | None:
     return connection.selected_alpn_protocol()
 
 
+def certificate_of(transport: asyncio.BaseTransport) -> bytes:
+    """The peer's certificate in DER; b"" without TLS, or if the peer showed none."""
+    connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    if connection is None:
+        return b""
+    return connection.getpeercert(binary_form=True) or b""
+
+
 def load_identity(context: ssl.SSLContext, cert: str, key: str | None) -> None:
     """Load a certificate chain and its key (None: in the same file).
 

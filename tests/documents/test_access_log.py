@@ -37,6 +37,7 @@ def test_every_member_is_told_in_order() -> None:
         retry_refused="budget",
         observed=["bulkhead.queued"],
         mirrored="checkout-v2",
+        idempotency="replayed",
     )
     hedge = FakeAttempt(hedge=True, fault="delay")
     everything.attempts = [FakeAttempt(failure="hedge-lost"), hedge]

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from exchange.hand_loop import turned_by_hand
 from exchange.http2_server import Http2Server
+from exchange.stage_store import StageStore
 from exchange.wires import Client, Server
 
 from proxy.config.loading import load_text
@@ -12,6 +13,7 @@ from proxy.config.model import Listener
 from proxy.errors import ConnectRefused
 from proxy.exchange.bindings import Bindings
 from proxy.exchange.gateway import Gateway
+from proxy.exchange.idempotency import Idempotency, Keys
 from proxy.policies.bulkhead import BULKHEAD
 from proxy.policies.circuit_breaker import CIRCUIT_BREAKER
 from proxy.routing.own_addresses import OwnAddresses
@@ -90,6 +92,10 @@ class Stage:
         upstreams = ScriptedUpstreams(self.config, loop, self.connector, self.lookups)
         self.transitions = []
         self.own_addresses = OwnAddresses(lambda address: False)
+        self.store = None
+        if self.config.store is not None:
+            self.store = StageStore(loop)
+            self._keys = Keys(self.store)
         self.bindings = self._bindings(self.config, upstreams)
         self.former = []  # bindings of configurations that there were before a reload
         self.records = []
@@ -111,7 +117,12 @@ class Stage:
             upstreams,
             lambda: self.chance,
             lambda breaker, _, to, __: self.transitions.append((breaker.name, to.value)),
+            self._promises if self.store is not None else None,
         )
+
+    def _promises(self, route):
+        on = route.config.policies.idempotency.on
+        return [Idempotency(self._keys, route.config)] if on else []
 
     def reload(self, text):
         """What the process does with a new file."""
@@ -137,6 +148,7 @@ class Stage:
                 bytes_out=exchange.bytes_out,
                 fallback=exchange.fallback,
                 mirrored=exchange.mirrored,
+                idempotency=exchange.idempotency,
                 detail=exchange.detail,
                 retry_refused=exchange.retry_refused,
                 observed=list(exchange.observed),

@@ -29,7 +29,7 @@ from proxy.wire.h1.head_writer import ESTABLISHED, HEAD_ENDS, add_own, response_
 from proxy.wire.h1.plain_connect import check_bound, not_plain_http, speaks_http, speaks_tls
 from proxy.wire.limits import body_too_large, head_too_large
 from proxy.wire.streams import NO_TRAILERS, Gate, Trailers
-from proxy.wire.tls import chosen_protocol
+from proxy.wire.tls import certificate_of, chosen_protocol
 from proxy.wire.turns import do_later
 
 GRACE: Final = 1.0
@@ -79,6 +79,10 @@ class Downstream(ClosingConnection):
     @property
     def request_bytes(self) -> int:
         return self._decoder.payload_bytes if self._decoder is not None else 0
+
+    @property
+    def certificate(self) -> bytes:
+        return certificate_of(self._channel.transport) if self._tls else b""
 
     # --- what the exchange writes -----------------------------------------------------------------
 

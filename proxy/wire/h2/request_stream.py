@@ -18,6 +18,7 @@ from proxy.wire.h2.connection import Connection
 from proxy.wire.h2.streams import MOST_PIECES, Stream
 from proxy.wire.limits import body_too_large
 from proxy.wire.streams import NO_TRAILERS, ClientStream, Trailers
+from proxy.wire.tls import certificate_of
 
 EARLY_SECONDS: Final = 0.25
 """Seconds for a client to end a request whose response is already whole."""
@@ -209,6 +210,10 @@ class RequestStream(ClientStream):
     @property
     def request_bytes(self) -> int:
         return self.stream.body_bytes
+
+    @property
+    def certificate(self) -> bytes:
+        return certificate_of(self._connection.channel.transport)
 
     @property
     def unsent_bytes(self) -> int:

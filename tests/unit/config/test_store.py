@@ -6,6 +6,7 @@ from proxy.config import effective
 from proxy.config.loading import load_text
 from proxy.config.model import Config, StoreConfig, StoreEngine, StoreSync, StoreUrl
 from proxy.config.problems import ConfigError
+from proxy.config.store_checks import all_inbound_needs_store
 from proxy.config.summary import summary
 
 
@@ -86,3 +87,85 @@ def test_warnings(text: str, said: str) -> None:
 )
 def test_the_summary_says_it(text: str, said: str) -> None:
     assert said in summary(load_text(text, "f.yaml", {}))
+
+
+BASE = "store: {url: sqlite:/s.db, persistent: true, max_bytes: 20GiB}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("policies: {default: {idempotency: {mode: optional}}}", "mode: needs a store: write"),
+        ("routes: [{name: a, idempotency: {mode: required}}]", "needs a store: write store:"),
+        (BASE + "routes: [{name: a, idempotency: {mode: on}}]", "must be one of off, optional"),
+        (BASE + "routes: [{name: a, idempotency: {headers: []}}]", "at least one"),
+        (BASE + "routes: [{name: a, idempotency: {scope: [x-tenant]}}]", "must be header:NAME or"),
+        (
+            BASE + "routes: [{name: a, idempotency: {scope: [client-cert]}}]",
+            "did you mean 'client-certificate'?",
+        ),
+        (
+            BASE + "routes: [{name: a, idempotency: {fingerprint: {ignore: [sentAt]}}}]",
+            "is not a JSON pointer such as /meta/sentAt",
+        ),
+        (
+            BASE + "routes: [{name: a, idempotency: {mode: optional, keep: 1s}}]",
+            "keep must be at least lease",
+        ),
+    ],
+)
+def test_mistakes_of_idempotency(text: str, said: str) -> None:
+    assert any(said in one for one in problems(text)), problems(text)
+
+
+SCOPED = "scope: ['header:x-t']"
+INBOUND = BASE + "routes: [{name: a, listener: inbound, idempotency: {mode: optional, %s}}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (INBOUND % SCOPED, "each pod has its own store: a repeat that reaches another pod"),
+        (INBOUND % "wait: 1s", "there is no scope: two callers that use one key"),
+        (INBOUND % "mint: true", "has no effect on inbound routes"),
+        (
+            BASE + "routes: [{name: a, match: {grpc: {}}, idempotency: {mode: optional}}]",
+            "gRPC calls take no part",
+        ),
+        (
+            "store: {url: sqlite:/s.db}\nroutes: [{name: a, idempotency: {mode: optional}}]",
+            "store.max_bytes: 1GiB is less than about 5356MiB",
+        ),
+        (
+            BASE + "policies: {p: {idempotency: {mode: optional}}}\n"
+            "routes: [{name: a, policy: p, listener: inbound}]",
+            "policies.p.idempotency.mode: there is no scope",
+        ),
+    ],
+)
+def test_warnings_of_idempotency(text: str, said: str) -> None:
+    found = [str(one) for one in load_text(text, "f.yaml", {}).warnings]
+    assert any(said in one for one in found), found
+
+
+def test_an_outbound_route_with_room_enough_has_no_warning() -> None:
+    text = BASE + "routes: [{name: a, idempotency: {mode: optional}}]"
+    assert not load_text(text, "f.yaml", {}).warnings
+
+
+@pytest.mark.parametrize(
+    ("policies", "needs"),
+    [
+        ("policies: {inbound: {idempotency: {mode: required}}}", True),
+        ("policies: {inbound: {idempotency: {mode: optional}}}", False),
+        (
+            "policies: {inbound: {idempotency: {mode: required}}}\n"
+            "routes: [{name: a, listener: inbound, match: {prefix: /a}, idempotency: {mode: off}}]",
+            False,
+        ),
+    ],
+)
+def test_readiness_depends_on_the_store_where_every_inbound_request_does(
+    policies: str, needs: bool
+) -> None:
+    assert all_inbound_needs_store(load(BASE + policies)) is needs

@@ -71,6 +71,7 @@ class FakeExchange:
     grpc: int = NO_GRPC
     observed: list[str] = field(default_factory=list)
     mirrored: str = ""
+    idempotency: str = ""
 
     @property
     def troubled(self) -> bool:

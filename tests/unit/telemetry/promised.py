@@ -26,6 +26,7 @@ PROMISED = {
     "proxy_fallbacks_total": "route",
     "proxy_hedges_total": "route result",
     "proxy_mirrors_total": "route result",
+    "proxy_idempotency_total": "route result",
     "proxy_faults_total": "route kind",
     "proxy_drain_cut_total": "",
     "proxy_config_reloads_total": "result",

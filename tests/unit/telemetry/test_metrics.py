@@ -88,6 +88,7 @@ def fill(scraped: Scraped) -> None:
         stats.fallbacks += 4
         stats.count_hedge("won")
         stats.count_mirror("2xx")
+        stats.count_idempotency("replayed")
         stats.count_fault("abort")
     bindings.add_breaker("stock").force_open(NOW)
     bindings.add_bulkhead("stock")

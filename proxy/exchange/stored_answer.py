@@ -1,0 +1,50 @@
+"""An answer as the bytes that a store keeps, and back."""
+
+import json
+from typing import Any, Final
+
+from proxy.exchange.answers import Answer
+from proxy.exchange.heads import DATE, REQUEST_ID
+from proxy.exchange.request import Request
+from proxy.http.message import Field, make_field, make_response, named_field
+
+REPLAYED: Final = (b"Idempotent-Replayed", b"true")
+_LEFT_OUT: Final = frozenset(
+    (b"set-cookie", b"date", b"proxy-status", b"connection", b"keep-alive", b"x-request-id")
+)
+"""Fields of the first answer alone. The others of a connection never reach an exchange."""
+
+_LENGTH: Final = 4
+"""Bytes before the head, with its length."""
+
+
+def pack(answer: Answer, body: bytes | None = None) -> bytes:
+    """The status, the fields and the body (`body`: all of it, if the answer has only a part)."""
+    fields = [
+        (field.name.text.decode("latin-1"), field.value.decode("latin-1"))
+        for field in answer.head.fields
+        if field.name.lower not in _LEFT_OUT
+    ]
+    head = json.dumps([answer.head.status, fields], separators=(",", ":")).encode()
+    length = len(head).to_bytes(_LENGTH, "big")
+    return b"".join((length, head, answer.piece if body is None else body))
+
+
+def replay(request: Request, stored: bytes) -> Answer:
+    """The answer that was packed, marked as a repetition."""
+    end = _LENGTH + int.from_bytes(stored[:_LENGTH], "big")
+    status, pairs = _read(stored[_LENGTH:end])
+    body = stored[end:]
+    fields: list[Field] = [
+        make_field(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs
+    ]
+    fields.append(make_field(*REPLAYED))
+    fields.append(named_field(REQUEST_ID, request.id))
+    head = make_response(status, fields, None if status in (204, 304) else len(body))
+    shown = body if head.has_body(request.head.method) else b""
+    return Answer(head, [(DATE, request.terms.date())], shown)
+
+
+def _read(head: bytes) -> tuple[int, list[tuple[str, str]]]:
+    found: Any = json.loads(head)
+    return found[0], found[1]
