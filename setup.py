@@ -33,7 +33,6 @@ COMPILED = (
     "exchange/bindings",
     "exchange/body",
     "exchange/carrier",
-    "exchange/claim",
     "exchange/events",
     "exchange/exchange",
     "exchange/forwarded",

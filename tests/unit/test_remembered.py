@@ -326,7 +326,7 @@ REMEMBERED: dict[str, Reason] = {
     "store.sqlite.engine:SqliteStore._watchers": "one for each part of the proxy that asks",
     "store.sqlite.tables:Tables.changed_parts": "one for each part",
     "store.sqlite.tables:Tables.lookups": "a statement for 100 parts",
-    "store.sqlite.tables:Tables.parts": "16 MiB each, or an eighth of their time, in store.max_bytes",
+    "store.sqlite.tables:Tables.parts": "each 16 MiB or an eighth of its time",
     "policies.hedge:Hedging._counts": "ten seconds, 120 classes each",
     "policies.hedge:Hedging._totals": "120 classes",
     "policies.rate_limits:RateLimits._limits": CONFIGURED,
