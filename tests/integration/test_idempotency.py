@@ -106,9 +106,7 @@ def test_a_client_that_closes_does_not_cancel_the_request(
 ) -> None:
     key = {"Idempotency-Key": "closes-1"}
     with proxy.client() as client:
-        client.send(
-            request_bytes("POST", "/a", key, b"{}", chaos="delay=0.3", request_id="closes")
-        )
+        client.send(request_bytes("POST", "/a", key, b"{}", chaos="delay=0.3", request_id="closes"))
         shared_chaos.wait_seen("closes")
     assert proxy.logged("closes", 5)["reason"] == "client-gone"
     again = proxy.call("POST", "/a", key, b"{}")
