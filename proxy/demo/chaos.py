@@ -1,7 +1,8 @@
 """`demo --faults`: the dependencies work, and the proxy injects faults into the calls to them.
 
 Both order services call through the proxy, and both meet the same shares of the same faults. The
-calls of the second one carry a header: its routes have the faults and no policy that helps.
+calls of the second one carry a header: its routes have the faults and no policy that helps. One
+of inventory's replicas fails for a while by itself, because injected faults eject no endpoint.
 """
 
 from typing import Any
@@ -29,7 +30,15 @@ def with_faults(document: dict[str, Any], tempo: Tempo) -> dict[str, Any]:
         _add_policies(dependency, route, tempo)
     connect = document["policies"]["dependency"]["timeouts"]["connect"]
     bare = [_bare(route, connect) for route in routes]
-    return {**document, "routes": bare + routes}
+    upstreams = document["upstreams"]
+    alone = {f"{name}-{BARE}": {**upstream} for name, upstream in upstreams.items()}
+    upstreams[Dependency.INVENTORY.value]["outlier_detection"] = _ejection(tempo)
+    return {**document, "upstreams": {**upstreams, **alone}, "routes": bare + routes}
+
+
+def _ejection(tempo: Tempo) -> dict[str, Any]:
+    wait = scaled(tempo.open_for)
+    return {"consecutive_failures": 3, "eject_for": {"initial": wait(30), "max": wait(60)}}
 
 
 def _let_breakers_see_more(document: dict[str, Any]) -> None:
@@ -69,7 +78,7 @@ def _bare(route: dict[str, Any], connect: str) -> dict[str, Any]:
     return {
         "name": f"{route['name']}-{BARE}",
         "match": {**route["match"], "headers": {BARE_HEADER: BARE}},
-        "upstream": route["upstream"],
+        "upstream": f"{route['upstream']}-{BARE}",
         "timeouts": {"connect": connect, "attempt": request, "request": request},
         "retry": {"attempts": 1},
         "circuit_breaker": {"mode": "off"},

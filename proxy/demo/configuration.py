@@ -36,7 +36,7 @@ def request_timeouts(tempo: Tempo) -> dict[Dependency, float]:
     return {dependency: full * tempo.waits for dependency, full in REQUEST_TIMEOUTS.items()}
 
 
-def render(tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, int]) -> str:
+def render(tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, list[int]]) -> str:
     """The file's text. `endpoints` are the dependencies' ports on 127.0.0.1."""
     return as_text(document(tempo, ports, endpoints))
 
@@ -45,7 +45,9 @@ def as_text(tree: dict[str, Any]) -> str:
     return yaml.safe_dump(tree, sort_keys=False)
 
 
-def document(tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, int]) -> dict[str, Any]:
+def document(
+    tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, list[int]]
+) -> dict[str, Any]:
     """The file as data."""
     loopback = "127.0.0.1:{}".format
     return {
@@ -60,8 +62,8 @@ def document(tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, int]) ->
         # At the end of the scene every order has its answer, so the drain need not wait.
         "drain": {"delay": "0s", "timeout": "500ms"},
         "upstreams": {
-            dependency.value: {"endpoints": ["http://" + loopback(port)]}
-            for dependency, port in endpoints.items()
+            dependency.value: {"endpoints": ["http://" + loopback(port) for port in replicas]}
+            for dependency, replicas in endpoints.items()
         },
         "policies": {"dependency": _policy(tempo)},
         "routes": [_route(dependency, tempo) for dependency in Dependency],

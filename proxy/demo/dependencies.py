@@ -18,7 +18,7 @@ from aiohttp import web
 from proxy.demo.grpc_calls import GrpcError, GrpcServer, no_such_method
 from proxy.demo.ports import ReservedPort
 from proxy.demo.pricing import Quote, order_of, price_of
-from proxy.demo.scene import Dependency, Scene, Trouble
+from proxy.demo.scene import REPLICAS, Dependency, Scene, Trouble
 from proxy.grpc_status import UNAVAILABLE
 
 _USUAL_SECONDS = {  # shortest and longest without trouble
@@ -85,17 +85,25 @@ class _Life(Protocol):
 
 
 class DependencyServer:
-    """One dependency on its own loopback port.
+    """One dependency, or a replica of it, on its own loopback port.
 
     `now` gives the seconds since the scene began. `open` and `close` its listening socket; `close`
     also cuts its connections, like a process that dies.
     """
 
-    __slots__ = ("_life", "_now", "_port", "_random", "_scene", "dependency", "ledger")
+    __slots__ = ("_life", "_now", "_port", "_random", "_replica", "_scene", "dependency", "ledger")
 
-    def __init__(self, dependency: Dependency, scene: Scene, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        dependency: Dependency,
+        scene: Scene,
+        now: Callable[[], float],
+        replica: int = 0,
+        ledger: Ledger | None = None,
+    ) -> None:
         self.dependency = dependency
-        self.ledger = Ledger()
+        self.ledger = ledger or Ledger()
+        self._replica = replica
         self._scene = scene
         self._now = now
         self._port = ReservedPort()
@@ -123,7 +131,7 @@ class DependencyServer:
     async def follow_scene(self) -> None:
         """Open and close the listening socket as the scene says; runs until cancelled."""
         while True:
-            if self._scene.trouble(self.dependency, self._now()) is Trouble.DOWN:
+            if self._trouble() is Trouble.DOWN:
                 await self.close()
             else:
                 await self.open()
@@ -139,7 +147,10 @@ class DependencyServer:
     def _arrival(self) -> Trouble:
         """Count a request; returns its trouble."""
         self.ledger.requests += 1
-        return self._scene.trouble(self.dependency, self._now())
+        return self._trouble()
+
+    def _trouble(self) -> Trouble:
+        return self._scene.trouble(self.dependency, self._now(), self._replica)
 
     def _seconds(self, trouble: Trouble) -> float:
         """How long the answer takes."""
@@ -197,6 +208,14 @@ def make_server(dependency: Dependency, scene: Scene, now: Callable[[], float]) 
     """A dependency that does not listen yet."""
     kind = PricingService if dependency.over_grpc else HttpDependency
     return kind(dependency, scene, now)
+
+
+def make_replicas(
+    of: DependencyServer, scene: Scene, now: Callable[[], float]
+) -> list[DependencyServer]:
+    """What a dependency has beside `of`: servers with the same ledger, as on one database."""
+    many = REPLICAS if scene.faults and of.dependency is Dependency.INVENTORY else 1
+    return [type(of)(of.dependency, scene, now, number, of.ledger) for number in range(1, many)]
 
 
 class _HttpLife:

@@ -131,7 +131,7 @@ def _faulted(show: Show, symbols: Symbols) -> Table:
     table.add_column("dependency", min_width=10, no_wrap=True)
     table.add_column("faults injected", min_width=21, no_wrap=True)
     table.add_column("breaker", min_width=12, no_wrap=True)
-    for policy in ("retries", "hedges", "limited", "deferred"):
+    for policy in ("retry", "hedge", "limit", "defer", "eject"):
         table.add_column(policy, justify="right", no_wrap=True)
     observer = show.observer
     for dependency in Dependency:
@@ -146,6 +146,7 @@ def _faulted(show: Show, symbols: Symbols) -> Table:
             str(observer.hedged(name)),
             str(observer.limited[name]),
             str(observer.fallbacks[name]),
+            Text(str(observer.ejections[name]), style="bold red" if observer.ejected[name] else ""),
         )
     return table
 

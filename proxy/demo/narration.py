@@ -18,6 +18,8 @@ def narrate(show: Show) -> str:
 
 def _tell(show: Show) -> tuple[str, str]:
     now = show.now()
+    if show.scene.faults:
+        return _faults(show, now)
     for dependency in Dependency:
         act = show.scene.act(dependency, now)
         state = show.breaker(dependency).state
@@ -25,8 +27,6 @@ def _tell(show: Show) -> tuple[str, str]:
             return _in_trouble(show, dependency, act.trouble, state)
         if state != CLOSED:
             return _recovering(show, dependency, state)
-    if show.scene.faults:
-        return _faults(show, now)
     return "All is well: every order is priced, reserved, paid and shipped.", ""
 
 
@@ -37,6 +37,16 @@ def _faults(show: Show, now: float) -> tuple[str, str]:
             "fallback defers those parcels.",
             "",
         )
+    sick = show.scene.act(Dependency.INVENTORY, now) is not None
+    if show.observer.ejected[Dependency.INVENTORY.value]:
+        why = "fails" if sick else "works again"
+        return (
+            f"One of three replicas of inventory {why}: it was ejected, and after a while a "
+            "single request decides whether it returns.",
+            "",
+        )
+    if sick:
+        return "One of three replicas of inventory answers 503 to everything.", ""
     return (
         "The proxy injects faults into a share of all calls: hedges outrun delays, retries replace "
         "aborts and resets.",

@@ -81,8 +81,9 @@ class Observer:
     """Samples the proxy and keeps totals, which never fall.
 
     `breakers`, `retries`, `refused` (calls that a breaker refused), `fallbacks` and `limited` are
-    by route, `faults` by route and kind, `hedges` by route and result. `in_flight` counts the
-    exchanges of the outbound listener.
+    by route, `faults` by route and kind, `hedges` by route and result, `ejections` and `ejected`
+    (endpoints that are out now) by upstream. `in_flight` counts the exchanges of the outbound
+    listener.
     """
 
     __slots__ = (
@@ -91,6 +92,8 @@ class Observer:
         "_now",
         "_session",
         "breakers",
+        "ejected",
+        "ejections",
         "fallbacks",
         "faults",
         "hedges",
@@ -109,6 +112,8 @@ class Observer:
         self.faults: Counter[tuple[str, str]] = Counter()
         self.hedges: Counter[tuple[str, str]] = Counter()
         self.limited: Counter[str] = Counter()
+        self.ejections: Counter[str] = Counter()
+        self.ejected: Counter[str] = Counter()
         self.in_flight = 0
         self.transitions: list[Transition] = []
         self._session = session
@@ -144,6 +149,8 @@ class Observer:
         faults: Counter[tuple[str, str]] = Counter()
         hedges: Counter[tuple[str, str]] = Counter()
         limited: Counter[str] = Counter()
+        ejections: Counter[str] = Counter()
+        ejected: Counter[str] = Counter()
         breakers = _Breakers()
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -159,12 +166,17 @@ class Observer:
                         hedges[labels["route"], labels["result"]] += count
                     case "proxy_rate_limit_total" if labels["result"] == "limited":
                         limited[labels["route"]] += count
+                    case "proxy_ejections_total":
+                        ejections[labels["upstream"]] += count
+                    case "proxy_endpoint_ejected":
+                        ejected[labels["upstream"]] += count
                     case "proxy_circuit_breaker_transitions_total":
                         breakers.entered[labels["name"], labels["to"]] += count
                     case "proxy_circuit_breaker_state" if count:
                         breakers.states[labels["name"]] = labels["state"]
         self.retries, self.fallbacks = retries, fallbacks
         self.faults, self.hedges, self.limited = faults, hedges, limited
+        self.ejections, self.ejected = ejections, ejected
         return breakers
 
     def _take_breakers(self, reported: list[dict[str, Any]], metrics: _Breakers) -> None:

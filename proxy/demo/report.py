@@ -149,6 +149,7 @@ def add_faults(table: Table, observer: Observer) -> None:
     table.add_row("calls hedged", str(hedged), "-")
     table.add_row("  of these answered by the hedge", str(won), "-")
     table.add_row("calls beyond a rate limit", str(observer.limited.total()), "-")
+    table.add_row("ejections of an endpoint", str(observer.ejections.total()), "-")
 
 
 def add_quotes(table: Table, with_proxy: Mapping[str, int], without: Mapping[str, int]) -> None:

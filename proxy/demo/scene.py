@@ -7,8 +7,8 @@
      53 to 59 %   payment is down
      71 to 86 %   shipping is slow
 
-With faults (`proxy.demo.chaos`) nothing of this happens; from 55 to 80 % there are three times as
-many orders.
+With faults (`proxy.demo.chaos`) nothing of this happens: from 15 to 40 % one of inventory's three
+replicas answers 503, and from 55 to 80 % there are three times as many orders.
 
 Everything is a share of the run's duration, so that a run of 8 s shows the same as one of five
 minutes. Times are seconds since the scene began.
@@ -98,7 +98,10 @@ class Tempo:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One dependency's trouble from `start` to `end`; with `every`, in bursts of `burst`."""
+    """One dependency's trouble from `start` to `end`; with `every`, in bursts of `burst`.
+
+    `replica`: the only one that is affected; None: all are.
+    """
 
     dependency: Dependency
     trouble: Trouble
@@ -106,6 +109,7 @@ class Act:
     end: float
     burst: float = 0.0
     every: float = 0.0
+    replica: int | None = None
 
     def on(self, now: float) -> bool:
         """Whether the act is on, also between two of its bursts."""
@@ -117,17 +121,24 @@ class Act:
 
 
 _RUSH, _RUSH_ENDS, _RUSH_ORDERS = 0.55, 0.80, 3
+_SICK, _WELL_AGAIN = 0.15, 0.40
+REPLICAS = 3
+"""Of inventory, with faults; the others have one."""
 
 
 class Scene:
-    """The acts of a run, in order; none with `faults`, which the proxy injects."""
+    """The acts of a run, in order. With `faults` the proxy injects most of the trouble."""
 
     __slots__ = ("acts", "faults", "tempo")
 
     def __init__(self, duration: float, *, faults: bool = False) -> None:
         self.tempo = Tempo(duration, _SHORTEST_WITH_FAULTS if faults else _SHORTEST_WAITS)
         self.faults = faults
-        self.acts = () if faults else self._acts()
+        self.acts = self._faulty_acts() if faults else self._acts()
+
+    def _faulty_acts(self) -> tuple[Act, ...]:
+        start, end = _SICK * self.tempo.duration, _WELL_AGAIN * self.tempo.duration
+        return (Act(Dependency.INVENTORY, Trouble.UNAVAILABLE, start, end, replica=1),)
 
     def _acts(self) -> tuple[Act, ...]:
         duration = self.tempo.duration
@@ -167,7 +178,9 @@ class Scene:
         """The present act of this dependency, also in the gaps between bursts."""
         return next((a for a in self.acts if a.dependency is dependency and a.on(now)), None)
 
-    def trouble(self, dependency: Dependency, now: float) -> Trouble:
-        """The trouble of a request that reaches the dependency now."""
+    def trouble(self, dependency: Dependency, now: float, replica: int = 0) -> Trouble:
+        """The trouble of a request that reaches this replica of the dependency now."""
         act = self.act(dependency, now)
-        return act.trouble if act is not None and act.strikes(now) else Trouble.NONE
+        if act is None or act.replica not in (None, replica) or not act.strikes(now):
+            return Trouble.NONE
+        return act.trouble

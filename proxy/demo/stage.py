@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
+from itertools import chain
 from typing import Any
 
 from aiohttp import ClientSession, TCPConnector
@@ -16,7 +17,7 @@ from rich.live import Live
 
 from proxy.demo import configuration
 from proxy.demo.chaos import BARE, BARE_HEADER, with_faults
-from proxy.demo.dependencies import DependencyServer, make_server
+from proxy.demo.dependencies import DependencyServer, make_replicas, make_server
 from proxy.demo.grpc_calls import GrpcChannel
 from proxy.demo.live_view import picture, symbols_for
 from proxy.demo.observation import Observer
@@ -117,7 +118,10 @@ async def _staged(scene: Scene) -> AsyncIterator[_Staged]:
     curtain = _Curtain()
     async with AsyncExitStack() as stack:
         servers = {d: make_server(d, scene, curtain.now) for d in Dependency}
-        for server in servers.values():
+        replicas = {
+            d: [server, *make_replicas(server, scene, curtain.now)] for d, server in servers.items()
+        }
+        for server in chain.from_iterable(replicas.values()):
             stack.push_async_callback(server.shut_down)
             await server.open()
         reserved = [ReservedPort() for _ in range(3)]
@@ -126,7 +130,8 @@ async def _staged(scene: Scene) -> AsyncIterator[_Staged]:
         ports = configuration.Ports(*(port.number for port in reserved))
         admin = f"http://{LOOPBACK}:{ports.admin}"
         asking = await stack.enter_async_context(ClientSession())
-        text = _configuration(scene, ports, {d: s.port for d, s in servers.items()})
+        endpoints = {d: [one.port for one in each] for d, each in replicas.items()}
+        text = _configuration(scene, ports, endpoints)
         child = await stack.enter_async_context(running_proxy(text, admin, asking))
         services = {
             World.WITH: await _through_the_proxy(stack, scene, ports),
@@ -144,7 +149,7 @@ async def _staged(scene: Scene) -> AsyncIterator[_Staged]:
 
 
 def _configuration(
-    scene: Scene, ports: configuration.Ports, endpoints: Mapping[Dependency, int]
+    scene: Scene, ports: configuration.Ports, endpoints: Mapping[Dependency, list[int]]
 ) -> str:
     document = configuration.document(scene.tempo, ports, endpoints)
     return configuration.as_text(with_faults(document, scene.tempo) if scene.faults else document)

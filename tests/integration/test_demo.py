@@ -31,7 +31,7 @@ class FixedScene(Scene):
         super().__init__(30)
         self.troubles = dict.fromkeys(Dependency, Trouble.NONE)
 
-    def trouble(self, dependency: Dependency, now: float) -> Trouble:
+    def trouble(self, dependency: Dependency, now: float, replica: int = 0) -> Trouble:
         return self.troubles[dependency]
 
 
@@ -265,9 +265,13 @@ def test_with_faults_policies_keep_the_orders_that_others_lose() -> None:
     assert succeeded[0] >= 0.8 * placed[0], out
     for kind in ("delays", "aborts"):
         assert min(_row(out, f"injected {kind}")) > 0, out
-    for name in ("retries made", "calls hedged", "calls beyond a rate limit", "fallbacks served"):
+    for name in (
+        *("retries made", "fallbacks served", "calls hedged", "calls beyond a rate limit"),
+        "ejections of an endpoint",
+    ):
         assert _row(out, name)[0] > 0, out
     assert "shipping's rate limit" in out
+    assert "it was ejected" in out
     assert _row(out, "orders charged twice") == [0, 0]
 
 

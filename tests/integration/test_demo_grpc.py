@@ -29,7 +29,7 @@ class TroubledScene(Scene):
         super().__init__(8)
         self.troubles: list[Trouble] = []
 
-    def trouble(self, dependency: Dependency, now: float) -> Trouble:
+    def trouble(self, dependency: Dependency, now: float, replica: int = 0) -> Trouble:
         return self.troubles.pop(0) if self.troubles else Trouble.NONE
 
 
@@ -140,7 +140,7 @@ async def test_a_server_that_dies_fails_the_call_and_the_next_one_connects_again
 
 
 def _settings(pricing: DependencyServer) -> Settings:
-    endpoints = dict.fromkeys(Dependency, pricing.port)
+    endpoints = {dependency: [pricing.port] for dependency in Dependency}
     file: Settings = yaml.safe_load(render(Tempo(8), Ports(0, 0, 0), endpoints))
     file["policies"]["dependency"]["circuit_breaker"]["mode"] = "enforce"
     return {key: file[key] for key in ("upstreams", "policies", "routes")}

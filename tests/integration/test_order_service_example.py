@@ -21,7 +21,7 @@ StartProxy = Callable[..., RunningProxy]
 
 def _settings(chaos: ChaosUpstream) -> Settings:
     """The demonstration's file, which is the example's at another tempo, in front of `chaos`."""
-    endpoints = dict.fromkeys(Dependency, int(chaos.url.rsplit(":", 1)[1]))
+    endpoints = {dependency: [chaos.port] for dependency in Dependency}
     file: Settings = yaml.safe_load(render(TEMPO, Ports(0, 0, 0), endpoints))
     file["policies"]["dependency"]["circuit_breaker"]["mode"] = "enforce"
     return {key: file[key] for key in ("upstreams", "policies", "routes")}

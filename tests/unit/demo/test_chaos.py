@@ -6,11 +6,11 @@ from proxy.config import load_text
 from proxy.config.model import Config, RouteConfig
 from proxy.demo.chaos import BARE, BARE_HEADER, is_bare, with_faults
 from proxy.demo.configuration import Ports, as_text, document
-from proxy.demo.scene import Dependency, Scene
+from proxy.demo.scene import Dependency, Scene, Trouble
 from proxy.policies.circuit_breaker import BreakerMode
 from proxy.policies.rate_limits import RATE_LIMITS
 
-ENDPOINTS = {dependency: 8081 + n for n, dependency in enumerate(Dependency)}
+ENDPOINTS = {dependency: [8081 + n] for n, dependency in enumerate(Dependency)}
 
 
 def _config(duration: float) -> Config:
@@ -38,12 +38,22 @@ def test_both_routes_of_a_dependency_have_the_same_faults(
     assert route.policies.faults == bare.policies.faults != ()
     assert config.routes.index(bare) < config.routes.index(route), "the header is asked first"
     assert [name for name, _ in bare.match.headers] == [BARE_HEADER]
-    assert (bare.upstream, bare.match.path) == (route.upstream, route.match.path)
+    assert bare.match.path == route.match.path
+    ours, theirs = (config.upstreams[str(one.upstream)] for one in (route, bare))
+    assert ours.endpoints == theirs.endpoints
+    assert theirs.outlier_detection is None, "nothing of what helps one helps the other"
     assert bare.policies.retry.attempts == 1
     assert bare.policies.circuit_breaker.mode is BreakerMode.OFF
     assert bare.policies.timeouts.request == route.policies.timeouts.request
     longest = max(fault.delay for fault in route.policies.faults)
     assert not longest or longest > route.policies.timeouts.request, "a delay is felt"
+
+
+def test_inventory_ejects_for_less_than_its_replica_is_sick() -> None:
+    for duration in (8.0, 30.0, 450.0):
+        outliers = _config(duration).upstreams["inventory"].outlier_detection
+        assert outliers is not None
+        assert outliers.eject_for.max < 0.25 * duration
 
 
 def test_pricing_is_hedged_and_shipping_limited() -> None:
@@ -69,7 +79,9 @@ def test_orders_rush_in_once(duration: float) -> None:
     rush = [time for time in times if scene.rush(time)]
     assert len(rush) == pytest.approx(3 * 0.25 * duration / interval, abs=3)
     assert len(times) - len(rush) == pytest.approx(0.75 * duration / interval, abs=3)
-    assert not scene.acts
+    sick = [scene.trouble(Dependency.INVENTORY, 0.3 * duration, replica) for replica in range(3)]
+    assert sick == [Trouble.NONE, Trouble.UNAVAILABLE, Trouble.NONE]
+    assert scene.trouble(Dependency.INVENTORY, 0.5 * duration, 1) is Trouble.NONE
 
 
 def test_without_faults_orders_come_evenly() -> None:

@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parents[3] / "config" / "examples"
 EXAMPLE = EXAMPLES / "order-service.yaml"
 WITH_GRPC = (EXAMPLE, EXAMPLES / "order-service-grpc.yaml")
 PORTS = Ports(outbound=7070, inbound=7071, admin=7072)
-ENDPOINTS = {dependency: 8081 + n for n, dependency in enumerate(Dependency)}
+ENDPOINTS = {dependency: [8081 + n] for n, dependency in enumerate(Dependency)}
 
 
 @pytest.fixture(scope="module")

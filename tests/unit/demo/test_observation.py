@@ -148,12 +148,20 @@ proxy_hedges_total{route="pricing",result="no-budget"} 7
 # TYPE proxy_rate_limit_total counter
 proxy_rate_limit_total{route="shipping",limit="contract",result="allowed"} 90
 proxy_rate_limit_total{route="shipping",limit="contract",result="limited"} 9
+# TYPE proxy_ejections_total counter
+proxy_ejections_total{upstream="inventory",why="consecutive"} 2
+proxy_ejections_total{upstream="inventory",why="again"} 1
+# TYPE proxy_endpoint_ejected gauge
+proxy_endpoint_ejected{upstream="inventory",endpoint="a:1"} 0
+proxy_endpoint_ejected{upstream="inventory",endpoint="b:1"} 1
 """
     await _look(observer, answers, _breaker(CLOSED), metrics)
     assert observer.faults == {("payment", "reset"): 3}
     assert observer.hedged("pricing") == 6, "a hedge that the budget forbade is none"
     assert observer.hedged("payment") == 0
     assert observer.limited == {"shipping": 9}
+    assert observer.ejections == {"inventory": 3}
+    assert (observer.ejected["inventory"], observer.ejected["payment"]) == (1, 0)
 
 
 async def test_a_failed_look_changes_nothing(observer: Observer, answers: _Answers) -> None:

@@ -125,6 +125,7 @@ def test_with_faults_the_table_says_who_met_how_many(observer: Observer) -> None
         {("pricing", "won"): 3, ("pricing", "lost"): 1, ("pricing", "no-budget"): 5}
     )
     observer.limited.update({"shipping": 8})
+    observer.ejections.update({"inventory": 2})
     table = comparison(summarize([], {}), summarize([], {}), observer, LABELS)
     add_faults(table, observer)
     text = _read(table)
@@ -134,6 +135,7 @@ def test_with_faults_the_table_says_who_met_how_many(observer: Observer) -> None
     assert _cells(text, "calls hedged") == ["4", "-"]
     assert _cells(text, "of these answered by the hedge") == ["3", "-"]
     assert _cells(text, "calls beyond a rate limit") == ["8", "-"]
+    assert _cells(text, "ejections of an endpoint") == ["2", "-"]
 
 
 def test_every_transition_has_its_time(observer: Observer) -> None:
