@@ -44,7 +44,7 @@ function attemptRow(one, attempt, number, total) {
   if (attempt.wait_ms) {
     bars.push(bar("wait", attempt.started_ms - attempt.wait_ms, attempt.wait_ms, total));
   }
-  const tone = attempt.failure ? "bad" : statusTone(attempt.status, attempt.grpc_status);
+  const tone = toneOf(attempt);
   bars.push(bar("attempt", attempt.started_ms, attempt.duration_ms, total, tone));
   const waited = attempt.wait_ms ? `after a wait of ${span(attempt.wait_ms)}, ` : "";
   const hedge = attempt.hedge ? " (a hedge)" : "";
@@ -52,7 +52,15 @@ function attemptRow(one, attempt, number, total) {
   return row(title, `${waited}${outcome} in ${span(attempt.duration_ms)}`, saidAfter(attempt), bars, tone);
 }
 
+const LOST = "hedge-lost"; // not a failure: another attempt answered first
+
+function toneOf(attempt) {
+  if (attempt.failure) return attempt.failure === LOST ? "quiet" : "bad";
+  return statusTone(attempt.status, attempt.grpc_status);
+}
+
 function outcomeOf(attempt) {
+  if (attempt.failure === LOST) return "cancelled";
   const status = statusText(attempt);
   if (attempt.failure && status) return `${status}, then ${attempt.failure}`;
   return attempt.failure ?? (status || "in flight");
