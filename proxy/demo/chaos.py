@@ -38,7 +38,7 @@ def with_faults(document: dict[str, Any], tempo: Tempo) -> dict[str, Any]:
 
 def _ejection(tempo: Tempo) -> dict[str, Any]:
     wait = scaled(tempo.open_for)
-    return {"consecutive_failures": 3, "eject_for": {"initial": wait(30), "max": wait(60)}}
+    return {"consecutive_failures": 2, "eject_for": {"initial": wait(30), "max": wait(60)}}
 
 
 def _let_breakers_see_more(document: dict[str, Any]) -> None:

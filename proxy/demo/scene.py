@@ -7,7 +7,7 @@
      53 to 59 %   payment is down
      71 to 86 %   shipping is slow
 
-With faults (`proxy.demo.chaos`) nothing of this happens: from 15 to 40 % one of inventory's three
+With faults (`proxy.demo.chaos`) nothing of this happens: from 15 to 45 % one of inventory's three
 replicas answers 503, and from 55 to 80 % there are three times as many orders.
 
 Everything is a share of the run's duration, so that a run of 8 s shows the same as one of five
@@ -121,7 +121,7 @@ class Act:
 
 
 _RUSH, _RUSH_ENDS, _RUSH_ORDERS = 0.55, 0.80, 3
-_SICK, _WELL_AGAIN = 0.15, 0.40
+_SICK, _WELL_AGAIN = 0.15, 0.45
 REPLICAS = 3
 """Of inventory, with faults; the others have one."""
 
