@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterable
+from typing import Final
 
 from proxy.clock import Random
 from proxy.config.model import UpstreamConfig
@@ -50,7 +51,7 @@ class Standings:
         self._endpoints: list[Endpoint] = []
         self._name = config.name
         self._on_return = on_return
-        self._out: set[Endpoint] = set()
+        self._out: dict[Endpoint, int] = {}
         self.usable: list[Endpoint] = []
         self.counts = counts
         self.ejection = Ejection(_settings(config), random, self._changed, counts.ejections)
@@ -99,25 +100,29 @@ class Standings:
         self._log_ejections()
 
     def _log_ejections(self) -> None:
-        out = {one for one in self._endpoints if one.member is not None and one.member.ejected}
-        for endpoint in out - self._out:
+        out: dict[Endpoint, int] = {}
+        for endpoint in self._endpoints:
             member = endpoint.member
-            assert member is not None
-            _log.warning(
-                "endpoint %s of %s is ejected%s: %s",
-                endpoint.label,
-                self._name,
-                " (outlier_detection.mode is observe: it is still used)"
-                if self.ejection.observes
-                else "",
-                member.why.value,
-            )
-        for endpoint in self._out - out:
-            if endpoint in self._endpoints:
+            if member is None or not member.ejected:
+                continue
+            out[endpoint] = member.row
+            if self._out.get(endpoint) != member.row:
+                _log.warning(
+                    "endpoint %s of %s is ejected for %.0f s%s: %s, %d in a row",
+                    endpoint.label,
+                    self._name,
+                    member.until - member.since,
+                    _ONLY_OBSERVED if self.ejection.observes else "",
+                    member.why.value,
+                    member.row,
+                )
+        for endpoint in self._out:
+            if endpoint not in out and endpoint in self._endpoints:
                 _log.info("endpoint %s of %s is back", endpoint.label, self._name)
         self._out = out
 
 
+_ONLY_OBSERVED: Final = " (outlier_detection.mode is observe: it is still used)"
 NEVER_EJECTS = OutlierConfig(consecutive_failures=0, failure_rate=None)
 """With health checks alone."""
 

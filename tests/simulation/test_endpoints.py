@@ -1,0 +1,89 @@
+"""What ejection, ewma and hashing buy: promises of each run, and the figures in the docs."""
+
+import json
+import re
+
+import pytest
+
+from proxy.policies.ejection import EjectForConfig
+from simulation.endpoints import RESULTS, ROOT, Ejected, balancing, ejection, hashing
+
+pytestmark = pytest.mark.interpreted
+FIGURES = json.loads(RESULTS.read_text(encoding="utf-8"))
+
+
+def assert_no_brown_out(found: Ejected) -> None:
+    """Five failures and the probes are all that clients see; the rest does as before."""
+    assert found.failed_with <= 5 + found.probes
+    assert found.probes <= 5
+    assert found.failed_with < found.failed_without / 20
+    assert found.rest_failed == 0
+    assert found.back_after <= 2 * 1.1 * EjectForConfig().initial
+    assert found.p99_while_out_ms < 1.5 * found.p99_before_ms
+
+
+@pytest.mark.parametrize("endpoints", [2, 5])
+def test_one_failing_endpoint_is_ejected_and_the_rest_does_as_before(endpoints: int) -> None:
+    found, _, _ = ejection(endpoints, rate=4.0)
+    assert_no_brown_out(found)
+    assert found.until_out < 5.0
+
+
+def test_ewma_leaves_a_slow_endpoint() -> None:
+    turns, ewma = (balancing(name, 15.0)[0] for name in ("round_robin", "ewma"))
+    assert turns.slow_share == pytest.approx(0.2, abs=0.01)
+    assert ewma.slow_share < 0.03
+    assert ewma.p99_ms < turns.p99_ms / 2
+
+
+def test_only_the_keys_of_the_ejected_endpoint_move() -> None:
+    moved = hashing(3, rate=10.0)
+    assert moved.moved == pytest.approx(1 / 3, abs=0.15)
+    assert moved.others_moved == 0
+    assert moved.back == 1.0
+
+
+# --- the figures that are told --------------------------------------------------------------------
+
+
+def test_the_figures_in_the_repository_keep_the_promises() -> None:
+    for one in FIGURES["ejection"]:
+        assert_no_brown_out(Ejected(**one))
+        assert one["until_out"] < 1.0
+    turns, least, ewma = FIGURES["balancing"]
+    assert ewma["p99_ms"] < least["p99_ms"] < turns["p99_ms"]
+    for one in FIGURES["hashing"]:
+        assert one["moved"] == pytest.approx(1 / one["endpoints"], abs=0.03)
+        assert (one["others_moved"], one["back"]) == (0, 1.0)
+
+
+def test_the_page_tells_these_figures() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    text = page.partition("## Endpoints in virtual time")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines()]
+    for one in FIGURES["ejection"]:
+        told = [
+            f"one of {one['endpoints']}", f"{one['failed_without']:,} of {one['requests']:,}",
+            f"{one['failed_with']}", f"{one['until_out'] * 1000:.0f} ms",
+            f"{one['p99_before_ms']:.0f} ms", f"{one['p99_while_out_ms']:.0f} ms",
+        ]  # fmt: skip
+        assert told in rows
+    for one in FIGURES["balancing"]:
+        told = [
+            f"`{one['load_balancing']}`", f"{one['p50_ms']:.0f} ms", f"{one['p99_ms']:.0f} ms",
+            f"{one['slow_share']:.1%}",
+        ]  # fmt: skip
+        assert told in rows
+    for one in FIGURES["hashing"]:
+        assert [f"one of {one['endpoints']}", f"{one['moved']:.1%}", "0"] in rows
+    for image in re.findall(r"\(images/([\w-]+\.svg)\)", text):
+        assert (ROOT / "docs" / "images" / image).is_file()
+
+
+@pytest.mark.long
+def test_the_figures_come_again() -> None:
+    """The longest of the runs once more, to the last digit."""
+    found, _, _ = ejection(2)
+    assert found.__dict__ == FIGURES["ejection"][0]
+    assert balancing("ewma")[0].__dict__ == FIGURES["balancing"][2]
+    assert hashing(3).__dict__ == FIGURES["hashing"][1]
