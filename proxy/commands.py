@@ -245,3 +245,30 @@ def schema(options: argparse.Namespace) -> int:
 
     print(json.dumps(json_schema(), indent=2))
     return OK
+
+
+def store(options: argparse.Namespace) -> int:
+    import sqlite3
+
+    from proxy.store.sqlite import inspection
+    from proxy.store.store import CannotOpen
+
+    try:
+        db = inspection.open_unused(str(options.file))
+    except CannotOpen as error:
+        return fail(str(error), FAILED)
+    try:
+        if options.what == "export":
+            for line in inspection.export(db):
+                print(line)
+            return OK
+        damage = inspection.check(db)
+        if damage:
+            return fail(f"{options.file} is damaged: {'; '.join(damage[:10])}", FAILED)
+        told = ", ".join(f"{number} {kind}" for kind, number in inspection.counts(db).items())
+        print(f"{options.file}: sound; {told}")
+        return OK
+    except sqlite3.DatabaseError as error:
+        return fail(f"{options.file} is damaged: {error}", FAILED)
+    finally:
+        db.close()

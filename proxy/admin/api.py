@@ -24,6 +24,7 @@ from proxy.admin.problems import left_over, problem, problems
 from proxy.admin.recent import BadQuery, recent
 from proxy.admin.sending import send
 from proxy.admin.slices import Slices
+from proxy.admin.store_api import StoreEndpoints
 from proxy.admin.tap_stream import TapStream
 from proxy.admin.watchers import MAX_WATCHERS, TooMany, Watchers
 from proxy.clock import Clock, WallClock
@@ -91,6 +92,7 @@ class AdminApi:
         self._page = PageFiles()
         live = Live(gateway, controls, records, clock, wall_clock)
         self._tap = TapStream(records.tap)
+        self._store = StoreEndpoints(controls)
         self._watchers = Watchers(live.opening, live.next)
 
     def application(self) -> web.Application:
@@ -121,6 +123,7 @@ class AdminApi:
             web.get("/history", self.history),
             web.get("/events", self.events, allow_head=False),
             web.get("/config", self.config),
+            *self._store.routes(),
             web.post("/drain", self.drain),
             web.post("/reload", self.reload),
             web.post("/bypass", self.bypass),

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, cast
 from proxy import __version__
 from proxy.admin.controls import Controls
 from proxy.admin.documents import Members, Rows
+from proxy.admin.store_api import describe_store
 from proxy.clock import Clock
 from proxy.config import SECTIONS, Sources, effective, entries, provenance, without_sections
 from proxy.config.match import GrpcMatch, MatchConfig
@@ -240,6 +241,7 @@ def _counts(stats: RouteStats) -> Document:
         "hedges": stats.hedged,
         "mirrored": stats.mirrored,
         "fallbacks": stats.fallbacks,
+        "idempotency": dict(stats.idempotency),
         "observed": dict(stats.observed),
         "mean_duration_ms": round(1000 * stats.duration_sum / requests, 3) if requests else None,
         "durations": {"le_ms": _BOUNDS_MS, "counts": list(stats.duration_buckets)},
@@ -275,6 +277,7 @@ def status(
             "loaded_at": Timestamps().text(controls.config_loaded_at),
             "last_reload": _plain(controls.last_reload),
         },
+        "store": describe_store(controls.store),
         "in_flight": in_flight(gateway, now),
         "recent": {"held": recorder.held, "seen": recorder.seen},
         **_all_gates(gateway, clock),

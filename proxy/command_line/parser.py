@@ -15,6 +15,7 @@ from proxy.command_line.files import (
 from proxy.command_line.kubernetes import add_inject, add_webhook
 from proxy.command_line.running import add_breaker, add_drain, add_ready, add_tap, add_top
 from proxy.command_line.shared import add
+from proxy.command_line.stores import add_store
 
 if TYPE_CHECKING:
     from proxy.command_line.shared import Commands
@@ -47,6 +48,7 @@ def make_parser(called: str | None = None, *, together: bool = False) -> argpars
     add_top(subparsers)
     add_tap(subparsers)
     add_breaker(subparsers)
+    add_store(subparsers)
     add_inject(subparsers, described=called in (None, "inject"))
     add_webhook(subparsers, described=called in (None, "webhook"))
     add_schema(subparsers)

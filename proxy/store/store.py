@@ -39,9 +39,10 @@ class CannotOpen(Exception):
 class StoreStats:
     """Counters for metrics and the admin API. Written by the engine, read by anything.
 
-    `seconds` counts commits by duration, one number for each bound of BUCKETS and one beyond.
+    `seconds` counts commits by duration, one number for each of `bounds` and one beyond.
     """
 
+    bounds: tuple[float, ...] = BUCKETS
     commits: int = 0
     operations: int = 0
     seconds: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
@@ -49,7 +50,6 @@ class StoreStats:
     bytes: int = 0
     refused_full: int = 0
     refused_failed: int = 0
-    records: int = 0
 
 
 class Store:

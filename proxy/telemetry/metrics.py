@@ -29,6 +29,7 @@ from proxy.policies import catalogue
 from proxy.policies.gate import Family, GateKind
 from proxy.telemetry.exemplars import Exemplars
 from proxy.telemetry.observed import Gateway, Lifecycle, Log
+from proxy.telemetry.store_families import store_families
 from proxy.telemetry.tracing import Tracing
 
 ROUTES_AT_ONCE = 20
@@ -274,6 +275,7 @@ class ProxyCollector(Collector):
             ["result"],
             {(result,): count for result, count in self._tracing.counts.by_result.items()},
         )
+        yield from store_families(lifecycle.store)
         yield InfoMetricFamily("proxy_build", "The proxy's version.", {"version": __version__})
 
 

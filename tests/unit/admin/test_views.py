@@ -267,6 +267,7 @@ def test_routes(gateway: FakeGateway) -> None:
         "hedges": 6,
         "mirrored": 3,
         "fallbacks": 4,
+        "idempotency": {},
         "observed": {"timeouts.attempt": 2},
         "mean_duration_ms": 200.0,
         "durations": stock["durations"],
@@ -286,6 +287,7 @@ async def test_status_is_all_of_them(gateway: FakeGateway) -> None:
     status = whole(views.status(gateway, controls, FlightRecorder(gateway.config), at()))
     assert list(status) == [
         "service", "version", "uptime_s", "ready", "draining", "bypass", "log_level", "config",
+        "store",
         "in_flight", "recent", "rate_limits", "bulkheads", "circuit_breakers", "retries",
         "upstreams", "routes",
     ]  # fmt: skip

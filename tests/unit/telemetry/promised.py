@@ -32,5 +32,11 @@ PROMISED = {
     "proxy_config_reloads_total": "result",
     "proxy_log_dropped_total": "",
     "proxy_spans_total": "result",
+    "proxy_store_commits_total": "",
+    "proxy_store_commit_seconds_bucket": "le",
+    "proxy_store_commit_seconds_count": "",
+    "proxy_store_bytes": "",
+    "proxy_store_full": "",
+    "proxy_store_failed": "",
     "proxy_build_info": "version",
 }

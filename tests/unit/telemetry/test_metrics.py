@@ -25,6 +25,7 @@ from proxy.policies.circuit_breaker import (
 )
 from proxy.policies.ejection import Why
 from proxy.policies.gate import Ask
+from proxy.store.store import StoreStats
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.tracing import Tracing
 from proxy.telemetry.transitions import Transitions
@@ -75,6 +76,7 @@ def scraped() -> Scraped:
 def fill(scraped: Scraped) -> None:
     """Something in every family."""
     bindings = scraped.gateway.bindings
+    scraped.lifecycle.store = SimpleNamespace(stats=StoreStats(), full=False, failure="")
     for listener, route in ((Listener.OUTBOUND, "stock"), (Listener.INBOUND, "")):
         stats = bindings.add_stats(listener, route)
         stats.count_answer(503, "circuit-open", 0.0004)
