@@ -47,6 +47,7 @@ COMPILED = (
     "exchange/holding",
     "exchange/lost_client",
     "exchange/keeping",
+    "exchange/lineage",
     "exchange/marks",
     "exchange/mirroring",
     "exchange/pace",

@@ -18,7 +18,7 @@ from proxy.telemetry.flight_recorder import (
 from proxy.telemetry.observed import Exchange, Gateway
 from proxy.telemetry.timestamps import Timestamps
 
-_FILTERS = ("request_id", "route", "limit")
+_FILTERS = ("request_id", "inherited_from", "route", "limit")
 
 
 class BadQuery(ValueError):
@@ -48,13 +48,16 @@ def _filter(query: Mapping[str, str]) -> tuple[Callable[[Exchange | Recorded], b
         if name not in _FILTERS:
             raise BadQuery(f"Unknown filter {name!r}; the filters are {', '.join(_FILTERS)}.")
     request_id, route = query.get("request_id"), query.get("route")
+    parent = query.get("inherited_from")
     limit = query.get("limit", str(CAPACITY))
     if not (limit.isascii() and limit.isdecimal() and 1 <= len(limit) <= 9):
         raise BadQuery("limit must be a whole number.")
 
     def wanted(one: Exchange | Recorded) -> bool:
-        return (request_id is None or one.request_id == request_id) and (
-            route is None or one.route == route
+        return (
+            (request_id is None or one.request_id == request_id)
+            and (parent is None or one.inherited_from == parent)
+            and (route is None or one.route == route)
         )
 
     return wanted, min(int(limit), CAPACITY)
@@ -68,6 +71,7 @@ def exchange(one: Recorded, time_text: Callable[[float], str]) -> Document:
         "time": time_text(one.began),
         "request_id": one.request_id,
         "trace_id": one.trace_id,
+        "inherited_from": one.inherited_from,
         "listener": one.listener.value,
         "client": one.client,
         "method": one.method,

@@ -14,6 +14,8 @@ Document = Mapping[str, Any]
 _WHY = {
     "condition": "this outcome is not in retry.on",
     "attempts": "that was the last of retry.attempts",
+    "nested": "the inbound request that it was made for is a repeat itself, whose caller retries "
+    "(timeouts.inherit)",
     "not-repeatable": "something was sent, and {method} is not safe to repeat (retry.methods; "
     "an Idempotency-Key allows it by default)",
     "body": "the request's body was larger than what is kept for a retry (retry.body_limit)",
@@ -65,6 +67,8 @@ def _plain(line: str) -> str:
 def _told(one: Document) -> Iterator[str]:
     yield _request(one)
     yield f"request id {one['request_id']}" + (f", trace {one['trace_id']}" * bool(one["trace_id"]))
+    if one.get("inherited_from"):
+        yield f"made for the inbound request {one['inherited_from']} (same trace)"
     yield f"began {one['time']}, from {one['client'] or 'an unknown client'}"
     if one["route"]:
         yield f"route {one['route']}, upstream {one['upstream'] or '-'}"

@@ -34,9 +34,18 @@ from proxy.policies.circuit_breaker import (
     WindowConfig,
     WindowType,
 )
-from proxy.policies.deadline import TimeoutsConfig
+from proxy.policies.deadline import InheritConfig, TimeoutsConfig
 from proxy.policies.gate import Mode
 from proxy.policies.retry import RetryConfig
+
+INHERIT = Record(
+    InheritConfig,
+    {
+        "deadline": Field(Boolean(), "What is left of the deadline that its caller gave."),
+        "retries": Field(Boolean(), "A call for a request that is a repeat is not retried."),
+    },
+    definition="inherit",
+)
 
 TIMEOUTS = Record(
     TimeoutsConfig,
@@ -68,6 +77,10 @@ TIMEOUTS = Record(
             BodyRate(),
             "Like limits.body_rate, for these routes' clients; listener: limits.body_rate on the "
             "inbound listener, and no limit on the outbound one.",
+        ),
+        "inherit": Field(
+            INHERIT,
+            "What outbound calls take from the inbound request in flight with the same trace id.",
         ),
         "propagate": Field(
             Boolean(), "Send the remaining time as X-Request-Timeout-Ms with every attempt."

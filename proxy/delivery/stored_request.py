@@ -23,6 +23,7 @@ from proxy.exchange.binding import Binding
 from proxy.exchange.events import TRYING
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.gate import Observer
+from proxy.exchange.lineage import Lineage
 from proxy.exchange.record import Record
 from proxy.exchange.request import Keeper
 from proxy.exchange.retrying import make_attempts
@@ -34,7 +35,7 @@ from proxy.http.retry_after import parse_retry_after
 from proxy.policies.gate import Gate as PolicyGate
 from proxy.policies.gate import pass_gates
 from proxy.routing.table import Route
-from proxy.wire.alarm import Alarm
+from proxy.wire.alarm import NEVER, Alarm
 from proxy.wire.streams import NO_TRAILERS, ClientStream, Trailers
 
 MOST_IGNORED: Final = 1024 * 1024
@@ -343,6 +344,10 @@ class StoredExchange(Exchange):
             binding = request.terms.bind_to(route, request.head, request.stream.client)
         self._gates = binding.stored_gates
         return request.use(binding)
+
+    def _relate(self, lineage: Lineage, binding: Binding) -> float:
+        """A try has no caller that waits: it inherits nothing, and hands nothing on."""
+        return NEVER
 
     def _enter(self, binding: Binding) -> None:
         super()._enter(binding)

@@ -35,6 +35,7 @@ from proxy.exchange.grpc_attempt import GrpcAttempt
 from proxy.exchange.grpc_relay import GrpcRelay
 from proxy.exchange.heads import caller_timeout
 from proxy.exchange.keeping import covers, enter, keep, rescue
+from proxy.exchange.lineage import Lineage
 from proxy.exchange.lost_client import LostClient
 from proxy.exchange.marks import BODY_RATE
 from proxy.exchange.mirroring import begin_mirror
@@ -50,6 +51,7 @@ from proxy.exchange.timing import Timing
 from proxy.exchange.tunnel import Tunnel
 from proxy.http.message import RequestHead
 from proxy.outcome import IGNORED
+from proxy.policies.deadline import InheritConfig
 from proxy.policies.fallback import FallbackResponse
 from proxy.policies.gate import Answer as GateAnswer
 from proxy.policies.gate import Gate, Permit, Refusal, pass_gates, settle_gates
@@ -187,7 +189,12 @@ class Exchange(Carrier):
     def _enter(self, binding: Binding) -> None:
         """The route is known: its clocks start, with the request's head."""
         request = self.request
-        request.timing.begin(binding.policies.timeouts, caller_timeout(request.head.held))
+        lineage = request.terms.lineage
+        left = NEVER if lineage is None else self._relate(lineage, binding)
+        given = caller_timeout(request.head.held)
+        request.timing.begin(binding.policies.timeouts, given, left)
+        if request.timing.inherited and lineage is not None:
+            lineage.enter(request)
         if request.grpc:
             request.timing.idle_seconds = binding.policies.timeouts.stream_idle or NEVER
         if request.body is not None:
@@ -195,6 +202,37 @@ class Exchange(Carrier):
             rate = request.body_rate
             if rate:
                 request.body.measure(rate, request.timing)
+
+    def _relate(self, lineage: Lineage, binding: Binding) -> float:
+        """Note an inbound request; take what an outbound one inherits.
+
+        Returns the seconds left of the inherited deadline, NEVER without one.
+        """
+        if self.request.inbound:
+            lineage.enter(self.request)
+        elif lineage.occupied:
+            return self._inherit(lineage, binding.policies.timeouts.inherit)
+        return NEVER
+
+    def _inherit(self, lineage: Lineage, wanted: InheritConfig) -> float:
+        """Take what the inbound request that this call is made for hands on."""
+        request = self.request
+        if not wanted.deadline and not wanted.retries:
+            return NEVER
+        now = request.timing.started
+        found = lineage.inherited(request.kinship, now)
+        if found is None:
+            return NEVER
+        parent = found.parent
+        assert isinstance(parent, Request)
+        self.record.inherited_from = parent.record.request_id
+        if wanted.retries:
+            request.nested = found.repeat
+        if not wanted.deadline:
+            return NEVER
+        if found.streams:
+            request.timing.stream_until = now + found.left
+        return found.left
 
     async def _queue(self, answer: GateAnswer | None) -> None:
         """Wait for permits that the request's gates did not grant at once."""
@@ -218,6 +256,8 @@ class Exchange(Carrier):
         record.status = head.status
         record.answered = True
         self.phase = COMMITTED
+        if request.lineage is not None and attempt is not None:
+            request.lineage.answered(request)
         if attempt is not None and (head.status == 101 or request.head.method == "CONNECT"):
             self._tunnel = Tunnel(request, attempt, self)
             self._tunnel.take_over(stream.open_tunnel(head, answer.own, answer.piece))
@@ -299,6 +339,8 @@ class Exchange(Carrier):
         if request.claim is not None:
             request.claim.settle(record, self.phase is COMMITTED)
         self.phase = SETTLED
+        if request.lineage is not None:
+            request.lineage.leave(request)
         self.gate.settled(self, record, now)
         # These refer to this exchange: without this only the cycle collector could free it.
         request.timing.close()

@@ -8,6 +8,7 @@ from proxy.clock import Random
 from proxy.config.model import Config, Listener, TraceExporter
 from proxy.exchange.bindings import Bindings
 from proxy.exchange.gate import ListenerGate, Observer
+from proxy.exchange.lineage import Lineage
 from proxy.exchange.record import Record
 from proxy.exchange.terms import Terms
 from proxy.http.random_hex import HexStrip
@@ -40,6 +41,7 @@ class Gateway:
         self._random_hex = HexStrip(urandom).draw
         self._request_ids = RequestIds(urandom)
         self._random = random
+        self.lineage = Lineage()
         # A listener's scheme is fixed when it is opened.
         self._inbound_scheme = b"http" if config.listeners.inbound.tls is None else b"https"
         self.config = config
@@ -81,6 +83,7 @@ class Gateway:
             random=self._random,
             records=config.tracing.exporter is not TraceExporter.NONE,
         )
+        lineage = self.lineage if _inherits(config) else None
         return {
             listener: Terms(
                 listener,
@@ -91,6 +94,7 @@ class Gateway:
                 propagator=propagator,
                 new_request_id=self._request_ids.new,
                 scheme=self._inbound_scheme,
+                lineage=lineage,
             )
             for listener in Listener
         }
@@ -102,3 +106,12 @@ class Gateway:
                 observer(record)
             except Exception:  # noqa: BLE001 - see above
                 _log.exception("internal error in the record of request %s", record.request_id)
+
+
+def _inherits(config: Config) -> bool:
+    """Whether an outbound route takes something from inbound requests."""
+    routes = [*config.routes, config.default_route(Listener.OUTBOUND)]
+    settings = [
+        route.policies.timeouts.inherit for route in routes if route.listener is Listener.OUTBOUND
+    ]
+    return any([one.deadline or one.retries for one in settings])  # noqa: C419 - compiled

@@ -83,6 +83,7 @@ class GrpcAttempt(Attempt):
         seconds = None if given is None else parse_timeout(given[0])
         if seconds is not None:
             self._caller_at = request.timing.started + seconds
+        self._caller_at = min(self._caller_at, request.timing.stream_until)
 
     # --- its request ------------------------------------------------------------------------------
 

@@ -90,6 +90,15 @@ def caller_timeout(held: dict[bytes, list[bytes]]) -> float | None:
     return seconds
 
 
+def repeat_number(held: dict[bytes, list[bytes]]) -> bytes:
+    """The X-Retry-Attempt of a request that is a repeat (1 or more), else b""."""
+    given = held.get(RETRY_FIELD)
+    if given is None:
+        return b""
+    value = given[0]
+    return value if len(value) <= 9 and value.isdigit() and int(value) > 0 else b""
+
+
 def add_timeout(own: OwnFields, seconds: float, *, grpc: bool) -> None:
     """The remaining time in whole milliseconds, at least one.
 

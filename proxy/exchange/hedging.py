@@ -124,7 +124,7 @@ def _hedge(carrier: Carrier, first: Attempt, made: int) -> Attempt | None:
 
 def _allowed(request: Request, binding: Binding, now: float) -> bool:
     """Whether a retry would be possible now."""
-    if binding.policies.retry.mode is OBSERVE:
+    if binding.policies.retry.mode is OBSERVE or request.nested:
         return False
     if len(request.record.attempts) >= binding.policies.retry.attempts:
         return False

@@ -173,6 +173,8 @@ class Reaching(Script):
             own.append((RETRY_ATTEMPT, b"%d" % record.repeat))
         elif RETRY_FIELD in held:
             own.append((RETRY_ATTEMPT, held[RETRY_FIELD][0]))
+        elif request.nested:
+            own.append((RETRY_ATTEMPT, request.nested))
         self._add_deadline(own, now)
         body = request.body
         if body is not None and not body.started and request.head.expects_continue:
@@ -332,7 +334,7 @@ class Reaching(Script):
                 if isinstance(happened, Connected):
                     self._connected(happened)
                     return happened.stream
-                if happened is ALARM:
+                if happened is ALARM and monotonic() >= self._due:
                     self._check_request()
                     raise ConnectTimeout(f"No connection to {endpoint.where} became free in time.")
         except Exception:

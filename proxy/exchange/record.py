@@ -112,6 +112,7 @@ class Record:
     `started` is monotonic. `grpc` is the code that a gRPC caller got, `NO_GRPC` for others. Input
     that is not a request has no `head`. `idempotency`: what its key led to, "" without one.
     `mirrored`: the upstream that got a copy, else "".
+    `inherited_from`: the id of the inbound request that it is made for, "" if there is none.
     """
 
     __slots__ = (
@@ -128,6 +129,7 @@ class Record:
         "head",
         "id",
         "idempotency",
+        "inherited_from",
         "listener",
         "mirrored",
         "observed",
@@ -167,6 +169,7 @@ class Record:
         self.observed = _NOTHING
         self.mirrored = ""
         self.idempotency = ""
+        self.inherited_from = ""
         self.outbox_id = ""
         self.fallback = False
         self.duration = 0.0

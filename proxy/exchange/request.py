@@ -12,6 +12,8 @@ from proxy.errors import ProxyError, RequestTimeout
 from proxy.exchange.binding import Binding, Mirrors
 from proxy.exchange.body import RequestBody
 from proxy.exchange.claim import Claim
+from proxy.exchange.heads import caller_timeout, repeat_number
+from proxy.exchange.lineage import Kin
 from proxy.exchange.record import Record
 from proxy.exchange.script import Script
 from proxy.exchange.terms import Terms, request_to
@@ -21,8 +23,9 @@ from proxy.http.message import Field, RequestHead
 from proxy.http.tracing import TraceContext
 from proxy.outcome import Condition
 from proxy.policies.bulkhead import BULKHEAD, Bulkhead
-from proxy.policies.gate import Ask, Permit
 from proxy.policies.gate import Gate as PolicyGate
+from proxy.policies.gate import Permit
+from proxy.wire.alarm import NEVER
 from proxy.wire.streams import ClientStream, Gate
 
 _KEY_FIELDS: Final = (b"idempotency-key", b"x-idempotency-key")
@@ -43,9 +46,10 @@ class Keeper(Gate):
         raise NotImplementedError
 
 
-class Request(Ask):
+class Request(Kin):
     """`sent` is the head as the route's rules make it. `grpc`: it is a gRPC call.
 
+    `nested`: that number as a repeat of the request that it is made for, b"" if it is none.
     `mirrors`: the mirror that gets a copy with the first attempt; None afterwards, or without one.
     `outer_permits`: permits of the gates around all attempts, None without such a gate. `claim`:
     that of its idempotency key, None without one. `minted`: the proxy gave it such a key.
@@ -60,6 +64,7 @@ class Request(Ask):
         "id",
         "minted",
         "mirrors",
+        "nested",
         "outer_permits",
         "record",
         "sent",
@@ -90,7 +95,9 @@ class Request(Ask):
         self.grpc = head.version == 20 and is_grpc(head)
         self.id = terms.request_id(head)
         self.trace = terms.trace(head)
+        self.lineage = None
         self.mirrors: Mirrors | None = None
+        self.nested = b""
         self.outer_permits: list[Permit] | None = None
         self.claim: Claim | None = None
         self.minted = False
@@ -156,6 +163,37 @@ class Request(Ask):
             return True
         head = self.head
         return any([head.values(name) for name in _KEY_FIELDS])  # noqa: C419 - compiled
+
+    # --- for its relatives ------------------------------------------------------------------------
+
+    @property
+    def kinship(self) -> str:
+        return self.trace.trace_id
+
+    @property
+    def inbound(self) -> bool:
+        return self.terms.listener is Listener.INBOUND
+
+    def left_to_hand_on(self, now: float) -> float:
+        if self.record.answered and not self.grpc:
+            return NEVER
+        given = caller_timeout(self.head.held)
+        if given is None:
+            return NEVER
+        if self.grpc:
+            return self.timing.started + given - now
+        return self.timing.left_to_tell(now)
+
+    @property
+    def streams(self) -> bool:
+        return self.grpc
+
+    @property
+    def repeat(self) -> bytes:
+        return repeat_number(self.head.held)
+
+    def disinherit(self) -> None:
+        self.timing.disinherit()
 
     # --- for gates --------------------------------------------------------------------------------
 

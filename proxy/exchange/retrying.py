@@ -228,6 +228,7 @@ def _decide(
         retry_after=retry_after,
         pushback=pushback,
         at_once=at_once,
+        nested=len(request.nested) > 0,
     )
     decision = binding.retry.decide(tries, outcome, now)
     assert isinstance(decision, Retry | Stop)

@@ -20,6 +20,7 @@ from proxy.exchange.heads import (
     REQUEST_ID_FIELD,
     VIA,
 )
+from proxy.exchange.lineage import Lineage
 from proxy.http.authority import Authority
 from proxy.http.dates import DateText
 from proxy.http.h1.request import RequestParser
@@ -56,6 +57,7 @@ class Terms:
         "bindings",
         "body_rate",
         "limits",
+        "lineage",
         "listener",
         "new_request_id",
         "parser",
@@ -76,8 +78,11 @@ class Terms:
         propagator: Propagator,
         new_request_id: Callable[[], bytes],
         scheme: bytes,
+        lineage: Lineage | None = None,
     ) -> None:
-        """`scheme`: the scheme of this listener's clients."""
+        """`scheme`: the scheme of this listener's clients. `lineage`: where inbound requests are
+        noted for outbound calls; None: no route inherits."""
+        self.lineage = lineage
         self.listener = listener
         self.limits: LimitsConfig = config.limits
         self.body_rate = config.limits.body_rate if listener is Listener.INBOUND else 0

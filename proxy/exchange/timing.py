@@ -26,22 +26,27 @@ class Timing:
     `activity`: when the last byte of a body moved. `idle_seconds`: the longest time without one
     (NEVER: any). `watch`: when to check the limits of the
     whole exchange: `timeouts.max_duration` and its client's pace. `shortened`: the caller's
-    deadline is shorter than the policy's. `marks`: what the policy's timeouts would have cut, if
-    they only observe; else None.
+    deadline is shorter than the policy's. `inherited`: the deadline is that of the inbound request
+    that this one is made for, which is a caller's too. `stream_until`: when the inherited deadline
+    ends a gRPC call, after its response's head too. `marks`: what the policy's timeouts would have
+    cut, if they only observe; else None.
     """
 
     __slots__ = (
         "_alarm",
         "_first",
+        "_given",
         "_main",
         "_others",
         "_timeouts",
         "activity",
         "deadline",
         "idle_seconds",
+        "inherited",
         "marks",
         "shortened",
         "started",
+        "stream_until",
         "watch",
     )
 
@@ -59,13 +64,22 @@ class Timing:
         self.deadline = _NO_DEADLINE
         self.marks: Marks | None = None
         self.shortened = False
+        self.inherited = False
+        self.stream_until = NEVER
 
-    def begin(self, timeouts: TimeoutsConfig, given: float | None) -> None:
+    def begin(
+        self, timeouts: TimeoutsConfig, given: float | None, inherited: float = NEVER
+    ) -> None:
         """The route is known: its clocks start, with the request's head.
 
-        `given`: the caller's deadline in seconds, or None.
+        `given`: the caller's deadline in seconds, or None. `inherited`: that of the inbound request
+        that it is made for; NEVER: none.
         """
         self._timeouts = timeouts
+        if inherited < NEVER and (given is None or inherited < given):
+            self._given = NEVER if given is None else given
+            self.inherited = True
+            given = max(inherited, 0.0)
         self.idle_seconds = timeouts.idle
         if timeouts.mode is OBSERVE:
             self.deadline = Deadline(self.started, 0.0)
@@ -78,6 +92,14 @@ class Timing:
             self.deadline.shorten(self.started, given)
         if timeouts.max_duration:
             self.watch = self.started + timeouts.max_duration
+
+    def disinherit(self) -> None:
+        """The inherited deadline is no longer in effect: that of the policy and the caller is."""
+        if self.inherited and self.marks is None:
+            self.inherited = False
+            seconds = min(self._given, self._timeouts.request)
+            self.shortened = self._given < self._timeouts.request
+            self.deadline.at = self.started + seconds + self.deadline.stood_still
 
     # --- waiting ----------------------------------------------------------------------------------
 
@@ -174,6 +196,11 @@ class Timing:
         return self.deadline.remaining(now) if marks is None else marks.callers_time_left(now)
 
     def request_timeout(self) -> RequestTimeout:
+        if self.inherited:
+            return RequestTimeout(
+                "The deadline of the inbound request that this call is made for has expired "
+                "(timeouts.inherit)."
+            )
         if self.shortened:
             return RequestTimeout("The caller's deadline for this request has expired.")
         seconds = self._timeouts.request

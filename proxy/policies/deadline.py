@@ -7,6 +7,14 @@ from proxy.policies.gate import Mode
 
 
 @dataclass(frozen=True, slots=True)
+class InheritConfig:
+    """What outbound calls take from the inbound request that they are made for."""
+
+    deadline: bool = True
+    retries: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class TimeoutsConfig:
     """Seconds. 0 means no limit for `max_duration` and `stream_idle`; every other is above 0.
 
@@ -23,6 +31,7 @@ class TimeoutsConfig:
     max_duration: float = 0.0
     stream_idle: float = 0.0
     body_rate: int | None = None
+    inherit: InheritConfig = InheritConfig()
     propagate: bool = True
     mode: Mode = Mode.ENFORCE
 

@@ -287,7 +287,8 @@ class Decision:
 class Tries:
     """What a decider gets about a request's attempts so far.
 
-    `number`: the attempt that just ended, 1 for the first. `repeatable`: a retry is safe although a
+    `number`: the attempt that just ended, 1 for the first. `nested`: the request is made for
+    another one that is a repeat itself. `repeatable`: a retry is safe although a
     service may have seen the request. `body_whole`: the whole body read so far is still in memory.
     `gates_open`: the gates would admit another attempt. `time_left`: seconds of the request's
     deadline. `waited`: seconds before this attempt. `retry_after`: seconds from the response's
@@ -299,6 +300,7 @@ class Tries:
         "at_once",
         "body_whole",
         "gates_open",
+        "nested",
         "number",
         "pushback",
         "repeatable",
@@ -319,8 +321,10 @@ class Tries:
         retry_after: float | None,
         pushback: float | None = None,
         at_once: bool = False,
+        nested: bool = False,
     ) -> None:
         self.at_once = at_once
+        self.nested = nested
         self.number = number
         self.repeatable = repeatable
         self.body_whole = body_whole

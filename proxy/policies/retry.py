@@ -2,7 +2,7 @@
 
 The checks run in this order, and the first one that fails is the reason that is counted:
 
-    condition in `on` → attempts left → repeatable → body still whole → breaker closed
+    condition in `on` → attempts left → not nested → repeatable → body still whole → breaker closed
         → no pushback against it → Retry-After or pushback short enough → deadline → budget
 
 The budget is last because the check charges it: only a retry that really happens is charged. In
@@ -57,6 +57,7 @@ class StopReason(Enum):
 
     CONDITION = "condition"
     ATTEMPTS = "attempts"
+    NESTED = "nested"
     NOT_REPEATABLE = "not-repeatable"
     BODY = "body"
     CIRCUIT_OPEN = "circuit-open"
@@ -135,7 +136,10 @@ class RetryPolicy(Decider):
             return _STOP_CONDITION
         if tries.number >= self._attempts:
             return _STOPS[StopReason.ATTEMPTS]
-        if not tries.repeatable and outcome.condition not in UNPROCESSED:
+        processed = outcome.condition not in UNPROCESSED
+        if tries.nested and processed:
+            return _STOPS[StopReason.NESTED]
+        if not tries.repeatable and processed:
             return _STOPS[StopReason.NOT_REPEATABLE]
         if not tries.body_whole:
             return _STOPS[StopReason.BODY]

@@ -95,6 +95,8 @@ def _why_json(exchange: Exchange) -> str:
     hedged = exchange.hedged if len(exchange.attempts) > 1 else 0
     if hedged:
         members += f',"hedged":{hedged}'
+    if exchange.inherited_from:
+        members += f',"inherited_from":{_quoted(exchange.inherited_from)}'
     if exchange.mirrored:
         members += f',"mirrored":{_quoted(exchange.mirrored)}'
     if exchange.idempotency:
@@ -152,6 +154,8 @@ def _as_text(exchange: Exchange, began: str) -> str:
         words.append(f"grpc_status={exchange.grpc_status}")
     if exchange.hedged:
         words.append(f"hedged={exchange.hedged}")
+    if exchange.inherited_from:
+        words.append(f"inherited_from={_word(exchange.inherited_from)}")
     if exchange.mirrored:
         words.append(f"mirrored={_word(exchange.mirrored)}")
     if exchange.idempotency:

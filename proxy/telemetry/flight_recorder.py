@@ -87,6 +87,7 @@ class Recorded(NamedTuple):
     breaker: tuple[str, str] | None
     attempts_made: int
     attempts: tuple[RecordedAttempt, ...]
+    inherited_from: str = ""
 
 
 _Kind: TypeAlias = tuple[str, str | int]
@@ -204,6 +205,7 @@ def snapshot(
         (breaker.name, breaker.state(now).value) if breaker is not None else None,
         len(attempts),
         tuple(_attempts(attempts[-MAX_ATTEMPTS:], exchange.started, now)) if attempts else (),
+        exchange.inherited_from,
     )
 
 

@@ -211,6 +211,8 @@ class _Spans:
             attributes[f"{OWN}reason"] = exchange.reason
         if exchange.retry_refused:
             attributes[f"{OWN}retry_refused"] = exchange.retry_refused
+        if exchange.inherited_from:
+            attributes[f"{OWN}inherited_from"] = exchange.inherited_from
         if exchange.observed:
             attributes[f"{OWN}observed"] = ",".join(exchange.observed)
         if exchange.fallback:

@@ -38,6 +38,7 @@ def test_every_member_is_told_in_order() -> None:
         observed=["bulkhead.queued"],
         mirrored="checkout-v2",
         idempotency="replayed",
+        inherited_from="r-0",
     )
     hedge = FakeAttempt(hedge=True, fault="delay")
     everything.attempts = [FakeAttempt(failure="hedge-lost"), hedge]

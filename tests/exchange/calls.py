@@ -13,7 +13,15 @@ class Caller(ClientStream):
     `broken`: "soft" or "hard" where the proxy broke it off.
     """
 
-    def __init__(self, stage, *fields, body=b"message", ended=True, path="/shop.Stock/Deduct"):
+    def __init__(
+        self,
+        stage,
+        *fields,
+        body=b"message",
+        ended=True,
+        path="/shop.Stock/Deduct",
+        listener=Listener.OUTBOUND,
+    ):
         super().__init__()
         self.stage = stage
         self.loop = stage.loop
@@ -30,7 +38,7 @@ class Caller(ClientStream):
         lines = [f"POST {path} HTTP/1.1", "Host: shop", "Transfer-Encoding: chunked", *fields]
         if not any(field.lower().startswith("content-type") for field in fields):
             lines.append("content-type: application/grpc")
-        gate = stage.gate(Listener.OUTBOUND)
+        gate = stage.gate(listener)
         head = gate.parser.parse("\r\n".join([*lines, "", ""]).encode())
         head.version = 20
         head.chunked = bool(body) or not ended

@@ -149,6 +149,7 @@ class Stage:
                 fallback=exchange.fallback,
                 mirrored=exchange.mirrored,
                 idempotency=exchange.idempotency,
+                inherited_from=exchange.inherited_from,
                 detail=exchange.detail,
                 retry_refused=exchange.retry_refused,
                 observed=list(exchange.observed),

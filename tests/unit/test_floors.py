@@ -63,9 +63,9 @@ IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched"
 ORDER = {
     "exchange": (
         "events stats labels heads forwarded script pace promise claim gates binding bindings "
-        "record marks timing body terms request reaching attempt grpc_attempt answers carrier "
-        "relay grpc_relay tunnel queueing faults hedging retrying fallback mirroring gathering "
-        "keeping lost_client exchange holding stored_answer idempotency gate gateway"
+        "record marks timing body lineage terms request reaching attempt grpc_attempt answers "
+        "carrier relay grpc_relay tunnel queueing faults hedging retrying fallback mirroring "
+        "gathering keeping lost_client exchange holding stored_answer idempotency gate gateway"
     ),
     "upstream": (
         "address tasks time_limit leases shortages threads local_address tls_sessions resolver tls "

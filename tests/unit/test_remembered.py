@@ -315,6 +315,8 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.body:RequestBody._streams": UNDER_WAY,
     "exchange.exchange:Exchange._permits": CONFIGURED,
     "exchange.exchange:_NO_GATES": "stays empty",
+    "exchange.lineage:Lineage._heirs": UNDER_WAY,
+    "exchange.lineage:Lineage._parents": UNDER_WAY,
     "exchange.stats:RouteStats.faults": "four kinds",
     "exchange.stats:RouteStats.hedges": "four results",
     "exchange.holding:Holder._pieces": "idempotency.response_limit, and a piece more",

@@ -6,7 +6,7 @@ import { el, keyed, setAttribute, setText } from "./dom.js";
 import { bytes, count, moment, plural, span } from "./format.js";
 import { timeline } from "./timeline.js";
 
-const WORDS = ["request_id", "trace_id", "route", "upstream", "reason", "method", "host", "path", "client"];
+const WORDS = ["request_id", "trace_id", "inherited_from", "route", "upstream", "reason", "method", "host", "path", "client"];
 const STEP = 15; // shown at first, and with each "more"
 
 export function trouble(container, filter, counter, model) {
@@ -162,6 +162,7 @@ function inside(one) {
   const facts = [
     ["Request id", one.request_id, "code"],
     ["Trace id", one.trace_id, "code"],
+    ["Made for", one.inherited_from, "code"],
     ["Client", `${one.client}, ${one.listener}`],
     ["Host", one.host, "code"],
     ["Circuit breaker", breaker ? breakerLink(breaker) : "none"],

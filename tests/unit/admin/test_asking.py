@@ -138,10 +138,33 @@ def test_the_story_of_a_request(server, url, capsys):
     flying = troubled(request_id="a b/ü", status=0, trouble=[], attempts=[])
     answer = json.dumps({"recent": [kept], "in_flight": [flying]})
     server.answers["/recent?request_id=a%20b%2F%C3%BC"] = (200, answer)
+    server.answers["/recent?inherited_from=a%20b%2F%C3%BC"] = (200, NONE)
     assert explain_request(url, "a b/ü") == 0
     shown = capsys.readouterr().out
     assert shown.count("request id a b/ü") == 2
     assert shown.index("still in flight") < shown.index("the client got the upstream's 200")
+
+
+@pytest.mark.parametrize("asked", ["in", "out"])
+def test_both_sides_of_the_service_are_one_story(server, url, capsys, asked):
+    first = troubled(request_id="in", listener="inbound", time="2026-03-01T12:00:00.000Z")
+    second = troubled(request_id="out", inherited_from="in", time="2026-03-01T12:00:00.010Z")
+    for query, entries in (
+        ("request_id=in", [first]),
+        ("request_id=out", [second]),
+        ("inherited_from=in", [second]),
+        ("inherited_from=out", []),
+    ):
+        answer = json.dumps({"recent": entries, "in_flight": []})
+        server.answers[f"/recent?{query}"] = (200, answer)
+    assert explain_request(url, asked) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("request id") == 2
+    assert shown.index("request id in") < shown.index("request id out")
+    assert "made for the inbound request in (same trace)" in shown
+
+
+NONE = '{"recent": [], "in_flight": []}'
 
 
 @pytest.mark.parametrize(

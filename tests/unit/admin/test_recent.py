@@ -49,6 +49,7 @@ def test_the_document(gateway: FakeGateway, recorder: FlightRecorder) -> None:
             "time": "2023-11-14T22:13:18.480Z",
             "request_id": "r-1",
             "trace_id": "0af7651916cd43dd8448eb211c80319c",
+            "inherited_from": "",
             "listener": "outbound",
             "client": "127.0.0.1:50000",
             "method": "GET",

@@ -35,6 +35,7 @@ def budget_of(config: BudgetConfig) -> RetryBudget:
 REFUSED_BY_ALL: dict[str, Any] = {
     "outcome": Outcome(404),
     "number": 3,
+    "nested": True,
     "repeatable": False,
     "body_whole": False,
     "gates_open": False,
@@ -46,6 +47,7 @@ REFUSED_BY_ALL: dict[str, Any] = {
 GOOD: dict[str, Any] = {
     "outcome": Outcome(503),
     "number": 1,
+    "nested": False,
     "repeatable": True,
     "body_whole": True,
     "gates_open": True,
@@ -69,6 +71,12 @@ def test_a_retry_says_how_long_and_why() -> None:
     assert decide(outcome=Outcome(condition=Condition.RESET)) == Retry(1.0, "reset")
 
 
+def test_what_no_service_has_seen_is_repeated_for_a_repeat_too() -> None:
+    unseen = Outcome(condition=Condition.CONNECT_FAILURE)
+    assert isinstance(decide(nested=True, outcome=unseen), Retry)
+    assert decide(nested=True) == Stop(StopReason.NESTED)
+
+
 def test_the_questions_are_asked_in_order() -> None:
     given = dict(REFUSED_BY_ALL)
     order = []
@@ -80,6 +88,7 @@ def test_the_questions_are_asked_in_order() -> None:
     assert order == [
         "condition",
         "attempts",
+        "nested",
         "not-repeatable",
         "body",
         "circuit-open",

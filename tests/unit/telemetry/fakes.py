@@ -72,6 +72,7 @@ class FakeExchange:
     observed: list[str] = field(default_factory=list)
     mirrored: str = ""
     idempotency: str = ""
+    inherited_from: str = ""
 
     @property
     def troubled(self) -> bool:

@@ -68,6 +68,7 @@ def troubled(**over: Any) -> Document:
         "time": "2026-03-01T12:34:56.000Z",
         "request_id": "r-1",
         "trace_id": "t-1",
+        "inherited_from": "",
         "listener": "outbound",
         "client": "127.0.0.1",
         "method": "GET",
