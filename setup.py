@@ -59,6 +59,7 @@ COMPILED = (
     "exchange/script",
     "exchange/stats",
     "exchange/terms",
+    "exchange/throttle",
     "exchange/timing",
     "exchange/tunnel",
     "http/h1/chunked",

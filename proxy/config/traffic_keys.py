@@ -13,6 +13,7 @@ from proxy.config.kinds import (
     JsonSchema,
     Leaf,
     Ratio,
+    Size,
     Text,
 )
 from proxy.config.names import UpstreamName, check_header_name
@@ -182,13 +183,13 @@ MIRROR = Record(
 
 
 def _settle_fault(values: Values, given: Given, at: Cursor) -> None:
-    kinds = [key for key in ("delay", "abort", "reset") if key in given and values[key]]
+    kinds = [key for key in ("delay", "abort", "reset", "throttle") if key in given and values[key]]
     if values["headers"]:
         for key in ("abort", "reset"):
             if key in kinds:
                 given[key].error("has no meaning with headers: true; the request asks for it")
     elif len(kinds) != 1:
-        at.error("needs one of delay, abort and reset, or headers: true")
+        at.error("needs one of delay, abort, reset and throttle, or headers: true")
 
 
 FAULT = Record(
@@ -201,9 +202,15 @@ FAULT = Record(
         ),
         "abort": Field(Integer(200, 599), "Answer with this status instead of the upstream."),
         "reset": Field(Boolean(), "Close the connection instead of an answer."),
+        "throttle": Field(
+            Size(),
+            "Pass on so many bytes of the response's body per second; with headers: the slowest "
+            "that may be asked for.",
+        ),
         "headers": Field(
             Boolean(),
-            "Requests ask for it: x-fault-delay (a duration) and x-fault-abort (a status).",
+            "Requests ask for it: x-fault-delay (a duration), x-fault-abort (a status) and "
+            "x-fault-throttle (a size).",
         ),
     },
     settle=_settle_fault,

@@ -29,13 +29,14 @@ from proxy.exchange.reaching import Reaching
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
+from proxy.exchange.throttle import Throttle
 from proxy.grpc_status import RESOURCE_EXHAUSTED
 from proxy.http.message import ResponseHead, make_response
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, UNPROCESSED, Outcome, Verdict
 from proxy.policies.faults import Fault
 from proxy.policies.gate import pause_gates, resume_gates, settle_gates
 from proxy.upstream.endpoint import Endpoint, Seat
-from proxy.wire.streams import NO_TRAILERS, Trailers, UpstreamStream
+from proxy.wire.streams import NO_TRAILERS, StreamHandler, Trailers, UpstreamStream
 
 
 class _Phase(Enum):
@@ -56,7 +57,8 @@ class Attempt(Reaching):
 
     `piece` is the part of the body received with the head, `ended` whether the body is complete,
     with its `trailers`. `bug`: an exception of the proxy's own code, which the exchange raises.
-    `stream` is set from sending to release. `fault` is suffered in place of the upstream.
+    `stream` is set from sending to release. `fault` is suffered in place of the upstream,
+    `throttle` carries it out while the response comes.
     """
 
     __slots__ = (
@@ -71,6 +73,7 @@ class Attempt(Reaching):
         "head",
         "piece",
         "stream",
+        "throttle",
         "trailers",
     )
 
@@ -98,6 +101,12 @@ class Attempt(Reaching):
         self.ended = False
         self.trailers = NO_TRAILERS
         self.stream: UpstreamStream | None = None
+        self.throttle: Throttle | None = None
+
+    @property
+    def source(self) -> UpstreamStream | None:
+        """Where a relay gets the response's body from."""
+        return self.stream if self.throttle is None else self.throttle.view
 
     @property
     def over(self) -> bool:
@@ -198,7 +207,10 @@ class Attempt(Reaching):
             ended, trailers = body.complete, body.trailers
             if body.flowing:
                 self.pause_clocks()
-        stream.send_head(self, request.sent, own, held, ended, trailers)
+        handler: StreamHandler = self
+        if self.fault is not None and self.fault.throttle:
+            handler = self.throttle = Throttle(self.fault.throttle, stream, self)
+        stream.send_head(handler, request.sent, own, held, ended, trailers)
         self._arm()
         if request.mirrors is not None and self.binding is request.binding:
             self._owner.on_sending(held)
@@ -453,8 +465,9 @@ class Attempt(Reaching):
         self.release(reusable=False)
 
     def _count_bytes(self) -> None:
-        if self.stream is not None:
-            self._request.record.bytes_out = self.stream.payload_bytes
+        source = self.source
+        if source is not None:
+            self._request.record.bytes_out = source.payload_bytes
 
     def release(self, *, reusable: bool) -> None:
         """Return the stream; it sends no more events."""
@@ -462,6 +475,9 @@ class Attempt(Reaching):
         if stream is None:
             return
         self.stream = None
+        if self.throttle is not None:
+            self.throttle.close()
+            self.throttle = None
         body = self._request.body
         if body is not None:
             body.detach(stream)

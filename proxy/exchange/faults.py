@@ -4,9 +4,9 @@ from typing import Final
 
 from proxy.errors import FaultInjected
 from proxy.exchange.attempt import Attempt
-from proxy.exchange.heads import FAULT_ABORT_FIELD, FAULT_DELAY_FIELD
+from proxy.exchange.heads import FAULT_ABORT_FIELD, FAULT_DELAY_FIELD, FAULT_THROTTLE_FIELD
 from proxy.policies.faults import Faults
-from proxy.units import parse_duration
+from proxy.units import parse_duration, parse_size
 
 _LONGEST: Final = 20
 """Bytes of a header's value that is read."""
@@ -14,12 +14,13 @@ _LONGEST: Final = 20
 
 def draw_fault(attempt: Attempt, faults: Faults) -> None:
     """Draw the fault of an attempt that is about to begin, and count it."""
-    delay, abort = 0.0, 0
+    delay, abort, throttle = 0.0, 0, 0
     if faults.asks:
         held = attempt.head_held
         delay = _delay(held.get(FAULT_DELAY_FIELD))
         abort = _abort(held.get(FAULT_ABORT_FIELD))
-    fault = faults.draw(delay, abort)
+        throttle = _throttle(held.get(FAULT_THROTTLE_FIELD))
+    fault = faults.draw(delay, abort, throttle)
     if fault is None:
         return
     attempt.fault = fault
@@ -51,3 +52,12 @@ def _abort(values: list[bytes] | None) -> int:
         return 0
     status = int(values[0])
     return status if 200 <= status <= 599 else 0
+
+
+def _throttle(values: list[bytes] | None) -> int:
+    if not values or len(values[0]) > _LONGEST:
+        return 0
+    try:
+        return parse_size(values[0].decode("latin-1"))
+    except ValueError:
+        return 0

@@ -26,6 +26,7 @@ _TIMEOUT: Final = FieldName(b"X-Request-Timeout-Ms")
 
 FAULT_DELAY_FIELD: Final = b"x-fault-delay"
 FAULT_ABORT_FIELD: Final = b"x-fault-abort"
+FAULT_THROTTLE_FIELD: Final = b"x-fault-throttle"
 HELD_FOR_EXCHANGE = frozenset(
     {
         TIMEOUT_FIELD,
@@ -35,6 +36,7 @@ HELD_FOR_EXCHANGE = frozenset(
         RETRY_FIELD,
         FAULT_DELAY_FIELD,
         FAULT_ABORT_FIELD,
+        FAULT_THROTTLE_FIELD,
     }
 )
 _NO_RULES = HeaderRules()

@@ -43,7 +43,7 @@ class Relay(StreamHandler):
         self._body = request.body
         self._client = request.stream
         self._timing = request.timing
-        self._upstream = attempt.stream
+        self._upstream = attempt.source
         self.ended = False
         self.pace: TakingPace | None = None
 

@@ -145,7 +145,7 @@ class RouteStats:
         self.hedges[result] = self.hedges.get(result, 0) + 1
 
     def count_fault(self, kind: str) -> None:
-        """Count a fault that an attempt suffered: delay, abort or reset."""
+        """Count a fault that an attempt suffered: delay, abort, reset or throttle."""
         self.faults[kind] = self.faults.get(kind, 0) + 1
 
     def count_mirror(self, result: str) -> None:

@@ -11,27 +11,31 @@ from proxy.clock import Random
 
 @dataclass(frozen=True, slots=True)
 class FaultConfig:
-    """`share` of the attempts. `delay` in seconds; `abort` is a status; 0: none.
+    """`share` of the attempts. `delay` in seconds; `abort` is a status; `throttle` in bytes per
+    second; 0: none.
 
-    With `headers` a request asks for the fault; `delay` is the longest that it can ask for.
+    With `headers` a request asks for the fault; `delay` is the longest that it can ask for, and
+    `throttle` the slowest.
     """
 
     share: float
     delay: float = 0.0
     abort: int = 0
     reset: bool = False
+    throttle: int = 0
     headers: bool = False
 
 
 class Fault:
-    """The fault of one attempt: a delay, then an abort, a reset or neither."""
+    """The fault of one attempt: a delay, then an abort or a reset; or a slow body."""
 
-    __slots__ = ("abort", "delay", "reset")
+    __slots__ = ("abort", "delay", "reset", "throttle")
 
     def __init__(self) -> None:
         self.delay = 0.0
         self.abort = 0
         self.reset = False
+        self.throttle = 0
 
     @property
     def kinds(self) -> list[str]:
@@ -41,6 +45,8 @@ class Fault:
             found.append("abort")
         elif self.reset:
             found.append("reset")
+        elif self.throttle:
+            found.append("throttle")
         return found
 
 
@@ -54,18 +60,21 @@ class Faults:
         self._random = random
         self.asks = any([entry.headers for entry in entries])  # noqa: C419 - compiled
 
-    def draw(self, asked_delay: float, asked_abort: int) -> Fault | None:
+    def draw(self, asked_delay: float, asked_abort: int, asked_throttle: int = 0) -> Fault | None:
         """The fault of one attempt, or None. `asked_…`: what its request asks for; 0: nothing."""
         fault = Fault()
         for entry in self._entries:
-            delay, abort = entry.delay, entry.abort
+            delay, abort, throttle = entry.delay, entry.abort, entry.throttle
             if entry.headers:
-                if not asked_delay and not asked_abort:
+                if not asked_delay and not asked_abort and not asked_throttle:
                     continue
                 delay, abort = min(asked_delay, entry.delay), asked_abort
+                throttle = max(asked_throttle, throttle) if asked_throttle and throttle else 0
             if self._random() >= entry.share:
                 continue
             fault.delay = max(fault.delay, delay)
             if not fault.abort and not fault.reset:
                 fault.abort, fault.reset = abort, entry.reset
-        return fault if fault.delay or fault.abort or fault.reset else None
+            if throttle and (not fault.throttle or throttle < fault.throttle):
+                fault.throttle = throttle
+        return fault if fault.kinds else None

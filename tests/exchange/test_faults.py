@@ -1,6 +1,7 @@
 """Injected faults in whole exchanges: what other policies make of them, how they are marked."""
 
 import pytest
+from exchange.calls import Caller, accept
 from exchange.wires import request
 
 TEXT = """
@@ -156,3 +157,152 @@ def test_a_hedge_overtakes_a_delay(make_stage):
     stage.pass_time(0.11)
     stage.accept().answer(200, b"hedge")
     assert client.answer().body == b"hedge"
+
+
+# --- throttle -------------------------------------------------------------------------------------
+
+SLOW = "{share: 100%, throttle: 1000B}"
+
+
+def begun(stage, *fields, size=500):
+    """A throttled response of so many bytes: its client and its server."""
+    client = stage.ask(request("GET /x HTTP/1.1", *fields))
+    server = stage.accept()
+    server.answer(200, size * b"x")
+    return client, server
+
+
+def test_a_throttled_body_comes_at_its_rate(suffer):
+    stage = suffer(SLOW)
+    client, _ = begun(stage)
+    head = client.received()
+    assert head.startswith(b"HTTP/1.1 200")
+    assert head.endswith(b"\r\n\r\n"), "the head comes at once"
+    assert b"fault=throttle" in head
+    stage.pass_time(0.25)
+    assert 190 <= len(client.received()) <= 250
+    stage.pass_time(0.3)
+    assert 250 <= len(client.received()) <= 310
+    assert (stage.records[-1].bytes_out, stage.records[-1].reason) == (500, "")
+    assert stage.stats().faults == {"throttle": 1}
+    stage.pass_time(1)
+    client.send(request())
+    stage.servers[0].answer(200, b"")
+    assert client.answer().status == 200, "the connections are kept"
+
+
+def test_chunks_and_trailers_follow(suffer):
+    stage = suffer(SLOW)
+    client = stage.ask(request("GET /x HTTP/1.1", "TE: trailers"))
+    server = stage.accept()
+    server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n")
+    server.send(b"64\r\n" + 100 * b"a" + b"\r\n0\r\nX-Sum: 7\r\n\r\n")
+    stage.pass_time(0.08)
+    assert not client.received().endswith(b"\r\n\r\n0\r\n\r\n")
+    stage.pass_time(0.1)
+    assert client.received().endswith(b"0\r\nX-Sum: 7\r\n\r\n")
+
+
+def test_the_upstream_is_not_read_faster_than_a_bounded_part(suffer):
+    stage = suffer("{share: 100%, throttle: 100KiB}")
+    client = stage.ask(request())
+    server = stage.accept()
+    server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 262144\r\n\r\n")
+    server.send(65536 * b"x", 100 * b"x")
+    assert not server.reading
+    got = len(client.received())
+    for _ in range(40):
+        stage.pass_time(0.1)
+        got += len(client.received())
+        if server.reading:
+            break
+    assert server.reading
+    assert got < 65536
+    client.reset()
+    assert server.closed
+
+
+def test_a_client_that_does_not_read_is_not_sent_more(suffer):
+    stage = suffer("{share: 100%, throttle: 1000B}")
+    client, _ = begun(stage, size=1000)
+    stage.pass_time(0.1)
+    client.stop_reading()
+    client.received()
+    stage.pass_time(2)
+    assert not client.received()
+    client.read_on()
+    stage.pass_time(0.1)
+    assert len(client.received()) <= 110, "no burst for the time that was lost"
+    stage.pass_time(2)
+    assert stage.records[-1].bytes_out == 1000
+
+
+def test_a_body_that_breaks_off_does_so_after_what_came(suffer):
+    stage = suffer(SLOW)
+    client = stage.ask(request())
+    server = stage.accept()
+    server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + 200 * b"x")
+    server.close()
+    assert not client.closed
+    stage.pass_time(0.3)
+    assert client.closed
+    assert client.received().endswith(200 * b"x")
+    assert stage.records[-1].reason == "upstream-truncated"
+
+
+def test_a_client_that_leaves_takes_its_throttle_along(suffer):
+    stage = suffer(SLOW)
+    client, server = begun(stage)
+    stage.pass_time(0.1)
+    client.reset()
+    assert server.closed
+    stage.pass_time(1)
+    assert stage.records[-1].reason == "client-gone"
+
+
+def test_without_a_body_there_is_nothing_to_throttle(suffer):
+    stage = suffer(SLOW)
+    client = stage.ask(request("HEAD /x HTTP/1.1"))
+    stage.accept().send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+    assert client.answer().status == 200
+
+
+def test_a_drain_cuts_it(suffer):
+    stage = suffer(SLOW)
+    client, server = begun(stage)
+    (exchange,) = stage.gate().exchanges
+    exchange.cut()
+    stage.pass_time(0.01)
+    assert client.closed
+    assert server.closed
+    assert stage.records[-1].reason == "drain-cut"
+
+
+def test_a_throttle_that_is_asked_for_has_a_cap(suffer):
+    stage = suffer("{headers: true, share: 100%, throttle: 1000B}")
+    for asked, within in (("x-fault-throttle: 10B", 0.5), ("x-fault-throttle: 5000B", 0.1)):
+        client, server = begun(stage, asked)
+        assert server.request().get("x-fault-throttle") is None
+        client.received()
+        stage.pass_time(within - 0.06)
+        assert len(client.received()) < 500
+        stage.pass_time(0.12)
+        client.received()
+        assert stage.records[-1].bytes_out == 500
+        server.close()
+    client, _ = begun(stage, "x-fault-throttle: fast")
+    assert client.answer().body == 500 * b"x"
+
+
+@pytest.mark.interpreted
+def test_a_grpc_stream_is_throttled(suffer):
+    stage = suffer(SLOW)
+    caller = Caller(stage)
+    (call,) = accept(stage)
+    call.answer(("content-type", "application/grpc"), data=100 * b"m")
+    call.end_with(0)
+    stage.pass_time(0.05)
+    assert len(caller.data) <= 55
+    assert caller.code is None
+    stage.pass_time(0.1)
+    assert (caller.data, caller.code) == (100 * b"m", 0)

@@ -63,8 +63,8 @@ IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched"
 ORDER = {
     "exchange": (
         "events stats labels heads forwarded script pace promise claim gates binding bindings "
-        "record marks timing body lineage terms request reaching attempt grpc_attempt answers "
-        "carrier relay grpc_relay tunnel queueing faults hedging retrying fallback mirroring "
+        "record marks timing body lineage terms request reaching throttle attempt grpc_attempt "
+        "answers carrier relay grpc_relay tunnel queueing faults hedging retrying fallback mirroring "
         "gathering keeping lost_client exchange holding stored_answer idempotency gate gateway"
     ),
     "upstream": (

@@ -317,6 +317,7 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.exchange:_NO_GATES": "stays empty",
     "exchange.lineage:Lineage._heirs": UNDER_WAY,
     "exchange.lineage:Lineage._parents": UNDER_WAY,
+    "exchange.throttle:Throttle._pieces": "HELD_BYTES and one read of the upstream",
     "exchange.stats:RouteStats.faults": "four kinds",
     "exchange.stats:RouteStats.hedges": "four results",
     "exchange.holding:Holder._pieces": "idempotency.response_limit, and a piece more",

@@ -103,15 +103,19 @@ MISTAKES = [
         "routes[0].mirror: has no meaning with 'respond'",
     ),
     ("routes: [{name: a, faults: [{abort: 503}]}]", "'share' is missing"),
-    ("routes: [{name: a, faults: [{share: 1%}]}]", "needs one of delay, abort and reset, or"),
+    (
+        "routes: [{name: a, faults: [{share: 1%}]}]",
+        "needs one of delay, abort, reset and",
+    ),
     (
         "routes: [{name: a, faults: [{share: 1%, abort: 503, reset: true}]}]",
-        "needs one of delay, abort and reset, or headers: true",
+        "needs one of delay, abort, reset and throttle, or headers: true",
     ),
     (
         "routes: [{name: a, faults: [{share: 1%, abort: 503, headers: true}]}]",
         "faults[0].abort: has no meaning with headers: true; the request asks for it",
     ),
+    ("routes: [{name: a, faults: [{share: 1%, throttle: 5}]}]", "throttle: "),
     ("routes: [{name: a, faults: [{share: 1%, abort: 99}]}]", "must be at least 200"),
     ("routes: [{name: a, hedging: {}}]", "unknown key; did you mean hedge: {delay: p95}?"),
     ("routes: [{name: a, hedge: {delay: p99}}]", "hedge.delay: "),

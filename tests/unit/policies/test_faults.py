@@ -34,6 +34,17 @@ def test_a_delay_goes_with_another_fault_and_the_first_end_counts() -> None:
     assert fault.kinds == ["delay", "abort"]
 
 
+def test_the_slowest_throttle_counts_and_only_without_an_end() -> None:
+    entries = (FaultConfig(1.0, throttle=2000), FaultConfig(1.0, throttle=1000))
+    fault = drawn(*entries)
+    assert (fault.throttle, fault.kinds) == (1000, ["throttle"])
+    assert drawn(*entries, FaultConfig(1.0, reset=True)).kinds == ["reset"]
+    asked = Faults((FaultConfig(1.0, throttle=1000, headers=True),), lambda: 0.0)
+    found = [asked.draw(0.0, 0, rate) for rate in (0, 10, 5000)]
+    assert [one.throttle if one else 0 for one in found] == [0, 1000, 5000]
+    assert Faults((FaultConfig(1.0, headers=True),), lambda: 0.0).draw(0.0, 0, 9) is None
+
+
 def test_headers_act_only_for_who_asks_and_up_to_the_caps() -> None:
     entry = FaultConfig(0.5, delay=2.0, headers=True)
     assert told(drawn(entry)) == NONE
