@@ -423,11 +423,16 @@ class Attempt(Reaching):
             self.binding.count_attempt(self.record.status, self._counted_as)
 
     def _leave(self, seat: Seat, verdict: Verdict, now: float) -> None:
-        """Tell its endpoint the outcome; one that a fault touched says nothing about it."""
+        """Tell its endpoint the outcome; one that a fault touched says nothing about it.
+
+        Nor does one of a copy (`mirroring`), whose request is not recorded.
+        """
         self._seat = None
         record = self.record
+        if self.fault is not None or self._request.record.binding is None:
+            verdict = IGNORED
         seat.leave(
-            IGNORED if self.fault is not None else verdict,
+            verdict,
             record.seconds,
             now,
             overloaded=record.status == 429 or record.grpc == RESOURCE_EXHAUSTED,
