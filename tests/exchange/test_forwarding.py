@@ -219,7 +219,7 @@ def test_a_1_0_client_is_kept_where_the_length_is_known(stage):
 def test_a_1_0_client_is_not_kept_unasked(stage):
     _, client, _ = exchanged(stage, request("GET /x HTTP/1.0"), response(200, b"hello"))
     assert client.answer().get("connection") == "close"
-    assert client.transport.eof_written
+    assert client.transport.ended_by == "close"
 
 
 def test_what_breaks_off_does_not_look_whole_to_a_1_0_client(stage):

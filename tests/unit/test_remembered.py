@@ -473,6 +473,8 @@ REMEMBERED: dict[str, Reason] = {
     "upstream.tls:TlsContexts._built": CONFIGURED,
     "upstream.upstream:Upstream._leaving": "endpoints that are gone, until their connections end",
     "upstream.upstream:Upstream.endpoints": "the addresses of the look-ups",
+    "wire.alarm:Wheel._seconds": "one alarm for each connection and stream",
+    "wire.alarm:_wheels": "one",
     "wire.acceptor:Acceptor._servers": "one for each address",
     "wire.acceptor:Acceptor._sockets": "one for each address",
     "wire.h1.upstream:UpstreamConnection._later": "_LATER_BYTES, for one turn of the loop",

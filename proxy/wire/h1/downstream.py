@@ -122,8 +122,23 @@ class Downstream(ClosingConnection):
                 self._advance()
             elif self.write_paused or not self._channel.reading:
                 self._read_on()
+        elif self._nothing_follows():
+            self._state = LINGER
+            self._close(self._gate.limits.idle_timeout)
         else:
             self._linger(more=self.receiving or bool(self._buffer))
+
+    def _nothing_follows(self) -> bool:
+        """Whether the client has said that it sends nothing more, so that no byte can cause a
+        reset. Under TLS its close_notify follows.
+        """
+        return (
+            self._state is EXCHANGE
+            and not self._asked.keep_alive
+            and not self.receiving
+            and not self._buffer
+            and self.half_closes
+        )
 
     def leave(self) -> None:
         """Responses say Connection: close while the gate is closing."""

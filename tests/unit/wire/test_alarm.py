@@ -6,7 +6,7 @@ import weakref
 import pytest
 
 import proxy.wire.alarm
-from proxy.wire.alarm import NEVER, Alarm
+from proxy.wire.alarm import AT_ONCE, NEVER, Alarm
 
 
 class Loop:
@@ -78,7 +78,7 @@ def test_moved_later_it_leaves_the_timer_alone(alarm, loop, rung):
     assert rung == []
     loop.go_to(150)
     assert rung == [149]
-    assert len(loop.timers) == 2
+    assert len(loop.timers) == 3  # the first, the wheel's, and its own
 
 
 def test_moved_earlier_it_sets_another(alarm, loop, rung):
@@ -159,6 +159,65 @@ def test_what_is_closed_leaves_no_circle() -> None:
         assert there() is None
     finally:
         gc.enable()
+
+
+# --- many alarms, one timer -----------------------------------------------------------------------
+
+
+def test_alarms_of_later_seconds_share_a_timer_and_ring_when_due(loop, rung):
+    alarms = [Alarm(loop, lambda: rung.append(loop.now)) for _ in range(3)]
+    for alarm, due in zip(alarms, (110.25, 104.5, 110.75), strict=True):
+        alarm.set(due)
+    assert [timer.when for timer in loop.pending] == [104]
+    loop.go_to(104.25)
+    assert sorted(timer.when for timer in loop.pending) == [104.5, 110]
+    loop.go_to(200)
+    assert rung == [104.5, 110.25, 110.75]
+    assert loop.pending == []
+
+
+def test_the_last_alarm_that_is_closed_takes_the_timer_along(loop):
+    first, second = (Alarm(loop, lambda: None) for _ in range(2))
+    first.set(110)
+    second.set(120)
+    first.close()
+    assert len(loop.pending) == 1
+    second.close()
+    assert loop.pending == []
+
+
+def test_an_alarm_that_moves_between_seconds_rings_once(alarm, loop, rung):
+    for due in (130.5, 120.5, 100.5, 140.5):
+        alarm.set(due)
+    loop.go_to(120)
+    alarm.set(125.5)
+    loop.go_to(200)
+    assert rung == [125.5]
+
+
+def test_many_alarms_of_one_second_are_handed_over_in_parts(loop, rung):
+    alarms = [Alarm(loop, lambda: rung.append(loop.now)) for _ in range(2 * AT_ONCE + 1)]
+    for alarm in alarms:
+        alarm.set(110.5)
+    (wheel,) = loop.pending
+    loop.now = wheel.when
+    wheel.pending = False
+    wheel.callback()
+    assert len(loop.pending) == AT_ONCE + 1
+    loop.go_to(111)
+    assert len(rung) == len(alarms)
+    assert max(rung) <= 110.51
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(0.6, False), (6, True)])
+def test_held_up_while_it_waits_with_others_it_lets_the_loop_read_first(
+    asked, loop, judged, seconds, late
+):
+    asked.set(110.5)
+    ring_late(loop, seconds)
+    assert judged == []
+    loop.go_to(loop.now + 0.01)
+    assert judged == [late]
 
 
 # --- the loop was held up -------------------------------------------------------------------------

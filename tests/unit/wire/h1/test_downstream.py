@@ -268,6 +268,33 @@ def test_the_rest_of_a_body_ends_the_connection(client, transport):
     assert client.requests == 1
 
 
+LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+def test_after_a_clients_last_request_the_connection_is_closed_at_once(client, transport):
+    client.data_received(LAST)
+    client.finish(100.0)
+    assert transport.calls == ["close"]
+
+
+def test_a_client_that_sends_more_than_it_announced_still_gets_its_answer(client, transport):
+    client.data_received(LAST + b"\r\n")
+    client.finish(100.0)
+    assert transport.calls == ["write_eof"]
+
+
+def test_the_last_answer_waits_for_a_slow_client_but_not_for_ever(client, transport):
+    client.data_received(LAST)
+    transport.buffered = 10
+    client.finish(100.0)
+    assert transport.calls == ["close"]
+    client.alarm._on_due()
+    assert transport.calls == ["close"]
+    client._linger_until = 0.0
+    client.alarm._on_due()
+    assert transport.calls == ["close", "abort"]
+
+
 def test_lingering_waits_for_a_slow_client(client, gate, transport):
     client.data_received(b"BAD\r\n\r\n")
     assert (gate.refused, transport.written) == ([BadRequest], b"refusal")
