@@ -13,11 +13,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, cast
 
-from proxy.wire.handshakes import Handshakes, TlsServer
-from proxy.wire.listening import listening_sockets
+from proxy.wire.handshakes import Handshakes
 
 LOOK_AGAIN = 0.1
 """Seconds between two checks whether file descriptors are available again."""
+LIMIT_EVERY = 8
+"""Connections after which the limit of open files is read again: an operator can lower it."""
 _MOST_KEPT_FREE = 1024
 _SECONDS_BETWEEN_WARNINGS = 60.0
 
@@ -69,16 +70,17 @@ class Acceptor:
         create the connections' protocols, and `factory` is not called.
         """
         self._name = name
-        self._factory = factory
+        self._factory = factory if handshakes is None else handshakes.begin
         self._kept_free = kept_free
         self._short = short
         self._look_again = look_again
         self._options = options
         self._handshakes = handshakes
         self._sockets: list[socket.socket] = []
-        self._servers: list[asyncio.Server | TlsServer] = []
+        self._servers: list[asyncio.Server] = []
         self._pause: asyncio.Task[None] | None = None
-        self._looked_after = 0
+        self._unseen = 0
+        self._most_unseen = kept_free() // 4
         self._warned_at = float("-inf")
 
     @property
@@ -113,14 +115,10 @@ class Acceptor:
         return bound
 
     async def _open(self, host: str, port: int) -> tuple[str, int]:
-        if self._handshakes is None:
-            loop = asyncio.get_running_loop()
-            server = await loop.create_server(self._accepted, host, port, **self._options)
-            self._servers.append(server)
-            opened = [socket.socket(fileno=os.dup(one.fileno())) for one in server.sockets]
-        else:
-            opened = await listening_sockets(host, port, self._options["backlog"])
-            self._servers += [self._tls_server(one, self._handshakes) for one in opened]
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(self._accepted, host, port, **self._options)
+        self._servers.append(server)
+        opened = [socket.socket(fileno=os.dup(one.fileno())) for one in server.sockets]
         self._sockets += opened
         bound_host, bound_port = opened[0].getsockname()[:2]
         return bound_host, bound_port
@@ -139,26 +137,22 @@ class Acceptor:
             server.close()
         self._servers.clear()
 
-    def _tls_server(self, listening: socket.socket, handshakes: Handshakes) -> TlsServer:
-        return TlsServer(listening, handshakes, self._look_at_files)
-
     def _accepted(self) -> asyncio.Protocol:
         """Called by the event loop for the protocol of an accepted connection."""
         self._look_at_files()
         return cast(asyncio.Protocol, self._factory())  # it is a protocol by its methods
 
-    def _look_at_files(self) -> bool:
-        """Count an accepted connection, and pause if descriptors are short. Returns whether it
-        continues to accept.
-        """
-        self._looked_after += 1
+    def _look_at_files(self) -> None:
+        """Count an accepted connection, and pause if descriptors are short."""
+        self._unseen += 1
+        if self._unseen % LIMIT_EVERY == 0:
+            self._most_unseen = self._kept_free() // 4
         # Each takes a descriptor, so the reserve lasts until the next check.
-        if self._looked_after > self._kept_free() // 4:
-            self._looked_after = 0
+        if self._unseen > self._most_unseen:
+            self._unseen = 0
             if self._pause is None and self._sockets and self._short(self._sockets[0].fileno()):
                 # Later: the event loop is in the middle of accepting.
                 self._pause = asyncio.get_running_loop().create_task(self._until_files())
-        return self._pause is None
 
     async def _until_files(self) -> None:
         """Stop accepting until descriptors are available again."""
@@ -183,9 +177,6 @@ class Acceptor:
     async def _resume(self) -> bool:
         """False: descriptors are short again."""
         loop = asyncio.get_running_loop()
-        if self._handshakes is not None:
-            self._servers += [self._tls_server(one, self._handshakes) for one in self._sockets]
-            return True
         try:
             for one in self._sockets:
                 self._servers.append(

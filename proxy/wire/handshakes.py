@@ -3,7 +3,9 @@
     accepted ──first byte──▶ handshake ──done──▶ the protocol's connection_made
         └────────────┴── too slow, displaced, gone ──▶ closed
 
-A silent connection costs a socket, but no TLS object (50 KiB): that is created with the first byte.
+A silent connection costs a transport, but no TLS object (50 KiB): that is created with the first
+byte, and is the event loop's own layer, which takes over the transport. `loop.start_tls` and
+`loop.connect_accepted_socket` do the same with a task and a future for each connection.
 The whole handshake has `timeout` seconds from the accept.
 
 Connections in a handshake count towards the listener's limit. At the limit a new one displaces the
@@ -13,10 +15,13 @@ ones. A few handshakes are always possible, so that a full listener can answer 5
 
 import asyncio
 import logging
-import socket
 import ssl
+from asyncio import sslproto
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
+
+import uvloop
+from uvloop import loop as uvloop_loop
 
 _log = logging.getLogger("proxy.wire")
 
@@ -50,28 +55,33 @@ class Handshakes:
     def __len__(self) -> int:
         return len(self._open)
 
-    def begin(self, sock: socket.socket) -> None:
-        """Begin the handshake of an accepted connection."""
+    def begin(self) -> asyncio.BufferedProtocol:
+        """The protocol of an accepted connection, which begins its handshake."""
         while len(self._open) >= max(self._room(), SPARE):
             next(iter(self._open)).end()
         loop = asyncio.get_running_loop()
-        one = _Handshake(self, sock, loop.time() + self._timeout())
+        one = _Handshake(self, loop.time() + self._timeout())
         self._open[one] = None
         if self._timer is None:
             self._timer = loop.call_at(one.deadline, self._on_time)
-        one.begin()
+        return one
 
     def close(self) -> None:
         """End all handshakes."""
         for one in tuple(self._open):
             one.end()
 
-    async def shake(self, sock: socket.socket) -> None:
-        """Run one handshake; at its end the connection has its protocol. Raises OSError."""
-        await asyncio.get_running_loop().connect_accepted_socket(
-            self._protocol,
-            sock,
-            ssl=self._context,
+    def layer(self, one: "_Handshake") -> Any:
+        """TLS for a connection. It calls `one` as it would a future, when the handshake ends."""
+        loop = asyncio.get_running_loop()
+        # The stubs of both leave it out; both have the same methods.
+        kind: Any = uvloop_loop if isinstance(loop, uvloop.Loop) else sslproto
+        return kind.SSLProtocol(
+            loop,
+            self._factory(),
+            self._context,
+            one,
+            server_side=True,
             ssl_handshake_timeout=self._timeout(),
             ssl_shutdown_timeout=self._close_timeout,
         )
@@ -82,9 +92,6 @@ class Handshakes:
         if not self._open and self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _protocol(self) -> asyncio.Protocol:
-        return cast(asyncio.Protocol, self._factory())  # it is a protocol by its methods
 
     def _on_time(self) -> None:
         self._timer = None
@@ -97,101 +104,65 @@ class Handshakes:
             one.end()
 
 
-class _Handshake:
-    """One connection, from its accept to the end of its handshake."""
+_first_bytes = memoryview(bytearray(16 * 1024))
+"""What a read brought. One for all connections: it is handed on before the next read."""
 
-    __slots__ = ("_all", "_sock", "_task", "deadline")
 
-    def __init__(self, handshakes: Handshakes, sock: socket.socket, deadline: float) -> None:
+class _Handshake(asyncio.BufferedProtocol):
+    """One connection, from its accept to the end of its handshake.
+
+    It reads into a buffer, as the layer does, so that reading goes on when that takes over.
+    """
+
+    __slots__ = ("_all", "_ended", "_transport", "deadline")
+
+    def __init__(self, handshakes: Handshakes, deadline: float) -> None:
         self._all = handshakes
-        self._sock = sock
-        self._task: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._ended = False
         self.deadline = deadline
-
-    def begin(self) -> None:
-        """Start at once if the first byte is already there, as it usually is."""
-        if not self._first_byte():
-            asyncio.get_running_loop().add_reader(self._sock, self._readable)
 
     def end(self) -> None:
         """Close the connection, unless its handshake is over."""
-        if self._task is not None:
-            self._task.cancel()
-        else:
-            asyncio.get_running_loop().remove_reader(self._sock)
-            self._sock.close()
+        self._ended = True
+        if self._transport is not None:
+            self._transport.abort()
+        self._over()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self._ended:  # displaced since its accept
+            self.end()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _first_bytes
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """The client's first bytes: TLS takes over."""
+        transport = self._transport
+        if transport is None:
+            return
+        layer = self._all.layer(self)
+        transport.set_protocol(layer)
+        layer.connection_made(transport)
+        layer.get_buffer(nbytes)[:nbytes] = _first_bytes[:nbytes]
+        layer.buffer_updated(nbytes)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._over()
+
+    # --- the layer's future ---------------------------------------------------------------------
+
+    def cancelled(self) -> bool:
+        return False
+
+    def set_result(self, result: None) -> None:
+        self._over()
+
+    def set_exception(self, error: Exception) -> None:
+        _log.debug("TLS handshake failed: %s", error)
+        self._over()
+
+    def _over(self) -> None:
+        self._transport = None
         self._all.over(self)
-
-    def _readable(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._sock)
-        if not self._first_byte():  # never taken over: this does not happen
-            self.end()
-
-    def _first_byte(self) -> bool:
-        """Continue if the client has sent a byte or left; False: neither yet."""
-        try:
-            gone = not self._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            gone = True
-        if gone:
-            self.end()
-        else:
-            self._task = asyncio.get_running_loop().create_task(self._run())
-        return True
-
-    async def _run(self) -> None:
-        try:
-            await self._all.shake(self._sock)
-        except OSError as error:
-            _log.debug("TLS handshake failed: %s", error)
-            self._sock.close()
-        finally:
-            self._all.over(self)
-            self._task = None
-
-
-class TlsServer:
-    """Accepts on one listening socket, which stays open when this is closed."""
-
-    ACCEPTS = 32
-    """Maximum connections accepted in one turn of the loop."""
-    _PAUSE = 0.1
-
-    def __init__(
-        self, listening: socket.socket, handshakes: Handshakes, accepted: Callable[[], bool]
-    ) -> None:
-        """`accepted` is called for each new connection; False: stop for now, this is about to be
-        closed.
-        """
-        self._listening = listening
-        self._handshakes = handshakes
-        self._accepted = accepted
-        self._retry: asyncio.TimerHandle | None = None
-        self._listen()
-
-    def close(self) -> None:
-        """Stop accepting."""
-        asyncio.get_running_loop().remove_reader(self._listening)
-        if self._retry is not None:
-            self._retry.cancel()
-
-    def _listen(self) -> None:
-        asyncio.get_running_loop().add_reader(self._listening, self._accept)
-
-    def _accept(self) -> None:
-        for _ in range(self.ACCEPTS):
-            try:
-                sock, _ = self._listening.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                return
-            except OSError:  # no descriptor is left
-                loop = asyncio.get_running_loop()
-                loop.remove_reader(self._listening)
-                self._retry = loop.call_later(self._PAUSE, self._listen)
-                return
-            sock.setblocking(False)
-            self._handshakes.begin(sock)
-            if not self._accepted():
-                return

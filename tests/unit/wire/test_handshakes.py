@@ -6,10 +6,10 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import uvloop
 from integration.pki import Pki
 from unit.waiting import eventually
 
@@ -35,6 +35,7 @@ class Gate:
     def __init__(self, pki: Pki, context: ssl.SSLContext) -> None:
         self.pki = pki
         self.limit, self.seconds = 20, 10.0
+        self.short = False
         self.made: list[asyncio.Transport] = []
         self.handshakes = Handshakes(
             cast(Any, lambda: Connection(self)),
@@ -44,7 +45,13 @@ class Gate:
             close_timeout=0.1,
         )
         self.acceptor = Acceptor(
-            "listeners.test", cast(Any, None), handshakes=self.handshakes, backlog=100
+            "listeners.test",
+            cast(Any, None),
+            kept_free=lambda: 0,  # so that it looks at every connection
+            short=lambda _: self.short,
+            look_again=0.01,
+            handshakes=self.handshakes,
+            backlog=100,
         )
         self.opened: list[socket.socket] = []
 
@@ -60,9 +67,9 @@ class Gate:
         return await asyncio.open_connection(host, port, ssl=self.pki.client())
 
 
-@pytest.fixture
-async def gate(tmp_path: Path) -> AsyncIterator[Gate]:
-    pki = Pki(tmp_path)
+@contextlib.asynccontextmanager
+async def serving(directory: Path) -> AsyncIterator[Gate]:
+    pki = Pki(directory)
     one = Gate(pki, pki.server())
     await one.acceptor.open("127.0.0.1", 0)
     yield one
@@ -73,6 +80,12 @@ async def gate(tmp_path: Path) -> AsyncIterator[Gate]:
     for sock in one.opened:
         sock.close()
     await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def gate(tmp_path: Path) -> AsyncIterator[Gate]:
+    async with serving(tmp_path) as one:
+        yield one
 
 
 def standing(sockets: list[socket.socket]) -> int:
@@ -93,6 +106,16 @@ async def test_bytes_go_both_ways(gate: Gate) -> None:
     assert await reader.readexactly(5) == b"HELLO"
     assert gate.acceptor.handshakes == 0
     writer.close()
+
+
+def test_the_loop_that_the_proxy_runs_on_has_a_layer_of_its_own(tmp_path: Path) -> None:
+    async def shake() -> None:
+        async with serving(tmp_path) as gate:
+            await test_bytes_go_both_ways(gate)
+            assert type(gate.made[0]).__module__ == "uvloop.loop"
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(shake())
 
 
 async def test_no_more_stand_than_the_listener_may_have(gate: Gate) -> None:
@@ -152,21 +175,38 @@ async def test_one_that_is_displaced_in_the_middle_of_its_handshake(gate: Gate) 
     assert standing(others) == SPARE
 
 
-async def test_without_descriptors_it_waits(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    (server,) = gate.acceptor._servers
-    real = server._listening  # type: ignore[union-attr]
-
-    def refuse() -> None:
-        monkeypatch.setattr(server, "_listening", real)
-        raise OSError(24, "Too many open files")
-
-    stand_in = SimpleNamespace(accept=refuse, fileno=real.fileno)
-    monkeypatch.setattr(server, "_PAUSE", 0.02)
-    monkeypatch.setattr(server, "_listening", stand_in)
-    reader, writer = await gate.client()
+async def test_while_descriptors_are_short_clients_wait(gate: Gate) -> None:
+    gate.short = True
+    gate.silent(1)
+    await eventually(lambda: not gate.acceptor.accepting)
+    waiting = asyncio.create_task(gate.client())
+    await asyncio.sleep(0.02)
+    assert gate.acceptor.handshakes == 1
+    gate.short = False
+    reader, writer = await waiting
     writer.write(b"x")
     assert await reader.readexactly(1) == b"X"
     writer.close()
+
+
+async def test_a_hello_in_small_pieces_is_one_hello(gate: Gate) -> None:
+    """Whatever the first bytes are, TLS gets them."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = gate.pki.client().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    hello = outgoing.read()
+    (sock,) = gate.silent(1)
+    for piece in (hello[:1], hello[1:5], hello[5:]):
+        sock.send(piece)
+        await asyncio.sleep(0.01)
+    loop = asyncio.get_running_loop()
+    incoming.write(await loop.sock_recv(sock, 64 * 1024))
+    client.do_handshake()
+    client.write(b"soon")
+    await loop.sock_sendall(sock, outgoing.read())
+    await eventually(lambda: len(gate.made) == 1)
+    assert gate.acceptor.handshakes == 0
 
 
 async def test_a_port_that_is_taken_is_told(gate: Gate) -> None:
