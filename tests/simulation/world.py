@@ -6,7 +6,9 @@ What must hold, looked at whenever an exchange ends, and once more when all is o
   off; a client that behaves, with an upstream that does, always has its answer;
 - an upstream sees what may not be repeated at most once, and anything at most three times;
 - a breaker hears of every failure of an upstream, and of nothing that a client did;
-- no permit, place, lease or clock is left.
+- no permit, place, lease or clock is left, and endpoints that learn from attempts are told of each
+  one's end once;
+- no endpoint is ejected for what a client did.
 """
 
 import hashlib
@@ -14,8 +16,11 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 from exchange.stage import Stage, staged
+
+from proxy.upstream.endpoint import Endpoint, Seat
 
 from .plans import QUIET, Answered, Asked, Side, answered, asked
 from .readers import Message, Reader
@@ -23,9 +28,15 @@ from .readers import Message, Reader
 CONFIG = """
 service: simulation
 upstreams:
-  calm: {endpoints: ["http://10.0.0.1:80", "http://10.0.1.1:80"]}
+  calm:
+    endpoints: ["http://10.0.0.1:80", "http://10.0.1.1:80"]
+    outlier_detection: {consecutive_failures: 1}
   rough: {endpoints: ["http://10.0.0.2:80", "http://10.0.1.2:80"]}
-  wild: {endpoints: ["http://10.0.0.3:80", "http://10.0.1.3:80"], connections: {max: 3}}
+  wild:
+    endpoints: ["http://10.0.0.3:80", "http://10.0.1.3:80"]
+    connections: {max: 3}
+    load_balancing: ewma
+    outlier_detection: {consecutive_failures: 2, eject_for: {initial: 2s, max: 4s}}
 limits: {idle_timeout: 5s, header_timeout: 3s}
 policies:
   default:
@@ -81,6 +92,8 @@ class World:
         a client still owed its body, which may be laid to the client."""
         self._clients = [VirtualClient(self) for _ in range(CLIENTS)]
         self._servers: list[VirtualServer] = []
+        self.seats: set[Seat] = set()
+        """Attempts at endpoints that learn from them, until they are told of their end."""
         self._judged_records = 0
 
     @property
@@ -226,7 +239,18 @@ class World:
         if twice := [name for name, count in ids.items() if count > 1]:
             self.complain(None, f"recorded more than once: {twice[:5]}")
         self._check_books()
+        self._check_ejections()
         self._digest()
+
+    def _check_ejections(self) -> None:
+        for name in ("calm", "wild"):
+            counts = self.stage.gateway.upstreams[name].choice.standings.counts
+            ejections = sum(counts.ejections.values())
+            self.result.seen[f"ejections of {name}"] = ejections
+        if self.result.seen["ejections of calm"]:
+            self.complain(None, "a calm endpoint was ejected for what a client did")
+        if self.seats:
+            self.complain(None, f"{len(self.seats)} attempts were never told of")
 
     def _check_books(self) -> None:
         rough = self._snapshot("rough")
@@ -471,4 +495,19 @@ class VirtualServer:
 def run(seed: int, exchanges: int) -> Result:
     """A world of its own for so many exchanges."""
     with staged(CONFIG) as stage:
-        return World(stage, seed, exchanges).play()
+        world = World(stage, seed, exchanges)
+        enter, leave = Endpoint.enter, Seat.leave
+
+        def entering(endpoint: Endpoint, now: float) -> Seat:
+            seat = enter(endpoint, now)
+            world.seats.add(seat)
+            return seat
+
+        def leaving(seat: Seat, *args: Any, **more: Any) -> None:
+            if seat not in world.seats:
+                world.complain(None, "an attempt was told of twice")
+            world.seats.discard(seat)
+            leave(seat, *args, **more)
+
+        with patch.object(Endpoint, "enter", entering), patch.object(Seat, "leave", leaving):
+            return world.play()
