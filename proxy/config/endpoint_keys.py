@@ -1,6 +1,7 @@
 """The keys of an upstream's endpoints: weights, ejection, health checks."""
 
 import re
+from ipaddress import ip_address
 from typing import Any
 
 from proxy.config.cursor import Cursor, Reported
@@ -198,6 +199,14 @@ HEALTH_CHECK = Record(
 )
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 def check_endpoints(value: UpstreamConfig, given: Given, at: Cursor) -> None:
     """What the balancing keys say together."""
     hashes = value.load_balancing is LoadBalancing.CONSISTENT_HASH
@@ -207,6 +216,11 @@ def check_endpoints(value: UpstreamConfig, given: Given, at: Cursor) -> None:
         )
     if "hash" in given and not hashes:
         given["hash"].warning("has no effect without load_balancing: consistent_hash")
+    only = value.endpoints[0].host if len(value.endpoints) == 1 else ""
+    if value.outlier_detection is not None and (only == "localhost" or _is_address(only)):
+        given.get("outlier_detection", at).warning(
+            "ejects nothing: there is one endpoint, and the last one is never ejected"
+        )
     check = value.health_check
     if check is not None and check.grpc is not None and value.protocol is UpstreamProtocol.HTTP1:
         given.get("health_check", at).error("gRPC needs HTTP/2, and protocol is http1")
