@@ -62,6 +62,7 @@ COMPILED = (
     "exchange/throttle",
     "exchange/timing",
     "exchange/tunnel",
+    "exchange/well_known",
     "http/h1/chunked",
     "http/h1/fields",
     "http/h1/framing",

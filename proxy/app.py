@@ -156,7 +156,9 @@ class _Proxy:
         }
         self._tls_renewal = TlsRenewal(self._tls.values(), self._upstreams)
         if self._promises is not None:
+            self._promises.serve(self._gateway)
             self._lifecycle.store = self._promises.store
+            self._lifecycle.promises = self._promises
 
     def _admin_server(self) -> AdminServer:
         logs = (self._access, self._log)
@@ -200,10 +202,14 @@ class _Proxy:
             return False
         observers = [*self._observers(config), *self._tap.observers()]
         self._upstreams.reconfigure(in_force.upstreams)
+        if self._promises is not None:
+            self._promises.adopt(config)
         bindings = self._bindings(in_force)
         bindings.take_over(self._gateway.bindings, table)
         self._bind_on(bindings)
         self._gateway.adopt(config, table=table, bindings=bindings, observers=observers)
+        if self._promises is not None:
+            self._promises.adopted()
         self._lifecycle.reconfigure(config.drain)
         self._recorder.reconfigure(config)
         for listener, context in self._tls.items():
@@ -242,7 +248,9 @@ class _Proxy:
             self._started = True
             if hangups.held:
                 self._on_hangup()
-            return await self._lifecycle.ended()
+            status = await self._lifecycle.ended()
+            lost = await self._promises.finish() if self._promises is not None else 0
+            return 3 if lost else status
         finally:
             await self._close()
 

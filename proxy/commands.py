@@ -219,6 +219,23 @@ def breaker(options: argparse.Namespace) -> int:
     return breakers.order(options.admin, options.name, options.order)
 
 
+def outbox(options: argparse.Namespace) -> int:
+    from proxy.admin import outbox_orders
+
+    as_json = options.format == "json"
+    if not options.id:
+        return outbox_orders.show(
+            options.admin,
+            route=options.route,
+            state=options.state,
+            limit=options.limit,
+            as_json=as_json,
+        )
+    if options.order == "show":
+        return outbox_orders.show_entry(options.admin, options.id, as_json=as_json)
+    return outbox_orders.order(options.admin, options.id, options.order, as_json=as_json)
+
+
 def inject(options: argparse.Namespace) -> int:
     from proxy.kubernetes import command_line
 

@@ -282,6 +282,20 @@ class StoreFull(AdmitError):
     decided_by = "the store (store.max_bytes, and its disk)"
 
 
+class OutboxFull(AdmitError):
+    reason, title, status = "outbox-full", "Outbox is full", 503
+    grpc = RESOURCE_EXHAUSTED
+    proxy_error = "http_request_denied"
+    decided_by = "the outbox (outbox.max_pending), or its store (store.max_bytes)"
+
+
+class OutboxCredentials(AdmitError):
+    reason, title, status = "outbox-credentials", "Credentials are never stored", 400
+    proxy_error = "http_request_error"
+    blame = Blame.CLIENT
+    decided_by = "the outbox (outbox.without, headers.request.set)"
+
+
 class StoreFailed(AdmitError):
     reason, title, status = "store-failed", "Store has failed", 503
     grpc = UNAVAILABLE

@@ -11,6 +11,7 @@ signal (a native sidecar gets SIGTERM last).
 2. For `delay` the inbound listener still accepts, because the cluster needs that long to react.
 3. Then it closes. The outbound listener keeps working, because the service needs its dependencies
    to finish. When all inbound requests are answered, the service may end (`inbound_drained`).
+   What the outbox keeps in a store that dies with the pod is tried meanwhile.
 4. The drain ends when nothing inbound is in flight, the service has no outbound connection open
    and outbound has been quiet for a second (and a service that asked when to end has had some
    seconds to begin); or at `timeout`, when the rest is cut and counted.
@@ -35,6 +36,8 @@ from proxy.telemetry.timestamps import Timestamps
 from proxy.wire.streams import ClientConnection
 
 if TYPE_CHECKING:
+    from proxy.delivery.outbox import Outbox
+    from proxy.promises import Promises
     from proxy.store.store import Store
 
 IDLE_GRACE = 1.0
@@ -76,7 +79,7 @@ class Lifecycle:
     """Drains a gateway. `drain_cut` counts the exchanges that the end of a drain cut.
 
     `config_file` None: the embedded default; `config_loaded_at` in seconds since the Unix epoch.
-    `store`: where promises are kept, None without one.
+    `store`: where promises are kept, `promises`: what keeps them; None without a store.
     """
 
     def __init__(self, gateway: Gateway, config: DrainConfig, config_file: str | None) -> None:
@@ -102,6 +105,7 @@ class Lifecycle:
         self.last_reload: Mapping[str, Any] | None = None
         self.bypass = Bypass()
         self.store: Store | None = None
+        self.promises: Promises | None = None
         self.reloads = {"applied": 0, "rejected": 0}
 
     @property
@@ -124,6 +128,11 @@ class Lifecycle:
     def reconfigure(self, config: DrainConfig) -> None:
         """Use another configuration; a drain that has begun keeps its end."""
         self._config = config
+
+    @property
+    def deliveries(self) -> "Outbox | None":
+        """The outbox; None without one."""
+        return None if self.promises is None else self.promises.outbox
 
     @property
     def bypass_left(self) -> float:
@@ -183,6 +192,8 @@ class Lifecycle:
             self._config.timeout,
         )
         self._inbound.closing = True
+        if self.promises is not None:
+            self.promises.begin_drain(self._config.timeout)
         self._begun.set()
         self._task = asyncio.get_running_loop().create_task(self._drain())
 
@@ -281,6 +292,8 @@ class Lifecycle:
             return False
         if self._hurried:
             return True
+        if self.promises is not None and self.promises.busy:
+            return False
         now = monotonic()
         told_long_ago = self._told_at is None or now - self._told_at >= TOLD
         return told_long_ago and now - self._outbound.last_active >= QUIET

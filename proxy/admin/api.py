@@ -18,6 +18,7 @@ from proxy.admin.documents import pieces
 from proxy.admin.history import history
 from proxy.admin.live import Live
 from proxy.admin.metrics_page import MetricsPage
+from proxy.admin.outbox_api import OutboxApi
 from proxy.admin.pace import Pace
 from proxy.admin.page_files import INDEX, PageFiles
 from proxy.admin.problems import left_over, problem, problems
@@ -90,6 +91,7 @@ class AdminApi:
         self._clock = clock
         self._wall_clock = wall_clock
         self._page = PageFiles()
+        self._outbox = OutboxApi(controls)
         live = Live(gateway, controls, records, clock, wall_clock)
         self._tap = TapStream(records.tap)
         self._store = StoreEndpoints(controls)
@@ -124,6 +126,7 @@ class AdminApi:
             web.get("/events", self.events, allow_head=False),
             web.get("/config", self.config),
             *self._store.routes(),
+            *self._outbox.routes(),
             web.post("/drain", self.drain),
             web.post("/reload", self.reload),
             web.post("/bypass", self.bypass),

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.telemetry.observed import Lifecycle
+
+if TYPE_CHECKING:
+    from proxy.delivery.outbox import Outbox
 
 
 class Rejection(Enum):
@@ -52,6 +55,10 @@ class Controls(Lifecycle, Protocol):
     def config_loaded_at(self) -> float: ...
     @property
     def last_reload(self) -> Mapping[str, Any] | None: ...
+
+    @property
+    def deliveries(self) -> "Outbox | None":
+        """The outbox; None without one."""
 
     async def turn_bypass(self, on: bool) -> None:
         """Suspend policies that may make an outage worse for a while, or use them again.

@@ -13,7 +13,14 @@ from proxy.command_line.files import (
     add_simulate,
 )
 from proxy.command_line.kubernetes import add_inject, add_webhook
-from proxy.command_line.running import add_breaker, add_drain, add_ready, add_tap, add_top
+from proxy.command_line.running import (
+    add_breaker,
+    add_drain,
+    add_outbox,
+    add_ready,
+    add_tap,
+    add_top,
+)
 from proxy.command_line.shared import add
 from proxy.command_line.stores import add_store
 
@@ -48,6 +55,7 @@ def make_parser(called: str | None = None, *, together: bool = False) -> argpars
     add_top(subparsers)
     add_tap(subparsers)
     add_breaker(subparsers)
+    add_outbox(subparsers)
     add_store(subparsers)
     add_inject(subparsers, described=called in (None, "inject"))
     add_webhook(subparsers, described=called in (None, "webhook"))

@@ -83,6 +83,30 @@ def add_tap(subparsers: "Commands") -> None:
     add_admin(command)
 
 
+def add_outbox(subparsers: "Commands") -> None:
+    command = add(
+        subparsers,
+        "outbox",
+        commands.outbox,
+        "show a running proxy's outbox, and give orders to its entries",
+        "Without an ID: the queues, the lanes that do not move, and the newest entries. redrive "
+        "puts a dead or parked entry back with its id and key, replay sends a delivered one again "
+        "as a copy with its own, cancel ends what waits.",
+    )
+    orders = ("show", "redrive", "replay", "cancel")
+    command.add_argument("id", metavar="ID", nargs="?", default="", help="an entry")
+    command.add_argument(
+        "order", metavar="ORDER", nargs="?", default="show", choices=orders, help=", ".join(orders)
+    )
+    command.add_argument("--route", metavar="NAME", default="", help="only this route")
+    command.add_argument("--state", metavar="STATE", default="", help="only this state: dead, …")
+    command.add_argument(
+        "--limit", type=count, default=20, metavar="N", help="entries to list (default: 20)"
+    )
+    add_format(command)
+    add_admin(command)
+
+
 def add_breaker(subparsers: "Commands") -> None:
     orders = ("force-open", "disable", "reset")
     command = add(

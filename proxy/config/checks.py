@@ -15,6 +15,7 @@ from proxy.config.model import (
     UpstreamProtocol,
     repeats_only_unseen,
 )
+from proxy.config.outbox_checks import warn_of_outbox
 from proxy.config.policy_keys import POLICY, RETRY
 from proxy.config.problems import Mark, Path, Problems, format_path
 from proxy.config.reachability import Reachability
@@ -101,6 +102,7 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
     _warn_loops(config, given, problems)
     _warn_open_proxy(config, given, problems)
     warn_of_store(config, given, problems)
+    warn_of_outbox(config, given, problems)
 
 
 @dataclass(frozen=True, slots=True)

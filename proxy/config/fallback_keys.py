@@ -7,7 +7,16 @@ from typing import Any
 
 from proxy.config.cursor import Cursor, Reported
 from proxy.config.document import Scalar, is_null
-from proxy.config.kinds import ENVIRONMENT, Integer, JsonSchema, Kind, Leaf, Text, words_schema
+from proxy.config.kinds import (
+    ENVIRONMENT,
+    Boolean,
+    Integer,
+    JsonSchema,
+    Kind,
+    Leaf,
+    Text,
+    words_schema,
+)
 from proxy.config.names import WRITTEN_HEADER, UpstreamName, check_header_value
 from proxy.config.policy_kinds import STATUS
 from proxy.config.record import Field, Given, ListOf, PairsOf, Record, Values
@@ -197,6 +206,10 @@ def _settle_fallback(values: Values, given: Given, at: Cursor) -> None:
         values["upstream"] = None
     elif "upstream" in given:
         values["response"] = None
+    if values["outbox"] and values["response"] is None and values["upstream"] is not None:
+        given.get("outbox", given.get("upstream", at)).error(
+            "'outbox' needs a 'response'; what another upstream took is not delivered again"
+        )
     if values["response"] is None and values["upstream"] is None:
         at.error("needs a 'response' or an 'upstream'")
     if "terms" not in values:
@@ -233,6 +246,11 @@ FALLBACK = Record(
             "A fixed answer; it replaces an inherited one as a whole.",
         ),
         "upstream": Field(UpstreamName(), "Instead of a response: one attempt at this upstream."),
+        "outbox": Field(
+            Boolean(),
+            "Accept the request and deliver it later, as `outbox` says; the response is given only "
+            "if that is stored. Needs a store.",
+        ),
     },
     settle=_settle_fallback,
     sparse=True,

@@ -65,8 +65,17 @@ CONFIG = Record(
 
 @cache
 def sections() -> Mapping[str, str]:
-    """The section of each key that is in one section only, or in one of a policy's."""
+    """The section of each key that is in one section only, or in one of a policy's.
+
+    The outbox repeats keys of other policies, which a user means rather.
+    """
     policy = list(_places(POLICY, ""))
+    others = {key for key, section in policy if not section.startswith("outbox")}
+    policy = [
+        (key, section)
+        for key, section in policy
+        if key not in others or not section.startswith("outbox")
+    ]
     places = list(_places(CONFIG, ""))
     for name, record in (("routes[]", ROUTE), ("upstreams", UPSTREAM)):
         places.extend(_places(record, name))

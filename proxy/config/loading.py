@@ -15,6 +15,7 @@ from proxy.config.keys import CONFIG, default_app, default_service, vocabulary
 from proxy.config.merging import merge
 from proxy.config.model import Config
 from proxy.config.otel_environment import apply_environment
+from proxy.config.outbox_checks import check_outbox
 from proxy.config.overrides import overrides
 from proxy.config.problems import ConfigError, Problem
 from proxy.config.reading import STDIN, Files, shown_name
@@ -108,6 +109,7 @@ def _load(
         check_addresses(config, reading.given, problems)
         check_protocols(config, reading.given, problems)
     check_store(config, reading.given, problems)
+    check_outbox(config, reading.given, problems)
     problems.raise_errors()
     for mark in files.empty:
         problems.warning(mark, (), EMPTY)

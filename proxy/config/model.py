@@ -22,6 +22,7 @@ from proxy.policies.gate import GateKind
 from proxy.policies.hedge import HedgeConfig
 from proxy.policies.idempotency import IdempotencyConfig
 from proxy.policies.mirror import MirrorConfig
+from proxy.policies.outbox import OutboxConfig
 from proxy.policies.retry import RetryConfig
 from proxy.policies.split import Shares
 
@@ -306,6 +307,7 @@ class PolicyConfig:
     faults: tuple[FaultConfig, ...] = ()
     idempotency: IdempotencyConfig = IdempotencyConfig()
     fallback: FallbackConfig | None = None
+    outbox: OutboxConfig = OutboxConfig()
     more: tuple[tuple[str, Any], ...] = ()
     """Settings of gates that have no attribute here, by the key of their kind."""
 

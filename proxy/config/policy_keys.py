@@ -6,9 +6,10 @@ from typing import Any
 from proxy.config.fallback_keys import FALLBACK
 from proxy.config.kinds import Boolean, Choice, Duration, Integer, Number, Ratio, Size
 from proxy.config.model import PolicyConfig
+from proxy.config.outbox_keys import OUTBOX
 from proxy.config.policy_kinds import (
+    BACKOFF,
     BodyRate,
-    JitterKindOrRatio,
     Methods,
     Outcomes,
     Window,
@@ -20,7 +21,6 @@ from proxy.config.record import Field, Optional, Record, Values
 from proxy.config.store_keys import IDEMPOTENCY
 from proxy.config.traffic_keys import FAULTS, HEDGE, RateLimitList
 from proxy.policies import catalogue
-from proxy.policies.backoff import BackoffConfig
 from proxy.policies.budget import BudgetConfig
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit, BulkheadScope
 from proxy.policies.circuit_breaker import (
@@ -87,22 +87,6 @@ TIMEOUTS = Record(
         ),
     },
     definition="timeouts",
-)
-
-BACKOFF = Record(
-    BackoffConfig,
-    {
-        "initial": Field(Duration(zero=True), "The wait before the second attempt."),
-        "multiplier": Field(Number(1), "The factor from one wait to the next."),
-        "max": Field(Duration(zero=True), "The longest wait, before jitter."),
-        "jitter": Field(
-            JitterKindOrRatio(),
-            "full: 0 to the wait; equal: half the wait to the wait; decorrelated: up to three "
-            "times the previous wait; none; or a ratio (20%: plus or minus a fifth).",
-        ),
-    },
-    check=check_max,
-    definition="backoff",
 )
 
 BUDGET = Record(
@@ -309,6 +293,9 @@ POLICY = _PolicyKeys(
             RateLimitList(),
             "How many requests are admitted per time, by route, client or header; a list replaces "
             "an inherited one.",
+        ),
+        "outbox": Field(
+            OUTBOX, "Accept a request now and deliver it later, although everything may fail."
         ),
         "fallback": Field(
             Optional(FALLBACK), "What the client gets instead of a failure; none removes it."

@@ -11,13 +11,14 @@ from proxy.config.kinds import (
     JsonSchema,
     Kind,
     Leaf,
+    Number,
     Ratio,
     Size,
     words_schema,
 )
 from proxy.config.names import METHOD
 from proxy.config.problems import Path
-from proxy.config.record import Given, ListOf, Record, Values
+from proxy.config.record import Field, Given, ListOf, Record, Values
 from proxy.config.suggestions import did_you_mean
 from proxy.outcome import GRPC_TERMS, Condition, OutcomeSet
 from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
@@ -186,3 +187,16 @@ def check_max(value: BackoffConfig | OpenForConfig, given: Given, at: Cursor) ->
         (given.get("max") or given["initial"]).warning(
             f"max is {most} and initial {first}: every wait is {most}"
         )
+
+
+BACKOFF_KEYS = {
+    "initial": Field(Duration(zero=True), "The wait before the second attempt."),
+    "multiplier": Field(Number(1), "The factor from one wait to the next."),
+    "max": Field(Duration(zero=True), "The longest wait, before jitter."),
+    "jitter": Field(
+        JitterKindOrRatio(),
+        "full: 0 to the wait; equal: half the wait to the wait; decorrelated: up to three "
+        "times the previous wait; none; or a ratio (20%: plus or minus a fifth).",
+    ),
+}
+BACKOFF = Record(BackoffConfig, BACKOFF_KEYS, check=check_max, definition="backoff")

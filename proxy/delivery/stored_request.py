@@ -387,6 +387,7 @@ class Tries(Keeper):
         stream = StoredStream(loop, stored.client, keep, on_done)
         exchange = StoredExchange(self, terms, route, stream, head, stored.body)
         exchange.record.outbox_id = stored.entry
+        exchange.record.delivers = True
         stream.record = exchange.record
         stream.handler = exchange
         self.exchanges.add(exchange)

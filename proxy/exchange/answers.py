@@ -102,7 +102,7 @@ def error_answer(request: Request, error: ProxyError) -> Answer:
         trace_id=record.trace_id,
     )
     fields = _fields(request.terms, request.id, error)
-    answer = _own_answer(request.terms, request.head.method, error.status, fields, body)
+    answer = own_answer(request.terms, request.head.method, error.status, fields, body)
     # Bytes after a CONNECT are not meant for this proxy (RFC 9110 section 9.3.6).
     refused_connect = request.head.method == "CONNECT"
     answer.last = refused_connect or isinstance(error, BadRequest | Draining)
@@ -133,7 +133,7 @@ def fixed_answer(
         request.record.grpc = code
         return _in_one_head(request.terms, trailers_only(code, message, fields))
     method = request.head.method
-    return _own_answer(request.terms, method, response.status, fields, response.body)
+    return own_answer(request.terms, method, response.status, fields, response.body)
 
 
 def last_recipient_answer(terms: Terms, head: RequestHead, request_id: bytes) -> Answer:
@@ -143,7 +143,7 @@ def last_recipient_answer(terms: Terms, head: RequestHead, request_id: bytes) ->
     if head.method == "TRACE":
         fields.append(make_field(b"Content-Type", MESSAGE_HTTP))
         body = reflection(head)
-    return _own_answer(terms, head.method, 200, fields, body)
+    return own_answer(terms, head.method, 200, fields, body)
 
 
 def refusal_answer(
@@ -165,7 +165,7 @@ def refusal_answer(
         request_id=request_id.decode("ascii"),
         trace_id="",
     )
-    answer = _own_answer(terms, "", error.status, _fields(terms, request_id, error), body)
+    answer = own_answer(terms, "", error.status, _fields(terms, request_id, error), body)
     answer.last = True
     return answer
 
@@ -233,7 +233,10 @@ def _in_one_head(terms: Terms, head: ResponseHead) -> Answer:
     return Answer(head, [(DATE, terms.date())], b"")
 
 
-def _own_answer(terms: Terms, method: str, status: int, fields: list[Field], body: bytes) -> Answer:
-    """204 and 304 have no length (RFC 9110 section 8.6); HEAD has that of a GET."""
+def own_answer(terms: Terms, method: str, status: int, fields: list[Field], body: bytes) -> Answer:
+    """An answer of the proxy.
+
+    204 and 304 have no length (RFC 9110 section 8.6); HEAD has that of a GET.
+    """
     head = make_response(status, fields, None if status in (204, 304) else len(body))
     return Answer(head, [(DATE, terms.date())], body if head.has_body(method) else b"")

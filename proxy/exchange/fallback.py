@@ -38,9 +38,10 @@ def answers_outcome(request: Request, fallback: FallbackConfig, attempt: Attempt
 def _possible(request: Request, fallback: FallbackConfig) -> bool:
     """Not another upstream once part of the request's body is no longer here.
 
-    Nor instead of a tunnel: its client would take any 2xx for one.
+    Nor instead of a tunnel: its client would take any 2xx for one. A fallback with `outbox` is
+    a promise's answer.
     """
-    if request.head.method == "CONNECT":
+    if request.head.method == "CONNECT" or fallback.outbox:
         return False
     return fallback.response is not None or request.body is None or request.body.whole
 

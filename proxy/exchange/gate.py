@@ -14,6 +14,7 @@ from proxy.exchange.request import Keeper
 from proxy.exchange.script import Script
 from proxy.exchange.stats import OTHER
 from proxy.exchange.terms import Terms
+from proxy.exchange.well_known import WELL_KNOWN, Places, WellKnownExchange
 from proxy.grpc_status import NO_GRPC
 from proxy.http.max_forwards import counted_down, forwards_left
 from proxy.http.message import RequestHead
@@ -31,12 +32,13 @@ class ListenerGate(Keeper):
     """Starts the exchanges of one listener, each under the terms in effect when it begins.
 
     `closing`: every response is its connection's last. `last_active`: when the last exchange ended
-    (monotonic seconds).
+    (monotonic seconds). `places` answers for addresses of the proxy's own, if there are any.
     """
 
     def __init__(self, terms: Terms, tell: Observer) -> None:
         super().__init__(terms.listener)
         self.exchanges: set[Exchange] = set()
+        self.places: Places | None = None
         self.last_active = monotonic()
         self._tell = tell
         self._next_search = 0.0
@@ -67,7 +69,12 @@ class ListenerGate(Keeper):
                     return
             elif left is not None:
                 head = counted_down(head, left)
-        exchange = Exchange(self, self.terms, client, head, piece)
+        exchange: Exchange
+        if self.places is not None and head.path.startswith(WELL_KNOWN):
+            exchange = WellKnownExchange(self, self.terms, client, head, piece)
+            exchange.known = self.places
+        else:
+            exchange = Exchange(self, self.terms, client, head, piece)
         client.handler = exchange
         self.exchanges.add(exchange)
         exchange.start(exchange.run())

@@ -106,7 +106,8 @@ class Record:
     `reason` is "" if the upstream answered, `detail` is its sentence.
     `observed`: what policies in mode observe would have done, each once (``policy.what``).
     `retry_refused` is the `StopReason` of a failure or bad status that was not retried, else "".
-    `outbox_id`: the entry of the outbox that this request became, or is delivered for.
+    `outbox_id`: the entry of the outbox that this request became, or, with `delivers`, whose try it
+    is.
     `answered`: a response's head was sent to the client. `duration`, `queued` (the wait in the
     bulkhead's queue) and `stood_still` (the time in which the client's body flowed) are in seconds,
     `started` is monotonic. `grpc` is the code that a gRPC caller got, `NO_GRPC` for others. Input
@@ -122,6 +123,7 @@ class Record:
         "bytes_in",
         "bytes_out",
         "client",
+        "delivers",
         "detail",
         "duration",
         "fallback",
@@ -171,6 +173,7 @@ class Record:
         self.idempotency = ""
         self.inherited_from = ""
         self.outbox_id = ""
+        self.delivers = False
         self.fallback = False
         self.duration = 0.0
         self.queued = 0.0

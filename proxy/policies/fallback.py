@@ -50,6 +50,7 @@ class FallbackConfig:
     """`reasons`: reasons of the proxy's answers; `outcomes`: final answers of the upstream.
 
     Exactly one of `response` and `upstream` is set. `terms` are the entries of the user's list.
+    `outbox`: the response is given only if the request was accepted to be delivered later.
     """
 
     terms: tuple[str, ...]
@@ -57,6 +58,7 @@ class FallbackConfig:
     outcomes: OutcomeSet
     response: FallbackResponse | None = None
     upstream: str | None = None
+    outbox: bool = False
 
     def covers_reason(self, reason: str) -> bool:
         """Whether the proxy's answer for this reason is replaced."""

@@ -92,7 +92,7 @@ class OutboxConfig:
     dead_on: OutcomeSet = field(default_factory=lambda: OutcomeSet(DEAD_ON))
     concurrency: int = 16
     max_pending: int = 100_000
-    not_before: str = "X-Not-Before"
+    not_before: str = "x-not-before"
     keep_headers: tuple[str, ...] = KEEP_HEADERS
     without: frozenset[str] = frozenset()
     result: ResultConfig | None = None

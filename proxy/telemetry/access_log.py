@@ -103,6 +103,8 @@ def _why_json(exchange: Exchange) -> str:
         members += f',"idempotency":"{exchange.idempotency}"'
     if exchange.fault:
         members += f',"fault":"{exchange.fault}"'
+    if exchange.outbox_id:
+        members += f',"outbox_id":"{exchange.outbox_id}"'
     if exchange.retry_refused:
         members += f',"retry_refused":"{exchange.retry_refused}"'
     if exchange.observed:
@@ -162,6 +164,8 @@ def _as_text(exchange: Exchange, began: str) -> str:
         words.append(f"idempotency={exchange.idempotency}")
     if exchange.fault:
         words.append(f"fault={exchange.fault}")
+    if exchange.outbox_id:
+        words.append(f"outbox_id={exchange.outbox_id}")
     if exchange.retry_refused:
         words.append(f"retry_refused={exchange.retry_refused}")
     if exchange.observed:

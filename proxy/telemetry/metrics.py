@@ -123,6 +123,7 @@ class ProxyCollector(Collector):
         yield from self._listener_families()
         yield from self._upstream_connections()
         yield from self._endpoint_families()
+        yield from self._outbox_families()
         yield from self._process_families()
 
     def _gate_families(self) -> Iterator[Metric]:
@@ -236,6 +237,47 @@ class ProxyCollector(Collector):
         yield from _counter(
             "proxy_health_checks", "Health checks by result.", ["upstream", "result"], checks
         )
+
+    def _outbox_families(self) -> Iterator[Metric]:
+        """None without an outbox."""
+        outbox = self._lifecycle.deliveries
+        if outbox is None:
+            return
+        queues = outbox.figures()
+        yield from _gauge(
+            "proxy_outbox_pending",
+            "Entries of the outbox that wait or are tried now.",
+            "route",
+            {queue.route: queue.pending for queue in queues},
+        )
+        yield from _gauge(
+            "proxy_outbox_oldest_seconds",
+            "Age of the oldest entry of the outbox that is not finished; 0 without one.",
+            "route",
+            {queue.route: queue.oldest for queue in queues},
+        )
+        yield from _gauge(
+            "proxy_outbox_dead",
+            "Dead and parked entries of the outbox.",
+            "route",
+            {queue.route: queue.dead for queue in queues},
+        )
+        yield from _counter(
+            "proxy_outbox_deliveries",
+            "Tries of the outbox: delivered, again (another one follows), postponed (nothing was "
+            "tried), dead; dead and parked entries count as dead or parked too.",
+            ["route", "outcome"],
+            {
+                (queue.route, outcome): count
+                for queue in queues
+                for outcome, count in queue.outcomes.items()
+            },
+        )
+        left = CounterMetricFamily(
+            "proxy_outbox_left", "Entries that the end of the process lost with the pod."
+        )
+        left.add_metric([], outbox.left)
+        yield left
 
     def _process_families(self) -> Iterator[Metric]:
         lifecycle = self._lifecycle
@@ -419,7 +461,7 @@ def _counter(
 
 
 def _gauge(
-    name: str, documentation: str, label: str, values: Mapping[str, int]
+    name: str, documentation: str, label: str, values: Mapping[str, float]
 ) -> Iterator[Metric]:
     for few in _divided(list(values.items()), SERIES_AT_ONCE):
         family = GaugeMetricFamily(name, documentation, labels=[label])

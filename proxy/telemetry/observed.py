@@ -61,7 +61,8 @@ class Exchange(Protocol):
     (``policy.what``). `retry_refused` says why there was no other attempt, "" if
     none was considered. A request without a route has no `binding`. `stood_still`: seconds in which
     the client sent its body. `grpc_status`: the name of the status that a gRPC caller got, "" for
-    others; `grpc_failed`: it means that the upstream failed.
+    others; `grpc_failed`: it means that the upstream failed. `outbox_id`: the entry of the outbox
+    that it became, or is delivered for; else "".
     """
 
     @property
@@ -123,6 +124,8 @@ class Exchange(Protocol):
     @property
     def inherited_from(self) -> str: ...
     @property
+    def outbox_id(self) -> str: ...
+    @property
     def fault(self) -> str: ...
     @property
     def attempts(self) -> Sequence[AttemptRecord]: ...
@@ -152,6 +155,29 @@ class Gateway(Protocol):
     def gates(self) -> Mapping[Listener, Gate]: ...
 
 
+class QueueFigures(Protocol):
+    """One route's entries of the outbox. `outcomes` counts tries."""
+
+    @property
+    def route(self) -> str: ...
+    @property
+    def pending(self) -> int: ...
+    @property
+    def oldest(self) -> float: ...
+    @property
+    def dead(self) -> int: ...
+    @property
+    def outcomes(self) -> Mapping[str, int]: ...
+
+
+class OutboxFigures(Protocol):
+    """The outbox. `left`: entries that the end of the process loses with the pod."""
+
+    @property
+    def left(self) -> int: ...
+    def figures(self) -> Sequence[QueueFigures]: ...
+
+
 class Lifecycle(Protocol):
     """Counts of the process: exchanges cut by a drain, reloads by result.
 
@@ -171,6 +197,10 @@ class Lifecycle(Protocol):
     @property
     def store(self) -> "Store | None":
         """Where promises are kept; None without a store."""
+
+    @property
+    def deliveries(self) -> OutboxFigures | None:
+        """The outbox; None without one."""
 
 
 class Log(Protocol):

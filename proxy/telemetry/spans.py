@@ -12,14 +12,14 @@ This file imports the SDK: import it only if spans are exported.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from random import getrandbits
 from typing import TypeAlias
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
 from proxy import __version__
@@ -130,7 +130,7 @@ class _Spans:
             self._resource,
             self._server_attributes(),
             sorted(self._events(), key=_when),
-            (),
+            self._links(),
             SpanKind.SERVER,
             None,
             self._server_status(),
@@ -140,6 +140,13 @@ class _Spans:
         )
         for attempt in exchange.attempts:
             yield self._attempt(attempt)
+
+    def _links(self) -> Sequence[Link]:
+        """A delivery is linked to the request that was accepted (long before, perhaps)."""
+        exchange, parent = self._exchange, self._trace.parent_id
+        if not exchange.delivers or parent is None:
+            return ()
+        return (Link(self._sibling(int(parent, 16), remote=True)),)
 
     def _attempt(self, attempt: AttemptRecord) -> ReadableSpan:
         attributes = self._client_attributes(attempt)

@@ -39,6 +39,7 @@ def test_every_member_is_told_in_order() -> None:
         mirrored="checkout-v2",
         idempotency="replayed",
         inherited_from="r-0",
+        outbox_id="5f0c",
     )
     hedge = FakeAttempt(hedge=True, fault="delay")
     everything.attempts = [FakeAttempt(failure="hedge-lost"), hedge]

@@ -24,7 +24,9 @@ def _paths(value: object, path: str = "") -> list[str]:
 def test_no_key_is_missing() -> None:
     told = set(rows())
     shown = effective(load(None, {}).config)
-    shown["policies"] = {"NAME": shown["policies"]["default"] | {"fallback": {"when": []}}}
+    policy = shown["policies"]["default"]
+    outbox = policy["outbox"] | {"answer": {"status": 202}, "result": {"upstream": ""}}
+    shown["policies"] = {"NAME": policy | {"fallback": {"when": []}, "outbox": outbox}}
     upstream = shown["upstreams"]["app"] | {"tls": {"ca": ""}}
     upstream |= {"outlier_detection": {"mode": ""}, "health_check": {"path": ""}}
     shown["upstreams"] = {"NAME": upstream}

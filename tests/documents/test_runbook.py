@@ -88,7 +88,7 @@ DOCUMENT_MEMBERS = {"access.log", "config.last_reload"}
 def test_the_metrics_that_it_names_exist() -> None:
     registry = registry_of(
         FakeGateway(),
-        FakeLifecycle(),
+        FakeLifecycle(deliveries=SimpleNamespace(left=0, figures=list)),
         [],
         Tracing(lambda line: None, Transitions()),
         SimpleNamespace(dropped=0),

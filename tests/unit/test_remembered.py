@@ -288,6 +288,7 @@ REMEMBERED: dict[str, Reason] = {
     "upstream.tls_sessions:Sessions._latest": "connections that are open",
     "upstream.upstream:Upstream._dual": "the endpoints of one upstream",
     "admin.connections:Connections._open": "at most LIMIT",
+    "admin.outbox_api:OutboxApi._orders": "at most MOST_ORDERS",
     "admin.metrics_page:MetricsPage._last": "one rendering for each form; labels are bounded",
     "admin.slices:Slices._next": "texts that wait: one per admin connection, none after it left",
     "admin.pace:Pace._waiting": "one for an admin connection, at most connections.LIMIT",

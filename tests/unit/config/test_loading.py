@@ -46,6 +46,8 @@ def test_the_shipped_file_shows_every_key_with_its_value():
         ("upstreams", "app", "outlier_detection"),
         ("upstreams", "app", "health_check"),
         ("upstreams", "app", "tls"),
+        ("policies", "default", "outbox", "answer", "headers"),
+        ("policies", "default", "outbox", "answer", "json"),
     }
     paths = {
         *_paths(CONFIG),

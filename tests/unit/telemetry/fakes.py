@@ -70,6 +70,8 @@ class FakeExchange:
     stood_still: float = 0.0
     grpc: int = NO_GRPC
     observed: list[str] = field(default_factory=list)
+    outbox_id: str = ""
+    delivers: bool = False
     mirrored: str = ""
     idempotency: str = ""
     inherited_from: str = ""
@@ -193,6 +195,7 @@ class FakeLifecycle:
     last_reload: dict[str, Any] | None = None
     bypass_left: float = 0.0
     store: Any = None
+    deliveries: Any = None
 
 
 @dataclass

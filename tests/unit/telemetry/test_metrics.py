@@ -103,6 +103,14 @@ def fill(scraped: Scraped) -> None:
     counts.checks["failed"] = 7
     judged.judge(counts, one=True, other=False)
     scraped.gateway.upstreams.append(judged)
+    scraped.lifecycle.deliveries = SimpleNamespace(
+        left=2,
+        figures=lambda: [
+            SimpleNamespace(
+                route="notify", pending=7, oldest=31.5, dead=1, outcomes={"delivered": 9, "dead": 1}
+            )
+        ],
+    )
 
 
 def test_ejections_and_health_checks(scraped: Scraped) -> None:
@@ -120,6 +128,19 @@ def test_ejections_and_health_checks(scraped: Scraped) -> None:
         ("failed", "payment"): 7,
         ("passed", "payment"): 0,
     }
+
+
+def test_the_outbox(scraped: Scraped) -> None:
+    assert not [name for name in scraped.text.split() if name.startswith("proxy_outbox")]
+    fill(scraped)
+    assert scraped.samples("proxy_outbox_pending") == {("notify",): 7}
+    assert scraped.samples("proxy_outbox_oldest_seconds") == {("notify",): 31.5}
+    assert scraped.samples("proxy_outbox_dead") == {("notify",): 1}
+    assert scraped.samples("proxy_outbox_deliveries_total") == {
+        ("delivered", "notify"): 9,
+        ("dead", "notify"): 1,
+    }
+    assert scraped.samples("proxy_outbox_left_total") == {(): 2}
 
 
 def test_requests(scraped: Scraped) -> None:

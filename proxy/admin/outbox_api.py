@@ -1,0 +1,140 @@
+"""The outbox in the admin API: queues, entries, and operators' orders."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from proxy.admin.access import is_loopback
+from proxy.admin.connections import HEAD
+from proxy.admin.controls import Controls
+from proxy.admin.problems import problem
+from proxy.store.records import EntryState
+
+if TYPE_CHECKING:
+    from proxy.delivery.outbox import Outbox
+
+MOST_LISTED = 1000
+MOST_ORDERS = 4
+"""Orders for many entries at once."""
+MOST_REDRIVEN = 10_000
+"""Entries that one order puts back."""
+
+
+class OutboxApi:
+    """Asks the outbox of a running proxy; without one every answer is 404."""
+
+    def __init__(self, controls: Controls) -> None:
+        self._controls = controls
+        self._orders: set[asyncio.Task[int]] = set()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/outbox", self._with(self.overview)),
+            web.post("/outbox/redrive", self._with(self.redrive_many)),
+            web.get("/outbox/{id}", self._with(self.entry)),
+            web.get("/outbox/{id}/body", self._with(self.body)),
+            web.post("/outbox/{id}/{order:redrive|replay|cancel}", self._with(self.order)),
+        ]
+
+    def _with(
+        self, handler: Callable[[web.Request, "Outbox"], Awaitable[web.Response]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def answer(request: web.Request) -> web.Response:
+            outbox = self._controls.deliveries
+            if outbox is None:
+                return problem(404, "No route has an outbox, and the store has no entries.")
+            return await handler(request, outbox)
+
+        return answer
+
+    async def overview(self, request: web.Request, outbox: "Outbox") -> web.Response:
+        """The queues, the lanes that do not move, and entries by ``state``, ``route``, ``since``
+        (Unix seconds), ``before`` (a ``seq``) and ``limit``."""
+        query = request.query
+        try:
+            state = EntryState(query["state"]) if "state" in query else None
+            limit = min(int(query.get("limit", "100")), MOST_LISTED)
+            since = float(query.get("since", "0"))
+            before = int(query["before"]) if "before" in query else None
+        except ValueError:
+            states = ", ".join(one.value for one in EntryState)
+            return problem(400, f"state is one of {states}; since, before and limit are numbers.")
+        entries = await outbox.entries(
+            route=query.get("route"), state=state, since=since, before=before, limit=max(1, limit)
+        )
+        return _json({**await outbox.summary(), "entries": entries})
+
+    async def entry(self, request: web.Request, outbox: "Outbox") -> web.Response:
+        found = await outbox.entry(request.match_info["id"])
+        return _unknown(request) if found is None else _json(found)
+
+    async def body(self, request: web.Request, outbox: "Outbox") -> web.Response:
+        """For loopback alone, whatever `admin.remote` says."""
+        if not is_loopback(request.remote):
+            return problem(403, "Stored bodies are only for this machine.")
+        found = await outbox.body(request.match_info["id"])
+        if found is None:
+            return _unknown(request)
+        return web.Response(body=found, content_type="application/octet-stream")
+
+    async def order(self, request: web.Request, outbox: "Outbox") -> web.Response:
+        """409: the entry's state does not allow it."""
+        entry_id, order = request.match_info["id"], request.match_info["order"]
+        if order == "replay":
+            copied, state = await outbox.replay(entry_id)
+            if copied:
+                return _json({"id": copied, "copy_of": entry_id})
+        else:
+            give = outbox.cancel if order == "cancel" else outbox.redrive
+            done, state = await give(entry_id)
+            if done:
+                return _json(await outbox.entry(entry_id) or {})
+        if state is None:
+            return _unknown(request)
+        return problem(409, f"Entry {entry_id} is {state.value}; {_POSSIBLE[order]}.")
+
+    async def redrive_many(self, request: web.Request, outbox: "Outbox") -> web.Response:
+        """Put dead and parked entries back. The body: ``{"filter": {"route", "since"}, "rate",
+        "limit"}``, all optional; with a rate (entries a second) the answer is 202 at once."""
+        try:
+            async with asyncio.timeout(HEAD):
+                text = await request.text()
+            asked = json.loads(text) if text.strip() else {}
+            chosen = asked.get("filter", {})
+            rate = float(asked.get("rate", 0))
+            limit = max(1, min(int(asked.get("limit", 1000)), MOST_REDRIVEN))
+            since = float(chosen.get("since", 0))
+            route = chosen.get("route")
+        except (ValueError, AttributeError, TypeError, TimeoutError):
+            return problem(
+                400, 'The body must be JSON such as {"filter": {"route": "shop"}, "rate": 10}.'
+            )
+        if len(self._orders) >= MOST_ORDERS:
+            return problem(503, "Too many such orders are carried out now; wait for one to end.")
+        order = asyncio.get_running_loop().create_task(
+            outbox.redrive_many(route=route, since=since, rate=rate, limit=limit)
+        )
+        self._orders.add(order)  # the client may leave: the order is still carried out
+        order.add_done_callback(self._orders.discard)
+        if rate > 0:
+            return _json({"result": "started"}, 202)
+        return _json({"redriven": await asyncio.shield(order)})
+
+
+_POSSIBLE = {
+    "redrive": "only dead and parked ones can be put back",
+    "replay": "only delivered ones can be sent again as a copy",
+    "cancel": "only pending and parked ones can be cancelled",
+}
+
+
+def _unknown(request: web.Request) -> web.Response:
+    return problem(404, f"There is no entry {request.match_info['id']!r}; see /outbox.")
+
+
+def _json(document: dict[str, Any], status: int = 200) -> web.Response:
+    text = json.dumps(document, ensure_ascii=False) + "\n"
+    return web.Response(status=status, text=text, content_type="application/json")

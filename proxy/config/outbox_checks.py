@@ -1,0 +1,68 @@
+"""Problems and warnings of outboxes."""
+
+from collections.abc import Iterator, Mapping
+
+from proxy.config.model import Config, Listener, PolicyConfig
+from proxy.config.problems import Mark, Path, Problems
+from proxy.policies.outbox import OnDead, OutboxMode
+
+_Given = Mapping[Path, Mark]
+
+
+def needs_outbox(config: Config) -> bool:
+    """Whether a route accepts anything."""
+    routes = [*config.routes, *(config.default_route(listener) for listener in Listener)]
+    return any(_accepts(route.policies) for route in routes)
+
+
+def check_outbox(config: Config, given: _Given, problems: Problems) -> None:
+    """An outbox needs a store."""
+    for place in _places(config, given) if config.store is None else ():
+        problems.error(
+            given[place],
+            place,
+            "needs a store: write store: {url: sqlite:/path/to/store.db}",
+        )
+
+
+def warn_of_outbox(config: Config, given: _Given, problems: Problems) -> None:
+    """Warn of promises that are smaller than they look, and of settings without effect."""
+    store = config.store
+    for place in _places(config, given) if store is not None and store.dies_with_pod else ():
+        problems.warning(
+            given[place],
+            place,
+            "what was accepted is lost with the pod (store.persistent is false)",
+        )
+    for index, route in enumerate(config.routes):
+        accepts = _accepts(route.policies)
+        if accepts and route.match.grpc is not None:
+            path: Path = ("routes", index, "name")
+            problems.warning(given[path], path, "gRPC calls take no part in the outbox")
+        below = [path for path in given if path[:3] == ("routes", index, "outbox")]
+        if below and not accepts:
+            path = min(below, key=given.__getitem__)
+            problems.warning(given[path], path, "has no effect: outbox.mode is off")
+        block = ("routes", index, "outbox", "on_dead")
+        settings = route.policies.outbox
+        if block in given and settings.on_dead is OnDead.BLOCK and settings.order_by == "none":
+            problems.warning(given[block], block, "has no effect without order_by")
+
+
+def _accepts(policies: PolicyConfig) -> bool:
+    fallback = policies.fallback
+    rescues = fallback is not None and fallback.outbox
+    return policies.outbox.mode is not OutboxMode.OFF or rescues
+
+
+def _places(config: Config, given: _Given) -> Iterator[Path]:
+    """Where the file turns an outbox on."""
+    layers: list[tuple[Path, PolicyConfig]] = [
+        (("policies", name), policies) for name, policies in config.policies.items()
+    ]
+    layers += [(("routes", index), route.policies) for index, route in enumerate(config.routes)]
+    for path, policies in layers:
+        if _accepts(policies):
+            for keys in (("outbox", "mode"), ("fallback", "outbox")):
+                if (*path, *keys) in given:
+                    yield (*path, *keys)

@@ -1,0 +1,129 @@
+"""``python -m tests.bench.outbox``: what the outbox of the real command accepts and delivers.
+
+Clients with a connection each POST 1 KiB as fast as they get 202; then what waits is delivered to
+an upstream that answers at once. Prints accepts and deliveries a second, the times of the accepts,
+and the process's memory. The upstream and the clients share the machine with the proxy.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.append(str(Path(__file__).parents[1]))  # as tests/conftest.py does
+
+from integration.running_proxy import RunningProxy
+
+_BODY = b"x" * 1024
+_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.outbox", description=__doc__)
+    parser.add_argument("--clients", type=int, default=64, help="default: 64")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of accepting; default: 5")
+    parser.add_argument("--entries", type=int, default=0, help="accept so many instead")
+    parser.add_argument("--lanes", type=int, default=0, help="order by so many values; 0: none")
+    parser.add_argument("--concurrency", type=int, default=64, help="default: 64")
+    options = parser.parse_args()
+    with TemporaryDirectory(prefix="proxy-outbox-") as directory:
+        asyncio.run(_measure(Path(directory), options))
+    return 0
+
+
+async def _measure(directory: Path, options: argparse.Namespace) -> None:
+    delivered = [0]
+    server = await asyncio.start_server(lambda r, w: _serve(r, w, delivered), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    proxy = await asyncio.to_thread(RunningProxy, directory, _settings(directory, port, options))
+    try:
+        before = proxy.memory
+        times, seconds = await _accept(proxy.outbound, options, hold=True)
+        accepted = len(times)
+        times.sort()
+        print(f"accepted   {accepted / seconds:8.0f}/s  {accepted} in {seconds:.1f} s")
+        p50, p99 = times[accepted // 2] * 1e3, times[accepted * 99 // 100] * 1e3
+        print(f"           p50 {p50:.2f} ms, p99 {p99:.2f} ms, longest {times[-1] * 1e3:.1f} ms")
+        print(f"memory     {(proxy.memory - before) / 2**20:8.1f} MiB more with {accepted} pending")
+        delivered[0] = 0
+        times, _ = await _accept(proxy.outbound, options, hold=False)
+        total = len(times)
+        began, at = time.monotonic(), delivered[0]
+        while delivered[0] < total and time.monotonic() < began + 60:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        took = time.monotonic() - began
+        if took > 0.1:
+            print(f"delivered  {(delivered[0] - at) / took:8.0f}/s  after the last accept")
+        print(f"           {delivered[0]} of {total}")
+        print(f"memory     {(proxy.memory - before) / 2**20:8.1f} MiB more at the end")
+    finally:
+        server.close()
+        await asyncio.to_thread(proxy.kill)
+
+
+def _settings(directory: Path, port: int, options: argparse.Namespace) -> dict[str, object]:
+    order = "header:x-lane" if options.lanes else "none"
+    return {
+        "store": {"url": f"sqlite:{directory / 's.db'}", "persistent": True, "max_bytes": "8GiB"},
+        "access_log": {"requests": "none"},
+        "upstreams": {"shop": {"endpoints": [f"http://127.0.0.1:{port}"]}},
+        "routes": [
+            {
+                "name": "shop",
+                "upstream": "shop",
+                "outbox": {
+                    "mode": "always",
+                    "order_by": order,
+                    "concurrency": options.concurrency,
+                    "max_pending": 10_000_000,
+                },
+            }
+        ],
+    }
+
+
+async def _accept(
+    port: int, options: argparse.Namespace, *, hold: bool
+) -> tuple[list[float], float]:
+    """The times of the accepts. `hold`: nothing is due before an hour has passed."""
+    times: list[float] = []
+    end = time.monotonic() + (1e9 if options.entries else options.seconds)
+    began = time.monotonic()
+
+    async def client(number: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        lane = f"X-Lane: {number % options.lanes}\r\n" if options.lanes else ""
+        later = "X-Not-Before: 3600\r\n" if hold else ""
+        fields = f"Host: shop\r\n{lane}{later}Content-Length: {len(_BODY)}\r\n"
+        request = f"POST /o HTTP/1.1\r\n{fields}\r\n".encode() + _BODY
+        while time.monotonic() < end and not 0 < options.entries <= len(times):
+            at = time.monotonic()
+            writer.write(request)
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            assert head.startswith("HTTP/1.1 202"), head
+            length = int(head.lower().partition("content-length: ")[2].partition("\r")[0])
+            await reader.readexactly(length)
+            times.append(time.monotonic() - at)
+        writer.close()
+
+    await asyncio.gather(*(client(number) for number in range(options.clients)))
+    return times, time.monotonic() - began
+
+
+async def _serve(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delivered: list[int]
+) -> None:
+    try:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(len(_BODY))
+            delivered[0] += 1
+            writer.write(_OK)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

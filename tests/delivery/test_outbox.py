@@ -1,0 +1,390 @@
+import asyncio
+import json
+
+import pytest
+from delivery.bed import Bed
+
+from proxy.config.model import Listener
+from proxy.delivery.worker import Worker
+
+CONFIG = """
+service: bed
+store: {url: "memory:"}
+upstreams: {shop: {endpoints: [UPSTREAM]}}
+policies:
+  default:
+    retry: {attempts: 1}
+    circuit_breaker: {minimum_calls: 1000}
+    outbox:
+      mode: always
+      backoff: {initial: 10ms, multiplier: 1, jitter: none}
+routes:
+  - {name: shop, upstream: shop, OPTIONS}
+"""
+
+
+def bed(options="policy: default", **more):
+    return Bed(CONFIG.replace("OPTIONS", options), **more)
+
+
+async def test_accepted_and_delivered():
+    async with bed() as b:
+        answer = await b.ask("POST", "/o?x=1", b'{"orderId": 7}', "Content-Type: application/json",
+                             "X-Secret: s", "X-Request-Id: r-1")  # fmt: skip
+        assert answer.status == 202
+        told = json.loads(answer.body)
+        assert told["state"] == "pending"
+        place = answer.get("location")
+        assert place == f"/.well-known/resilience-proxy/outbox/{told['id']}"
+        assert len(told["id"]) == 32
+        assert answer.get("preference-applied") is None
+        state = await b.until_state(place, "delivered")
+        assert state["attempts"] == 1
+        assert state["next_attempt_at"] is None
+        assert state["last"]["status"] == 200
+        (request,) = b.upstream.requests
+        assert request.line == "POST /o?x=1 HTTP/1.1"
+        assert request.body == b'{"orderId": 7}'
+        assert request.get("idempotency-key") == told["id"] == request.get("x-outbox-id")
+        assert request.get("x-outbox-attempt") == "1"
+        assert request.get("content-type") == "application/json"
+        assert request.get("x-request-id") == "r-1"
+        assert request.get("x-secret") is None
+        accepted, tried = b.records[0], next(r for r in b.records[1:] if r.outbox_id)
+        assert accepted.outbox_id == tried.outbox_id == told["id"]
+        assert accepted.trace_id == tried.trace_id
+
+
+async def test_the_callers_key_is_carried():
+    async with bed() as b:
+        await b.ask("POST", "/o", b"x", "X-Idempotency-Key: mine")
+        await b.until(lambda: b.upstream.requests)
+        (request,) = b.upstream.requests
+        assert request.get("x-idempotency-key") == "mine"
+        assert request.get("idempotency-key") is None
+
+
+async def test_tried_until_it_is_delivered():
+    async with bed() as b:
+        b.upstream.answers.extend([500, None, (429, ["Retry-After: 0"]), 425, 201])
+        answer = await b.ask()
+        state = await b.until_state(answer.get("location"), "delivered")
+        assert state["attempts"] == 5
+        assert [one.get("x-outbox-attempt") for one in b.upstream.requests] == list("12345")
+        assert len({one.get("idempotency-key") for one in b.upstream.requests}) == 1
+        (entry,) = await b.outbox.entries()
+        outcomes = (await b.outbox.entry(entry["id"]))["outcomes"]
+        assert [(one["status"], one["reason"]) for one in outcomes] == [
+            (500, ""), (502, "upstream-reset"), (429, ""), (425, ""), (201, ""),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 422])
+async def test_dead_at_once(status):
+    async with bed() as b:
+        b.upstream.answers.append(status)
+        answer = await b.ask()
+        state = await b.until_state(answer.get("location"), "dead")
+        assert (state["attempts"], state["last"]["status"]) == (1, status)
+        assert len(b.upstream.requests) == 1
+
+
+async def test_attempts_and_age_are_spent():
+    async with bed("outbox: {attempts: 3}") as b:
+        b.upstream.answers.extend([500] * 9)
+        state = await b.until_state((await b.ask()).get("location"), "dead")
+        assert state["attempts"] == 3
+    async with bed("outbox: {max_age: 60ms, backoff: {initial: 50ms, max: 50ms}}") as b:
+        b.upstream.answers.extend([500] * 9)
+        state = await b.until_state((await b.ask()).get("location"), "dead")
+        assert 2 <= state["attempts"] <= 4
+
+
+async def test_an_open_circuit_spends_no_attempt():
+    breaker = "circuit_breaker: {minimum_calls: 2, window: {size: 2}, open_for: {initial: 1s}}"
+    async with bed(breaker) as b:
+        b.upstream.answers.extend([500, 500])
+        answer = await b.ask()
+        await b.until(lambda: len(b.upstream.requests) == 2)
+        await asyncio.sleep(0.3)
+        state = await b.state(answer.get("location"))
+        assert (state["state"], state["attempts"]) == ("pending", 2)
+        assert len(b.upstream.requests) == 2
+        state = await b.until_state(answer.get("location"), "delivered")
+        assert state["attempts"] == 3
+
+
+async def test_a_lane_is_strictly_in_order_and_others_go_on():
+    async with bed("outbox: {order_by: 'body:/k'}") as b:
+        b.upstream.answers.extend([500, 500])
+        first = await b.ask(body=b'{"k": 1, "n": 0}')
+        for n in range(1, 5):
+            await b.ask(body=b'{"k": 1, "n": %d}' % n)
+            await b.ask(body=b'{"k": "x", "n": %d}' % n)
+        await b.ask(body=b"no json")
+        await b.until(lambda: len(b.upstream.requests) == 12)
+        await b.until_state(first.get("location"), "delivered")
+
+        def numbers(key):
+            bodies = [json.loads(r.body) for r in b.upstream.requests if r.body[:1] == b"{"]
+            return list(dict.fromkeys(body["n"] for body in bodies if body["k"] == key))
+
+        assert numbers(1) == [0, 1, 2, 3, 4]
+        assert numbers("x") == [1, 2, 3, 4]
+
+
+async def test_a_dead_head_blocks_its_lane_until_an_order():
+    async with bed("outbox: {order_by: header:x-k, on_dead: block}") as b:
+        b.upstream.answers.append(400)
+        first = (await b.ask("POST", "/1", b"", "X-K: a")).get("location")
+        second = (await b.ask("POST", "/2", b"", "X-K: a")).get("location")
+        await b.until_state(first, "parked")
+        summary = await b.outbox.summary()
+        assert summary["queues"][0]["parked"] == 1
+        assert [one["lane"] for one in summary["blocked_lanes"]] == ["a"]
+        await asyncio.sleep(0.05)
+        assert (await b.state(second))["state"] == "pending"
+        done, _ = await b.outbox.redrive(first.rpartition("/")[2])
+        assert done
+        await b.until_state(second, "delivered")
+        assert [one.line.split()[1] for one in b.upstream.requests] == ["/1", "/1", "/2"]
+
+
+async def test_prefer():
+    async with bed("outbox: {mode: prefer}") as b:
+        plain = await b.ask()
+        assert plain.status == 200
+        asked = await b.ask("POST", "/o", b"x", "Prefer: respond-async, wait=1")
+        assert (asked.status, asked.get("preference-applied")) == (202, "respond-async")
+        await b.until_state(asked.get("location"), "delivered")
+        assert b.upstream.requests[-1].get("prefer") is None
+
+
+async def test_methods_that_want_an_answer_take_no_part():
+    async with bed() as b:
+        for method in ("GET", "OPTIONS"):
+            assert (await b.ask(method, "/o", b"")).status == 200
+        assert len(b.upstream.requests) == 2
+
+
+async def test_credentials_are_refused_and_never_stored():
+    async with bed() as b:
+        for field in ("Authorization: Bearer x", "Cookie: a=b"):
+            answer = await b.ask("POST", "/o", b"x", field)
+            assert answer.status == 400
+            assert json.loads(answer.body)["reason"] == "outbox-credentials"
+        assert not await b.outbox.entries()
+    options = "outbox: {without: [cookie]}, headers: {request: {set: {authorization: own}}}"
+    async with bed(options) as b:
+        answer = await b.ask("POST", "/o", b"x", "Authorization: Bearer x", "Cookie: a=b")
+        await b.until_state(answer.get("location"), "delivered")
+        (request,) = b.upstream.requests
+        assert (request.get("authorization"), request.get("cookie")) == ("own", None)
+
+
+async def test_too_large_for_a_record():
+    async with bed() as b:
+        answer = await b.ask("POST", "/o", b"x" * 70_000)
+        assert answer.status == 413
+        assert "store.record_bytes" in json.loads(answer.body)["detail"]
+        assert not await b.outbox.entries()
+
+
+async def test_full_says_when_to_come_again():
+    async with bed("outbox: {max_pending: 2}") as b:
+        b.upstream.hold = asyncio.Event()
+        for _ in range(2):
+            assert (await b.ask()).status == 202
+        answer = await b.ask()
+        assert (answer.status, json.loads(answer.body)["reason"]) == (503, "outbox-full")
+        assert int(answer.get("retry-after")) >= 1
+        b.upstream.hold.set()
+        await b.until(lambda: len(b.upstream.requests) == 2)
+
+        async def accepted():
+            return (await b.ask()).status == 202
+
+        await b.until(accepted)
+
+
+async def test_not_before():
+    async with bed() as b:
+        answer = await b.ask("POST", "/o", b"x", "X-Not-Before: 1")
+        state = await b.state(answer.get("location"))
+        assert (state["state"], state["attempts"]) == ("pending", 0)
+        assert state["next_attempt_at"] > state["accepted_at"]
+        await b.until_state(answer.get("location"), "delivered")
+        for bad in ("soon", "86401"):
+            assert (await b.ask("POST", "/o", b"x", f"X-Not-Before: {bad}")).status == 400
+
+
+async def test_an_answer_of_the_routes_own():
+    answer = (
+        'outbox: {answer: {status: 200, headers: {x-order: "n-${body./orderId}"}, '
+        'json: {orderId: "${body./orderId}", status: PENDING, outbox: "${id}"}}}'
+    )
+    async with bed(answer) as b:
+        got = await b.ask(body=b'{"orderId": 12}')
+        told = json.loads(got.body)
+        assert got.status == 200
+        assert told["orderId"] == 12
+        assert told["outbox"] == got.get("location").rpartition("/")[2]
+        assert got.get("x-order") == "n-12"
+        assert got.get("content-type") == "application/json"
+        for body in (b"{}", b"no json"):
+            refused = await b.ask(body=body)
+            assert (refused.status, json.loads(refused.body)["reason"]) == (400, "bad-request")
+        assert len(await b.outbox.entries()) == 1
+
+
+async def test_cancelled_by_its_address():
+    async with bed() as b:
+        place = (await b.ask("POST", "/o", b"x", "X-Not-Before: 60")).get("location")
+        answer = await b.ask("DELETE", place, b"")
+        assert (answer.status, json.loads(answer.body)["state"]) == (200, "cancelled")
+        assert (await b.ask("DELETE", place, b"")).status == 200
+        assert (await b.ask("PUT", place, b"")).status == 405
+        done = (await b.ask()).get("location")
+        await b.until_state(done, "delivered")
+        refused = await b.ask("DELETE", done, b"")
+        assert (refused.status, json.loads(refused.body)["state"]) == (409, "delivered")
+        assert len(b.upstream.requests) == 1
+
+
+async def test_addresses_that_the_store_does_not_know_take_their_route():
+    async with bed() as b:
+        for path in ("outbox/" + "0" * 32, "outbox/x", "sagas/x", "x"):
+            assert (await b.ask("GET", f"/.well-known/resilience-proxy/{path}", b"")).status == 200
+        assert len(b.upstream.requests) == 4
+        place = (await b.ask()).get("location")
+        b.upstream.answers.append(418)
+        other = await b.ask("GET", place, b"", listener=Listener.INBOUND)
+        assert other.status != 200  # the inbound listener's route, not the entry
+
+
+async def test_after_a_failure_it_is_accepted_instead():
+    options = "outbox: {mode: on-failure, when: [connect-failure, timeout, reset, 503]}"
+    async with bed(options) as b:
+        assert (await b.ask()).status == 200
+        b.upstream.answers.extend([503, 200])
+        answer = await b.ask("PUT", "/o", b'{"a": 1}')
+        assert answer.status == 202
+        await b.until_state(answer.get("location"), "delivered")
+        assert [one.body for one in b.upstream.requests][-2:] == [b'{"a": 1}'] * 2
+        b.upstream.answers.append(500)
+        assert (await b.ask("PUT")).status == 500  # not in `when`
+
+
+async def test_what_may_not_be_repeated_is_not_accepted_after_a_failure():
+    async with bed("outbox: {mode: on-failure, when: [503]}") as b:
+        b.upstream.answers.extend([503, 503])
+        assert (await b.ask("POST")).status == 503
+        accepted = await b.ask("POST", "/o", b"", "Idempotency-Key: k")
+        assert accepted.status == 202
+        await b.until_state(accepted.get("location"), "delivered")
+        b.upstream.answers.append(503)
+        assert (await b.ask("PUT", "/o", b"", "Authorization: x")).status == 503
+
+
+async def test_the_fallbacks_answer_only_if_it_was_accepted():
+    options = (
+        "fallback: {when: [connect-failure, 503], outbox: true, response: {status: 200, "
+        "json: {status: DEFERRED}}}, outbox: {mode: 'off', max_pending: 1}"
+    )
+    async with bed(options) as b:
+        b.upstream.answers.append(503)
+        b.upstream.hold = None
+        answer = await b.ask("PUT")
+        assert (answer.status, json.loads(answer.body)) == (200, {"status": "DEFERRED"})
+        assert "fwd" not in (answer.get("proxy-status") or "")
+        await b.until_state(answer.get("location"), "delivered")
+        b.upstream.answers.extend([503, 503, 503, 503])
+        assert (await b.ask("PUT", "/o", b"", "X-Not-Before: 60")).status == 200
+        refused = await b.ask("PUT")
+        assert refused.status == 503  # the outbox is full: no DEFERRED that nobody delivers
+
+
+async def test_results_are_told_by_the_outbox_itself():
+    async with bed("outbox: {result: {upstream: shop, path: /results}, attempts: 1}") as b:
+        b.upstream.answers.extend([200, 500])  # the delivery, and the first telling
+        answer = await b.ask()
+        told = await b.until(
+            lambda: [r for r in b.upstream.requests if r.line.startswith("POST /results")][1:]
+        )
+        document = json.loads(told[0].body)
+        assert document["id"] == json.loads(answer.body)["id"]
+        assert (document["state"], document["attempts"], document["last"]["status"]) == (
+            "delivered", 1, 200,
+        )  # fmt: skip
+        assert told[0].get("x-outbox-id") != document["id"]
+
+
+async def test_replay_is_a_copy_under_a_new_id_and_key():
+    async with bed() as b:
+        first = await b.ask("POST", "/o", b"x", "Idempotency-Key: mine")
+        entry = first.get("location").rpartition("/")[2]
+        await b.until_state(first.get("location"), "delivered")
+        copied, _ = await b.outbox.replay(entry)
+        assert copied not in ("", entry)
+        await b.until(lambda: len(list(b.upstream.requests)) >= 2)
+        assert b.upstream.requests[-1].get("idempotency-key") == copied
+        assert b.upstream.requests[-1].body == b"x"
+
+
+async def test_redrive_keeps_id_and_key():
+    async with bed() as b:
+        b.upstream.answers.append(400)
+        place = (await b.ask()).get("location")
+        await b.until_state(place, "dead")
+        assert await b.outbox.redrive_many(route="shop", since=0, rate=0, limit=10) == 1
+        state = await b.until_state(place, "delivered")
+        assert state["attempts"] == 1
+        keys = {one.get("idempotency-key") for one in b.upstream.requests}
+        assert keys == {place.rpartition("/")[2]}
+
+
+async def test_the_concurrency_is_kept():
+    async with bed("outbox: {concurrency: 3}") as b:
+        b.upstream.hold = asyncio.Event()
+        for _ in range(8):
+            await b.ask()
+        await b.until(lambda: b.upstream.at_once == 3)
+        await asyncio.sleep(0.05)
+        assert b.upstream.most_at_once == 3
+        b.upstream.hold.set()
+        await b.until(lambda: len(b.upstream.requests) == 8)
+        assert b.upstream.most_at_once == 3
+
+
+async def test_a_reload_keeps_the_entries_and_an_unknown_route_lets_them_wait():
+    async with bed() as b:
+        place = (await b.ask("POST", "/o", b"x", "X-Not-Before: 1")).get("location")
+        queue = b.outbox.worker.queues["shop"]
+        queue.use(None)
+        await asyncio.sleep(1.1)
+        assert (await b.state(place))["state"] == "pending"
+        b.outbox.reconfigure()
+        await b.until_state(place, "delivered")
+
+
+async def test_what_a_former_process_left_goes_on_at_once():
+    async with bed() as b:
+        b.upstream.hold = asyncio.Event()
+        place = (await b.ask()).get("location")
+        await b.until(lambda: b.upstream.at_once == 1)
+        await b.outbox.worker.stop()
+        state = await b.state(place)
+        assert (state["state"], state["attempts"]) == ("pending", 0)
+        b.upstream.hold.set()
+        b.outbox.worker = Worker(b.store, b.gateway, lambda: "x")
+        await b.outbox.worker.start()
+        await b.until_state(place, "delivered")
+
+
+async def test_the_drain_names_what_is_left():
+    async with bed() as b:
+        await b.ask("POST", "/o", b"x", "X-Not-Before: 60")
+        b.outbox.begin_drain(10)
+        assert not b.outbox.busy  # it is due after the end
+        await b.outbox.stop()
+        assert b.outbox.left == 1
