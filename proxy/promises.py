@@ -25,7 +25,8 @@ _log = logging.getLogger("proxy.store")
 class Promises:
     """Opened before the listeners are, closed after them.
 
-    `of_route` makes the promises of a route, in the order in which they are asked. `outbox` is made when a route accepts, or the store has entries of it.
+    `of_route` makes the promises of a route, in the order in which they are asked. `outbox` is made
+    when a route accepts, or the store has entries of it.
     """
 
     _gateway: Gateway

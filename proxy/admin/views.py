@@ -283,7 +283,14 @@ def status(
         **_all_gates(gateway, clock),
         **upstreams(gateway, clock),
         **routes(gateway),
+        **_outbox(controls),
     }
+
+
+def _outbox(controls: Controls) -> Document:
+    """As of a moment ago: a document cannot wait for the store. Nothing without an outbox."""
+    outbox = controls.deliveries
+    return {} if outbox is None else {"outbox": outbox.latest}
 
 
 def _all_gates(gateway: Gateway, clock: Clock) -> Document:

@@ -33,6 +33,7 @@ from proxy.store.store import Store
 _log = logging.getLogger("proxy.outbox")
 
 _AT_ONCE = 100
+_LANES = 10
 _REFRESH = 1.0
 """Seconds between two readings of the counts."""
 
@@ -41,7 +42,7 @@ class Outbox:
     """Everything of the outbox of one process.
 
     `left`: entries that the end of the process loses with the pod. `counts`: each queue's entries,
-    as of the last `refresh`.
+    as of the last `refresh`, `latest` the summary then.
     """
 
     def __init__(self, store: Store, gateway: Gateway, *, record_bytes: int) -> None:
@@ -53,6 +54,7 @@ class Outbox:
         self.left = 0
         self._refreshing: asyncio.Task[None] | None = None
         self.counts: Mapping[str, QueueCounts] = {}
+        self.latest: Mapping[str, Any] = {"queues": [], "blocked_lanes": []}
 
     def promise(self, route: Route) -> Promise | None:
         """The promise of a route; None if it accepts nothing."""
@@ -77,7 +79,7 @@ class Outbox:
         """Keep the counts fresh for metrics: a scrape cannot wait for the store."""
         with suppress(StoreFailed):
             while True:
-                await self.refresh()
+                self.latest = await self.summary(_LANES)
                 await asyncio.sleep(_REFRESH)
 
     def reconfigure(self) -> None:
@@ -119,11 +121,11 @@ class Outbox:
         """Each queue, for metrics."""
         return [Figures(name, self) for name in sorted({*self.counts, *self.worker.queues})]
 
-    async def summary(self) -> dict[str, Any]:
+    async def summary(self, lanes_at_most: int = _AT_ONCE) -> dict[str, Any]:
         """The queues and the lanes that do not move."""
         now = time()
         counts = await self.refresh()
-        lanes = await self.store.do(BlockedLanes(limit=_AT_ONCE))
+        lanes = await self.store.do(BlockedLanes(limit=lanes_at_most))
         return {
             "queues": [queue_of(name, found, now) for name, found in sorted(counts.items())],
             "blocked_lanes": [lane_of(lane) for lane in lanes],

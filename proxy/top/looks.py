@@ -81,7 +81,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A gate that has no table of its own; `says` is all that the proxy tells of it."""
+    """A gate or an outbox, which have no table of their own; `says` is all that the proxy tells."""
 
     kind: str
     name: str
@@ -184,15 +184,25 @@ def read(status: Document, recent: Sequence[Document] | None, at: float) -> Look
             for one in upstream["endpoints"]
         ),
         budgets=tuple(map(_budget, status["retries"])),
-        others=tuple(
-            _other(kind.title, one)
-            for kind in catalogue.kinds()
-            if kind not in _WITH_A_TABLE
-            for one in status.get(kind.member, ())  # another version may not know it
+        others=(
+            *(
+                _other(kind.title, one)
+                for kind in catalogue.kinds()
+                if kind not in _WITH_A_TABLE
+                for one in status.get(kind.member, ())  # another version may not know it
+            ),
+            *(
+                _other("outbox", {"name": one["route"], **_without(one, "route")})
+                for one in status.get("outbox", {}).get("queues", ())
+            ),
         ),
         troubled=troubled_so_far(status),
         recent=None if recent is None else tuple(map(_troubled, recent)),
     )
+
+
+def _without(told: Document, field: str) -> Document:
+    return {name: value for name, value in told.items() if name != field}
 
 
 def _text(value: object) -> str:

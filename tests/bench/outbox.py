@@ -39,10 +39,11 @@ async def _measure(directory: Path, options: argparse.Namespace) -> None:
     port = server.sockets[0].getsockname()[1]
     proxy = await asyncio.to_thread(RunningProxy, directory, _settings(directory, port, options))
     try:
-        before = proxy.memory
+        before, cpu = proxy.memory, proxy.cpu_seconds
         times, seconds = await _accept(proxy.outbound, options, hold=True)
         accepted = len(times)
         times.sort()
+        cpu = _show_cpu(proxy, cpu, accepted, "accepted")
         print(f"accepted   {accepted / seconds:8.0f}/s  {accepted} in {seconds:.1f} s")
         p50, p99 = times[accepted // 2] * 1e3, times[accepted * 99 // 100] * 1e3
         print(f"           p50 {p50:.2f} ms, p99 {p99:.2f} ms, longest {times[-1] * 1e3:.1f} ms")
@@ -57,10 +58,17 @@ async def _measure(directory: Path, options: argparse.Namespace) -> None:
         if took > 0.1:
             print(f"delivered  {(delivered[0] - at) / took:8.0f}/s  after the last accept")
         print(f"           {delivered[0]} of {total}")
+        _show_cpu(proxy, cpu, total, "accepted and delivered")
         print(f"memory     {(proxy.memory - before) / 2**20:8.1f} MiB more at the end")
     finally:
         server.close()
         await asyncio.to_thread(proxy.kill)
+
+
+def _show_cpu(proxy: RunningProxy, before: float, count: int, what: str) -> float:
+    now = proxy.cpu_seconds
+    print(f"cpu        {(now - before) / count * 1e6:8.0f} us for each one {what}")
+    return now
 
 
 def _settings(directory: Path, port: int, options: argparse.Namespace) -> dict[str, object]:

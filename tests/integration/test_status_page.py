@@ -33,7 +33,9 @@ def proxy(
                 route("opens", retry=ONCE, circuit_breaker=breaker(open_for="1500ms")),
                 route("retried", timeouts={"attempt": "150ms", "request": "2s"}),
                 route("queued", bulkhead={"max_concurrent": 1}),
+                route("later", outbox={"mode": "always"}),
             ],
+            "store": {"url": "memory:"},
         }
     )
 
@@ -235,6 +237,14 @@ def test_live_requests_from_watch_to_stop(proxy: RunningProxy, visit: Open) -> N
     form.locator("button").click()
     page.locator("#tap-status:invalid").wait_for()
     form.locator("button[aria-pressed='false']:text-is('Watch')").wait_for()
+
+
+def test_the_outbox(proxy: RunningProxy, visit: Open) -> None:
+    page = visit().open()
+    proxy.call("POST", "/later", [("X-Not-Before", "60")], b"x")
+    queue = page.locator("#outbox-queues tbody tr", has_text="later")
+    queue.locator("td:nth-child(2):text-is('1')").wait_for()
+    assert proxy.state("/status")["outbox"]["queues"][0]["pending"] == 1
 
 
 def test_what_requests_say_is_text_and_never_markup(proxy: RunningProxy, visit: Open) -> None:

@@ -8,6 +8,7 @@ import { figures } from "./figures.js";
 import { age } from "./format.js";
 import { gates } from "./gates.js";
 import { Model } from "./model.js";
+import { outbox } from "./outbox.js";
 import { routes } from "./routes.js";
 import { listen } from "./stream.js";
 import { tap } from "./tap.js";
@@ -24,6 +25,7 @@ const views = [
   bulkheads(byId("bulkheads")),
   flight(byId("flight")),
   gates(byId("gates")),
+  outbox(byId("outbox")),
   upstreams(byId("upstreams")),
   configuration(byId("config")),
 ];

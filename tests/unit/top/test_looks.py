@@ -65,6 +65,13 @@ def test_gates_without_a_table_are_told_part_by_part():
     )
 
 
+def test_an_outbox_is_told_queue_by_queue() -> None:
+    queue = {"route": "notify", "pending": 12, "delivering": 4, "dead": 1, "oldest_s": 31.2}
+    (one,) = read(status(outbox={"queues": [queue]}), None, 0.0).others
+    assert (one.kind, one.name) == ("outbox", "notify")
+    assert one.says == "pending 12, delivering 4, dead 1, oldest s 31.2"
+
+
 def test_a_hedge_and_an_injected_fault_are_told():
     attempts = [attempt(fault="delay", failure="hedge-lost"), attempt(status=200, hedge=True)]
     look = read(status(), [troubled(attempts=attempts, trouble=["slow"])], 0.0)
