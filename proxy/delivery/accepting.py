@@ -24,6 +24,7 @@ from proxy.errors import (
     OutboxCredentials,
     OutboxFull,
     ProxyError,
+    StoreFailed,
     StoreFull,
 )
 from proxy.exchange.answers import Answer, fallback_answer, own_answer
@@ -31,6 +32,7 @@ from proxy.exchange.carrier import Carrier
 from proxy.exchange.gathering import gather
 from proxy.exchange.heads import REQUEST_ID
 from proxy.exchange.request import Request
+from proxy.exchange.stored_answer import pack
 from proxy.exchange.well_known import WELL_KNOWN
 from proxy.http.message import Field, make_field, named_field
 from proxy.http.retry_after import parse_retry_after
@@ -42,7 +44,7 @@ from proxy.policies.outbox import (
     may_store,
     prefers_async,
 )
-from proxy.store.operations import Operation, Put
+from proxy.store.operations import FinishKey, Operation, Put
 from proxy.store.store import Store
 from proxy.templates import (
     Scope,
@@ -102,9 +104,11 @@ class Accepting:
     async def enter(self, carrier: Carrier) -> Answer | None:
         if not self.accepts(carrier):
             return None
-        self._check_credentials(carrier.request)
-        entry = await self._accept(carrier)
-        return self._answer(carrier.request, entry)
+        request = carrier.request
+        self._check_credentials(request)
+        entry, put = await self._prepare(carrier)
+        answer = self._answer(request, entry)
+        return await self._commit(carrier, put, answer) or answer
 
     def covers(self, carrier: Carrier, error: ProxyError | None, status: int) -> bool:
         request = carrier.request
@@ -122,7 +126,9 @@ class Accepting:
     ) -> Answer | None:
         request = carrier.request
         try:
-            entry = await self._accept(carrier)
+            entry, put = await self._prepare(carrier)
+            answer = self._rescued(request, entry, error, status)
+            await self._commit(carrier, put, answer)
         except ClientGone:
             raise
         except ProxyError as refusal:
@@ -131,14 +137,21 @@ class Accepting:
                 refusal.detail,
             )  # fmt: skip
             return None
-        fallback = request.binding.policies.fallback
+        if request.record.fallback:
+            request.binding.stats.fallbacks += 1
+        return answer
+
+    def _rescued(
+        self, request: Request, entry: "_Accepted", error: ProxyError | None, status: int
+    ) -> Answer:
+        """The fallback's answer where it asks for the outbox, else the outbox's."""
+        fallback = self._route.policies.fallback
         if fallback is None or not fallback.outbox or fallback.response is None:
             return self._answer(request, entry)
         status_field = request.terms.proxy_status.value(
             error=error, fallback=True, received_status=status or None
         )
         request.record.fallback = True
-        request.binding.stats.fallbacks += 1
         answer = fallback_answer(request, fallback.response, status_field)
         answer.own.append((_LOCATION.name, PLACE.encode() + entry.id.encode()))
         return answer
@@ -157,8 +170,8 @@ class Accepting:
 
     # --- accepting --------------------------------------------------------------------------------
 
-    async def _accept(self, carrier: Carrier) -> "_Accepted":
-        """Store it, and wait until that is committed. Raises what refuses it."""
+    async def _prepare(self, carrier: Carrier) -> tuple["_Accepted", Put]:
+        """The entry, and the operation that stores it. Raises what refuses it."""
         request, config = carrier.request, self._config
         due_in = self._due_in(request)
         body = await gather(carrier, self._record_bytes, "store.record_bytes")
@@ -173,7 +186,7 @@ class Accepting:
         if config.answer.reads_body or self._pointer is not None:
             document = _document(body, required=config.answer.reads_body)
         entry = _Accepted(self._new_id(), time(), document)
-        content = self._content(entry)
+        entry.content = self._content(entry)
         put = Put(
             entry.id,
             self._route.name,
@@ -184,24 +197,49 @@ class Accepting:
             give_up_in=due_in + config.max_age,
             max_pending=config.max_pending,
         )
-        entry.content = content
-        await self._commit(carrier, put)
-        request.record.outbox_id = entry.id
-        self._queue.accepted += 1
-        return entry
+        return entry, put
 
-    async def _commit(self, carrier: Carrier, put: Put) -> None:
-        operations: list[Operation[Any]] = [put]
-        future = self._store.commit(operations)
-        try:
-            committed = await outcome(carrier, future)
-        except StoreFull as full:
-            raise self._full(full.detail) from None
-        if committed.unmet >= 0:
-            raise self._full(
-                f"The outbox of route {self._route.name!r} has its maximum of "
-                f"{self._config.max_pending} entries (outbox.max_pending)."
-            )
+    async def _commit(self, carrier: Carrier, put: Put, answer: Answer) -> Answer | None:
+        """Store it, and wait until that is committed; with an idempotency key the claim, the
+        entry and the answer for repeats are one commit.
+
+        Returns what a repeat gets instead. Raises what refuses it.
+        """
+        request = carrier.request
+        claim: Any = request.claim  # an `exchange.idempotency.HeldKey`
+        while True:
+            operations: list[Operation[Any]] = [put]
+            if claim is not None:
+                finish = FinishKey(
+                    claim.ref if claim.held else None,
+                    answer.head.status,
+                    pack(answer),
+                    claim.whole_fingerprint(request),
+                )
+                operations = [put, finish] if claim.held else [claim.ask, put, finish]
+            try:
+                committed = await outcome(carrier, self._store.commit(operations))
+            except StoreFull as full:
+                raise self._full(full.detail) from None
+            if committed.unmet < 0:
+                break
+            unmet = operations[committed.unmet]
+            if unmet is put:
+                raise self._full(
+                    f"The outbox of route {self._route.name!r} has its maximum of "
+                    f"{self._config.max_pending} entries (outbox.max_pending)."
+                )
+            if claim.held:
+                raise StoreFailed("The claim of the idempotency key was lost.")
+            found = await claim.found(carrier, committed.results[committed.unmet])
+            if found is not None:
+                replayed: Answer = found
+                return replayed
+        if claim is not None:
+            claim.stored(request.record)
+        request.record.outbox_id = put.id
+        self._queue.accepted += 1
+        return None
 
     def _full(self, detail: str) -> OutboxFull:
         self._queue.refused += 1

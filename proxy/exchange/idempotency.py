@@ -270,6 +270,13 @@ class HeldKey:
             record.status, record.answered = gone.status, False
         self._request = None
 
+    def whole_fingerprint(self, request: Request) -> bytes:
+        """Of a request whose body is here: the claim has only the head's part of a long one."""
+        body = request.body
+        if body is None or body.digest is None:
+            return self.ask.fingerprint
+        return self.ask.fingerprint + bytes(body.digest.digest())
+
     def stored(self, record: Record) -> None:
         """Another promise has recorded its own answer in the commit of the claim."""
         self._end(record, "remembered")

@@ -10,6 +10,7 @@ from proxy.delivery.outbox import Outbox
 from proxy.delivery.well_known import WellKnown
 from proxy.exchange.bindings import Bindings
 from proxy.exchange.gateway import Gateway
+from proxy.exchange.idempotency import Idempotency, Keys
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.store.sqlite.connection import MEMORY, SqliteConfig
@@ -106,6 +107,7 @@ class Bed:
         loop = asyncio.get_running_loop()
         self.upstreams = Upstreams(config.upstreams, UpstreamConnection, loop=loop)
         self.outbox = None
+        self.keys = Keys(self.store)
         self.gateway = Gateway(
             config,
             table=RouteTable(config),
@@ -135,8 +137,14 @@ class Bed:
             config,
             self.upstreams,
             lambda: 0.5,
-            promises=lambda route: [one for one in [self.outbox.promise(route)] if one],
+            promises=self._promises,
         )
+
+    def _promises(self, route):
+        later = [one for one in [self.outbox.promise(route)] if one]
+        if route.config.policies.idempotency.on:
+            return [Idempotency(self.keys, route.config, later), *later]
+        return later
 
     async def __aexit__(self, *_):
         await self.outbox.stop()

@@ -388,3 +388,62 @@ async def test_the_drain_names_what_is_left():
         assert not b.outbox.busy  # it is due after the end
         await b.outbox.stop()
         assert b.outbox.left == 1
+
+
+KEYED = "idempotency: {mode: optional}, retry: {body_limit: 16B}"
+
+
+@pytest.mark.parametrize("body", [b"{}", b"x" * 5000], ids=["short", "beyond body_limit"])
+async def test_claim_entry_and_recorded_answer_are_one_commit(body):
+    async with bed(KEYED) as b:
+        commits = b.store.stats.commits
+        b.upstream.hold = asyncio.Event()
+        first = await b.ask("POST", "/o", body, "Idempotency-Key: k")
+        assert first.status == 202
+        again = await b.ask("POST", "/o", body, "Idempotency-Key: k")
+        assert (again.status, again.body) == (202, first.body)
+        assert again.get("location") == first.get("location")
+        assert again.get("idempotent-replayed") == "true"
+        other = await b.ask("POST", "/o", body + b"y", "Idempotency-Key: k")
+        assert (other.status, json.loads(other.body)["reason"]) == (422, "idempotency-key-reused")
+        b.upstream.hold.set()
+        await b.until_state(first.get("location"), "delivered")
+        assert len(await b.outbox.entries()) == len(b.upstream.requests) == 1
+        assert b.store.stats.commits > commits
+
+
+async def test_repeats_at_once_are_accepted_once():
+    async with bed(KEYED) as b:
+        fields = ("POST", "/o", b"{}", "Idempotency-Key: k")
+        answers = await asyncio.gather(*(b.ask(*fields) for _ in range(8)))
+        assert {one.status for one in answers} == {202}
+        assert len({one.get("location") for one in answers}) == 1
+        await b.until_state(answers[0].get("location"), "delivered")
+        assert len(b.upstream.requests) == 1
+
+
+async def test_a_full_outbox_leaves_the_key_free():
+    async with bed(f"{KEYED}, outbox: {{max_pending: 1}}") as b:
+        b.upstream.hold = asyncio.Event()
+        await b.ask()
+        fields = ("POST", "/o", b"{}", "Idempotency-Key: k")
+        assert (await b.ask(*fields)).status == 503
+        b.upstream.hold.set()
+
+        async def accepted():
+            return (await b.ask(*fields)).status == 202
+
+        await b.until(accepted)
+
+
+async def test_what_is_accepted_after_a_failure_is_what_repeats_get():
+    async with bed(f"{KEYED}, outbox: {{mode: on-failure, when: [503]}}") as b:
+        b.upstream.answers.append(503)
+        fields = ("POST", "/o", b"{}", "Idempotency-Key: k")
+        first = await b.ask(*fields)
+        assert first.status == 202
+        again = await b.ask(*fields)
+        assert (again.status, again.get("idempotent-replayed")) == (202, "true")
+        assert again.get("location") == first.get("location")
+        await b.until_state(first.get("location"), "delivered")
+        assert len(b.upstream.requests) == 2
