@@ -16,7 +16,7 @@ def test_every_reason_is_told_once_and_right() -> None:
 
 
 def test_the_statuses_of_fixed_answers() -> None:
-    told = re.findall(r"(\d{3})\s+([A-Z_]{5,})", PAGE)
+    told = re.findall(r"\b(\d{3})\s+([A-Z_]{5,})", PAGE)
     assert len(told) >= 11
     for status, name in told:
         assert NAMES[of_http_answer(int(status))] == name, status

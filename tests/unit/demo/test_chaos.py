@@ -6,11 +6,12 @@ from proxy.config import load_text
 from proxy.config.model import Config, RouteConfig
 from proxy.demo.chaos import BARE, BARE_HEADER, is_bare, with_faults
 from proxy.demo.configuration import Ports, as_text, document
-from proxy.demo.scene import Dependency, Scene, Trouble
+from proxy.demo.scene import REPLICAS, Dependency, Scene, Trouble
 from proxy.policies.circuit_breaker import BreakerMode
 from proxy.policies.rate_limits import RATE_LIMITS
 
 ENDPOINTS = {dependency: [8081 + n] for n, dependency in enumerate(Dependency)}
+ENDPOINTS[Dependency.INVENTORY] += range(8091, 8090 + REPLICAS)
 
 
 def _config(duration: float) -> Config:

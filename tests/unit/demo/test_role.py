@@ -1,17 +1,22 @@
 """The parts of the order service, each as the process that the example chart runs."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from random import Random
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from proxy.demo.role import dependency_app, main, orders_app
-from proxy.demo.scene import Dependency
+from proxy.demo.grpc_calls import GrpcServer
+from proxy.demo.pricing import price_of
+from proxy.demo.role import Pricing, dependency_app, main, orders_app
+from proxy.demo.scene import OVER_HTTP, Dependency
 
 Start = Callable[[web.Application], Awaitable[TestClient]]
 KEY = {"X-Idempotency-Key": "order-1"}
@@ -46,7 +51,7 @@ async def test_a_share_of_the_requests_is_refused(start: Start) -> None:
 
 
 async def test_an_order_is_what_its_three_calls_are(start: Start) -> None:
-    clients = {d: await start(dependency_app(d, 0.0, Random(1))) for d in Dependency}
+    clients = {d: await start(dependency_app(d, 0.0, Random(1))) for d in OVER_HTTP}
     orders = await start(orders_app({d: url_of(client) for d, client in clients.items()}))
     response = await orders.post("/orders", headers=KEY)
     assert response.status == 201
@@ -96,4 +101,61 @@ def test_it_is_started_as_a_module() -> None:
         env={**os.environ, "COLUMNS": "100"},
     )
     assert run.returncode == 0
-    assert "{orders,inventory,payment,shipping}" in run.stdout
+    assert "{orders,pricing,inventory,payment,shipping}" in run.stdout
+
+
+@pytest.fixture
+async def pricing() -> AsyncIterator[Callable[[float], Awaitable[str]]]:
+    """Starts pricing with a share of failures; returns its URL."""
+    servers = []
+
+    async def start(failures: float) -> str:
+        listening = socket.create_server(("127.0.0.1", 0))
+        servers.append(GrpcServer(listening, Pricing(failures, Random(1)).answer))
+        await servers[-1].begin()
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    yield start
+    for server in servers:
+        await server.end()
+
+
+async def test_with_a_url_of_pricing_an_order_has_a_price(
+    start: Start, pricing: Callable[[float], Awaitable[str]]
+) -> None:
+    clients = {d: await start(dependency_app(d, 0.0, Random(1))) for d in OVER_HTTP}
+    urls = {d: url_of(client) for d, client in clients.items()}
+    orders = await start(orders_app({**urls, Dependency.PRICING: await pricing(0.0)}))
+    response = await orders.post("/orders", headers=KEY)
+    assert response.status == 201
+    told = await response.json()
+    assert told["pricing"] == {"cents": price_of("order-1"), "currency": "EUR"}
+    assert told["shipping"]["status"] == "CREATED"
+
+
+async def test_an_order_without_its_price_fails_with_the_status_of_the_call(
+    start: Start, pricing: Callable[[float], Awaitable[str]]
+) -> None:
+    urls = dict.fromkeys(OVER_HTTP, "http://127.0.0.1:9")
+    orders = await start(orders_app({**urls, Dependency.PRICING: await pricing(1.0)}))
+    response = await orders.post("/orders", headers=KEY)
+    assert response.status == 502
+    assert await response.json() == {"order": "order-1", "failed": {"pricing": "UNAVAILABLE"}}
+
+
+def test_pricing_ends_at_sigterm() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    command = [sys.executable, "-m", "proxy.demo.role", "pricing", "--address", f"127.0.0.1:{port}"]
+    process = subprocess.Popen(command)
+    try:
+        end = time.monotonic() + 15
+        while time.monotonic() < end:
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
