@@ -12,6 +12,7 @@ from proxy.config.model import (
     DEFAULT_OUTBOUND,
     Config,
     Listener,
+    LoadBalancing,
     RouteConfig,
     UpstreamConfig,
 )
@@ -205,9 +206,10 @@ class Explanation:
         if self.split:
             yield from self._split()
         elif self.upstream is not None:
-            yield f"goes to upstream {self.upstream.name}"
+            yield f"goes to upstream {self.upstream.name}{_balanced(self.upstream)}"
             for endpoint in self.upstream.endpoints:
-                yield f"  {endpoint}"
+                weight = f"  weight {endpoint.weight}" if endpoint.weight != 1 else ""
+                yield f"  {endpoint}{weight}"
         else:
             tunnel = " through a tunnel" if self.tunnel else ""
             yield f"goes to {self.authority}{tunnel}, as the caller asks (egress.allow permits it)"
@@ -344,3 +346,11 @@ def _own_addresses(config: Config) -> OwnAddresses:
             own.add(address.host, address.port)
     own.add(config.admin.address.host, config.admin.address.port)
     return own
+
+
+def _balanced(upstream: UpstreamConfig) -> str:
+    """How an endpoint is chosen, where it is not the usual way."""
+    kind, key = upstream.load_balancing, upstream.hash
+    if kind is LoadBalancing.CONSISTENT_HASH and key is not None:
+        return f", {kind.value} by {describe_key(key)}"
+    return "" if kind is LoadBalancing.LEAST_REQUEST else f", {kind.value}"

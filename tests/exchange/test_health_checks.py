@@ -286,6 +286,23 @@ def test_a_closed_upstream_checks_nothing(one):
     assert one.connects == 0
 
 
+def test_over_http2_where_the_upstream_speaks_it(make_stage):
+    stage = make_stage(ONE.replace("    health_check", "    protocol: http2\n    health_check"))
+    stage.pass_time(0.0)
+    server = stage.accept_http2()
+    asked = server.request()
+    assert (asked.get(":method"), asked.get(":path")) == ("GET", "/health?deep=1")
+    assert asked.get(":authority") == "10.0.0.1"
+    server.answer(200, b"fine")
+    assert checks(stage) == {"passed": 1, "failed": 0}
+    stage.pass_time(INTERVAL)
+    again = stage.accept_http2()
+    again.request()
+    again.reset_stream(again.latest, 2)
+    assert endpoint(stage).check == "upstream-reset"
+    assert checks(stage) == {"passed": 1, "failed": 1}
+
+
 # --- gRPC ---------------------------------------------------------------------------------------
 
 GRPC = ONE.replace('path: "/health?deep=1"', "grpc: shop.v1.Inventory")

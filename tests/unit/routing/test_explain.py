@@ -198,3 +198,19 @@ def test_a_refused_request_has_no_outlook():
 def test_a_path_that_could_leave_a_rewritten_prefix_is_refused():
     text = explained("GET", "http://shop/api/../x")
     assert "refused: 400 bad-request\n  The path has a dot segment" in text
+
+
+def test_weights_and_the_balancer_where_they_are_not_the_usual_ones():
+    file = dedent(FILE).replace(
+        'endpoints: ["http://inventory:8080", "http://spare:8080"]',
+        'endpoints: [{url: "http://inventory:8080", weight: 3}, "http://spare:8080"], '
+        "load_balancing: consistent_hash, hash: {header: user-id}",
+    )
+    loaded = load_text(file, "f.yaml", {})
+    request = describe_request("GET", "http://shop/api/x", ())
+    lines = explain(loaded, Listener.OUTBOUND, request).text().splitlines()
+    at = lines.index("  http://spare:8080")
+    assert lines[at - 2 : at] == [
+        "goes to upstream inventory, consistent_hash by header user-id",
+        "  http://inventory:8080  weight 3",
+    ]

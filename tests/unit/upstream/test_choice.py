@@ -1,0 +1,182 @@
+"""Weights, slow start and what can be used, in an upstream whose addresses change."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from proxy.config.model import EndpointConfig, HealthCheckConfig, LoadBalancing, UpstreamConfig
+from proxy.http.hash_key import HashKey, HashSource
+from proxy.outcome import Verdict
+from proxy.policies.ejection import OnNone, OutlierConfig
+from proxy.upstream.upstream import Upstream
+
+NAMED = EndpointConfig("http", "inventory", 8080)
+ONE, TWO, THREE = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+EJECTING = OutlierConfig(consecutive_failures=1, failure_rate=None)
+
+
+class Bench:
+    def __init__(self, scripted, config):
+        self.loop = scripted.HandLoop()
+        self.resolver = scripted.Resolver()
+        self.upstream = Upstream(
+            config,
+            resolver=self.resolver,
+            connector=scripted.Connector(self.loop),
+            loop=self.loop,
+            random=random.Random(5).random,
+        )
+
+    def look_up(self, *addresses):
+        if not self.resolver.pending:
+            self.upstream.pick((), None)
+            self.loop.advance(5.0)
+        self.resolver.answer(addresses)
+
+    def shares(self, picks=2000, key=lambda number: b""):
+        counts = Counter(self.upstream.pick((), None, key(n)).ip for n in range(picks))
+        return {ip: round(count / picks, 2) for ip, count in counts.items()}
+
+    def endpoint(self, ip):
+        return next(one for one in self.upstream.endpoints if one.ip == ip)
+
+    def fail(self, ip):
+        seat = self.endpoint(ip).enter(self.loop.now)
+        seat.leave(Verdict.FAILURE, 0.01, self.loop.now)
+
+
+@pytest.fixture
+def bench(scripted):
+    def made(*endpoints, **settings):
+        return Bench(scripted, UpstreamConfig("inventory", endpoints or (NAMED,), **settings))
+
+    return made
+
+
+def test_the_first_endpoints_start_at_once_and_a_new_one_slowly(bench):
+    b = bench(slow_start=30.0, load_balancing=LoadBalancing.RANDOM)
+    b.look_up(ONE, TWO)
+    assert b.shares() == pytest.approx({ONE: 0.5, TWO: 0.5}, abs=0.04)
+    b.look_up(ONE, TWO, THREE)
+    assert b.endpoint(THREE).weight == pytest.approx(0.1)
+    assert b.shares()[THREE] == pytest.approx(0.1 / 2.1, abs=0.02)
+    b.loop.advance(15.0)
+    assert b.shares()[THREE] == pytest.approx(0.5 / 2.5, abs=0.03)
+    b.loop.advance(15.0)
+    assert b.shares()[THREE] == pytest.approx(1 / 3, abs=0.04)
+    assert b.endpoint(THREE).weight == 1.0
+
+
+def test_one_that_comes_back_starts_slowly(bench):
+    b = bench(slow_start=30.0, load_balancing=LoadBalancing.RANDOM, outlier_detection=EJECTING)
+    b.look_up(ONE, TWO)
+    b.fail(ONE)
+    assert b.shares() == {TWO: 1.0}
+    b.loop.advance(34.0)
+    probe = b.upstream.pick((), None)
+    assert probe.ip == ONE
+    probe.enter(b.loop.now).leave(Verdict.SUCCESS, 0.01, b.loop.now)
+    assert b.shares()[ONE] == pytest.approx(0.1 / 1.1, abs=0.02)
+    b.loop.advance(30.0)
+    assert b.shares()[ONE] == pytest.approx(0.5, abs=0.04)
+
+
+def test_an_ejected_endpoint_stays_out_while_other_addresses_change(bench):
+    b = bench(outlier_detection=EJECTING)
+    b.look_up(ONE, TWO)
+    b.fail(ONE)
+    b.look_up(ONE, TWO, THREE)
+    assert set(b.shares()) == {TWO, THREE}
+    b.look_up(ONE, THREE)
+    assert set(b.shares()) == {THREE}
+    b.look_up(ONE)
+    assert set(b.shares()) == {ONE}, "the last one is used"
+    assert not b.endpoint(ONE).member.ejected
+
+
+def test_addresses_that_are_all_new_keep_nobody_in(bench):
+    b = bench(outlier_detection=EJECTING)
+    b.look_up(ONE, TWO)
+    b.fail(ONE)
+    late = b.endpoint(TWO).enter(b.loop.now)
+    b.look_up(THREE)
+    late.leave(Verdict.FAILURE, 0.01, b.loop.now)
+    assert b.shares() == {THREE: 1.0}
+    assert sum(b.upstream.choice.standings.counts.ejections.values()) == 1
+
+
+def test_a_weight_that_a_reload_changes_holds_at_once(bench):
+    a, z = (EndpointConfig("http", ip, 80, weight) for ip, weight in ((ONE, 1), (TWO, 3)))
+    b = bench(a, z, load_balancing=LoadBalancing.RANDOM)
+    assert b.shares()[TWO] == pytest.approx(0.75, abs=0.04)
+    first = b.upstream.endpoints
+    config = replace(b.upstream.config, endpoints=(replace(a, weight=3), z))
+    assert b.upstream.adopt(config)
+    assert b.shares()[TWO] == pytest.approx(0.5, abs=0.04)
+    assert b.upstream.endpoints == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"endpoints": (EndpointConfig("http", "other", 8080),)},
+        {"dns_refresh": 1.0},
+        {"name": "else"},
+    ],
+)
+def test_what_connections_depend_on_needs_another_upstream(bench, change):
+    b = bench()
+    before = b.upstream.config
+    assert not b.upstream.adopt(replace(before, **change))
+    assert b.upstream.config is before
+
+
+def test_another_balancer_takes_over_what_is_known(bench):
+    b = bench(load_balancing=LoadBalancing.EWMA)
+    b.look_up(ONE, TWO)
+    latency = b.endpoint(ONE).latency
+    assert latency is not None
+    config = b.upstream.config
+    key = HashKey(HashSource.HEADER, "user")
+    hashed = replace(config, load_balancing=LoadBalancing.CONSISTENT_HASH, hash=key)
+    assert b.upstream.adopt(hashed)
+    assert b.upstream.choice.hash_key == key
+    assert not b.endpoint(ONE).watched
+    assert set(b.shares(key=lambda number: b"always")) in ({ONE}, {TWO})
+    assert b.upstream.adopt(config)
+    assert b.upstream.choice.hash_key is None
+    assert b.endpoint(ONE).watched
+
+
+def test_none_left(bench):
+    check = HealthCheckConfig("/health")
+    refusing = OutlierConfig(on_none=OnNone.REFUSE)
+    for outliers, picked in ((None, {ONE, TWO}), (EJECTING, {ONE, TWO}), (refusing, set())):
+        b = bench(health_check=check, outlier_detection=outliers)
+        b.look_up(ONE, TWO)
+        for ip in (ONE, TWO):
+            b.endpoint(ip).member.mark(unhealthy=True)
+        found = {b.upstream.pick((), None) for _ in range(50)}
+        assert {one.ip for one in found if one is not None} == picked
+        if not picked:
+            assert b.upstream.none_left().reason == "no-healthy-endpoint"
+        b.upstream.close()
+
+
+def test_an_address_of_the_same_name_that_is_ejected_is_no_alternative(bench):
+    b = bench(outlier_detection=EJECTING)
+    b.look_up(ONE, TWO, THREE)
+    b.fail(TWO)
+    tried = [b.endpoint(ONE)]
+    assert b.upstream.alternative(tried).ip == THREE
+    assert b.upstream.alternative([*tried, b.endpoint(THREE)]) is None
+
+
+def test_an_upstream_without_any_of_this_has_no_standings_and_watches_nothing(bench):
+    b = bench()
+    b.look_up(ONE, TWO)
+    assert b.upstream.choice.standings is None
+    assert not any(one.watched or one.member or one.latency for one in b.upstream.endpoints)
+    assert len(b.loop.timers) == 1, "the next look-up"
