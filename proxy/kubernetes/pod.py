@@ -182,9 +182,9 @@ def _put_in(
                 _hold_back(container)
     # First, so that everything that starts after it can use it, init containers included.
     _items_to_change(spec, "containers" if settings.legacy else "initContainers").insert(0, made)
-    volume = sidecar.volume(settings)
-    if volume is not None:
-        _items_to_change(spec, "volumes").append(volume)
+    volumes = sidecar.volumes(settings)
+    if volumes:
+        _items_to_change(spec, "volumes").extend(volumes)
     _raise_grace(spec, drain_timeout)
     if metadata.get("annotations") is None:
         metadata["annotations"] = {}
@@ -196,14 +196,17 @@ def _put_in(
     return app_port
 
 
+_OWN_VOLUMES = (sidecar.CONFIG_VOLUME, sidecar.STORE_VOLUME)
+
+
 def _take_out(pod: Object) -> None:
     """Undo `_put_in` of any version; a raised grace period stays."""
     metadata, spec = pod["metadata"], pod["spec"]
     del metadata["annotations"][INJECTED]
     for key in ("initContainers", "containers", "volumes"):
-        name = sidecar.CONFIG_VOLUME if key == "volumes" else NAME
+        names = _OWN_VOLUMES if key == "volumes" else (NAME,)
         items = items_of(spec, key)
-        for old in [item for item in items if item.get("name") == name]:
+        for old in [item for item in items if item.get("name") in names]:
             Ports(spec).give_back(old)
             items.remove(old)
             if not items:

@@ -15,6 +15,8 @@ from proxy import __version__
 from proxy.units import UnitError, parse_duration
 
 PREFIX = "resilience-proxy/"
+EMPTY_DIR = "emptyDir"
+"""A value of `store-volume`: a volume of its own that is lost with the pod."""
 INJECTED = PREFIX + "injected"
 """The annotation with the version of a pod's sidecar."""
 
@@ -48,6 +50,7 @@ class Settings:
     image: str = f"resilience-proxy:{__version__}"
     image_pull_policy: str = "IfNotPresent"
     config_map: str | None = None
+    store_volume: str | None = None
     app_port: int | str | None = None
     service: str | None = None
     http_proxy: bool = True
@@ -176,6 +179,14 @@ def _config_map(text: str) -> str | None:
     return text
 
 
+def _volume(text: str) -> str | None:
+    if text == "none":
+        return None
+    if text != EMPTY_DIR and (not _NAME.fullmatch(text) or len(text) > 63):
+        raise ValueError(f"{text!r} is neither emptyDir nor the name of a volume")
+    return text
+
+
 def _port(text: str) -> int | str | None:
     if text == "none":
         return None
@@ -248,6 +259,14 @@ SETTINGS = (
         _config_map,
         "The ConfigMap whose key `proxy.yaml` is the configuration; without one the built-in "
         "defaults apply.",
+    ),
+    Setting(
+        "store-volume",
+        "NAME",
+        _volume,
+        "The volume at `/var/lib/resilience-proxy`, for the configuration's `store`: `emptyDir`, "
+        "which is lost with the pod, or the name of one of the pod's volumes, such as a claim "
+        "template of its StatefulSet.",
     ),
     Setting(
         "app-port",

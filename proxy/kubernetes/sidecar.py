@@ -6,7 +6,7 @@ Security Standard.
 
 from typing import Any
 
-from proxy.kubernetes.settings import Settings
+from proxy.kubernetes.settings import EMPTY_DIR, Settings
 
 Object = dict[str, Any]
 """A Kubernetes object, or a part of one, as JSON data."""
@@ -20,6 +20,9 @@ INBOUND_PORT_NAME, ADMIN_PORT_NAME = "proxy-in", "proxy-admin"
 CONFIG_VOLUME = "resilience-proxy-config"
 CONFIG_DIRECTORY = "/etc/resilience-proxy/config"
 CONFIG_FILE = f"{CONFIG_DIRECTORY}/proxy.yaml"
+
+STORE_VOLUME = "resilience-proxy-store"
+STORE_DIRECTORY = "/var/lib/resilience-proxy"
 
 USER = 65532
 """The image's user, without a name or rights."""
@@ -58,11 +61,9 @@ def container(
         {"name": inbound_port_name, "containerPort": INBOUND_PORT, "protocol": "TCP"},
         {"name": ADMIN_PORT_NAME, "containerPort": ADMIN_PORT, "protocol": "TCP"},
     ]
-    if settings.config_map:
-        # The directory, not the file by subPath, which would never see the ConfigMap change.
-        made["volumeMounts"] = [
-            {"name": CONFIG_VOLUME, "mountPath": CONFIG_DIRECTORY, "readOnly": True}
-        ]
+    mounts = _mounts(settings)
+    if mounts:
+        made["volumeMounts"] = mounts
     made |= _probes()
     made["lifecycle"] = _lifecycle(settings)
     resources = _resources(settings)
@@ -72,15 +73,30 @@ def container(
     return made
 
 
-def volume(settings: Settings) -> Object | None:
-    """The pod's volume with the configuration, if it comes from a ConfigMap.
+def _mounts(settings: Settings) -> list[Object]:
+    mounts: list[Object] = []
+    if settings.config_map:
+        # The directory, not the file by subPath, which would never see the ConfigMap change.
+        mounts.append({"name": CONFIG_VOLUME, "mountPath": CONFIG_DIRECTORY, "readOnly": True})
+    if settings.store_volume:
+        own = settings.store_volume == EMPTY_DIR
+        name = STORE_VOLUME if own else settings.store_volume
+        mounts.append({"name": name, "mountPath": STORE_DIRECTORY})
+    return mounts
 
-    Not optional: a pod whose ConfigMap is missing waits for it, and says so in its events, instead
-    of running with the wrong policies.
+
+def volumes(settings: Settings) -> list[Object]:
+    """The volumes that the pod gets: the configuration's ConfigMap, and an own one of the store.
+
+    The ConfigMap is not optional: a pod whose ConfigMap is missing waits for it, and says so in its
+    events, instead of running with the wrong policies.
     """
-    if settings.config_map is None:
-        return None
-    return {"name": CONFIG_VOLUME, "configMap": {"name": settings.config_map}}
+    found: list[Object] = []
+    if settings.config_map is not None:
+        found.append({"name": CONFIG_VOLUME, "configMap": {"name": settings.config_map}})
+    if settings.store_volume == EMPTY_DIR:
+        found.append({"name": STORE_VOLUME, "emptyDir": {}})
+    return found
 
 
 def _environment(app_port: int | None, service: str | None) -> list[Object]:

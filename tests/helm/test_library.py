@@ -58,6 +58,7 @@ CASES: dict[str, tuple[dict[str, Any], Settings]] = {
             "image": "registry.internal/proxy@sha256:00",
             "imagePullPolicy": "Always",
             "configMap": "policies",
+            "storeVolume": "emptyDir",
             "appPort": 8080,
             "service": "orders",
             "noProxy": [".internal", "localhost"],
@@ -71,6 +72,7 @@ CASES: dict[str, tuple[dict[str, Any], Settings]] = {
             image="registry.internal/proxy@sha256:00",
             image_pull_policy="Always",
             config_map="policies",
+            store_volume="emptyDir",
             app_port=8080,
             service="orders",
             no_proxy=(".internal", "localhost"),
@@ -80,6 +82,10 @@ CASES: dict[str, tuple[dict[str, Any], Settings]] = {
             cpu_limit="2",
             memory_limit="1Gi",
         ),
+    ),
+    "a volume of the pod for the store": (
+        {"image": "i", "storeVolume": "promises"},
+        Settings(image="i", store_volume="promises"),
     ),
     "no resources": (
         {"image": "i", **dict.fromkeys(("cpuRequest", "memoryRequest", "memoryLimit"), "none")},

@@ -23,10 +23,15 @@ of containers, and the first of those.
   ports:
     - {name: {{ $settings.portName }}, containerPort: 7071, protocol: TCP}
     - {name: proxy-admin, containerPort: 7072, protocol: TCP}
-  {{- if $settings.configMap }}
+  {{- if or $settings.configMap $settings.storeVolume }}
   volumeMounts:
+    {{- if $settings.configMap }}
     # The directory, not the file by subPath: that would never see the ConfigMap change.
     - {name: resilience-proxy-config, mountPath: /etc/resilience-proxy/config, readOnly: true}
+    {{- end }}
+    {{- with $settings.storeVolume }}
+    - {name: {{ eq . "emptyDir" | ternary "resilience-proxy-store" . }}, mountPath: /var/lib/resilience-proxy}
+    {{- end }}
   {{- end }}
   startupProbe:
     httpGet: {path: /health/ready, port: 7072}
@@ -79,9 +84,15 @@ resources:
 {{- end -}}
 {{- end -}}
 
-{{/* The pod's volume with the configuration, as an item of volumes; nothing without a configMap. */}}
+{{/*
+The pod's volumes for the sidecar, as items of volumes: the configuration's, and with storeVolume: emptyDir one that is
+lost with the pod. Nothing without either.
+*/}}
 {{- define "resilience-proxy-lib.volume" -}}
 {{- with .configMap -}}
 - {name: resilience-proxy-config, configMap: {name: {{ . }}}}
+{{ end -}}
+{{- if eq (.storeVolume | default "") "emptyDir" -}}
+- {name: resilience-proxy-store, emptyDir: {}}
 {{- end -}}
 {{- end -}}

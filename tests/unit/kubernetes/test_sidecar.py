@@ -64,7 +64,7 @@ def test_without_a_config_map_nothing_is_mounted():
     made = sidecar.container(NATIVE)
     assert made["args"] == ["run"]
     assert "volumeMounts" not in made
-    assert sidecar.volume(NATIVE) is None
+    assert sidecar.volumes(NATIVE) == []
 
 
 def test_a_config_map_is_mounted_as_a_directory():
@@ -73,10 +73,18 @@ def test_a_config_map_is_mounted_as_a_directory():
     (mount,) = made["volumeMounts"]
     assert "subPath" not in mount, "it would never see a change"
     assert made["args"][-1] == f"{mount['mountPath']}/proxy.yaml"
-    assert sidecar.volume(settings) == {
-        "name": mount["name"],
-        "configMap": {"name": "policies"},
-    }
+    assert sidecar.volumes(settings) == [{"name": mount["name"], "configMap": {"name": "policies"}}]
+
+
+def test_the_store_gets_a_volume_of_its_own_or_one_of_the_pods():
+    own = Settings(store_volume="emptyDir")
+    (mount,) = sidecar.container(own)["volumeMounts"]
+    assert mount == {"name": "resilience-proxy-store", "mountPath": "/var/lib/resilience-proxy"}
+    assert sidecar.volumes(own) == [{"name": mount["name"], "emptyDir": {}}]
+    claimed = Settings(store_volume="promises", config_map="policies")
+    mounts = sidecar.container(claimed)["volumeMounts"]
+    assert [one["name"] for one in mounts] == ["resilience-proxy-config", "promises"]
+    assert [one["name"] for one in sidecar.volumes(claimed)] == ["resilience-proxy-config"]
 
 
 def test_resources():
