@@ -236,6 +236,23 @@ def outbox(options: argparse.Namespace) -> int:
     return outbox_orders.order(options.admin, options.id, options.order, as_json=as_json)
 
 
+def sagas(options: argparse.Namespace) -> int:
+    from proxy.admin import sagas as client
+
+    as_json = options.format == "json"
+    if options.action == "list":
+        if options.id is not None:
+            return fail("sagas list takes no ID; show has one", USAGE)
+        return client.rows(
+            options.admin, options.saga, options.state, options.limit, as_json=as_json
+        )
+    if options.id is None:
+        return fail(f"sagas {options.action} needs the ID of a saga", USAGE)
+    if options.action == "show":
+        return client.show(options.admin, options.id, as_json=as_json)
+    return client.order(options.admin, options.id, options.action)
+
+
 def inject(options: argparse.Namespace) -> int:
     from proxy.kubernetes import command_line
 

@@ -303,6 +303,24 @@ class StoreFailed(AdmitError):
     decided_by = "the store (store.url, and its disk)"
 
 
+class SagaInvalid(AdmitError):
+    """The request cannot start a saga."""
+
+    reason, title, status = "saga-invalid", "Not the input of a saga", 400
+    proxy_error = "http_request_error"
+    blame = Blame.CLIENT
+    decided_by = "a saga (sagas)"
+
+
+class SagaConflict(AdmitError):
+    """Another input under the id of a saga that exists."""
+
+    reason, title, status = "saga-conflict", "Another saga has this id", 422
+    proxy_error = "http_request_error"
+    blame = Blame.CLIENT
+    decided_by = "a saga (sagas)"
+
+
 class RequestTimeout(AdmitError):
     """The request's own deadline expired: the attempt in progress is cancelled."""
 

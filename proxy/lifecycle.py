@@ -37,6 +37,7 @@ from proxy.wire.streams import ClientConnection
 
 if TYPE_CHECKING:
     from proxy.delivery.outbox import Outbox
+    from proxy.delivery.sagas import Sagas
     from proxy.promises import Promises
     from proxy.store.store import Store
 
@@ -133,6 +134,11 @@ class Lifecycle:
     def deliveries(self) -> "Outbox | None":
         """The outbox; None without one."""
         return None if self.promises is None else self.promises.outbox
+
+    @property
+    def sagas(self) -> "Sagas | None":
+        """The sagas; None where configuration and store have none."""
+        return None if self.promises is None else self.promises.sagas
 
     @property
     def bypass_left(self) -> float:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from proxy.config.model import Config, StoreConfig
 from proxy.config.outbox_checks import needs_outbox
@@ -10,14 +11,16 @@ from proxy.delivery.well_known import WellKnown
 from proxy.exchange.gateway import Gateway
 from proxy.exchange.idempotency import Idempotency, Keys
 from proxy.exchange.promise import Promise
+from proxy.policies.outbox import ResultConfig
 from proxy.routing.table import Route
 from proxy.startup import CannotStart
 from proxy.store.opening import make_store
-from proxy.store.operations import CountEntries
+from proxy.store.operations import CountEntries, CountSagas, Put
 from proxy.store.store import CannotOpen, Store
 
 if TYPE_CHECKING:
     from proxy.delivery.outbox import Outbox
+    from proxy.delivery.sagas import Sagas
 
 _log = logging.getLogger("proxy.store")
 
@@ -26,7 +29,8 @@ class Promises:
     """Opened before the listeners are, closed after them.
 
     `of_route` makes the promises of a route, in the order in which they are asked. `outbox` is made
-    when a route accepts, or the store has entries of it.
+    when a route accepts, or the store has entries of it; `sagas` when the configuration or the store
+    has some.
     """
 
     _gateway: Gateway
@@ -36,6 +40,7 @@ class Promises:
         self.store: Store = make_store(config)
         self._keys = Keys(self.store)
         self.outbox: Outbox | None = None
+        self.sagas: Sagas | None = None
         self._places = WellKnown()
         self._starting: asyncio.Task[None] | None = None
         self._opened = False
@@ -64,6 +69,11 @@ class Promises:
             self._make_outbox()
         if self.outbox is not None:
             await self.outbox.start()
+        sagas = await self.store.do(CountSagas())
+        if self.sagas is None and sagas:
+            self._make_sagas()
+        if self.sagas is not None:
+            self.sagas.start()
 
     # --- for bindings and reloads -----------------------------------------------------------------
 
@@ -72,6 +82,9 @@ class Promises:
         accepting = None if self.outbox is None else self.outbox.promise(route)
         if accepting is not None:
             later.append(accepting)
+        starting = None if self.sagas is None else self.sagas.promise(route)
+        if starting is not None:
+            later.append(starting)
         if route.config.policies.idempotency.on:
             return [Idempotency(self._keys, route.config, later), *later]
         return later
@@ -79,6 +92,8 @@ class Promises:
     def adopt(self, config: Config) -> None:
         """Another configuration is about to be used: make what it needs."""
         self._need(config)
+        if self.sagas is not None:
+            self.sagas.adopt(config)
 
     def adopted(self) -> None:
         """The gateway has another configuration."""
@@ -87,9 +102,16 @@ class Promises:
 
     def _need(self, config: Config) -> None:
         if self.outbox is None and needs_outbox(config):
-            outbox = self._make_outbox()
+            self._begin_outbox()
+        if self.sagas is None and config.sagas:
+            sagas = self._make_sagas()
             if self._opened:
-                self._starting = asyncio.get_running_loop().create_task(outbox.start())
+                sagas.start()
+
+    def _begin_outbox(self) -> None:
+        outbox = self._make_outbox()
+        if self._opened:
+            self._starting = asyncio.get_running_loop().create_task(outbox.start())
 
     def _make_outbox(self) -> "Outbox":
         """Imported only where something is accepted."""
@@ -101,24 +123,45 @@ class Promises:
         self._places.add("outbox/", outbox.places.answer)
         return outbox
 
+    def _make_sagas(self) -> "Sagas":
+        """Imported only where there are sagas."""
+        from proxy.delivery.sagas import Sagas
+
+        sagas = self.sagas = Sagas(
+            self.store, self._gateway, record_bytes=self._config.record_bytes, tell=self._tell
+        )
+        self._places.add("sagas/", sagas.answer)
+        return sagas
+
+    def _tell(self, token: str, target: ResultConfig, document: Mapping[str, Any]) -> Put:
+        """The entry that tells how a saga ended. Its id is the saga's: it is told once."""
+        if self.outbox is None:
+            self._begin_outbox()
+        from proxy.delivery.results import put_result
+
+        return put_result(target, token, document)
+
     # --- the end ----------------------------------------------------------------------------------
 
     def begin_drain(self, seconds: float) -> None:
         """The process ends in that time: claim nothing more that another process will do."""
-        if self.outbox is not None:
-            self.outbox.begin_drain(seconds)
+        for part in (self.sagas, self.outbox):
+            if part is not None:
+                part.begin_drain(seconds)
 
     @property
     def busy(self) -> bool:
-        """Whether the drain should wait for deliveries."""
-        return self.outbox is not None and self.outbox.busy
+        """Whether the drain should wait for deliveries and sagas."""
+        return any(part is not None and part.busy for part in (self.sagas, self.outbox))
 
     async def finish(self) -> int:
-        """End the deliveries; returns how many entries are lost with the pod."""
-        if self.outbox is None or not self._opened:
-            return 0
-        await self.outbox.stop()
-        return self.outbox.left
+        """End deliveries and sagas; returns how many are lost with the pod."""
+        left = 0
+        for part in (self.sagas, self.outbox) if self._opened else ():
+            if part is not None:
+                await part.stop()
+                left += part.left
+        return left
 
     async def close(self) -> None:
         await self.store.close()

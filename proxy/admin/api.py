@@ -23,6 +23,7 @@ from proxy.admin.pace import Pace
 from proxy.admin.page_files import INDEX, PageFiles
 from proxy.admin.problems import left_over, problem, problems
 from proxy.admin.recent import BadQuery, recent
+from proxy.admin.saga_api import SagaApi
 from proxy.admin.sending import send
 from proxy.admin.slices import Slices
 from proxy.admin.store_api import StoreEndpoints
@@ -92,6 +93,7 @@ class AdminApi:
         self._wall_clock = wall_clock
         self._page = PageFiles()
         self._outbox = OutboxApi(controls)
+        self._sagas = SagaApi(lambda: controls.sagas)
         live = Live(gateway, controls, records, clock, wall_clock)
         self._tap = TapStream(records.tap)
         self._store = StoreEndpoints(controls)
@@ -127,6 +129,7 @@ class AdminApi:
             web.get("/config", self.config),
             *self._store.routes(),
             *self._outbox.routes(),
+            *self._sagas.routes(),
             web.post("/drain", self.drain),
             web.post("/reload", self.reload),
             web.post("/bypass", self.bypass),

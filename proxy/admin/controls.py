@@ -9,6 +9,7 @@ from proxy.telemetry.observed import Lifecycle
 
 if TYPE_CHECKING:
     from proxy.delivery.outbox import Outbox
+    from proxy.delivery.sagas import Sagas
 
 
 class Rejection(Enum):
@@ -59,6 +60,10 @@ class Controls(Lifecycle, Protocol):
     @property
     def deliveries(self) -> "Outbox | None":
         """The outbox; None without one."""
+
+    @property
+    def sagas(self) -> "Sagas | None":
+        """The sagas; None where configuration and store have none."""
 
     async def turn_bypass(self, on: bool) -> None:
         """Suspend policies that may make an outage worse for a while, or use them again.

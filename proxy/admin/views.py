@@ -201,6 +201,7 @@ def _route(route: RouteConfig, stats: RouteStats | None) -> Document:
         **({"split": dict(route.split)} if route.split else {}),
         **({"mirror": route.mirror.upstream} if route.mirror is not None else {}),
         **({"respond": route.respond.status} if route.respond is not None else {}),
+        **({"saga": route.saga} if route.saga is not None else {}),
         "policy": route.policy,
         **_counts(stats or RouteStats(route.listener.value, route.name)),
     }

@@ -18,6 +18,7 @@ from proxy.command_line.running import (
     add_drain,
     add_outbox,
     add_ready,
+    add_sagas,
     add_tap,
     add_top,
 )
@@ -56,6 +57,7 @@ def make_parser(called: str | None = None, *, together: bool = False) -> argpars
     add_tap(subparsers)
     add_breaker(subparsers)
     add_outbox(subparsers)
+    add_sagas(subparsers)
     add_store(subparsers)
     add_inject(subparsers, described=called in (None, "inject"))
     add_webhook(subparsers, described=called in (None, "webhook"))

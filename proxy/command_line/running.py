@@ -107,6 +107,37 @@ def add_outbox(subparsers: "Commands") -> None:
     add_admin(command)
 
 
+def add_sagas(subparsers: "Commands") -> None:
+    actions = ("list", "show", "resume", "skip", "abort")
+    states = ("running", "undoing", "done", "undone", "stuck")
+    command = add(
+        subparsers,
+        "sagas",
+        commands.sagas,
+        "show a running proxy's sagas, and give orders to stuck ones",
+        "resume tries the step that is stuck again, skip takes it as settled and goes on, abort "
+        "ends the saga as it is.",
+    )
+    command.add_argument(
+        "action",
+        metavar="ACTION",
+        nargs="?",
+        choices=actions,
+        default="list",
+        help=f"{', '.join(actions)} (default: list)",
+    )
+    command.add_argument("id", metavar="ID", nargs="?", help="the saga's id, or its token")
+    command.add_argument("--saga", metavar="NAME", default="", help="list only this saga's")
+    command.add_argument(
+        "--state", choices=states, default="", help="list only those in this state"
+    )
+    command.add_argument(
+        "--limit", type=count, default=100, metavar="N", help="list at most N (default: 100)"
+    )
+    add_format(command)
+    add_admin(command)
+
+
 def add_breaker(subparsers: "Commands") -> None:
     orders = ("force-open", "disable", "reset")
     command = add(

@@ -315,11 +315,18 @@ def _warn_unused(config: Config, given: Given, problems: Problems) -> None:
     used = {name for route in config.routes for name in route.upstreams} | {"app"}
     used |= {route.mirror.upstream for route in config.routes if route.mirror}
     used |= {bundle.fallback.upstream or "" for bundle in bundles if bundle.fallback}
+    requests = [pair for saga in config.sagas.values() for pair in saga.requests]
+    used |= {request.upstream for _, request in requests}
+    used |= {saga.result.upstream for saga in config.sagas.values() if saga.result}
     unused = [name for name in config.upstreams if name not in used]
     _warn_named("upstreams", unused, given, problems)
     policies = {route.policy for route in config.routes} | BUILT_IN_POLICIES.keys()
+    policies |= {step.policy for step, _ in requests}
     unused = [name for name in config.policies if name not in policies]
     _warn_named("policies", unused, given, problems)
+    sagas = {route.saga for route in config.routes}
+    unused = [name for name in config.sagas if name not in sagas]
+    _warn_named("sagas", unused, given, problems)
 
 
 def _warn_named(section: str, unused: list[str], given: Given, problems: Problems) -> None:

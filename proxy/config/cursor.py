@@ -21,8 +21,8 @@ class Reading:
     """Shared state while a configuration is read.
 
     `vocabulary` is for hints.
-    `given`: every key in the file with the place of its value, for `Sources`. `upstreams` and
-    `policies`: the names that routes and fallbacks can use; they are complete before the first use,
+    `given`: every key in the file with the place of its value, for `Sources`. `upstreams`,
+    `policies` and `sagas`: the names that others can use; they are complete before the first use,
     because the root's keys are read in that order.
     """
 
@@ -32,6 +32,7 @@ class Reading:
     given: dict[Path, Mark] = field(default_factory=dict)
     upstreams: Collection[str] = (APP_UPSTREAM.name,)
     policies: dict[str, PolicyConfig] = field(default_factory=lambda: dict(BUILT_IN_POLICIES))
+    sagas: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

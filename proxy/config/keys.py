@@ -15,6 +15,7 @@ from proxy.config.names import check_service
 from proxy.config.policy_keys import POLICY
 from proxy.config.record import Field, Optional, Record
 from proxy.config.route_keys import HEADER_RULES, MATCH, ROUTE, Policies, Routes
+from proxy.config.saga_keys import SAGA, STEP, SagasKind
 from proxy.config.server_keys import (
     ACCESS_LOG,
     ADMIN,
@@ -30,7 +31,7 @@ from proxy.config.upstream_keys import UPSTREAM, Upstreams
 
 APP_PORT_VARIABLE = "RESILIENCE_PROXY_APP_PORT"
 
-# In this order: routes name policies, and both name upstreams.
+# In this order: routes name sagas and policies, sagas name policies, and all name upstreams.
 CONFIG = Record(
     Config,
     {
@@ -53,6 +54,10 @@ CONFIG = Record(
             "that a policy leaves out come from default. inbound applies to every inbound route "
             "that names no other; keys that it leaves out have their own values, which are "
             "safe for the service behind, and take nothing from default.",
+        ),
+        "sagas": Field(
+            SagasKind(),
+            "Named sagas: several steps at several services, done in order or undone in reverse.",
         ),
         "routes": Field(Routes(), "In order; the first match takes the request."),
         "egress": Field(EGRESS, "What can be reached without an upstream."),
@@ -180,7 +185,7 @@ def json_schema() -> JsonSchema:
             "pattern": r"\$\{",
         }
     }
-    for record in (CONFIG, ROUTE, UPSTREAM, POLICY, HEADER_RULES):
+    for record in (CONFIG, ROUTE, UPSTREAM, POLICY, HEADER_RULES, SAGA, STEP):
         _define(record, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -19,6 +19,7 @@ from proxy.config.outbox_checks import check_outbox
 from proxy.config.overrides import overrides
 from proxy.config.problems import ConfigError, Problem
 from proxy.config.reading import STDIN, Files, shown_name
+from proxy.config.saga_checks import check_sagas_have_store
 from proxy.config.sources import Sources
 from proxy.config.store_checks import check_store
 from proxy.file_watch import FileWatch
@@ -110,6 +111,7 @@ def _load(
         check_protocols(config, reading.given, problems)
     check_store(config, reading.given, problems)
     check_outbox(config, reading.given, problems)
+    check_sagas_have_store(config, reading.given, problems)
     problems.raise_errors()
     for mark in files.empty:
         problems.warning(mark, (), EMPTY)

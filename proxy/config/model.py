@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Final
 
 from proxy.config.match import MatchConfig
+from proxy.config.saga_model import SagaConfig
 from proxy.http.hash_key import HashKey
 from proxy.outcome import OutcomeSet
 from proxy.policies.bulkhead import BulkheadConfig
@@ -374,7 +375,7 @@ class RouteConfig:
     """`upstream` None (outbound only): the authority that the caller asked for. `respond`: the
     fixed answer that is given instead. `split`: several upstreams and their weights, of which
     `upstream` is the first; `split_by`: what decides, None: chance. `mirror`: copies of
-    requests for another upstream.
+    requests for another upstream. `saga`: the saga that a POST starts instead.
 
     `policy` is the policy's name, `policies` the result of merging it.
     """
@@ -387,6 +388,7 @@ class RouteConfig:
     split_by: HashKey | None = None
     mirror: MirrorConfig | None = None
     respond: FallbackResponse | None = None
+    saga: str | None = None
     policy: str = DEFAULT_POLICY
     policies: PolicyConfig = PolicyConfig()
     rewrite: RewriteConfig = RewriteConfig()
@@ -476,6 +478,7 @@ class Config:
         default_factory=lambda: {APP_UPSTREAM.name: APP_UPSTREAM}
     )
     policies: Mapping[str, PolicyConfig] = field(default_factory=lambda: dict(BUILT_IN_POLICIES))
+    sagas: Mapping[str, SagaConfig] = field(default_factory=dict)
     routes: tuple[RouteConfig, ...] = ()
     egress: EgressConfig = EgressConfig()
     store: StoreConfig | None = None

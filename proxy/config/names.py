@@ -329,6 +329,20 @@ class PolicyName(Text):
         return name
 
 
+class SagaName(Text):
+    """The name of an existing saga."""
+
+    def __init__(self) -> None:
+        super().__init__("the name of a saga")
+
+    def read(self, at: Cursor, base: str | None = None) -> str:
+        name = self.read_checked(at)
+        if name not in at.reading.sagas:
+            hint = did_you_mean(name, at.reading.sagas)
+            raise at.error(f"there is no saga {name!r}{hint}")
+        return name
+
+
 NAME = Text("a name", check_name, pattern=_NAME.pattern.join("^$"))
 HOST_PATTERN = Text("a host, or *.suffix", check_host_pattern)
 METHOD = Text("a method such as GET", check_method)

@@ -35,6 +35,7 @@ from proxy.config.names import (
     REMOVED_HEADER,
     WRITTEN_HEADER,
     PolicyName,
+    SagaName,
     check_authority,
     check_header_value,
 )
@@ -243,6 +244,9 @@ ROUTE = Record(
         "respond": Field(
             RESPONSE, "A fixed answer instead of an upstream: status, headers, json or body."
         ),
+        "saga": Field(
+            SagaName(), "The saga that a POST starts, instead of an upstream; takes POST alone."
+        ),
         "policy": Field(
             PolicyName(),
             "The policy that applies; default: default (outbound) or inbound (inbound).",
@@ -253,6 +257,18 @@ ROUTE = Record(
         ),
     },
 )
+
+
+def _of_saga(route: RouteConfig, given: Given) -> RouteConfig:
+    """The route with the one method that starts a saga."""
+    for key in ("upstream", "respond", "mirror", "rewrite"):
+        if key in given:
+            raise given[key].error(f"give either 'saga' or '{key}'")
+    if route.match.grpc is not None:
+        raise given["match"].error("a gRPC call cannot start a saga: its input is JSON")
+    if route.match.methods and route.match.methods != {"POST"}:
+        raise given["match"].error("only POST starts a saga: leave 'methods' out")
+    return replace(route, match=replace(route.match, methods=frozenset({"POST"})))
 
 
 class RouteKind(Kind[RouteConfig]):
@@ -267,6 +283,8 @@ class RouteKind(Kind[RouteConfig]):
         name = self._policy_name(given)
         policies = POLICY.fill(given, at, at.reading.policies[name])
         route = ROUTE.fill(given, at, None, policy=name, policies=policies)
+        if route.saga is not None:
+            return _of_saga(route, given)
         if route.respond is not None:
             if "upstream" in given:
                 raise given["respond"].error("give either 'upstream' or 'respond'")

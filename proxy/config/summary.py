@@ -192,6 +192,8 @@ def _row(route: RouteConfig, config: Config) -> tuple[str, ...]:
     target = "the authority asked for"
     if route.respond is not None:
         target = f"answers {route.respond.status}"
+    elif route.saga is not None:
+        target = f"starts saga {route.saga}"
     elif route.split:
         target = describe_split(route)
     elif route.upstream is not None:

@@ -48,7 +48,8 @@ _CONFLICT: Final = 409
 class StoredRequest:
     """What a try sends. `fields` are forwarded, and `held` are for the exchange: the trace's
     fields and X-Request-Id, by lower-case name. `target` is path and query. `client`: the peer's
-    address when it was accepted. `entry`: its id in the outbox, for logs."""
+    address when it was accepted. `entry`: its id in the outbox, `saga`:
+    its saga, for logs."""
 
     __slots__ = (
         "body",
@@ -58,6 +59,7 @@ class StoredRequest:
         "held",
         "host",
         "method",
+        "saga",
         "scheme",
         "target",
     )
@@ -74,6 +76,7 @@ class StoredRequest:
         held: dict[bytes, list[bytes]] | None = None,
         client: str = "",
         entry: str = "",
+        saga: str = "",
     ) -> None:
         self.method = method
         self.target = target
@@ -84,6 +87,7 @@ class StoredRequest:
         self.held: dict[bytes, list[bytes]] = {} if held is None else held
         self.client = client
         self.entry = entry
+        self.saga = saga
 
     def head(self) -> RequestHead:
         """Raises ValueError for a host that is not one."""
@@ -388,6 +392,7 @@ class Tries(Keeper):
         exchange = StoredExchange(self, terms, route, stream, head, stored.body)
         exchange.record.outbox_id = stored.entry
         exchange.record.delivers = True
+        exchange.record.saga = stored.saga
         stream.record = exchange.record
         stream.handler = exchange
         self.exchanges.add(exchange)

@@ -115,7 +115,7 @@ class Bindings:
             return
         if route.split is not None:
             self._bound_split(route, route.split)
-        elif route.config.upstream is not None or route.respond is not None:
+        elif route.config.upstream is not None or route.alone:
             self.of_route(route)
 
     def _bind_authority_again(self, origin: _Origin, former: Binding) -> None:
@@ -131,7 +131,7 @@ class Bindings:
     def of_route(self, route: Route) -> Binding:
         """The binding of a route that names its upstream, or has a fixed answer."""
         binding = self._static.get(route.name)
-        if binding is None and route.respond is not None:
+        if binding is None and route.alone:
             binding = self._static[route.name] = self._bind_fixed(route)
         elif binding is None:
             upstream = self._upstreams[str(route.config.upstream)]

@@ -107,7 +107,7 @@ class Record:
     `observed`: what policies in mode observe would have done, each once (``policy.what``).
     `retry_refused` is the `StopReason` of a failure or bad status that was not retried, else "".
     `outbox_id`: the entry of the outbox that this request became, or, with `delivers`, whose try it
-    is.
+    is. `saga`: the saga that it started, or, with `delivers`, is a try of.
     `answered`: a response's head was sent to the client. `duration`, `queued` (the wait in the
     bulkhead's queue) and `stood_still` (the time in which the client's body flowed) are in seconds,
     `started` is monotonic. `grpc` is the code that a gRPC caller got, `NO_GRPC` for others. Input
@@ -139,6 +139,7 @@ class Record:
         "queued",
         "reason",
         "retry_refused",
+        "saga",
         "started",
         "status",
         "stood_still",
@@ -174,6 +175,7 @@ class Record:
         self.inherited_from = ""
         self.outbox_id = ""
         self.delivers = False
+        self.saga = ""
         self.fallback = False
         self.duration = 0.0
         self.queued = 0.0

@@ -131,7 +131,7 @@ class Terms:
         if b"via" in head.held:
             self._check_passes(head)
         route = self._routes.match(head)
-        if route.respond is not None:
+        if route.alone:
             return self._bind_fixed(route, head)
         return self.bind_to(route, head, peer)
 
@@ -148,9 +148,9 @@ class Terms:
         return self.bindings.of_authority(route, head.scheme, named, monotonic())
 
     def _bind_fixed(self, route: Route, head: RequestHead) -> Binding:
-        """The binding of a route with a fixed answer. A tunnel to it cannot exist."""
-        assert route.respond is not None
-        if head.method == "CONNECT" and route.respond.status < 300:
+        """The binding of a route without an upstream. A tunnel to it cannot exist."""
+        fixed = route.respond
+        if fixed is not None and head.method == "CONNECT" and fixed.status < 300:
             raise EgressDenied(f"Route {route.name!r} has a fixed answer (respond): no tunnel.")
         return self.bindings.of_route(route)
 

@@ -147,7 +147,7 @@ class Explanation:
         lines = [f"{request.method} {request.url} at the {self.listener.value} listener", ""]
         lines += ["routes, in order", *self._routes()]
         lines += ["", *self._destination()]
-        if self.refused is None and self.route.respond is None:
+        if self.refused is None and self.route.respond is None and self.route.saga is None:
             sources = {setting.key: setting.source for setting in self.settings}
             lines += ["", self.repeats.sentence(route.policies.retry, sources)]
             lines += [self.longest.sentence(sources)]
@@ -203,6 +203,9 @@ class Explanation:
         if self.route.respond is not None:
             yield f"answers {self.route.respond.status}: the route has a fixed answer (respond)"
             return
+        if self.route.saga is not None:
+            yield f"starts the saga {self.route.saga!r} (saga), and answers when it is committed"
+            return
         if self.split:
             yield from self._split()
         elif self.upstream is not None:
@@ -255,6 +258,8 @@ class Explanation:
             return {"refused": asdict(self.refused)}
         if self.route.respond is not None:
             return {"respond": self.route.respond.status}
+        if self.route.saga is not None:
+            return {"saga": self.route.saga}
         shares = {upstream.name: round(share, 6) for upstream, share in self.split}
         split = {"split": shares} if shares else {}
         if self.upstream is not None:
@@ -285,7 +290,7 @@ def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Ex
         asked,
         longest(asked, headers, taken.config.policies),
     )
-    if taken.respond is not None:
+    if taken.alone:
         return answer
     config = loaded.config
     destinations = Destinations(

@@ -16,12 +16,14 @@ class Route:
     Invariant: `matches(head)` holds exactly when `mismatch(head)` is None. `order`: its place in
     the file. `regex_prefix`: the beginning of every path that `match.regex` matches. `rewrites`:
     path or host are changed upstream. `respond`: the fixed answer in place of an upstream.
-    `split`: several upstreams in place of one.
+    `alone`: it needs no upstream, because it has a fixed answer or starts a saga. `split`:
+    several upstreams in place of one.
     """
 
     __slots__ = (
         "_matchers",
         "_rewrite",
+        "alone",
         "config",
         "listener",
         "matches",
@@ -51,6 +53,7 @@ class Route:
         self.matches = only.matches if only is not None else _all_of(self._matchers)
         self._rewrite = _path_rewriter(config.match, config.rewrite.prefix)
         self.respond = config.respond
+        self.alone = config.respond is not None or config.saga is not None
         self.split = Split(config.split) if config.split else None
         self.rewrite_host = config.rewrite.host
         self.rewrites = self._rewrite is not None or self.rewrite_host is not None

@@ -4,6 +4,7 @@ from proxy.config.model import Config, Listener
 from proxy.routing.head import Head
 from proxy.routing.lookup import ListenerRoutes
 from proxy.routing.route import Route
+from proxy.routing.saga_routes import step_routes
 
 __all__ = ["ListenerRoutes", "Route", "RouteTable"]
 
@@ -23,6 +24,7 @@ class RouteTable:
             for listener in Listener
         }
         self._by_name = {route.name: route for route in self.routes}
+        self._by_name.update(step_routes(config))
         for routes in self._by_listener.values():
             self._by_name[routes.default.name] = routes.default
 
@@ -31,7 +33,7 @@ class RouteTable:
         return self._by_listener[listener]
 
     def named(self, name: str) -> Route | None:
-        """The route of that name, a default one too."""
+        """The route of that name, a default one or a saga's step too."""
         return self._by_name.get(name)
 
     def match(self, listener: Listener, head: Head) -> Route:

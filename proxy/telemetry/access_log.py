@@ -105,6 +105,8 @@ def _why_json(exchange: Exchange) -> str:
         members += f',"fault":"{exchange.fault}"'
     if exchange.outbox_id:
         members += f',"outbox_id":"{exchange.outbox_id}"'
+    if exchange.saga:
+        members += f',"saga":"{exchange.saga}"'
     if exchange.retry_refused:
         members += f',"retry_refused":"{exchange.retry_refused}"'
     if exchange.observed:
@@ -166,6 +168,8 @@ def _as_text(exchange: Exchange, began: str) -> str:
         words.append(f"fault={exchange.fault}")
     if exchange.outbox_id:
         words.append(f"outbox_id={exchange.outbox_id}")
+    if exchange.saga:
+        words.append(f"saga={exchange.saga}")
     if exchange.retry_refused:
         words.append(f"retry_refused={exchange.retry_refused}")
     if exchange.observed:

@@ -29,6 +29,7 @@ from proxy.policies import catalogue
 from proxy.policies.gate import Family, GateKind
 from proxy.telemetry.exemplars import Exemplars
 from proxy.telemetry.observed import Gateway, Lifecycle, Log
+from proxy.telemetry.saga_metrics import saga_families
 from proxy.telemetry.store_families import store_families
 from proxy.telemetry.tracing import Tracing
 
@@ -124,6 +125,8 @@ class ProxyCollector(Collector):
         yield from self._upstream_connections()
         yield from self._endpoint_families()
         yield from self._outbox_families()
+        if self._lifecycle.sagas is not None:
+            yield from saga_families(self._lifecycle.sagas.stats)
         yield from self._process_families()
 
     def _gate_families(self) -> Iterator[Metric]:

@@ -62,7 +62,8 @@ class Exchange(Protocol):
     none was considered. A request without a route has no `binding`. `stood_still`: seconds in which
     the client sent its body. `grpc_status`: the name of the status that a gRPC caller got, "" for
     others; `grpc_failed`: it means that the upstream failed. `outbox_id`: the entry of the outbox
-    that it became, or is delivered for; else "".
+    that it became, or is delivered for; else "". `saga`: the saga that it started, or is a try of;
+    else "".
     """
 
     @property
@@ -126,6 +127,8 @@ class Exchange(Protocol):
     @property
     def outbox_id(self) -> str: ...
     @property
+    def saga(self) -> str: ...
+    @property
     def fault(self) -> str: ...
     @property
     def attempts(self) -> Sequence[AttemptRecord]: ...
@@ -178,6 +181,20 @@ class OutboxFigures(Protocol):
     def figures(self) -> Sequence[QueueFigures]: ...
 
 
+class SagaStats(Protocol):
+    """`counts`: sagas by name and state. `steps`: tries by saga, step, phase and outcome."""
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]: ...
+    @property
+    def steps(self) -> Mapping[tuple[str, str, str, str], int]: ...
+
+
+class SagaFigures(Protocol):
+    @property
+    def stats(self) -> SagaStats: ...
+
+
 class Lifecycle(Protocol):
     """Counts of the process: exchanges cut by a drain, reloads by result.
 
@@ -201,6 +218,10 @@ class Lifecycle(Protocol):
     @property
     def deliveries(self) -> OutboxFigures | None:
         """The outbox; None without one."""
+
+    @property
+    def sagas(self) -> SagaFigures | None:
+        """The sagas; None without any."""
 
 
 class Log(Protocol):

@@ -46,6 +46,8 @@ _SECTIONS = {
         "file changes them key by key. They differ from the table in these keys: {inbound}. An "
         "inbound route that needs more names a policy, such as `policy: default`."
     ),
+    "sagas.NAME": "`sagas` is a mapping of names that you choose. [sagas.md](sagas.md)",
+    "sagas.NAME.steps[]": "The steps of a saga, in their order.",
     "routes[]": (
         "A list; the first route that matches takes the request. In addition to these keys a route "
         "can have any key of a policy, which overrides its policy for this route."
@@ -148,6 +150,11 @@ def _sections(schema: Schema, shown: Mapping[str, Any]) -> Iterator[tuple[str, l
         elif key == "store":
             example = STORE.dump(StoreConfig(StoreUrl(StoreEngine.MEMORY, "memory:")), False)
             yield "store", _below(definitions["store"], definitions, example)
+        elif key == "sagas":
+            saga = definitions["saga"]
+            own = {name: at for name, at in saga["properties"].items() if name != "steps"}
+            yield "sagas.NAME", _below({**saga, "properties": own}, definitions, {})
+            yield "sagas.NAME.steps[]", _below(definitions["saga_step"], definitions, {})
         elif key == "routes":
             policy_keys = definitions["policy"]["properties"]
             route = _array_of(field)["items"]

@@ -40,6 +40,7 @@ def test_every_member_is_told_in_order() -> None:
         idempotency="replayed",
         inherited_from="r-0",
         outbox_id="5f0c",
+        saga="8e4d",
     )
     hedge = FakeAttempt(hedge=True, fault="delay")
     everything.attempts = [FakeAttempt(failure="hedge-lost"), hedge]

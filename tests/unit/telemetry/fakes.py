@@ -75,6 +75,7 @@ class FakeExchange:
     mirrored: str = ""
     idempotency: str = ""
     inherited_from: str = ""
+    saga: str = ""
 
     @property
     def troubled(self) -> bool:
@@ -196,6 +197,7 @@ class FakeLifecycle:
     bypass_left: float = 0.0
     store: Any = None
     deliveries: Any = None
+    sagas: Any = None
 
 
 @dataclass

@@ -17,6 +17,7 @@ from unit.telemetry.promised import PROMISED
 
 from proxy import __version__
 from proxy.config.model import Listener
+from proxy.delivery.saga_stats import SagaStats
 from proxy.policies.bulkhead import BulkheadPermit
 from proxy.policies.circuit_breaker import (
     CIRCUIT_BREAKER,
@@ -111,6 +112,10 @@ def fill(scraped: Scraped) -> None:
             )
         ],
     )
+    sagas = SagaStats()
+    sagas.counts = {("order", "stuck"): 1}
+    sagas.count("order", "pay", "undo", "stuck")
+    scraped.lifecycle.sagas = SimpleNamespace(stats=sagas)
 
 
 def test_ejections_and_health_checks(scraped: Scraped) -> None:

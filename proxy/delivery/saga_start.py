@@ -1,0 +1,175 @@
+"""Starts a saga: the promise of a route that has one.
+
+    POST ─▶ read the body ─▶ its id ─▶ definition and input committed ─▶ 202, Location
+
+The same id with the same input is the same saga: the same Location, and nothing is started.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from hashlib import sha256
+from time import time
+from typing import Any, Final
+from uuid import uuid4
+
+from proxy.clock import Random
+from proxy.config.saga_model import SagaConfig, is_given
+from proxy.delivery.held import held_fields
+from proxy.delivery.saga_documents import accepted_document
+from proxy.delivery.saga_record import Accepted, pack
+from proxy.delivery.waiting import outcome
+from proxy.errors import InternalError, ProxyError, SagaConflict, SagaInvalid
+from proxy.exchange.answers import Answer, fixed_answer
+from proxy.exchange.carrier import Carrier
+from proxy.exchange.gathering import gather
+from proxy.exchange.request import Request
+from proxy.policies.fallback import FallbackResponse
+from proxy.policies.saga import Saga
+from proxy.store.operations import BeginSaga
+from proxy.store.records import SagaRecord
+from proxy.store.store import Store
+from proxy.templates import Scope, Unusable, at_pointer, read_document, render_json
+
+PLACE: Final = "/.well-known/resilience-proxy/sagas/"
+"""Where a saga's state is, on the listener that started it."""
+_ID: Final = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
+_KEY_FIELDS: Final = (b"idempotency-key", b"x-idempotency-key")
+
+
+class SagaStart:
+    """Starts the sagas of one definition. `record_bytes`: the largest input."""
+
+    def __init__(
+        self,
+        saga: SagaConfig,
+        store: Store,
+        *,
+        record_bytes: int,
+        random: Random,
+        new_token: Callable[[], str],
+    ) -> None:
+        self._saga = saga
+        self._store = store
+        self._record_bytes = record_bytes
+        self._random = random
+        self._new_token = new_token
+
+    def accepts(self, carrier: Carrier) -> bool:
+        return True
+
+    def covers(self, carrier: Carrier, error: ProxyError | None, status: int) -> bool:
+        return False
+
+    async def rescue(
+        self, carrier: Carrier, error: ProxyError | None, status: int
+    ) -> Answer | None:
+        return None
+
+    async def enter(self, carrier: Carrier) -> Answer | None:
+        request = carrier.request
+        body = await gather(carrier, self._record_bytes, "store.record_bytes")
+        if body is None:
+            raise InternalError("The body of a saga's start is no longer here.")
+        try:
+            document = read_document(body)
+        except Unusable as problem:
+            raise SagaInvalid(f"A saga's input must be JSON: {problem}.") from None
+        saga_id = self._id(request, document)
+        begin = self._begin(request, saga_id, document)
+        # What may fail comes before the commit.
+        response = self._response(saga_id, document)
+        record = await outcome(carrier, self._store.do(begin))
+        request.record.saga = record.token
+        if not record.created and record.fingerprint != begin.fingerprint:
+            raise SagaConflict(
+                f"There is a saga {self._saga.name!r} with the id {saga_id!r} and another input."
+            )
+        return self._answer(request, record, response)
+
+    # --- the id -----------------------------------------------------------------------------------
+
+    def _id(self, request: Request, document: Any) -> str:
+        pointer = self._saga.id
+        if pointer is None:
+            found = _idempotency_key(request) or str(uuid4())
+        else:
+            found = self._id_in(document, pointer)
+        if not _ID.fullmatch(found):
+            raise SagaInvalid(
+                "A saga's id has 1 to 128 of the characters A-Z a-z 0-9 . _ ~ : - (sagas.id)."
+            )
+        return found
+
+    def _id_in(self, document: Any, pointer: tuple[str, ...]) -> str:
+        try:
+            value = at_pointer(document, pointer)
+        except Unusable:
+            raise SagaInvalid(f"The input has no id at /{'/'.join(pointer)} (sagas.id).") from None
+        if isinstance(value, str):
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        raise SagaInvalid(f"The id at /{'/'.join(pointer)} is neither a text nor a whole number.")
+
+    # --- what is committed ------------------------------------------------------------------------
+
+    def _begin(self, request: Request, saga_id: str, document: Any) -> BeginSaga:
+        saga = Saga(self._saga.rules, time(), self._random)
+        accepted = Accepted(
+            saga_id, self._saga, document, held_fields(request), request.terms.listener
+        )
+        return BeginSaga(
+            self._new_token(),
+            self._saga.name,
+            saga_id,
+            saga.state.value,
+            _fingerprint(document),
+            pack(accepted),
+            json.dumps(saga.dump()).encode(),
+        )
+
+    # --- the answer -------------------------------------------------------------------------------
+
+    def _response(self, saga_id: str, document: Any) -> tuple[list[tuple[str, str]], bytes]:
+        answer = self._saga.answer
+        scope = Scope(saga_id, input=document)
+        try:
+            headers = [
+                (name, value.header(scope).decode("latin-1")) for name, value in answer.headers
+            ]
+            body = render_json(answer.json, scope) if is_given(answer.json) else b""
+        except Unusable as problem:
+            raise SagaInvalid(f"The saga's answer cannot be made: {problem}.") from None
+        return headers, body
+
+    def _answer(
+        self, request: Request, record: SagaRecord, response: tuple[list[tuple[str, str]], bytes]
+    ) -> Answer:
+        headers, body = response
+        if not body:
+            body = json.dumps(accepted_document(record)).encode()
+        if not any(name.lower() == "content-type" for name, _ in headers):
+            headers = [*headers, ("Content-Type", "application/json")]
+        headers = [*headers, ("Location", PLACE + record.token)]
+        return fixed_answer(
+            request, FallbackResponse(self._saga.answer.status, tuple(headers), body)
+        )
+
+
+def _idempotency_key(request: Request) -> str:
+    """The caller's key, a structured-field String or bare; "" without one."""
+    for name in _KEY_FIELDS:
+        for value in request.head.values(name):
+            text = value.decode("latin-1").strip()
+            if len(text) > 1 and text[0] == text[-1] == '"':
+                text = text[1:-1]
+            if text:
+                return text
+    return ""
+
+
+def _fingerprint(document: Any) -> bytes:
+    """Equal for equal JSON, whatever its order and spacing."""
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return sha256(canonical.encode()).digest()

@@ -1,0 +1,190 @@
+"""All sagas of the process: started, run, shown, and given orders."""
+
+import json
+import logging
+from os import urandom
+from random import random
+from time import time
+from typing import Any, Final
+
+from proxy.config.model import Config
+from proxy.config.saga_model import SagaConfig
+from proxy.delivery.places import document_answer
+from proxy.delivery.saga_documents import operator_document, row_document, status_document
+from proxy.delivery.saga_record import unpack
+from proxy.delivery.saga_runner import LEASE, SagaRunner, TellResult
+from proxy.delivery.saga_sender import SagaSender
+from proxy.delivery.saga_start import SagaStart
+from proxy.delivery.saga_stats import SagaStats
+from proxy.delivery.waiting import outcome
+from proxy.exchange.answers import Answer
+from proxy.exchange.carrier import Carrier
+from proxy.exchange.gateway import Gateway
+from proxy.exchange.promise import Promise
+from proxy.policies.saga import Order, Saga, SagaState
+from proxy.routing.table import Route
+from proxy.store.operations import CountSagas, GetSaga, ListSagas, TakeSaga, UpdateSaga
+from proxy.store.records import SagaRecord
+from proxy.store.store import Store
+
+_STUCK: Final = SagaState.STUCK.value
+_UNFINISHED: Final = (SagaState.RUNNING.value, SagaState.UNDOING.value, _STUCK)
+_LAST_TRIES: Final = 1.0
+"""Seconds for the outcomes of tries that the end of a drain cut."""
+
+_log = logging.getLogger("proxy.saga")
+
+
+class NoSuchSaga(LookupError):
+    """There is no saga of that token or id."""
+
+
+class Sagas:
+    """What the application has of sagas. `record_bytes`: the largest input and answer.
+
+    `left`: sagas that the end of the process loses with the pod.
+    """
+
+    def __init__(
+        self, store: Store, gateway: Gateway, *, record_bytes: int, tell: TellResult
+    ) -> None:
+        self._store = store
+        self._definitions = gateway.config.sagas
+        self._record_bytes = record_bytes
+        self._sender = SagaSender(gateway)
+        self._drained_at = 0.0
+        self.left = 0
+        self.stats = SagaStats()
+        self.runner = SagaRunner(
+            store,
+            self._sender,
+            stats=self.stats,
+            tell=tell,
+            record_bytes=record_bytes,
+            random=random,
+            clock=time,
+        )
+
+    def promise(self, route: Route) -> Promise | None:
+        """The promise of a route that starts a saga."""
+        name = route.config.saga
+        if name is None:
+            return None
+        return self._starting(self._definitions[name])
+
+    def _starting(self, saga: SagaConfig) -> SagaStart:
+        return SagaStart(
+            saga,
+            self._store,
+            record_bytes=self._record_bytes,
+            random=random,
+            new_token=_new_token,
+        )
+
+    def adopt(self, config: Config) -> None:
+        """Start sagas by this configuration from now on; those that run keep their definition."""
+        self._definitions = config.sagas
+
+    # --- start and end ----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin with what a former process left."""
+        self.runner.start()
+
+    def begin_drain(self, seconds: float) -> None:
+        """The process ends in that time: go on only with what would be lost with the pod."""
+        self._drained_at = time() + seconds
+        if not self._store.dies_with_pod:
+            self.runner.stop_claiming()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the drain should wait."""
+        if self.runner.in_hand:
+            return True
+        next_due = self.runner.next_due
+        return self._store.dies_with_pod and next_due is not None and next_due < self._drained_at
+
+    async def stop(self) -> None:
+        """End the tries in flight, and name what would be lost with the pod."""
+        self.runner.stop_claiming()
+        self._sender.tries.cut()
+        await self.runner.ended(_LAST_TRIES)
+        await self.runner.stop()
+        if self._store.failure or not self._store.dies_with_pod:
+            return
+        for (name, state), number in sorted((await self._store.do(CountSagas())).items()):
+            if state in _UNFINISHED:
+                self.left += number
+                fields = {"saga": name, "state": state, "sagas": number}
+                _log.error(
+                    "sagas are left in a store that is lost with the pod", extra={"fields": fields}
+                )
+
+    # --- what is shown ----------------------------------------------------------------------------
+
+    async def answer(self, carrier: Carrier, token: str) -> Answer | None:
+        """The state at a saga's address, for the listener that started it; None: no such saga."""
+        request = carrier.request
+        record = await outcome(carrier, self._store.do(GetSaga(token=token))) if token else None
+        if record is None or unpack(record.input).listener is not request.terms.listener:
+            return None
+        if request.head.method not in ("GET", "HEAD"):
+            return document_answer(carrier, 405, status_document(record), allow="GET, HEAD")
+        return document_answer(carrier, 200, status_document(record))
+
+    async def rows(
+        self, *, name: str | None = None, state: str | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """The newest first."""
+        found = await self._store.do(ListSagas(name=name, state=state, limit=limit))
+        return [row_document(record) for record in found]
+
+    async def counts(self) -> list[dict[str, Any]]:
+        """How many of each saga and state."""
+        found = self.stats.counts = await self._store.do(CountSagas())
+        return [
+            {"saga": name, "state": state, "count": number}
+            for (name, state), number in sorted(found.items())
+        ]
+
+    async def show(self, which: str) -> dict[str, Any]:
+        """Everything about one, by its token or its id. Raises NoSuchSaga."""
+        return operator_document(await self._find(which))
+
+    async def _find(self, which: str) -> SagaRecord:
+        record = await self._store.do(GetSaga(token=which))
+        if record is not None:
+            return record
+        for name in sorted({name for name, _ in await self._store.do(CountSagas())}):
+            record = await self._store.do(GetSaga(name=name, id=which))
+            if record is not None:
+                return record
+        raise NoSuchSaga(which)
+
+    # --- orders -----------------------------------------------------------------------------------
+
+    async def order(self, which: str, word: str) -> dict[str, Any] | None:
+        """Obey an operator (resume, skip, abort); what it is then, None if it is not stuck.
+
+        Raises NoSuchSaga, or ValueError for another word.
+        """
+        order = Order(word)
+        record = await self._find(which)
+        taken = await self._store.do(TakeSaga(record.token, [_STUCK], LEASE))
+        if taken is None:
+            return None
+        accepted = unpack(taken.input)
+        now = self.runner.now()
+        saga = Saga.load(accepted.saga.rules, json.loads(taken.journal), now, random)
+        saga.order(order, now)
+        journal = json.dumps(saga.dump(), separators=(",", ":")).encode()
+        # Also after an abort: its owner tells the result, and keeps it as long as it should.
+        state = SagaState.UNDOING.value if saga.ended else saga.state.value
+        await self._store.do(UpdateSaga(taken.ref, state, journal, release=True, due_in=0.0))
+        return await self.show(record.token)
+
+
+def _new_token() -> str:
+    """128 random bits."""
+    return urandom(16).hex()
