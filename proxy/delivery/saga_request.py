@@ -119,6 +119,7 @@ def told_of(
         dead_on,
         retry_after=result.retry_after,
         undecided=result.unknown,
+        seen=result.seen,
         values=values,
     )
 

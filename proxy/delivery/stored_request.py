@@ -109,7 +109,8 @@ class TryResult:
 
     `status`: the response's, or that of the proxy's own answer, whose `reason` then is not "".
     `retry_after`: seconds that the response asks for, or None. `body`: up to the bytes that were
-    wanted; `complete`: that is all of it. `sent`: a service may have seen the request. `postponed`:
+    wanted; `complete`: that is all of it. `sent`: a service may have seen the request; `seen`: the
+    statuses of the attempts for which that holds, 0 for one without an answer. `postponed`:
     nothing was tried, because of a policy or the drain. `unknown`: another such proxy says that it
     does not know what became of an earlier try.
     """
@@ -122,6 +123,7 @@ class TryResult:
         "reason",
         "retry_after",
         "seconds",
+        "seen",
         "sent",
         "status",
         "unknown",
@@ -140,6 +142,7 @@ class TryResult:
         postponed: bool = False,
         unknown: bool = False,
         seconds: float = 0.0,
+        seen: Sequence[int] = (),
     ) -> None:
         self.status = status
         self.reason = reason
@@ -151,6 +154,7 @@ class TryResult:
         self.postponed = postponed
         self.unknown = unknown
         self.seconds = seconds
+        self.seen = seen
 
 
 class StoredStream(ClientStream):
@@ -292,6 +296,7 @@ class StoredStream(ClientStream):
             postponed=failure is not None and failure.postpones,
             unknown=unknown,
             seconds=record.duration,
+            seen=[attempt.status for attempt in record.attempts if attempt.sent],
         )
 
 

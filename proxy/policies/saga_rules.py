@@ -3,7 +3,7 @@
 Only judgements are here: the requests and their templates belong to the part that sends them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
@@ -89,8 +89,10 @@ class Told:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+DOUBT: Final = (Effect.NONE, Effect.DOUBTFUL, Effect.UNKNOWN)
+"""What a try without success may have done, the worst last."""
 _GONE: Final = frozenset({404, 409, 410})
-_NO_ANSWER: Final = frozenset({408, 502, 504})
+_NO_ANSWER: Final = frozenset({0, 408, 502, 504})
 _REFUSED: Final = frozenset({501, 503})
 
 
@@ -101,12 +103,14 @@ def judge_answer(
     *,
     retry_after: float | None = None,
     undecided: bool = False,
+    seen: Sequence[int] = (),
     values: Mapping[str, Any] | None = None,
 ) -> Told:
     """The meaning of a whole answer of the upstream.
 
     `retry_after` is None without that field. `undecided`: the receiver is this proxy and does not
-    know what became of an earlier request with the same key, or still waits for it.
+    know what became of an earlier request with the same key, or still waits for it. `seen`: the
+    statuses of all attempts of this try that a service may have seen, 0 for one without an answer.
     """
     if 200 <= status < 300:
         return Told(Effect.DONE, status, values=values or {})
@@ -117,7 +121,8 @@ def judge_answer(
         return Told(Effect.DONE, status, reason="nothing-to-undo")
     dead = 300 <= status < 400 or status in dead_on.statuses
     final = dead and retry_after is None and status != 425
-    return Told(_effect_of(status), status, final=final, retry_after=wait)
+    effect = max(map(_effect_of, (status, *seen)), key=DOUBT.index)
+    return Told(effect, status, final=final, retry_after=wait)
 
 
 def _effect_of(status: int) -> Effect:

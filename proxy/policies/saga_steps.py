@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from proxy.clock import Random
 from proxy.policies.backoff import Backoff, BackoffConfig
-from proxy.policies.saga_rules import Effect, Phase, StepRules, Told
+from proxy.policies.saga_rules import DOUBT, Effect, Phase, StepRules, Told
 
 MAX_TRIES_KEPT: Final = 20
 """Of each phase of each step, the last ones."""
@@ -125,9 +125,6 @@ class Progress:
         ]
 
 
-_DOUBT: Final = (Effect.NONE, Effect.DOUBTFUL, Effect.UNKNOWN)
-
-
 class Step:
     """`doubt`: the worst that its tries may have done without saying so; NONE: nothing.
 
@@ -159,7 +156,7 @@ class Step:
         return self.rules.undoable and self.may_have_done() and not ended
 
     def fear(self, effect: Effect) -> None:
-        if effect in _DOUBT and _DOUBT.index(effect) > _DOUBT.index(self.doubt):
+        if effect in DOUBT and DOUBT.index(effect) > DOUBT.index(self.doubt):
             self.doubt = effect
 
     def give_up(self, reason: str = "") -> None:

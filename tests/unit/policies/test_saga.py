@@ -357,6 +357,13 @@ def test_what_an_answer_to_a_step_means(status: int, effect: Effect, final: bool
     assert (told.effect, told.final) == (effect, final)
 
 
+def test_an_earlier_attempt_of_the_try_without_an_answer_is_not_forgotten() -> None:
+    told = judge_answer(Phase.DO, 422, DEAD_ON, seen=[0, 422])
+    assert (told.effect, told.final) == (Effect.UNKNOWN, True)
+    assert judge_answer(Phase.DO, 422, DEAD_ON, seen=[500, 422]).effect is Effect.DOUBTFUL
+    assert judge_answer(Phase.DO, 200, DEAD_ON, seen=[0, 200]).effect is Effect.DONE
+
+
 def test_an_answer_with_retry_after_is_never_final() -> None:
     told = judge_answer(Phase.DO, 409, DEAD_ON, retry_after=3.0)
     assert (told.final, told.retry_after) == (False, 3.0)
