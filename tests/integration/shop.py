@@ -1,10 +1,13 @@
 """The services of a shop that count their effects: a key that they have seen changes nothing.
 
 `script[path]` is a list of answers to give first: a status, a (status, headers) pair, or
-``"lost"``: the effect is made, and the connection is closed without an answer.
+``"lost"``: the effect is made, and the connection is closed without an answer; ``"slow"``: it is
+made, and answered when `slow` is set. `cut` counts slow answers whose client left.
 """
 
 import json
+import select
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +29,7 @@ class Shop:
         self.effects: Counter[str] = Counter()
         self.arrived = threading.Condition()
         self.slow = threading.Event()
+        self.cut = 0
         self.url = ""
 
     def take(self, path: str, key: str, body: Any) -> Scripted:
@@ -71,7 +75,8 @@ def open_shop() -> Iterator[Shop]:
                 self.close_connection = True
                 return
             if answer == SLOW:
-                shop.slow.wait(10)
+                if self._is_cut():
+                    return
                 answer = 200
             status, headers = answer if isinstance(answer, tuple) else (answer, {})
             told = {"key": key, "reservationId": f"r-{key}", "transactionId": f"t-{key}"}
@@ -83,6 +88,16 @@ def open_shop() -> Iterator[Shop]:
             self.send_header("Content-Type", "application/json")
             self.end_headers()
             self.wfile.write(text)
+
+        def _is_cut(self) -> bool:
+            """Wait until the shop is told to go on, or the client closes its connection."""
+            while not shop.slow.is_set():
+                readable, _, _ = select.select([self.connection], [], [], 0.02)
+                if readable and not self.connection.recv(1, socket.MSG_PEEK):
+                    shop.cut += 1
+                    self.close_connection = True
+                    return True
+            return False
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
