@@ -101,17 +101,19 @@ class Promises:
             self.outbox.reconfigure()
 
     def _need(self, config: Config) -> None:
-        if self.outbox is None and needs_outbox(config):
+        told = any(saga.result is not None for saga in config.sagas.values())
+        if self.outbox is None and (told or needs_outbox(config)):
             self._begin_outbox()
         if self.sagas is None and config.sagas:
             sagas = self._make_sagas()
             if self._opened:
                 sagas.start()
 
-    def _begin_outbox(self) -> None:
+    def _begin_outbox(self) -> "Outbox":
         outbox = self._make_outbox()
         if self._opened:
             self._starting = asyncio.get_running_loop().create_task(outbox.start())
+        return outbox
 
     def _make_outbox(self) -> "Outbox":
         """Imported only where something is accepted."""
@@ -135,11 +137,12 @@ class Promises:
 
     def _tell(self, token: str, target: ResultConfig, document: Mapping[str, Any]) -> Put:
         """The entry that tells how a saga ended. Its id is the saga's: it is told once."""
-        if self.outbox is None:
-            self._begin_outbox()
+        outbox = self.outbox or self._begin_outbox()
         from proxy.delivery.results import put_result
 
-        return put_result(target, token, document)
+        put = put_result(target, token, document)
+        outbox.worker.queue(put.queue)  # from now on the worker looks at it
+        return put
 
     # --- the end ----------------------------------------------------------------------------------
 

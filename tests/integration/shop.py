@@ -8,6 +8,7 @@ made, and answered when `slow` is set. `cut` counts slow answers whose client le
 import json
 import select
 import socket
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -102,7 +103,12 @@ def open_shop() -> Iterator[Shop]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            if not isinstance(sys.exception(), ConnectionError):  # of a proxy that was killed
+                super().handle_error(request, client_address)
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
