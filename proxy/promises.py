@@ -29,8 +29,8 @@ class Promises:
     """Opened before the listeners are, closed after them.
 
     `of_route` makes the promises of a route, in the order in which they are asked. `outbox` is made
-    when a route accepts, or the store has entries of it; `sagas` when the configuration or the store
-    has some.
+    when a route accepts, or the store has entries of it; `sagas` when there are some in the
+    configuration or the store.
     """
 
     _gateway: Gateway

@@ -7,14 +7,15 @@ The same id with the same input is the same saga: the same Location, and nothing
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from time import time
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 from proxy.clock import Random
 from proxy.config.saga_model import SagaConfig, is_given
+from proxy.delivery.entries import instant
 from proxy.delivery.held import held_fields
 from proxy.delivery.saga_documents import accepted_document
 from proxy.delivery.saga_record import Accepted, pack
@@ -23,17 +24,20 @@ from proxy.errors import InternalError, ProxyError, SagaConflict, SagaInvalid
 from proxy.exchange.answers import Answer, fixed_answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.gathering import gather
+from proxy.exchange.idempotency import HeldKey
 from proxy.exchange.request import Request
+from proxy.exchange.stored_answer import pack as pack_answer
 from proxy.policies.fallback import FallbackResponse
 from proxy.policies.saga import Saga
-from proxy.store.operations import BeginSaga
-from proxy.store.records import SagaRecord
+from proxy.store.operations import BeginSaga, FinishKey, Operation
+from proxy.store.records import KeyRecord, SagaRecord
 from proxy.store.store import Store
 from proxy.templates import Scope, Unusable, at_pointer, read_document, render_json
 
 PLACE: Final = "/.well-known/resilience-proxy/sagas/"
 """Where a saga's state is, on the listener that started it."""
 _ID: Final = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
+_Response = tuple[list[tuple[str, str]], bytes]
 _KEY_FIELDS: Final = (b"idempotency-key", b"x-idempotency-key")
 
 
@@ -79,13 +83,45 @@ class SagaStart:
         begin = self._begin(request, saga_id, document)
         # What may fail comes before the commit.
         response = self._response(saga_id, document)
+        if isinstance(request.claim, HeldKey):
+            return await self._commit_with(request.claim, carrier, begin, response)
         record = await outcome(carrier, self._store.do(begin))
+        self._check(record, begin)
         request.record.saga = record.token
+        return self._answer(request, accepted_document(record), record.token, response)
+
+    async def _commit_with(
+        self, claim: HeldKey, carrier: Carrier, begin: BeginSaga, response: _Response
+    ) -> Answer:
+        """Claim the idempotency key, begin the saga and record the answer, in one commit."""
+        request = carrier.request
+        token, begins = begin.token, True
+        told = {"id": begin.id, "state": begin.state, "accepted_at": instant(time())}
+        while True:
+            answer = self._answer(request, told, token, response)
+            finish = FinishKey(None, self._saga.answer.status, pack_answer(answer))
+            steps: list[Operation[Any]] = [claim.ask, begin, finish]
+            if not begins:
+                steps.remove(begin)
+            committed = await outcome(carrier, self._store.commit(steps))
+            if committed.unmet < 0:
+                claim.stored(request.record)
+                request.record.saga = token
+                return answer
+            if committed.unmet == 0:
+                known = await claim.found(carrier, cast(KeyRecord, committed.results[0]))
+                if known is not None:
+                    return known
+            else:  # the saga is there, under another key or begun before a crash
+                record = cast(SagaRecord, committed.results[1])
+                self._check(record, begin)
+                token, begins, told = record.token, False, accepted_document(record)
+
+    def _check(self, record: SagaRecord, begin: BeginSaga) -> None:
         if not record.created and record.fingerprint != begin.fingerprint:
             raise SagaConflict(
-                f"There is a saga {self._saga.name!r} with the id {saga_id!r} and another input."
+                f"There is a saga {begin.name!r} with the id {begin.id!r} and another input."
             )
-        return self._answer(request, record, response)
 
     # --- the id -----------------------------------------------------------------------------------
 
@@ -131,7 +167,7 @@ class SagaStart:
 
     # --- the answer -------------------------------------------------------------------------------
 
-    def _response(self, saga_id: str, document: Any) -> tuple[list[tuple[str, str]], bytes]:
+    def _response(self, saga_id: str, document: Any) -> _Response:
         answer = self._saga.answer
         scope = Scope(saga_id, input=document)
         try:
@@ -144,14 +180,15 @@ class SagaStart:
         return headers, body
 
     def _answer(
-        self, request: Request, record: SagaRecord, response: tuple[list[tuple[str, str]], bytes]
+        self, request: Request, told: Mapping[str, Any], token: str, response: _Response
     ) -> Answer:
+        """`told` is the body where the definition has none."""
         headers, body = response
         if not body:
-            body = json.dumps(accepted_document(record)).encode()
+            body = json.dumps(told).encode()
         if not any(name.lower() == "content-type" for name, _ in headers):
             headers = [*headers, ("Content-Type", "application/json")]
-        headers = [*headers, ("Location", PLACE + record.token)]
+        headers = [*headers, ("Location", PLACE + token)]
         return fixed_answer(
             request, FallbackResponse(self._saga.answer.status, tuple(headers), body)
         )

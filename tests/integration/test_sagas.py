@@ -143,6 +143,27 @@ def test_the_id_is_the_idempotency_key_else_new(run: Callable[..., RunningProxy]
     assert one != two
 
 
+def test_an_idempotency_key_is_kept_in_the_same_commit(
+    start_proxy: StartProxy, shop: Shop, tmp_path: Path
+) -> None:
+    given = settings(shop, tmp_path / "store.db")
+    given["routes"][0]["idempotency"] = {"mode": "required"}
+    proxy = start_proxy(given)
+    assert order(proxy).why == "idempotency-key-missing"
+    first = order(proxy, **{"Idempotency-Key": "k-1"})
+    place = place_of(first)
+    again = order(proxy, **{"Idempotency-Key": "k-1"})
+    assert (place_of(again), again.body) == (place, first.body)
+    assert again.header("idempotent-replayed") == "true"
+    assert order(proxy, {"id": "o-2"}, **{"Idempotency-Key": "k-1"}).why == "idempotency-key-reused"
+    other_key = order(proxy, **{"Idempotency-Key": "k-2"})
+    assert place_of(other_key) == place
+    other_input = order(proxy, {"id": "o-1", "total": 9}, **{"Idempotency-Key": "k-3"})
+    assert other_input.why == "saga-conflict"
+    ended(proxy, place, "done")
+    assert shop.paths() == ["/reserve", "/pay", "/ship"]
+
+
 def test_an_unknown_place_is_an_ordinary_request(run: Callable[..., RunningProxy]) -> None:
     proxy = run()
     place = place_of(order(proxy))
