@@ -285,7 +285,14 @@ def status(
         **upstreams(gateway, clock),
         **routes(gateway),
         **_outbox(controls),
+        **_sagas(controls),
     }
+
+
+def _sagas(controls: Controls) -> Document:
+    """As of a moment ago. Nothing without sagas."""
+    sagas = controls.sagas
+    return {} if sagas is None else {"sagas": sagas.latest}
 
 
 def _outbox(controls: Controls) -> Document:

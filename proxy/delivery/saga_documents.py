@@ -20,7 +20,6 @@ def accepted_document(record: SagaRecord) -> dict[str, Any]:
 def status_document(record: SagaRecord) -> dict[str, Any]:
     """For its caller: each step in the phase in which it is."""
     journal = json.loads(record.journal)
-    names = _names(record)
     return {
         "id": record.id,
         "saga": record.name,
@@ -28,7 +27,7 @@ def status_document(record: SagaRecord) -> dict[str, Any]:
         "accepted_at": instant(record.created_at),
         "finished_at": instant(journal["finished_at"]),
         **({"aborted": True} if journal["aborted"] else {}),
-        "steps": [_step(name, step) for name, step in zip(names, journal["steps"], strict=True)],
+        "steps": [_step(step) for step in journal["steps"]],
     }
 
 
@@ -58,8 +57,6 @@ def operator_document(record: SagaRecord) -> dict[str, Any]:
 def row_document(record: SagaRecord) -> dict[str, Any]:
     """A line of a list."""
     journal = json.loads(record.journal)
-    names = _names(record)
-    at = _where(names, journal)
     return {
         "token": record.token,
         "id": record.id,
@@ -67,25 +64,26 @@ def row_document(record: SagaRecord) -> dict[str, Any]:
         "state": record.state,
         "accepted_at": instant(record.created_at),
         "finished_at": instant(journal["finished_at"]),
-        "step": at,
+        "step": _where(journal),
     }
 
 
-def _where(names: list[str], journal: dict[str, Any]) -> str | None:
+def _where(journal: dict[str, Any]) -> str | None:
     """The step where it is: the one in hand, waiting or stuck."""
-    for name, step in zip(names, journal["steps"], strict=True):
+    for step in journal["steps"]:
         for phase in ("do", "undo"):
             if step[phase]["state"] in ("trying", "waiting", "stuck"):
+                name = str(step["name"])
                 return name if phase == "do" else f"{name} (undo)"
     return None
 
 
-def _step(name: str, step: dict[str, Any]) -> dict[str, Any]:
+def _step(step: dict[str, Any]) -> dict[str, Any]:
     phase = "do" if step["undo"]["state"] == "pending" else "undo"
     progress = step[phase]
     last = progress["tries"][-1] if progress["tries"] else None
     return {
-        "name": name,
+        "name": step["name"],
         "phase": phase,
         "state": progress["state"],
         "attempts": progress["attempts"],
@@ -93,7 +91,3 @@ def _step(name: str, step: dict[str, Any]) -> dict[str, Any]:
         if last is None
         else {"status": last[2] or None, "reason": last[3] or None, "at": instant(last[1])},
     }
-
-
-def _names(record: SagaRecord) -> list[str]:
-    return [step["name"] for step in json.loads(record.input)["saga"]["steps"]]

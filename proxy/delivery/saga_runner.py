@@ -76,6 +76,7 @@ class SagaRunner:
     """Owns the sagas that it has claimed. `record_bytes`: the most that is read of an answer.
 
     `next_due`: when the next one that is not in hand is due, None if none waits for a time.
+    `changes` grows with each step of a saga.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class SagaRunner:
         self._loops: list[Task[None]] = []
         self._stopping = False
         self.next_due: float | None = None
+        self.changes = 0
 
     # --- start and end ----------------------------------------------------------------------------
 
@@ -174,6 +176,7 @@ class SagaRunner:
 
     def _forget(self, token: str) -> Callable[[Task[None]], None]:
         def ended(task: Task[None]) -> None:
+            self.changes += 1
             present = self._in_hand.get(token)
             if present is not None and present[1] is task:  # it may have been claimed again
                 del self._in_hand[token]
@@ -211,6 +214,7 @@ class SagaRunner:
         """Take it as far as it goes now."""
         while True:
             act = saga.advance(self.now())
+            self.changes += 1
             if not isinstance(act, Send) or self._stopping:
                 if not await self._give_back(record, accepted, saga, act):
                     self._warn_lost(record)

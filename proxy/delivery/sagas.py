@@ -1,7 +1,9 @@
 """All sagas of the process: started, run, shown, and given orders."""
 
+import asyncio
 import json
 import logging
+from contextlib import suppress
 from os import urandom
 from random import random
 from time import time
@@ -17,6 +19,7 @@ from proxy.delivery.saga_sender import SagaSender
 from proxy.delivery.saga_start import SagaStart
 from proxy.delivery.saga_stats import SagaStats
 from proxy.delivery.waiting import outcome
+from proxy.errors import StoreFailed
 from proxy.exchange.answers import Answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.gateway import Gateway
@@ -29,6 +32,9 @@ from proxy.store.store import Store
 
 _STUCK: Final = SagaState.STUCK.value
 _UNFINISHED: Final = (SagaState.RUNNING.value, SagaState.UNDOING.value, _STUCK)
+_SHOWN: Final = 20
+_REFRESH: Final = 1.0
+"""Seconds between two readings for documents."""
 _LAST_TRIES: Final = 1.0
 """Seconds for the outcomes of tries that the end of a drain cut."""
 
@@ -42,7 +48,9 @@ class NoSuchSaga(LookupError):
 class Sagas:
     """What the application has of sagas. `record_bytes`: the largest input and answer.
 
-    `left`: sagas that the end of the process loses with the pod.
+    `left`: sagas that the end of the process loses with the pod. `latest`: how many there are, and
+    the stuck and the newest ones with their tries, as of a moment ago: a document cannot wait for
+    the store.
     """
 
     def __init__(
@@ -54,6 +62,8 @@ class Sagas:
         self._sender = SagaSender(gateway)
         self._drained_at = 0.0
         self.left = 0
+        self.latest: dict[str, Any] = {"counts": [], "sagas": []}
+        self._refreshing: asyncio.Task[None] | None = None
         self.stats = SagaStats()
         self.runner = SagaRunner(
             store,
@@ -90,6 +100,21 @@ class Sagas:
     def start(self) -> None:
         """Begin with what a former process left."""
         self.runner.start()
+        self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
+
+    async def _refresh(self) -> None:
+        """Keep `latest` and the counts fresh, while anything changes."""
+        seen = -1
+        with suppress(StoreFailed):
+            while True:
+                if seen != self.runner.changes:
+                    seen = self.runner.changes
+                    stuck = await self._store.do(ListSagas(state=_STUCK, limit=_SHOWN))
+                    newest = await self._store.do(ListSagas(limit=_SHOWN))
+                    shown = {record.token: record for record in [*stuck, *newest]}
+                    documents = [operator_document(record) for record in shown.values()]
+                    self.latest = {"counts": await self.counts(), "sagas": documents}
+                await asyncio.sleep(_REFRESH)
 
     def begin_drain(self, seconds: float) -> None:
         """The process ends in that time: go on only with what would be lost with the pod."""
@@ -107,6 +132,8 @@ class Sagas:
 
     async def stop(self) -> None:
         """End the tries in flight, and name what would be lost with the pod."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
         self.runner.stop_claiming()
         self._sender.tries.cut()
         await self.runner.ended(_LAST_TRIES)

@@ -248,7 +248,7 @@ class Saga:
     # --- keeping ----------------------------------------------------------------------------------
 
     def dump(self) -> dict[str, Any]:
-        """Everything but the rules, as JSON's types."""
+        """Everything but the rules, as JSON's types; the names are for people."""
         return {
             "state": self.state.value,
             "accepted_at": self.accepted_at,
@@ -256,6 +256,7 @@ class Saga:
             "aborted": self.aborted,
             "steps": [
                 {
+                    "name": step.rules.name,
                     "do": step.do.dump(),
                     "undo": step.undo.dump(),
                     "doubt": step.doubt.value,

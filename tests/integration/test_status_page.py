@@ -28,8 +28,17 @@ def proxy(
 ) -> RunningProxy:
     return module_proxy(
         {
-            "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},
+            "upstreams": {
+                "chaos": {"endpoints": [shared_chaos.url]},
+                "nowhere": {"endpoints": ["http://127.0.0.1:1"]},
+            },
+            "sagas": {
+                "order": {
+                    "steps": [{"name": "pay", "request": {"upstream": "nowhere", "path": "/"}}]
+                }
+            },
             "routes": [
+                {"name": "orders", "match": {"path": "/orders"}, "saga": "order"},
                 route("opens", retry=ONCE, circuit_breaker=breaker(open_for="1500ms")),
                 route("retried", timeouts={"attempt": "150ms", "request": "2s"}),
                 route("queued", bulkhead={"max_concurrent": 1}),
@@ -245,6 +254,17 @@ def test_the_outbox(proxy: RunningProxy, visit: Open) -> None:
     queue = page.locator("#outbox-queues tbody tr", has_text="later")
     queue.locator("td:nth-child(2):text-is('1')").wait_for()
     assert proxy.state("/status")["outbox"]["queues"][0]["pending"] == 1
+
+
+def test_sagas_have_a_time_line_for_each_step(proxy: RunningProxy, visit: Open) -> None:
+    page = visit().open()
+    key = {"Idempotency-Key": "order-<b>1"}
+    assert proxy.call("POST", "/orders", key, b"{}").status == 400  # not usable as an id
+    assert proxy.call("POST", "/orders", {"Idempotency-Key": "order-1"}, b"{}").status == 202
+    saga = page.locator("#saga-list .saga", has_text="order-1")
+    saga.locator(".badge:text-is('running')").wait_for()
+    saga.locator(".saga-state:has-text('waiting, connect-refused')").wait_for()
+    assert saga.locator(".saga-line .bar").count() >= 1
 
 
 def test_what_requests_say_is_text_and_never_markup(proxy: RunningProxy, visit: Open) -> None:

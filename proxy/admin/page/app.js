@@ -9,6 +9,7 @@ import { age } from "./format.js";
 import { gates } from "./gates.js";
 import { Model } from "./model.js";
 import { outbox } from "./outbox.js";
+import { sagas } from "./sagas.js";
 import { routes } from "./routes.js";
 import { listen } from "./stream.js";
 import { tap } from "./tap.js";
@@ -26,6 +27,7 @@ const views = [
   flight(byId("flight")),
   gates(byId("gates")),
   outbox(byId("outbox")),
+  sagas(byId("sagas")),
   upstreams(byId("upstreams")),
   configuration(byId("config")),
 ];
