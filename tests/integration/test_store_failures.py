@@ -1,0 +1,49 @@
+"""The real command on a disk that fails: what needs the store is refused, all else goes on."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from chaos.upstream import ChaosUpstream
+from integration.conftest import StartProxy
+from integration.running_proxy import eventually
+from integration.test_idempotency import settings
+
+SOURCE = Path(__file__).parents[1] / "store" / "failing_fsync.c"
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+
+
+@pytest.fixture(scope="session")
+def failing_fsync(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if COMPILER is None:
+        pytest.skip("there is no C compiler (Debian: gcc)")
+    library = tmp_path_factory.mktemp("preloaded") / "failing_fsync.so"
+    subprocess.run([COMPILER, "-shared", "-fPIC", "-o", library, SOURCE], check=True)
+    return library
+
+
+def test_a_failed_fsync_ends_the_store_until_the_next_start(
+    shared_chaos: ChaosUpstream, start_proxy: StartProxy, tmp_path: Path, failing_fsync: Path
+) -> None:
+    ours = settings(shared_chaos, tmp_path / "store.db")
+    trigger = tmp_path / "fail"
+    preload = {"LD_PRELOAD": str(failing_fsync), "FAIL_WHEN": str(trigger)}
+    proxy = start_proxy(ours, **preload)
+    first = {"Idempotency-Key": "fsync-1"}
+    assert proxy.call("POST", "/a", first, b"{}").status == 200
+    trigger.touch()
+    refused = proxy.call("POST", "/a", {"Idempotency-Key": "fsync-2"}, b"{}", request_id="f-2")
+    assert refused.status == 503
+    assert refused.problem["reason"] == "store-failed"
+    assert shared_chaos.seen("f-2") == [], "nothing goes upstream without its claim"
+    trigger.unlink()  # the disk works again: the store is still not used
+    assert proxy.call("POST", "/a", first, b"{}").problem["reason"] == "store-failed"
+    assert proxy.call("POST", "/a", None, b"{}").status == 200
+    assert proxy.call("GET", "/a").status == 200
+    assert proxy.state("/health/ready") == {"status": "ready", "store": "failed"}
+    assert proxy.metric("proxy_store_failed") == 1
+    eventually(lambda: "the store has failed" in proxy.errors)
+    proxy.stop()
+    again = start_proxy(ours).call("POST", "/a", first, b"{}")
+    assert again.header("idempotent-replayed") == "true"
