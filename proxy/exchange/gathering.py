@@ -1,10 +1,15 @@
 """Reads a request's whole body before any attempt: what is stored needs it first."""
 
 from time import monotonic
+from typing import Final
 
 from proxy.errors import BodyTimeout, BodyTooLarge
+from proxy.exchange.body import RequestBody
 from proxy.exchange.carrier import Carrier
 from proxy.http.message import make_response
+
+WHOLE: Final = -1
+"""No limit: a body that is not kept, only looked at as it passes."""
 
 
 async def gather(carrier: Carrier, limit: int, where: str) -> bytes | None:
@@ -27,25 +32,25 @@ async def gather(carrier: Carrier, limit: int, where: str) -> bytes | None:
     return body.content
 
 
-async def gather_up_to(carrier: Carrier, limit: int | None) -> bool:
+async def gather_up_to(carrier: Carrier, limit: int) -> bool:
     """Read the body until it is complete, or until more than `limit` bytes of it are here.
 
-    None: to its end, of a body that was forfeited. Returns whether it is complete and not longer.
+    WHOLE: to its end, of a body that was forfeited. Returns whether it is complete and not longer.
     Answers Expect: 100-continue, and stops the clocks, like `gather`. Raises BodyTimeout.
     """
     request = carrier.request
     body, timing = request.body, request.timing
     assert body is not None
-    if body.complete or (limit is not None and max(request.head.length, body.size) > limit):
-        return body.complete and (limit is None or body.size <= limit)
+    if body.complete or max(request.head.length, body.size) > limit >= 0:
+        return body.complete and _within(body, limit)
     if not body.started:
         request.stream.write_informational(make_response(100, [], None))
         body.start()
     timing.activity = monotonic()
     timing.deadline.pause(timing.activity)
-    body.gather(limit or 0)
+    body.gather(max(limit, 0))
     try:
-        while not body.complete and (limit is None or body.size <= limit):
+        while not body.complete and _within(body, limit):
             await carrier.wait(timing.idle_at)
             if not body.complete and monotonic() >= timing.idle_at:
                 raise BodyTimeout(
@@ -54,7 +59,11 @@ async def gather_up_to(carrier: Carrier, limit: int | None) -> bool:
     finally:
         body.stop_gathering()
         timing.deadline.resume(monotonic())
-    return body.complete and (limit is None or body.size <= limit)
+    return body.complete and _within(body, limit)
+
+
+def _within(body: RequestBody, limit: int) -> bool:
+    return limit < 0 or body.size <= limit
 
 
 def _too_large(limit: int, where: str) -> BodyTooLarge:

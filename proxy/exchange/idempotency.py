@@ -30,7 +30,7 @@ from proxy.errors import (
 from proxy.exchange.answers import Answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.events import MOVED
-from proxy.exchange.gathering import gather_up_to
+from proxy.exchange.gathering import WHOLE, gather_up_to
 from proxy.exchange.holding import hold, is_endless
 from proxy.exchange.promise import Promise
 from proxy.exchange.record import AttemptRecord, Record
@@ -195,7 +195,7 @@ class HeldKey:
         if not same_request(record.fingerprint, self.ask.fingerprint):
             return self.ask.fingerprint
         body.forfeit()
-        await gather_up_to(carrier, None)
+        await gather_up_to(carrier, WHOLE)
         return self.ask.fingerprint + bytes(body.digest.digest())
 
     async def _wait(self, carrier: Carrier) -> None:
