@@ -11,7 +11,6 @@ from proxy.admin.access import is_loopback
 from proxy.admin.connections import HEAD
 from proxy.admin.controls import Controls
 from proxy.admin.problems import problem
-from proxy.store.records import EntryState
 
 if TYPE_CHECKING:
     from proxy.delivery.outbox import Outbox
@@ -53,6 +52,8 @@ class OutboxApi:
     async def overview(self, request: web.Request, outbox: "Outbox") -> web.Response:
         """The queues, the lanes that do not move, and entries by ``state``, ``route``, ``since``
         (Unix seconds), ``before`` (a ``seq``) and ``limit``."""
+        from proxy.store.records import EntryState  # only where there is a store
+
         query = request.query
         try:
             state = EntryState(query["state"]) if "state" in query else None

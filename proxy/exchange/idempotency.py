@@ -317,11 +317,11 @@ class HeldKey:
 
     @property
     def _fingerprint(self) -> bytes:
-        """The whole one; the claim has only the head's part if the body came later."""
-        body = self._request.body if self._request is not None else None
-        if body is None or body.digest is None or not body.complete:
+        """Of the claimed request; if it was answered before all of its body came, the head's."""
+        request = self._request
+        if request is None or request.body is None or not request.body.complete:
             return self.ask.fingerprint
-        return self.ask.fingerprint + bytes(body.digest.digest())
+        return self.whole_fingerprint(request)
 
 
 class Idempotency:

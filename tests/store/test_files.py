@@ -220,3 +220,13 @@ async def test_a_damaged_file_is_not_used(open_store: OpenStore, tmp_path: Path)
     with pytest.raises((CannotOpen, StoreFailed)):
         await store.open(0.0)
     await store.close()
+
+
+def test_nothing_of_a_store_is_loaded_without_one() -> None:
+    code = (
+        "import sys, proxy.app; parts = ('sqlite3', 'proxy.store.', 'proxy.promises',"
+        " 'proxy.exchange.idempotency', 'proxy.delivery.outbox');"
+        "print([one for one in sys.modules if one.startswith(parts)])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert loaded.stdout == "[]\n", loaded.stderr
