@@ -10,29 +10,29 @@ from integration.conftest import StartProxy
 from integration.running_proxy import eventually
 from integration.test_idempotency import settings
 
-SOURCE = Path(__file__).parents[1] / "store" / "failing_fsync.c"
+SOURCE = Path(__file__).parents[1] / "store" / "failing_disk.c"
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 
 
 @pytest.fixture(scope="session")
-def failing_fsync(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def failing_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if COMPILER is None:
         pytest.skip("there is no C compiler (Debian: gcc)")
-    library = tmp_path_factory.mktemp("preloaded") / "failing_fsync.so"
-    subprocess.run([COMPILER, "-shared", "-fPIC", "-o", library, SOURCE], check=True)
+    library = tmp_path_factory.mktemp("preloaded") / "failing_disk.so"
+    subprocess.run([COMPILER, "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
     return library
 
 
 def test_a_failed_fsync_ends_the_store_until_the_next_start(
-    shared_chaos: ChaosUpstream, start_proxy: StartProxy, tmp_path: Path, failing_fsync: Path
+    shared_chaos: ChaosUpstream, start_proxy: StartProxy, tmp_path: Path, failing_disk: Path
 ) -> None:
     ours = settings(shared_chaos, tmp_path / "store.db")
     trigger = tmp_path / "fail"
-    preload = {"LD_PRELOAD": str(failing_fsync), "FAIL_WHEN": str(trigger)}
+    preload = {"LD_PRELOAD": str(failing_disk), "FAIL_WHEN": str(trigger)}
     proxy = start_proxy(ours, **preload)
     first = {"Idempotency-Key": "fsync-1"}
     assert proxy.call("POST", "/a", first, b"{}").status == 200
-    trigger.touch()
+    trigger.write_text("f")
     refused = proxy.call("POST", "/a", {"Idempotency-Key": "fsync-2"}, b"{}", request_id="f-2")
     assert refused.status == 503
     assert refused.problem["reason"] == "store-failed"
@@ -47,3 +47,31 @@ def test_a_failed_fsync_ends_the_store_until_the_next_start(
     proxy.stop()
     again = start_proxy(ours).call("POST", "/a", first, b"{}")
     assert again.header("idempotent-replayed") == "true"
+
+
+def test_a_full_disk_refuses_new_keys_and_works_again_with_room(
+    shared_chaos: ChaosUpstream, start_proxy: StartProxy, tmp_path: Path, failing_disk: Path
+) -> None:
+    ours = settings(shared_chaos, tmp_path / "store.db")
+    trigger = tmp_path / "fail"
+    proxy = start_proxy(ours, LD_PRELOAD=str(failing_disk), FAIL_WHEN=str(trigger))
+    first = {"Idempotency-Key": "space-1"}
+    assert proxy.call("POST", "/a", first, b"{}").status == 200
+    trigger.write_text("s")
+    for number in (2, 3):
+        key = {"Idempotency-Key": f"space-{number}"}
+        refused = proxy.call("POST", "/a", key, b"{}", request_id=f"space-{number}")
+        assert refused.problem["reason"] == "store-full"
+        assert shared_chaos.seen(f"space-{number}") == []
+    assert proxy.metric("proxy_store_full") == 1
+    again = proxy.call("POST", "/a", first, b"{}")
+    assert again.header("idempotent-replayed") == "true"
+    assert proxy.call("POST", "/a", None, b"{}").status == 200
+    trigger.unlink()
+
+    def works() -> bool:
+        return proxy.call("POST", "/a", {"Idempotency-Key": "space-4"}, b"{}").status == 200
+
+    eventually(works, 5)
+    assert proxy.metric("proxy_store_failed") == 0
+    eventually(lambda: proxy.metric("proxy_store_full") == 0, 5)
