@@ -31,7 +31,9 @@ from proxy.wire.h2.streams import Stream
 from proxy.wire.streams import Trailers
 
 _JOINED_BYTES: Final = 64 * 1024
-"""Up to so many bytes of a turn are joined for one write."""
+"""Up to so many bytes of a turn are joined for one write; under TLS all, because each piece would
+become a record of its own, the nine bytes of a frame's head too.
+"""
 _OUT_BYTES: Final = 256 * 1024
 """Above this many bytes in one turn, streams wait for the next one."""
 _RESUME_BYTES: Final = 32 * 1024
@@ -332,7 +334,7 @@ class Sender:
         if self.lost or transport.is_closing():
             return
         self.flushes += 1
-        if size <= _JOINED_BYTES:
+        if size <= _JOINED_BYTES or not self.channel.half_closes:
             self.channel.write(b"".join(out))
         else:
             transport.writelines(out)
