@@ -14,6 +14,7 @@ UNUSED = (
     "http.server",
     "opentelemetry",
     "prometheus_client.exposition",
+    "typing_extensions",
     "proxy.demo",
     "proxy.kubernetes",
     "proxy.top",
@@ -49,6 +50,19 @@ def test_a_package_that_was_deferred_is_whole_for_code_that_asks_for_a_name_of_i
         "assert aiohttp.web is web and ClientSession.__module__ == 'aiohttp.client'\n"
         "assert not hasattr(aiohttp, 'nothing')\n"
         "print(aiohttp.__version__ in aiohttp.http.SERVER_SOFTWARE)"
+    )
+    assert run(code).strip() == "True"
+
+
+def test_typing_extensions_is_whole_for_code_that_asks_for_another_name_of_it():
+    code = (
+        "for module in ('aiosignal', 'aiohttp.web_app', 'aiohttp.web', 'aiohttp'):\n"
+        " sys.modules.pop(module, None)\n"
+        "with lean_imports():\n"
+        " import aiosignal\n"
+        " from typing_extensions import Doc\n"
+        "import typing_extensions\n"
+        "print(Doc is typing_extensions.Doc)"
     )
     assert run(code).strip() == "True"
 
