@@ -25,7 +25,10 @@ from proxy.http.hash_key import HashKey
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit
 from proxy.policies.circuit_breaker import BreakerMode, WindowType
 from proxy.policies.gate import Mode
+from proxy.policies.hedge import P95
+from proxy.policies.idempotency import IdempotencyMode
 from proxy.policies.mirror import MirrorConfig
+from proxy.policies.outbox import OutboxMode
 from proxy.policies.rate_limits import RATE_LIMITS
 from proxy.policies.retry import RetryConfig
 from proxy.policies.split import Split
@@ -130,12 +133,25 @@ def describe_policy(policies: PolicyConfig) -> str:
         + _observes(bulkhead.mode),
     ]
     parts += [f"limit {one}" for one in policies.settings(RATE_LIMITS)]
+    parts += _more(policies)
     if policies.faults:
         parts.append(_count(len(policies.faults), "fault"))
     if policies.fallback:
         to = f" to {policies.fallback.upstream}" if policies.fallback.upstream else ""
         parts.append(f"fallback{to} on {', '.join(policies.fallback.terms)}")
     return ", ".join(parts)
+
+
+def _more(policies: PolicyConfig) -> list[str]:
+    """Policies that are off unless a file turns them on."""
+    delay, parts = policies.hedge.delay, []
+    if delay:
+        parts.append(f"hedge after {'p95' if delay == P95 else format_duration(delay)}")
+    if policies.idempotency.mode is not IdempotencyMode.OFF:
+        parts.append(f"idempotency {policies.idempotency.mode.value}")
+    if policies.outbox.mode is not OutboxMode.OFF:
+        parts.append(f"outbox {policies.outbox.mode.value}")
+    return parts
 
 
 def _limit(bulkhead: BulkheadConfig) -> str:

@@ -52,6 +52,21 @@ def test_what_applies_to_inbound_requests_is_said():
     )
 
 
+def test_policies_that_a_file_turns_on_are_named():
+    text = """\
+store: {url: "sqlite:/a/b.db"}
+policies:
+  default:
+    hedge: {delay: 50ms}
+    idempotency: {mode: required}
+    outbox: {mode: prefer}
+"""
+    row = next(one for one in summary(load_text(text, "f", {})).splitlines() if "[default]" in one)
+    assert row.endswith("bulkhead 256, hedge after 50ms, idempotency required, outbox prefer")
+    learned = summary(load_text("policies: {default: {hedge: {delay: p95}}}", "f", {}))
+    assert "hedge after p95" in learned
+
+
 def test_policies_that_only_observe_are_named():
     text = "policies: {default: {timeouts: {mode: observe}, retry: {mode: observe}}}"
     row = next(one for one in summary(load_text(text, "f", {})).splitlines() if "[default]" in one)
