@@ -105,9 +105,10 @@ def _identity(route: str, scope: bytes, key: bytes) -> bytes:
 async def promised(carrier: Carrier, future: "Future[R]", *, deadline: bool = True) -> R:
     """Wait for the store. Raises its refusals, and at the request's deadline RequestTimeout.
 
-    If the exchange ends before, the future goes on.
+    If the exchange ends before, what was asked for is still done.
     """
     future.add_done_callback(carrier.wake)
+    future.add_done_callback(_heard)  # if the exchange ends before
     timing = carrier.request.timing
     until = timing.deadline.at if deadline and timing.marks is None else NEVER
     while not future.done():

@@ -1,5 +1,6 @@
 """Idempotency keys in whole exchanges: the whole table of answers, and what is recorded when."""
 
+import gc
 import json
 
 import pytest
@@ -622,3 +623,15 @@ def test_a_key_is_neither_stored_nor_logged(shop):
     call(shop, "Idempotency-Key: secret-number-77")
     (claim,) = [one for one in shop.store.asked if isinstance(one, ClaimKey)]
     assert b"secret" not in claim.key + claim.scope + claim.fingerprint
+
+
+def test_a_store_that_fails_after_its_request_was_cut_is_not_a_bug(shop, caplog):
+    shop.store.held = True
+    client = post(shop, KEY)
+    for exchange in tuple(shop.gate().exchanges):
+        exchange.cut()
+    assert client.answer().reason == "draining"
+    shop.store.error = StoreFailed("The disk.")
+    shop.store.release()
+    gc.collect()
+    assert "never retrieved" not in caplog.text
