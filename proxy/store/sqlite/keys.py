@@ -228,22 +228,27 @@ def _open_part(tables: Tables, seconds: float) -> Part:
 
 
 def _rows(tables: Tables, key: bytes, scope: bytes | None, route: str) -> Iterator[tuple[int, Any]]:
-    """(part, row) of the records that have not expired, or are still claimed; the newest first."""
-    if not tables.lookups:
-        tables.lookups = _lookups(tables.parts)
-    for statement in tables.lookups:
+    """(part, row) of the records that have not expired, or are still claimed; the newest first.
+
+    `scope` None: of each scope, for an operator.
+    """
+    statements = tables.lookups
+    if scope is None:
+        statements = _lookups(tables.parts, "")
+    elif not statements:
+        statements = tables.lookups = _lookups(tables.parts, " AND scope = :scope")
+    for statement in statements:
         values = {"key": key, "scope": scope, "route": route, "now": tables.now}
         for part, *row in tables.db.execute(statement, values).fetchall():
             yield part, tuple(row)
 
 
-def _lookups(parts: list[Part]) -> list[str]:
+def _lookups(parts: list[Part], condition: str) -> list[str]:
     newest = list(reversed(parts))
     return [
         " UNION ALL ".join(
-            f"SELECT {part.id}, {_COLUMNS} FROM {part.table} WHERE key = :key"
-            " AND (:scope IS NULL OR scope = :scope) AND route = :route"
-            " AND (expires_at > :now OR state = 0 AND lease_until > :now)"
+            f"SELECT {part.id}, {_COLUMNS} FROM {part.table} WHERE key = :key{condition}"
+            " AND route = :route AND (expires_at > :now OR state = 0 AND lease_until > :now)"
             for part in newest[start : start + _MOST_IN_ONE]
         )
         for start in range(0, len(newest), _MOST_IN_ONE)

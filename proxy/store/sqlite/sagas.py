@@ -47,7 +47,8 @@ def claim(tables: Tables, ask: ClaimSagas) -> ClaimedSagas:
     now = tables.now
     names = ",".join("?" * len(ask.names))
     tokens = tables.execute(
-        f"SELECT token FROM sagas WHERE due_at <= ? AND lease_until <= ? AND name IN ({names})"
+        "SELECT token FROM sagas INDEXED BY sagas_due"
+        f" WHERE due_at <= ? AND lease_until <= ? AND name IN ({names})"
         " ORDER BY due_at LIMIT ?",
         now,
         now,
@@ -56,7 +57,7 @@ def claim(tables: Tables, ask: ClaimSagas) -> ClaimedSagas:
     ).fetchall()
     claimed = [_own(tables, token, ask.lease) for (token,) in tokens]
     (due_at,) = tables.one(
-        "SELECT min(max(due_at, lease_until)) FROM sagas"
+        "SELECT min(max(due_at, lease_until)) FROM sagas INDEXED BY sagas_due"
         f" WHERE due_at IS NOT NULL AND name IN ({names})",
         *ask.names,
     )
