@@ -423,21 +423,18 @@ class Attempt(Reaching):
             self.binding.count_attempt(self.record.status, self._counted_as)
 
     def _leave(self, seat: Seat, verdict: Verdict, now: float) -> None:
-        """Tell its endpoint the outcome; one that a fault touched says nothing about it.
-
-        Nor does one of a copy (`mirroring`), whose request is not recorded.
-        """
+        """Tell its endpoint the outcome; one that a fault touched says nothing about it."""
         self._seat = None
-        record = self.record
-        if self.fault is not None or self._request.record.binding is None:
+        if self.fault is not None:
             verdict = IGNORED
-        seat.leave(
-            verdict,
-            record.seconds,
-            now,
-            overloaded=record.status == 429 or record.grpc == RESOURCE_EXHAUSTED,
-            outrun=isinstance(self.error, HedgeLost),
-        )
+        latency = seat.latency
+        if latency is not None:
+            record = self.record
+            overloaded = record.status == 429 or record.grpc == RESOURCE_EXHAUSTED
+            seat.note(verdict, record.seconds, now, overloaded)
+            if isinstance(self.error, HedgeLost):
+                latency.at_least(record.seconds, now)
+        seat.leave(verdict, now)
 
     @property
     def _counted_as(self) -> str:

@@ -102,7 +102,7 @@ class Reaching(Script):
         self.record.chosen = endpoint
         self.record.endpoint = endpoint.label
         if endpoint.watched and self._counts:
-            self._seat = endpoint.enter(monotonic())
+            self._seat = endpoint.enter(self.record.started)
 
     @property
     def _counts(self) -> bool:
@@ -116,12 +116,11 @@ class Reaching(Script):
             self._seat = None
             verdict = self.binding.verdict_of(_NO_CONNECTION)
             now = monotonic()
-            took = now - self.record.started
             for endpoint in connected.failed:
                 if endpoint is not before and endpoint.watched and self._counts:
-                    endpoint.enter(now).leave(verdict, took, now)
+                    endpoint.enter(now).leave(verdict, now)
             if seat is not None:
-                seat.leave(verdict if before in connected.failed else IGNORED, took, now)
+                seat.leave(verdict if before in connected.failed else IGNORED, now)
             self._chosen(connected.endpoint)
         self.pool = connected.pool
 

@@ -27,9 +27,8 @@ from math import floor, inf
 from typing import Final
 
 from proxy.clock import Random
-from proxy.outcome import FAILURE, IGNORED, SUCCESS, Verdict
+from proxy.outcome import FAILURE, SUCCESS, Verdict
 from proxy.policies.gate import OBSERVE, Mode
-from proxy.policies.window import TimeWindow
 
 PROBE_SECONDS: Final = 30.0
 JITTER: Final = 0.1
@@ -89,9 +88,63 @@ class Pass:
 
     __slots__ = ("generation", "since")
 
-    def __init__(self, generation: int, since: float) -> None:
-        self.generation = generation
+    def __init__(self, since: float) -> None:
+        self.generation = 0
         self.since = since
+
+
+class RateWindow:
+    """Calls and failures of the last whole seconds of the monotonic clock, the present included.
+
+    A call within the same second costs additions only.
+    """
+
+    __slots__ = (
+        "_calls",
+        "_calls_now",
+        "_failures",
+        "_failures_now",
+        "_second",
+        "_size",
+        "_until",
+        "calls",
+        "failures",
+    )
+
+    def __init__(self, size: int) -> None:
+        self.calls = 0
+        self.failures = 0
+        self._size = size
+        self._calls = [0] * size
+        self._failures = [0] * size
+        self._calls_now = 0
+        self._failures_now = 0
+        self._second = 0
+        self._until = 0.0
+
+    def record(self, failure: bool, now: float) -> None:
+        """Add a call."""
+        if now >= self._until:
+            self._advance(now)
+        self.calls += 1
+        self._calls_now += 1
+        if failure:
+            self.failures += 1
+            self._failures_now += 1
+
+    def _advance(self, now: float) -> None:
+        """Another second has begun; a jump costs at most one round of the ring."""
+        size, before = self._size, self._second
+        slot = before % size
+        self._calls[slot], self._failures[slot] = self._calls_now, self._failures_now
+        self._second = second = int(now)
+        self._until = float(second + 1)
+        self._calls_now = self._failures_now = 0
+        for gone in range(max(before + 1, second - size + 1), second + 1):
+            slot = gone % size
+            self.calls -= self._calls[slot]
+            self.failures -= self._failures[slot]
+            self._calls[slot] = self._failures[slot] = 0
 
 
 class Member:
@@ -126,7 +179,7 @@ class Member:
         self._lasted = 0.0
         self._probe: Pass | None = None
         self._returned = -inf
-        self._window: TimeWindow | None = ejection.new_window()
+        self._window: RateWindow | None = ejection.new_window()
         self.checked = False
         self.ejected = False
         self.row = 0
@@ -147,13 +200,12 @@ class Member:
         probe = self._probe
         return probe is None or now - probe.since >= PROBE_SECONDS
 
-    def enter(self, now: float) -> Pass:
-        """An attempt begins; the probe, if it wants one."""
-        attempt = Pass(self._generation, now)
-        if self.ejected and self.wants_probe(now):
+    def enter(self, attempt: Pass) -> None:
+        """An attempt begins; it is the probe, if the member wants one."""
+        attempt.generation = self._generation
+        if self.ejected and self.wants_probe(attempt.since):
             self._probe = attempt
             self._ejection.plan()
-        return attempt
 
     def settle(self, attempt: Pass, verdict: Verdict, now: float) -> None:
         """The attempt's outcome is known."""
@@ -162,8 +214,18 @@ class Member:
         if self.ejected:
             if attempt is self._probe:
                 self._decide(verdict, now)
-        elif verdict is not IGNORED:
-            self._record(verdict is FAILURE, now)
+        elif verdict is SUCCESS:
+            self._failures = 0
+            window = self._window
+            if window is not None:
+                window.record(False, now)
+                if window.failures:
+                    self._judge(now)
+        elif verdict is FAILURE:
+            self._failures += 1
+            if self._window is not None:
+                self._window.record(True, now)
+            self._judge(now)
 
     def passed_check(self, now: float) -> None:
         """A health check has passed: half of `eject_for.initial` is enough then."""
@@ -208,14 +270,9 @@ class Member:
         else:
             self._ejection.plan()
 
-    def _record(self, failure: bool, now: float) -> None:
-        config = self._ejection.config
-        self._failures = self._failures + 1 if failure else 0
-        if self._window is not None:
-            self._window.record(failure, False, 0.0, now)
-        if not self._failures and self._window is None:
-            return
-        why = self._reason(config)
+    def _judge(self, now: float) -> None:
+        """Eject it if its outcomes say so."""
+        why = self._reason(self._ejection.config)
         if why is None or not self._ejection.may_eject(self):
             return
         self._ejection.ejections[why] += 1
@@ -329,10 +386,10 @@ class Ejection:
 
     # --- for its members ------------------------------------------------------------------------
 
-    def new_window(self) -> TimeWindow | None:
+    def new_window(self) -> RateWindow | None:
         """An empty window for the failure rate, if that is judged."""
         limit = self.config.failure_rate
-        return None if limit is None else TimeWindow(max(int(limit.window), 1))
+        return None if limit is None else RateWindow(max(int(limit.window), 1))
 
     def seconds(self, row: int) -> float:
         """How long the last of `row` ejections in a row lasts."""

@@ -1,6 +1,7 @@
 """Which endpoint of an upstream gets the next attempt: weights, slow start, what can be used."""
 
 from collections.abc import Collection, Iterable
+from math import inf
 from typing import Final
 
 from proxy.clock import Random
@@ -51,10 +52,13 @@ class Choice:
         self, exclude: Collection[Endpoint], admit: Admit | None, key: bytes
     ) -> Endpoint | None:
         """See `Upstream.pick`."""
+        standings = self.standings
+        if standings is not None and standings.ejection.due == inf and len(standings.usable) == 1:
+            only = standings.usable[0]
+            return only if admit is None or admit(only) else None
         now = self._loop.time()
         if self._warming:
             self._warm_up(now)
-        standings = self.standings
         endpoints = self._endpoints
         if standings is not None:
             endpoints = standings.usable

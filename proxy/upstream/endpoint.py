@@ -19,39 +19,33 @@ HTTP1_SECONDS: Final = 300.0
 """How long an endpoint that asked for HTTP/1.1 gets nothing else."""
 
 
-class Seat:
-    """What an attempt holds at an endpoint that learns from attempts."""
+class Seat(Pass):
+    """What an attempt holds at an endpoint that learns from attempts.
 
-    __slots__ = ("_attempt", "_latency", "_member")
+    `latency`: where its seconds are noted, if they are.
+    """
+
+    __slots__ = ("_member", "latency")
 
     def __init__(self, latency: PeakEwma | None, member: Member | None, now: float) -> None:
-        self._latency = latency
+        super().__init__(now)
+        self.latency = latency
         self._member = member
-        self._attempt: Pass | None = None if member is None else member.enter(now)
+        if member is not None:
+            member.enter(self)
 
-    def leave(
-        self,
-        verdict: Verdict,
-        seconds: float,
-        now: float,
-        *,
-        overloaded: bool = False,
-        outrun: bool = False,
-    ) -> None:
-        """The attempt is over, exactly once.
+    def leave(self, verdict: Verdict, now: float) -> None:
+        """The attempt is over, exactly once."""
+        if self._member is not None:
+            self._member.settle(self, verdict, now)
 
-        `seconds`: to the response's head. `overloaded`: the endpoint said that it has too much to
-        do. `outrun`: the attempt was cancelled because another endpoint was faster.
+    def note(self, verdict: Verdict, seconds: float, now: float, overloaded: bool) -> None:
+        """It took so long to a response's head. `overloaded`: the endpoint said that it has too
+        much to do.
         """
-        latency = self._latency
-        if latency is not None:
-            if verdict is not IGNORED:
-                slow = overloaded or verdict is not SUCCESS
-                latency.note(max(seconds, PENALTY) if slow else seconds, now)
-            elif outrun:
-                latency.at_least(seconds, now)
-        if self._attempt is not None and self._member is not None:
-            self._member.settle(self._attempt, verdict, now)
+        if self.latency is not None and verdict is not IGNORED:
+            slow = overloaded or verdict is not SUCCESS
+            self.latency.note(max(seconds, PENALTY) if slow else seconds, now)
 
 
 class Endpoint:

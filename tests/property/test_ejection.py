@@ -50,6 +50,11 @@ class EjectionMachine(RuleBasedStateMachine):
     def _on_change(self) -> None:
         self.changes += 1
 
+    def _entered(self, member: Member) -> Pass:
+        attempt = Pass(self.now)
+        member.enter(attempt)
+        return attempt
+
     @property
     def members(self) -> list[Member]:
         return list(self.ejection.members)
@@ -57,7 +62,7 @@ class EjectionMachine(RuleBasedStateMachine):
     @rule(index=INDEX, count=st.integers(1, 4))
     def attempts_begin(self, index: int, count: int) -> None:
         member = self.members[index % len(self.members)]
-        self.flying += [(member, member.enter(self.now)) for _ in range(count)]
+        self.flying += [(member, self._entered(member)) for _ in range(count)]
 
     @rule(index=INDEX, verdict=st.sampled_from(list(Verdict)))
     def attempt_ends(self, index: int, verdict: Verdict) -> None:
@@ -72,7 +77,7 @@ class EjectionMachine(RuleBasedStateMachine):
     def fails_at_once(self, index: int) -> None:
         member = self.members[index % len(self.members)]
         for _ in range(4):
-            member.settle(member.enter(self.now), Verdict.FAILURE, self.now)
+            member.settle(self._entered(member), Verdict.FAILURE, self.now)
 
     @rule(index=INDEX, unhealthy=st.booleans())
     def is_checked(self, index: int, unhealthy: bool) -> None:

@@ -273,6 +273,8 @@ REMEMBERED: dict[str, Reason] = {
     "admin.door:Door._opening": "one for an admin connection, at most connections.LIMIT",
     "exchange.forwarded:Forwarded._peers": "at most 1,000 addresses, where trust is a list",
     "policies.ejection:Ejection.members": "the endpoints of one upstream",
+    "policies.ejection:RateWindow._calls": CONFIGURED,
+    "policies.ejection:RateWindow._failures": CONFIGURED,
     "upstream.choice:Choice._endpoints": "the endpoints of one upstream",
     "upstream.choice:Choice._warming": "the endpoints of one upstream",
     "upstream.dialing:Dial._failed": "at most MOST_ADDRESSES",

@@ -214,7 +214,7 @@ def test_the_health_and_the_ejection_of_an_endpoint(gateway: FakeGateway) -> Non
 
     assert (shown()["health"], shown()["latency_ms"], shown()["ejected"]) == ("unknown", 250, False)
     assert endpoint.member is not None
-    endpoint.member.settle(endpoint.member.enter(NOW), Verdict.FAILURE, NOW)
+    endpoint.enter(NOW).leave(Verdict.FAILURE, NOW)
     endpoint.member.mark(unhealthy=True)
     assert (
         shown()

@@ -1,5 +1,6 @@
 """Outlier ejection with explicit time."""
 
+import random
 from math import inf
 
 import pytest
@@ -11,12 +12,20 @@ from proxy.policies.ejection import (
     Ejection,
     FailureRateConfig,
     OutlierConfig,
+    Pass,
+    RateWindow,
     Why,
 )
 from proxy.policies.gate import Mode
 
 NOW = 1000.0
 OK, BAD, IGNORED = Verdict.SUCCESS, Verdict.FAILURE, Verdict.IGNORED
+
+
+def entered(member, at):
+    attempt = Pass(at)
+    member.enter(attempt)
+    return attempt
 
 
 class Cluster:
@@ -31,7 +40,7 @@ class Cluster:
 
     def give(self, member, *verdicts, at=NOW):
         for verdict in verdicts:
-            member.settle(member.enter(at), verdict, at)
+            member.settle(entered(member, at), verdict, at)
 
     @property
     def out(self):
@@ -76,10 +85,10 @@ def test_one_request_decides():
     cluster.give(one, BAD)
     assert not one.wants_probe(NOW + 29.9)
     assert one.wants_probe(NOW + 30)
-    probe = one.enter(NOW + 30)
+    probe = entered(one, NOW + 30)
     assert not one.wants_probe(NOW + 31)
     assert cluster.ejection.due == NOW + 30 + PROBE_SECONDS
-    other = one.enter(NOW + 31)
+    other = entered(one, NOW + 31)
     one.settle(other, OK, NOW + 32)
     assert one.ejected
     one.settle(probe, OK, NOW + 33)
@@ -125,7 +134,7 @@ def test_a_probe_without_an_end_does_not_keep_others_out():
     cluster = Cluster(2, consecutive_failures=1)
     one = cluster.members[0]
     cluster.give(one, BAD)
-    stream = one.enter(NOW + 30)
+    stream = entered(one, NOW + 30)
     assert not one.wants_probe(NOW + 59)
     assert one.wants_probe(NOW + 30 + PROBE_SECONDS)
     cluster.give(one, OK, at=NOW + 60)
@@ -138,7 +147,7 @@ def test_a_probe_without_an_end_does_not_keep_others_out():
 def test_outcomes_of_before_do_not_count_after():
     cluster = Cluster(2, consecutive_failures=2)
     one = cluster.members[0]
-    flying = [one.enter(NOW) for _ in range(4)]
+    flying = [entered(one, NOW) for _ in range(4)]
     for attempt in flying[:2]:
         one.settle(attempt, BAD, NOW)
     assert one.ejected
@@ -263,3 +272,30 @@ def test_a_changed_mode_keeps_the_state_and_a_changed_threshold_does_not():
     assert not cluster.ejection.reconfigure(OutlierConfig(failure_rate=None))
     assert not cluster.ejection.reconfigure(OutlierConfig(max_ejected=0.1, **settings))
     assert not one.usable
+
+
+def test_the_window_has_the_last_whole_seconds():
+    window = RateWindow(3)
+    for second in range(10):
+        window.record(second % 2 == 0, 100.0 + second)
+        window.record(False, 100.9 + second)
+    assert (window.calls, window.failures) == (6, 1)
+    window.record(True, 110.0)
+    assert (window.calls, window.failures) == (5, 2)
+    window.record(True, 111.5)
+    assert (window.calls, window.failures) == (4, 2)
+    window.record(False, 1_000_000.0)
+    assert (window.calls, window.failures) == (1, 0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 30])
+def test_the_window_counts_as_a_list_of_moments_does(size):
+    source = random.Random(size)
+    window, moments, now = RateWindow(size), [], 50.0
+    for _ in range(2000):
+        now += source.choice([0.0, 0.1, 0.4, 1.0, 2.5, 40.0])
+        failure = source.random() < 0.4
+        window.record(failure, now)
+        moments.append((int(now), failure))
+        inside = [failed for second, failed in moments if second > int(now) - size]
+        assert (window.calls, window.failures) == (len(inside), sum(inside))

@@ -44,7 +44,7 @@ class Bench:
 
     def fail(self, ip):
         seat = self.endpoint(ip).enter(self.loop.now)
-        seat.leave(Verdict.FAILURE, 0.01, self.loop.now)
+        seat.leave(Verdict.FAILURE, self.loop.now)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_one_that_comes_back_starts_slowly(bench):
     b.loop.advance(34.0)
     probe = b.upstream.pick((), None)
     assert probe.ip == ONE
-    probe.enter(b.loop.now).leave(Verdict.SUCCESS, 0.01, b.loop.now)
+    probe.enter(b.loop.now).leave(Verdict.SUCCESS, b.loop.now)
     assert b.shares()[ONE] == pytest.approx(0.1 / 1.1, abs=0.02)
     b.loop.advance(30.0)
     assert b.shares()[ONE] == pytest.approx(0.5, abs=0.04)
@@ -102,7 +102,7 @@ def test_addresses_that_are_all_new_keep_nobody_in(bench):
     b.fail(ONE)
     late = b.endpoint(TWO).enter(b.loop.now)
     b.look_up(THREE)
-    late.leave(Verdict.FAILURE, 0.01, b.loop.now)
+    late.leave(Verdict.FAILURE, b.loop.now)
     assert b.shares() == {THREE: 1.0}
     assert sum(b.upstream.choice.standings.counts.ejections.values()) == 1
 
