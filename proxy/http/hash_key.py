@@ -5,14 +5,15 @@ The hash is the same in every process and version: replicas of the proxy agree o
 
 from dataclasses import dataclass
 from enum import Enum
-from hashlib import blake2b
 from typing import Final
 from urllib.parse import unquote_plus
+from zlib import crc32
 
 from proxy.http.message import RequestHead
 
 _MOST_PARAMETERS: Final = 100
 _COOKIE: Final = b"cookie"
+_BITS: Final = 0x7FFFFFFF
 
 
 class HashSource(Enum):
@@ -50,8 +51,23 @@ class HashKey:
 
 
 def stable_hash(key: bytes) -> int:
-    """31 bits of a hash of `key`, the same in every process."""
-    return int.from_bytes(blake2b(key, digest_size=4).digest(), "big") >> 1
+    """31 bits of a hash of `key`, the same in every process.
+
+    It spreads keys, and does not resist someone who looks for collisions.
+    """
+    code = crc32(key)
+    return mixed((code ^ (code >> 31)) & _BITS)
+
+
+def mixed(bits: int) -> int:
+    """A permutation of 31 bits in which every bit depends on all others."""
+    bits ^= bits >> 15
+    bits = (bits * 0x2C1B3C6D) & _BITS
+    bits ^= bits >> 12
+    bits = (bits * 0x297A2D39) & _BITS
+    bits ^= bits >> 15
+    bits = (bits * 0x5BD1E995) & _BITS
+    return bits ^ (bits >> 13)
 
 
 def _cookie(head: RequestHead, name: bytes) -> bytes:

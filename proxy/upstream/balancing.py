@@ -21,13 +21,13 @@ from typing import Final, TypeAlias
 
 from proxy.clock import Random
 from proxy.config.model import LoadBalancing
-from proxy.http.hash_key import stable_hash
+from proxy.http.hash_key import mixed, stable_hash
 from proxy.policies.ewma import PENALTY
 from proxy.upstream.endpoint import Endpoint
 
 Admit: TypeAlias = Callable[[Endpoint], bool]
 
-_BITS: Final = 0x7FFFFFFF
+_RANGE: Final = 1.0 / (2**31 + 1)
 
 
 class Balancer(ABC):
@@ -249,21 +249,10 @@ class ConsistentHash(Balancer):
             if endpoint.seed < 0:
                 endpoint.seed = stable_hash(endpoint.label.encode())
             # The time until the first event of a process with this rate: the weights are exact.
-            waits = -log((_mixed(hashed ^ endpoint.seed) + 1) / (_BITS + 2)) / endpoint.weight
+            waits = -log((mixed(hashed ^ endpoint.seed) + 1) * _RANGE) / endpoint.weight
             if waits < least:
                 best, least = endpoint, waits
         return best
-
-
-def _mixed(bits: int) -> int:
-    """A permutation of 31 bits in which every bit depends on all others."""
-    bits ^= bits >> 15
-    bits = (bits * 0x2C1B3C6D) & _BITS
-    bits ^= bits >> 12
-    bits = (bits * 0x297A2D39) & _BITS
-    bits ^= bits >> 15
-    bits = (bits * 0x5BD1E995) & _BITS
-    return bits ^ (bits >> 13)
 
 
 def balancer(kind: LoadBalancing, random: Random) -> Balancer:
