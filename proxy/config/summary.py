@@ -150,7 +150,8 @@ def _more(policies: PolicyConfig) -> list[str]:
     if policies.idempotency.mode is not IdempotencyMode.OFF:
         parts.append(f"idempotency {policies.idempotency.mode.value}")
     if policies.outbox.mode is not OutboxMode.OFF:
-        parts.append(f"outbox {policies.outbox.mode.value}")
+        lanes = policies.outbox.order_by
+        parts.append(f"outbox {policies.outbox.mode.value}" + f" by {lanes}" * (lanes != "none"))
     return parts
 
 

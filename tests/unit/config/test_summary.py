@@ -63,6 +63,10 @@ policies:
 """
     row = next(one for one in summary(load_text(text, "f", {})).splitlines() if "[default]" in one)
     assert row.endswith("bulkhead 256, hedge after 50ms, idempotency required, outbox prefer")
+    ordered = summary(
+        load_text(text.replace("prefer", "always, order_by: header:x-order"), "f", {})
+    )
+    assert "outbox always by header:x-order" in ordered
     learned = summary(load_text("policies: {default: {hedge: {delay: p95}}}", "f", {}))
     assert "hedge after p95" in learned
 
