@@ -300,6 +300,8 @@ class StoredStream(ClientStream):
         )
 
 
+_TRY_FIELD: Final = b"x-outbox-attempt"
+_FIRST: Final = [b"1"]
 _AFTER_HEAD: Final = frozenset(("client-gone", "upstream-truncated", "drain-cut"))
 
 
@@ -352,7 +354,10 @@ class StoredExchange(Exchange):
         else:
             binding = request.terms.bind_to(route, request.head, request.stream.client)
         self._gates = binding.stored_gates
-        return request.use(binding)
+        request.use(binding)
+        if request.head.values(_TRY_FIELD) != _FIRST:
+            request.mirrors = None  # a request is copied once, whatever it takes to deliver it
+        return binding
 
     def _relate(self, lineage: Lineage, binding: Binding) -> float:
         """A try has no caller that waits: it inherits nothing, and hands nothing on."""

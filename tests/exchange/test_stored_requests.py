@@ -30,8 +30,10 @@ class Bed:
         self.results = []
         self.tries = Tries(Listener.OUTBOUND, stage._record)
 
-    def begin(self, method="POST", target="/o?x=1", body=b"{}", *, keep=0, host="shop", **more):
-        stored = StoredRequest(method, target, FIELDS, body, host=host, **more)
+    def begin(
+        self, method="POST", target="/o?x=1", body=b"{}", *, keep=0, host="shop", more=(), **given
+    ):
+        stored = StoredRequest(method, target, [*FIELDS, *more], body, host=host, **given)
         gateway = self.stage.gateway
         self.tries.begin_try(
             gateway.gates[Listener.OUTBOUND].terms,
@@ -209,3 +211,48 @@ def test_the_record_names_its_entry(bed):
 def test_a_host_that_is_none(bed):
     with pytest.raises(ValueError, match="host"):
         bed.begin(host="a b")
+
+
+def test_only_the_first_delivery_is_copied(make_stage):
+    stage = make_stage(
+        CONFIG.replace(
+            "  shop: {end", '  copy: {endpoints: ["http://10.0.0.2:80"]}\n  shop: {end'
+        ).replace("    upstream: shop\n", "    upstream: shop\n    mirror: {upstream: copy}\n")
+    )
+    bed = Bed(stage)
+    bed.begin(more=[(b"X-Outbox-Attempt", b"1")])
+    server = stage.accept()
+    stage.accept().answer(200)
+    server.answer(409)
+    bed.result()
+    for more in ([(b"X-Outbox-Attempt", b"2")], []):
+        bed.begin(more=more)
+        assert not stage.connects, "the connection is used again, and there is no copy"
+        server.answer(200)
+        bed.result()
+    assert stage.stats().mirrors == {"2xx": 1}
+
+
+def test_a_try_inherits_nothing(make_stage):
+    trace = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    stage = make_stage(CONFIG.replace("  shop: {end", APP + "  shop: {end"))
+    parent = stage.ask(
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Retry-Attempt: 1\r\nX-Request-Timeout-Ms: 900\r\n"
+        b"traceparent: " + trace + b"\r\n\r\n",
+        listener=Listener.INBOUND,
+    )
+    served = stage.accept()
+    bed = Bed(stage)
+    bed.begin(held={b"traceparent": [trace]})
+    server = stage.accept()
+    request = server.request()
+    assert request.get("x-request-timeout-ms") == "15000"
+    assert request.get("x-retry-attempt") is None
+    server.answer(200)
+    bed.result()
+    assert stage.records[-1].inherited_from == ""
+    served.answer()
+    assert parent.answer().status == 200
+
+
+APP = '  app: {endpoints: ["http://10.0.0.8:80"]}\n'
