@@ -7,25 +7,26 @@ it and none moves anywhere else.
 """
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from math import log
 from typing import Final, TypeAlias
+from zlib import crc32
 
 Shares: TypeAlias = tuple[tuple[str, int], ...]
 """Upstreams and their weights, in the file's order."""
-_MOST: Final = 1 << 52
+_MOST: Final = 1 << 30
+_MASK: Final = _MOST - 1
 
 
 class Split:
     """`names`: the upstreams, `shares`: of all requests. At least one weight is above 0."""
 
-    __slots__ = ("_ends", "_keys", "names", "shares")
+    __slots__ = ("_ends", "_seeds", "names", "shares")
 
     def __init__(self, shares: Sequence[tuple[str, int]]) -> None:
         total = sum([weight for _, weight in shares])
         self.names: Final = [name for name, _ in shares]
         self.shares: Final = [weight / total for _, weight in shares]
-        self._keys: Final = [name.encode() for name in self.names]
+        self._seeds: Final = [seed_of(name.encode()) for name in self.names]
         self._ends: list[float] = []
         end = 0
         for _, weight in shares:
@@ -43,16 +44,33 @@ class Split:
     def choose_by(self, value: bytes) -> int:
         """The index of the upstream for a value."""
         best, most = 0, -1.0
-        for at in range(len(self._keys)):
+        bits = crc32(value)
+        for at in range(len(self._seeds)):
             share = self.shares[at]
             if share:
-                score = -share / log(point_of(value, self._keys[at]))
+                score = -share / log(point_of(bits, self._seeds[at]))
                 if score > most:
                     best, most = at, score
         return best
 
 
-def point_of(value: bytes, key: bytes) -> float:
-    """Where a value lies between 0 and 1, both excluded; with another `key` elsewhere."""
-    digest = blake2b(value, digest_size=8, key=key[:64]).digest()
-    return ((int.from_bytes(digest, "big") >> 12) + 0.5) / _MOST
+def seed_of(name: bytes) -> int:
+    """30 bits, the same for a name in every process."""
+    return _mixed(crc32(name))
+
+
+def point_of(value: int, seed: int) -> float:
+    """Where a value (its hash) lies between 0 and 1, both excluded; with another seed elsewhere."""
+    return (_mixed(value ^ seed) + 0.5) / _MOST
+
+
+def _mixed(bits: int) -> int:
+    """30 bits, each of which depends on all.
+
+    Compiled code multiplies numbers of at most 30 bits without making objects of them.
+    """
+    bits = (bits ^ bits >> 15) & _MASK
+    bits = bits * 0x2C1B3C6D & _MASK
+    bits ^= bits >> 12
+    bits = bits * 0x297A2D39 & _MASK
+    return bits ^ bits >> 15

@@ -338,7 +338,7 @@ REMEMBERED: dict[str, Reason] = {
     "policies.rate_limits:RateLimits._limits": CONFIGURED,
     "policies.rate_limits:_Limit.whole_at": Grows(40 * MIB, rate_limits),
     "policies.split:Split._ends": CONFIGURED,
-    "policies.split:Split._keys": CONFIGURED,
+    "policies.split:Split._seeds": CONFIGURED,
     "policies.split:Split.names": CONFIGURED,
     "policies.split:Split.shares": CONFIGURED,
     "exchange.gate:ListenerGate._slow": "exchanges in flight, for 50 ms",
