@@ -39,6 +39,7 @@ from proxy.http.retry_after import parse_retry_after
 from proxy.outcome import of_status
 from proxy.policies.outbox import (
     CREDENTIALS,
+    UNSTORED_METHODS,
     OutboxConfig,
     OutboxMode,
     may_store,
@@ -59,8 +60,6 @@ _log = logging.getLogger("proxy.outbox")
 
 PLACE: Final = f"{WELL_KNOWN}outbox/"
 """Where an entry's state is, on the listener that accepted it."""
-_SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"))
-"""Their callers want what the upstream has now (RFC 9110 section 9.2.1)."""
 _KEY_FIELDS: Final = (b"idempotency-key", b"x-idempotency-key")
 _LONGEST_LANE: Final = 200
 _PREFERENCE: Final = make_field(b"Preference-Applied", b"respond-async")
@@ -363,7 +362,7 @@ _LOCATION: Final = make_field(b"Location", b"")
 
 def _may_wait(request: Request) -> bool:
     head = request.head
-    return not (head.method in _SAFE or request.grpc or head.upgrade is not None)
+    return not (head.method in UNSTORED_METHODS or request.grpc or head.upgrade is not None)
 
 
 def _needed_credentials(rules: HeaderRules, config: OutboxConfig) -> tuple[str, ...]:

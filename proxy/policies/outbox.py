@@ -225,6 +225,10 @@ def may_store(name: str, keep: tuple[str, ...]) -> bool:
     return any(one.endswith("*") and name.startswith(one[:-1]) for one in keep)
 
 
+UNSTORED_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"))
+"""Their callers want what the upstream has now (RFC 9110 section 9.2.1)."""
+
+
 def prefers_async(values: list[bytes]) -> bool:
     """Whether the fields Prefer ask for respond-async (RFC 7240 section 4.1)."""
     for value in values:

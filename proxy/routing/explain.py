@@ -27,7 +27,7 @@ from proxy.http.message import RequestHead, Shared, make_field
 from proxy.policies.split import Split
 from proxy.routing.destination import Destinations
 from proxy.routing.egress import EgressRules
-from proxy.routing.outlook import Longest, Repeats, longest, repeats
+from proxy.routing.outlook import Longest, Repeats, accepts, longest, repeats, what_is_stored
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import Route, RouteTable
 from proxy.units import format_ratio
@@ -141,12 +141,22 @@ class Explanation:
         """Whether a CONNECT opens a tunnel; otherwise plain HTTP must follow."""
         return self.request.method == "CONNECT" and not self.plain_http
 
+    @property
+    def stored(self) -> str:
+        """What the outbox does with the request; "" if nothing."""
+        if self.refused is not None:
+            return ""
+        headers = dict(self.request.headers)
+        return what_is_stored(self.request.method, headers, self.route.policies)
+
     def text(self) -> str:
         """Lines for a terminal."""
         request, route = self.request, self.route
         lines = [f"{request.method} {request.url} at the {self.listener.value} listener", ""]
         lines += ["routes, in order", *self._routes()]
         lines += ["", *self._destination()]
+        if self.stored:
+            lines += [self.stored]
         if self.refused is None and self.route.respond is None and self.route.saga is None:
             sources = {setting.key: setting.source for setting in self.settings}
             lines += ["", self.repeats.sentence(route.policies.retry, sources)]
@@ -172,6 +182,7 @@ class Explanation:
             ],
             "route": self.route.name,
             "destination": self._destination_document(),
+            "outbox": self.stored or None,
             "path": self.path,
             "host": self.route.rewrite.host,
             "repeats": {
@@ -279,6 +290,8 @@ def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Ex
     table = RouteTable(loaded.config)
     taken = table.match(listener, request)
     headers = dict(reversed(request.headers))
+    if accepts(request.method, headers, taken.config.policies):
+        headers.setdefault("idempotency-key", "of the entry")  # every try has one
     asked = repeats(request.method, headers, taken.config.policies)
     answer = Explanation(
         request,

@@ -10,6 +10,7 @@ from proxy.http.grpc import parse_timeout
 from proxy.outcome import UNPROCESSED
 from proxy.policies.backoff import BackoffConfig, JitterKind
 from proxy.policies.gate import Mode
+from proxy.policies.outbox import UNSTORED_METHODS, OutboxMode, prefers_async
 from proxy.policies.rate_limits import RATE_LIMITS
 from proxy.policies.retry import RetryConfig
 from proxy.units import format_duration, format_size
@@ -138,3 +139,29 @@ def longest_wait(backoff: BackoffConfig, retry: int) -> float:
     power = retry if kind is JitterKind.DECORRELATED else retry - 1
     base = min(backoff.max, backoff.initial * min(growth ** min(power, 64), 1e9))
     return base * (1 + ratio) if kind is JitterKind.RATIO else base
+
+
+def accepts(method: str, headers: Mapping[str, str], policies: PolicyConfig) -> bool:
+    """Whether the outbox accepts such a request before anything is tried."""
+    mode = policies.outbox.mode
+    if method in UNSTORED_METHODS or mode not in (OutboxMode.ALWAYS, OutboxMode.PREFER):
+        return False
+    asked = headers.get("prefer", "").encode("latin-1", "replace")
+    return mode is OutboxMode.ALWAYS or prefers_async([asked])
+
+
+def what_is_stored(method: str, headers: Mapping[str, str], policies: PolicyConfig) -> str:
+    """What the outbox does with such a request, as a sentence; "" if nothing."""
+    outbox, fallback = policies.outbox, policies.fallback
+    if method in UNSTORED_METHODS:
+        return ""
+    if accepts(method, headers, policies):
+        return (
+            f"accepted by the outbox, answered {outbox.answer.status} and delivered later "
+            f"(outbox.mode: {outbox.mode.value}); what follows is about each try"
+        )
+    if outbox.mode is OutboxMode.ON_FAILURE:
+        return f"accepted by the outbox after {', '.join(outbox.terms)} (outbox.when)"
+    if fallback is not None and fallback.outbox:
+        return f"accepted by the outbox after {', '.join(fallback.terms)} (fallback.outbox)"
+    return ""

@@ -8,8 +8,9 @@ from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
 from proxy.policies.bulkhead import BulkheadConfig
 from proxy.policies.deadline import TimeoutsConfig
 from proxy.policies.gate import Mode
+from proxy.policies.outbox import OutboxConfig, OutboxMode
 from proxy.policies.retry import RetryConfig, RetryMethods
-from proxy.routing.outlook import longest, longest_wait, repeats
+from proxy.routing.outlook import longest, longest_wait, repeats, what_is_stored
 
 KEY = {"idempotency-key": "a"}
 
@@ -133,3 +134,19 @@ def test_the_longest_wait(jitter, waits):
     config = BackoffConfig(initial=1, multiplier=2, max=5, jitter=jitter)
     assert [longest_wait(config, retry) for retry in range(1, 6)] == pytest.approx(waits)
     assert longest_wait(config, 5000) == pytest.approx(waits[-1])
+
+
+@pytest.mark.parametrize(
+    ("mode", "method", "headers", "told"),
+    [
+        (OutboxMode.OFF, "POST", {}, ""),
+        (OutboxMode.ALWAYS, "POST", {}, "answered 202 and delivered later (outbox.mode: always)"),
+        (OutboxMode.ALWAYS, "GET", {}, ""),
+        (OutboxMode.PREFER, "POST", {}, ""),
+        (OutboxMode.PREFER, "POST", {"prefer": "respond-async"}, "(outbox.mode: prefer)"),
+        (OutboxMode.ON_FAILURE, "PUT", {}, "after circuit-open, connect-failure, bulkhead-full"),
+    ],
+)
+def test_what_the_outbox_does(mode, method, headers, told):
+    stored = what_is_stored(method, headers, PolicyConfig(outbox=OutboxConfig(mode=mode)))
+    assert (told in stored) if told else not stored
