@@ -16,7 +16,13 @@ sys.path.append(str(Path(__file__).parents[1]))  # as tests/conftest.py does
 
 from integration.running_proxy import RunningProxy
 
+from proxy.delivery.entries import StoredHead
+from proxy.store.operations import Put
+from proxy.store.sqlite.connection import SqliteConfig
+from proxy.store.sqlite.engine import SqliteStore
+
 _BODY = b"x" * 1024
+_BATCH = 2000
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -25,6 +31,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=64, help="default: 64")
     parser.add_argument("--seconds", type=float, default=5.0, help="of accepting; default: 5")
     parser.add_argument("--entries", type=int, default=0, help="accept so many instead")
+    parser.add_argument("--pending", type=int, default=0, help="in the store before; default: 0")
     parser.add_argument("--lanes", type=int, default=0, help="order by so many values; 0: none")
     parser.add_argument("--concurrency", type=int, default=64, help="default: 64")
     options = parser.parse_args()
@@ -37,6 +44,10 @@ async def _measure(directory: Path, options: argparse.Namespace) -> None:
     delivered = [0]
     server = await asyncio.start_server(lambda r, w: _serve(r, w, delivered), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
+    if options.pending:
+        began = time.monotonic()
+        await _fill(directory / "s.db", options.pending)
+        print(f"filled     {options.pending / (time.monotonic() - began):8.0f}/s")
     proxy = await asyncio.to_thread(RunningProxy, directory, _settings(directory, port, options))
     try:
         before, cpu = proxy.memory, proxy.cpu_seconds
@@ -47,6 +58,7 @@ async def _measure(directory: Path, options: argparse.Namespace) -> None:
         print(f"accepted   {accepted / seconds:8.0f}/s  {accepted} in {seconds:.1f} s")
         p50, p99 = times[accepted // 2] * 1e3, times[accepted * 99 // 100] * 1e3
         print(f"           p50 {p50:.2f} ms, p99 {p99:.2f} ms, longest {times[-1] * 1e3:.1f} ms")
+        print(f"memory     {before / 2**20:8.1f} MiB at the start")
         print(f"memory     {(proxy.memory - before) / 2**20:8.1f} MiB more with {accepted} pending")
         delivered[0] = 0
         times, _ = await _accept(proxy.outbound, options, hold=False)
@@ -63,6 +75,20 @@ async def _measure(directory: Path, options: argparse.Namespace) -> None:
     finally:
         server.close()
         await asyncio.to_thread(proxy.kill)
+
+
+async def _fill(file: Path, count: int) -> None:
+    """Entries that are due in an hour."""
+    store = SqliteStore(SqliteConfig(str(file), max_bytes=8 << 30))
+    await store.open(0)
+    meta = StoredHead("POST", "/o", host="shop").pack()
+    for first in range(0, count, _BATCH):
+        puts = [
+            Put(f"{first + each:032x}", "shop", meta, _BODY, due_in=3600, give_up_in=86400)
+            for each in range(min(_BATCH, count - first))
+        ]
+        await asyncio.gather(*map(store.do, puts))
+    await store.close()
 
 
 def _show_cpu(proxy: RunningProxy, before: float, count: int, what: str) -> float:

@@ -5,10 +5,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class CountingUpstream:
-    """Answers every POST with `status`, after its key was noted in `keys`."""
+    """Answers every POST with `status`, after its key was noted in `keys`, its path and body in
+    `bodies`."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []
+        self.bodies: list[tuple[str, bytes]] = []
         self.status = 200
         upstream = self
 
@@ -16,7 +18,8 @@ class CountingUpstream:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length", 0)))
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                upstream.bodies.append((self.path, body))
                 upstream.keys.append(self.headers.get("idempotency-key", ""))
                 self.send_response(upstream.status)
                 self.send_header("Content-Length", "0")
