@@ -173,6 +173,7 @@ class NoHealthyEndpoint(AdmitError):
     blame = Blame.UPSTREAM
     decided_by = "ejection and health checks (outlier_detection.on_none: refuse)"
     covered_by = ()
+    postpones = True
 
     def __init__(self, detail: str = "", *, retry_after: int | None = 1) -> None:
         super().__init__(detail, retry_after=retry_after, pushback=retry_after)

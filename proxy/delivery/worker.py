@@ -24,7 +24,14 @@ from proxy.delivery.entries import StoredHead, outcome_of, with_outcome
 from proxy.delivery.queues import Queue
 from proxy.delivery.results import result_route, told_result
 from proxy.delivery.stored_request import Tries, TryResult
-from proxy.errors import CircuitOpen, Draining, StoreFailed, StoreFull
+from proxy.errors import (
+    BulkheadFull,
+    ConcurrencyLimited,
+    Draining,
+    QueueTimeout,
+    StoreFailed,
+    StoreFull,
+)
 from proxy.exchange.gateway import Gateway
 from proxy.policies.outbox import Fate, OnDead, OutboxMode, judge, next_try
 from proxy.store.operations import ClaimEntries, CountEntries, Operation, RenewEntries, Settle
@@ -35,6 +42,8 @@ LEASE: Final = 30.0
 """Seconds of a claim; renewed at a third."""
 _CROWDED: Final = 0.1
 """Seconds of a pause if the route's places are taken."""
+_OF_PLACES: Final = frozenset({BulkheadFull.reason, QueueTimeout.reason, ConcurrencyLimited.reason})
+"""Refusals that the end of any other exchange may lift."""
 _AGAIN: Final = 1.0
 """Seconds until a commit that a full store refused is asked for again."""
 _LONGEST_SLEEP: Final = 60.0
@@ -130,12 +139,19 @@ class Worker:
     # --- claims -----------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        try:
-            while True:
-                self._changed.clear()
-                await self._sleep(await self._claim())
-        except StoreFailed as failure:
-            _log.error("the outbox delivers nothing any more: %s", failure.detail)
+        while True:
+            self._changed.clear()
+            try:
+                seconds = await self._claim()
+            except StoreFailed as failure:
+                _log.error("the outbox delivers nothing any more: %s", failure.detail)
+                return
+            except StoreFull:
+                seconds = _AGAIN  # the store has said so; entries that expire make room
+            except Exception:  # noqa: BLE001 - a bug must not end all deliveries
+                _log.exception("internal error while entries were claimed")
+                seconds = _AGAIN
+            await self._sleep(seconds)
 
     async def _claim(self) -> float:
         """Claim and begin what there is room for; returns the seconds until more may be due."""
@@ -239,7 +255,8 @@ class Worker:
         route = queue.route
         if route is None or route.config.upstream is None:
             return False  # each authority has its own breaker
-        seconds = wait if result.reason == CircuitOpen.reason else _CROWDED
+        crowded = result.reason in _OF_PLACES
+        seconds = _CROWDED if crowded else wait
         queue.paused_until = max(queue.paused_until, monotonic() + seconds)
         return True
 

@@ -6,6 +6,7 @@ from delivery.bed import Bed
 
 from proxy.config.model import Listener
 from proxy.delivery.worker import Worker
+from proxy.errors import NoHealthyEndpoint, StoreFull
 
 CONFIG = """
 service: bed
@@ -447,3 +448,62 @@ async def test_what_is_accepted_after_a_failure_is_what_repeats_get():
         assert again.get("location") == first.get("location")
         await b.until_state(first.get("location"), "delivered")
         assert len(b.upstream.requests) == 2
+
+
+async def test_a_body_is_read_whole_before_anything_is_stored():
+    async with bed() as b:
+        reader, writer = await asyncio.open_connection("127.0.0.1", b.ports[Listener.OUTBOUND])
+        writer.write(
+            b"POST /o HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"3\r\nabc\r\n")
+        await asyncio.sleep(0.05)
+        assert not await b.outbox.entries()
+        writer.write(b"2\r\nde\r\n0\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202 ")
+        writer.close()
+        await b.until(lambda: b.upstream.requests)
+        (request,) = b.upstream.requests
+        assert (request.body, request.get("content-length")) == (b"abcde", "5")
+
+
+async def test_a_client_that_leaves_while_it_is_stored_loses_only_its_answer():
+    async with bed() as b:
+        _, writer = await asyncio.open_connection("127.0.0.1", b.ports[Listener.OUTBOUND])
+        writer.write(b"POST /o HTTP/1.1\r\nHost: shop\r\nContent-Length: 1\r\n\r\nx")
+        writer.close()
+        await b.until(lambda: b.upstream.requests)
+        (entry,) = await b.outbox.entries()
+        assert entry["state"] in ("delivering", "delivered")
+
+
+async def test_a_claim_that_fails_is_asked_for_again(monkeypatch):
+    """A full disk, or a bug, must not end all deliveries."""
+    async with bed() as b:
+        claim, failures = Worker._claim, [StoreFull("full"), ValueError("bug")]
+
+        async def failing(self):
+            if failures:
+                raise failures.pop(0)
+            return await claim(self)
+
+        monkeypatch.setattr(Worker, "_claim", failing)
+        monkeypatch.setattr("proxy.delivery.worker._AGAIN", 0.01)
+        place = (await b.ask()).get("location")
+        await b.until_state(place, "delivered")
+        assert not failures
+
+
+async def test_a_full_bulkhead_and_no_healthy_endpoint_spend_no_attempt():
+    async with bed("bulkhead: {max_concurrent: 1}, outbox: {concurrency: 8}") as b:
+        b.upstream.hold = asyncio.Event()
+        places = [(await b.ask()).get("location") for _ in range(4)]
+        await b.until(lambda: b.upstream.at_once == 1)
+        await asyncio.sleep(0.15)
+        b.upstream.hold.set()
+        states = [await b.until_state(place, "delivered") for place in places]
+        assert {state["attempts"] for state in states} == {1}
+        assert b.upstream.most_at_once == 1
+    assert NoHealthyEndpoint.postpones
