@@ -7,6 +7,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanKind, StatusCode
 
 from proxy.config.model import Listener
+from proxy.delivery.stored_request import StoredRequest, Tries
 from proxy.errors import BadRequest
 from proxy.exchange.record import refusal_record
 from proxy.telemetry.spans import SpanMaker
@@ -390,3 +391,24 @@ def test_a_tunnel(traced):
 def test_what_was_refused_before_it_had_a_trace_has_no_span():
     refusal = refusal_record(Listener.INBOUND, "10.1.2.3", BadRequest(), b"r", 1.0)
     assert refusal.sampled is False
+
+
+def test_a_delivery_is_linked_to_the_request_that_was_accepted(traced):
+    it = traced()
+    gateway = it.stage.gateway
+    held = {b"traceparent": [f"00-{TRACE}-{CALLER}-01".encode()]}
+    Tries(Listener.OUTBOUND, it._settled).begin_try(
+        gateway.gates[Listener.OUTBOUND].terms,
+        gateway.table.named("stock"),
+        StoredRequest("POST", "/api/7", [], b"x", host="shop", held=held, entry="e1"),
+        lambda result: None,
+    )
+    it.stage.loop.run()
+    it.stage.accept().answer(200)
+    it.stage.loop.run()
+    whole, attempt = it.spans
+    (link,) = whole.links
+    assert f"{link.context.trace_id:032x}" == TRACE
+    assert f"{link.context.span_id:016x}" == CALLER
+    assert whole.parent.span_id == link.context.span_id
+    assert attempt.links == ()
