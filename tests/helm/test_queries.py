@@ -14,6 +14,7 @@ from helm.queries import ROOT, Query, alerts, all_queries, evaluable, recorded
 from proxy import errors
 from proxy.policies.circuit_breaker import BreakerState
 from proxy.policies.retry import StopReason
+from proxy.policies.saga import SagaState
 
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(
@@ -32,7 +33,8 @@ def reasons(failure: type[errors.ProxyError] = errors.ProxyError) -> Iterator[st
 
 
 VALUES = {
-    "state": {state.value for state in BreakerState} | {"active", "idle", "connecting"},
+    "state": {state.value for kind in (BreakerState, SagaState) for state in kind}
+    | {"active", "idle", "connecting"},
     "to": {state.value for state in BreakerState},
     "why": {why.value for why in StopReason},
     "reason": {"", *reasons()},
