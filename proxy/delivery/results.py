@@ -5,6 +5,7 @@ Telling is itself a delivery by the outbox: an entry in a queue of that upstream
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from proxy.config.model import DEFAULT_POLICY, Listener, RouteConfig
@@ -63,12 +64,15 @@ def result_route(gateway: Gateway, queue: str) -> Route | None:
     upstream = queue.removeprefix(RESULTS)
     if upstream not in gateway.config.upstreams:
         return None
+    policies = gateway.config.policies[DEFAULT_POLICY]
+    # Nothing is told of a telling: that would never end.
+    outbox = replace(policies.outbox, result=None)
     return Route(
         RouteConfig(
             _NAME + upstream,
             Listener.OUTBOUND,
             upstream=upstream,
             policy=DEFAULT_POLICY,
-            policies=gateway.config.policies[DEFAULT_POLICY],
+            policies=replace(policies, outbox=outbox),
         )
     )

@@ -320,6 +320,22 @@ async def test_results_are_told_by_the_outbox_itself():
         assert told[0].get("x-outbox-id") != document["id"]
 
 
+async def test_nothing_is_told_of_a_telling():
+    """A default policy that names where results are told is also that of the telling."""
+    text = CONFIG.replace("mode: always", "mode: always\n      result: {upstream: shop}")
+    text = text.replace("OPTIONS", "policy: default")
+    async with Bed(text) as b:
+        await b.ask()
+        await b.until(lambda: len(b.upstream.requests) >= 2)
+
+        async def entries():
+            found = await b.outbox.entries()
+            return found if all(one["state"] == "delivered" for one in found) else None
+
+        assert len(await b.until(entries)) == 2
+        assert [r.line for r in b.upstream.requests] == ["POST /o HTTP/1.1", "POST / HTTP/1.1"]
+
+
 async def test_replay_is_a_copy_under_a_new_id_and_key():
     async with bed() as b:
         first = await b.ask("POST", "/o", b"x", "Idempotency-Key: mine")
