@@ -99,7 +99,12 @@ class SagaStart:
         told = {"id": begin.id, "state": begin.state, "accepted_at": instant(time())}
         while True:
             answer = self._answer(request, told, token, response)
-            finish = FinishKey(None, self._saga.answer.status, pack_answer(answer))
+            finish = FinishKey(
+                None,
+                self._saga.answer.status,
+                pack_answer(answer),
+                claim.whole_fingerprint(request),
+            )
             steps: list[Operation[Any]] = [claim.ask, begin, finish]
             if not begins:
                 steps.remove(begin)

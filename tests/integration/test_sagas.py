@@ -164,6 +164,21 @@ def test_an_idempotency_key_is_kept_in_the_same_commit(
     assert shop.paths() == ["/reserve", "/pay", "/ship"]
 
 
+def test_a_key_is_not_for_another_long_input(
+    start_proxy: StartProxy, shop: Shop, tmp_path: Path
+) -> None:
+    """Of an input beyond `retry.body_limit` the whole is compared, too."""
+    given = settings(shop, tmp_path / "store.db")
+    given["routes"][0] |= {"idempotency": {"mode": "required"}, "retry": {"body_limit": "1KiB"}}
+    proxy = start_proxy(given)
+    long = {"id": "o-1", "total": 5, "note": "n" * 2000}
+    place = place_of(order(proxy, long, **{"Idempotency-Key": "k-1"}))
+    again = order(proxy, long, **{"Idempotency-Key": "k-1"})
+    assert (place_of(again), again.header("idempotent-replayed")) == (place, "true")
+    other = order(proxy, long | {"id": "o-2"}, **{"Idempotency-Key": "k-1"})
+    assert (other.status, other.why) == (422, "idempotency-key-reused")
+
+
 def test_an_unknown_place_is_an_ordinary_request(run: Callable[..., RunningProxy]) -> None:
     proxy = run()
     place = place_of(order(proxy))
