@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,20 @@ from proxy.admin.access import is_loopback
 from proxy.admin.connections import HEAD
 from proxy.admin.controls import Controls
 from proxy.admin.problems import problem
+from proxy.errors import ProxyError
 
 if TYPE_CHECKING:
     from proxy.delivery.outbox import Outbox
 
 MOST_LISTED = 1000
+_NEWEST = 1 << 62
+"""A `seq` after all others; SQLite knows no larger numbers."""
 MOST_ORDERS = 4
 """Orders for many entries at once."""
 MOST_REDRIVEN = 10_000
 """Entries that one order puts back."""
+
+_log = logging.getLogger("proxy.outbox")
 
 
 class OutboxApi:
@@ -45,7 +51,10 @@ class OutboxApi:
             outbox = self._controls.deliveries
             if outbox is None:
                 return problem(404, "No route has an outbox, and the store has no entries.")
-            return await handler(request, outbox)
+            try:
+                return await handler(request, outbox)
+            except ProxyError as error:
+                return problem(error.status, error.detail)
 
         return answer
 
@@ -59,7 +68,7 @@ class OutboxApi:
             state = EntryState(query["state"]) if "state" in query else None
             limit = min(int(query.get("limit", "100")), MOST_LISTED)
             since = float(query.get("since", "0"))
-            before = int(query["before"]) if "before" in query else None
+            before = min(int(query["before"]), _NEWEST) if "before" in query else None
         except ValueError:
             states = ", ".join(one.value for one in EntryState)
             return problem(400, f"state is one of {states}; since, before and limit are numbers.")
@@ -105,10 +114,12 @@ class OutboxApi:
                 text = await request.text()
             asked = json.loads(text) if text.strip() else {}
             chosen = asked.get("filter", {})
-            rate = float(asked.get("rate", 0))
-            limit = max(1, min(int(asked.get("limit", 1000)), MOST_REDRIVEN))
-            since = float(chosen.get("since", 0))
+            rate = _number(asked.get("rate", 0))
+            limit = max(1, min(int(_number(asked.get("limit", 1000))), MOST_REDRIVEN))
+            since = _number(chosen.get("since", 0))
             route = chosen.get("route")
+            if not isinstance(route, str | None):
+                raise TypeError
         except (ValueError, AttributeError, TypeError, TimeoutError):
             return problem(
                 400, 'The body must be JSON such as {"filter": {"route": "shop"}, "rate": 10}.'
@@ -119,10 +130,23 @@ class OutboxApi:
             outbox.redrive_many(route=route, since=since, rate=rate, limit=limit)
         )
         self._orders.add(order)  # the client may leave: the order is still carried out
-        order.add_done_callback(self._orders.discard)
+        order.add_done_callback(self._ended)
         if rate > 0:
             return _json({"result": "started"}, 202)
         return _json({"redriven": await asyncio.shield(order)})
+
+    def _ended(self, order: "asyncio.Task[int]") -> None:
+        self._orders.discard(order)
+        if not order.cancelled() and isinstance(order.exception(), ProxyError):
+            _log.error("an order for many entries ended early: %s", order.exception())
+
+
+def _number(given: Any) -> float:
+    """Raises ValueError unless it is a number from 0 on that ends."""
+    number = float(given)
+    if not 0 <= number < float("inf"):
+        raise ValueError
+    return number
 
 
 _POSSIBLE = {

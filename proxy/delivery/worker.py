@@ -214,7 +214,6 @@ class Worker:
             postponed=result.postponed,
             unknown=result.unknown,
         )
-        queue.outcomes[fate.value] += 1
         if fate is Fate.DELIVERED:
             queue.paused_until = 0.0
             settle = self._finished(queue, entry, EntryState.DELIVERED, result, "")
@@ -222,6 +221,8 @@ class Worker:
             settle = self._finished(queue, entry, self._dead(queue, entry), result, "")
         else:
             settle = self._later(queue, entry, fate, result)
+            if _state_of(settle) is EntryState.PENDING:
+                queue.outcomes[fate.value] += 1
         self._settle(queue, entry, settle)
 
     def _later(
@@ -279,8 +280,8 @@ class Worker:
         attempts = entry.attempts + spent
         history = with_outcome(entry.history, outcome_of(result, time(), why))
         keep = config.keep_done if state is EntryState.DELIVERED else config.keep_dead
+        queue.outcomes[state.value] += 1
         if state is not EntryState.DELIVERED:
-            queue.outcomes[state.value] += 1
             _log.warning(
                 "an entry of the outbox is %s", state.value, extra={"fields": {
                     "outbox_id": entry.id, "route": queue.name, "attempts": attempts,
@@ -319,9 +320,7 @@ class Worker:
             return
         if future.result().unmet >= 0:
             _log.warning("the claim of entry %s was lost: another process tries it", entry.id)
-        settle = operations[0]
-        assert isinstance(settle, Settle)
-        if settle.state.finished:
+        if _state_of(operations).finished:
             queue.rate.count(monotonic())
         self._changed.set()
 
@@ -332,6 +331,13 @@ class Worker:
                     "the outbox has entries of route %r, which the file does not have: they wait",
                     queue.name,
                 )
+
+
+def _state_of(operations: list[Operation[Any]]) -> EntryState:
+    """The entry's state after them."""
+    settle = operations[0]
+    assert isinstance(settle, Settle)
+    return settle.state
 
 
 def _queues_of(config: Config) -> Iterable[str]:

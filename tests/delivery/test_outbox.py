@@ -439,6 +439,16 @@ async def test_repeats_at_once_are_accepted_once():
         assert len(b.upstream.requests) == 1
 
 
+async def test_each_try_counts_once():
+    async with bed("outbox: {attempts: 2, order_by: header:x-lane, on_dead: block}") as b:
+        b.upstream.answers.extend([404, 500, 500, 400])
+        for number, field in enumerate(("X: a", "X: b", "X-Lane: c")):
+            await b.ask("POST", "/o", b"", field)
+            await b.until(lambda count=number: len(b.upstream.requests) >= (1, 3, 4)[count])
+        await b.until(lambda: b.outbox.worker.queue("shop").outcomes["parked"])
+        assert b.outbox.worker.queue("shop").outcomes == {"dead": 2, "again": 1, "parked": 1}
+
+
 async def test_a_full_outbox_leaves_the_key_free():
     async with bed(f"{KEYED}, outbox: {{max_pending: 1}}") as b:
         b.upstream.hold = asyncio.Event()

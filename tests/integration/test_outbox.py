@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,21 @@ def test_accepted_delivered_shown_and_ordered(tmp_path: Path, upstream: Counting
         eventually(lambda: proxy.metric("proxy_outbox_pending", route="shop") == 0, 5)
         lines = [line for line in proxy.log_lines() if line.get("outbox_id") == dead]
         assert [line["status"] for line in lines] == [202, 400, 200]
+    finally:
+        assert stopped(proxy) == 0
+
+
+def test_an_order_that_is_none_is_refused(tmp_path: Path, upstream: CountingUpstream) -> None:
+    proxy = RunningProxy(tmp_path, settings(upstream, tmp_path / "s.db"))
+    orders = ['{"rate": NaN}', '{"rate": -1}', '{"limit": 1e400}', "[7]"]
+    try:
+        for order in [*orders, '{"filter": {"route": ["a"]}}']:
+            url = f"http://127.0.0.1:{proxy.admin}/outbox/redrive"
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(url, order.encode(), timeout=5)
+            with refused.value as answer:
+                assert (answer.code, b"must be JSON" in answer.read()) == (400, True)
+        assert proxy.ask("GET", f"/outbox?before={10**30}")[0] == 200
     finally:
         assert stopped(proxy) == 0
 

@@ -27,6 +27,7 @@ def test_a_failed_fsync_ends_the_store_until_the_next_start(
     shared_chaos: ChaosUpstream, start_proxy: StartProxy, tmp_path: Path, failing_disk: Path
 ) -> None:
     ours = settings(shared_chaos, tmp_path / "store.db")
+    ours["routes"][0]["outbox"] = {"mode": "prefer"}
     trigger = tmp_path / "fail"
     preload = {"LD_PRELOAD": str(failing_disk), "FAIL_WHEN": str(trigger)}
     proxy = start_proxy(ours, **preload)
@@ -43,6 +44,8 @@ def test_a_failed_fsync_ends_the_store_until_the_next_start(
     assert proxy.call("GET", "/a").status == 200
     assert proxy.state("/health/ready") == {"status": "ready", "store": "failed"}
     assert proxy.metric("proxy_store_failed") == 1
+    status, document = proxy.ask("GET", "/outbox")
+    assert (status, "until a restart" in document) == (503, True)
     eventually(lambda: "the store has failed" in proxy.errors)
     proxy.stop()
     again = start_proxy(ours).call("POST", "/a", first, b"{}")
