@@ -8,6 +8,7 @@ replaces nor declares as not needed is refused.
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from time import time
 from typing import Any, Final
@@ -151,9 +152,10 @@ class Accepting:
             error=error, fallback=True, received_status=status or None
         )
         request.record.fallback = True
-        answer = fallback_answer(request, fallback.response, status_field)
-        answer.own.append((_LOCATION.name, PLACE.encode() + entry.id.encode()))
-        return answer
+        # Among the response's own fields: repeats with an idempotency key get it too.
+        location = ("Location", PLACE + entry.id)
+        response = replace(fallback.response, headers=(*fallback.response.headers, location))
+        return fallback_answer(request, response, status_field)
 
     def _fails(self, error: ProxyError | None, status: int) -> bool:
         config = self._config
@@ -357,7 +359,6 @@ class _Accepted:
 
 _NO_CONTENT: Final = 204
 _JSON: Final = make_field(b"Content-Type", b"application/json")
-_LOCATION: Final = make_field(b"Location", b"")
 
 
 def _may_wait(request: Request) -> bool:

@@ -336,6 +336,19 @@ async def test_nothing_is_told_of_a_telling():
         assert [r.line for r in b.upstream.requests] == ["POST /o HTTP/1.1", "POST / HTTP/1.1"]
 
 
+async def test_a_repeat_gets_the_fallbacks_answer_with_its_location():
+    options = (
+        "idempotency: {mode: optional}, outbox: {mode: 'off'}, fallback: {when: [503], "
+        "outbox: true, response: {status: 200, json: {status: DEFERRED}}}"
+    )
+    async with bed(options) as b:
+        b.upstream.answers.append(503)
+        first, again = [await b.ask("POST", "/o", b"", "Idempotency-Key: k") for _ in range(2)]
+        assert again.get("idempotent-replayed") == "true"
+        assert first.get("location").startswith("/.well-known/resilience-proxy/outbox/")
+        assert (again.get("location"), again.body) == (first.get("location"), first.body)
+
+
 async def test_replay_is_a_copy_under_a_new_id_and_key():
     async with bed() as b:
         first = await b.ask("POST", "/o", b"x", "Idempotency-Key: mine")
