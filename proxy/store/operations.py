@@ -71,8 +71,7 @@ class ClaimKey(Operation[KeyRecord]):
 
     `route`, `scope` and `key` (32-byte digests) identify it. A record whose `keep` has passed does
     not exist. A claim whose lease has ended is returned as UNKNOWN, and stays so. `execute`: an
-    UNKNOWN record with the same fingerprint (or one that begins or continues it: a body may
-    not have been known) is claimed again. Met if claimed.
+    UNKNOWN record with the same fingerprint is claimed again. Met if claimed.
     """
 
     route: str

@@ -39,6 +39,8 @@ routes:
   - {name: mint, match: {prefix: /mint}, upstream: shop, retry: {attempts: 2},
      idempotency: {mint: true, mode: required}}
   - {name: small, match: {prefix: /small}, upstream: shop, retry: {body_limit: 10B}}
+  - {name: small-again, match: {prefix: /executed}, upstream: shop, retry: {body_limit: 10B},
+     idempotency: {on_unknown: execute}}
   - {name: repeat, match: {prefix: /repeat}, upstream: shop, retry: {attempts: 3, on: [503]}}
 """
 KEY = "Idempotency-Key: k-1"
@@ -302,6 +304,19 @@ def test_unknown_may_be_executed_again(shop):
     assert call(shop, KEY, status=200, path="/again").status == 200
     assert post(shop, KEY, path="/again").answer().get("idempotent-replayed") == "true"
     assert post(shop, KEY, path="/again", body=b"[]").answer().status == 422
+
+
+def test_a_long_body_is_not_executed_for_an_unknown_short_one(shop):
+    call(shop, KEY, status=504, path="/executed")
+    assert post(shop, KEY, path="/executed", body=b"x" * 30).answer().status == 422
+    other = "Idempotency-Key: k-2"
+    client = post(shop, other, path="/executed", body=b"x" * 30)
+    server_of(shop).answer(504)
+    assert client.answer().status == 504
+    assert post(shop, other, path="/executed").answer().status in (409, 422)
+    client = post(shop, other, path="/executed", body=b"x" * 30)
+    server_of(shop).answer(200)
+    assert client.answer().status == 200
 
 
 def test_an_unknown_attempt_before_a_refusal_makes_it_unknown(shop):

@@ -46,11 +46,7 @@ def claim(tables: Tables, ask: ClaimKey) -> KeyRecord:
             row[0],
         )
     record = _record(part, row)
-    if (
-        record.state is KeyState.UNKNOWN
-        and ask.execute
-        and _same(record.fingerprint, ask.fingerprint)
-    ):
+    if record.state is KeyState.UNKNOWN and ask.execute and record.fingerprint == ask.fingerprint:
         fence = tables.next_fence()
         tables.execute(
             f"UPDATE {_name(part)} SET state = ?, fence = ?, lease_until = ? WHERE row = ?",
@@ -62,10 +58,6 @@ def claim(tables: Tables, ask: ClaimKey) -> KeyRecord:
         ref = KeyRef(ask.route, ask.scope, ask.key, fence, part, row[0])
         return _claimed(ref, ask, record.created_at, record.expires_at)
     return record
-
-
-def _same(one: bytes, other: bytes) -> bool:
-    return one.startswith(other) or other.startswith(one)
 
 
 def renew(tables: Tables, ask: RenewKeys) -> list[KeyRef]:
