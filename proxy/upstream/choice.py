@@ -123,7 +123,9 @@ class Choice:
             for one in reversed(config.endpoints)
         }
         for endpoint in self._endpoints:
-            endpoint.full_weight = float(weights[endpoint.scheme, endpoint.host, endpoint.port])
+            place = (endpoint.scheme, endpoint.host, endpoint.port)
+            if place in weights:  # else it leaves
+                endpoint.full_weight = float(weights[place])
             self._watch(endpoint)
         self.renew(self._endpoints, (), ())
 

@@ -141,6 +141,15 @@ class Discovery:
             wait.timer.cancel()
         return True
 
+    def successor(self, endpoints: tuple[EndpointConfig, ...]) -> "Discovery":
+        """Close this one, and make one for other endpoints. Addresses that are known stay known."""
+        self.close()
+        new = Discovery(endpoints, self._refresh, self._resolver, self._loop, self._on_change)
+        for name in new._names:
+            if name in self.addresses:
+                new.addresses[name] = self.addresses[name]
+        return new
+
     def close(self) -> None:
         """Stop refreshing. Waits for a first address still get it."""
         self._closed = True

@@ -214,12 +214,27 @@ class Upstream:
             return True
         if _connecting(config) != _connecting(self.config):
             return False
-        before, self.config = self.config, config
+        before, was_static = self.config, self._static
+        moves = _places(config) != _places(before)
+        if moves and not self._any_stays(config):
+            return False
+        self.config = config
+        if moves:
+            self._discovery = self._discovery.successor(config.endpoints)
+            self._static = self._discovery.static
         self.choice.adopt(config)
-        if config.health_check != before.health_check:
+        if config.health_check != before.health_check or self._static != was_static:
             self._stop_checks()
             self._start_checks()
+        if moves:
+            self._renew()
         return True
+
+    def _any_stays(self, config: UpstreamConfig) -> bool:
+        """Whether these settings keep a known endpoint, and no exchange waits for an address."""
+        places = _places(config)
+        known = {(one.scheme, one.host, one.port) for one in self.endpoints}
+        return not self._discovery.waiting and not known.isdisjoint(places)
 
     def close(self) -> None:
         """Close idle connections, now and from now on, and stop looking names up."""
@@ -271,9 +286,12 @@ class Upstream:
             self._loop,
             self._random,
             standings.counts,
-            None if self._static else self._discovery.note_use,
+            None if self._static else self._note_use,
         )
         self._checks.renew(self.endpoints)
+
+    def _note_use(self) -> None:
+        self._discovery.note_use()
 
     def _stop_checks(self) -> None:
         if self._checks is not None:
@@ -305,7 +323,10 @@ class Upstream:
 
 
 def _connecting(config: UpstreamConfig) -> tuple[object, ...]:
-    """The settings that connections and look-ups depend on."""
-    places = tuple([(one.scheme, one.host, one.port) for one in config.endpoints])
-    settings = (config.protocol, config.dns_refresh, config.connections, config.tls)
-    return config.name, places, settings
+    """The settings that all connections and look-ups depend on."""
+    return config.name, config.protocol, config.dns_refresh, config.connections, config.tls
+
+
+def _places(config: UpstreamConfig) -> set[tuple[str, str, int]]:
+    """Where its endpoints are, as an `Endpoint` says it."""
+    return {(one.scheme, one.host.strip("[]"), one.port) for one in config.endpoints}

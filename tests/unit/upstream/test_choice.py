@@ -133,6 +133,44 @@ def test_what_connections_depend_on_needs_another_upstream(bench, change):
     assert b.upstream.config is before
 
 
+LITERAL = tuple(EndpointConfig("http", ip, 8080) for ip in (ONE, TWO, THREE))
+
+
+def test_an_endpoint_that_a_reload_adds_starts_slowly_and_an_ejected_one_stays_out(bench):
+    b = bench(*LITERAL[:2], slow_start=30.0, outlier_detection=EJECTING)
+    b.fail(ONE)
+    first = list(b.upstream.endpoints)
+    assert b.upstream.adopt(replace(b.upstream.config, endpoints=LITERAL))
+    assert b.upstream.endpoints[:2] == first
+    assert b.endpoint(ONE).member.ejected
+    assert b.endpoint(THREE).weight == pytest.approx(0.1)
+    assert set(b.shares()) == {TWO, THREE}
+
+
+def test_an_endpoint_that_a_reload_removes_is_gone_and_the_last_one_is_back(bench):
+    b = bench(*LITERAL[:2], outlier_detection=EJECTING)
+    b.fail(ONE)
+    assert b.upstream.adopt(replace(b.upstream.config, endpoints=LITERAL[:1]))
+    assert b.shares() == {ONE: 1.0}
+    assert not b.endpoint(ONE).member.ejected
+
+
+def test_a_name_that_a_reload_adds_is_looked_up_and_a_known_one_stays_known(bench):
+    b = bench(health_check=HealthCheckConfig("/health"))
+    b.look_up(ONE)
+    other = EndpointConfig("http", "other", 8080)
+    assert b.upstream.adopt(replace(b.upstream.config, endpoints=(NAMED, other, LITERAL[2])))
+    assert set(b.shares()) == {ONE, THREE}
+    assert [name for name, _ in b.resolver.pending] == ["inventory", "other"]
+    b.upstream.close()
+
+
+def test_endpoints_that_are_not_known_yet_need_another_upstream(bench):
+    b = bench()
+    assert not b.upstream.adopt(replace(b.upstream.config, endpoints=(NAMED, *LITERAL)))
+    assert b.upstream.config.endpoints == (NAMED,)
+
+
 def test_another_balancer_takes_over_what_is_known(bench):
     b = bench(load_balancing=LoadBalancing.EWMA)
     b.look_up(ONE, TWO)
