@@ -195,6 +195,8 @@ class Exchange(Carrier):
         request.timing.begin(binding.policies.timeouts, given, left)
         if request.timing.inherited and lineage is not None:
             lineage.enter(request)
+        else:
+            request.parent = None
         if request.grpc:
             request.timing.idle_seconds = binding.policies.timeouts.stream_idle or NEVER
         if request.body is not None:
@@ -230,6 +232,7 @@ class Exchange(Carrier):
             request.nested = found.repeat
         if not wanted.deadline:
             return NEVER
+        request.parent = parent
         if found.streams:
             request.timing.stream_until = now + found.left
         return found.left

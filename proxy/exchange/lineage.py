@@ -22,11 +22,16 @@ MOST_PARENTS: Final = 64
 
 
 class Kin(Ask):
-    """A request, as its relatives see it. `lineage`: where it is noted, None: nowhere."""
+    """A request, as its relatives see it.
 
-    __slots__ = ("after", "before", "lineage")
+    `lineage`: where it is noted, None: nowhere. `parent`: whose deadline it inherited, while it is
+    noted.
+    """
+
+    __slots__ = ("after", "before", "lineage", "parent")
 
     lineage: "Lineage | None"
+    parent: "Kin | None"
     before: "Kin | None"
     after: "Kin | None"
 
@@ -101,16 +106,17 @@ class Lineage:
 
     def leave(self, request: Kin) -> None:
         """It has ended."""
-        request.lineage = None
+        request.lineage = request.parent = None
         _unlink(self._parents if request.inbound else self._heirs, request)
 
     def answered(self, request: Kin) -> None:
-        """Its upstream's response goes to its client now."""
+        """Its upstream's response goes to its client now: its deadline is handed on no longer."""
         if not request.inbound or request.streams or not self._heirs:
             return
         heir = self._heirs.get(request.kinship)
         while heir is not None:
-            heir.disinherit()
+            if heir.parent is request:
+                heir.disinherit()
             heir = heir.after
 
     def inherited(self, kinship: str, now: float) -> Inheritance | None:

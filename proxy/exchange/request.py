@@ -95,7 +95,7 @@ class Request(Kin):
         self.grpc = head.version == 20 and is_grpc(head)
         self.id = terms.request_id(head)
         self.trace = terms.trace(head)
-        self.lineage = None
+        self.lineage = self.parent = None
         self.mirrors: Mirrors | None = None
         self.nested = b""
         self.outer_permits: list[Permit] | None = None

@@ -115,6 +115,17 @@ def test_what_begins_after_the_response_has_no_deadline(stage):
     assert stage.records[-1].inherited_from == ""
 
 
+def test_the_answer_to_another_request_of_the_trace_leaves_the_deadline(stage):
+    client = inbound(stage, "X-Request-Timeout-Ms: 3000")[0]
+    call = outbound(stage)
+    other = stage.ask(request("GET /in HTTP/1.1", trace()), listener=Listener.INBOUND)
+    second = stage.accept()
+    finish((other, second))
+    stage.pass_time(3.01)
+    assert call[0].answer().reason == "request-timeout"
+    assert client.answer().status == 504
+
+
 def test_a_call_under_way_loses_the_deadline_with_the_response(stage):
     client, server = inbound(stage, "X-Request-Timeout-Ms: 3000")
     call = outbound(stage, "X-Request-Timeout-Ms: 3900")

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.interpreted
 
 class Request(Kin):
     def __init__(self, kinship, *, inbound=True, left=NEVER, repeat=b"", streams=False):
-        self.lineage = None
+        self.lineage = self.parent = None
         self._kinship, self._inbound = kinship, inbound
         self._left, self._repeat, self._streams = left, repeat, streams
         self.disinherited = 0
@@ -70,17 +70,19 @@ def test_random_histories(seed):
     assert len(lineage) == 0
 
 
-def test_an_answer_frees_the_calls_of_its_trace_alone():
+def test_an_answer_frees_the_calls_that_have_its_deadline_alone():
     lineage = Lineage()
-    parent, stream = Request("a"), Request("b", streams=True)
-    heirs = [Request(kinship, inbound=False) for kinship in ("a", "a", "b")]
-    for one in (parent, stream, *heirs):
+    parent, other, stream = Request("a"), Request("a"), Request("b", streams=True)
+    heirs = [Request(one.kinship, inbound=False) for one in (parent, parent, other, stream)]
+    for heir, one in zip(heirs, (parent, parent, other, stream), strict=True):
+        heir.parent = one
+    for one in (parent, other, stream, *heirs):
         lineage.enter(one)
     lineage.answered(parent)
-    assert [one.disinherited for one in heirs] == [1, 1, 0]
     lineage.answered(stream)
-    lineage.answered(heirs[0])
-    assert [one.disinherited for one in heirs] == [1, 1, 0]
+    assert [one.disinherited for one in heirs] == [1, 1, 0, 0]
+    lineage.leave(heirs[2])
+    assert heirs[2].parent is None
 
 
 def test_a_past_deadline_is_handed_on_too():
