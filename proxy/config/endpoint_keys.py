@@ -147,6 +147,8 @@ def _check_target(text: str) -> str:
 
 
 def _check_service(text: str) -> str:
+    if "/" in text:
+        raise ValueError(f"{text!r}: give the service without a method, such as shop.v1.Inventory")
     return check_grpc_service(text) if text else text
 
 

@@ -85,6 +85,7 @@ def test_weights(warned):
         ("health_check: {path: /, expect: [5xx]}", "is not a status such as 204"),
         ("health_check: {path: /, expect: []}", "at least one"),
         ("health_check: {grpc: a.B, expect: [200]}", "has no meaning with grpc"),
+        ("health_check: {grpc: a.B/Check}", "give the service without a method"),
         ("health_check: {grpc: a.B}, protocol: http1", "gRPC needs HTTP/2"),
         ("outlier_detection: {consecutive_failures: 0, failure_rate: none}", "would eject nothing"),
         ("outlier_detection: {eject_for: {initial: 10m}}", "must be at least initial (10m)"),

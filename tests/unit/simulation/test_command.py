@@ -50,6 +50,19 @@ def test_it_says_what_it_cannot_know(files, capsys):
     assert "40 attempts had the outcome that the log has for them; 0 (0%)" in said
 
 
+def test_what_happens_in_virtual_time_is_not_logged_as_if_it_happened_now(files, caplog, capsys):
+    config = files / "then.yaml"
+    two = config.read_text().replace(
+        '["http://10.0.0.1:80"]',
+        '["http://10.0.0.1:80", "http://10.0.0.2:80"], '
+        "outlier_detection: {consecutive_failures: 1}",
+    )
+    config.write_text(two)
+    assert simulate(files, "--config", str(config)) == 0
+    assert "ejections" in capsys.readouterr().out
+    assert caplog.messages == []
+
+
 def test_json(files, capsys):
     assert simulate(files, "--config", str(files / "then.yaml"), "--format", "json") == 0
     made = json.loads(capsys.readouterr().out)
