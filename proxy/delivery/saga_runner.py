@@ -197,7 +197,10 @@ class SagaRunner:
             except ProxyError:
                 continue  # each saga in hand meets the same failure at its next arrow
             for ref in lost:
-                self._in_hand[ref.token][1].cancel()
+                # One that ended meanwhile has given its claim back itself.
+                present = self._in_hand.get(ref.token)
+                if present is not None and present[0].ref == ref:
+                    present[1].cancel()
 
     # --- one saga ---------------------------------------------------------------------------------
 

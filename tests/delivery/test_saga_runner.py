@@ -10,7 +10,8 @@ from delivery.sagas import ORDERS, Bed, Clock, answer
 
 from proxy.delivery.saga_runner import LEASE
 from proxy.delivery.stored_request import TryResult
-from proxy.store.operations import TakeSaga
+from proxy.store.operations import RenewSagas, TakeSaga
+from proxy.store.records import SagaRef
 from proxy.store.sqlite.connection import MEMORY, SqliteConfig
 from proxy.store.sqlite.engine import SqliteStore
 from proxy.store.store import Store
@@ -155,3 +156,35 @@ async def test_a_lost_claim_is_left_alone(store: Store) -> None:
     await asyncio.sleep(0.02)
     assert bed.services.sent == []
     await bed.runner.stop()
+
+
+class LosesClaims(SqliteStore):
+    """Each renewal finds that a saga that ended meanwhile has no claim any more."""
+
+    renewals = 0
+
+    def do(self, operation: Any) -> Any:
+        if not isinstance(operation, RenewSagas):
+            return super().do(operation)
+        self.renewals += 1
+        done = asyncio.get_running_loop().create_future()
+        done.set_result([SagaRef("ended", 1)])
+        return done
+
+
+async def test_a_saga_that_ends_while_claims_are_renewed_ends_no_renewal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proxy.delivery.saga_runner.LEASE", 0.03)
+    store = LosesClaims(SqliteConfig(MEMORY), clock=Clock())
+    await store.open(0.0)
+    bed = Bed(store)
+    bed.services.silent = True
+    await bed.begin()
+    bed.runner.start()
+    async with asyncio.timeout(2):
+        while store.renewals < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert bed.runner.in_hand == 1
+    await bed.runner.stop()
+    await store.close()
