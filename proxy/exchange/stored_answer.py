@@ -10,7 +10,15 @@ from proxy.http.message import Field, make_field, make_response, named_field
 
 REPLAYED: Final = (b"Idempotent-Replayed", b"true")
 _LEFT_OUT: Final = frozenset(
-    (b"set-cookie", b"date", b"proxy-status", b"connection", b"keep-alive", b"x-request-id")
+    (
+        b"set-cookie",
+        b"date",
+        b"proxy-status",
+        b"connection",
+        b"keep-alive",
+        b"trailer",
+        b"x-request-id",
+    )
 )
 """Fields of the first answer alone. The others of a connection never reach an exchange."""
 
