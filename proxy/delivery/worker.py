@@ -189,10 +189,12 @@ class Worker:
         queue = self.queue(entry.queue)
         queue.in_flight[entry.id] = entry
         route = queue.route
+        if route is None:  # a reload removed it meanwhile
+            waits = Settle(entry.ref, EntryState.PENDING, entry.attempts, entry.history)
+            self._settle(queue, entry, [waits])
+            return
         try:
             head = StoredHead.unpack(entry.meta)
-            if route is None:
-                raise LookupError(f"no route {entry.queue!r}")
             self._tries[head.listener].begin_try(
                 self._gateway.gates[head.listener].terms,
                 route,

@@ -7,6 +7,9 @@ from delivery.bed import Bed
 from proxy.config.model import Listener
 from proxy.delivery.worker import Worker
 from proxy.errors import NoHealthyEndpoint, StoreFull
+from proxy.store.operations import ClaimEntries
+from proxy.store.sqlite.connection import MEMORY, SqliteConfig
+from proxy.store.sqlite.engine import SqliteStore
 
 CONFIG = """
 service: bed
@@ -347,6 +350,41 @@ async def test_a_repeat_gets_the_fallbacks_answer_with_its_location():
         assert again.get("idempotent-replayed") == "true"
         assert first.get("location").startswith("/.well-known/resilience-proxy/outbox/")
         assert (again.get("location"), again.body) == (first.get("location"), first.body)
+
+
+class Reloading(SqliteStore):
+    """Calls `reload` when entries are claimed, before their owner has them."""
+
+    reload = None
+
+    def do(self, operation):
+        future = super().do(operation)
+        if self.reload is not None and isinstance(operation, ClaimEntries):
+            future.add_done_callback(lambda done: done.result().entries and self.reload())
+        return future
+
+
+async def test_a_route_that_is_removed_while_its_entry_is_claimed_loses_nothing():
+    store = Reloading(SqliteConfig(MEMORY), dies_with_pod=True)
+    await store.open(1)
+    async with bed(store=store) as b:
+        queue = b.outbox.worker.queue("shop")
+        route = queue.route
+        removed = asyncio.Event()
+
+        def remove():
+            queue.use(None)
+            removed.set()
+
+        store.reload = remove
+        place = (await b.ask()).get("location")
+        await removed.wait()
+        await b.until(lambda: not queue.in_flight)
+        assert (await b.state(place))["state"] == "pending"
+        store.reload = None
+        queue.use(route)
+        b.outbox.worker._changed.set()
+        assert (await b.until_state(place, "delivered"))["attempts"] == 1
 
 
 async def test_replay_is_a_copy_under_a_new_id_and_key():
