@@ -13,7 +13,7 @@ route with one upstream then pauses as a whole.
 import asyncio
 import logging
 from asyncio import Future
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from time import monotonic, time
@@ -35,7 +35,7 @@ from proxy.errors import (
 from proxy.exchange.gateway import Gateway
 from proxy.policies.outbox import Fate, OnDead, OutboxMode, judge, next_try
 from proxy.store.operations import ClaimEntries, CountEntries, Operation, RenewEntries, Settle
-from proxy.store.records import Entry, EntryState
+from proxy.store.records import Entry, EntryState, QueueCounts
 from proxy.store.store import Store
 
 LEASE: Final = 30.0
@@ -78,9 +78,10 @@ class Worker:
     async def start(self) -> None:
         """Begin with what a former process left."""
         self.reconfigure()
-        for name in await self._store.do(CountEntries()):
+        counts = await self._store.do(CountEntries())
+        for name in counts:
             self.queue(name)
-        self._warn_of_unknown()
+        self._warn_of_unknown(counts)
         loop = asyncio.get_running_loop()
         self._renewing = loop.call_later(LEASE / 3, self._renew)
         self._task = loop.create_task(self._work())
@@ -93,6 +94,12 @@ class Worker:
             queue.use(result_route(self._gateway, queue.name))
             queue.paused_until = 0.0
         self._changed.set()
+        if self._task is not None and any(one.route is None for one in self.queues.values()):
+            self._store.do(CountEntries()).add_done_callback(self._counted)
+
+    def _counted(self, future: "Future[dict[str, QueueCounts]]") -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._warn_of_unknown(future.result())
 
     def queue(self, name: str) -> Queue:
         """The queue of that name; results may be for any upstream."""
@@ -326,13 +333,14 @@ class Worker:
             queue.rate.count(monotonic())
         self._changed.set()
 
-    def _warn_of_unknown(self) -> None:
-        for queue in self.queues.values():
-            if queue.route is None:
+    def _warn_of_unknown(self, counts: Mapping[str, QueueCounts]) -> None:
+        for name, found in counts.items():
+            waiting = found.of(EntryState.PENDING, EntryState.DELIVERING, EntryState.PARKED)
+            if waiting and self.queue(name).route is None:
                 _log.warning(
-                    "the outbox has entries of route %r, which the file does not have: they wait",
-                    queue.name,
-                )
+                    "the outbox has %d entries of route %r, which the file does not have: they "
+                    "wait", waiting, name,
+                )  # fmt: skip
 
 
 def _state_of(operations: list[Operation[Any]]) -> EntryState:

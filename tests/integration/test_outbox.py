@@ -187,3 +187,15 @@ def test_a_reload_turns_an_outbox_on(tmp_path: Path, upstream: CountingUpstream)
         eventually(lambda: upstream.keys == ["k1", "k2"], 5)
     finally:
         proxy.stop()
+
+
+def test_a_reload_says_whose_entries_wait(tmp_path: Path, upstream: CountingUpstream) -> None:
+    proxy = RunningProxy(tmp_path, settings(upstream, tmp_path / "s.db"))
+    try:
+        assert post(proxy, "k1", ("X-Not-Before", "100")).status == 202
+        proxy.config["routes"][0]["name"] = "other"
+        proxy.write()
+        assert proxy.ask("POST", "/reload")[0] == 200
+        eventually(lambda: "has 1 entries of route 'shop'" in proxy.errors, 5)
+    finally:
+        proxy.stop()
