@@ -17,7 +17,6 @@ from proxy.config.model import HeaderRules, RouteConfig
 from proxy.delivery.entries import StoredHead, instant
 from proxy.delivery.held import held_fields
 from proxy.delivery.queues import Queue
-from proxy.delivery.waiting import outcome
 from proxy.errors import (
     BadRequest,
     BodyTooLarge,
@@ -32,6 +31,7 @@ from proxy.exchange.answers import Answer, fallback_answer, own_answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.gathering import gather
 from proxy.exchange.heads import REQUEST_ID
+from proxy.exchange.idempotency import promised
 from proxy.exchange.request import Request
 from proxy.exchange.stored_answer import pack
 from proxy.exchange.well_known import WELL_KNOWN
@@ -219,7 +219,7 @@ class Accepting:
                 )
                 operations = [put, finish] if claim.held else [claim.ask, put, finish]
             try:
-                committed = await outcome(carrier, self._store.commit(operations))
+                committed = await promised(carrier, self._store.commit(operations))
             except StoreFull as full:
                 raise self._full(full.detail) from None
             if committed.unmet < 0:

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from proxy.delivery.documents import state_of
 from proxy.delivery.entries import StoredHead
-from proxy.delivery.waiting import outcome
 from proxy.exchange.answers import Answer, own_answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.heads import REQUEST_ID
+from proxy.exchange.idempotency import promised
 from proxy.http.message import make_field, named_field
 from proxy.store.operations import Cancel, GetEntry
 from proxy.store.records import EntryState
@@ -34,13 +34,13 @@ class OutboxPlaces:
         request = carrier.request
         if not _is_id(entry_id):
             return None
-        entry = await outcome(carrier, self._store.do(GetEntry(entry_id)))
+        entry = await promised(carrier, self._store.do(GetEntry(entry_id)))
         if entry is None or StoredHead.unpack(entry.meta).listener is not request.terms.listener:
             return None
         if request.head.method == "DELETE":
             cancel = Cancel(entry_id, self._keep(entry.queue))
-            before = await outcome(carrier, self._store.do(cancel))
-            entry = await outcome(carrier, self._store.do(GetEntry(entry_id))) or entry
+            before = await promised(carrier, self._store.do(cancel))
+            entry = await promised(carrier, self._store.do(GetEntry(entry_id))) or entry
             done = before in (EntryState.PENDING, EntryState.PARKED, EntryState.CANCELLED)
             return document_answer(carrier, 200 if done else 409, state_of(entry))
         if request.head.method not in ("GET", "HEAD"):

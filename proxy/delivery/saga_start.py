@@ -19,12 +19,11 @@ from proxy.delivery.entries import instant
 from proxy.delivery.held import held_fields
 from proxy.delivery.saga_documents import accepted_document
 from proxy.delivery.saga_record import Accepted, pack
-from proxy.delivery.waiting import outcome
 from proxy.errors import InternalError, ProxyError, SagaConflict, SagaInvalid
 from proxy.exchange.answers import Answer, fixed_answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.gathering import gather
-from proxy.exchange.idempotency import HeldKey
+from proxy.exchange.idempotency import HeldKey, promised
 from proxy.exchange.request import Request
 from proxy.exchange.stored_answer import pack as pack_answer
 from proxy.policies.fallback import FallbackResponse
@@ -85,7 +84,7 @@ class SagaStart:
         response = self._response(saga_id, document)
         if isinstance(request.claim, HeldKey):
             return await self._commit_with(request.claim, carrier, begin, response)
-        record = await outcome(carrier, self._store.do(begin))
+        record = await promised(carrier, self._store.do(begin))
         self._check(record, begin)
         request.record.saga = record.token
         return self._answer(request, accepted_document(record), record.token, response)
@@ -108,7 +107,7 @@ class SagaStart:
             steps: list[Operation[Any]] = [claim.ask, begin, finish]
             if not begins:
                 steps.remove(begin)
-            committed = await outcome(carrier, self._store.commit(steps))
+            committed = await promised(carrier, self._store.commit(steps))
             if committed.unmet < 0:
                 claim.stored(request.record)
                 request.record.saga = token

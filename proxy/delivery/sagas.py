@@ -18,11 +18,11 @@ from proxy.delivery.saga_runner import LEASE, SagaRunner, TellResult
 from proxy.delivery.saga_sender import SagaSender
 from proxy.delivery.saga_start import SagaStart
 from proxy.delivery.saga_stats import SagaStats
-from proxy.delivery.waiting import outcome
 from proxy.errors import StoreFailed
 from proxy.exchange.answers import Answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.gateway import Gateway
+from proxy.exchange.idempotency import promised
 from proxy.exchange.promise import Promise
 from proxy.policies.saga import Order, Saga, SagaState
 from proxy.routing.table import Route
@@ -153,7 +153,7 @@ class Sagas:
     async def answer(self, carrier: Carrier, token: str) -> Answer | None:
         """The state at a saga's address, for the listener that started it; None: no such saga."""
         request = carrier.request
-        record = await outcome(carrier, self._store.do(GetSaga(token=token))) if token else None
+        record = await promised(carrier, self._store.do(GetSaga(token=token))) if token else None
         if record is None or unpack(record.input).listener is not request.terms.listener:
             return None
         if request.head.method not in ("GET", "HEAD"):

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import json
 
 import pytest
@@ -350,6 +351,31 @@ async def test_a_repeat_gets_the_fallbacks_answer_with_its_location():
         assert again.get("idempotent-replayed") == "true"
         assert first.get("location").startswith("/.well-known/resilience-proxy/outbox/")
         assert (again.get("location"), again.body) == (first.get("location"), first.body)
+
+
+class FailsLate(SqliteStore):
+    """Its commits are refused when their callers have left."""
+
+    asked = None
+
+    def commit(self, operations):
+        self.asked = asyncio.get_running_loop().create_future()
+        return self.asked
+
+
+async def test_a_refusal_that_nobody_waits_for_is_no_error(caplog):
+    store = FailsLate(SqliteConfig(MEMORY), dies_with_pod=True)
+    await store.open(1)
+    async with bed(store=store) as b:
+        asking = asyncio.create_task(b.ask())
+        await b.until(lambda: store.asked)
+        asking.cancel()
+        await b.until(lambda: b.records)
+        store.asked.set_exception(StoreFull("full"))
+        store.asked = None
+        await asyncio.sleep(0)
+        gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 class Reloading(SqliteStore):
