@@ -268,7 +268,7 @@ class ProxyCollector(Collector):
         yield from _counter(
             "proxy_outbox_deliveries",
             "Tries of the outbox: delivered, again (another one follows), postponed (nothing was "
-            "tried), dead; dead and parked entries count as dead or parked too.",
+            "tried), dead, parked (dead, and its lane waits). Each counts once.",
             ["route", "outcome"],
             {
                 (queue.route, outcome): count
