@@ -109,6 +109,12 @@ class Reaching(Script):
         """Whether endpoints learn from this attempt; not from the copy of a mirror."""
         return self._request.record.binding is not None
 
+    def _leave_unreached(self) -> None:
+        """The endpoint learns nothing: `connections.max` kept the attempt from it."""
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            seat.leave(IGNORED, monotonic())
+
     def _connected(self, connected: Connected) -> None:
         """There is a connection, perhaps to another endpoint than the chosen one."""
         before, seat = self.record.chosen, self._seat
@@ -334,6 +340,8 @@ class Reaching(Script):
                     self._connected(happened)
                     return happened.stream
                 if happened is ALARM and monotonic() >= self._due:
+                    if full:
+                        self._leave_unreached()
                     self._check_request()
                     raise ConnectTimeout(f"No connection to {endpoint.where} became free in time.")
         except Exception:

@@ -168,6 +168,24 @@ def test_a_body_that_stalls_says_nothing_about_the_endpoint(shop):
     assert ejections(shop) == 0
 
 
+@pytest.mark.parametrize(
+    ("seconds", "reason"), [("2s", "connect-timeout"), ("20s", "request-timeout")]
+)
+def test_a_wait_for_a_busy_connection_says_nothing_about_the_endpoint(make_stage, seconds, reason):
+    text = TEXT.replace(', "http://10.0.0.3:80"', "").replace("attempt: 2s", f"attempt: {seconds}")
+    stage = make_stage(text.replace("failures: 2}", "failures: 1}\n    connections: {max: 1}"))
+    busy = [begin(stage) for _ in range(2)]
+    for _, server in busy:
+        server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n")
+    waiting = stage.ask(request("GET / HTTP/1.1"))
+    for _ in range(10):
+        stage.pass_time(1.001)
+        for _, server in busy:
+            server.send(b"a")
+    assert waiting.answer().reason == reason
+    assert ejections(stage) == 0
+
+
 def test_a_probe_whose_client_leaves_is_followed_by_another(shop):
     eject(shop)
     shop.pass_time(EJECTED_FOR + 0.1)
