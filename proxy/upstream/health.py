@@ -108,7 +108,7 @@ class Check(StreamHandler):
         elif answer.condition is None:
             self._end()
         else:
-            self._failed(answer.reason)
+            self._failed(answer.reason, answer.detail)
 
     def _send(self, stream: UpstreamStream) -> None:
         self._stream = stream
@@ -145,7 +145,7 @@ class Check(StreamHandler):
 
     def on_lost(self, error: ProxyError) -> None:
         if self._stream is not None:
-            self._failed(error.reason)
+            self._failed(error.reason, error.detail)
 
     def _judge(self, trailers: Trailers, *, reusable: bool) -> None:
         head = self._head
@@ -181,7 +181,7 @@ class Check(StreamHandler):
         if not member.unhealthy:
             member.passed_check(checks.loop.time())
 
-    def _failed(self, said: str) -> None:
+    def _failed(self, said: str, detail: str = "") -> None:
         checks, endpoint = self._checks, self.endpoint
         checks.counts.checks["failed"] += 1
         self._good = 0
@@ -196,7 +196,7 @@ class Check(StreamHandler):
                 endpoint.label,
                 checks.name,
                 self._bad,
-                said,
+                f"{said}: {detail}" if detail else said,
             )
             member.mark(unhealthy=True)
 

@@ -177,6 +177,15 @@ def test_what_fails(one, trouble, said):
     assert checks(one) == {"passed": 1, "failed": 1}
 
 
+def test_the_log_says_what_is_wrong(one, caplog):
+    for _ in range(3):
+        one.accept().send(b"220 ftp ready\r\n")
+        one.pass_time(INTERVAL + 0.01)
+    (message,) = caplog.messages
+    assert "the last one: upstream-malformed: " in message
+    assert "looks like an SMTP or FTP server" in message
+
+
 def test_a_long_response_is_judged_by_its_status(one):
     server = one.accept()
     server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x" * 70_000)
