@@ -65,8 +65,18 @@ class Effects:
     def __init__(self) -> None:
         self.of: Counter[str] = Counter()
         self.total = 0
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def end(self) -> None:
+        """Close the proxies' connections that are left."""
+        left = list(self._open)
+        for writer in left:
+            writer.close()
+        for writer in left:
+            await _closed(writer)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0])
@@ -77,7 +87,14 @@ class Effects:
                 answer = b"%s %d" % (body, self.total)
                 writer.write(b"HTTP/1.1 201 Made\r\nContent-Length: %d\r\n\r\n" % len(answer))
                 writer.write(answer)
+        self._open.discard(writer)
         writer.close()
+        await _closed(writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 class Caller:
@@ -117,6 +134,7 @@ class Caller:
                 assert status == 409, (status, body)
         finally:
             writer.close()
+            await _closed(writer)
 
 
 @pytest.mark.long
@@ -176,3 +194,4 @@ async def test_ten_thousand_keys_in_64_clients(start_proxy: StartProxy, tmp_path
     statuses = sum((caller.statuses for caller in callers), Counter[int]())
     assert set(statuses) <= {201, 409}
     server.close()
+    await effects.end()

@@ -109,8 +109,11 @@ def test_it_takes_everything(
 ) -> None:
     proxy = start_proxy(
         {
+            "store": {"url": "memory:"},
             "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},
             "routes": [
+                route("kept", idempotency={"mode": "optional"}),
+                route("copied", mirror={"upstream": "chaos"}),
                 route("p", circuit_breaker=breaker(calls=100)),
                 route("f", fallback={"when": [500], "response": {"status": 200}}),
                 route(
@@ -130,6 +133,8 @@ def test_it_takes_everything(
     proxy.call("GET", "/f", chaos="500")
     proxy.call("GET", "/limits", chaos="200 | 200")
     proxy.call("GET", "/observed", chaos="503")
+    proxy.call("POST", "/kept", {"Idempotency-Key": "one"})
+    proxy.call("GET", "/copied")
     with as_text(proxy) as text:
         jobs = {"openmetrics": f"127.0.0.1:{proxy.admin}", "text": text}
         prometheus = Prometheus(tmp_path, jobs)
