@@ -152,6 +152,7 @@ COMPILED = (
     "wire/h2/sending",
     "wire/h2/streams",
     "wire/h2/upstream",
+    "wire/no_client",
     "wire/streams",
 )
 """What every request runs through."""

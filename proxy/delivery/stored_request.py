@@ -15,7 +15,6 @@ from typing import Final
 
 from proxy.config.model import Listener
 from proxy.errors import (
-    InternalError,
     by_reason,
 )
 from proxy.exchange.answers import fixed_answer, upstream_answer
@@ -35,8 +34,9 @@ from proxy.http.retry_after import parse_retry_after
 from proxy.policies.gate import Gate as PolicyGate
 from proxy.policies.gate import pass_gates
 from proxy.routing.table import Route
-from proxy.wire.alarm import NEVER, Alarm
-from proxy.wire.streams import NO_TRAILERS, ClientStream, Trailers
+from proxy.wire.alarm import NEVER
+from proxy.wire.no_client import NoClient
+from proxy.wire.streams import Trailers
 
 MOST_IGNORED: Final = 1024 * 1024
 """Bytes of a response's body beyond those to keep that are read, so that its connection can be
@@ -157,7 +157,7 @@ class TryResult:
         self.seen = seen
 
 
-class StoredStream(ClientStream):
+class StoredStream(NoClient):
     """Takes the response instead of a client."""
 
     __slots__ = (
@@ -183,10 +183,8 @@ class StoredStream(ClientStream):
         on_done: Callable[[TryResult], object],
     ) -> None:
         """`keep`: how many bytes of the response's body are kept."""
-        super().__init__()
+        super().__init__(loop, client)
         self._loop = loop
-        self.alarm = Alarm(loop, self._on_alarm)
-        self.client = client
         self.patience = 0.0
         self._keep = keep
         self.on_done = on_done
@@ -195,21 +193,6 @@ class StoredStream(ClientStream):
         self._bytes = 0
         self._ended = False
         self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def request_bytes(self) -> int:
-        return 0
-
-    @property
-    def unsent_bytes(self) -> int:
-        return 0
-
-    @property
-    def request_trailers(self) -> Trailers:
-        return NO_TRAILERS
-
-    def write_informational(self, head: ResponseHead) -> None:
-        pass
 
     def write_head(
         self,
@@ -248,29 +231,12 @@ class StoredStream(ClientStream):
     def end(self, trailers: Trailers) -> None:
         self._ended = True
 
-    def open_tunnel(self, head: ResponseHead, own: OwnFields, piece: bytes) -> bytes:
-        raise InternalError("A stored request became a tunnel.")
-
-    def break_off(self, *, hard: bool) -> None:
-        pass
-
     def finish(self, now: float) -> None:
-        self.alarm.close()
+        super().finish(now)
         if self._timer is not None:
             self._timer.cancel()
-        self.handler = None
         # Not at once: what follows may begin another try, and the stack would grow with each.
         self._loop.call_soon(self._finish)
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
-
-    def _on_alarm(self) -> None:
-        if self.handler is not None:
-            self.handler.on_alarm()
 
     def _finish(self) -> None:
         self.on_done(self._result())

@@ -23,10 +23,11 @@ from proxy.exchange.events import MOVED
 from proxy.exchange.request import Request
 from proxy.exchange.script import SUSPENDED, Script
 from proxy.exchange.timing import Timing
-from proxy.http.message import FieldName, RequestHead, ResponseHead, named_field
+from proxy.http.message import FieldName, RequestHead, named_field
 from proxy.policies.gate import Mode
-from proxy.wire.alarm import NEVER, Alarm
-from proxy.wire.streams import ClientStream, Trailers
+from proxy.wire.alarm import NEVER
+from proxy.wire.no_client import NoClient
+from proxy.wire.streams import Trailers
 
 BEHIND: Final = 256 * 1024
 """Bytes of a body that a mirror's upstream may be behind; beyond it the copy is dropped."""
@@ -60,7 +61,7 @@ def begin_mirror(request: Request, mirrors: Mirrors, held: bytes) -> None:
     mirror.start(mirror.run())
 
 
-class _Copy(ClientStream):
+class _Copy(NoClient):
     """The client's side of a copy: there is no client, and nothing is sent to it.
 
     `paused`: the mirror's upstream is behind. A real client would be asked to wait.
@@ -69,8 +70,7 @@ class _Copy(ClientStream):
     __slots__ = ("paused", "trailers")
 
     def __init__(self, client: str, receiving: bool, trailers: Trailers) -> None:
-        super().__init__()
-        self.client = client
+        super().__init__(asyncio.get_running_loop(), client)
         self.receiving = receiving
         self.trailers = trailers
         self.paused = False
@@ -78,9 +78,6 @@ class _Copy(ClientStream):
     @property
     def request_trailers(self) -> Trailers:
         return self.trailers
-
-    def write_informational(self, head: ResponseHead) -> None:
-        """The client gets those of its own request."""
 
     def pause_reading(self) -> None:
         self.paused = True
@@ -104,7 +101,7 @@ class Mirror(Script):
         receiving = body is not None and not body.complete
         trailers = of.stream.request_trailers if body is not None and body.complete else []
         copy = self._copy = _Copy(of.stream.client, receiving, trailers)
-        copy.alarm = Alarm(asyncio.get_running_loop(), self._ring)
+        copy.handler = self
         timing = Timing(copy.alarm, self, monotonic())
         own = RequestBody(copy, held, awaits_word=False) if body is not None else None
         request = self._request = Request(of.terms, copy, of.head, own, timing)
@@ -163,7 +160,7 @@ class Mirror(Script):
         self._mirrors.places.leave()
         self._attempt = None
         self._request.timing.close()
-        self._copy.alarm.close()
+        self._copy.finish(monotonic())
 
     def _note(self, result: str) -> None:
         """Count the result, once."""
@@ -175,7 +172,7 @@ class Mirror(Script):
         self._note(result)
         self.wake(ClientGone(why))
 
-    def _ring(self) -> None:
+    def on_alarm(self) -> None:
         self._request.timing.ring()
 
     # --- the body of the request that it copies -------------------------------------------------

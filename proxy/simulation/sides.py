@@ -20,10 +20,9 @@ from proxy.http.message import (
 )
 from proxy.simulation.recorded import RecordedAttempt
 from proxy.upstream.leases import OnClosed
-from proxy.wire.alarm import Alarm
+from proxy.wire.no_client import NoClient
 from proxy.wire.streams import (
     NO_TRAILERS,
-    ClientStream,
     Gate,
     StreamHandler,
     Trailers,
@@ -39,7 +38,7 @@ _CONTENT_TYPE: Final = named_field(FieldName(b"content-type"), b"application/grp
 _GRPC_STATUS: Final = FieldName(b"grpc-status")
 
 
-class PlayedClient(ClientStream):
+class PlayedClient(NoClient):
     """One client with one request, which sends it at once and reads everything.
 
     `over`: its exchange has ended.
@@ -49,9 +48,7 @@ class PlayedClient(ClientStream):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, client: str, body: int) -> None:
         """`body`: its bytes."""
-        super().__init__()
-        self.alarm = Alarm(loop, self._ring)
-        self.client = client
+        super().__init__(loop, client)
         self._loop = loop
         self._paused = False
         self._left = max(0, body - PIECE_BYTES)
@@ -68,10 +65,6 @@ class PlayedClient(ClientStream):
         if self.handler is not None and not self.over:
             self.handler.on_client_gone()
 
-    def _ring(self) -> None:
-        if self.handler is not None:
-            self.handler.on_alarm()
-
     def _send(self) -> None:
         while self.receiving and not self._paused and self.handler is not None:
             piece = min(self._left, PIECE_BYTES)
@@ -82,48 +75,10 @@ class PlayedClient(ClientStream):
                 if self.handler is not None:
                     self.handler.on_body_end(NO_TRAILERS)
 
-    # --- ClientStream -----------------------------------------------------------------------------
-
-    @property
-    def request_bytes(self) -> int:
-        return 0
-
-    @property
-    def unsent_bytes(self) -> int:
-        return 0
-
-    @property
-    def request_trailers(self) -> Trailers:
-        return NO_TRAILERS
-
-    def write_informational(self, head: ResponseHead) -> None:
-        pass
-
-    def write_head(
-        self,
-        head: ResponseHead,
-        own: OwnFields,
-        piece: bytes,
-        ended: bool,
-        trailers: Trailers,
-        last: bool,
-    ) -> None:
-        pass
-
-    def write_body(self, piece: bytes) -> None:
-        pass
-
-    def end(self, trailers: Trailers) -> None:
-        pass
-
-    def break_off(self, *, hard: bool) -> None:
-        pass
-
     def finish(self, now: float) -> None:
+        super().finish(now)
         self.over = True
-        self.handler = None
         self.receiving = False
-        self.alarm.close()
 
     def pause_reading(self) -> None:
         self._paused = True
