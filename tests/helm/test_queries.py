@@ -117,6 +117,7 @@ def test_an_alert_says_what_it_means(rule: dict[str, dict[str, str]]) -> None:
 
 @needs_promtool
 @pytest.mark.parametrize("name", ["alerts_test.yaml", "resilience4j_test.yaml"])
+@pytest.mark.long
 def test_rules_do_what_they_should_and_only_then(name: str) -> None:
     tests = Path(__file__).with_name(name)
     run = subprocess.run(

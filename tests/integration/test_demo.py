@@ -308,6 +308,7 @@ def _children(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.long
 def test_leaving_early_ends_cleanly_with_what_there_was(number: signal.Signals) -> None:
     demo = _start("--duration", "30s")
     try:
@@ -334,6 +335,7 @@ async def test_a_proxy_that_cannot_start_says_why() -> None:
                 pytest.fail("it is not ready")
 
 
+@pytest.mark.long
 def test_a_proxy_that_dies_ends_the_demo_and_says_so() -> None:
     demo = _start("--duration", "30s")
     try:

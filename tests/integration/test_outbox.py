@@ -147,6 +147,7 @@ def kill_and_restart(tmp_path: Path, upstream: CountingUpstream, entries: int) -
         again.stop()
 
 
+@pytest.mark.long
 def test_the_drain_of_a_store_that_dies_names_what_is_left(
     tmp_path: Path, upstream: CountingUpstream
 ) -> None:
@@ -157,6 +158,7 @@ def test_the_drain_of_a_store_that_dies_names_what_is_left(
     assert '"entries":1' in proxy.errors
 
 
+@pytest.mark.long
 def test_what_a_persistent_store_keeps_is_no_loss(
     tmp_path: Path, upstream: CountingUpstream
 ) -> None:

@@ -85,6 +85,7 @@ def test_while_the_upstream_restarts(
     _judge(proxy, callers)
 
 
+@pytest.mark.long
 def test_permits_come_back_whatever_happens(proxy: RunningProxy) -> None:
     """Faults, refusals, queues, and clients that leave at any moment, all at once."""
     until = time.monotonic() + 2

@@ -164,6 +164,7 @@ def test_an_idempotency_key_is_kept_in_the_same_commit(
     assert shop.paths() == ["/reserve", "/pay", "/ship"]
 
 
+@pytest.mark.long
 def test_a_key_is_not_for_another_long_input(
     start_proxy: StartProxy, shop: Shop, tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def test_a_failed_step_is_compensated(run: Callable[..., RunningProxy], shop: Sh
     assert [one["phase"] for one in document["steps"]] == ["undo", "undo", "do"]
 
 
+@pytest.mark.long
 def test_an_undo_that_finds_nothing_is_done(run: Callable[..., RunningProxy], shop: Shop) -> None:
     shop.script = {"/pay": [LOST] * 3, "/unpay": [404]}
     proxy = run()
@@ -205,6 +207,7 @@ def test_an_undo_that_finds_nothing_is_done(run: Callable[..., RunningProxy], sh
     assert shop.keys("/pay") == ["o-1/pay/do"] * 3
 
 
+@pytest.mark.long
 def test_a_stuck_saga_takes_orders(run: Callable[..., RunningProxy], shop: Shop) -> None:
     shop.script = {"/ship": [422], "/unpay": [400], "/unreserve": [400, 400]}
     proxy = run()
@@ -226,6 +229,7 @@ def test_a_stuck_saga_takes_orders(run: Callable[..., RunningProxy], shop: Shop)
     assert "no saga 'o-2'" in command(proxy, "show", "o-2").stderr
 
 
+@pytest.mark.long
 def test_an_aborted_saga_ends_as_it_is(run: Callable[..., RunningProxy], shop: Shop) -> None:
     shop.script = {"/pay": [422], "/unreserve": [400]}
     proxy = run()
@@ -237,6 +241,7 @@ def test_an_aborted_saga_ends_as_it_is(run: Callable[..., RunningProxy], shop: S
     assert shop.paths().count("/unreserve") == 1
 
 
+@pytest.mark.long
 def test_the_timeout_undoes_it(run: Callable[..., RunningProxy], shop: Shop) -> None:
     shop.script["/pay"] = [503] * 1000
     proxy = run(timeout="300ms", steps=_tireless(settings(shop, Path("x"))))
@@ -250,6 +255,7 @@ def _tireless(given: dict[str, Any]) -> list[dict[str, Any]]:
     return [step | {"attempts": 0} for step in steps]
 
 
+@pytest.mark.long
 def test_the_result_is_told(run: Callable[..., RunningProxy], shop: Shop) -> None:
     proxy = run(result={"upstream": "shop", "path": "/told"})
     place_of(order(proxy))
@@ -274,6 +280,7 @@ def test_after_a_kill_it_goes_on_with_the_same_key(shop: Shop, tmp_path: Path) -
     assert document["steps"][1]["attempts"] == 2
 
 
+@pytest.mark.long
 def test_a_reload_changes_no_running_saga(run: Callable[..., RunningProxy], shop: Shop) -> None:
     shop.script["/pay"] = [503, 503]
     proxy = run()
@@ -286,6 +293,7 @@ def test_a_reload_changes_no_running_saga(run: Callable[..., RunningProxy], shop
     assert shop.paths()[-1] == "/ship"
 
 
+@pytest.mark.long
 def test_a_drain_ends_the_try_and_keeps_the_saga(shop: Shop, tmp_path: Path) -> None:
     shop.script["/pay"] = [SLOW]
     given = settings(shop, tmp_path / "store.db")
@@ -304,6 +312,7 @@ def test_a_drain_ends_the_try_and_keeps_the_saga(shop: Shop, tmp_path: Path) -> 
     assert shop.paths() == ["/reserve", "/pay", "/ship"]
 
 
+@pytest.mark.long
 def test_what_is_lost_with_the_pod_is_named(shop: Shop, tmp_path: Path) -> None:
     shop.script["/pay"] = [503] * 1000
     given = settings(shop, tmp_path / "store.db")

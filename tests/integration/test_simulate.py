@@ -121,6 +121,7 @@ def test_the_same_file_gives_the_same_counts(
     assert max(apart.values()) < 0.02, apart
 
 
+@pytest.mark.long
 def test_the_command(
     start_proxy: Callable[[Settings], RunningProxy], urls: list[str], tmp_path: Path
 ) -> None:

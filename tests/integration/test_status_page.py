@@ -310,6 +310,7 @@ def test_a_phone_needs_no_scrolling_sideways(visit: Open, scheme: str) -> None:
     assert page.evaluate(ground) == dark
 
 
+@pytest.mark.long
 def test_draining_and_gone(start_proxy: StartProxy, visit: Open) -> None:
     proxy = start_proxy({})
     watching = visit(proxy.admin)

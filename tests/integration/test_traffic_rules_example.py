@@ -80,6 +80,7 @@ def test_three_retries(run: Run, start_chaos: StartChaos) -> None:
     assert proxy.call("GET", "/users/1", chaos="503 | 503 | 503 | 503 | 200").status == 503
 
 
+@pytest.mark.long
 def test_an_attempt_has_a_second(run: Run, start_chaos: StartChaos) -> None:
     proxy = run(start_chaos().url, retry={"attempts": 1})
     response = proxy.call("GET", "/users/1", chaos="hang")
@@ -143,6 +144,7 @@ def test_other_errors_do_not_eject(run: Run, pair: list[ChaosUpstream]) -> None:
     assert _ejected(proxy) == {}
 
 
+@pytest.mark.long
 async def test_a_hundred_connections_fifty_pending_and_no_more(run: Run) -> None:
     doors = asyncio.Event()
     connections: set[Any] = set()

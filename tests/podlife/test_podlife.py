@@ -31,6 +31,7 @@ def test_a_rollover_loses_no_stream(tmp_path: Path) -> None:
     assert report.requests > 200
 
 
+@pytest.mark.long
 def test_a_job_ends_with_its_sidecar(tmp_path: Path) -> None:
     report = asyncio.run(run_job(tmp_path, QUICK))
     assert report.sound, str(report)
