@@ -25,6 +25,7 @@ def make_stage(loop):
         for client in stage.clients:
             client.reset()
         stage.assert_at_rest()
+        stage.end()
 
 
 @pytest.fixture

@@ -266,6 +266,10 @@ class Stage:
             assert (counts.active, counts.waiting) == (0, 0)
             assert all(endpoint.active == 0 for endpoint in upstream.endpoints)
 
+    def end(self):
+        if self.store is not None:
+            self.store.end()
+
 
 def bulkheads(bindings):
     return [entry.gate for entry in bindings.gates.of(BULKHEAD).values()]
@@ -275,4 +279,6 @@ def bulkheads(bindings):
 def staged(text=CONFIG):
     """A stage, for as long as the block lasts."""
     with turned_by_hand() as loop:
-        yield Stage(loop, text)
+        stage = Stage(loop, text)
+        yield stage
+        stage.end()

@@ -21,7 +21,8 @@ class StageStore(Store):
         self.error = None
         self.asked = []
         self._loop = loop
-        self._tables = Tables(connect(SqliteConfig(MEMORY)))
+        self._connection = connect(SqliteConfig(MEMORY))
+        self._tables = Tables(self._connection)
         self._waiting = []
 
     def do(self, operation):
@@ -39,6 +40,9 @@ class StageStore(Store):
         for work in waiting:
             work()
         self._loop.run()
+
+    def end(self):
+        self._connection.close()
 
     def look(self, operation):
         """What the store has now."""
