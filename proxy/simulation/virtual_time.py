@@ -2,14 +2,18 @@
 
 import asyncio
 import heapq
+import importlib
 import itertools
+import pkgutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, cast
 
 _REAL = time.monotonic
+DATA_PLANE = ("proxy.exchange", "proxy.upstream", "proxy.wire")
 
 
 class Handle:
@@ -110,9 +114,11 @@ class VirtualLoop:
 def virtual_time(start: float = 1000.0) -> Iterator[VirtualLoop]:
     """A loop that is the running one, and whose time is what the data plane's clocks say.
 
-    Modules that are first imported in the meantime have the real clock. Other threads' loops are
-    left alone.
+    All modules of the data plane are imported before: one that is first imported in the meantime
+    would have the real clock. Other threads' loops are left alone.
     """
+    for name in DATA_PLANE:
+        _import_all(name)
     loop = VirtualLoop(start)
     clock = loop.time
     _replace(_REAL, clock)
@@ -122,6 +128,14 @@ def virtual_time(start: float = 1000.0) -> Iterator[VirtualLoop]:
     finally:
         asyncio._set_running_loop(None)
         _replace(clock, _REAL)
+
+
+@cache
+def _import_all(package: str) -> None:
+    """Import every module of a package, once."""
+    path = importlib.import_module(package).__path__
+    for module in pkgutil.walk_packages(path, f"{package}."):
+        importlib.import_module(module.name)
 
 
 def _replace(clock: Callable[[], float], by: Callable[[], float]) -> None:
