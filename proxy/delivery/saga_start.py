@@ -19,11 +19,12 @@ from proxy.delivery.entries import instant
 from proxy.delivery.held import held_fields
 from proxy.delivery.saga_documents import accepted_document
 from proxy.delivery.saga_record import Accepted, pack
-from proxy.errors import InternalError, ProxyError, SagaConflict, SagaInvalid
+from proxy.errors import InternalError, SagaConflict, SagaInvalid
 from proxy.exchange.answers import Answer, fixed_answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.gathering import gather
 from proxy.exchange.idempotency import HeldKey, promised
+from proxy.exchange.promise import Promise
 from proxy.exchange.request import Request
 from proxy.exchange.stored_answer import pack as pack_answer
 from proxy.policies.fallback import FallbackResponse
@@ -40,7 +41,7 @@ _Response = tuple[list[tuple[str, str]], bytes]
 _KEY_FIELDS: Final = (b"idempotency-key", b"x-idempotency-key")
 
 
-class SagaStart:
+class SagaStart(Promise):
     """Starts the sagas of one definition. `record_bytes`: the largest input."""
 
     def __init__(
@@ -60,14 +61,6 @@ class SagaStart:
 
     def accepts(self, carrier: Carrier) -> bool:
         return True
-
-    def covers(self, carrier: Carrier, error: ProxyError | None, status: int) -> bool:
-        return False
-
-    async def rescue(
-        self, carrier: Carrier, error: ProxyError | None, status: int
-    ) -> Answer | None:
-        return None
 
     async def enter(self, carrier: Carrier) -> Answer | None:
         request = carrier.request

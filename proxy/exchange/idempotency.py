@@ -325,8 +325,8 @@ class HeldKey:
         return self.whole_fingerprint(request)
 
 
-class Idempotency:
-    """The idempotency of one route (`exchange.promise.Promise`)."""
+class Idempotency(Promise):
+    """The idempotency of one route."""
 
     def __init__(self, keys: Keys, route: RouteConfig, others: Sequence[Promise] = ()) -> None:
         """`others`: the promises that are asked after it."""
@@ -342,14 +342,6 @@ class Idempotency:
 
     def accepts(self, carrier: Carrier) -> bool:
         return False
-
-    def covers(self, carrier: Carrier, error: ProxyError | None, status: int) -> bool:
-        return False
-
-    async def rescue(
-        self, carrier: Carrier, error: ProxyError | None, status: int
-    ) -> Answer | None:
-        return None
 
     async def enter(self, carrier: Carrier) -> Answer | None:
         request = carrier.request

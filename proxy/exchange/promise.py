@@ -21,7 +21,8 @@ class Promise(Protocol):
     """One promise of one route. Its carrier is a `carrier.Carrier`, its answer an
     `answers.Answer` (`Any`, because those stand above the bindings that refer to promises).
 
-    A protocol: only requests of routes with promises pay for its slower calls.
+    A protocol: only requests of routes with promises pay for its slower calls. One that never
+    rescues inherits `covers` and `rescue`.
     """
 
     def accepts(self, carrier: Any) -> bool:
@@ -37,9 +38,9 @@ class Promise(Protocol):
 
     def covers(self, carrier: Any, error: ProxyError | None, status: int) -> bool:
         """Whether `rescue` may be asked after this failure, or final status of the upstream."""
+        return False
 
-    def rescue(
-        self, carrier: Any, error: ProxyError | None, status: int
-    ) -> Coroutine[None, Any, Any]:
+    async def rescue(self, carrier: Any, error: ProxyError | None, status: int) -> Any:
         """The answer instead of a failure; None: the failure stays. Raises nothing but the end
         of the exchange."""
+        return None
