@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,11 @@ os.environ["PYTHONSAFEPATH"] = "1"
 
 sys.path.append(str(Path(__file__).parent))
 
+import postgres  # noqa: E402 - found by the line before
+
+# The run ends with this process; with several workers it is the one that starts them.
+os.environ.setdefault(postgres.RUN, str(os.getpid()))
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -39,3 +45,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if COMPILED and item.get_closest_marker("interpreted"):
             item.add_marker(skipped)
+
+
+def _need_postgres() -> None:
+    if postgres.binaries() is None:
+        assert postgres.NEEDED not in os.environ, postgres.MISSING
+        pytest.skip(postgres.MISSING)
+
+
+@pytest.fixture(scope="session")
+def shared_postgres() -> postgres.Shared:
+    """The server of this run. It is never stopped or changed: other tests use it."""
+    _need_postgres()
+    return postgres.shared_server()
+
+
+@pytest.fixture
+def postgres_url(shared_postgres: postgres.Shared) -> Iterator[str]:
+    """An empty database on the shared server."""
+    server = shared_postgres.server
+    name = server.new_database()
+    yield server.url(name)
+    server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def own_postgres(shared_postgres: postgres.Shared) -> Iterator[postgres.Server]:
+    """A server of this test's own, running; to stop, restart, freeze or kill."""
+    with postgres.new_server(shared_postgres.template) as server:
+        yield server
