@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from chaos.upstream import ChaosUpstream
+from integration.browser import Visit, chromium
 from integration.ports import free_port
 from integration.running_proxy import RunningProxy
 from integration.settings import Settings
 
 StartProxy = Callable[..., RunningProxy]
 StartChaos = Callable[..., ChaosUpstream]
+Open = Callable[..., Visit]
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +75,23 @@ def module_proxy(
 def refusing_port() -> int:
     """A port on which nobody listens."""
     return free_port()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit_page(browser: Any) -> Iterator[Open]:
+    """Open status pages: ``visit_page(port, color_scheme="dark").open()``."""
+    visits: list[Visit] = []
+
+    def begin(port: int, **options: Any) -> Visit:
+        visits.append(Visit(browser, port, **options))
+        return visits[-1]
+
+    yield begin
+    for each in visits:
+        each.close()

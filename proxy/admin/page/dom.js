@@ -25,7 +25,7 @@ const kept = new WeakMap();
 
 /**
  * Children of `parent`, one for each item, in order. A node stays with its key, so that focus,
- * selection and open details survive an update.
+ * selection and open details survive an update, also one that changes the order.
  */
 export function keyed(parent, items, keyOf, create, update) {
   const before = kept.get(parent) ?? new Map();
@@ -38,10 +38,21 @@ export function keyed(parent, items, keyOf, create, update) {
     update(node, item);
   }
   for (const node of before.values()) node.remove();
+  arrange(parent, [...after.values()]);
+  kept.set(parent, after);
+}
+
+/** A node that moves loses its focus: the others move around the focused one. */
+function arrange(parent, nodes) {
+  const focused = nodes.find((node) => node.contains(document.activeElement));
   let place = parent.firstElementChild;
-  for (const node of after.values()) {
+  for (const node of nodes) {
+    while (node === focused && place !== focused) {
+      const later = place;
+      place = place.nextElementSibling;
+      parent.append(later);
+    }
     if (node === place) place = place.nextElementSibling;
     else parent.insertBefore(node, place);
   }
-  kept.set(parent, after);
 }

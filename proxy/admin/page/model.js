@@ -13,6 +13,7 @@ export class Model {
     this.samples = new Map(); // by listener and name of the route
     this.transitions = new Map(); // by name of the breaker: the last changes, and the count of all
     this.trouble = []; // newest first
+    this.old = false; // the trouble is that of an earlier connection
     this.status = null;
     this.offset = 0; // seconds that the proxy's clock is ahead of this one
   }
@@ -22,11 +23,14 @@ export class Model {
     return Date.now() / 1000 + this.offset;
   }
 
-  /** At the start of a connection: replace all history, because the proxy may be another process. */
+  /**
+   * At the start of a connection: replace all history, because the proxy may be another process.
+   * The trouble stays until the event that replaces it, so that its rows keep their focus.
+   */
   takeHistory(history) {
     this.times = history.times;
     this.samples = new Map(history.routes.map((route) => [keyOf(route), route]));
-    this.trouble = [];
+    this.old = true;
     this.takeTransitions(history);
   }
 
@@ -56,9 +60,11 @@ export class Model {
   }
 
   takeTrouble({ recent }) {
-    const known = new Set(this.trouble.map((one) => one.number));
+    const before = this.old ? [] : this.trouble;
+    const known = new Set(before.map((one) => one.number));
     const fresh = recent.filter((one) => !known.has(one.number));
-    this.trouble = [...fresh, ...this.trouble].slice(0, MAX_TROUBLE);
+    this.trouble = [...fresh, ...before].slice(0, MAX_TROUBLE);
+    this.old = false;
   }
 
   takeStatus(status) {

@@ -60,7 +60,8 @@ export function tap(form, container) {
     source = new EventSource(`/events?${query}`);
     setText(button, "Stop");
     setAttribute(button, "aria-pressed", "true");
-    setText(state, "Waiting for requests");
+    setText(state, "Connecting");
+    source.addEventListener("open", () => seen || setText(state, "Waiting for requests"));
     source.addEventListener("request", (event) => {
       seen += 1;
       rows = [{ ...JSON.parse(event.data), key: seen }, ...rows.slice(0, KEPT - 1)];

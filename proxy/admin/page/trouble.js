@@ -18,13 +18,13 @@ export function trouble(container, filter, counter, model) {
   const [label, all] = [el("span"), el("button", { type: "button", class: "quiet-button" }, "Show all")];
   const only = el("p", { class: "trouble-newer trouble-only", hidden: "" }, label, all);
   container.append(only, above, empty, list, below);
-  let held = []; // what is shown; while one is open, new ones do not move the list
+  let held = []; // what is shown; while one is open or has the keyboard's focus, new ones do not move the list
   let length = STEP;
   let subset = null; // only these requests, for example those that opened a breaker
   const unfolded = new Set();
 
   const draw = () => {
-    if (!list.querySelector("details[open]")) held = model.trouble;
+    if (!list.querySelector("details[open], :focus-visible")) held = model.trouble;
     const wanted = filter.value.trim().toLowerCase();
     const chosen = subset ? held.filter(subset.includes) : held;
     const found = wanted ? chosen.filter((one) => textOf(one).includes(wanted)) : chosen;
@@ -65,6 +65,7 @@ export function trouble(container, filter, counter, model) {
   newer.addEventListener("click", () => {
     held = model.trouble;
     draw();
+    list.querySelector("summary")?.focus(); // the button is gone
   });
   more.addEventListener("click", () => {
     length += STEP;
