@@ -6,13 +6,11 @@ Label values are bounded. Gates and upstreams of caller-named authorities have t
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
 )
@@ -23,24 +21,18 @@ from proxy import __version__
 from proxy.clock import Clock
 from proxy.exchange.gates import Labelled, counts_of
 from proxy.exchange.labels import OTHER
-from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
-from proxy.grpc_status import name_of
 from proxy.policies import catalogue
 from proxy.policies.gate import Family, GateKind
-from proxy.telemetry.exemplars import Exemplars
+from proxy.telemetry.families import SERIES_AT_ONCE, counter, divided, gauge
 from proxy.telemetry.observed import Gateway, Lifecycle, Log
-from proxy.telemetry.saga_metrics import saga_families
+from proxy.telemetry.outbox_families import outbox_families
+from proxy.telemetry.route_families import route_families
+from proxy.telemetry.saga_families import saga_families
 from proxy.telemetry.store_families import store_families
 from proxy.telemetry.tracing import Tracing
 
-ROUTES_AT_ONCE = 20
-"""Maximum routes in a part of a family: each has about twenty series."""
-SERIES_AT_ONCE = 400
 GATES_AT_ONCE = 50
 UPSTREAMS_AT_ONCE = 50
-_T = TypeVar("_T")
-
-_BUCKET_LABELS = (*(str(bound) for bound in DURATION_BUCKETS), "+Inf")
 
 
 def registry_of(
@@ -111,20 +103,14 @@ class ProxyCollector(Collector):
             yield whole
 
     def parts(self) -> Iterator[Metric]:
-        """The families in parts of at most `ROUTES_AT_ONCE` routes; parts of different families do
-        not interleave.
-        """
+        """The families in small parts; those of different families do not interleave."""
         stats = list(self._gateway.bindings.stats.values())
-        for few in _divided(stats, ROUTES_AT_ONCE):
-            yield _requests(few)
-        for few in _divided(stats, ROUTES_AT_ONCE):
-            yield _durations(few, self._tracing.exemplars)
-        yield from _attempt_families(stats)
+        yield from route_families(stats, self._tracing.exemplars)
         yield from self._gate_families()
         yield from self._listener_families()
         yield from self._upstream_connections()
         yield from self._endpoint_families()
-        yield from self._outbox_families()
+        yield from outbox_families(self._lifecycle.deliveries)
         if self._lifecycle.sagas is not None:
             yield from saga_families(self._lifecycle.sagas.stats)
         yield from self._process_families()
@@ -145,7 +131,7 @@ class ProxyCollector(Collector):
         name = family.name or f"proxy_{kind.key}_{family.field}"
         labels = [family.owner, *family.labels]
         others: Counter[Labelled] = Counter()
-        for few in _divided(list(gates.of(kind).values()), GATES_AT_ONCE):
+        for few in divided(list(gates.of(kind).values()), GATES_AT_ONCE):
             now, metric = self._clock(), make(name, family.text, labels=labels)
             for entry in few:
                 for values, count in counts_of(family, entry.gate.snapshot(now)):
@@ -166,19 +152,19 @@ class ProxyCollector(Collector):
 
     def _listener_families(self) -> Iterator[Metric]:
         gates = self._gateway.gates.items()
-        yield from _gauge(
+        yield from gauge(
             "proxy_in_flight",
             "Requests in flight.",
             "listener",
             {listener.value: len(gate.in_flight) for listener, gate in gates},
         )
-        yield from _gauge(
+        yield from gauge(
             "proxy_connections",
             "Open client connections.",
             "listener",
             {listener.value: len(gate.connections) for listener, gate in gates},
         )
-        yield from _gauge(
+        yield from gauge(
             "proxy_streams",
             "Open streams of HTTP/2 client connections.",
             "listener",
@@ -188,7 +174,7 @@ class ProxyCollector(Collector):
     def _upstream_connections(self) -> Iterator[Metric]:
         labels = self._gateway.bindings.labels
         others: Counter[str] = Counter()
-        for few in _divided(list(self._gateway.upstreams), UPSTREAMS_AT_ONCE):
+        for few in divided(list(self._gateway.upstreams), UPSTREAMS_AT_ONCE):
             family = _connections_family()
             for upstream in few:
                 counts = upstream.connections()
@@ -225,7 +211,7 @@ class ProxyCollector(Collector):
             if upstream.config.health_check is not None:
                 for result, count in counts.checks.items():
                     checks[name, result] = count
-        for few in _divided(list(ejected.items()), SERIES_AT_ONCE):
+        for few in divided(list(ejected.items()), SERIES_AT_ONCE):
             family = GaugeMetricFamily(
                 "proxy_endpoint_ejected",
                 "1 while outlier detection keeps requests from the endpoint, else 0.",
@@ -234,60 +220,19 @@ class ProxyCollector(Collector):
             for labels, value in few:
                 family.add_metric(labels, value)
             yield family
-        yield from _counter(
+        yield from counter(
             "proxy_ejections", "Ejections by reason.", ["upstream", "why"], ejections
         )
-        yield from _counter(
+        yield from counter(
             "proxy_health_checks", "Health checks by result.", ["upstream", "result"], checks
         )
-
-    def _outbox_families(self) -> Iterator[Metric]:
-        """None without an outbox."""
-        outbox = self._lifecycle.deliveries
-        if outbox is None:
-            return
-        queues = outbox.figures()
-        yield from _gauge(
-            "proxy_outbox_pending",
-            "Entries of the outbox that wait or are tried now.",
-            "route",
-            {queue.route: queue.pending for queue in queues},
-        )
-        yield from _gauge(
-            "proxy_outbox_oldest_seconds",
-            "Age of the oldest entry of the outbox that is not finished; 0 without one.",
-            "route",
-            {queue.route: queue.oldest for queue in queues},
-        )
-        yield from _gauge(
-            "proxy_outbox_dead",
-            "Dead and parked entries of the outbox.",
-            "route",
-            {queue.route: queue.dead for queue in queues},
-        )
-        yield from _counter(
-            "proxy_outbox_deliveries",
-            "Tries of the outbox: delivered, again (another one follows), postponed (nothing was "
-            "tried), dead, parked (dead, and its lane waits). Each counts once.",
-            ["route", "outcome"],
-            {
-                (queue.route, outcome): count
-                for queue in queues
-                for outcome, count in queue.outcomes.items()
-            },
-        )
-        left = CounterMetricFamily(
-            "proxy_outbox_left", "Entries that the end of the process lost with the pod."
-        )
-        left.add_metric([], outbox.left)
-        yield left
 
     def _process_families(self) -> Iterator[Metric]:
         lifecycle = self._lifecycle
         cut = CounterMetricFamily("proxy_drain_cut", "Requests cut at the end of a drain.")
         cut.add_metric([], lifecycle.drain_cut)
         yield cut
-        yield from _counter(
+        yield from counter(
             "proxy_config_reloads",
             "Reloads of the configuration by result.",
             ["result"],
@@ -314,7 +259,7 @@ class ProxyCollector(Collector):
         )
         lost.add_metric([], self._tap.dropped)
         yield lost
-        yield from _counter(
+        yield from counter(
             "proxy_spans",
             "Spans of sampled requests: exported, failed at the collector, dropped from the queue.",
             ["result"],
@@ -324,155 +269,9 @@ class ProxyCollector(Collector):
         yield InfoMetricFamily("proxy_build", "The proxy's version.", {"version": __version__})
 
 
-def _requests(stats: Sequence[RouteStats]) -> Metric:
-    requests = CounterMetricFamily(
-        "proxy_requests",
-        "Finished requests. reason is empty if the upstream's response was sent complete.",
-        labels=["listener", "route", "code", "reason", "method", "grpc"],
-    )
-    for one in stats:
-        for (status, reason, method, code), count in one.requests.items():
-            labels = [one.listener, one.route, str(status), reason, method, name_of(code)]
-            requests.add_metric(labels, count)
-    return requests
-
-
-def _durations(stats: Sequence[RouteStats], exemplars: Exemplars) -> Metric:
-    durations = HistogramMetricFamily(
-        "proxy_request_duration_seconds",
-        "Time from a request's head to the end of its response.",
-        labels=["listener", "route"],
-    )
-    for one in stats:
-        if one.requests:
-            counts = _cumulated(one.duration_buckets)
-            examples = exemplars.of(one.listener, one.route)
-            # Without an exemplar a bucket's third item is None, unlike its declared type.
-            buckets: list[Any] = list(zip(_BUCKET_LABELS, counts, examples, strict=True))
-            durations.add_metric([one.listener, one.route], buckets, one.duration_sum)
-    return durations
-
-
-def _cumulated(counts: Iterable[int]) -> Iterator[float]:
-    total = 0
-    for count in counts:
-        total += count
-        yield total
-
-
-_Counts: TypeAlias = dict[tuple[str, ...], int]
-_Count: TypeAlias = Callable[[RouteStats], _Counts]
-
-_ATTEMPT_FAMILIES: tuple[tuple[str, str, list[str], _Count], ...] = (
-    (
-        "proxy_attempts",
-        "Attempts by outcome: a status class, or the reason of a failure.",
-        ["route", "upstream", "outcome"],
-        lambda one: {(one.route, *key): count for key, count in one.attempts.items()},
-    ),
-    (
-        "proxy_retries",
-        "Retries by the condition that caused them.",
-        ["route", "condition"],
-        lambda one: {(one.route, key): count for key, count in one.retries.items()},
-    ),
-    (
-        "proxy_retries_refused",
-        "Refused retries by reason.",
-        ["route", "why"],
-        lambda one: {(one.route, key): count for key, count in one.refused.items()},
-    ),
-    (
-        "proxy_retry_results",
-        "Requests by the result of their last attempt, and whether it was a retry.",
-        ["route", "kind"],
-        lambda one: {
-            (one.route, key): count for key, count in one.results_by_kind.items() if one.route
-        },
-    ),
-    (
-        "proxy_hedges",
-        "Hedged requests by what won, and hedges that the retry budget did not allow.",
-        ["route", "result"],
-        lambda one: {(one.route, key): count for key, count in one.hedges.items()},
-    ),
-    (
-        "proxy_observed",
-        "Requests that a policy in mode observe would have cut, retried, delayed or refused.",
-        ["route", "policy", "what"],
-        lambda one: {
-            (one.route, *what.split(".", 1)): count for what, count in one.observed.items()
-        },
-    ),
-    (
-        "proxy_mirrors",
-        "Copies of requests by what became of them.",
-        ["route", "result"],
-        lambda one: {(one.route, key): count for key, count in one.mirrors.items()},
-    ),
-    (
-        "proxy_idempotency",
-        "Requests with an idempotency key by what it led to.",
-        ["route", "result"],
-        lambda one: {(one.route, key): count for key, count in one.idempotency.items()},
-    ),
-    (
-        "proxy_faults",
-        "Faults that attempts suffered because the configuration asks for them.",
-        ["route", "kind"],
-        lambda one: {(one.route, key): count for key, count in one.faults.items()},
-    ),
-    (
-        "proxy_fallbacks",
-        "Responses that a fallback replaced.",
-        ["route"],
-        lambda one: {(one.route,): one.fallbacks} if one.route else {},
-    ),
-)
-
-
-def _attempt_families(stats: Sequence[RouteStats]) -> Iterator[Metric]:
-    """Families without a listener label are summed over the listeners."""
-    by_route: dict[str, list[RouteStats]] = {}
-    for one in stats:
-        by_route.setdefault(one.route, []).append(one)
-    for name, documentation, labels, count in _ATTEMPT_FAMILIES:
-        for few in _divided(list(by_route.values()), ROUTES_AT_ONCE):
-            counts: Counter[tuple[str, ...]] = Counter()
-            for of_route in few:
-                for one in of_route:
-                    counts.update(count(one))
-            yield from _counter(name, documentation, labels, counts)
-
-
 def _connections_family() -> GaugeMetricFamily:
     return GaugeMetricFamily(
         "proxy_upstream_connections",
         "Connections to the upstream's endpoints: active, idle or connecting.",
         labels=["upstream", "state"],
     )
-
-
-def _counter(
-    name: str, documentation: str, labels: Sequence[str], counts: Mapping[tuple[str, ...], int]
-) -> Iterator[Metric]:
-    for few in _divided(list(counts.items()), SERIES_AT_ONCE):
-        family = CounterMetricFamily(name, documentation, labels=labels)
-        for values, count in few:
-            family.add_metric(values, count)
-        yield family
-
-
-def _gauge(
-    name: str, documentation: str, label: str, values: Mapping[str, float]
-) -> Iterator[Metric]:
-    for few in _divided(list(values.items()), SERIES_AT_ONCE):
-        family = GaugeMetricFamily(name, documentation, labels=[label])
-        for value, number in few:
-            family.add_metric([value], number)
-        yield family
-
-
-def _divided(items: list[_T], size: int) -> list[list[_T]]:
-    """Lists of at most `size` items; one empty list without items."""
-    return [items[i : i + size] for i in range(0, len(items), size)] or [[]]

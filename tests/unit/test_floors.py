@@ -76,7 +76,8 @@ ORDER = {
     "telemetry": (
         "observed timestamps percentiles line_writer span_counts direct_session transitions "
         "exposition exemplars access_log tap flight_recorder history records process_log "
-        "spans span_export tracing saga_metrics store_families metrics"
+        "spans span_export tracing families route_families outbox_families saga_families "
+        "store_families metrics"
     ),
 }
 """The files of a floor, the lowest first: each imports only those before it."""
