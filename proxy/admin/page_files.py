@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from importlib import resources
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from aiohttp import web
 
@@ -49,10 +48,10 @@ class PageFiles:
 
 
 def _read_all() -> dict[str, tuple[bytes, str]]:
-    return dict(_walk(resources.files("proxy.admin").joinpath("page"), ""))
+    return dict(_walk(Path(__file__).with_name("page"), ""))
 
 
-def _walk(directory: Traversable, prefix: str) -> Iterator[tuple[str, tuple[bytes, str]]]:
+def _walk(directory: Path, prefix: str) -> Iterator[tuple[str, tuple[bytes, str]]]:
     for entry in directory.iterdir():
         if entry.is_dir():
             yield from _walk(entry, f"{prefix}{entry.name}/")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from importlib import resources
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -71,7 +70,7 @@ def load(
         roots = [root for path in origin.files for root in files.roots(path, only)]
         filename = ":".join(map(shown_name, origin.files)) or None
         if not origin.files:
-            text = resources.files("proxy.config").joinpath(EMBEDDED).read_text("utf-8")
+            text = FilePath(__file__).with_name(EMBEDDED).read_text("utf-8")
             roots.append(files.text(text, EMBEDDED))
         loaded = _load(files, roots, environ, filename, origin)
         return replace(loaded, watch=watch)

@@ -11,7 +11,17 @@ from proxy.lean_imports import lean_imports
 UNUSED = (
     "aiohttp.client",
     "aiohttp.connector",
+    "aiohttp.web_fileresponse",
+    "attr",
+    "email.policy",
+    "html.entities",
+    "http.client",
     "http.server",
+    "idna",
+    "importlib.resources",
+    "tempfile",
+    "urllib.request",
+    "uuid",
     "opentelemetry",
     "prometheus_client.exposition",
     "typing_extensions",
@@ -63,6 +73,45 @@ def test_typing_extensions_is_whole_for_code_that_asks_for_another_name_of_it():
         " from typing_extensions import Doc\n"
         "import typing_extensions\n"
         "print(Doc is typing_extensions.Doc)"
+    )
+    assert run(code).strip() == "True"
+
+
+def test_what_aiohttp_imports_late_is_the_real_thing_once_it_is_used():
+    code = (
+        "from yarl import URL\n"
+        "from aiohttp import helpers, web, web_fileresponse, web_protocol, web_urldispatcher\n"
+        "assert helpers.parse_content_type('text/html; charset=\"UTF-8\"')[0] == 'text/html'\n"
+        "assert web_protocol.html_escape('<') == web_urldispatcher.html.escape('<') == '&lt;'\n"
+        "assert isinstance(helpers.getproxies(), dict)\n"
+        "assert URL('http://b\u00fccher.example').raw_host == 'xn--bcher-kva.example'\n"
+        "assert web_urldispatcher.FileResponse(__import__('pathlib').Path('x')).status == 200\n"
+        "import attr, html, idna, tempfile, urllib.request, uuid\n"
+        "modules = (attr, html, idna, tempfile, urllib.request, uuid)\n"
+        "print([one.__name__ for one in modules if type(one) is not type(sys)])"
+    )
+    assert run(code).strip() == "[]"
+
+
+def test_classes_of_attr_are_frozen_and_have_slots():
+    code = (
+        "from aiohttp import helpers, web\n"
+        "tag = helpers.ETag('a')\n"
+        "assert tag == helpers.ETag('a', False) and not hasattr(tag, '__dict__')\n"
+        "try: tag.value = 'b'\n"
+        "except AttributeError: print(web.get('/', web.Response))"
+    )
+    assert run(code).startswith("<RouteDef GET /")
+
+
+def test_attr_is_whole_for_code_that_asks_for_more_of_it():
+    code = (
+        "for module in ('aiohttp.web_routedef', 'aiohttp.helpers'):\n"
+        " sys.modules.pop(module, None)\n"
+        "with lean_imports():\n"
+        " import attr\n"
+        " A = attr.s(frozen=True, order=True)(type('A', (), {'x': attr.ib(default=1)}))\n"
+        "print(A() <= A(2))"
     )
     assert run(code).strip() == "True"
 
