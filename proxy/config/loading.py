@@ -6,7 +6,8 @@ from functools import reduce
 from pathlib import Path as FilePath
 from typing import Any
 
-from proxy.config.checks import check_addresses, check_protocols, warn
+from proxy.config.address_checks import check_addresses
+from proxy.config.checks import check_protocols, warn
 from proxy.config.cursor import Cursor, Reading, Reported
 from proxy.config.document import Mapping as MappingNode
 from proxy.config.document import Unreadable
