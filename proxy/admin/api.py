@@ -234,7 +234,9 @@ class AdminApi:
         )
 
     async def in_flight(self, request: web.Request) -> web.StreamResponse:
-        return await self._document(request, lambda: views.in_flight(self._gateway, self._clock()))
+        return await self._document(
+            request, lambda: views.in_flight(self._gateway, self._controls, self._clock())
+        )
 
     async def gates(self, kind: GateKind, request: web.Request) -> web.StreamResponse:
         return await self._document(request, lambda: views.gates(self._gateway, kind, self._clock))
@@ -251,7 +253,14 @@ class AdminApi:
         try:
             return await self._document(
                 request,
-                lambda: recent(recorder, gateway, query, self._clock(), self._wall_clock()),
+                lambda: recent(
+                    recorder,
+                    gateway,
+                    query,
+                    self._clock(),
+                    self._wall_clock(),
+                    views.tries_of(self._controls),
+                ),
             )
         except BadQuery as error:
             return problem(400, str(error))

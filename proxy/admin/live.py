@@ -88,7 +88,7 @@ class Live:
         now = self._clock()
         recorder = self._records.recorder
         status = views.status(self._gateway, self._controls, recorder, self._clock)
-        flying = views.in_flight(self._gateway, now, MAX_IN_FLIGHT)
+        flying = views.in_flight(self._gateway, self._controls, now, MAX_IN_FLIGHT)
         kinds = [{"member": kind.member, "title": kind.title} for kind in catalogue.kinds()]
         wall = round(self._wall_clock(), 3)
         return status | {"in_flight": flying, "gates": kinds, "now": wall}

@@ -1,8 +1,8 @@
 """The document of `/recent`: exchanges with trouble, and those in flight, with their attempts."""
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, islice
 
 from proxy.admin.documents import Rows
 from proxy.admin.views import Document
@@ -15,10 +15,10 @@ from proxy.telemetry.flight_recorder import (
     RecordedAttempt,
     snapshot,
 )
-from proxy.telemetry.observed import Exchange, Gateway
+from proxy.telemetry.observed import Exchange, Gateway, Try
 from proxy.telemetry.timestamps import Timestamps
 
-_FILTERS = ("request_id", "inherited_from", "route", "limit")
+_FILTERS = ("request_id", "inherited_from", "outbox_id", "saga", "route", "limit")
 
 
 class BadQuery(ValueError):
@@ -26,16 +26,22 @@ class BadQuery(ValueError):
 
 
 def recent(
-    recorder: FlightRecorder, gateway: Gateway, query: Mapping[str, str], now: float, wall: float
+    recorder: FlightRecorder,
+    gateway: Gateway,
+    query: Mapping[str, str],
+    now: float,
+    wall: float,
+    tries: Sequence[Try] = (),
 ) -> Document:
-    """Newest first; those in flight oldest first. Raises BadQuery.
+    """Newest first; those in flight oldest first, `tries` too. Raises BadQuery.
 
     `now` (monotonic) and `wall` (since the Unix epoch) are the same moment, in seconds.
     """
     wanted, limit = _filter(query)
     text = Timestamps().text
-    flying = (one for gate in gateway.gates.values() for one in gate.in_flight if wanted(one))
-    oldest = heapq.nsmallest(limit, flying, key=lambda one: one.started)
+    asked = (one for gate in gateway.gates.values() for one in gate.in_flight)
+    flying = chain(asked, (one.record for one in tries))
+    oldest = heapq.nsmallest(limit, filter(wanted, flying), key=lambda one: one.started)
     kept = filter(wanted, recorder.recent())
     return {
         "recent": Rows(exchange(one, text) for one in islice(kept, limit)),
@@ -49,6 +55,7 @@ def _filter(query: Mapping[str, str]) -> tuple[Callable[[Exchange | Recorded], b
             raise BadQuery(f"Unknown filter {name!r}; the filters are {', '.join(_FILTERS)}.")
     request_id, route = query.get("request_id"), query.get("route")
     parent = query.get("inherited_from")
+    entry, saga = query.get("outbox_id"), query.get("saga")
     limit = query.get("limit", str(CAPACITY))
     if not (limit.isascii() and limit.isdecimal() and 1 <= len(limit) <= 9):
         raise BadQuery("limit must be a whole number.")
@@ -57,6 +64,8 @@ def _filter(query: Mapping[str, str]) -> tuple[Callable[[Exchange | Recorded], b
         return (
             (request_id is None or one.request_id == request_id)
             and (parent is None or one.inherited_from == parent)
+            and (entry is None or one.outbox_id == entry)
+            and (saga is None or one.saga == saga)
             and (route is None or one.route == route)
         )
 
@@ -72,6 +81,7 @@ def exchange(one: Recorded, time_text: Callable[[float], str]) -> Document:
         "request_id": one.request_id,
         "trace_id": one.trace_id,
         "inherited_from": one.inherited_from,
+        **_promised(one),
         "listener": one.listener.value,
         "client": one.client,
         "method": one.method,
@@ -93,6 +103,16 @@ def exchange(one: Recorded, time_text: Callable[[float], str]) -> Document:
         "attempts_made": one.attempts_made,
         "attempts": [_attempt(attempt) for attempt in one.attempts],
     }
+
+
+def _promised(one: Recorded) -> Document:
+    """The entry or saga that it became, or with `delivers` is a try of; nothing without one."""
+    told: Document = {"delivers": one.delivers} if one.outbox_id or one.saga else {}
+    if one.outbox_id:
+        told["outbox_id"] = one.outbox_id
+    if one.saga:
+        told["saga"] = one.saga
+    return told
 
 
 _FAILURES = frozenset(map(name_of, FAILURES))

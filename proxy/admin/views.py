@@ -6,8 +6,9 @@ appear in the later one only.
 
 import dataclasses
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from itertools import chain
 from typing import Any, TypeAlias, cast
 
 from proxy import __version__
@@ -32,7 +33,7 @@ from proxy.policies import catalogue
 from proxy.policies.gate import GateKind
 from proxy.telemetry import process_log
 from proxy.telemetry.flight_recorder import FlightRecorder
-from proxy.telemetry.observed import Exchange, Gateway
+from proxy.telemetry.observed import Exchange, Gateway, Lifecycle, Try
 from proxy.telemetry.timestamps import Timestamps
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.upstream import Upstream
@@ -51,26 +52,53 @@ def in_flight_counts(gateway: Gateway) -> dict[str, int]:
     }
 
 
-def in_flight(gateway: Gateway, now: float, limit: int = MAX_IN_FLIGHT) -> Document:
-    return {**in_flight_counts(gateway), "requests": Rows(_oldest(gateway, now, limit))}
+def in_flight(
+    gateway: Gateway, controls: Lifecycle, now: float, limit: int = MAX_IN_FLIGHT
+) -> Document:
+    """`inbound` and `outbound` count clients' requests, `tries` what is delivered for them."""
+    tries = tries_of(controls)
+    return {
+        **in_flight_counts(gateway),
+        "tries": len(tries),
+        "requests": Rows(_oldest(gateway, tries, now, limit)),
+    }
 
 
-def _oldest(gateway: Gateway, now: float, limit: int) -> Iterator[Document]:
+def tries_of(controls: Lifecycle) -> list[Try]:
+    """The tries in flight, of the outbox and of sagas."""
+    parts = (controls.deliveries, controls.sagas)
+    return [one for part in parts if part is not None for one in part.tries]
+
+
+def _oldest(gateway: Gateway, tries: Sequence[Try], now: float, limit: int) -> Iterator[Document]:
     exchanges = (one for gate in gateway.gates.values() for one in gate.in_flight)
-    for one in heapq.nsmallest(limit, exchanges, key=lambda one: one.started):
-        yield _request(one, now)
+    told = chain(((one, None) for one in exchanges), ((each.record, each) for each in tries))
+    for one, each in heapq.nsmallest(limit, told, key=lambda pair: pair[0].started):
+        yield _request(one, now) | _try(one, each)
 
 
 def _request(exchange: Exchange, now: float) -> Document:
     """`attempt` 0: the request waits for its first attempt."""
+    attempts = exchange.attempts
     return {
         "request_id": exchange.request_id,
         "listener": exchange.listener.value,
         "method": exchange.method,
         "route": exchange.route,
         "age_s": round(now - exchange.started, 3),
-        "attempt": len(exchange.attempts),
+        "attempt": len(attempts),
+        "upstream": exchange.upstream,
+        "endpoint": attempts[-1].endpoint if attempts else "",
     }
+
+
+def _try(exchange: Exchange, each: Try | None) -> Document:
+    """What is delivered: an entry of the outbox, or a saga's step."""
+    if each is None:
+        return {}
+    if exchange.saga:
+        return {"saga": exchange.saga, "step": each.step, "try": each.number}
+    return {"outbox_id": exchange.outbox_id, "try": each.number}
 
 
 def gates(gateway: Gateway, kind: GateKind, clock: Clock) -> Document:
@@ -279,7 +307,7 @@ def status(
             "last_reload": _plain(controls.last_reload),
         },
         "store": describe_store(controls.store),
-        "in_flight": in_flight(gateway, now),
+        "in_flight": in_flight(gateway, controls, now),
         "recent": {"held": recorder.held, "seen": recorder.seen},
         **_all_gates(gateway, clock),
         **upstreams(gateway, clock),

@@ -111,6 +111,7 @@ class StoredHead:
             held={name.encode(): [given.encode("latin-1")] for name, given in self.held.items()},
             client=self.client,
             entry=entry,
+            number=attempt,
         )
 
 

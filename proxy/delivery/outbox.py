@@ -12,6 +12,7 @@ from proxy.delivery.accepting import Accepting
 from proxy.delivery.documents import details_of, lane_of, queue_of, summary_of
 from proxy.delivery.entries import StoredHead
 from proxy.delivery.places import OutboxPlaces
+from proxy.delivery.stored_request import StoredExchange
 from proxy.delivery.worker import Worker
 from proxy.errors import StoreFailed
 from proxy.exchange.gateway import Gateway
@@ -110,6 +111,11 @@ class Outbox:
                 )
 
     # --- what observers read ----------------------------------------------------------------------
+
+    @property
+    def tries(self) -> list[StoredExchange]:
+        """Those in flight."""
+        return self.worker.tries
 
     async def refresh(self) -> Mapping[str, QueueCounts]:
         """Read the counts of all queues."""

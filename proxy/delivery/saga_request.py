@@ -95,6 +95,8 @@ def render_request(
         scheme=scheme,
         held=held,
         saga=token,
+        step=f"{accepted.saga.steps[send.step].name}/{send.phase.value}",
+        number=saga.steps[send.step].progress(send.phase).attempts + 1,
     )
 
 

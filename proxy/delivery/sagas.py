@@ -18,6 +18,7 @@ from proxy.delivery.saga_runner import LEASE, SagaRunner, TellResult
 from proxy.delivery.saga_sender import SagaSender
 from proxy.delivery.saga_start import SagaStart
 from proxy.delivery.saga_stats import SagaStats
+from proxy.delivery.stored_request import StoredExchange
 from proxy.errors import StoreFailed
 from proxy.exchange.answers import Answer
 from proxy.exchange.carrier import Carrier
@@ -149,6 +150,11 @@ class Sagas:
                 )
 
     # --- what is shown ----------------------------------------------------------------------------
+
+    @property
+    def tries(self) -> list[StoredExchange]:
+        """Those of steps in flight."""
+        return list(self._sender.tries.exchanges)
 
     async def answer(self, carrier: Carrier, token: str) -> Answer | None:
         """The state at a saga's address, for the listener that started it; None: no such saga."""

@@ -48,8 +48,8 @@ _CONFLICT: Final = 409
 class StoredRequest:
     """What a try sends. `fields` are forwarded, and `held` are for the exchange: the trace's
     fields and X-Request-Id, by lower-case name. `target` is path and query. `client`: the peer's
-    address when it was accepted. `entry`: its id in the outbox, `saga`:
-    its saga, for logs."""
+    address when it was accepted. For logs and `/in-flight`: `entry` is its id in the outbox, or
+    `saga` its saga and `step` the step's name and phase; `number` is 1 for the first try."""
 
     __slots__ = (
         "body",
@@ -59,8 +59,10 @@ class StoredRequest:
         "held",
         "host",
         "method",
+        "number",
         "saga",
         "scheme",
+        "step",
         "target",
     )
 
@@ -77,6 +79,8 @@ class StoredRequest:
         client: str = "",
         entry: str = "",
         saga: str = "",
+        step: str = "",
+        number: int = 0,
     ) -> None:
         self.method = method
         self.target = target
@@ -88,6 +92,8 @@ class StoredRequest:
         self.client = client
         self.entry = entry
         self.saga = saga
+        self.step = step
+        self.number = number
 
     def head(self) -> RequestHead:
         """Raises ValueError for a host that is not one."""
@@ -272,9 +278,9 @@ _AFTER_HEAD: Final = frozenset(("client-gone", "upstream-truncated", "drain-cut"
 
 
 class StoredExchange(Exchange):
-    """One try. `cut` ends it."""
+    """One try. `cut` ends it. `number` and `step` are those of its request."""
 
-    __slots__ = ("_route",)
+    __slots__ = ("_route", "number", "step")
 
     def __init__(
         self,
@@ -283,10 +289,12 @@ class StoredExchange(Exchange):
         route: Route,
         stream: StoredStream,
         head: RequestHead,
-        body: bytes,
+        stored: StoredRequest,
     ) -> None:
-        super().__init__(keeper, terms, stream, head, body)
+        super().__init__(keeper, terms, stream, head, stored.body)
         self._route = route
+        self.number = stored.number
+        self.step = stored.step
 
     async def run(self) -> None:
         """Like an exchange of a client, without what is for requests that arrive."""
@@ -365,7 +373,7 @@ class Tries(Keeper):
         loop = asyncio.get_running_loop()
         head = stored.head()
         stream = StoredStream(loop, stored.client, keep, on_done)
-        exchange = StoredExchange(self, terms, route, stream, head, stored.body)
+        exchange = StoredExchange(self, terms, route, stream, head, stored)
         exchange.record.outbox_id = stored.entry
         exchange.record.delivers = True
         exchange.record.saga = stored.saga

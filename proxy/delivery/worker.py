@@ -23,7 +23,7 @@ from proxy.config.model import Config, Listener
 from proxy.delivery.entries import StoredHead, outcome_of, with_outcome
 from proxy.delivery.queues import Queue
 from proxy.delivery.results import result_route, told_result
-from proxy.delivery.stored_request import Tries, TryResult
+from proxy.delivery.stored_request import StoredExchange, Tries, TryResult
 from proxy.errors import (
     BulkheadFull,
     ConcurrencyLimited,
@@ -127,6 +127,11 @@ class Worker:
     @property
     def _in_flight(self) -> int:
         return sum(len(tries.exchanges) for tries in self._tries.values())
+
+    @property
+    def tries(self) -> list[StoredExchange]:
+        """Those in flight."""
+        return [one for tries in self._tries.values() for one in tries.exchanges]
 
     async def stop(self) -> None:
         """End the tries in flight without spending their attempts, and commit what is known."""

@@ -60,7 +60,7 @@ class Recorded(NamedTuple):
 
     `breaker`: name and state, at the time of recording, of the circuit breaker that it asked.
     `attempts_made` may exceed the number of `attempts`. `status` 0: it was in flight. `grpc_status`
-    is "" for what is not a gRPC call.
+    is "" for what is not a gRPC call. `delivers`: it is a try of `outbox_id` or `saga`.
     """
 
     number: int
@@ -88,6 +88,9 @@ class Recorded(NamedTuple):
     attempts_made: int
     attempts: tuple[RecordedAttempt, ...]
     inherited_from: str = ""
+    outbox_id: str = ""
+    saga: str = ""
+    delivers: bool = False
 
 
 _Kind: TypeAlias = tuple[str, str | int]
@@ -206,6 +209,9 @@ def snapshot(
         len(attempts),
         tuple(_attempts(attempts[-MAX_ATTEMPTS:], exchange.started, now)) if attempts else (),
         exchange.inherited_from,
+        exchange.outbox_id,
+        exchange.saga,
+        exchange.delivers,
     )
 
 

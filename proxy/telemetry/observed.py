@@ -62,8 +62,8 @@ class Exchange(Protocol):
     none was considered. A request without a route has no `binding`. `stood_still`: seconds in which
     the client sent its body. `grpc_status`: the name of the status that a gRPC caller got, "" for
     others; `grpc_failed`: it means that the upstream failed. `outbox_id`: the entry of the outbox
-    that it became, or is delivered for; else "". `saga`: the saga that it started, or is a try of;
-    else "".
+    that it became, or with `delivers` is a try of; else "". `saga`: the saga that it started, or
+    with `delivers` is a try of; else "".
     """
 
     @property
@@ -129,6 +129,8 @@ class Exchange(Protocol):
     @property
     def saga(self) -> str: ...
     @property
+    def delivers(self) -> bool: ...
+    @property
     def fault(self) -> str: ...
     @property
     def attempts(self) -> Sequence[AttemptRecord]: ...
@@ -158,6 +160,18 @@ class Gateway(Protocol):
     def gates(self) -> Mapping[Listener, Gate]: ...
 
 
+class Try(Protocol):
+    """A try in flight, of an entry of the outbox or of a saga's step. `number` is 1 for the first;
+    `step`: name and phase of the saga's step, "" for an entry."""
+
+    @property
+    def record(self) -> Exchange: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def step(self) -> str: ...
+
+
 class QueueFigures(Protocol):
     """One route's entries of the outbox. `outcomes` counts tries."""
 
@@ -179,6 +193,8 @@ class OutboxFigures(Protocol):
     @property
     def left(self) -> int: ...
     def figures(self) -> Sequence[QueueFigures]: ...
+    @property
+    def tries(self) -> Sequence[Try]: ...
 
 
 class SagaStats(Protocol):
@@ -193,6 +209,8 @@ class SagaStats(Protocol):
 class SagaFigures(Protocol):
     @property
     def stats(self) -> SagaStats: ...
+    @property
+    def tries(self) -> Sequence[Try]: ...
 
 
 class Lifecycle(Protocol):

@@ -1,5 +1,6 @@
 """The status page in a real browser, at a real proxy, while things happen to it."""
 
+import json
 import re
 from collections.abc import Callable
 from itertools import pairwise
@@ -238,12 +239,21 @@ def test_live_requests_from_watch_to_stop(proxy: RunningProxy, visit: Open) -> N
     form.locator("button[aria-pressed='false']:text-is('Watch')").wait_for()
 
 
-def test_the_outbox(proxy: RunningProxy, visit: Open) -> None:
+def test_the_outbox(proxy: RunningProxy, visit: Open, shared_chaos: ChaosUpstream) -> None:
     page = visit().open()
     proxy.call("POST", "/later", [("X-Not-Before", "60")], b"x")
     queue = page.locator("#outbox-queues tbody tr", has_text="later")
     queue.locator("td:nth-child(2):text-is('1')").wait_for()
     assert proxy.state("/status")["outbox"]["queues"][0]["pending"] == 1
+    shared_chaos.rules["/later/hang"] = "hang"  # the outbox stores no X-Chaos
+    entry = json.loads(proxy.call("POST", "/later/hang").body)["id"]
+    flying = page.locator("#flight tbody tr", has_text="POST later")
+    flying.locator(f"small:text-is('outbox entry {entry}, try 1')").wait_for()
+    (told,) = [one for one in proxy.state("/in-flight")["requests"] if one["route"] == "later"]
+    assert (told["outbox_id"], told["try"], told["attempt"]) == (entry, 1, 1)
+    assert told["endpoint"] == shared_chaos.authority
+    (kept,) = proxy.state(f"/recent?outbox_id={entry}")["in_flight"]
+    assert (kept["request_id"], kept["delivers"]) == (told["request_id"], True)
 
 
 def test_sagas_have_a_time_line_for_each_step(proxy: RunningProxy, visit: Open) -> None:

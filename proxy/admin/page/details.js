@@ -42,11 +42,12 @@ function drawMeter(cell, used, limit) {
 export function flight(container) {
   const fill = table(container, {
     label: "Requests in flight, oldest first",
-    key: (one) => `${one.request_id} ${one.listener}`,
+    key: (one) => `${one.request_id} ${one.listener} ${one.outbox_id ?? one.saga ?? ""} ${one.try ?? ""}`,
     empty: "Nothing in flight at this moment.",
     columns: [
-      { title: "Request", class: "code wide", text: (one) => one.request_id },
+      { title: "Request", class: "code wide", draw: drawRequest },
       { title: "Route", class: "text", text: (one) => `${one.method} ${one.route}` },
+      { title: "To", class: "text", text: (one) => one.endpoint || one.upstream || "–" },
       { title: "Age", class: "number", text: (one) => span(one.age_s * 1000) },
       { title: "Attempt", class: "number", text: (one) => (one.attempt ? String(one.attempt) : "queued") },
     ],
@@ -54,12 +55,22 @@ export function flight(container) {
   const more = el("p", { class: "empty", hidden: "" });
   container.append(more);
   return (model) => {
-    const { inbound, outbound, requests } = model.status.in_flight;
+    const { inbound, outbound, tries, requests } = model.status.in_flight;
     fill(requests);
-    const others = inbound + outbound - requests.length;
+    const others = inbound + outbound + tries - requests.length;
     more.hidden = others <= 0;
     setText(more, `and ${count(Math.max(0, others))} newer ones`);
   };
+}
+
+/** A try says what it delivers. */
+function drawRequest(cell, one) {
+  if (!cell.firstChild) cell.append(el("span"), el("small", { class: "muted" }));
+  setText(cell.firstChild, one.request_id);
+  let what = "";
+  if (one.outbox_id) what = `outbox entry ${one.outbox_id}, try ${one.try}`;
+  if (one.saga) what = `saga ${one.saga}, step ${one.step}, try ${one.try}`;
+  setText(cell.lastChild, what);
 }
 
 export function upstreams(container) {

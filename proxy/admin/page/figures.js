@@ -23,7 +23,7 @@ function read(model) {
   const errors = last(model, "errors");
   const breakers = status.circuit_breakers;
   const open = breakers.filter((breaker) => OPEN.includes(breaker.state)).length;
-  const { inbound, outbound } = status.in_flight;
+  const { inbound, outbound, tries } = status.in_flight;
   const trouble = recentTrouble(model);
   return [
     { name: "Requests per second", value: rate(requests), more: "last 5 seconds" },
@@ -33,7 +33,11 @@ function read(model) {
       more: errors ? `${rate(errors)} per second` : "no 5xx",
       tone: errors ? "bad" : null,
     },
-    { name: "In flight", value: count(inbound + outbound), more: `${inbound} in, ${outbound} out` },
+    {
+      name: "In flight",
+      value: count(inbound + outbound + tries),
+      more: `${inbound} in, ${outbound} out${tries ? `, ${plural(tries, "delivery", "deliveries")}` : ""}`,
+    },
     {
       name: "Breakers not closed",
       value: count(open),

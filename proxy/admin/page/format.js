@@ -71,6 +71,6 @@ export function bytes(value) {
 }
 
 /** "1 attempt", "2 attempts". */
-export function plural(number, word) {
-  return `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+export function plural(number, word, words = `${word}s`) {
+  return `${count(number)} ${number === 1 ? word : words}`;
 }

@@ -1,6 +1,7 @@
 """The documents of the admin API, field by field."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -119,9 +120,10 @@ def test_in_flight(gateway: FakeGateway) -> None:
     )
     gateway.gates[Listener.OUTBOUND].in_flight.add(young)
     gateway.gates[Listener.INBOUND].in_flight.add(old)
-    assert whole(views.in_flight(gateway, NOW)) == {
+    assert whole(views.in_flight(gateway, FakeControls(), NOW)) == {
         "inbound": 1,
         "outbound": 1,
+        "tries": 0,
         "requests": [
             {
                 "request_id": "old",
@@ -130,6 +132,8 @@ def test_in_flight(gateway: FakeGateway) -> None:
                 "route": "stock",
                 "age_s": 9.5,
                 "attempt": 2,
+                "upstream": "inventory",
+                "endpoint": "10.0.0.1:8080",
             },
             {
                 "request_id": "young",
@@ -138,6 +142,8 @@ def test_in_flight(gateway: FakeGateway) -> None:
                 "route": "stock",
                 "age_s": 0.25,
                 "attempt": 0,
+                "upstream": "inventory",
+                "endpoint": "",
             },
         ],
     }
@@ -146,11 +152,29 @@ def test_in_flight(gateway: FakeGateway) -> None:
 def test_in_flight_counts_all_and_lists_the_oldest(gateway: FakeGateway) -> None:
     exchanges = [FakeExchange(started=float(number)) for number in range(1200)]
     gateway.gates[Listener.OUTBOUND].in_flight.update(exchanges)
-    document = whole(views.in_flight(gateway, 2000.0))
+    document = whole(views.in_flight(gateway, FakeControls(), 2000.0))
     assert document["outbound"] == 1200
     assert [request["age_s"] for request in document["requests"]] == [
         2000.0 - number for number in range(views.MAX_IN_FLIGHT)
     ]
+
+
+def test_tries_are_in_flight_too(gateway: FakeGateway) -> None:
+    entry = FakeExchange(started=NOW - 2, outbox_id="e1", delivers=True, route="later")
+    step = FakeExchange(started=NOW - 3, saga="t1", delivers=True, route="order:pay")
+    controls = FakeControls()
+    controls.deliveries = SimpleNamespace(tries=[SimpleNamespace(record=entry, number=4, step="")])
+    controls.sagas = SimpleNamespace(
+        tries=[SimpleNamespace(record=step, number=1, step="pay/undo")]
+    )
+    gateway.gates[Listener.OUTBOUND].in_flight.add(FakeExchange(started=NOW - 1))
+    document = whole(views.in_flight(gateway, controls, NOW))
+    assert (document["outbound"], document["tries"]) == (1, 2)
+    undo, later, asked = document["requests"]
+    assert undo == undo | {"route": "order:pay", "saga": "t1", "step": "pay/undo", "try": 1}
+    assert later == later | {"route": "later", "outbox_id": "e1", "try": 4, "age_s": 2.0}
+    assert "step" not in later
+    assert not {"saga", "outbox_id", "try"} & asked.keys()
 
 
 class NoConnector:
@@ -304,7 +328,7 @@ async def test_status_is_all_of_them(gateway: FakeGateway) -> None:
             "loaded_at": "2023-11-14T22:13:20.250Z",
             "last_reload": {"result": "rejected"},
         },
-        "in_flight": {"inbound": 0, "outbound": 0, "requests": []},
+        "in_flight": {"inbound": 0, "outbound": 0, "tries": 0, "requests": []},
         "recent": {"held": 0, "seen": 0},
     }
     assert status["circuit_breakers"][0]["name"] == "stock"
