@@ -29,6 +29,18 @@ import postgres  # noqa: E402 - found by the line before
 os.environ.setdefault(postgres.RUN, str(os.getpid()))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def bytecode_of_commands(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where Python is told to write no bytecode, the commands that tests start write it to a
+    directory of this run: else each would compile all modules, which takes as long as starting.
+    """
+    if sys.dont_write_bytecode:
+        base = tmp_path_factory.getbasetemp()
+        shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+        os.environ["PYTHONPYCACHEPREFIX"] = str(shared / "bytecode")
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cases",
