@@ -262,7 +262,7 @@ def inject(options: argparse.Namespace) -> int:
 def webhook(options: argparse.Namespace) -> int:
     startup.fill_standard_streams()
     from proxy import webhook_server
-    from proxy.config.model import ListenerTls
+    from proxy.config.server_model import ListenerTls
     from proxy.kubernetes import command_line
 
     tls = ListenerTls(str(options.tls_cert), str(options.tls_key))

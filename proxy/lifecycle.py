@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.admin.controls import Reload
 from proxy.bypass import Bypass
-from proxy.config.model import DrainConfig, Listener
+from proxy.config.model import Listener
+from proxy.config.server_model import DrainConfig
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.gate import ListenerGate
 from proxy.exchange.gateway import Gateway

@@ -3,8 +3,8 @@
 import errno
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-from proxy.config.model import Address
 from proxy.config.overrides import ADMIN, INBOUND, OUTBOUND, variable_of
+from proxy.config.server_model import Address
 
 Bound = tuple[str, int]
 Open = Callable[[Address], Awaitable[Bound]]

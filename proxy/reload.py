@@ -22,8 +22,9 @@ from typing import TypeAlias
 
 from proxy.admin.controls import Rejection, Reload
 from proxy.config.loading import EMPTY, Loaded, Origin, load
-from proxy.config.model import Config, Listener, ListenerTls, StoreConfig
+from proxy.config.model import Config, Listener, StoreConfig
 from proxy.config.problems import ConfigError
+from proxy.config.server_model import ListenerTls
 from proxy.file_watch import FileWatch
 from proxy.lifecycle import Lifecycle
 from proxy.telemetry import process_log

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from proxy.admin.connections import HEAD, Connection, Connections, answering
 from proxy.admin.problems import problems
-from proxy.config.model import Address, ListenerTls, LogFormat
+from proxy.config.server_model import Address, ListenerTls, LogFormat
 from proxy.kubernetes.settings import Settings
 from proxy.kubernetes.webhook import Webhook
 from proxy.telemetry import process_log

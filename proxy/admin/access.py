@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address
 
 from aiohttp import hdrs, web
 
-from proxy.config.model import RemoteAccess
+from proxy.config.server_model import RemoteAccess
 
 _READING = (hdrs.METH_GET, hdrs.METH_HEAD)
 

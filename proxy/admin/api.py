@@ -31,7 +31,7 @@ from proxy.admin.tap_stream import TapStream
 from proxy.admin.watchers import MAX_WATCHERS, TooMany, Watchers
 from proxy.clock import Clock, WallClock
 from proxy.config import Sources
-from proxy.config.model import LogLevel
+from proxy.config.server_model import LogLevel
 from proxy.config.store_checks import all_inbound_needs_store
 from proxy.policies import catalogue
 from proxy.policies.circuit_breaker import CIRCUIT_BREAKER, CircuitBreaker

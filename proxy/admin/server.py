@@ -18,7 +18,7 @@ from proxy.admin.controls import Controls, Reload
 from proxy.admin.door import BACKLOG, Door
 from proxy.admin.pace import Pace
 from proxy.config import Sources
-from proxy.config.model import Address
+from proxy.config.server_model import Address
 from proxy.telemetry.observed import Gateway
 from proxy.telemetry.records import Records
 from proxy.wire.listening import listening_sockets

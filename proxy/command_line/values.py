@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from proxy.units import UnitError, parse_duration
 
 if TYPE_CHECKING:
-    from proxy.config.model import Address
+    from proxy.config.server_model import Address
 
 DEFAULT_ADMIN = "http://127.0.0.1:7072"
 

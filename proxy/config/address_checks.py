@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from proxy.config.model import Address, Config, Listener
+from proxy.config.model import Config, Listener
 from proxy.config.problems import Mark, Path, Problems, format_path
+from proxy.config.server_model import Address
 
 _Given = Mapping[Path, Mark]
 

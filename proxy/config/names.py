@@ -7,8 +7,9 @@ from typing import Any
 from proxy.config.advice import upstream_name
 from proxy.config.cursor import Cursor
 from proxy.config.kinds import ENVIRONMENT, JsonSchema, Kind, Leaf, Text
-from proxy.config.model import Address, EndpointConfig
+from proxy.config.model import EndpointConfig
 from proxy.config.regex import Regex
+from proxy.config.server_model import Address
 from proxy.config.suggestions import did_you_mean
 from proxy.http.authority import DEFAULT_PORTS, MAX_HOST_BYTES, parse_authority
 

@@ -14,8 +14,9 @@ specification", enum and numeric values). An empty variable counts as unset.
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from proxy.config.model import Config, TraceExporter, TracingConfig
+from proxy.config.model import Config
 from proxy.config.problems import Mark, Path, Problems
+from proxy.config.server_model import TraceExporter, TracingConfig
 
 EXPORTER: Path = ("tracing", "exporter")
 SAMPLE: Path = ("tracing", "sample")

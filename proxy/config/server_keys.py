@@ -16,16 +16,22 @@ from proxy.config.kinds import (
     Size,
     Text,
 )
-from proxy.config.model import (
+from proxy.config.model import EgressConfig, LimitsConfig, ListenersConfig
+from proxy.config.names import (
+    FILE,
+    Addresses,
+    AddressKind,
+    check_egress_pattern,
+    check_network,
+)
+from proxy.config.record import Field, Given, ListOf, Record, SetOf
+from proxy.config.server_model import (
     AccessLogConfig,
     AdminConfig,
     DrainConfig,
-    EgressConfig,
     ForwardedConfig,
-    LimitsConfig,
     ListenerConfig,
     ListenerProtocol,
-    ListenersConfig,
     ListenerTls,
     LogConfig,
     LogFormat,
@@ -36,14 +42,6 @@ from proxy.config.model import (
     TracingConfig,
     Trust,
 )
-from proxy.config.names import (
-    FILE,
-    Addresses,
-    AddressKind,
-    check_egress_pattern,
-    check_network,
-)
-from proxy.config.record import Field, Given, ListOf, Record, SetOf
 from proxy.config.suggestions import did_you_mean
 from proxy.units import format_duration, format_ratio, parse_ratio
 

@@ -7,7 +7,7 @@ that ended TLS knows better. Such fields of other peers are dropped, and new one
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, TypeAlias
 
-from proxy.config.model import Trust
+from proxy.config.server_model import Trust
 from proxy.http.lists import appended, joined
 from proxy.http.message import FieldName, OwnFields, RequestHead
 

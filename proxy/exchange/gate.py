@@ -5,7 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, TypeAlias
 
-from proxy.config.model import ListenerProtocol
+from proxy.config.server_model import ListenerProtocol
 from proxy.errors import ProxyError
 from proxy.exchange.answers import last_recipient_answer, refusal_answer
 from proxy.exchange.exchange import Exchange

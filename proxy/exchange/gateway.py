@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from os import urandom
 
 from proxy.clock import Random
-from proxy.config.model import Config, Listener, TraceExporter
+from proxy.config.model import Config, Listener
+from proxy.config.server_model import TraceExporter
 from proxy.exchange.bindings import Bindings
 from proxy.exchange.gate import ListenerGate, Observer
 from proxy.exchange.lineage import Lineage

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.clock import Random, WallClock
-from proxy.config.model import AccessLogConfig, LogFormat
+from proxy.config.server_model import AccessLogConfig, LogFormat
 from proxy.grpc_status import name_of
 from proxy.telemetry.observed import AttemptRecord, Exchange
 from proxy.telemetry.timestamps import Timestamps

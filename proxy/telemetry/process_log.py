@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
-from proxy.config.model import LogFormat, LogLevel
+from proxy.config.server_model import LogFormat, LogLevel
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
 from proxy.telemetry.access_log import TakesLines
 from proxy.telemetry.line_writer import LineWriter

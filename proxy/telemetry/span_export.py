@@ -21,7 +21,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
-from proxy.config.model import Config, Listener, TraceExporter
+from proxy.config.model import Config, Listener
+from proxy.config.server_model import TraceExporter
 from proxy.exchange.record import Record
 from proxy.telemetry.span_counts import CannotExport, SpanCounts
 from proxy.telemetry.spans import SpanMaker

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from proxy.config.model import Config, TraceExporter
+from proxy.config.model import Config
+from proxy.config.server_model import TraceExporter
 from proxy.telemetry.exemplars import Exemplars
 from proxy.telemetry.span_counts import CannotExport, SpanCounts
 from proxy.telemetry.transitions import Transitions

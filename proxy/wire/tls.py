@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Sequence
 from time import time
 
-from proxy.config.model import ListenerConfig, ListenerProtocol, ListenerTls
+from proxy.config.server_model import ListenerConfig, ListenerProtocol, ListenerTls
 from proxy.file_watch import FileWatch
 
 CLOSE_TIMEOUT = 10.0

@@ -6,7 +6,7 @@ import re
 from unit.telemetry.fakes import FakeAttempt, FakeExchange
 
 from documents.blocks import ROOT
-from proxy.config.model import AccessLogConfig, LogFormat
+from proxy.config.server_model import AccessLogConfig, LogFormat
 from proxy.telemetry.access_log import AccessLog
 
 PAGE = (ROOT / "docs" / "access-log.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ import yaml
 
 from documents.blocks import ROOT
 from proxy.config import load
-from proxy.config.model import DrainConfig
+from proxy.config.server_model import DrainConfig
 from proxy.units import parse_duration
 
 EXAMPLES = ROOT / "config" / "examples"

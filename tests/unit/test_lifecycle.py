@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 import proxy.lifecycle
-from proxy.config.model import DrainConfig, Listener
+from proxy.config.model import Listener
+from proxy.config.server_model import DrainConfig
 from proxy.lifecycle import Lifecycle, Phase
 
 

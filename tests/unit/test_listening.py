@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from proxy.config.model import Address
+from proxy.config.server_model import Address
 from proxy.listening import CannotListen, Listening, banner
 
 SOURCES = {"outbound": "proxy.yaml:3", "inbound": "built-in default", "admin": "--admin"}

@@ -14,7 +14,7 @@ from proxy.admin.controls import Reload
 from proxy.admin.documents import pieces
 from proxy.admin.server import AdminServer
 from proxy.config import Sources
-from proxy.config.model import Address
+from proxy.config.server_model import Address
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.history import History
 from proxy.telemetry.metrics import registry_of

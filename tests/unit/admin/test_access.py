@@ -7,7 +7,8 @@ from unit.admin.asking import Admin, Answer
 
 from proxy.admin.access import is_loopback, names_this_machine, same_origin
 from proxy.admin.api import AdminApi
-from proxy.config.model import AdminConfig, Config, RemoteAccess
+from proxy.config.model import Config
+from proxy.config.server_model import AdminConfig, RemoteAccess
 
 
 @pytest.fixture

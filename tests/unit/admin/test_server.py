@@ -6,7 +6,7 @@ import contextlib
 import pytest
 from unit.admin.asking import Admin, serving
 
-from proxy.config.model import Address
+from proxy.config.server_model import Address
 
 
 async def test_a_taken_port_is_the_callers_to_deal_with(admin: Admin) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.config import load
-from proxy.config.model import TraceExporter
+from proxy.config.server_model import TraceExporter
 from proxy.config.sources import BUILT_IN
 
 EXPORTER, SAMPLE = ("tracing", "exporter"), ("tracing", "sample")

@@ -3,14 +3,8 @@
 import pytest
 
 from proxy.config.match import GrpcMatch, ValueMatch
-from proxy.config.model import (
-    Address,
-    EndpointConfig,
-    LogFormat,
-    Propagation,
-    RemoteAccess,
-    Trust,
-)
+from proxy.config.model import EndpointConfig
+from proxy.config.server_model import Address, LogFormat, Propagation, RemoteAccess, Trust
 from proxy.policies.backoff import Jitter, JitterKind
 from proxy.policies.circuit_breaker import WindowConfig, WindowType
 from proxy.policies.retry import RetryMethods

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.config.model import Trust
+from proxy.config.server_model import Trust
 from proxy.exchange.forwarded import FORWARDED_FIELDS, Forwarded
 from proxy.http.h1.request import RequestParser
 

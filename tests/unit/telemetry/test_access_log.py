@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.telemetry.fakes import FakeAttempt, FakeExchange
 
-from proxy.config.model import AccessLogConfig, Listener, LogFormat
+from proxy.config.model import Listener
+from proxy.config.server_model import AccessLogConfig, LogFormat
 from proxy.errors import BadRequest
 from proxy.exchange.record import refusal_record
 from proxy.telemetry.access_log import AccessLog

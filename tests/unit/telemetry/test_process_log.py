@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from proxy.config.model import LogFormat, LogLevel
+from proxy.config.server_model import LogFormat, LogLevel
 from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker, CircuitBreakerConfig
 from proxy.telemetry import process_log
 from proxy.telemetry.line_writer import LineWriter

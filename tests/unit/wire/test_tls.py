@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from unit.pki import Pki, handshake
 
-from proxy.config.model import ListenerTls
+from proxy.config.server_model import ListenerTls
 from proxy.wire.tls import ListenerContext, UnusableTls
 
 KEY = "listeners.inbound.tls"
