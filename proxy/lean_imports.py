@@ -121,11 +121,11 @@ class _TypingExtensions(_StandIn):
     Unpack = typing.Unpack
 
     @staticmethod
-    def TypeVar(name: str, *constraints: Any, default: object = None, **more: Any) -> Any:  # noqa: N802
+    def TypeVar(name: str, *constraints: Any, default: object = None, **more: Any) -> Any:  # noqa: N802 - a name of typing
         return typing.TypeVar(name, *constraints, **more)
 
     @staticmethod
-    def TypeVarTuple(name: str, *, default: object = None) -> Any:  # noqa: N802
+    def TypeVarTuple(name: str, *, default: object = None) -> Any:  # noqa: N802 - a name of typing
         return typing.TypeVarTuple(name)
 
 

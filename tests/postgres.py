@@ -93,7 +93,7 @@ def _as_account(arguments: list[str], **options: object) -> "subprocess.Popen[by
     account = _account()
     if account is not None:
         options |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, **options)
 
 
 def _make_directory(prefix: str) -> Path:

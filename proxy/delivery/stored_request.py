@@ -256,7 +256,7 @@ class StoredStream(NoClient):
         values = head.values(b"retry-after") if head is not None else []
         unknown = False
         if head is not None and status == _CONFLICT and not reason:
-            unknown = any([_UNKNOWN in value for value in head.values(b"proxy-status")])  # noqa: C419
+            unknown = any([_UNKNOWN in value for value in head.values(b"proxy-status")])
         return TryResult(
             status,
             reason,
@@ -264,7 +264,7 @@ class StoredStream(NoClient):
             retry_after=parse_retry_after(values, time()),
             body=b"".join(self._body),
             complete=self._ended and self._bytes <= self._keep,
-            sent=any([attempt.sent for attempt in record.attempts]),  # noqa: C419 - compiled
+            sent=any([attempt.sent for attempt in record.attempts]),
             postponed=failure is not None and failure.postpones,
             unknown=unknown,
             seconds=record.duration,

@@ -145,7 +145,7 @@ class Worker:
         for tries in self._tries.values():
             tries.cut()
         deadline = monotonic() + 2
-        while (self._in_flight or self._settling) and monotonic() < deadline:  # noqa: ASYNC110
+        while (self._in_flight or self._settling) and monotonic() < deadline:  # noqa: ASYNC110 - tries have no event
             await asyncio.sleep(0.005)
 
     # --- claims -----------------------------------------------------------------------------------

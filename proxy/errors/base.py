@@ -28,7 +28,7 @@ class ProxyError(Exception):
 
     reason: ClassVar[str]
     title: ClassVar[str]
-    status: ClassVar[int]
+    status: int
     grpc: int = INTERNAL
     proxy_error: ClassVar[str]
     blame: ClassVar[Blame]

@@ -58,5 +58,5 @@ class FaultInjected(ReceiveError):
 
     def __init__(self, status: int = 503) -> None:
         super().__init__("The configuration of this route asks for this answer (faults).")
-        self.status = status  # type: ignore[misc]
+        self.status = status
         self.grpc = of_http_answer(status)

@@ -195,7 +195,7 @@ class RequestBody:
     @property
     def _held_up(self) -> bool:
         """Whether writing to an upstream must pause."""
-        return any([stream.write_paused for stream in self._streams])  # noqa: C419 - compiled
+        return any([stream.write_paused for stream in self._streams])
 
     @property
     def _full(self) -> bool:

@@ -105,7 +105,7 @@ class Gateway:
         for observer in self.observers:
             try:
                 observer(record)
-            except Exception:  # noqa: BLE001 - see above
+            except Exception:  # noqa: BLE001 - no bug of an observer may end an exchange
                 _log.exception("internal error in the record of request %s", record.request_id)
 
 
@@ -115,4 +115,4 @@ def _inherits(config: Config) -> bool:
     settings = [
         route.policies.timeouts.inherit for route in routes if route.listener is Listener.OUTBOUND
     ]
-    return any([one.deadline or one.retries for one in settings])  # noqa: C419 - compiled
+    return any([one.deadline or one.retries for one in settings])

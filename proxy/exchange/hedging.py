@@ -79,7 +79,7 @@ def _decided(running: list[Attempt]) -> Attempt | None:
 
 
 def _any_over(running: list[Attempt]) -> bool:
-    return any([attempt.over for attempt in running])  # noqa: C419 - compiled
+    return any([attempt.over for attempt in running])
 
 
 def _wins(attempt: Attempt) -> bool:

@@ -95,4 +95,4 @@ async def hold(carrier: Carrier, answer: Answer, limit: int) -> bytes | None:
 def is_endless(head: ResponseHead) -> bool:
     """Whether it begins a response that has no end to wait for."""
     kinds = head.values(b"content-type")
-    return any([kind.lower().startswith(_STREAMS) for kind in kinds])  # noqa: C419 - compiled
+    return any([kind.lower().startswith(_STREAMS) for kind in kinds])

@@ -32,7 +32,7 @@ def covers(
     carrier: Carrier, promises: list[Promise], error: ProxyError | None, status: int
 ) -> bool:
     """Whether a promise may answer instead of this failure, or final status of the upstream."""
-    return any([promise.covers(carrier, error, status) for promise in promises])  # noqa: C419
+    return any([promise.covers(carrier, error, status) for promise in promises])
 
 
 async def rescue(

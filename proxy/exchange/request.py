@@ -162,7 +162,7 @@ class Request(Kin):
         if self.minted:
             return True
         head = self.head
-        return any([head.values(name) for name in _KEY_FIELDS])  # noqa: C419 - compiled
+        return any([head.values(name) for name in _KEY_FIELDS])
 
     # --- for its relatives ------------------------------------------------------------------------
 

@@ -184,7 +184,7 @@ def _in_progress(attempt: Attempt) -> bool:
     head = attempt.head
     if head is None or not head.values(b"retry-after"):
         return False
-    return any([_IN_PROGRESS in value for value in head.values(b"proxy-status")])  # noqa: C419
+    return any([_IN_PROGRESS in value for value in head.values(b"proxy-status")])
 
 
 def _next_retry(

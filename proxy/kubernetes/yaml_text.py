@@ -147,7 +147,7 @@ def quoted(value: Any) -> Any:
     if isinstance(value, list):
         return [quoted(inner) for inner in value]
     if isinstance(value, str):
-        tag = _YAML_1_1.resolve(ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
+        tag = _YAML_1_1.resolve(ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]  # ruamel
         plain = tag == _TEXT and not _LIKE_A_NUMBER.fullmatch(value)
         return value if plain else DoubleQuotedScalarString(value)
     return value

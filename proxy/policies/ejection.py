@@ -367,7 +367,7 @@ class Ejection:
         """Whether one more may be out, and another one can be used."""
         if self.ejected >= self.most:
             return False
-        return any([self._serves(one) for one in self.members if one is not member])  # noqa: C419 - compiled
+        return any([self._serves(one) for one in self.members if one is not member])
 
     def reconfigure(self, config: OutlierConfig) -> bool:
         """Go on with these settings; False, and no change: the state is useless under them."""

@@ -58,7 +58,7 @@ class Faults:
     def __init__(self, entries: tuple[FaultConfig, ...], random: Random) -> None:
         self._entries = entries
         self._random = random
-        self.asks = any([entry.headers for entry in entries])  # noqa: C419 - compiled
+        self.asks = any([entry.headers for entry in entries])
 
     def draw(self, asked_delay: float, asked_abort: int, asked_throttle: int = 0) -> Fault | None:
         """The fault of one attempt, or None. `asked_…`: what its request asks for; 0: nothing."""

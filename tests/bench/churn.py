@@ -84,7 +84,7 @@ class _Upstream(asyncio.Protocol):
         self._echoing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop's is none
+        self._transport: asyncio.Transport = transport
         self._open.add(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -181,7 +181,7 @@ async def _connect(
     site: Site, *, tls: bool = False
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     name = {"ssl": site.client, "server_hostname": "127.0.0.1"} if tls else {}
-    return await asyncio.open_connection("127.0.0.1", site.port, **name)  # type: ignore[arg-type]  # by name
+    return await asyncio.open_connection("127.0.0.1", site.port, **name)
 
 
 async def _ask(site: Site, *, tls: bool) -> None:

@@ -74,7 +74,7 @@ async def slow_body(reader: Reader, writer: Writer) -> None:
 
 async def slow_reader(reader: Reader, writer: Writer) -> None:
     writer.write(b"GET /1m HTTP/1.1\r\n" + _HEAD + b"\r\n")
-    while await reader.read(1024):  # noqa: ASYNC110 - slowness is what it is for
+    while await reader.read(1024):
         await asyncio.sleep(1.0)
 
 

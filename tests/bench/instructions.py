@@ -92,7 +92,7 @@ class ClosedLoop:
                 left_to_send -= 1
             while left_to_read:
                 for key, _ in selector.select(60):
-                    connection: socket.socket = key.fileobj  # type: ignore[assignment]  # as registered
+                    connection: socket.socket = key.fileobj
                     data = connection.recv(256 * 1024)
                     received = key.data
                     received += data

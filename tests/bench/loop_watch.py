@@ -49,5 +49,5 @@ async def _watched(self: Lifecycle) -> int:
 
 
 if __name__ == "__main__":
-    Lifecycle.ended = _watched  # type: ignore[method-assign]
+    Lifecycle.ended = _watched
     sys.exit(main(sys.argv[2:]))

@@ -64,7 +64,7 @@ async def _measure(directory: Path, options: argparse.Namespace) -> None:
         times, _ = await _accept(proxy.outbound, options, hold=False)
         total = len(times)
         began, at = time.monotonic(), delivered[0]
-        while delivered[0] < total and time.monotonic() < began + 60:  # noqa: ASYNC110
+        while delivered[0] < total and time.monotonic() < began + 60:
             await asyncio.sleep(0.05)
         took = time.monotonic() - began
         if took > 0.1:

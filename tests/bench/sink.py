@@ -36,12 +36,12 @@ class Sink(asyncio.Protocol):
             data, self._head = self._head[end + 4 :], b""
         self._missing -= len(data)
         if self._missing < 0:
-            self._transport.abort()  # type: ignore[attr-defined]  # a stream transport it is
+            self._transport.abort()
         elif not self._missing:
             self._answer()
 
     def _answer(self) -> None:
-        self._transport.write(  # type: ignore[attr-defined]  # a stream transport it is
+        self._transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
             b"X-Received: %d\r\n\r\n%s" % (ANSWER_BYTES, self._length, b"x" * ANSWER_BYTES)
         )

@@ -118,7 +118,7 @@ async def live(folder: Path, die_at: int, end: str) -> None:
         text = text.replace(old, new)
     bed = Bed(store, text)
     store.arrows = arrows = Arrows(die_at)
-    bed.services.send = serve(folder, arrows, end)  # type: ignore[method-assign]
+    bed.services.send = serve(folder, arrows, end)
     if not await store.do(ListSagas()):
         await bed.begin(given=INPUT)
     add(folder / "acknowledged", "o-1")

@@ -183,7 +183,7 @@ async def test_a_saga_that_ends_while_claims_are_renewed_ends_no_renewal(
     await bed.begin()
     bed.runner.start()
     async with asyncio.timeout(2):
-        while store.renewals < 3:  # noqa: ASYNC110
+        while store.renewals < 3:
             await asyncio.sleep(0.005)
     assert bed.runner.in_hand == 1
     await bed.runner.stop()

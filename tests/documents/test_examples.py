@@ -30,7 +30,7 @@ def services() -> dict[str, Any]:
 
 def unit(file: Path) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.optionxform = str
     parser.read(file)
     return parser
 

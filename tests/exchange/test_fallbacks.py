@@ -17,7 +17,10 @@ policies:
     fallback: {fallback}
 routes: [{{name: shop, upstream: shop}}]
 """
-RESPONSE = "{when: [timeout, circuit-open, bulkhead-full, 502], response: {status: 200, headers: {x-fallback: shop}, json: {status: DEFERRED}}}"  # noqa: E501
+RESPONSE = (
+    "{when: [timeout, circuit-open, bulkhead-full, 502], "
+    "response: {status: 200, headers: {x-fallback: shop}, json: {status: DEFERRED}}}"
+)
 UPSTREAM = "{when: [timeout, reset, circuit-open, 502], upstream: backup}"
 
 

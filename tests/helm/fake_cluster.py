@@ -93,7 +93,7 @@ def fake_cluster(directory: Path) -> Iterator[tuple[Store, Path]]:
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 - names of http.server
 
         def log_message(self, *_: object) -> None:
             """Not to stderr."""

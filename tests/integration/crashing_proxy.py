@@ -21,7 +21,7 @@ def main() -> int:
             if left == 0:
                 os._exit(9)
 
-    Committer.at = at  # type: ignore[method-assign]
+    Committer.at = at
     return cli.main(sys.argv[4:])  # python -m proxy run ...
 
 

@@ -20,35 +20,35 @@ MIB = 1024 * 1024
 WAYS = [Way.INBOUND, Way.ROUTE, Way.AUTHORITY, Way.CONNECT]
 
 
-class EchoServer(websocket.WebSocketServerProtocol):  # type: ignore[misc]
+class EchoServer(websocket.WebSocketServerProtocol):
     """Echoes; a text `close N` is answered with that close code. Remembers how each one ended."""
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if payload.startswith(b"close "):
             self.sendClose(int(payload[6:]), "as asked")
         else:
             self.sendMessage(payload, isBinary)
 
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         self.factory.closings.put_nowait((wasClean, code, reason))
 
 
-class Client(websocket.WebSocketClientProtocol):  # type: ignore[misc]
+class Client(websocket.WebSocketClientProtocol):
     """Puts all that it hears into its factory's queue."""
 
-    def onConnect(self, response: Any) -> None:  # noqa: N802
+    def onConnect(self, response: Any) -> None:
         self.factory.heard.put_nowait(("connected", str(response.extensions), response.protocol))
 
-    def onOpen(self) -> None:  # noqa: N802
+    def onOpen(self) -> None:
         self.factory.opened.set_result(self)
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
         self.factory.heard.put_nowait((isBinary, payload))
 
-    def onPong(self, payload: bytes) -> None:  # noqa: N802
+    def onPong(self, payload: bytes) -> None:
         self.factory.heard.put_nowait(("pong", payload))
 
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         self.factory.heard.put_nowait((wasClean, code, reason))
 
 

@@ -46,7 +46,7 @@ def talk(port, context, count):
 
 
 async def all_closed(gate):
-    while gate.connections:  # noqa: ASYNC110 - a gate tells nobody
+    while gate.connections:
         await asyncio.sleep(0.01)
 
 

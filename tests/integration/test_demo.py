@@ -183,7 +183,7 @@ async def test_who_dies_leaves_its_work_undone_and_says_nothing(
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(3):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        while not condition():
             await asyncio.sleep(0.005)
 
 

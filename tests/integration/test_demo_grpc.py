@@ -125,7 +125,7 @@ async def test_a_server_that_dies_fails_the_call_and_the_next_one_connects_again
         scene.troubles = [Trouble.SLOW]
         asking = asyncio.create_task(_ask(channel))
         async with asyncio.timeout(3):
-            while not pricing.ledger.requests:  # noqa: ASYNC110 - a ledger has no event
+            while not pricing.ledger.requests:
                 await asyncio.sleep(0.005)
         await pricing.close()
         for attempt in (asking, _ask(channel)):

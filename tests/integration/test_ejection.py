@@ -174,7 +174,7 @@ def test_grpc_health_checks_of_a_real_service(
     proxy = start_proxy(settings(f"http://{health_service.authority}", health_check=check))
 
     def health() -> tuple[str, str]:
-        found = state(proxy, health_service)  # type: ignore[arg-type]  # it has an authority
+        found = state(proxy, health_service)
         return found["health"], found["last_check"]
 
     eventually(lambda: health() == ("healthy", "SERVING"))

@@ -164,7 +164,7 @@ def test_a_swapped_config_map_is_in_effect_within_two_seconds(proxy: RunningProx
         proxy.config["routes"].append(route(name))
         began = time.monotonic()
         publish(f"..2026_11_25_{name}")
-        eventually(lambda: _routes(proxy)[-1] == name, timeout=8)  # noqa: B023
+        eventually(lambda name=name: _routes(proxy)[-1] == name, timeout=8)
         taken.append(time.monotonic() - began)
         assert _served(proxy, name)
     assert min(taken) < 2, taken

@@ -178,7 +178,7 @@ async def test_a_hundred_connections_fifty_pending_and_no_more(run: Run) -> None
                     break
                 await asyncio.sleep(0.02)
             assert await ask(session) == (503, "bulkhead-full")
-            while len(connections) < 100:  # noqa: ASYNC110 - a set has no event
+            while len(connections) < 100:
                 await asyncio.sleep(0.02)
             doors.set()
             assert Counter(await asyncio.gather(*admitted)) == {(200, ""): 150}

@@ -104,7 +104,7 @@ def local(port, scheme="http", host="127.0.0.1", **settings):
 async def until(condition):
     """Wait for something that comes without a callback."""
     async with asyncio.timeout(SOON):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        while not condition():
             await asyncio.sleep(0.001)
 
 

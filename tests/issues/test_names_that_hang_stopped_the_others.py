@@ -38,7 +38,7 @@ def proxy(
 
 @pytest.fixture
 def port(start_chaos: Callable[..., object]) -> int:
-    return start_chaos().port  # type: ignore[attr-defined, no-any-return]
+    return start_chaos().port
 
 
 def ask(proxy: RunningProxy, host: str, port: int) -> tuple[int, str, float]:

@@ -15,7 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
-from http_client import Client, ConnectionLost  # type: ignore[import-not-found]  # beside it
+from http_client import Client, ConnectionLost
 
 FLUSH_SECONDS = 0.5
 """How long it still calls after its last request."""
@@ -53,7 +53,7 @@ class Service:
         server.close()
         for writer in self._idle:
             writer.close()
-        while self._busy:  # noqa: ASYNC110  as simple as can be
+        while self._busy:
             await asyncio.sleep(0.01)
         await self.flush()
 

@@ -33,12 +33,12 @@ polyline { fill: none; stroke-width: 1.6 } .line0 { stroke: #6b7280 } .line1 { s
 .line2 { stroke: #b3470b }</style>"""
 
 
-def usual(source) -> float:  # type: ignore[no-untyped-def]
+def usual(source) -> float:
     """20 ms on average."""
     return float(source.expovariate(50.0))
 
 
-def slow(source) -> float:  # type: ignore[no-untyped-def]
+def slow(source) -> float:
     """Ten times as long."""
     return float(source.expovariate(5.0))
 
@@ -164,7 +164,7 @@ def _owners(seen: Sequence[Seen], since: float, until: float) -> dict[int, str]:
 # --- plots ----------------------------------------------------------------------------------------
 
 
-def per_second(seen: Sequence[Seen], value, step: float = 1.0) -> Points:  # type: ignore[no-untyped-def]
+def per_second(seen: Sequence[Seen], value, step: float = 1.0) -> Points:
     slices: dict[int, list[Seen]] = {}
     for one in seen:
         slices.setdefault(int(one.at / step), []).append(one)

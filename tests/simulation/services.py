@@ -151,7 +151,7 @@ class Services:
 
 
 class _Upstreams(Upstreams):
-    def __init__(self, services, configured, loop, chance):  # type: ignore[no-untyped-def]
+    def __init__(self, services, configured, loop, chance):
         self._services = services
         super().__init__(
             configured,
@@ -160,10 +160,10 @@ class _Upstreams(Upstreams):
             random=chance,
         )
 
-    def _build(self, config, is_own=None):  # type: ignore[no-untyped-def]
+    def _build(self, config, is_own=None):
         return Upstream(
             config,
-            resolver=None,  # type: ignore[arg-type]  # there is no name to look up
+            resolver=None,  # there is no name to look up
             connector=_Connects(self._services),
             loop=self._loop,
             random=self._random,

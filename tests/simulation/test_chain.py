@@ -50,5 +50,5 @@ def test_the_docs_have_the_figures() -> None:
         cells = [figure(kind, policy, inherits) for inherits in (False, True)]
         row = " | ".join(f"{cell['load']:.2f}" for cell in cells)
         if kind == "hang":
-            row += " | " + " | ".join(f"{100 * cell['late']:.0f} %" for cell in cells)  # type: ignore[operator]
+            row += " | " + " | ".join(f"{100 * cell['late']:.0f} %" for cell in cells)
         assert f"| {row} |" in page, (kind, policy)

@@ -38,7 +38,7 @@ def test_it_sees_what_a_client_did_held_against_an_endpoint(
 ) -> None:
     settle = Member.settle
 
-    def blame(self, attempt, verdict, now):  # type: ignore[no-untyped-def]  # as it is there
+    def blame(self, attempt, verdict, now):
         settle(self, attempt, Verdict.FAILURE if verdict is Verdict.IGNORED else verdict, now)
 
     monkeypatch.setattr(Member, "settle", blame)
@@ -55,7 +55,7 @@ def test_it_sees_what_a_client_did_held_against_the_upstream(
 ) -> None:
     settle = CircuitBreaker.settle
 
-    def blame(self, permit, verdict, seconds, now):  # type: ignore[no-untyped-def]  # as it is there
+    def blame(self, permit, verdict, seconds, now):
         blamed = Verdict.FAILURE if verdict is Verdict.IGNORED else verdict
         settle(self, permit, blamed, seconds, now)
 

@@ -85,7 +85,7 @@ async def main(file: str, point: str, number: int, run: int) -> None:
             if left == 0:
                 os._exit(9)
 
-    Committer.at = at  # type: ignore[method-assign]
+    Committer.at = at
     store = SqliteStore(SqliteConfig(file))
     await store.open(5.0)
     works = (keys, entries, sagas)

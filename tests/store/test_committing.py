@@ -53,10 +53,10 @@ async def test_many_at_once_share_commits(store: Store) -> None:
 
 
 async def test_a_fault_of_one_is_its_own(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    bad = Put("bad", "orders", b"", None)  # type: ignore[arg-type]
+    bad = Put("bad", "orders", b"", None)
     object.__setattr__(bad, "meta", [])
     futures = [store.do(replace(PUT, id=str(n))) for n in range(3)]
-    wrong = store.do(ClaimKey(None, b"", b"", b"", 1.0, 1.0))  # type: ignore[arg-type]
+    wrong = store.do(ClaimKey(None, b"", b"", b"", 1.0, 1.0))
     futures += [store.do(replace(PUT, id=str(n))) for n in range(3, 6)]
     with pytest.raises(InternalError):
         await wrong

@@ -85,7 +85,7 @@ async def watching(bench):
 
 async def until(condition):
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  what it looks at tells nobody
+        while not condition():
             await asyncio.sleep(SOON / 2)
 
 

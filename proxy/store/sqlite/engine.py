@@ -86,11 +86,11 @@ class SqliteStore(Store):
         self.state = StoreState.CLOSED
 
     @property
-    def full(self) -> bool:  # type: ignore[override]
+    def full(self) -> bool:  # type: ignore[override]  # only read
         return self._committer is not None and self._committer.full
 
     @property
-    def failure(self) -> str:  # type: ignore[override]
+    def failure(self) -> str:  # type: ignore[override]  # only read
         return self._committer.failure if self._committer is not None else ""
 
     def do(self, operation: Operation[R]) -> "Future[R]":

@@ -153,7 +153,7 @@ class Receiver(Controls):
 
     def was_skipped(self, number: int) -> bool:
         """Whether a lower stream than the last one was never used."""
-        return any([first <= number <= last for first, last in self._skipped])  # noqa: C419
+        return any([first <= number <= last for first, last in self._skipped])
 
     # --- frames -----------------------------------------------------------------------------------
 

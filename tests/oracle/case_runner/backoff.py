@@ -152,7 +152,7 @@ def _check_range(params: Params, expected: Any) -> None:
     draws = [0.0, 1.0 - 2**-53]  # the ends of what a source can give, and some between
     source = random.Random(42)
     for draw in draws + [source.random() for _ in range(params.samples)]:
-        wait = params.wait(params.backoff(lambda draw=draw: draw), params.attempt)  # type: ignore[misc]
+        wait = params.wait(params.backoff(lambda draw=draw: draw), params.attempt)
         if not low - 1e-9 <= wait <= high + 1e-9:
             raise CaseError(f"{params.where}: {wait} is not within {low} and {high}")
 
@@ -160,7 +160,7 @@ def _check_range(params: Params, expected: Any) -> None:
 def _check_by_random(params: Params, expected: Any) -> None:
     for draw, wait in expected.items():
         value = float(draw)
-        backoff = params.backoff(lambda value=value: value)  # type: ignore[misc]
+        backoff = params.backoff(lambda value=value: value)
         check(f"{params.where}: random {draw}", params.wait(backoff, params.attempt), wait)
 
 

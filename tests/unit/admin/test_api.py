@@ -239,7 +239,7 @@ async def test_unknown_paths_and_methods(admin: Admin) -> None:
 async def test_a_bug_is_a_document_outside_and_a_traceback_in_the_log(
     admin: Admin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    admin.gateway.bindings.gates.of(BULKHEAD)["broken"] = None  # type: ignore[assignment]
+    admin.gateway.bindings.gates.of(BULKHEAD)["broken"] = None
     answer = await admin.ask("GET", "/bulkheads")
     assert_problem(answer, 500)
     (record,) = [one for one in caplog.records if one.name == "proxy"]

@@ -87,7 +87,7 @@ async def test_who_asks_while_one_is_made_gets_the_next(
 ) -> None:
     clock.step = SLICE
     first = asyncio.create_task(page.get(TEXT, fresh=True))
-    while collector.renderings == 0:  # noqa: ASYNC110
+    while collector.renderings == 0:
         await asyncio.sleep(0)
     second = asyncio.create_task(page.get(TEXT, fresh=True))
     assert b'{n="1"} 1.0' in joined(await first)

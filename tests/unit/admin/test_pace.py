@@ -51,7 +51,7 @@ async def test_first_come_first_served(clock: Clock) -> None:
     first, second = waits(pace), waits(pace)
     await asyncio.sleep(0)
     clock.now += 1
-    while not first.done():  # noqa: ASYNC110
+    while not first.done():
         await asyncio.sleep(0)
     pace.spent(1)
     assert not await soon(second)

@@ -103,19 +103,21 @@ def test_what_the_reference_shows_in_comments_is_valid(config):
         upstreams:
           inventory:
             endpoints: [https://inventory.shop]
-            tls: {ca: /tls/ca.crt, cert: /tls/tls.crt, key: /tls/tls.key, server_name: inventory.shop, verify: true}
+            tls: {ca: /tls/ca.crt, cert: /tls/tls.crt, key: /tls/tls.key,
+                  server_name: inventory.shop, verify: true}
           shipping-backup: {endpoints: [http://b]}
         policies:
           default:
             circuit_breaker: {window: {type: time, size: 60s}, half_open: {failure_rate: 50%}}
             fallback:
               when: [circuit-open, bulkhead-full, timeout]
-              response: {status: 200, headers: {x-fallback: shipping}, json: {status: DEFERRED, trackingNumber: null}}
+              response: {status: 200, headers: {x-fallback: shipping},
+                         json: {status: DEFERRED, trackingNumber: null}}
         routes:
           - name: a
             upstream: inventory
             fallback: {upstream: shipping-backup}
-        """)  # noqa: E501  as in the reference
+        """)
     assert made.listeners.inbound.tls.client_ca == "/tls/ca.crt"
     assert made.policies["default"].circuit_breaker.half_open.failure_rate == 0.5
     assert made.policies["default"].fallback.response.body == (

@@ -63,7 +63,7 @@ def test_a_default_that_depends_on_the_place_says_on_what() -> None:
 
 def at(document: object, key: str) -> object:
     for step in key.replace("[", ".[").split("."):
-        document = document[int(step[1:-1]) if step.startswith("[") else step]  # type: ignore[index]
+        document = document[int(step[1:-1]) if step.startswith("[") else step]
     return document
 
 

@@ -73,7 +73,7 @@ def answers() -> _Answers:
 
 @pytest.fixture
 def observer(answers: _Answers) -> Observer:
-    return Observer(answers, "http://admin", lambda: 7.0)  # type: ignore[arg-type]
+    return Observer(answers, "http://admin", lambda: 7.0)
 
 
 async def _look(observer: Observer, answers: _Answers, breaker: dict[str, Any], text: str) -> None:

@@ -75,7 +75,7 @@ def _read(*renderables: object) -> str:
 
 @pytest.fixture
 def observer() -> Observer:
-    observer = Observer(None, "", lambda: 0.0)  # type: ignore[arg-type]
+    observer = Observer(None, "", lambda: 0.0)
     observer.retries.update({"inventory": 3, "payment": 4})
     observer.refused.update({"payment": 21})
     observer.fallbacks.update({"shipping": 5})
@@ -155,5 +155,5 @@ def test_a_long_timeline_is_wrapped_between_its_steps(observer: Observer) -> Non
 
 
 def test_a_run_without_transitions_says_so() -> None:
-    quiet = Observer(None, "", lambda: 0.0)  # type: ignore[arg-type]
+    quiet = Observer(None, "", lambda: 0.0)
     assert "No breaker changed its state" in _read(what_the_proxy_did(quiet, repeats=0))

@@ -115,7 +115,7 @@ def test_a_failure_names_error_and_reason() -> None:
 def test_an_instance_may_refine_the_error_type() -> None:
     status = ProxyStatus("orders")
     certificate = TlsFailure()
-    certificate.proxy_error = "tls_certificate_error"  # type: ignore[misc]
+    certificate.proxy_error = "tls_certificate_error"
     assert b"error=tls_protocol_error;" in status.value(error=TlsFailure())
     assert b"error=tls_certificate_error;" in status.value(error=certificate)
     assert b"error=tls_protocol_error;" in status.value(error=TlsFailure())

@@ -1,7 +1,5 @@
 """Backoff: capped first, jittered after."""
 
-from collections.abc import Callable
-
 import pytest
 
 from proxy.policies.backoff import Backoff, BackoffConfig, Jitter, JitterKind
@@ -58,6 +56,5 @@ def test_a_huge_number_of_retries_stays_at_the_cap(multiplier: float) -> None:
 
 def test_each_wait_draws_anew() -> None:
     draws = iter([0.25, 0.75])
-    source: Callable[[], float] = lambda: next(draws)  # noqa: E731  (a source is a callable)
-    policy = Backoff(BackoffConfig(4.0, 2.0, 4.0), source)
+    policy = Backoff(BackoffConfig(4.0, 2.0, 4.0), lambda: next(draws))
     assert [policy.delay(1), policy.delay(1)] == [1.0, 3.0]

@@ -145,14 +145,14 @@ def test_it_does_not_rise_unless_half_of_it_is_used() -> None:
 def permits(guard: Bulkhead, count: int, now: float) -> list[BulkheadPermit]:
     answers = [guard.admit(now, ASK) for _ in range(count)]
     assert all(isinstance(one, BulkheadPermit) for one in answers)
-    return answers  # type: ignore[return-value]
+    return answers
 
 
 def teach(guard: Bulkhead, took: float, now: float, verdict: object = SUCCESS) -> None:
     """A window: as many as fit at once, each of which takes so long."""
     for part in range(2):
         for permit in permits(guard, guard.limit, now + part):
-            guard.settle(permit, verdict, took, now + part + took)  # type: ignore[arg-type]
+            guard.settle(permit, verdict, took, now + part + took)
 
 
 def test_what_is_ignored_teaches_nothing() -> None:
@@ -226,5 +226,5 @@ def test_a_raised_limit_lets_the_queue_go_on() -> None:
     waits = [guard.admit(0.0, ASK) for _ in range(5)]
     for now, permit in enumerate(held[:12]):
         guard.settle(permit, SUCCESS, 0.1, 1.0 + now / 10)
-    assert all(wait.permit is not None for wait in waits)  # type: ignore[union-attr]
+    assert all(wait.permit is not None for wait in waits)
     assert guard.in_use == 20 - 12 + 5

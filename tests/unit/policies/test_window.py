@@ -1,7 +1,6 @@
 """Windows of outcomes: what is in them, and what has left."""
 
 from collections import deque
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -85,11 +84,10 @@ def test_running_sums_of_a_count_window(
 @given(OUTCOMES, st.integers(1, 4))
 def test_running_sums_of_a_time_window(outcomes: list[tuple[bool, bool, float]], size: int) -> None:
     window, all_of_them, now = TimeWindow(size), [], 100.0
-    inside: Callable[[float], bool] = lambda at: int(at) > int(now) - size  # noqa: E731
     for failure, slow, later in outcomes:
         now += later
         window.record(failure, slow, 1.0, now)
         all_of_them.append((now, failure, slow))
-        kept = [(f, s) for at, f, s in all_of_them if inside(at)]
+        kept = [(f, s) for at, f, s in all_of_them if int(at) > int(now) - size]
         assert contents(window) == sums(kept)
         assert window.total_duration() == len(kept)

@@ -46,7 +46,7 @@ class Everything(Collector):
         example = Exemplar({"trace_id": "4bf9"}, 0.07, 1700000000.5)
         bare = Exemplar({"trace_id": 'a"b'}, 2)
         buckets = [("0.1", 3, example), ("2.5", 4, None), ("+Inf", 9, bare)]
-        histogram.add_metric(["x"], buckets, 12.5)  # type: ignore[arg-type]
+        histogram.add_metric(["x"], buckets, 12.5)
         yield histogram
         yield InfoMetricFamily("build", "The version.", {"version": "1.2"})
         yield UnknownMetricFamily("u", "Unknown.", 1)

@@ -162,7 +162,7 @@ async def test_the_loop_gets_its_turn_soon_while_spans_are_exported() -> None:
 def test_unsampled_ones_and_refusals_cost_no_span() -> None:
     tracing = quiet()
     _, record = tracing.observers(config_of("console"))
-    record(FakeExchange(sampled=False))  # type: ignore[arg-type]
+    record(FakeExchange(sampled=False))
     record(refusal_record(Listener.INBOUND, "10.1.2.3", BadRequest(), b"r", 1.0))
     assert tracing._export is not None
     assert tracing._export.queued == 0
@@ -177,7 +177,7 @@ def test_a_bug_in_making_spans_takes_no_room_in_the_queue(monkeypatch: pytest.Mo
     assert tracing._export is not None
     monkeypatch.setattr(tracing._export._maker, "spans_of", stumble)
     with pytest.raises(ZeroDivisionError):
-        record(FakeExchange(sampled=True))  # type: ignore[arg-type]
+        record(FakeExchange(sampled=True))
     assert tracing._export.queued == 0
 
 
@@ -211,7 +211,7 @@ def test_failures_are_counted_and_told_once_until_they_are_over(
     collector = Collector(good, bad, bad, RuntimeError("boo"), good, good, RuntimeError("boo"))
     counting = span_export._Counting(collector, counts, span_export._listen_to_sdk())
     for _ in range(7):
-        counting.export([SimpleNamespace()] * 3)  # type: ignore[arg-type]
+        counting.export([SimpleNamespace()] * 3)
     assert counts.by_result == {"exported": 9, "failed": 12, "dropped": 0}
     assert counting.taken == 21
     told = [

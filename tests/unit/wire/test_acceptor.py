@@ -32,7 +32,7 @@ class Door:
 
     async def until(self, connections: int) -> None:
         async with asyncio.timeout(3):
-            while self.connections < connections:  # noqa: ASYNC110
+            while self.connections < connections:
                 await asyncio.sleep(0.005)
 
 

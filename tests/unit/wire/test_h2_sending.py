@@ -34,7 +34,7 @@ async def test_under_tls_the_frames_of_a_turn_are_one_piece(tls: bool, pieces: i
     """Each piece of a write becomes a TLS record, and a frame's head has nine bytes."""
     transport = Transport(tls=tls)
     sender = Sender()
-    sender.channel = Channel(transport)  # type: ignore[arg-type]  # as much of one as it uses
+    sender.channel = Channel(transport)  # as much of one as it uses
     sender._loop = asyncio.get_running_loop()
     sender.calm = Bucket(100.0, 100.0, 0.0)
     sender.window = 2**20
