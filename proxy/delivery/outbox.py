@@ -4,13 +4,13 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from os import urandom
 from time import time
 from typing import Any
 
 from proxy.delivery.accepting import Accepting
 from proxy.delivery.documents import details_of, lane_of, queue_of, summary_of
 from proxy.delivery.entries import StoredHead
+from proxy.delivery.identities import Identities
 from proxy.delivery.places import OutboxPlaces
 from proxy.delivery.stored_request import StoredExchange
 from proxy.delivery.worker import Worker
@@ -50,6 +50,7 @@ class Outbox:
         self.store = store
         self._gateway = gateway
         self._record_bytes = record_bytes
+        self._new_id = new_id = Identities().new
         self.worker = Worker(store, gateway, new_id)
         self.places = OutboxPlaces(store, lambda name: self.worker.queue(name).config.keep_done)
         self.left = 0
@@ -69,7 +70,7 @@ class Outbox:
             route.config,
             self.worker.queue(route.name),
             record_bytes=self._record_bytes,
-            new_id=new_id,
+            new_id=self._new_id,
         )
 
     async def start(self) -> None:
@@ -190,7 +191,7 @@ class Outbox:
         entry = await self.store.do(GetEntry(entry_id, with_body=True))
         if entry is None or entry.state is not EntryState.DELIVERED:
             return "", None if entry is None else entry.state
-        copied = new_id()
+        copied = self._new_id()
         await self.store.do(self._copy(entry, copied))
         return copied, entry.state
 
@@ -240,8 +241,3 @@ class Figures:
 
 
 _NONE = QueueCounts({}, None)
-
-
-def new_id() -> str:
-    """128 random bits."""
-    return urandom(16).hex()

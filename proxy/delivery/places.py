@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from proxy.delivery.documents import state_of
 from proxy.delivery.entries import StoredHead
+from proxy.delivery.identities import is_identity
 from proxy.exchange.answers import Answer, own_answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.heads import REQUEST_ID
@@ -32,7 +33,7 @@ class OutboxPlaces:
 
     async def answer(self, carrier: Carrier, entry_id: str) -> Answer | None:
         request = carrier.request
-        if not _is_id(entry_id):
+        if not is_identity(entry_id):
             return None
         entry = await promised(carrier, self._store.do(GetEntry(entry_id)))
         if entry is None or StoredHead.unpack(entry.meta).listener is not request.terms.listener:
@@ -58,7 +59,3 @@ def document_answer(
         fields.append(make_field(b"Allow", allow.encode()))
     body = json.dumps(document).encode()
     return own_answer(request.terms, request.head.method, status, fields, body)
-
-
-def _is_id(text: str) -> bool:
-    return len(text) == 32 and text.isascii() and text.isalnum() and text == text.lower()

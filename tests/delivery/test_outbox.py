@@ -6,6 +6,7 @@ import pytest
 from delivery.bed import Bed
 
 from proxy.config.model import Listener
+from proxy.delivery.identities import is_identity
 from proxy.delivery.worker import Worker
 from proxy.errors import NoHealthyEndpoint, StoreFull
 from proxy.store.operations import ClaimEntries
@@ -41,7 +42,7 @@ async def test_accepted_and_delivered():
         assert told["state"] == "pending"
         place = answer.get("location")
         assert place == f"/.well-known/resilience-proxy/outbox/{told['id']}"
-        assert len(told["id"]) == 32
+        assert is_identity(told["id"])
         assert answer.get("preference-applied") is None
         state = await b.until_state(place, "delivered")
         assert state["attempts"] == 1

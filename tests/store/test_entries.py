@@ -63,6 +63,31 @@ async def test_a_queue_takes_so_many(store: Store) -> None:
     assert await store.do(replace(PUT, id="c", queue="other", max_pending=1)) is None
 
 
+async def test_a_queue_takes_so_many_of_those_that_come_at_once(store: Store) -> None:
+    """They share a transaction, with one that makes room."""
+    await put(store, "a", "b")
+    (first, _) = await claim(store)
+    asks = [replace(PUT, id=f"c{number}", max_pending=3) for number in range(4)]
+    early = [store.commit([ask]) for ask in asks[:2]]
+    gone = store.do(Settle(first.ref, EntryState.DELIVERED, 1, b"", keep=60.0))
+    late = [store.commit([ask]) for ask in asks[2:]]
+    assert [(await one).unmet for one in early] == [-1, 0]
+    assert await gone
+    assert [(await one).unmet for one in late] == [-1, 0]
+    counts = await store.do(CountEntries())
+    assert counts["orders"].of(EntryState.PENDING, EntryState.DELIVERING) == 3
+
+
+async def test_an_id_that_is_there_is_told_also_where_the_queue_is_full(store: Store) -> None:
+    await put(store, "a")
+    (entry,) = await claim(store)
+    again = replace(PUT, id="a", max_pending=1)
+    assert await store.do(again) is EntryState.DELIVERING
+    assert (await store.commit([again])).results == [EntryState.DELIVERING]
+    assert await settle(store, entry, EntryState.DELIVERED, keep=60.0)
+    assert await store.do(again) is EntryState.DELIVERED
+
+
 async def test_entries_are_due_when_they_say(store: Store, clock: Clock) -> None:
     await store.do(replace(PUT, due_in=5.0))
     found = await store.do(ClaimEntries({"orders": 10}, 30.0))

@@ -333,6 +333,7 @@ REMEMBERED: dict[str, Reason] = {
     "store.sqlite.tables:Tables.changed_parts": "one for each part",
     "store.sqlite.tables:Tables.lookups": "a statement for 100 parts",
     "store.sqlite.tables:Tables.parts": "each 16 MiB or an eighth of its time",
+    "store.sqlite.tables:Tables.unfinished": "the queues of one transaction",
     "policies.hedge:Hedging._counts": "ten seconds, 120 classes each",
     "policies.hedge:Hedging._totals": "120 classes",
     "policies.rate_limits:RateLimits._limits": CONFIGURED,

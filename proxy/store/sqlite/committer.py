@@ -32,8 +32,10 @@ from proxy.store.store import BUCKETS, StoreStats
 MOST_IN_ONE: Final = 512
 """Groups of operations in one transaction."""
 BYTES_IN_ONE: Final = 4 * 1024 * 1024
-CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
-"""About the size of the log from which it is copied into the file."""
+CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
+"""About the size of the log from which it is copied into the file. That waits for two flushes,
+and all commits wait for it."""
+_LEAST_SHARE: Final = 0.25
 SWEEP_SECONDS: Final = 1.0
 _FULL_SECONDS: Final = 1.0
 """How long a full disk is believed to be full."""
@@ -85,7 +87,8 @@ class Committer:
         self._due_earlier = due_earlier
         self._tables = Tables(db)
         self._queue: SimpleQueue[Group | None] = SimpleQueue()
-        self._written = 0  # about, since the last checkpoint
+        self._written = 0  # at most about this, since the last checkpoint
+        self._share = 1.0  # of `_written` that the last checkpoint found in the log
         self._swept_at = monotonic()
         self._disk_full_until = 0.0
         self._closing = False
@@ -147,7 +150,7 @@ class Committer:
         due_earlier, self._tables.due_earlier = self._tables.due_earlier, False
         self._deliver(outcomes, due_earlier)
         self.at(Point.DELIVERED)
-        if self._written >= CHECKPOINT_BYTES and not self.failure:
+        if self._log_is_long and not self.failure:
             self._maintain(self._checkpoint)
 
     def _commit(self, batch: list[Group]) -> list[_Outcome]:
@@ -185,8 +188,7 @@ class Committer:
     def _transaction(self, batch: list[Group]) -> list[_Outcome]:
         started = perf_counter()
         tables = self._tables
-        tables.now = self._clock()
-        tables.room = not self._refuses_growth()
+        tables.begin(self._clock(), room=not self._refuses_growth())
         self._db.execute("BEGIN IMMEDIATE")
         self.at(Point.BEGUN)
         outcomes = [self._run_group(group) for group in batch]
@@ -198,12 +200,18 @@ class Committer:
         return outcomes
 
     def _run_group(self, group: Group) -> _Outcome:
-        if not group.alone:
+        if len(group.operations) > 1:
             return self._run_as_one(group)
+        operation = group.operations[0]
         try:
-            return group.future, run(self._tables, group.operations[0], []), None
+            result = run(self._tables, operation, [])
         except NoRoom:
             return self._refused(group)
+        if group.alone:
+            return group.future, result, None
+        # One whose condition is not met has changed nothing: no savepoint is needed.
+        unmet = -1 if operation.met(result) else 0
+        return group.future, Committed([result], unmet), None
 
     def _run_as_one(self, group: Group) -> _Outcome:
         tables = self._tables
@@ -252,9 +260,16 @@ class Committer:
             else:
                 self._fail(error)
 
+    @property
+    def _log_is_long(self) -> bool:
+        return self._written * self._share >= CHECKPOINT_BYTES
+
     def _checkpoint(self) -> None:
         if self._config.path != MEMORY:
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            _, pages, _ = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            # How many pages a commit writes depends on how near its rows are to each other.
+            found = pages * self._page / max(self._written, 1)
+            self._share = min(max(found, _LEAST_SHARE), 1.0)
         self._written = 0
 
     def _sweep(self) -> None:
@@ -272,7 +287,7 @@ class Committer:
             self._measure()
         if more:
             self._swept_at -= SWEEP_SECONDS
-        if self._written >= CHECKPOINT_BYTES:
+        if self._log_is_long:
             self._checkpoint()
 
     # --- room ---------------------------------------------------------------------------------

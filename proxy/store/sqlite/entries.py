@@ -52,16 +52,17 @@ _COLUMNS: Final = (
 
 
 def put(tables: Tables, ask: Put) -> EntryState | None:
-    present = tables.one("SELECT state FROM entries WHERE id = ?", ask.id)
-    if present is not None:
-        return _STATES[present[0]]
-    if ask.max_pending and _unfinished(tables, ask.queue) >= ask.max_pending:
-        return EntryState.PENDING
-    tables.need_room()
+    crowded = ask.max_pending > 0 and _unfinished(tables, ask.queue) >= ask.max_pending
+    if crowded or not tables.room:
+        present = _state_of(tables, ask.id)
+        if present is not None or crowded:
+            return present or EntryState.PENDING
+        tables.need_room()
     head = not ask.lane or _head_of(tables, ask.queue, ask.lane) is None
     now = tables.now
-    seq = tables.execute(
-        "INSERT INTO entries VALUES (NULL,?,?,?,?,?,0,0,0,?,?,?,0,0,?,?,?)",
+    inserted = tables.execute(
+        "INSERT INTO entries VALUES (NULL,?,?,?,?,?,0,0,0,?,?,?,0,0,?,?,?)"
+        " ON CONFLICT (id) DO NOTHING",
         ask.id,
         ask.queue,
         ask.lane,
@@ -73,8 +74,12 @@ def put(tables: Tables, ask: Put) -> EntryState | None:
         len(ask.body),
         ask.history,
         ask.meta,
-    ).lastrowid
-    tables.execute("INSERT INTO bodies VALUES (?, ?)", seq, ask.body)
+    )
+    if inserted.rowcount != 1:
+        return _state_of(tables, ask.id)
+    tables.execute("INSERT INTO bodies VALUES (?, ?)", inserted.lastrowid, ask.body)
+    if ask.queue in tables.unfinished:
+        tables.unfinished[ask.queue] += 1
     tables.due_earlier = True
     return None
 
@@ -191,6 +196,7 @@ def redrive(tables: Tables, ask: Redrive) -> EntryState | None:
         tables.now + ask.give_up_in,
         seq,
     )
+    tables.unfinished.pop(queue, None)
     tables.due_earlier = True
     return _STATES[state]
 
@@ -302,6 +308,7 @@ def _finish(tables: Tables, seq: int, queue: str, lane: str, keep: float) -> Non
         tables.now + keep,
         seq,
     )
+    tables.unfinished.pop(queue, None)
     if lane:
         _choose_head(tables, queue, lane, 0)
     tables.due_earlier = True
@@ -346,8 +353,20 @@ def _queues(tables: Tables) -> list[str]:
 
 
 def _unfinished(tables: Tables, queue: str) -> int:
-    row = tables.one("SELECT sum(number) FROM entry_counts WHERE queue = ? AND state < 3", queue)
-    return row[0] or 0
+    """Read once in a transaction; `put` counts on, and what changes states has it read again."""
+    number = tables.unfinished.get(queue)
+    if number is None:
+        (number,) = tables.one(
+            "SELECT coalesce(sum(number), 0) FROM entry_counts WHERE queue = ? AND state < 3",
+            queue,
+        )
+        tables.unfinished[queue] = number
+    return number
+
+
+def _state_of(tables: Tables, identity: str) -> EntryState | None:
+    row = tables.one("SELECT state FROM entries WHERE id = ?", identity)
+    return None if row is None else _STATES[row[0]]
 
 
 def _entry(row: Any) -> Entry:

@@ -32,10 +32,11 @@ class NoRoom(Exception):
 
 
 class Tables:
-    """`now` is set for each transaction. `room`: new promises can be made.
+    """`now` is the transaction's present. `room`: new promises can be made.
 
     `due_earlier`: watchers must be called after the commit. `parts` has the newest last; after a
-    rollback `reload` makes it true again.
+    rollback `reload` makes it true again. `unfinished`: the entries of a queue that are not, as far
+    as this transaction has counted them.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -46,8 +47,15 @@ class Tables:
         self.parts: list[Part] = []
         self.changed_parts: set[int] = set()
         self.lookups: list[str] = []
+        self.unfinished: dict[str, int] = {}
         self._fence = 0
         self.reload()
+
+    def begin(self, now: float, *, room: bool) -> None:
+        """Before each transaction that runs operations."""
+        self.now = now
+        self.room = room
+        self.unfinished.clear()
 
     def next_fence(self) -> int:
         """A fence that no claim before had: rows of idempotency records are used again."""
@@ -74,6 +82,7 @@ class Tables:
         self.parts = [Part(*row) for row in rows]
         self.changed_parts.clear()
         self.lookups.clear()
+        self.unfinished.clear()
         self.due_earlier = False
 
     def write_parts(self) -> None:
