@@ -22,7 +22,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,12 +59,12 @@ class Count:
     instructions: float
 
 
-def request_bytes(load: Load, number: int) -> bytes:
-    """Request `number` of a load, as wrk sends it (`generator`)."""
-    path = fields = ""
+def request_bytes(load: Load, number: int, fields: str = "", host: str = "127.0.0.1") -> bytes:
+    """Request `number` of a load, as wrk sends it (`generator`), with more `fields`."""
+    path = ""
     if load.heads is Heads.VARIED:
         path = f"/{number:x}"
-        fields = (
+        fields += (
             f"X-Request-Id: {number:08x}-7c1a-4e0b-9d55-0000{number:08x}\r\n"
             f"Traceparent: 00-4bf92f3577b34da6{number:016x}-{number + 1:016x}-00\r\n"
         )
@@ -72,15 +72,24 @@ def request_bytes(load: Load, number: int) -> bytes:
         fields += f"Content-Length: {load.body_bytes}\r\n"
     if load.connections is Connections.ONE_REQUEST:
         fields += "Connection: close\r\n"
-    head = f"{load.method} {load.path}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n"
+    head = f"{load.method} {load.path}{path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"
     return head.encode() + b"x" * load.body_bytes
 
 
 class ClosedLoop:
-    """`CONNECTIONS` connections with one request at a time each, until so many are answered."""
+    """`CONNECTIONS` connections with one request at a time each, until so many are answered.
 
-    def __init__(self, load: Load, port: int) -> None:
-        self._load, self._port = load, port
+    `fields`: the lines of more header fields for the request with this number.
+    """
+
+    def __init__(
+        self,
+        load: Load,
+        port: int,
+        fields: Callable[[int], str] = lambda number: "",
+        host: str = "127.0.0.1",
+    ) -> None:
+        self._load, self._port, self._fields, self._host = load, port, fields, host
         self._sent = 0
 
     def run(self, requests: int) -> None:
@@ -119,7 +128,8 @@ class ClosedLoop:
 
     def _send(self, connection: socket.socket) -> None:
         self._sent += 1
-        connection.sendall(request_bytes(self._load, self._sent))
+        fields = self._fields(self._sent)
+        connection.sendall(request_bytes(self._load, self._sent, fields, self._host))
 
     def _whole(self, received: bytearray, *, ended: bool) -> bool:
         end = received.find(b"\r\n\r\n")
@@ -163,16 +173,18 @@ class Callgrind:
 
 
 @contextlib.contextmanager
-def under_callgrind(package: str) -> Iterator[tuple[Callgrind, int]]:
-    """The proxy of `package` and its port, once it answers."""
+def under_callgrind(
+    package: str, command: Callable[[Site], Sequence[str]] | None = RESILIENCE_PROXY.command
+) -> Iterator[tuple[Callgrind, int]]:
+    """The proxy of `package`, started by `command`, and its port, once it answers."""
+    assert command is not None
     with TemporaryDirectory(prefix="proxy-callgrind-") as name:
         directory = Path(name)
         upstream, upstream_port = start_nginx(directory, LOAD_CORE)
         site = Site(directory, free_port(), upstream_port)
-        assert RESILIENCE_PROXY.command is not None
         argv = [
             *VALGRIND.argv("--tool=callgrind", f"--callgrind-out-file={directory}/callgrind"),
-            *RESILIENCE_PROXY.command(site),
+            *command(site),
         ]
         # The same order of every dict and set in every run.
         env = {"PYTHONHASHSEED": "0"} | ({"PYTHONPATH": package} if package else {})

@@ -1,0 +1,264 @@
+"""``python -m tests.bench.parts``: what each part of a route's policy adds to a request.
+
+Instructions in user space, counted as `instructions` does. One proxy has a route for each part,
+which uses this part alone, and the same routes without any. The requests of a part and those
+without it alternate; medians are compared.
+
+    python -m tests.bench.parts                              the installed package
+    python -m tests.bench.parts --package DIRECTORY --parts "ewma" "mirror of 5 %"
+
+A directory is what ``pip install --target DIRECTORY .`` made. The counts go to
+tests/bench/results/parts-NAME.json.
+"""
+
+import argparse
+import contextlib
+import datetime
+import json
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from .instructions import RESULTS, WARM_UP, Callgrind, ClosedLoop, under_callgrind
+from .loads import LOADS
+from .machine import machine
+from .peers import Site
+from .process import free_port
+from .programs import VALGRIND
+
+SHORT, LONG = 300, 1_800
+"""Requests in a short run and in a long one."""
+RUNS = 3
+USERS = 1_000
+"""Different values of the header that some parts have their key from."""
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+_CONFIG = """\
+service: bench
+listeners:
+  outbound: {address: "127.0.0.1:PORT"}
+  inbound: {address: "127.0.0.1:INBOUND"}
+admin: {address: "127.0.0.1:ADMIN"}
+drain: {delay: 0s, timeout: 1s}
+limits: {connections: 4096}
+policies:
+  default: {bulkhead: {max_concurrent: 4096}}
+  inbound: {timeouts: {attempt: 1h, request: 1h, idle: 1h}}
+upstreams:
+  app: {endpoints: ["http://127.0.0.1:SILENT"]}
+  another: {endpoints: [ONE]}
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part in a route or its upstream, used alone.
+
+    `endpoints`, `upstream`, `route`: settings. `users`: requests name one of `USERS`. `traced`:
+    they have one trace id. `parent`: meanwhile an inbound request with that trace id is in flight.
+    """
+
+    name: str
+    endpoints: str = "ONE"
+    upstream: str = ""
+    route: str = ""
+    users: bool = False
+    traced: bool = False
+    parent: bool = False
+
+    @property
+    def host(self) -> str:
+        """The host, route and upstream of its requests."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+
+    @property
+    def without(self) -> "Part":
+        """The same requests to the same endpoints, without the part."""
+        endpoints = "ONE" if self.endpoints == "ONE" else "ONE, TWO"
+        name = "one endpoint" if endpoints == "ONE" else "two endpoints"
+        return Part(name, endpoints, users=self.users, traced=self.traced)
+
+    def fields(self, number: int) -> str:
+        """The lines of a request's fields."""
+        fields = ""
+        if self.users:
+            fields += f"User-Id: user-{number * 7919 % USERS:04d}\r\n"
+        if self.traced:
+            fields += f"Traceparent: 00-{TRACE}-{number:016x}-00\r\n"
+        return fields
+
+
+def _pair(name: str, upstream: str, *, users: bool = False) -> Part:
+    return Part(name, "ONE, TWO", f", {upstream}", users=users)
+
+
+def _route(name: str, route: str, *, users: bool = False) -> Part:
+    return Part(name, route=f", {route}", users=users)
+
+
+_FAST = "rate: 1000000/s, burst: 1000000"
+PARTS = (
+    Part("weights", "{url: ONE, weight: 3}, TWO"),
+    _pair("round_robin", "load_balancing: round_robin"),
+    _pair("ewma", "load_balancing: ewma"),
+    _pair("consistent_hash by client", "load_balancing: consistent_hash, hash: client"),
+    _pair(
+        "consistent_hash by header",
+        "load_balancing: consistent_hash, hash: {header: user-id}",
+        users=True,
+    ),
+    _pair("slow start", "slow_start: 10s"),
+    Part("ejection of one endpoint", upstream=", outlier_detection: {}"),
+    _pair("ejection", "outlier_detection: {}"),
+    _pair("health checks", "health_check: {path: /1k, interval: 1h}"),
+    _route("rate limit of the route", f"rate_limits: [{{name: all, {_FAST}}}]"),
+    _route("rate limit by client", f"rate_limits: [{{name: all, key: client, {_FAST}}}]"),
+    _route(
+        "rate limit by header",
+        f'rate_limits: [{{name: all, key: "header:user-id", {_FAST}}}]',
+        users=True,
+    ),
+    _route("gradient limit", "bulkhead: {max_concurrent: 4096, limit: gradient, min: 64}"),
+    _route("hedge after a delay", "hedge: {delay: 4s}"),
+    _route("split", "upstream: {split: 95, another: 5}"),
+    _route("split by client", "upstream: {split-by-client: 95, another: 5}, split_by: client"),
+    _route(
+        "split by header",
+        "upstream: {split-by-header: 95, another: 5}, split_by: {header: user-id}",
+        users=True,
+    ),
+    _route("mirror of 0.1 %", "mirror: {upstream: another, share: 0.1%}"),
+    _route("mirror of 5 %", "mirror: {upstream: another, share: 5%}"),
+    _route("mirror of 100 %", "mirror: {upstream: another, share: 100%, max_in_flight: 64}"),
+    _route("fault: delay for 0.1 %", "faults: [{share: 0.1%, delay: 1ms}]"),
+    _route("fault: throttle for 0.1 %", "faults: [{share: 0.1%, throttle: 1MiB}]"),
+    _route("faults by header", "faults: [{headers: true, share: 5%, delay: 2s}]"),
+    Part("inheritance", traced=True, parent=True),
+)
+"""Every part of a route or an upstream that acts on requests."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """Instructions of a request, with a part and without it."""
+
+    part: str
+    instructions: float
+    without: float
+
+    @property
+    def row(self) -> str:
+        more = self.instructions / self.without - 1
+        return f"| {self.part} | {self.without:,.0f} | {self.instructions:,.0f} | {more:+.1%} |"
+
+
+def configuration(parts: Sequence[Part], site: Site, inbound: int, silent: int) -> str:
+    """A file with a route and an upstream for each part, and for requests without one."""
+    every = {part.host: part for one in parts for part in (one.without, one)}.values()
+    lines = [f"  {one.host}: {{endpoints: [{one.endpoints}]{one.upstream}}}\n" for one in every] + [
+        "routes:\n"
+    ]
+    for one in every:
+        upstream = "" if "upstream: {" in one.route[:13] else f", upstream: {one.host}"
+        lines.append(
+            f"  - {{name: {one.host}, match: {{hosts: [{one.host}]}}{upstream}{one.route}}}\n"
+        )
+    lines.append("  - {name: rest, upstream: another}\n")
+    text = _CONFIG + "".join(lines)
+    values = {
+        "INBOUND": str(inbound),
+        "ADMIN": str(free_port()),
+        "SILENT": str(silent),
+        "PORT": str(site.port),
+        "ONE": f'"http://127.0.0.1:{site.upstream_port}"',
+        "TWO": f'"http://[::ffff:127.0.0.1]:{site.upstream_port}"',
+    }
+    return re.sub("|".join(values), lambda found: values[found[0]], text)
+
+
+@contextlib.contextmanager
+def _parent(inbound: int) -> Iterator[None]:
+    """An inbound request is in flight: its service does not answer."""
+    with socket.create_connection(("127.0.0.1", inbound), 60) as connection:
+        trace = f"Traceparent: 00-{TRACE}-00f067aa0ba902b7-00"
+        limit = "X-Request-Timeout-Ms: 3000000"
+        head = f"GET / HTTP/1.1\r\nHost: app\r\n{trace}\r\n{limit}\r\n\r\n"
+        connection.sendall(head.encode())
+        yield
+
+
+class Counter:
+    """One proxy with all parts, under callgrind."""
+
+    def __init__(self, callgrind: Callgrind, port: int, inbound: int) -> None:
+        self._callgrind, self._port, self._inbound = callgrind, port, inbound
+
+    def price(self, part: Part) -> Price:
+        """Count requests with a part and without it, in turns."""
+        loops = [self._loop(one) for one in (part.without, part)]
+        found: tuple[list[float], list[float]] = ([], [])
+        for run in range(RUNS):
+            for loop, counts in zip(loops, found, strict=True):
+                with contextlib.ExitStack() as stack:
+                    if part.parent and loop is loops[1]:
+                        stack.enter_context(_parent(self._inbound))
+                    if not run:
+                        loop.run(WARM_UP)
+                    short, long = (self._callgrind.count(loop, number) for number in (SHORT, LONG))
+                counts.append((long - short) / (LONG - SHORT))
+        return Price(part.name, median(found[1]), median(found[0]))
+
+    def _loop(self, part: Part) -> ClosedLoop:
+        load = next(load for load in LOADS if load.name == "GET 1 KiB")
+        return ClosedLoop(load, self._port, part.fields, host=part.host)
+
+
+def prices(package: str, parts: Sequence[Part], tell: Callable[[Price], None]) -> list[Price]:
+    """Count each part."""
+    inbound, found = free_port(), []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def command(site: Site) -> list[str]:
+            text = configuration(parts, site, inbound, silent.getsockname()[1])
+            file = site.write("proxy.yaml", text)
+            return [sys.executable, "-P", "-m", "proxy", "run", "--config", file]
+
+        with under_callgrind(package, command) as (callgrind, port):
+            counter = Counter(callgrind, port, inbound)
+            for part in parts:
+                found.append(counter.price(part))
+                tell(found[-1])
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.parts", description=__doc__)
+    parser.add_argument("--package", default="", metavar="DIR", help="default: the installed one")
+    parser.add_argument("--parts", nargs="+", choices=[part.name for part in PARTS])
+    parser.add_argument("--name", help="of the file of results; default: the date")
+    parser.add_argument("--output", type=Path, default=RESULTS, help=f"default: {RESULTS}")
+    options = parser.parse_args()
+    if VALGRIND.path() is None:
+        print("valgrind is not installed", file=sys.stderr)
+        return 2
+    package = str(Path(options.package).absolute()) if options.package else ""
+    if package and not (Path(package) / "proxy").is_dir():
+        print(f"no package proxy in {package}", file=sys.stderr)
+        return 2
+    parts = [part for part in PARTS if not options.parts or part.name in options.parts]
+    print("| part | without | with | |\n| --- | ---: | ---: | ---: |", flush=True)
+    found = prices(package, parts, lambda price: print(price.row, flush=True))
+    started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%M%S")
+    document = {"started": started, "machine": machine(), "prices": [asdict(one) for one in found]}
+    file = options.output / f"parts-{options.name or started}.json"
+    file.write_text(json.dumps(document, indent=1) + "\n")
+    print(file)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
