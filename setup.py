@@ -112,6 +112,7 @@ COMPILED = (
     "policies/hedge",
     "policies/mirror",
     "policies/rate_limits",
+    "policies/rendezvous",
     "policies/retry",
     "policies/split",
     "policies/window",

@@ -51,7 +51,7 @@ class HashKeyKind(Kind[HashKey]):
             raise at.error(f"must be {self.wants}")
         ((source, cursor),) = given.items()
         name = _NAMES[source].read(cursor)
-        return HashKey(HashSource(source), name.lower() if source == "header" else name)
+        return HashKey(HashSource(source), (name.lower() if source == "header" else name).encode())
 
     def dump(self, value: HashKey, reveal: bool) -> Any:
         return {value.source.value: value.name} if value.name else _CLIENT

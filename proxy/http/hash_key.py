@@ -1,19 +1,14 @@
-"""The part of a request that keeps its choice the same: one value, always the same endpoint.
-
-The hash is the same in every process and version: replicas of the proxy agree on it.
-"""
+"""The part of a request that keeps its choice the same: one value, always the same endpoint."""
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 from urllib.parse import unquote_plus
-from zlib import crc32
 
 from proxy.http.message import RequestHead
 
 _MOST_PARAMETERS: Final = 100
 _COOKIE: Final = b"cookie"
-_BITS: Final = 0x7FFFFFFF
 
 
 class HashSource(Enum):
@@ -32,42 +27,27 @@ QUERY: Final = HashSource.QUERY
 
 @dataclass(frozen=True)
 class HashKey:
-    """`name`: of the header, cookie or query parameter; "" for the client's address."""
+    """`field`: the name of the header (in lower case), cookie or query parameter; b"" for the
+    client's address.
+    """
 
     source: HashSource
-    name: str = ""
+    field: bytes = b""
+
+    @property
+    def name(self) -> str:
+        return self.field.decode()
 
     def of(self, head: RequestHead, client: str) -> bytes:
         """The key of a request; b"": it has none. `client`: the peer's address."""
         source = self.source
         if source is HEADER:
-            values = head.values(self.name.lower().encode())
-            return values[0] if values else b""
+            return head.first(self.field)
         if source is COOKIE:
-            return _cookie(head, self.name.encode())
+            return _cookie(head, self.field)
         if source is QUERY:
             return _parameter(head.query_text, self.name)
         return client.encode()
-
-
-def stable_hash(key: bytes) -> int:
-    """31 bits of a hash of `key`, the same in every process.
-
-    It spreads keys, and does not resist someone who looks for collisions.
-    """
-    code = crc32(key)
-    return mixed((code ^ (code >> 31)) & _BITS)
-
-
-def mixed(bits: int) -> int:
-    """A permutation of 31 bits in which every bit depends on all others."""
-    bits ^= bits >> 15
-    bits = (bits * 0x2C1B3C6D) & _BITS
-    bits ^= bits >> 12
-    bits = (bits * 0x297A2D39) & _BITS
-    bits ^= bits >> 15
-    bits = (bits * 0x5BD1E995) & _BITS
-    return bits ^ (bits >> 13)
 
 
 def _cookie(head: RequestHead, name: bytes) -> bytes:

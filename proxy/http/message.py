@@ -134,9 +134,23 @@ class Head:
 
     def values(self, name: bytes) -> list[bytes]:
         """The values of a field by its lower-case name, in order."""
-        if name in self.held:
-            return self.held[name]
-        return [field.value for field in self.fields if field.name.lower == name]
+        held = self.held.get(name)
+        if held is not None:
+            return held
+        found: list[bytes] = []
+        at = 0
+        for field in self.shared.fields:
+            if field is None:
+                field = self.own[at]
+                at += 1
+            if field.name.lower == name:
+                found.append(field.value)
+        return found
+
+    def first(self, name: bytes) -> bytes:
+        """The first value of a field by its lower-case name; b"": it is empty, or there is none."""
+        values = self.values(name)
+        return values[0] if values else b""
 
 
 class RequestHead(Head):

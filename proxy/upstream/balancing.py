@@ -17,17 +17,15 @@ divided by the weight.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from math import inf, log
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from proxy.clock import Random
 from proxy.config.model import LoadBalancing
-from proxy.http.hash_key import mixed, stable_hash
 from proxy.policies.ewma import PENALTY
+from proxy.policies.rendezvous import draw, hash_of, seed_of, wait
 from proxy.upstream.endpoint import Endpoint
 
 Admit: TypeAlias = Callable[[Endpoint], bool]
-
-_RANGE: Final = 1.0 / (2**31 + 1)
 
 
 class Balancer(ABC):
@@ -227,7 +225,7 @@ def _latency(endpoint: Endpoint, now: float) -> float:
 
 
 class ConsistentHash(Balancer):
-    """Weighted rendezvous hashing: each endpoint has a score for the key, the best one is chosen.
+    """Weighted rendezvous hashing: an endpoint has its keys, whatever others come and go.
 
     Without an endpoint only its own keys move, to their second-best ones. A request without a key
     goes where `fallback` says.
@@ -243,16 +241,29 @@ class ConsistentHash(Balancer):
         if not key:
             self._fallback.weighted = self.weighted
             return self._fallback.choose(endpoints, now, key)
-        hashed = stable_hash(key)
+        hashed = hash_of(key)
+        if self.weighted:
+            return self._by_weight(endpoints, hashed)
+        best, most = endpoints[0], -1
+        for endpoint in endpoints:
+            drawn = draw(hashed, _seed(endpoint))
+            if drawn > most:
+                best, most = endpoint, drawn
+        return best
+
+    def _by_weight(self, endpoints: Sequence[Endpoint], hashed: int) -> Endpoint:
         best, least = endpoints[0], inf
         for endpoint in endpoints:
-            if endpoint.seed < 0:
-                endpoint.seed = stable_hash(endpoint.label.encode())
-            # The time until the first event of a process with this rate: the weights are exact.
-            waits = -log((mixed(hashed ^ endpoint.seed) + 1) * _RANGE) / endpoint.weight
+            waits = wait(draw(hashed, _seed(endpoint)), endpoint.weight)
             if waits < least:
                 best, least = endpoint, waits
         return best
+
+
+def _seed(endpoint: Endpoint) -> int:
+    if endpoint.seed < 0:
+        endpoint.seed = seed_of(endpoint.label.encode())
+    return endpoint.seed
 
 
 def balancer(kind: LoadBalancing, random: Random) -> Balancer:

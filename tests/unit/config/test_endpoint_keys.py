@@ -48,9 +48,9 @@ def test_health_checks():
 @pytest.mark.parametrize(
     ("written", "key"),
     [
-        ("{header: User-Id}", HashKey(HashSource.HEADER, "user-id")),
-        ("{cookie: Sid}", HashKey(HashSource.COOKIE, "Sid")),
-        ("{query: basket}", HashKey(HashSource.QUERY, "basket")),
+        ("{header: User-Id}", HashKey(HashSource.HEADER, b"user-id")),
+        ("{cookie: Sid}", HashKey(HashSource.COOKIE, b"Sid")),
+        ("{query: basket}", HashKey(HashSource.QUERY, b"basket")),
         ("client", HashKey(HashSource.CLIENT)),
     ],
 )

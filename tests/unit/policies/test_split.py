@@ -1,10 +1,6 @@
 """Splits: shares, and who moves when weights change."""
 
-from zlib import crc32
-
-import pytest
-
-from proxy.policies.split import Split, point_of, seed_of
+from proxy.policies.split import Split
 
 
 def placed(split, count=20_000):
@@ -47,9 +43,3 @@ def test_a_new_upstream_takes_from_all_and_moves_nothing_else():
     moved = [(one, two) for one, two in zip(before, after, strict=True) if one != two]
     assert {two for _, two in moved} == {"c"}
     assert 0.19 < len(moved) / len(before) < 0.21
-
-
-def test_a_value_has_the_same_point_in_every_process():
-    assert point_of(crc32(b"user-1"), seed_of(b"a")) == pytest.approx(0.385772920679301, abs=1e-12)
-    assert 0.0 < point_of(0, 0) < 1.0
-    assert 0.0 < point_of(0xFFFFFFFF, seed_of(b"x")) < 1.0

@@ -177,7 +177,7 @@ def test_another_balancer_takes_over_what_is_known(bench):
     latency = b.endpoint(ONE).latency
     assert latency is not None
     config = b.upstream.config
-    key = HashKey(HashSource.HEADER, "user")
+    key = HashKey(HashSource.HEADER, b"user")
     hashed = replace(config, load_balancing=LoadBalancing.CONSISTENT_HASH, hash=key)
     assert b.upstream.adopt(hashed)
     assert b.upstream.choice.hash_key == key
