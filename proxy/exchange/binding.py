@@ -1,5 +1,6 @@
 """A route joined with an upstream: the gates and the decider of an exchange."""
 
+from dataclasses import replace
 from typing import Final
 
 from proxy.config.model import PolicyConfig
@@ -8,11 +9,12 @@ from proxy.exchange.heads import FieldRules
 from proxy.exchange.labels import OTHER
 from proxy.exchange.promise import Promise
 from proxy.exchange.stats import RouteStats
+from proxy.http.message import Shared
 from proxy.outcome import FAILURE, SUCCESS, Outcome, Verdict
 from proxy.policies import catalogue
 from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.faults import Faults
-from proxy.policies.gate import Gate, GateKind, Scope
+from proxy.policies.gate import Gate, GateKind, Mode, Scope
 from proxy.policies.hedge import Hedging
 from proxy.policies.mirror import MirrorPlaces
 from proxy.policies.retry import RetryPolicy
@@ -272,15 +274,19 @@ class Binding:
 class Mirrors:
     """The mirror of a route: the `binding` of copies, without gates, and their `places`.
 
-    `stats`: the route's; what the attempts of copies do is counted nowhere else.
+    `stats`: the route's; what the attempts of copies do is counted nowhere else. `timeouts`: of
+    copies, in effect even if those of the route only observe. `shared`: the shared part of the
+    last head that was copied, and that of its copy; most heads have the same as the one before.
     """
 
-    __slots__ = ("binding", "places", "stats")
+    __slots__ = ("binding", "places", "shared", "stats", "timeouts")
 
     def __init__(self, binding: Binding, places: MirrorPlaces, stats: RouteStats) -> None:
         self.binding = binding
         self.places = places
         self.stats = stats
+        self.timeouts = replace(binding.policies.timeouts, mode=Mode.ENFORCE)
+        self.shared: tuple[Shared, Shared] | None = None
 
 
 def _all_allow(gates: list[Gate], now: float) -> bool:

@@ -11,7 +11,6 @@ from the end of the body on. The exchange may end before; with its body, a cut c
 
 import asyncio
 import logging
-from dataclasses import replace
 from time import monotonic
 from typing import Final
 
@@ -23,8 +22,7 @@ from proxy.exchange.events import MOVED
 from proxy.exchange.request import Request
 from proxy.exchange.script import SUSPENDED, Script
 from proxy.exchange.timing import Timing
-from proxy.http.message import FieldName, RequestHead, named_field
-from proxy.policies.gate import Mode
+from proxy.http.message import Field, FieldName, RequestHead, Shared, named_field
 from proxy.wire.alarm import NEVER
 from proxy.wire.no_client import NoClient
 from proxy.wire.streams import Trailers
@@ -104,12 +102,10 @@ class Mirror(Script):
         copy.handler = self
         timing = Timing(copy.alarm, self, monotonic())
         own = RequestBody(copy, held, awaits_word=False) if body is not None else None
-        request = self._request = Request(of.terms, copy, of.head, own, timing)
-        request.id, request.trace = of.id, of.trace
+        request = self._request = Request(of.terms, copy, of.head, own, timing, of)
         request.binding = mirrors.binding
         request.sent = _copied(of.sent, mirrors)
-        timeouts = mirrors.binding.policies.timeouts
-        timing.begin(replace(timeouts, mode=Mode.ENFORCE), None)
+        timing.begin(mirrors.timeouts, None)
         self._attempt: Attempt | None = Attempt(request, mirrors.binding, self)
 
     async def run(self) -> None:
@@ -147,7 +143,7 @@ class Mirror(Script):
             until = NEVER
             while not self._ended:
                 if until == NEVER and (body is None or body.complete):
-                    until = monotonic() + self._mirrors.binding.policies.timeouts.attempt
+                    until = monotonic() + self._mirrors.timeouts.attempt
                 timing.arm(self, until)
                 await SUSPENDED
                 self.heard()
@@ -223,9 +219,26 @@ class Mirror(Script):
 def _copied(head: RequestHead, mirrors: Mirrors) -> RequestHead:
     """The head of the copy: marked, and without credentials unless they are asked for."""
     left_out = _OWN if mirrors.places.config.credentials else _CREDENTIALS
-    fields = [field for field in head.fields if field.name.lower not in left_out]
-    fields.append(named_field(_MIRRORED, b"1"))
     host = head.host_text or mirrors.binding.upstream.authority
-    copy = head.changed(path=head.path, host_text=host, fields=fields)
-    copy.shared.crumbs = head.shared.crumbs and mirrors.places.config.credentials
-    return copy
+    for field in head.own:
+        if field.name.lower in left_out:
+            fields = [field for field in head.fields if field.name.lower not in left_out]
+            shared = _marked([*fields], head)
+            return head.sharing(shared, [], path=head.path, host_text=host)
+    known = mirrors.shared
+    if known is None or known[0] is not head.shared:
+        kept = [
+            field
+            for field in head.shared.fields
+            if field is None or field.name.lower not in left_out
+        ]
+        known = mirrors.shared = (head.shared, _marked(kept, head))
+    return head.sharing(known[1], head.own, path=head.path, host_text=host)
+
+
+def _marked(fields: list[Field | None], head: RequestHead) -> Shared:
+    """The shared part with these fields and the mark."""
+    fields.append(named_field(_MIRRORED, b"1"))
+    shared = Shared(fields, head.shared.held)
+    shared.crumbs = head.shared.crumbs
+    return shared

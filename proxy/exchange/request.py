@@ -86,15 +86,17 @@ class Request(Kin):
         head: RequestHead,
         body: RequestBody | None,
         timing: Timing,
+        of: "Request | None" = None,
     ) -> None:
+        """`of`: it is a copy of that one, with its id and trace."""
         self.terms = terms
         self.stream = stream
         self.head = head
         self.body = body
         self.timing = timing
         self.grpc = head.version == 20 and is_grpc(head)
-        self.id = terms.request_id(head)
-        self.trace = terms.trace(head)
+        self.id = terms.request_id(head) if of is None else of.id
+        self.trace = terms.trace(head) if of is None else of.trace
         self.lineage = self.parent = None
         self.mirrors: Mirrors | None = None
         self.nested = b""

@@ -233,10 +233,17 @@ class RequestHead(Head):
 
     def changed(self, *, path: str, host_text: str, fields: list[Field]) -> "RequestHead":
         """The same request with another path and host and other forwarded fields."""
+        shared = Shared([*fields], self.shared.held)
+        shared.crumbs = self.shared.crumbs
+        return self.sharing(shared, _NO_OWN, path=path, host_text=host_text)
+
+    def sharing(
+        self, shared: Shared, own: list[Field], *, path: str, host_text: str
+    ) -> "RequestHead":
+        """The same request with another path and host, and with the fields of these parts."""
         head = RequestHead()
-        head.shared = Shared([*fields], self.shared.held)
-        head.shared.crumbs = self.shared.crumbs
-        head.own = _NO_OWN
+        head.shared = shared
+        head.own = own
         head.held = self.held
         head.written = b""
         head.method = self.method

@@ -81,6 +81,37 @@ def test_credentials_stay_behind_unless_asked_for(make_stage):
     client.answer()
 
 
+def test_no_copy_has_anything_of_another_request(stage):
+    """What a mirror remembers of a head is the part that has no values of one request."""
+    client = None
+    for turn, own in enumerate(
+        [
+            ("X-Request-Id: a1", "Accept: x/y", "Authorization: Bearer t1"),
+            ("X-Request-Id: a2", "Accept: x/y", "Authorization: Bearer t2"),
+            ("X-Request-Id: a3", "Accept: x/y"),
+            ("X-Request-Id: a4", "Accept: x/y"),
+            ("X-Request-Id: a5", "X-Mirrored: yes", "Accept: x/z", "Cookie: a=5"),
+            ("X-Request-Id: a6", "Accept: x/y", "If-None-Match: 6"),
+            ("X-Request-Id: a7", "Accept: x/y", "If-None-Match: 7"),
+        ],
+        1,
+    ):
+        asked = request(f"GET /{turn} HTTP/1.1", *own)
+        client = client or stage.client()
+        client.send(asked)
+        if turn == 1:
+            server, mirror = both(stage)
+        original, copy = server.request(), mirror.request()
+        assert (copy.line, copy.get("x-request-id")) == (original.line, f"a{turn}")
+        for name in ("accept", "if-none-match"):
+            assert copy.get(name) == original.get(name), (turn, name)
+        assert (copy.get("authorization"), copy.get("cookie")) == (None, None)
+        assert copy.get("x-mirrored") == "1"
+        mirror.answer()
+        server.answer()
+        client.answer()
+
+
 def test_share(make_stage):
     stage = make_stage(TEXT.replace("max_in_flight: 2", "share: 50%"))
     for chance, copies in ((0.5, 0), (0.49, 1)):
