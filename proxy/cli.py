@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         hint = _did_you_mean(str(words[0]), unknown[0])
         options.misused(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    options.admin_named = getattr(options, "admin", None) is not None
     if getattr(options, "admin", "") is None:
         options.admin = _admin_of_environment(parser)
     command: Callable[[argparse.Namespace], int] = options.command

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from proxy.config import Loaded
     from proxy.config.loading import Origin
     from proxy.config.report import Judged
+    from proxy.routing.explain import Explanation
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -173,10 +174,30 @@ def explain(options: argparse.Namespace) -> int:
     if loaded is None:
         return USAGE
     explanation = routes.explain(loaded, Listener(options.listener), request)
-    if options.format == "json":
-        print(json.dumps(explanation.document(), indent=2))
-    else:
-        print(explanation.text())
+    as_json = options.format == "json"
+    if options.admin_named:
+        return _explain_now(explanation, options.admin, as_json=as_json)
+    print(json.dumps(explanation.document(), indent=2) if as_json else explanation.text())
+    return OK
+
+
+def _explain_now(explanation: "Explanation", url: str, *, as_json: bool) -> int:
+    """With what the proxy at this admin address says of the endpoints."""
+    from proxy.admin.asking import NoAnswer
+    from proxy.admin.standing import endpoints_now, now_document, now_lines
+
+    placings = explanation.placings
+    try:
+        found = endpoints_now(url)
+        if as_json:
+            now = now_document(placings, found)
+            print(json.dumps({**explanation.document(), "now": now}, indent=2))
+        else:
+            print(explanation.text(list(now_lines(url, placings, found))))
+    except NoAnswer as error:
+        return fail(str(error), FAILED)
+    except (KeyError, TypeError, ValueError):
+        return fail(f"{url} answers, but is not a resilience proxy", FAILED)
     return OK
 
 

@@ -69,11 +69,13 @@ def add_explain(subparsers: "Commands", *, with_file: bool) -> None:
         commands.explain,
         "show which route takes a request and its policy, or what happened to a request",
         "With FILE METHOD URL: why the earlier routes do not match, where it goes, and every "
-        "value of the effective policy with its source. With --request-id: what a running "
+        "value of the effective policy with its source; with --admin also which endpoints are in "
+        "use now. With --request-id: what a running "
         "proxy did with that request, if it is in flight or recently had trouble.",
     )
     command.usage = (
-        "%(prog)s [-h] FILE METHOD URL [-H 'NAME: VALUE'] [--listener {outbound,inbound}]\n"
+        "%(prog)s [-h] FILE METHOD URL [-H 'NAME: VALUE'] [--listener {outbound,inbound}] "
+        "[--admin URL]\n"
         "       %(prog)s [-h] --config FILE... METHOD URL\n"
         "       %(prog)s [-h] --request-id ID [--admin URL]"
     )

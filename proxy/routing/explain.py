@@ -1,6 +1,6 @@
 """Explains which route takes a request, why the earlier ones do not, and what happens next."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import inf
 from typing import Any
@@ -12,7 +12,6 @@ from proxy.config.model import (
     DEFAULT_OUTBOUND,
     Config,
     Listener,
-    LoadBalancing,
     RouteConfig,
     UpstreamConfig,
 )
@@ -29,6 +28,7 @@ from proxy.routing.destination import Destinations
 from proxy.routing.egress import EgressRules
 from proxy.routing.outlook import Longest, Repeats, accepts, longest, repeats, what_is_stored
 from proxy.routing.own_addresses import OwnAddresses
+from proxy.routing.placing import Placing
 from proxy.routing.table import Route, RouteTable
 from proxy.units import format_ratio
 
@@ -149,12 +149,23 @@ class Explanation:
         headers = dict(self.request.headers)
         return what_is_stored(self.request.method, headers, self.route.policies)
 
-    def text(self) -> str:
-        """Lines for a terminal."""
+    @property
+    def placings(self) -> list[Placing]:
+        """Of each upstream that may take the request."""
+        upstreams = [one for one, share in self.split if share > 0]
+        if self.upstream is not None:
+            upstreams = [self.upstream]
+        head = _head(self.request)
+        return [Placing.of(upstream, head) for upstream in upstreams]
+
+    def text(self, now: Sequence[str] = ()) -> str:
+        """Lines for a terminal. `now`: what a running proxy says of the destination."""
         request, route = self.request, self.route
         lines = [f"{request.method} {request.url} at the {self.listener.value} listener", ""]
         lines += ["routes, in order", *self._routes()]
         lines += ["", *self._destination()]
+        if now:
+            lines += ["", *now]
         if self.stored:
             lines += [self.stored]
         if self.refused is None and self.route.respond is None and self.route.saga is None:
@@ -220,10 +231,9 @@ class Explanation:
         if self.split:
             yield from self._split()
         elif self.upstream is not None:
-            yield f"goes to upstream {self.upstream.name}{_balanced(self.upstream)}"
-            for endpoint in self.upstream.endpoints:
-                weight = f"  weight {endpoint.weight}" if endpoint.weight != 1 else ""
-                yield f"  {endpoint}{weight}"
+            placing = Placing.of(self.upstream, _head(self.request))
+            yield f"goes to upstream {self.upstream.name}{placing.balanced()}"
+            yield from placing.lines()
         else:
             tunnel = " through a tunnel" if self.tunnel else ""
             yield f"goes to {self.authority}{tunnel}, as the caller asks (egress.allow permits it)"
@@ -248,6 +258,10 @@ class Explanation:
         for upstream, share in self.split:
             endpoints = ", ".join(map(str, upstream.endpoints))
             yield f"  {format_ratio(round(share, 4))} {upstream.name}: {endpoints}"
+        for placing in self.placings:
+            if placing.unusual:
+                yield f"upstream {placing.upstream.name}{placing.balanced()}"
+                yield from placing.lines()
 
     def _changes(self) -> Iterator[str]:
         route = self.route
@@ -275,7 +289,8 @@ class Explanation:
         split = {"split": shares} if shares else {}
         if self.upstream is not None:
             endpoints = list(map(str, self.upstream.endpoints))
-            return {"upstream": self.upstream.name, "endpoints": endpoints, **split}
+            hashed = Placing.of(self.upstream, _head(self.request)).document()
+            return {"upstream": self.upstream.name, "endpoints": endpoints, **hashed, **split}
         if split:
             return {"upstream": None, **split}
         return {
@@ -364,11 +379,3 @@ def _own_addresses(config: Config) -> OwnAddresses:
             own.add(address.host, address.port)
     own.add(config.admin.address.host, config.admin.address.port)
     return own
-
-
-def _balanced(upstream: UpstreamConfig) -> str:
-    """How an endpoint is chosen, where it is not the usual way."""
-    kind, key = upstream.load_balancing, upstream.hash
-    if kind is LoadBalancing.CONSISTENT_HASH and key is not None:
-        return f", {kind.value} by {describe_key(key)}"
-    return "" if kind is LoadBalancing.LEAST_REQUEST else f", {kind.value}"
