@@ -55,6 +55,29 @@ def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
         proxy.stop()
 
 
+@pytest.fixture(scope="session")
+def reloaded_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProxy]:
+    proxy = RunningProxy(tmp_path_factory.mktemp("reloaded"), {})
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def reload_proxy(reloaded_proxy: RunningProxy) -> Iterator[Callable[[Settings], RunningProxy]]:
+    """As `start_proxy` for upstreams, routes and policies, by a reload of one process for all.
+
+    The file without them is in effect in between, so that no gate and no pool is kept.
+    """
+
+    def load(settings: Settings) -> RunningProxy:
+        reloaded_proxy.reconfigure({})
+        reloaded_proxy.reconfigure(settings)
+        return reloaded_proxy
+
+    yield load
+    reloaded_proxy.assert_sound()
+
+
 @pytest.fixture(scope="module")
 def module_proxy(
     tmp_path_factory: pytest.TempPathFactory,

@@ -102,6 +102,13 @@ class RunningProxy:
         fresh.write_text(yaml.safe_dump(self.config, sort_keys=False))
         fresh.replace(self.file)
 
+    def reconfigure(self, settings: Settings) -> None:
+        """Other settings from now on, as `start` would have had them; not other addresses."""
+        self.config = merged(self._base(), settings)
+        self.write()
+        status, answer = self.ask("POST", "/reload")
+        assert status == 200, (status, answer)
+
     # --- life ---------------------------------------------------------------------------------
 
     def wait_until_ready(self) -> None:

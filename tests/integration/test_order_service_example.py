@@ -16,7 +16,7 @@ from proxy.demo.scene import OVER_HTTP, Dependency, Tempo
 TEMPO = Tempo(8)
 """Timeouts and waits are a fifth of the example's, breakers stay open for 0.8 s."""
 
-StartProxy = Callable[..., RunningProxy]
+LoadProxy = Callable[[Settings], RunningProxy]
 
 
 def _settings(chaos: ChaosUpstream) -> Settings:
@@ -28,8 +28,8 @@ def _settings(chaos: ChaosUpstream) -> Settings:
 
 
 @pytest.fixture
-def proxy(start_proxy: StartProxy, shared_chaos: ChaosUpstream) -> RunningProxy:
-    return start_proxy(_settings(shared_chaos))
+def proxy(reload_proxy: LoadProxy, shared_chaos: ChaosUpstream) -> RunningProxy:
+    return reload_proxy(_settings(shared_chaos))
 
 
 def _call(

@@ -13,6 +13,7 @@ from integration.settings import ONCE, Settings, route
 
 StartChaos = Callable[..., ChaosUpstream]
 StartProxy = Callable[..., RunningProxy]
+LoadProxy = Callable[[Settings], RunningProxy]
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +26,9 @@ def _settings(chaos: ChaosUpstream, **tls: object) -> Settings:
     return {"upstreams": {"secure": upstream}, "routes": [route("s", "secure", retry=ONCE)]}
 
 
-def test_an_https_upstream(pki: Pki, start_chaos: StartChaos, start_proxy: StartProxy) -> None:
+def test_an_https_upstream(pki: Pki, start_chaos: StartChaos, reload_proxy: LoadProxy) -> None:
     chaos = start_chaos(tls=pki.server())
-    proxy = start_proxy(_settings(chaos, ca=pki.ca))
+    proxy = reload_proxy(_settings(chaos, ca=pki.ca))
     with proxy.client() as client:
         for size in (10, 300_000):
             response = client.request("POST", "/s", body=b"x" * size, chaos=f"size={size} chunked")
@@ -37,30 +38,30 @@ def test_an_https_upstream(pki: Pki, start_chaos: StartChaos, start_proxy: Start
 
 
 def test_a_certificate_that_nobody_vouches_for(
-    pki: Pki, start_chaos: StartChaos, start_proxy: StartProxy
+    pki: Pki, start_chaos: StartChaos, reload_proxy: LoadProxy
 ) -> None:
     chaos = start_chaos(tls=pki.server())
-    response = start_proxy(_settings(chaos)).call("POST", "/s", body=b"x")
+    response = reload_proxy(_settings(chaos)).call("POST", "/s", body=b"x")
     assert (response.status, response.why) == (502, "tls-failure")
     assert "error=tls_certificate_error" in (response.header("proxy-status") or "")
     assert chaos.seen(response.id) == []
 
 
 def test_a_certificate_for_another_name(
-    pki: Pki, start_chaos: StartChaos, start_proxy: StartProxy
+    pki: Pki, start_chaos: StartChaos, reload_proxy: LoadProxy
 ) -> None:
     chaos = start_chaos(tls=pki.server("inventory.shop"))
-    refused = start_proxy(_settings(chaos, ca=pki.ca)).call("GET", "/s")
+    refused = reload_proxy(_settings(chaos, ca=pki.ca)).call("GET", "/s")
     assert (refused.status, refused.why) == (502, "tls-failure")
-    named = start_proxy(_settings(chaos, ca=pki.ca, server_name="inventory.shop"))
+    named = reload_proxy(_settings(chaos, ca=pki.ca, server_name="inventory.shop"))
     assert named.call("GET", "/s").status == 200
 
 
 def test_a_truncated_response_over_tls(
-    pki: Pki, start_chaos: StartChaos, start_proxy: StartProxy
+    pki: Pki, start_chaos: StartChaos, reload_proxy: LoadProxy
 ) -> None:
     chaos = start_chaos(tls=pki.server())
-    proxy = start_proxy(_settings(chaos, ca=pki.ca))
+    proxy = reload_proxy(_settings(chaos, ca=pki.ca))
     with proxy.client() as client, pytest.raises(Exception, match=r"."):
         client.request("GET", "/s", chaos="size=9000 truncate=100", request_id="tls-cut")
     assert proxy.logged("tls-cut")["reason"] == "upstream-truncated"
@@ -68,11 +69,11 @@ def test_a_truncated_response_over_tls(
 
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
 def test_a_connection_that_ends_without_a_word_ends_no_body(
-    pki: Pki, start_chaos: StartChaos, start_proxy: StartProxy, version: str
+    pki: Pki, start_chaos: StartChaos, reload_proxy: LoadProxy, version: str
 ) -> None:
     """Under TLS anybody on the way could have cut it (RFC 9112 section 9.8)."""
     chaos = start_chaos(tls=pki.server())
-    proxy = start_proxy(_settings(chaos, ca=pki.ca))
+    proxy = reload_proxy(_settings(chaos, ca=pki.ca))
     whole = proxy.call("GET", "/s", chaos="size=9000 until-close", version=version)
     assert whole.body == pattern(9000)
     script = "size=9000 until-close truncate=100 ragged"
@@ -82,13 +83,13 @@ def test_a_connection_that_ends_without_a_word_ends_no_body(
 
 
 def test_the_client_certificate_is_shown(
-    pki: Pki, start_chaos: StartChaos, start_proxy: StartProxy
+    pki: Pki, start_chaos: StartChaos, reload_proxy: LoadProxy
 ) -> None:
     chaos = start_chaos(tls=pki.server(mutual=True))
     cert, key = pki.files("orders.shop")
-    shown = start_proxy(_settings(chaos, ca=pki.ca, cert=cert, key=key))
+    shown = reload_proxy(_settings(chaos, ca=pki.ca, cert=cert, key=key))
     assert shown.call("GET", "/s").status == 200
-    without = start_proxy(_settings(chaos, ca=pki.ca)).call("POST", "/s", body=b"x")
+    without = reload_proxy(_settings(chaos, ca=pki.ca)).call("POST", "/s", body=b"x")
     assert without.status == 502
     assert without.why in ("tls-failure", "connect-failed", "upstream-reset")
 
