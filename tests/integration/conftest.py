@@ -12,6 +12,7 @@ from integration.running_proxy import RunningProxy
 from integration.settings import Settings
 
 StartProxy = Callable[..., RunningProxy]
+LoadProxy = Callable[[Settings], RunningProxy]
 StartChaos = Callable[..., ChaosUpstream]
 Open = Callable[..., Visit]
 
@@ -63,7 +64,7 @@ def reloaded_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
 
 
 @pytest.fixture
-def reload_proxy(reloaded_proxy: RunningProxy) -> Iterator[Callable[[Settings], RunningProxy]]:
+def reload_proxy(reloaded_proxy: RunningProxy) -> Iterator[LoadProxy]:
     """As `start_proxy` for upstreams, routes and policies, by a reload of one process for all.
 
     The file without them is in effect in between, so that no gate and no pool is kept.

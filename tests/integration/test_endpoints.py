@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 from chaos.upstream import ChaosUpstream
+from integration.conftest import LoadProxy
 from integration.ports import free_port, has_ipv6
-from integration.running_proxy import RunningProxy, eventually
+from integration.running_proxy import eventually
 from integration.settings import ONCE, Settings, route
 
-LoadProxy = Callable[[Settings], RunningProxy]
 StartChaos = Callable[..., ChaosUpstream]
 
 

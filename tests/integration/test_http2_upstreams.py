@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from integration.conftest import LoadProxy
 from integration.http2_upstream import NodeServer
 from integration.pki import Pki
 from integration.ports import free_port
@@ -15,8 +16,6 @@ from integration.raw_client import Response, request_bytes
 from integration.running_proxy import RunningProxy, accepts, eventually
 from integration.settings import ONCE, Settings
 from integration.tools import curl, program
-
-StartProxy = Callable[..., RunningProxy]
 
 
 def settings_for(url: str, **upstream: object) -> Settings:
@@ -109,9 +108,9 @@ def test_an_upgrade_over_http2(proxy: RunningProxy) -> None:
     eventually(lambda: proxy.in_flight() == 0)
 
 
-def test_streams_that_never_end_do_not_block_others(start_proxy: StartProxy) -> None:
+def test_streams_that_never_end_do_not_block_others(reload_proxy: LoadProxy) -> None:
     with NodeServer(maxConcurrentStreams=2) as node:
-        proxy = start_proxy(settings_for(node.url))
+        proxy = reload_proxy(settings_for(node.url))
         clients = [proxy.client() for _ in range(4)]
         for client in clients:
             client.send(request_bytes("GET", "/open"))
@@ -125,24 +124,24 @@ def test_streams_that_never_end_do_not_block_others(start_proxy: StartProxy) -> 
         eventually(lambda: proxy.in_flight() == 0)
 
 
-def test_tls_agrees_on_http2_and_resumes(tmp_path: Path, start_proxy: StartProxy) -> None:
+def test_tls_agrees_on_http2_and_resumes(tmp_path: Path, reload_proxy: LoadProxy) -> None:
     pki = Pki(tmp_path)
     cert, key = pki.files("127.0.0.1")
     with NodeServer(cert=cert, key=key) as node:
         tls = {"ca": pki.ca}
-        proxy = start_proxy(settings_for(node.url, protocol="auto", tls=tls))
+        proxy = reload_proxy(settings_for(node.url, protocol="auto", tls=tls))
         assert [one.body for one in at_once(proxy, "/size/5", 20)] == [b"xxxxx"] * 20
         assert node.stats(proxy)["sessions"] == 1
 
 
-def test_an_http1_upstream_is_named_within_connect(start_proxy: StartProxy) -> None:
+def test_an_http1_upstream_is_named_within_connect(reload_proxy: LoadProxy) -> None:
     port = free_port()
     words = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             eventually(lambda: accepts(port), 10)
             settings = settings_for(f"http://127.0.0.1:{port}")
-            proxy = start_proxy(settings | {"policies": {"default": {"retry": ONCE}}})
+            proxy = reload_proxy(settings | {"policies": {"default": {"retry": ONCE}}})
             answer = proxy.call("POST", "/", body=b"order")
             assert (answer.status, answer.why) == (502, "connect-failed")
             assert "does not speak HTTP/2 on this port" in answer.problem["detail"]
@@ -170,7 +169,7 @@ asyncio.run(serve(app, config))
 """
 
 
-def test_hypercorn_and_nghttpd(tmp_path: Path, start_proxy: StartProxy) -> None:
+def test_hypercorn_and_nghttpd(tmp_path: Path, reload_proxy: LoadProxy) -> None:
     pki = Pki(tmp_path)
     cert, key = pki.files("127.0.0.1")
     (tmp_path / "page").write_bytes(b"from nghttpd")
@@ -189,7 +188,7 @@ def test_hypercorn_and_nghttpd(tmp_path: Path, start_proxy: StartProxy) -> None:
             settings["routes"].insert(
                 0, {"name": "page", "match": {"path": "/page"}, "upstream": "page"}
             )
-            proxy = start_proxy(settings)
+            proxy = reload_proxy(settings)
             answer = proxy.call("POST", "/", body=b"order" * 1000)
             assert answer.body == b"2" + b"order" * 1000
             assert [one.body for one in at_once(proxy, "/page", 10)] == [b"from nghttpd"] * 10

@@ -1,11 +1,11 @@
 """The policies of the order service over the real command, in less time than the example has."""
 
 import time
-from collections.abc import Callable
 
 import pytest
 import yaml
 from chaos.upstream import ChaosUpstream
+from integration.conftest import LoadProxy
 from integration.raw_client import Response
 from integration.running_proxy import RunningProxy, eventually
 from integration.settings import Settings
@@ -15,8 +15,6 @@ from proxy.demo.scene import OVER_HTTP, Dependency, Tempo
 
 TEMPO = Tempo(8)
 """Timeouts and waits are a fifth of the example's, breakers stay open for 0.8 s."""
-
-LoadProxy = Callable[[Settings], RunningProxy]
 
 
 def _settings(chaos: ChaosUpstream) -> Settings:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from chaos.script import pattern
 from chaos.upstream import ChaosUpstream
+from integration.conftest import LoadProxy
 from integration.pki import Pki
 from integration.raw_client import BrokenOff, RawClient
 from integration.running_proxy import RunningProxy, eventually
@@ -13,7 +14,6 @@ from integration.settings import ONCE, Settings, route
 
 StartChaos = Callable[..., ChaosUpstream]
 StartProxy = Callable[..., RunningProxy]
-LoadProxy = Callable[[Settings], RunningProxy]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import yaml
 from aiohttp import ClientSession, TCPConnector, web
 from chaos.upstream import ChaosUpstream
 from documents.blocks import ROOT
-from integration.conftest import StartChaos, StartProxy
+from integration.conftest import LoadProxy, StartChaos
 from integration.running_proxy import RunningProxy
 from integration.settings import Settings, merged
 
@@ -24,7 +24,7 @@ Run = Callable[..., RunningProxy]
 
 
 @pytest.fixture
-def run(start_proxy: StartProxy) -> Run:
+def run(reload_proxy: LoadProxy) -> Run:
     """The example in front of these endpoints; its fault is left to its own test."""
 
     def start(*endpoints: str, **route: Any) -> RunningProxy:
@@ -32,7 +32,7 @@ def run(start_proxy: StartProxy) -> Run:
         file["upstreams"]["users"]["endpoints"] = list(endpoints)
         (users,) = file["routes"]
         file["routes"] = [merged(users, {"faults": [], **route})]
-        return start_proxy({key: file[key] for key in ("upstreams", "routes")})
+        return reload_proxy({key: file[key] for key in ("upstreams", "routes")})
 
     return start
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from chaos.script import pattern
 from chaos.upstream import ChaosUpstream
+from integration.conftest import LoadProxy
 from integration.ports import free_port
 from integration.raw_client import RawClient
 from integration.running_proxy import RunningProxy, eventually
@@ -141,11 +142,11 @@ def _reset(peer: socket.socket) -> None:
 
 
 def test_each_authority_has_a_breaker_and_a_bulkhead(
-    start_proxy: StartProxy, start_chaos: Callable[..., ChaosUpstream]
+    reload_proxy: LoadProxy, start_chaos: Callable[..., ChaosUpstream]
 ) -> None:
     ports = [start_chaos().port, start_chaos().port]
     refusing = free_port()
-    proxy = start_proxy(
+    proxy = reload_proxy(
         _settings(
             *ports,
             refusing,
@@ -171,7 +172,7 @@ def test_each_authority_has_a_breaker_and_a_bulkhead(
         assert again.read_head().status == 200
 
 
-def test_connecting_has_its_deadline(start_proxy: StartProxy) -> None:
+def test_connecting_has_its_deadline(reload_proxy: LoadProxy) -> None:
     """A queue that is full drops what else comes, as a host that is down does."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", free_port()))
@@ -181,7 +182,7 @@ def test_connecting_has_its_deadline(start_proxy: StartProxy) -> None:
         for one in waiting:
             one.setblocking(False)
             one.connect_ex(("127.0.0.1", port))
-        proxy = start_proxy(_settings(port, timeouts={"connect": "300ms"}))
+        proxy = reload_proxy(_settings(port, timeouts={"connect": "300ms"}))
         started = time.monotonic()
         with connect(proxy, port) as client:
             answer = client.read_response("GET")
@@ -192,10 +193,10 @@ def test_connecting_has_its_deadline(start_proxy: StartProxy) -> None:
 
 
 def test_idle_ends_a_tunnel_and_traffic_either_way_keeps_it(
-    start_proxy: StartProxy, start_chaos: Callable[..., ChaosUpstream]
+    reload_proxy: LoadProxy, start_chaos: Callable[..., ChaosUpstream]
 ) -> None:
     chaos = start_chaos()
-    proxy = start_proxy(_settings(chaos.port, timeouts={"idle": "400ms"}))
+    proxy = reload_proxy(_settings(chaos.port, timeouts={"idle": "400ms"}))
     with connect(proxy, chaos.port) as silent, connect(proxy, chaos.port) as busy:
         assert (silent.read_head().status, busy.read_head().status) == (200, 200)
         started = time.monotonic()

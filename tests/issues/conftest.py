@@ -17,6 +17,8 @@ import pytest
 from integration.conftest import (
     module_proxy,
     refusing_port,
+    reload_proxy,
+    reloaded_proxy,
     shared_chaos,
     start_chaos,
     start_proxy,
@@ -25,7 +27,15 @@ from integration.running_proxy import RunningProxy
 from integration.settings import Settings
 from issues.bed import PlainProxy, RawUpstream, Serve
 
-__all__ = ["module_proxy", "refusing_port", "shared_chaos", "start_chaos", "start_proxy"]
+__all__ = [
+    "module_proxy",
+    "refusing_port",
+    "reload_proxy",
+    "reloaded_proxy",
+    "shared_chaos",
+    "start_chaos",
+    "start_proxy",
+]
 
 
 @pytest.fixture

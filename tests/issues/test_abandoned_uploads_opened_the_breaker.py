@@ -32,13 +32,13 @@ def _gives_up(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize("listener", ["outbound", "inbound"])
 def test_an_upstream_that_closes_on_a_body_still_owed(
-    start_proxy: Callable[..., RunningProxy],
+    reload_proxy: Callable[..., RunningProxy],
     start_raw: Callable[[Serve], RawUpstream],
     listener: str,
 ) -> None:
     url = start_raw(_gives_up).url
     keys = {"circuit_breaker": breaker(calls=3)}
-    proxy = start_proxy(
+    proxy = reload_proxy(
         {
             "upstreams": {"app": {"endpoints": [url]}},
             "routes": [{"name": "a", "listener": listener, "upstream": "app", **keys}],
@@ -64,11 +64,11 @@ def test_an_upstream_that_closes_on_a_body_still_owed(
 
 
 def test_an_upstream_that_closes_on_a_whole_request_has_failed(
-    start_proxy: Callable[..., RunningProxy], start_raw: Callable[[Serve], RawUpstream]
+    reload_proxy: Callable[..., RunningProxy], start_raw: Callable[[Serve], RawUpstream]
 ) -> None:
     """The other side of it: with the body in hand, the end of the connection is the upstream's."""
     url = start_raw(_gives_up).url
-    proxy = start_proxy(
+    proxy = reload_proxy(
         {
             "upstreams": {"app": {"endpoints": [url]}},
             "routes": [{"name": "a", "upstream": "app", "circuit_breaker": breaker(calls=3)}],

@@ -35,7 +35,7 @@ def _dechunked(data: bytes) -> tuple[bytes, int]:
 
 
 def test_an_upload(
-    start_proxy: Callable[..., RunningProxy], start_raw: Callable[[Serve], RawUpstream]
+    reload_proxy: Callable[..., RunningProxy], start_raw: Callable[[Serve], RawUpstream]
 ) -> None:
     received = bytearray()
 
@@ -45,7 +45,7 @@ def test_an_upload(
             received.extend(connection.recv(256 * 1024))
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
-    proxy = start_proxy(_settings(start_raw(serve).url))
+    proxy = reload_proxy(_settings(start_raw(serve).url))
     with proxy.client() as client:
         client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + TINY)
         assert client.read_response("POST").status == 200
@@ -55,14 +55,14 @@ def test_an_upload(
 
 
 def test_a_response(
-    start_proxy: Callable[..., RunningProxy], start_raw: Callable[[Serve], RawUpstream]
+    reload_proxy: Callable[..., RunningProxy], start_raw: Callable[[Serve], RawUpstream]
 ) -> None:
     def serve(connection: socket.socket) -> None:
         read_head(connection)
         connection.sendall(HEAD + TINY)
         read_head(connection)
 
-    proxy = start_proxy(_settings(start_raw(serve).url))
+    proxy = reload_proxy(_settings(start_raw(serve).url))
     with proxy.client() as client:
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         client.read_head()

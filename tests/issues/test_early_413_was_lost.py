@@ -36,7 +36,7 @@ def _settings(upstream: RawUpstream, ca: str = "") -> dict[str, object]:
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 def test_it_reaches_the_client_although_the_process_stood_still(
     tmp_path: Path,
-    start_proxy: Callable[..., RunningProxy],
+    reload_proxy: Callable[..., RunningProxy],
     start_raw: Callable[[Serve], RawUpstream],
     secure: bool,
 ) -> None:
@@ -56,7 +56,7 @@ def test_it_reaches_the_client_although_the_process_stood_still(
         connection.close()
 
     upstream = start_raw(serve)
-    proxy = start_proxy(_settings(upstream, pki.ca if pki else ""))
+    proxy = reload_proxy(_settings(upstream, pki.ca if pki else ""))
     clients = [proxy.client() for _ in range(AT_ONCE)]
     for client in clients:
         client.send(HEAD + b"x" * 10_000)
@@ -75,7 +75,7 @@ def test_it_reaches_the_client_although_the_process_stood_still(
 
 
 def test_it_reaches_a_client_that_uploads_as_fast_as_it_can(
-    start_proxy: Callable[..., RunningProxy], start_raw: Callable[[Serve], RawUpstream]
+    reload_proxy: Callable[..., RunningProxy], start_raw: Callable[[Serve], RawUpstream]
 ) -> None:
     """Bodies are written while the answer comes; not one of the answers may be lost to that."""
 
@@ -85,7 +85,7 @@ def test_it_reaches_a_client_that_uploads_as_fast_as_it_can(
         connection.shutdown(socket.SHUT_WR)
         time.sleep(0.05)  # the answer arrives before the reset that closing sends
 
-    proxy = start_proxy(_settings(start_raw(serve)))
+    proxy = reload_proxy(_settings(start_raw(serve)))
     for _ in range(8):
         with proxy.client() as client:
             assert _upload(client) == 413

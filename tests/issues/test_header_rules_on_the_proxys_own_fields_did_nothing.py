@@ -24,12 +24,12 @@ def _inbound(chaos: ChaosUpstream, rules: Settings) -> Settings:
 
 @pytest.mark.parametrize("given", [{}, {"X-Forwarded-Proto": "http"}])
 def test_set_replaces_and_stands_once(
-    start_proxy: Callable[..., RunningProxy],
+    reload_proxy: Callable[..., RunningProxy],
     start_chaos: Callable[..., ChaosUpstream],
     given: dict[str, str],
 ) -> None:
     chaos = start_chaos()
-    proxy = start_proxy(_inbound(chaos, {"set": SET}))
+    proxy = reload_proxy(_inbound(chaos, {"set": SET}))
     assert proxy.call("GET", "/", given, listener="inbound").status == 200
     (seen,) = chaos.records
     for name, value in SET.items():
@@ -37,11 +37,11 @@ def test_set_replaces_and_stands_once(
 
 
 def test_remove_removes(
-    start_proxy: Callable[..., RunningProxy], start_chaos: Callable[..., ChaosUpstream]
+    reload_proxy: Callable[..., RunningProxy], start_chaos: Callable[..., ChaosUpstream]
 ) -> None:
     chaos = start_chaos()
     removed = ["traceparent", "X-Request-Id", "x-forwarded-for", "x-request-timeout-ms"]
-    proxy = start_proxy(_inbound(chaos, {"remove": removed}))
+    proxy = reload_proxy(_inbound(chaos, {"remove": removed}))
     given = {"Traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
     assert proxy.call("GET", "/", given, listener="inbound").status == 200
     (seen,) = chaos.records
@@ -50,10 +50,10 @@ def test_remove_removes(
 
 
 def test_a_response_too(
-    start_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
+    reload_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
 ) -> None:
     rules = {"response": {"remove": ["x-request-id"], "set": {"server": "ours"}}}
-    proxy = start_proxy(
+    proxy = reload_proxy(
         {
             "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},
             "routes": [{"name": "a", "upstream": "chaos", "headers": rules}],

@@ -13,13 +13,13 @@ from integration.settings import Settings
 
 @pytest.mark.parametrize("listener", ["inbound", "outbound"])
 def test_host_is_the_upstreams_authority(
-    start_proxy: Callable[..., RunningProxy],
+    reload_proxy: Callable[..., RunningProxy],
     start_chaos: Callable[..., ChaosUpstream],
     listener: str,
 ) -> None:
     chaos = start_chaos()
     one: Settings = {"name": "a", "listener": listener, "upstream": "app"}
-    proxy = start_proxy({"upstreams": {"app": {"endpoints": [chaos.url]}}, "routes": [one]})
+    proxy = reload_proxy({"upstreams": {"app": {"endpoints": [chaos.url]}}, "routes": [one]})
     with proxy.client(listener) as client:
         client.send(b"GET / HTTP/1.0\r\n\r\n")
         assert client.read_response().status == 200
@@ -30,10 +30,10 @@ def test_host_is_the_upstreams_authority(
 
 
 def test_an_absolute_target_names_it(
-    start_proxy: Callable[..., RunningProxy], start_chaos: Callable[..., ChaosUpstream]
+    reload_proxy: Callable[..., RunningProxy], start_chaos: Callable[..., ChaosUpstream]
 ) -> None:
     chaos = start_chaos()
-    proxy = start_proxy({})
+    proxy = reload_proxy({})
     with proxy.client() as client:
         client.send(f"GET http://{chaos.authority}/x HTTP/1.0\r\n\r\n".encode())
         assert client.read_response().status == 200

@@ -15,11 +15,11 @@ HEAD = b"POST /a HTTP/1.1\r\nHost: a\r\nX-Chaos: 200\r\nContent-Length: 12\r\n\r
 
 
 def test_a_probe_whose_body_flows_is_no_failure(
-    start_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
+    reload_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
 ) -> None:
     patience = {"half_open": {"calls": 1, "max_wait": "300ms"}}
     keys = breaker(calls=2, open_for="100ms") | patience
-    proxy = start_proxy(
+    proxy = reload_proxy(
         {
             "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},
             "routes": [route("a", circuit_breaker=keys, retry=ONCE)],

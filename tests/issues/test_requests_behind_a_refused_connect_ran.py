@@ -14,9 +14,9 @@ from integration.running_proxy import RunningProxy
 
 
 @pytest.fixture
-def proxy(start_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream) -> RunningProxy:
+def proxy(reload_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream) -> RunningProxy:
     chaos = {"endpoints": [shared_chaos.url]}
-    return start_proxy(
+    return reload_proxy(
         {
             "upstreams": {"chaos": chaos, "app": chaos},
             "egress": {"allow": ["127.0.0.1", "a"], "connect_ports": [443]},

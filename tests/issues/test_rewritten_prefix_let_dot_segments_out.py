@@ -38,9 +38,9 @@ def _settings(chaos: ChaosUpstream, rewrite: Settings) -> Settings:
     ],
 )
 def test_dot_segments_are_refused(
-    start_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream, path: str
+    reload_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream, path: str
 ) -> None:
-    proxy = start_proxy(_settings(shared_chaos, {"rewrite": {"prefix": "/api/public"}}))
+    proxy = reload_proxy(_settings(shared_chaos, {"rewrite": {"prefix": "/api/public"}}))
     request_id = uuid.uuid4().hex
     answer = proxy.call("GET", path, request_id=request_id)
     assert (answer.status, answer.why) == (400, "bad-request")
@@ -56,12 +56,12 @@ def test_dot_segments_are_refused(
     ],
 )
 def test_dots_that_are_no_segments_pass(
-    start_proxy: Callable[..., RunningProxy],
+    reload_proxy: Callable[..., RunningProxy],
     shared_chaos: ChaosUpstream,
     path: str,
     rewritten: str,
 ) -> None:
-    proxy = start_proxy(_settings(shared_chaos, {"rewrite": {"prefix": "/api/public"}}))
+    proxy = reload_proxy(_settings(shared_chaos, {"rewrite": {"prefix": "/api/public"}}))
     answer = proxy.call("GET", path)
     assert answer.status == 200
     assert [one.target for one in shared_chaos.seen(answer.id)] == [rewritten]

@@ -38,9 +38,9 @@ def _trickle(client: RawClient) -> Response:
 
 
 def test_uploads_cut_by_max_duration_are_their_clients_fault(
-    start_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
+    reload_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
 ) -> None:
-    proxy = start_proxy(
+    proxy = reload_proxy(
         {
             "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},
             "routes": [
@@ -66,11 +66,11 @@ def test_uploads_cut_by_max_duration_are_their_clients_fault(
 
 
 def test_they_are_not_asked_for_again(
-    start_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
+    reload_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
 ) -> None:
     """Not even where every method may be repeated: its client owes the body as before."""
     retry: dict[str, Any] = {"methods": "any", "on": ["reset", "timeout", "5xx"]}
-    proxy = start_proxy(
+    proxy = reload_proxy(
         {
             "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},
             "routes": [route("once", timeouts={"max_duration": "300ms"}, retry=retry)],

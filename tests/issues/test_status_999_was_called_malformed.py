@@ -15,13 +15,13 @@ BODY = b"no robots please"
 
 @pytest.mark.parametrize("status", [600, 777, 999])
 def test_it_passes_and_counts_as_a_failure(
-    start_proxy: Callable[..., RunningProxy],
+    reload_proxy: Callable[..., RunningProxy],
     start_raw: Callable[[Serve], RawUpstream],
     status: int,
 ) -> None:
     head = b"HTTP/1.1 %d Request denied\r\nContent-Length: %d\r\n\r\n" % (status, len(BODY))
     upstream = start_raw(answer_each(head + BODY))
-    proxy = start_proxy(
+    proxy = reload_proxy(
         {
             "upstreams": {"app": {"endpoints": [upstream.url]}},
             "routes": [{"name": "a", "upstream": "app", "circuit_breaker": breaker(calls=10)}],
@@ -40,12 +40,12 @@ def test_it_passes_and_counts_as_a_failure(
 
 @pytest.mark.parametrize("status", [b"099", b"1000", b"20", b"2 0", b"-20", b"abc"])
 def test_what_is_no_status_is_still_malformed(
-    start_proxy: Callable[..., RunningProxy],
+    reload_proxy: Callable[..., RunningProxy],
     start_raw: Callable[[Serve], RawUpstream],
     status: bytes,
 ) -> None:
     upstream = start_raw(answer_each(b"HTTP/1.1 %s X\r\nContent-Length: 0\r\n\r\n" % status))
-    proxy = start_proxy(
+    proxy = reload_proxy(
         {
             "upstreams": {"app": {"endpoints": [upstream.url]}},
             "routes": [{"name": "a", "upstream": "app"}],
