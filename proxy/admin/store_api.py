@@ -35,6 +35,10 @@ def describe_store(store: "Store | None") -> dict[str, Any] | None:
         "commits": stats.commits,
         "operations": stats.operations,
         "mean_commit_ms": mean,
+        "commit_durations": {
+            "le_ms": [round(1000 * bound, 3) for bound in stats.bounds],
+            "counts": list(stats.seconds),
+        },
         "refused_full": stats.refused_full,
         "refused_failed": stats.refused_failed,
     }

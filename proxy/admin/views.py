@@ -271,6 +271,7 @@ def _counts(stats: RouteStats) -> Document:
         "mirrored": stats.mirrored,
         "fallbacks": stats.fallbacks,
         "idempotency": dict(stats.idempotency),
+        "claims": stats.claims,
         "observed": dict(stats.observed),
         "mean_duration_ms": round(1000 * stats.duration_sum / requests, 3) if requests else None,
         "durations": {"le_ms": _BOUNDS_MS, "counts": list(stats.duration_buckets)},

@@ -34,6 +34,10 @@ from proxy.store.store import Store
 _STUCK: Final = SagaState.STUCK.value
 _UNFINISHED: Final = (SagaState.RUNNING.value, SagaState.UNDOING.value, _STUCK)
 _SHOWN: Final = 20
+_OLD: Final = 5
+"""Of each saga and state, the oldest that are shown."""
+_KINDS: Final = 60
+"""Sagas and states of which the oldest are read: a file may define any number of sagas."""
 _REFRESH: Final = 1.0
 """Seconds between two readings for documents."""
 _LAST_TRIES: Final = 1.0
@@ -49,9 +53,7 @@ class NoSuchSaga(LookupError):
 class Sagas:
     """What the application has of sagas. `record_bytes`: the largest input and answer.
 
-    `left`: sagas that the end of the process loses with the pod. `latest`: how many there are, and
-    the stuck and the newest ones with their tries, as of a moment ago: a document cannot wait for
-    the store.
+    `left`: sagas that the end of the process loses with the pod.
     """
 
     def __init__(
@@ -63,7 +65,8 @@ class Sagas:
         self._sender = SagaSender(gateway)
         self._drained_at = 0.0
         self.left = 0
-        self.latest: dict[str, Any] = {"counts": [], "sagas": []}
+        self._shown: list[dict[str, Any]] = []
+        self._oldest: dict[str, float] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self.stats = SagaStats()
         self.runner = SagaRunner(
@@ -104,18 +107,34 @@ class Sagas:
         self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
 
     async def _refresh(self) -> None:
-        """Keep `latest` and the counts fresh, while anything changes."""
+        """Keep `latest` fresh while anything changes; other replicas tell nothing."""
         seen = -1
         with suppress(StoreFailed):
             while True:
-                if seen != self.runner.changes:
+                if seen != self.runner.changes or self._store.shared:
                     seen = self.runner.changes
-                    stuck = await self._store.do(ListSagas(state=_STUCK, limit=_SHOWN))
-                    newest = await self._store.do(ListSagas(limit=_SHOWN))
-                    shown = {record.token: record for record in [*stuck, *newest]}
-                    documents = [operator_document(record) for record in shown.values()]
-                    self.latest = {"counts": await self.counts(), "sagas": documents}
+                    await self._read()
                 await asyncio.sleep(_REFRESH)
+
+    async def _read(self) -> None:
+        await self.counts()
+        kinds = [kind for kind in self.stats.counts if kind[1] in _UNFINISHED]
+        asked = [
+            self._store.do(ListSagas(state=_STUCK, limit=_SHOWN)),
+            *(
+                self._store.do(ListSagas(name=name, state=state, limit=_OLD, oldest_first=True))
+                for name, state in kinds[:_KINDS]
+            ),
+            self._store.do(ListSagas(limit=_SHOWN)),
+        ]
+        stuck, *old, newest = await asyncio.gather(*asked)
+        oldest: dict[str, float] = {}
+        for record in (one for found in old for one in found):
+            oldest[record.name] = min(oldest.get(record.name, record.created_at), record.created_at)
+        first = sorted((one for found in old for one in found), key=lambda one: one.created_at)
+        shown = {one.token: one for one in [*stuck, *first[:_SHOWN], *newest]}
+        self._oldest = oldest
+        self._shown = [operator_document(record) for record in shown.values()]
 
     def begin_drain(self, seconds: float) -> None:
         """The process ends in that time: go on only with what would be lost with the pod."""
@@ -175,11 +194,30 @@ class Sagas:
 
     async def counts(self) -> list[dict[str, Any]]:
         """How many of each saga and state."""
-        found = self.stats.counts = await self._store.do(CountSagas())
+        self.stats.counts = await self._store.do(CountSagas())
+        return self._counts()
+
+    def _counts(self) -> list[dict[str, Any]]:
         return [
             {"saga": name, "state": state, "count": number}
-            for (name, state), number in sorted(found.items())
+            for (name, state), number in sorted(self.stats.counts.items())
         ]
+
+    @property
+    def latest(self) -> dict[str, Any]:
+        """As of a moment ago, because a document cannot wait for the store: how many there are, how
+        old the unfinished ones are, and the stuck, the oldest and the newest ones with their tries.
+        """
+        return {
+            "counts": self._counts(),
+            "unfinished": [self._unfinished(name) for name in sorted(self._oldest)],
+            "sagas": self._shown,
+        }
+
+    def _unfinished(self, name: str) -> dict[str, Any]:
+        counts = {state: self.stats.counts.get((name, state), 0) for state in _UNFINISHED}
+        age = max(0.0, self.runner.now() - self._oldest[name])
+        return {"saga": name, **counts, "oldest_s": round(age, 3)}
 
     async def show(self, which: str) -> dict[str, Any]:
         """Everything about one, by its token or its id. Raises NoSuchSaga."""

@@ -146,6 +146,7 @@ class HeldKey:
         self._request = request
         self.ref = record.ref
         self.held = True
+        self._stats.claims += 1
         self._renew_later(get_running_loop())
 
     def _renew_later(self, loop: AbstractEventLoop) -> None:
@@ -292,7 +293,9 @@ class HeldKey:
             self._later(DoubtKey(self.ref))
 
     def _end(self, record: Record, result: str) -> None:
-        self.held = False
+        if self.held:
+            self.held = False
+            self._stats.claims -= 1
         if self._renewal is not None:
             self._renewal.cancel()
             self._renewal = None

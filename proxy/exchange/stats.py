@@ -35,13 +35,15 @@ class RouteStats:
     `requests` by (status, reason, method, gRPC's code), with reason "" if the upstream answered,
     `OTHER` for uncommon methods, and `NO_GRPC` for what is not a gRPC call. `retries` by condition,
     `refused` by reason of `StopReason`, `observed` by what a policy in mode observe would have done
-    (``policy.what``). `waiting`: repeats that wait for the first request with their key now.
+    (``policy.what``). `claims`: first requests with their key that are not answered yet, `waiting`:
+    repeats that wait for one now.
     `results` counts requests after their last attempt, in
     the order of `RESULT_KINDS`.
     """
 
     __slots__ = (
         "_attempts",
+        "claims",
         "duration_buckets",
         "duration_sum",
         "fallbacks",
@@ -73,6 +75,7 @@ class RouteStats:
         self.faults: dict[str, int] = {}
         self.mirrors: dict[str, int] = {}
         self.idempotency: dict[str, int] = {}
+        self.claims = 0
         self.waiting = 0
         self.duration_buckets = [0] * (len(DURATION_BUCKETS) + 1)
         self.duration_sum = 0.0

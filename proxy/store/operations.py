@@ -370,13 +370,17 @@ class GetSaga(Operation[SagaRecord | None]):
 
 @dataclass(frozen=True, slots=True)
 class ListSagas(Operation[list[SagaRecord]]):
-    """The newest first; None: any. `before` (a `created_at`) continues a list."""
+    """The newest first, or with `oldest_first` the oldest; None: any.
+
+    `before` (a `created_at`) continues a list of the newest.
+    """
 
     writes: ClassVar[bool] = False
     name: str | None = None
     state: str | None = None
     before: float | None = None
     limit: int = 100
+    oldest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

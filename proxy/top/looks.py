@@ -80,8 +80,51 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Queue:
+    """A route's entries of the outbox. `oldest` seconds, 0 without one that waits; `blocked`: the
+    lanes that do not move."""
+
+    route: str
+    pending: int
+    delivering: int
+    oldest: float
+    parked: int
+    dead: int
+    blocked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The unfinished sagas of a name; `oldest` seconds."""
+
+    saga: str
+    running: int
+    undoing: int
+    stuck: int
+    oldest: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTotals:
+    """The store. `counts` of commits per bucket of `bounds` (ms), and one above. `max_bytes` 0:
+    it has no limit. `refused`: promises since the start."""
+
+    engine: str
+    state: str
+    failure: str
+    full: bool
+    bytes: int
+    max_bytes: int
+    commits: int
+    refused: int
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Other:
-    """A gate or an outbox, which have no table of their own; `says` is all that the proxy tells."""
+    """A gate, or a route's idempotency: they have no table of their own. `says` is all that the
+    proxy tells."""
 
     kind: str
     name: str
@@ -121,8 +164,8 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """`at`: this process's monotonic seconds. `flying`: requests in flight by route. `bypass`:
-    seconds until the bypass ends.
+    """`at`: this process's monotonic seconds. `flying`: requests and tries in flight by route.
+    `tries`: those of the outbox and of sagas. `bypass`: seconds until the bypass ends.
 
     `recent` None: the proxy has no flight recorder; `troubled` counts its entries since the start.
     """
@@ -136,6 +179,7 @@ class Look:
     bypass: float
     inbound: int
     outbound: int
+    tries: int
     flying: Mapping[tuple[str, str], int]
     oldest: float
     reload: Reload | None
@@ -145,6 +189,9 @@ class Look:
     endpoints: tuple[Endpoint, ...]
     budgets: tuple[Budget, ...]
     others: tuple[Other, ...]
+    outbox: tuple[Queue, ...]
+    sagas: tuple[Unfinished, ...]
+    store: StoreTotals | None
     troubled: int
     recent: tuple[Troubled, ...] | None
 
@@ -172,6 +219,7 @@ def read(status: Document, recent: Sequence[Document] | None, at: float) -> Look
         bypass=float(status.get("bypass", {}).get("ends_in_s", 0)),
         inbound=int(flying["inbound"]),
         outbound=int(flying["outbound"]),
+        tries=int(flying.get("tries", 0)),
         flying=Counter((_text(one["listener"]), _text(one["route"])) for one in requests),
         oldest=max((float(one["age_s"]) for one in requests), default=0.0),
         reload=_reload(status["config"]["last_reload"]),
@@ -192,17 +240,71 @@ def read(status: Document, recent: Sequence[Document] | None, at: float) -> Look
                 for one in status.get(kind.member, ())  # another version may not know it
             ),
             *(
-                _other("outbox", {"name": one["route"], **_without(one, "route")})
-                for one in status.get("outbox", {}).get("queues", ())
+                _other("idempotency", _keys(one))
+                for one in status["routes"]
+                if one.get("claims") or one.get("idempotency")
             ),
         ),
+        outbox=_outbox(status.get("outbox")),
+        sagas=_sagas(status.get("sagas")),
+        store=_store(status.get("store")),
         troubled=troubled_so_far(status),
         recent=None if recent is None else tuple(map(_troubled, recent)),
     )
 
 
-def _without(told: Document, field: str) -> Document:
-    return {name: value for name, value in told.items() if name != field}
+def _keys(told: Document) -> Document:
+    """What became of a route's idempotency keys since the start, and the claims that are open."""
+    return {"name": told["name"], "open": told.get("claims", 0), **told["idempotency"]}
+
+
+def _outbox(told: Document | None) -> tuple[Queue, ...]:
+    if told is None:
+        return ()
+    blocked = Counter(str(one["route"]) for one in told.get("blocked_lanes", ()))
+    return tuple(
+        Queue(
+            _text(one["route"]),
+            int(one["pending"]),
+            int(one["delivering"]),
+            float(one["oldest_s"]),
+            int(one.get("parked", 0)),
+            int(one["dead"]),
+            blocked[str(one["route"])],
+        )
+        for one in told["queues"]
+    )
+
+
+def _sagas(told: Document | None) -> tuple[Unfinished, ...]:
+    return tuple(
+        Unfinished(
+            _text(one["saga"]),
+            int(one["running"]),
+            int(one["undoing"]),
+            int(one["stuck"]),
+            float(one["oldest_s"]),
+        )
+        for one in (told or {}).get("unfinished", ())
+    )
+
+
+def _store(told: Document | None) -> StoreTotals | None:
+    if told is None:
+        return None
+    durations: Document = told.get("commit_durations") or {"le_ms": (), "counts": (0,)}
+    return StoreTotals(
+        _text(told["engine"]),
+        _text(told["state"]),
+        _text(told["failure"] or ""),
+        bool(told["full"]),
+        int(told["bytes"]),
+        int(told["max_bytes"]),
+        int(told["commits"]),
+        int(told["refused_full"]) + int(told["refused_failed"]),
+        tuple(map(float, durations["le_ms"])),
+        tuple(map(int, durations["counts"])),
+    )
 
 
 def _text(value: object) -> str:

@@ -32,7 +32,7 @@ class View:
     scrolled: int = 0
 
 
-_KEYS = "q quit  s sort  space pause  1-7 one table  0 all"
+_KEYS = "q quit  s sort  space pause  1-9 one table  0 all"
 _RECENT_KEYS = "q quit  up/down select  enter its story  0 all"
 _STORY_KEYS = "q quit  up/down scroll  0 back"
 
@@ -62,7 +62,7 @@ def _keys(view: View) -> str:
 
 
 def _head(view: View, look: Look | None, now: float, width: int) -> list[Text]:
-    """Two lines: the proxy and its state, and notes about the numbers."""
+    """The proxy and its state, notes about the numbers, and the store if there is one."""
     if look is None:
         first = Text(f"resilience-proxy top  {view.url}", style="bold")
     else:
@@ -73,11 +73,13 @@ def _head(view: View, look: Look | None, now: float, width: int) -> list[Text]:
             (state, style),
             f"  in flight {look.inbound} in, {look.outbound} out",
         )
+        if look.tries:
+            first.append(f", {look.tries} of deliveries")
         if look.bypass:
             first.append(f"  BYPASS for {words.age(look.bypass)}", style="bold yellow")
         if look.oldest >= 1:
             first.append(f", oldest {words.age(look.oldest)}")
-    lines = [first, _second(view, look, now)]
+    lines = [first, _second(view, look, now), *_store(view, look)]
     for line in lines:
         line.truncate(width)
         line.no_wrap = True
@@ -105,6 +107,26 @@ def _second(view: View, look: Look | None, now: float) -> Text:
     if view.paused:
         words_.append("PAUSED")
     return Text(", ".join(words_), style="dim")
+
+
+def _store(view: View, look: Look | None) -> list[Text]:
+    """Whether promises can be given now."""
+    if look is None or look.store is None:
+        return []
+    store, rates = look.store, view.window.store()
+    line = Text(f"store {store.engine} ")
+    if store.failure:
+        return [line.append(f"FAILED: {store.failure}", style="bold red")]
+    line.append("FULL" if store.full else store.state, style="bold red" if store.full else "")
+    line.append(f", {words.size(store.bytes)}")
+    if store.max_bytes:
+        line.append(f" of {words.size(store.max_bytes)}")
+    if rates is not None:
+        p99 = words.milliseconds(rates.p99, store.bounds[-1] if store.bounds else None)
+        line.append(f", {words.rate(rates.commits)} commits/s, p99 {p99}")
+    if store.refused:
+        line.append(f", {store.refused} refused", style="yellow")
+    return [line]
 
 
 # --- the tables -----------------------------------------------------------------------------

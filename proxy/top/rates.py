@@ -32,6 +32,15 @@ class RouteRates:
     p99: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoreRates:
+    """Commits per second, None with one sample, and their 99th percentile in ms, None without
+    any."""
+
+    commits: float | None
+    p99: float | None
+
+
 class Window:
     """The samples of the last seconds. `span`: the seconds that rates cover, 0 with one sample."""
 
@@ -66,6 +75,19 @@ class Window:
         return [
             _rates(one, before.get((one.listener, one.name)), self.span, now) for one in now.routes
         ]
+
+    def store(self) -> "StoreRates | None":
+        """None without a store."""
+        if not self._looks:
+            return None
+        now, then = self._looks[-1].store, self._looks[0].store
+        if now is None:
+            return None
+        if then is None or not self.span:
+            return StoreRates(None, None)
+        counts = [after - before for after, before in zip(now.counts, then.counts, strict=True)]
+        rate = (now.commits - then.commits) / self.span
+        return StoreRates(rate, percentile(now.bounds, counts, 0.99))
 
 
 def _rates(now: RouteTotals, then: RouteTotals | None, span: float, look: Look) -> RouteRates:

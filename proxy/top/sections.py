@@ -36,6 +36,8 @@ class Name(Enum):
     ENDPOINTS = "endpoints"
     RECENT = "recent trouble"
     GATES = "other gates"
+    OUTBOX = "outbox"
+    SAGAS = "sagas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +194,73 @@ def _budgets(window: Window, look: Look, order: Order, everything: bool) -> Sect
 
 
 def _others(window: Window, look: Look, order: Order, everything: bool) -> Section:
-    """Gates of the catalogue that have no table above."""
+    """What has no table of its own."""
     columns = [Column("gate"), Column("kind"), Column("says", flexible=True)]
     section = Section(Name.GATES, columns, empty="there is no other gate")
     for one in look.others:
         name = Text(words.shortened(one.name, NAME), style="bold")
         section.rows.append([name, Text(one.kind), Text(one.says)])
+    return section
+
+
+# --- promises -------------------------------------------------------------------------------
+
+
+def _outbox(window: Window, look: Look, order: Order, everything: bool) -> Section:
+    """Queues with dead or parked entries first, then the oldest."""
+    columns = [
+        Column("outbox"),
+        Column("pending", right=True),
+        Column("tried now", right=True),
+        Column("oldest", right=True),
+        Column("blocked lanes", right=True),
+        Column("parked", right=True),
+        Column("dead", right=True),
+    ]
+    section = Section(Name.OUTBOX, columns, empty="nothing was accepted yet")
+    for one in sorted(look.outbox, key=lambda one: (not (one.dead or one.parked), -one.oldest)):
+        section.rows.append(
+            [
+                Text(words.shortened(one.route, NAME), style="bold"),
+                Text(str(one.pending)),
+                Text(str(one.delivering)),
+                Text(words.age(one.oldest) if one.oldest else "-", style=_old(one.oldest)),
+                Text(str(one.blocked), style="yellow" if one.blocked else ""),
+                Text(str(one.parked), style="bold red" if one.parked else ""),
+                Text(str(one.dead), style="bold red" if one.dead else ""),
+            ]
+        )
+    return section
+
+
+_OLD = 600.0
+"""Seconds; the alert of the chart has the same limit."""
+
+
+def _old(seconds: float) -> str:
+    return "bold red" if seconds >= _OLD else ""
+
+
+def _sagas(window: Window, look: Look, order: Order, everything: bool) -> Section:
+    """Stuck ones first, then the oldest. Sagas that have ended are not shown."""
+    columns = [
+        Column("unfinished saga"),
+        Column("running", right=True),
+        Column("compensating", right=True),
+        Column("stuck", right=True),
+        Column("oldest", right=True),
+    ]
+    section = Section(Name.SAGAS, columns, empty="no saga is unfinished")
+    for one in sorted(look.sagas, key=lambda one: (-one.stuck, -one.oldest)):
+        section.rows.append(
+            [
+                Text(words.shortened(one.saga, NAME), style="bold"),
+                Text(str(one.running)),
+                Text(str(one.undoing), style="yellow" if one.undoing else ""),
+                Text(str(one.stuck), style="bold red" if one.stuck else ""),
+                Text(words.age(one.oldest)),
+            ]
+        )
     return section
 
 
@@ -294,12 +357,15 @@ def _why(one: Troubled) -> str:
     return f"no retry: {one.refused}" if one.refused else one.trouble
 
 
+# In the order of the overview.
 _Maker = Callable[[Window, Look, Order, bool], Section]
 _MAKERS: dict[Name, _Maker] = {
     Name.ROUTES: _routes,
     Name.BREAKERS: _breakers,
     Name.BULKHEADS: _bulkheads,
     Name.BUDGETS: _budgets,
+    Name.OUTBOX: _outbox,
+    Name.SAGAS: _sagas,
     Name.ENDPOINTS: _endpoints,
     Name.RECENT: _recent,
     Name.GATES: _others,

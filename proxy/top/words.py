@@ -45,6 +45,14 @@ def age(seconds: float) -> str:
     return f"{whole}s"
 
 
+def size(value: int) -> str:
+    """Bytes."""
+    for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= one:
+            return f"{value / one:.1f} {unit}"
+    return f"{value} B"
+
+
 def shortened(text: str, width: int) -> str:
     """`text` in `width` columns; its middle is left out, because names differ at both ends."""
     if len(text) <= width:

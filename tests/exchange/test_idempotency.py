@@ -78,6 +78,21 @@ def state_of(stage, key=b"k-1", route="pay"):
     return found[0].state if found else ""
 
 
+def test_claims_are_open_until_it_is_known_what_came_of_them(shop):
+    stats = shop.stats("pay")
+    post(shop, KEY)
+    assert stats.claims == 1
+    server_of(shop).answer(200, b"done")
+    assert stats.claims == 0
+    assert post(shop, KEY).answer().get("idempotent-replayed") == "true"
+    post(shop, "Idempotency-Key: k-2")
+    assert stats.claims == 1
+    server_of(shop).close()
+    assert (stats.claims, stats.idempotency.get("unknown")) == (0, 1)
+    assert call(shop, "Idempotency-Key: k-3", status=503).status == 503
+    assert (stats.claims, stats.idempotency.get("released")) == (0, 1)
+
+
 # --- what a repeat gets -----------------------------------------------------------------------
 
 

@@ -204,7 +204,7 @@ def test_live_with_keys_until_q(proxy: RunningProxy, terminal: Callable[..., Ter
     assert "look next: docs/runbook.md#" in story
     assert COLOUR.search(shown)
     top.type("00")
-    top.wait_for("1-7 one table")
+    top.wait_for("1-9 one table")
     top.resize(120, 40)
     top.process.send_signal(signal.SIGWINCH)
     top.wait_for("recent trouble")

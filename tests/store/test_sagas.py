@@ -99,6 +99,10 @@ async def test_lists_and_counts(open_store: OpenStore, clock: Clock) -> None:
     assert [one.id for one in await store.do(ListSagas())] == ["o-2", "o-1", "o-0"]
     assert [one.id for one in await store.do(ListSagas(state="done"))] == ["o-0"]
     assert [one.id for one in await store.do(ListSagas(before=clock.now, limit=1))] == ["o-1"]
+    oldest = ListSagas(limit=2, oldest_first=True)
+    assert [one.id for one in await store.do(oldest)] == ["o-0", "o-1"]
+    running = ListSagas(state="running", limit=1, oldest_first=True)
+    assert [one.id for one in await store.do(running)] == ["o-1"]
     clock.now += 61
     await store.do(Expire())
     assert await store.do(CountSagas()) == {("order", "running"): 2}

@@ -10,6 +10,7 @@ import { gates } from "./gates.js";
 import { Model } from "./model.js";
 import { outbox } from "./outbox.js";
 import { sagas } from "./sagas.js";
+import { store } from "./store.js";
 import { routes } from "./routes.js";
 import { listen } from "./stream.js";
 import { tap } from "./tap.js";
@@ -26,6 +27,7 @@ const views = [
   bulkheads(byId("bulkheads")),
   flight(byId("flight")),
   gates(byId("gates")),
+  store(byId("store")),
   outbox(byId("outbox")),
   sagas(byId("sagas")),
   upstreams(byId("upstreams")),

@@ -3,6 +3,8 @@
 
 import { el, keyed, setAttribute, setText } from "./dom.js";
 import { count, span } from "./format.js";
+import { command, hint, setHint } from "./hints.js";
+import { table } from "./tables.js";
 
 const TONES = { done: "good", undone: "warn", undoing: "warn", stuck: "bad" };
 
@@ -37,7 +39,7 @@ function newStep() {
   );
 }
 
-function drawStep(node, step, extent) {
+function drawStep(node, step, extent, now) {
   const [name, line, state] = node.children;
   const undo = step.phase === "undo" ? " (undo)" : "";
   setText(name, step.name + undo);
@@ -48,8 +50,21 @@ function drawStep(node, step, extent) {
     () => el("span", { class: "bar" }),
     (bar, one) => drawTry(bar, one, extent),
   );
+  setText(state, stateOf(step, now));
+}
+
+/** "waiting, connect-refused, try 5 in 3 s" */
+function stateOf(step, now) {
+  const told = [step.phase === "undo" && step.state === "done" ? "undone" : step.state];
   const why = step.reason ?? step.last?.reason ?? step.last?.status ?? null;
-  setText(state, why === null ? step.state : `${step.state}, ${why}`);
+  if (why !== null) told.push(why);
+  if (step.next_attempt_at) {
+    const wait = Math.max(0, Date.parse(step.next_attempt_at) - now);
+    told.push(`try ${step.attempts + 1} in ${span(wait)}`);
+  } else if (step.attempts > 1) {
+    told.push(`${step.attempts} tries`);
+  }
+  return told.join(", ");
 }
 
 function newSaga() {
@@ -74,26 +89,64 @@ function drawSaga(node, saga, now) {
     saga.steps,
     (step) => step.name,
     newStep,
-    (item, step) => drawStep(item, step, extent),
+    (item, step) => drawStep(item, step, extent, now),
   );
+}
+
+const number = (title, read) => ({ title, class: "number", text: (one) => count(read(one)) });
+
+function drawStuck(cell, one) {
+  setText(cell, one.stuck ? `▲ ${count(one.stuck)}` : "0");
+  setAttribute(cell, "data-tone", one.stuck ? "bad" : null);
+}
+
+function unfinishedOf(card) {
+  return table(card, {
+    label: "Unfinished sagas",
+    key: (one) => one.saga,
+    empty: "No saga is unfinished.",
+    columns: [
+      { title: "Saga", class: "name", text: (one) => one.saga },
+      number("Running", (one) => one.running),
+      number("Compensating", (one) => one.undoing),
+      { title: "Stuck", class: "number", draw: drawStuck },
+      { title: "Oldest", class: "number", text: (one) => span(one.oldest_s * 1000) },
+    ],
+  });
+}
+
+/** What to do about the first stuck one. */
+function adviceOf(found) {
+  const stuck = found.find((saga) => saga.state === "stuck");
+  if (!stuck) return null;
+  return ["A stuck saga waits for you. Why: ", command(`sagas show ${stuck.token}`), ". When its service works again: ", command(`sagas resume ${stuck.token}`), "."];
 }
 
 /** The section appears with the first status that has sagas. */
 export function sagas(container) {
   let card = null;
   let told = null;
+  let fill = null;
+  let advice = null;
   return ({ status }) => {
     if (!status.sagas) return;
     if (!card) {
-      card = el("div", { class: "card", id: "saga-list" });
+      const whole = el("div", { class: "card" });
+      advice = hint();
+      whole.append(advice);
+      fill = unfinishedOf(whole);
+      card = el("div", { id: "saga-list" });
+      whole.append(card);
       told = el("p", { class: "muted" });
       const heading = el("h2", { id: "h-sagas" }, "Sagas");
       container.append(
-        el("section", { "aria-labelledby": "h-sagas" }, el("div", { class: "section-head" }, heading, told), card),
+        el("section", { "aria-labelledby": "h-sagas" }, el("div", { class: "section-head" }, heading, told), whole),
       );
     }
     const counts = status.sagas.counts.map((one) => `${count(one.count)} ${one.state}`);
     setText(told, counts.join(", ") || "No saga was started yet.");
+    fill(status.sagas.unfinished);
+    setHint(advice, adviceOf(status.sagas.sagas));
     const now = status.now * 1000;
     keyed(
       card,

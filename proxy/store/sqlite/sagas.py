@@ -125,18 +125,19 @@ def list_sagas(tables: Tables, ask: ListSagas) -> list[SagaRecord]:
         if ask.name in (None, name) and ask.state in (None, state)
     ]
     limit = min(ask.limit, MOST_IN_A_LIST)
+    order = "ASC" if ask.oldest_first else "DESC"
     found: list[SagaRecord] = []
     for name, state in kinds:
         rows = tables.execute(
             f"SELECT {_COLUMNS} FROM sagas WHERE name = ? AND state = ? AND created_at < ?"
-            " ORDER BY created_at DESC LIMIT ?",
+            f" ORDER BY created_at {order} LIMIT ?",
             name,
             state,
             ask.before if ask.before is not None else float("inf"),
             limit,
         )
         found.extend(_record(tables, row) for row in rows)
-    found.sort(key=lambda saga: -saga.created_at)
+    found.sort(key=lambda saga: saga.created_at, reverse=not ask.oldest_first)
     return found[:limit]
 
 

@@ -292,6 +292,7 @@ def test_routes(gateway: FakeGateway) -> None:
         "mirrored": 3,
         "fallbacks": 4,
         "idempotency": {},
+        "claims": 0,
         "observed": {"timeouts.attempt": 2},
         "mean_duration_ms": 200.0,
         "durations": stock["durations"],

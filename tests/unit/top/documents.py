@@ -52,6 +52,21 @@ def status(**over: Any) -> Document:
     } | over
 
 
+def store(**over: Any) -> Document:
+    return {
+        "engine": "sqlite",
+        "state": "open",
+        "failure": None,
+        "full": False,
+        "bytes": 12_400_000,
+        "max_bytes": 1_000_000_000,
+        "commits": 0,
+        "refused_full": 0,
+        "refused_failed": 0,
+        "commit_durations": {"le_ms": [1.0, 10.0], "counts": [0, 0, 0]},
+    } | over
+
+
 def attempt(endpoint: str = "10.0.0.7:8080", **over: Any) -> Document:
     return {
         "endpoint": endpoint,

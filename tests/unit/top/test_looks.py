@@ -3,7 +3,7 @@
 import pytest
 from unit.top.documents import attempt, breaker, endpoint, route, status, troubled
 
-from proxy.top.looks import Breaker, Endpoint, Reload, RouteTotals, read
+from proxy.top.looks import Breaker, Endpoint, Queue, Reload, RouteTotals, read
 
 
 def test_read():
@@ -67,9 +67,16 @@ def test_gates_without_a_table_are_told_part_by_part():
 
 def test_an_outbox_is_told_queue_by_queue() -> None:
     queue = {"route": "notify", "pending": 12, "delivering": 4, "dead": 1, "oldest_s": 31.2}
-    (one,) = read(status(outbox={"queues": [queue]}), None, 0.0).others
-    assert (one.kind, one.name) == ("outbox", "notify")
-    assert one.says == "pending 12, delivering 4, dead 1, oldest s 31.2"
+    lanes = [{"route": "notify", "lane": "c1"}, {"route": "other", "lane": "c1"}]
+    look = read(status(outbox={"queues": [queue], "blocked_lanes": lanes}), None, 0.0)
+    assert look.outbox == (Queue("notify", 12, 4, 31.2, 0, 1, 1),)
+
+
+def test_idempotency_is_told_route_by_route() -> None:
+    routes = [route("plain"), route("pay", claims=1, idempotency={"replayed": 3, "unknown": 1})]
+    (one,) = read(status(routes=routes), None, 0.0).others
+    assert (one.kind, one.name) == ("idempotency", "pay")
+    assert one.says == "open 1, replayed 3, unknown 1"
 
 
 def test_a_hedge_and_an_injected_fault_are_told():

@@ -4,9 +4,10 @@ import io
 
 import pytest
 from rich.console import Console
-from unit.top.documents import attempt, breaker, endpoint, route, status, troubled
+from unit.top.documents import attempt, breaker, endpoint, route, status, store, troubled
 
-from proxy.top.looks import read
+from proxy.top.document import document
+from proxy.top.looks import Look, read
 from proxy.top.picture import View, allot, picture
 from proxy.top.rates import Order, Window
 from proxy.top.sections import Name
@@ -103,6 +104,68 @@ def test_all_of_it():
     assert "40x GET /api/inventory/7" in text
     assert "no retry: budget" in text
     assert "fallback: attempt-timeout" in text
+
+
+def promises(at: float, commits: int, **over: object) -> Look:
+    durations = {"le_ms": [1.0, 10.0], "counts": [0, commits, 0]}
+    return read(
+        status(
+            uptime_s=at,
+            in_flight={"inbound": 0, "outbound": 0, "tries": 3, "requests": []},
+            store=store(commits=commits, commit_durations=durations, **over),
+            outbox={
+                "queues": [
+                    {"route": "young", "pending": 3, "delivering": 1, "oldest_s": 2, "dead": 0},
+                    {"route": "bad", "pending": 0, "delivering": 0, "oldest_s": 0, "dead": 7},
+                    {"route": "old", "pending": 9, "delivering": 0, "oldest_s": 900, "dead": 0},
+                ],
+                "blocked_lanes": [{"route": "old", "lane": "c-1"}],
+            },
+            sagas={
+                "unfinished": [
+                    {"saga": "calm", "running": 2, "undoing": 1, "stuck": 0, "oldest_s": 70},
+                    {"saga": "order", "running": 0, "undoing": 0, "stuck": 4, "oldest_s": 5},
+                ]
+            },
+        ),
+        None,
+        at,
+    )
+
+
+def test_store_outbox_and_sagas() -> None:
+    made = View("http://127.0.0.1:7072", Window())
+    made.window.add(promises(100, 0))
+    made.window.add(promises(104, 80))
+    lines = drawn(made)
+    assert "in flight 0 in, 0 out, 3 of deliveries" in lines[0]
+    assert lines[2] == "store sqlite open, 12.4 MB of 1.0 GB, 20.0 commits/s, p99 9.9ms"
+    assert row(lines, "bad")[1:] == ["0", "0", "-", "0", "0", "7"]
+    assert row(lines, "old")[1:] == ["9", "0", "15m", "0s", "1", "0", "0"]
+    assert row(lines, "calm")[1:] == ["2", "1", "0", "1m", "10s"]
+    first = [line.partition(" ")[0] for line in lines]
+    assert first.index("bad") < first.index("old") < first.index("young"), "bad ones are first"
+    assert first.index("order") < first.index("calm"), "stuck ones are first"
+    found = document(made.window)
+    assert found["store"] == found["store"] | {"commits_per_s": 20, "commit_p99_ms": 9.91}
+    assert found["outbox"][2] == found["outbox"][2] | {"route": "old", "oldest_s": 900}
+    assert found["sagas"][1] == found["sagas"][1] | {"saga": "order", "stuck": 4}
+
+
+@pytest.mark.parametrize(
+    ("over", "says"),
+    [
+        ({"full": True, "refused_full": 2}, "store sqlite FULL, 12.4 MB of 1.0 GB, "),
+        ({"failure": "disk I/O error"}, "store sqlite FAILED: disk I/O error"),
+        ({"engine": "postgresql", "max_bytes": 0}, "store postgresql open, 12.4 MB, "),
+    ],
+)
+def test_a_store_in_trouble(over: dict[str, object], says: str) -> None:
+    made = View("http://127.0.0.1:7072", Window())
+    made.window.add(promises(100, 10, **over))
+    lines = drawn(made)
+    assert lines[2].startswith(says)
+    assert (", 2 refused" in lines[2]) is ("refused_full" in over)
 
 
 def test_grpc_calls_are_shown_by_their_status():
