@@ -6,6 +6,7 @@ would cost the reader time.
 
 import re
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from unit.telemetry.fakes import FakeGateway, FakeLifecycle
@@ -14,6 +15,7 @@ from documents import reference
 from documents.blocks import ROOT
 from proxy.errors import ProxyError, subclasses
 from proxy.policies.retry import StopReason
+from proxy.store.store import StoreStats
 from proxy.telemetry.metrics import registry_of
 from proxy.telemetry.tracing import Tracing
 from proxy.telemetry.transitions import Transitions
@@ -86,9 +88,10 @@ DOCUMENT_MEMBERS = {"access.log", "config.last_reload"}
 
 
 def test_the_metrics_that_it_names_exist() -> None:
+    store: Any = SimpleNamespace(stats=StoreStats(), full=False, failure="")
     registry = registry_of(
         FakeGateway(),
-        FakeLifecycle(deliveries=SimpleNamespace(left=0, figures=list)),
+        FakeLifecycle(deliveries=SimpleNamespace(left=0, figures=list), store=store),
         [],
         Tracing(lambda line: None, Transitions()),
         SimpleNamespace(dropped=0),

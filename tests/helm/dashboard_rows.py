@@ -266,6 +266,85 @@ _CONNECTIONS = (
     ),
 )
 
+_PROMISES = (
+    Panel(
+        "Outbox: pending",
+        "Entries that wait or are tried now, by route.",
+        (("sum by (route) (proxy_outbox_pending{@})", "{{route}}"),),
+    ),
+    Panel(
+        "Outbox: oldest",
+        "Age of the oldest entry that is not finished, by route.",
+        (("max by (route) (proxy_outbox_oldest_seconds{@})", "{{route}}"),),
+        "s",
+    ),
+    Panel(
+        "Outbox: dead",
+        "Dead and parked entries: they wait for an operator.",
+        (("sum by (route) (proxy_outbox_dead{@})", "{{route}}"),),
+    ),
+    Panel(
+        "Outbox: tries",
+        "Per second, by what became of them.",
+        (
+            (
+                "sum by (outcome) (rate(proxy_outbox_deliveries_total{@}[$__rate_interval]))",
+                "{{outcome}}",
+            ),
+        ),
+        "ops",
+    ),
+    Panel(
+        "Sagas",
+        "Those that have not ended, by state.",
+        (
+            (
+                'sum by (saga, state) (proxy_sagas{@, state=~"running|undoing|stuck"})',
+                "{{saga}} {{state}}",
+            ),
+        ),
+    ),
+    Panel(
+        "Idempotency keys",
+        "Requests per second, by what their key led to.",
+        (
+            (
+                "sum by (result) (rate(proxy_idempotency_total{@}[$__rate_interval]))",
+                "{{result}}",
+            ),
+        ),
+        "ops",
+    ),
+    Panel(
+        "Store: commits",
+        "Per second.",
+        (("sum(rate(proxy_store_commits_total{@}[$__rate_interval]))", "commits"),),
+        "ops",
+    ),
+    Panel(
+        "Store: time of a commit",
+        "The 99th percentile. Each promise waits for one.",
+        (
+            (
+                "histogram_quantile(0.99, sum by (le)"
+                " (rate(proxy_store_commit_seconds_bucket{@}[$__rate_interval])))",
+                "p99",
+            ),
+        ),
+        "s",
+    ),
+    Panel(
+        "Store: size",
+        "Bytes that it uses; and stores that are full or failed.",
+        (
+            ("sum(proxy_store_bytes{@})", "bytes"),
+            ("sum(proxy_store_full{@})", "full"),
+            ("sum(proxy_store_failed{@})", "failed"),
+        ),
+        "bytes",
+    ),
+)
+
 _PROCESSES = (
     Panel(
         "CPU",
@@ -310,5 +389,6 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     ("Circuit breakers", _BREAKERS),
     ("Attempts, retries, bulkheads", _RETRIES),
     ("Connections", _CONNECTIONS),
+    ("Store, outbox, sagas", _PROMISES),
     ("Processes", _PROCESSES),
 )
