@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import proxy
@@ -13,6 +14,7 @@ OTHERS = {"asyncio", "limits"}
 TEXT = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
+@cache
 def names_by_owner() -> dict[str, set[str]]:
     """What each module (by its last name) and each class has at its top."""
     found: dict[str, set[str]] = {}

