@@ -140,7 +140,7 @@ def test_it_takes_everything(
         prometheus = Prometheus(tmp_path, jobs)
         try:
             eventually(lambda: prometheus.scraped(len(jobs)), timeout=15.0)
-            time.sleep(0.25)
+            time.sleep(0.25)  # some scrapes more, none of which may be told as an error
             for job in jobs:
                 names = prometheus.ask("label/__name__/values", **{"match[]": f'{{job="{job}"}}'})
                 assert set(PROMISED) <= set(names), job

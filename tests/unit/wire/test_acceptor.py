@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from unit.waiting import eventually
 
 from proxy.wire.acceptor import Acceptor, files_kept_free, files_short
 
@@ -31,9 +32,10 @@ class Door:
         return asyncio.Protocol()
 
     async def until(self, connections: int) -> None:
-        async with asyncio.timeout(3):
-            while self.connections < connections:
-                await asyncio.sleep(0.005)
+        await eventually(lambda: self.connections >= connections)
+
+    async def until_it_pauses(self) -> None:
+        await eventually(lambda: not self.acceptor.accepting)
 
 
 @pytest.fixture
@@ -56,8 +58,7 @@ async def test_who_comes_while_it_pauses_is_accepted_later(
     door.short = True
     with socket.create_connection(door.acceptor.address):
         await door.until(1)
-        await asyncio.sleep(0.05)
-        assert not door.acceptor.accepting
+        await door.until_it_pauses()
         with socket.create_connection(door.acceptor.address) as waiting:
             await asyncio.sleep(0.05)
             assert door.connections == 1
@@ -76,11 +77,9 @@ async def test_one_warning_for_many_pauses(door: Door, caplog: pytest.LogCapture
         door.short = True
         with socket.create_connection(door.acceptor.address):
             await door.until(number)
-            await asyncio.sleep(0.02)
-            assert not door.acceptor.accepting
+            await door.until_it_pauses()
             door.short = False
-            await asyncio.sleep(0.03)
-            assert door.acceptor.accepting
+            await eventually(lambda: door.acceptor.accepting)
     assert len(caplog.records) == 1
 
 
@@ -88,8 +87,7 @@ async def test_closing_while_it_pauses(door: Door) -> None:
     address = door.acceptor.address
     door.short = True
     with socket.create_connection(address):
-        await door.until(1)
-        await asyncio.sleep(0.02)
+        await door.until_it_pauses()
     door.acceptor.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
