@@ -6,13 +6,11 @@ from typing import Any
 
 from proxy.config.cursor import Cursor, Reported
 from proxy.config.kinds import (
-    ENVIRONMENT,
     Choice,
     Duration,
     Integer,
     JsonSchema,
     Kind,
-    Leaf,
     Ratio,
     Text,
 )
@@ -24,8 +22,8 @@ from proxy.config.model import (
     UpstreamProtocol,
 )
 from proxy.config.names import EndpointKind, check_grpc_service
+from proxy.config.policy_kinds import StatusRange
 from proxy.config.record import Field, Given, ListOf, Optional, Record, Values
-from proxy.outcome import parse_statuses
 from proxy.policies.ejection import EjectForConfig, FailureRateConfig, OnNone, OutlierConfig
 from proxy.policies.gate import Mode
 from proxy.units import format_duration
@@ -152,25 +150,6 @@ def _check_service(text: str) -> str:
     return check_grpc_service(text) if text else text
 
 
-class _Statuses(Leaf[str]):
-    wants = "a status such as 204, or a range such as 200-299"
-
-    def parse(self, text: str) -> str:
-        try:
-            parse_statuses(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is not {self.wants}") from None
-        return text
-
-    def dump(self, value: str, reveal: bool) -> Any:
-        return int(value) if value.isdigit() else value
-
-    def schema(self) -> JsonSchema:
-        ranges = {"type": "string", "pattern": "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$"}
-        status = {"type": "integer", "minimum": 200, "maximum": 599}
-        return {"anyOf": [status, ranges, ENVIRONMENT]}
-
-
 def _settle_check(values: Values, given: Given, at: Cursor) -> None:
     if ("path" in given) is ("grpc" in given):
         at.error("needs a 'path', such as /health, or 'grpc' with the name of a service")
@@ -193,7 +172,7 @@ HEALTH_CHECK = Record(
         "timeout": Field(Duration(), "Of one check, its connection included."),
         "healthy": Field(Integer(1), "Passes in a row that make it healthy."),
         "unhealthy": Field(Integer(1), "Failures in a row that make it unhealthy: unused."),
-        "expect": Field(ListOf(_Statuses(), "statuses", minimum=1), "Statuses that pass."),
+        "expect": Field(ListOf(StatusRange(), "statuses", minimum=1), "Statuses that pass."),
         "jitter": Field(Ratio(zero=True), "Of each interval, at random, so that proxies spread."),
     },
     settle=_settle_check,

@@ -1,10 +1,10 @@
 """The keys of an outbox: what is accepted, what the caller gets, how it is delivered."""
 
-from typing import Any, Final
+from typing import Final
 
 from proxy.config.cursor import Cursor
 from proxy.config.fallback_keys import Reasons
-from proxy.config.kinds import ENVIRONMENT, Choice, Duration, Integer, JsonSchema, Kind, Leaf, Text
+from proxy.config.kinds import ENVIRONMENT, Choice, Duration, Integer, JsonSchema, Leaf, Text
 from proxy.config.names import (
     HEADER_NAME,
     PATH,
@@ -13,11 +13,10 @@ from proxy.config.names import (
     check_header_name,
     check_header_value,
 )
-from proxy.config.policy_kinds import BACKOFF_KEYS, STATUS, check_max
+from proxy.config.policy_kinds import BACKOFF_KEYS, STATUS_LIST, check_max
 from proxy.config.record import Field, Given, ListOf, Optional, PairsOf, Record, SetOf, Values
 from proxy.config.suggestions import did_you_mean
 from proxy.config.template_kinds import TemplateJson, TemplateText
-from proxy.outcome import OutcomeSet, parse_statuses
 from proxy.policies.backoff import BackoffConfig
 from proxy.policies.outbox import (
     CREDENTIALS,
@@ -51,33 +50,6 @@ class OrderBy(Leaf[str]):
     def schema(self) -> JsonSchema:
         forms = {"type": "string", "pattern": "^(header:.+|body:/.*)$"}
         return {"anyOf": [{"const": _NO_ORDER}, forms, ENVIRONMENT]}
-
-
-class _Status(Leaf[str]):
-    wants = "a status or a range of statuses such as 400-407"
-
-    def parse(self, text: str) -> str:
-        parse_statuses(text)
-        return text
-
-    def schema(self) -> JsonSchema:
-        ranges = {"type": "string", "pattern": "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$"}
-        return {"anyOf": [STATUS, ranges, ENVIRONMENT]}
-
-
-class Statuses(Kind[OutcomeSet]):
-    """A list of statuses and ranges of them."""
-
-    _list = ListOf(_Status(), "statuses")
-
-    def read(self, at: Cursor, base: OutcomeSet | None = None) -> OutcomeSet:
-        return OutcomeSet(self._list.read(at))
-
-    def dump(self, value: OutcomeSet, reveal: bool) -> list[Any]:
-        return [int(term) if term.isdigit() else term for term in value.terms]
-
-    def schema(self) -> JsonSchema:
-        return self._list.schema()
 
 
 def _check_kept(text: str) -> str:
@@ -178,7 +150,7 @@ OUTBOX = Record(
         "max_age": Field(Duration(), "From the acceptance, or from not_before, until it is dead."),
         "backoff": Field(OUTBOX_BACKOFF, "The waits between tries."),
         "dead_on": Field(
-            Statuses(),
+            STATUS_LIST,
             "Statuses after which no other try is made. An answer with Retry-After, and 425, are "
             "never dead; 3xx always.",
         ),

@@ -9,9 +9,9 @@ from proxy.config.model import PolicyConfig
 from proxy.config.outbox_keys import OUTBOX
 from proxy.config.policy_kinds import (
     BACKOFF,
+    OUTCOME_LIST,
     BodyRate,
     Methods,
-    Outcomes,
     Window,
     WindowSize,
     check_max,
@@ -107,7 +107,7 @@ RETRY = Record(
         ),
         "attempts": Field(Integer(1), "Total attempts, including the first; 1: no retry."),
         "on": Field(
-            Outcomes(),
+            OUTCOME_LIST,
             "What is retried: connect-failure, refused-stream, reset, timeout, gateway-error "
             "(502-504), 5xx, statuses and ranges of them; of gRPC: grpc-unavailable and the other "
             "statuses, grpc-failure.",
@@ -161,7 +161,7 @@ CIRCUIT_BREAKER = Record(
             "Slow calls can open the breaker too.",
         ),
         "failures": Field(
-            Outcomes(),
+            OUTCOME_LIST,
             "What counts as a failure. grpc-failure: the statuses unknown, deadline-exceeded, "
             "internal, unavailable and data-loss.",
         ),

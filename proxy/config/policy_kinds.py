@@ -1,7 +1,7 @@
 """Kinds of policies: outcomes, methods, jitter, the breaker's window."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from proxy.config.cursor import Cursor
 from proxy.config.kinds import (
@@ -20,7 +20,7 @@ from proxy.config.names import METHOD
 from proxy.config.problems import Path
 from proxy.config.record import Field, Given, ListOf, Record, Values
 from proxy.config.suggestions import did_you_mean
-from proxy.outcome import GRPC_TERMS, Condition, OutcomeSet
+from proxy.outcome import GRPC_TERMS, Condition, OutcomeSet, parse_statuses
 from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
 from proxy.policies.circuit_breaker import OpenForConfig, WindowConfig, WindowType
 from proxy.policies.retry import RetryMethods
@@ -28,6 +28,7 @@ from proxy.units import format_duration, format_ratio, parse_duration, parse_rat
 
 OUTCOMES = [*(condition.value for condition in Condition), "gateway-error", "5xx", *GRPC_TERMS]
 STATUS: JsonSchema = {"type": "integer", "minimum": 200, "maximum": 599}
+_STATUSES: JsonSchema = {"type": "string", "pattern": "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$"}
 
 
 class BodyRate(Kind[int | None]):
@@ -59,14 +60,33 @@ class Outcome(Leaf[str]):
         return text
 
     def schema(self) -> JsonSchema:
-        ranges = {"type": "string", "pattern": "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$"}
-        return {"anyOf": [{"enum": OUTCOMES}, STATUS, ranges, ENVIRONMENT]}
+        return {"anyOf": [{"enum": OUTCOMES}, STATUS, _STATUSES, ENVIRONMENT]}
+
+
+class StatusRange(Leaf[str]):
+    """As `parse_statuses` reads it."""
+
+    wants = "a status such as 204, or a range such as 200-299"
+
+    def parse(self, text: str) -> str:
+        try:
+            parse_statuses(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not {self.wants}") from None
+        return text
+
+    def dump(self, value: str, reveal: bool) -> Any:
+        return int(value) if value.isdigit() else value
+
+    def schema(self) -> JsonSchema:
+        return {"anyOf": [STATUS, _STATUSES, ENVIRONMENT]}
 
 
 class Outcomes(Kind[OutcomeSet]):
-    """A list of outcomes."""
+    """A list of outcomes, or of statuses alone."""
 
-    _list = ListOf(Outcome(), "conditions and statuses")
+    def __init__(self, one: Leaf[str], plural: str) -> None:
+        self._list = ListOf(one, plural)
 
     def read(self, at: Cursor, base: OutcomeSet | None = None) -> OutcomeSet:
         return OutcomeSet(self._list.read(at))
@@ -76,6 +96,10 @@ class Outcomes(Kind[OutcomeSet]):
 
     def schema(self) -> JsonSchema:
         return self._list.schema()
+
+
+OUTCOME_LIST: Final = Outcomes(Outcome(), "conditions and statuses")
+STATUS_LIST: Final = Outcomes(StatusRange(), "statuses")
 
 
 class Methods(Kind[RetryMethods]):

@@ -23,7 +23,8 @@ from proxy.config.names import (
     UpstreamName,
     check_header_value,
 )
-from proxy.config.outbox_keys import OUTBOX_BACKOFF, RESULT, Statuses
+from proxy.config.outbox_keys import OUTBOX_BACKOFF, RESULT
+from proxy.config.policy_kinds import STATUS_LIST
 from proxy.config.record import Field, Given, Optional, PairsOf, Record, Values
 from proxy.config.saga_checks import check_saga
 from proxy.config.saga_model import (
@@ -170,7 +171,7 @@ STEP = _StepRecord(
         "max_age": Field(Duration(), "The time from the first try after which it has failed."),
         "backoff": Field(OUTBOX_BACKOFF, "The waits between tries."),
         "dead_on": Field(
-            Statuses(), "Statuses after which another try has no use; never with Retry-After."
+            STATUS_LIST, "Statuses after which another try has no use; never with Retry-After."
         ),
         "undo": Field(REQUEST, "The request that undoes it; default: there is nothing to undo."),
         "optional": Field(Boolean(), "true: if it fails, the saga goes on."),

@@ -6,7 +6,6 @@ at once or after the request's end: each row is played in all these ways.
 
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from conformance.http2_wire import CLOSED, Expected, Heads, Wire
 from conformance.strict import Requests
 from integration.pki import Pki
 from integration.running_proxy import RunningProxy, eventually
+from issues.bed import RawUpstream
 
 HOW = ("together", "apart", "first")
 """The frames of a row: in one write, each in its own, the first one alone and then the others."""
@@ -26,44 +26,22 @@ BODY = b"0123456789"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 
 
-class Upstream:
+class Upstream(RawUpstream):
     """Answers each request. `at_once`: it does not wait for the request's body."""
 
     def __init__(self) -> None:
         self.at_once = False
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(self._answer_all)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def stop(self) -> None:
-        for one in [self._listener, *self._open]:
-            one.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self._open.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def _answer_all(self, connection: socket.socket) -> None:
         read, answered = Requests(), 0
-        try:
-            while data := connection.recv(65536):
-                read.feed(data)
-                due = read.messages if self.at_once else read.whole
-                while answered < len(due):
-                    head = due[answered].first[0] == "HEAD"
-                    answered += 1
-                    connection.sendall(ANSWER if head else ANSWER + BODY)
-        except OSError:
-            return
+        while data := connection.recv(65536):
+            read.feed(data)
+            due = read.messages if self.at_once else read.whole
+            while answered < len(due):
+                head = due[answered].first[0] == "HEAD"
+                answered += 1
+                connection.sendall(ANSWER if head else ANSWER + BODY)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Rows of the tables again, over real sockets, through the real command: one process for all."""
 
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +12,7 @@ from conformance.strict import Requests, Responses
 from conformance.test_requests import OWN, without_own
 from exchange.chunks import merged
 from integration.running_proxy import RunningProxy, eventually
+from issues.bed import RawUpstream
 
 TIMEOUT = 5.0
 ROWS = [row for table in test_requests.TABLES.values() for row in table]
@@ -20,7 +20,7 @@ ANSWERS = [row for table in test_responses.TABLES.values() for row in table if n
 """A reset may overtake what was sent before it: what is seen then is no one's to say."""
 
 
-class Upstream:
+class Upstream(RawUpstream):
     """Keeps what comes, and answers each whole request with `answer`: bytes, and whether to end.
 
     `at_once`: it does not wait for the request's body.
@@ -30,42 +30,20 @@ class Upstream:
         self.came = b""
         self.answer: tuple[bytes, bool] = (OK, False)
         self.at_once = False
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._connections: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(self._answer_all)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def stop(self) -> None:
-        for one in [self._listener, *self._connections]:
-            one.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self._connections.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def _answer_all(self, connection: socket.socket) -> None:
         read, answered = Requests(), 0
-        try:
-            while data := connection.recv(65536):
-                self.came += data
-                read.feed(data)
-                due = read.messages if self.at_once else read.whole
-                while answered < len(due):
-                    answered += 1
-                    sent, ends = self.answer
-                    connection.sendall(sent)
-                    if ends:
-                        connection.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
+        while data := connection.recv(65536):
+            self.came += data
+            read.feed(data)
+            due = read.messages if self.at_once else read.whole
+            while answered < len(due):
+                answered += 1
+                sent, ends = self.answer
+                connection.sendall(sent)
+                if ends:
+                    connection.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """A gRPC service that ends its streams and connections in unusual ways, played with `h2`."""
 
-import contextlib
 import socket
 import threading
 
@@ -8,13 +7,14 @@ import h2.config
 import h2.connection
 import h2.events
 from h2.settings import SettingCodes, Settings
+from issues.bed import RawUpstream
 
 REPLY = b"\0\0\0\4\0" + bytes(1024)
 HEAD = [(":status", "200"), ("content-type", "application/grpc")]
 OK = [("grpc-status", "0")]
 
 
-class HostileService:
+class HostileService(RawUpstream):
     """`how`: the name of one of the tests in test_grpc_interop.py.
 
     `most_streams`: that one connection had at once.
@@ -22,28 +22,11 @@ class HostileService:
 
     def __init__(self, how: str) -> None:
         self.how = how
-        self.connections = self.requests = self.pings = self.pongs = self.most_streams = 0
+        self.requests = self.pings = self.pongs = self.most_streams = 0
         self._lock = threading.Lock()
-        self._open: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(self._play)
 
-    def stop(self) -> None:
-        for one in [self._listener, *self._open]:
-            one.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                peer, _ = self._listener.accept()
-            except OSError:
-                return
-            self._open.append(peer)
-            self.connections += 1
-            threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
-
-    def _serve(self, peer: socket.socket) -> None:
+    def _play(self, peer: socket.socket) -> None:
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
         connection = h2.connection.H2Connection(config)
         if self.how == "max_streams":
@@ -51,12 +34,11 @@ class HostileService:
             connection.local_settings = Settings(client=False, initial_values=limit)
         connection.initiate_connection()
         streams: set[int] = set()
-        with contextlib.suppress(OSError):
+        peer.sendall(connection.data_to_send())
+        while data := peer.recv(65536):
+            for event in connection.receive_data(data):
+                self._take(event, connection, streams)
             peer.sendall(connection.data_to_send())
-            while data := peer.recv(65536):
-                for event in connection.receive_data(data):
-                    self._take(event, connection, streams)
-                peer.sendall(connection.data_to_send())
 
     def _take(
         self, event: h2.events.Event, connection: h2.connection.H2Connection, streams: set[int]

@@ -183,6 +183,7 @@ def test_a_client_cancels(caller: Caller, service: StockService) -> None:
     service.heard.cancelled.clear()
     sleeping = caller.channel.unary_unary(f"/{SERVICE}/Sleep").future(b"8")
     eventually(lambda: service.heard.named("Sleep"))
+    time.sleep(0.1)  # it asks to be told of the end only after it was heard
     sleeping.cancel()
     assert service.heard.cancelled.wait(2)
     assert sleeping.cancelled()
