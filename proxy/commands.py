@@ -205,7 +205,7 @@ def demo(options: argparse.Namespace) -> int:
     startup.fill_standard_streams()
     from proxy import demo
 
-    return demo.run(options.duration, faults=options.faults)
+    return demo.run(options.duration, faults=options.faults, saga=options.saga)
 
 
 def drain(options: argparse.Namespace) -> int:

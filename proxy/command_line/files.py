@@ -178,10 +178,16 @@ def add_demo(subparsers: "Commands") -> None:
     command.add_argument(
         "--duration", type=duration, default=30.0, metavar="TIME", help="how long (default: 30s)"
     )
-    command.add_argument(
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
         "--faults",
         action="store_true",
         help="the dependencies work; the proxy injects faults, and its policies answer them",
+    )
+    which.add_argument(
+        "--saga",
+        action="store_true",
+        help="orders are accepted at once and placed by a saga, while the proxy is killed",
     )
 
 

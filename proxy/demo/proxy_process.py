@@ -55,6 +55,17 @@ class RunningProxy:
                 raise ProxyDied(self._told(f"the proxy was not ready after {_START_SECONDS:g} s"))
             await asyncio.sleep(0.05)
 
+    @property
+    def ended(self) -> bool:
+        return self._child.returncode is not None
+
+    async def kill(self) -> None:
+        """SIGKILL: nothing of it gets the chance to tidy up."""
+        with suppress(ProcessLookupError):
+            self._child.kill()
+        await self._child.wait()
+        await self._reader
+
     async def end(self) -> None:
         """SIGTERM, then SIGKILL if it does not end."""
         for ask in (signal.SIGTERM, signal.SIGKILL):
@@ -72,13 +83,18 @@ class RunningProxy:
         return "\n".join([f"{what} and wrote:", *self._lines])
 
 
+async def start_proxy(file: Path) -> RunningProxy:
+    """A proxy with this file; it is not ready yet. Its files may be beside it."""
+    return RunningProxy(await _spawn(file))
+
+
 @asynccontextmanager
 async def running_proxy(
     configuration: str, admin_url: str, session: ClientSession
 ) -> AsyncIterator[RunningProxy]:
     """Context of a running proxy that is ready. Raises ProxyDied if it does not start."""
     with tempfile.TemporaryDirectory(prefix="resilience-proxy-demo-") as directory:
-        running = RunningProxy(await _spawn(_written(directory, configuration)))
+        running = await start_proxy(_written(directory, configuration))
         try:
             await running.until_ready(admin_url, session)
             yield running

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -37,15 +37,19 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def play(duration: float, *, faults: bool) -> int:
     """The whole demo in this terminal; see `proxy.demo.run`."""
+    return in_terminal(duration, lambda console: _play(console, Scene(duration, faults=faults)))
+
+
+def in_terminal(duration: float, scene: Callable[[Console], Coroutine[Any, Any, int]]) -> int:
+    """Run a scene that takes `duration` seconds in this terminal; returns the exit status."""
     if duration < MINIMUM_DURATION:
         print(f"the demo needs at least {MINIMUM_DURATION:g} s to show anything", file=sys.stderr)
         return 2
     if isinstance(sys.stdout, TextIOWrapper):
         # An ASCII terminal shows a question mark instead of failing.
         sys.stdout.reconfigure(errors="replace")
-    console = Console()
     try:
-        return asyncio.run(_play(console, Scene(duration, faults=faults)))
+        return asyncio.run(scene(Console()))
     except ProxyDied as death:
         print(death, file=sys.stderr)
         return 1
@@ -54,7 +58,7 @@ def play(duration: float, *, faults: bool) -> int:
 
 
 async def _play(console: Console, scene: Scene) -> int:
-    with _asked_to_end() as end:
+    with asked_to_end() as end:
         async with _staged(scene) as staged:
             await _perform(staged, _viewer(console, staged.show), end)
     show = staged.show
@@ -64,7 +68,7 @@ async def _play(console: Console, scene: Scene) -> int:
 
 
 @contextmanager
-def _asked_to_end() -> Iterator[asyncio.Event]:
+def asked_to_end() -> Iterator[asyncio.Event]:
     """An event that Ctrl-C and SIGTERM set, for an orderly end.
 
     The second signal cancels the current task.

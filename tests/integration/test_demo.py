@@ -275,6 +275,29 @@ def test_with_faults_policies_keep_the_orders_that_others_lose() -> None:
     assert _row(out, "orders charged twice") == [0, 0]
 
 
+@pytest.mark.long
+def test_with_a_saga_nothing_accepted_is_lost_though_the_proxy_is_killed() -> None:
+    demo = _start("--duration", "8s", "--saga")
+    try:
+        out, err = demo.communicate(timeout=60)
+    finally:
+        demo.kill()
+        demo.wait()
+    assert (demo.returncode, err) == (0, ""), out
+    assert _row(out, "orders placed")[0] > 30, out
+    assert _row(out, "accepted with 202") == _row(out, "orders placed"), out
+    assert _row(out, "kills of the proxy (kill -9)") == [2], out
+    done, undone = _row(out, "reserved, paid and shipped"), _row(out, "compensated: nothing paid, nothing reserved")
+    assert done[0] + undone[0] == _row(out, "accepted with 202")[0], out
+    assert undone[0] > 0, out
+    assert _row(out, "posts repeated with the same key")[0] > 5, out
+    nothing = ("of these with another answer", "not ended yet", "accepted and lost",
+               "placed by halves", "done twice at a service")  # fmt: skip
+    assert [_row(out, name)[0] for name in nothing] == [0] * len(nothing), out
+    for told in ("202 PENDING", "kill -9", "Shipping refuses connections", "stock is released"):
+        assert told in out
+
+
 def _check_table(out: str) -> None:
     placed, succeeded, failed = (
         _row(out, f"orders {what}") for what in ("placed", "succeeded", "failed")

@@ -183,9 +183,16 @@ def test_drain_and_demo_are_called_with_their_options(monkeypatch):
     assert cli.main(["drain"]) == 0
     assert cli.main(["drain", "--admin", "http://h:1/"]) == 3
     runs = []
-    monkeypatch.setattr(demo, "run", lambda seconds, faults: runs.append((seconds, faults)) or 0)
+    monkeypatch.setattr(demo, "run", lambda seconds, **which: runs.append((seconds, which)) or 0)
     assert cli.main(["demo"]) == cli.main(["demo", "--duration", "1.5s", "--faults"]) == 0
-    assert runs == [(30.0, False), (1.5, True)]
+    assert cli.main(["demo", "--saga"]) == 0
+    with pytest.raises(SystemExit):
+        cli.main(["demo", "--saga", "--faults"])
+    assert runs == [
+        (30.0, {"faults": False, "saga": False}),
+        (1.5, {"faults": True, "saga": False}),
+        (30.0, {"faults": False, "saga": True}),
+    ]
 
 
 def test_top_is_called_with_its_options(monkeypatch):
