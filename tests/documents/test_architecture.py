@@ -5,6 +5,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+from unit.test_floors import FLOORS
+
 import proxy
 
 PACKAGE = Path(proxy.__file__).parent
@@ -69,3 +71,18 @@ def test_the_picture_names_what_exists() -> None:
     owners = names_by_owner()
     for owner, name in re.findall(r"\b([A-Z][A-Za-z]+)\.(_?[a-z_]+)", picture):
         assert name in owners[owner], f"{owner}.{name}"
+
+
+def test_the_floors_name_every_package_where_it_stands() -> None:
+    picture = TEXT.partition("## Floors")[2].partition("```text")[2].partition("```")[0]
+    named: dict[str, int] = {}
+    floor = -1
+    for line in picture.splitlines():
+        number = re.match(r"\d", line)
+        floor = int(number[0]) if number else floor
+        for package in re.findall(r"\b([a-z]\w*)/", line):
+            named.setdefault(package, floor)
+    packages = [file.parent.name for file in PACKAGE.glob("*/__init__.py")]
+    beside = ["kubernetes"]
+    wanted = {name: FLOORS[name] for name in packages if name not in beside}
+    assert {name: named.get(name) for name in wanted} == wanted
