@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -123,6 +123,19 @@ def initdb(data: Path) -> None:
         raise RuntimeError(f"initdb failed: {output.decode()}")
 
 
+def run_sql(url: str, statement: str) -> str:
+    """Run SQL; returns the rows, `|` between columns."""
+    asked = subprocess.run(
+        [_program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", url],
+        input=statement,
+        capture_output=True,
+        text=True,
+    )
+    if asked.returncode != 0:
+        raise RuntimeError(asked.stderr.strip())
+    return asked.stdout.strip()
+
+
 class Server:
     """A server on its data directory. `settings`: of postgresql.conf, beside SETTINGS."""
 
@@ -151,15 +164,7 @@ class Server:
 
     def sql(self, statement: str, database: str = "postgres") -> str:
         """Run SQL as the superuser; returns the rows, `|` between columns."""
-        asked = subprocess.run(
-            [_program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", self.url(database)],
-            input=statement,
-            capture_output=True,
-            text=True,
-        )
-        if asked.returncode != 0:
-            raise RuntimeError(asked.stderr.strip())
-        return asked.stdout.strip()
+        return run_sql(self.url(database), statement)
 
     def new_database(self) -> str:
         """Make an empty database; its name."""
@@ -211,6 +216,21 @@ class Server:
             self.process.wait(STARTS_IN)
             self.process = None
 
+    def freeze(self) -> None:
+        """Stop all its processes where they are: connections stay, and nothing answers."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        parent = self.process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        for pid in (parent, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def restart(self, *, immediate: bool = False) -> None:
         self.stop(immediate=immediate)
         self.start()
@@ -219,7 +239,7 @@ class Server:
         """End the connections of a database, as an administrator does or a failover."""
         self.sql(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            f" WHERE datname = '{database}'"
+            f" WHERE datname = '{database}' AND pid <> pg_backend_pid()"
         )
 
 

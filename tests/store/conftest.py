@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from proxy.store.postgres.connection import PostgresConfig
+from proxy.store.postgres.engine import PostgresStore
 from proxy.store.sqlite.connection import MEMORY, SqliteConfig
 from proxy.store.sqlite.engine import SqliteStore
 from proxy.store.store import Store
@@ -47,8 +49,17 @@ async def open_store(tmp_path: Path, clock: Clock) -> AsyncIterator[OpenStore]:
         await store.close()
 
 
-@pytest.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, open_store: OpenStore) -> Store:
+@pytest.fixture(params=["sqlite", "memory", "postgresql"])
+async def store(
+    request: pytest.FixtureRequest, open_store: OpenStore, clock: Clock
+) -> AsyncIterator[Store]:
     if request.param == "memory":
-        return await open_store(MEMORY)
-    return await open_store()
+        yield await open_store(MEMORY)
+    elif request.param == "sqlite":
+        yield await open_store()
+    else:
+        url = request.getfixturevalue("postgres_url")
+        store = PostgresStore(PostgresConfig(url, url), clock=clock)
+        await store.open(0.0)
+        yield store
+        await store.close()

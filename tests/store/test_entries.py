@@ -201,9 +201,8 @@ async def test_a_claim_whose_lease_ended_is_taken_over(store: Store, clock: Cloc
 
 
 async def test_finished_entries_are_listed_and_counted_until_forgotten(
-    open_store: OpenStore, clock: Clock
+    store: Store, clock: Clock
 ) -> None:
-    store = await open_store()
     await put(store, "a", "b", "c")
     clock.now += 1
     for entry in await claim(store, limit=2):

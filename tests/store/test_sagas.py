@@ -88,8 +88,7 @@ async def test_a_stuck_saga_waits_for_an_order(store: Store, clock: Clock) -> No
     assert len(await claim(store)) == 1
 
 
-async def test_lists_and_counts(open_store: OpenStore, clock: Clock) -> None:
-    store = await open_store()
+async def test_lists_and_counts(store: Store, clock: Clock) -> None:
     for number in range(3):
         clock.now += 1
         await store.do(replace(BEGIN, token=f"t{number}", id=f"o-{number}"))

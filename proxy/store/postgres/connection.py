@@ -1,0 +1,175 @@
+"""Opening a connection: what the server must be, and what failures mean.
+
+Nothing is kept in the session: no prepared statement, no setting, so that a pooler may give every
+transaction another server process.
+"""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from proxy.store.postgres.schema import prepare
+from proxy.store.store import CannotOpen
+
+try:
+    import asyncpg
+    from asyncpg.exceptions import ClientConfigurationError, TargetServerAttributeNotMatched
+    from asyncpg.exceptions._base import InternalClientError
+except ImportError:
+    raise CannotOpen(
+        "store.url names PostgreSQL, which needs: pip install 'resilience-proxy[postgres]'"
+    ) from None
+
+if TYPE_CHECKING:
+    from asyncpg import Connection, Record
+
+APPLICATION: Final = "resilience-proxy"
+"""`application_name` of its sessions."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresConfig:
+    """`url` may have a password; `shown` has none. `timeout`: seconds of a statement."""
+
+    url: str
+    shown: str
+    schema: str = "resilience_proxy"
+    connections: int = 2
+    timeout: float = 2.0
+
+
+class Unreachable(Exception):
+    """There is no server now that takes writes. It may be there later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A connection that can be used. `direct`: no pooler gives it other server processes."""
+
+    connection: "Connection"
+    direct: bool
+    sync: str
+
+
+class Failure(Enum):
+    """What a failed statement means.
+
+    FAULT: of one operation, the transaction has been rolled back. AGAIN: rolled back, and it may
+    succeed if it is run again. FULL: rolled back, the disk is full. REFUSED: rolled back, and this
+    server takes no writes. LOST: not known whether it was committed.
+    """
+
+    FAULT = "fault"
+    AGAIN = "again"
+    FULL = "full"
+    REFUSED = "refused"
+    LOST = "lost"
+
+
+_ASKED: Final = (
+    "SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby,"
+    " current_setting('transaction_read_only') = 'on' AS read_only,"
+    " CASE WHEN current_setting('fsync') = 'off' THEN 'off (fsync)'"
+    " ELSE current_setting('synchronous_commit') END AS sync"
+)
+_FOR_GOOD: Final = ("28", "3D", "3F", "42")
+"""Classes of errors that waiting does not cure: credentials, database, schema, rights."""
+_OF_DATA: Final = ("22", "23", "42", "P0", "XX", "0A", "54")
+_OF_NEIGHBOURS: Final = ("40", "53", "55")
+
+
+async def open_connection(config: PostgresConfig, *, known: bool = False) -> Opened:
+    """Connect, and bring the schema to the latest version. `known`: see `prepare`.
+
+    Raises Unreachable, or CannotOpen where waiting does not help.
+    """
+    try:
+        return await _open(config, known)
+    except Exception as error:  # noqa: BLE001 - raised again, as a sentence
+        raise _failure(config, error) from None
+
+
+async def _open(config: PostgresConfig, known: bool) -> Opened:
+    connection = await asyncpg.connect(
+        config.url,
+        timeout=config.timeout,
+        statement_cache_size=0,
+        server_settings={"application_name": APPLICATION},
+    )
+    usable = False
+    try:
+        told = await connection.fetchrow(_ASKED, timeout=config.timeout)
+        _check(told)
+        await prepare(connection, config.schema, known=known)
+        usable = True
+    finally:
+        if not usable:
+            await drop(connection)
+    return Opened(connection, connection.get_server_pid() == told["pid"], told["sync"])
+
+
+async def drop(connection: "Connection") -> None:
+    """Close it at once, without a word to the server."""
+    connection.terminate()
+    await asyncio.sleep(0)  # the transport closes its socket in the loop's next turn
+
+
+def _check(told: "Record") -> None:
+    if told["standby"]:
+        raise Unreachable("it is a standby, which takes no writes")
+    if told["read_only"]:
+        raise Unreachable("it takes no writes (transaction_read_only)")
+
+
+def _failure(config: PostgresConfig, error: Exception) -> Exception:
+    start = f"the store {config.shown}"
+    match error:
+        case CannotOpen() | ClientConfigurationError() | ssl.SSLError():
+            return CannotOpen(f"{start} cannot be used: {sentence(error)}")
+        case asyncpg.PostgresError() if (error.sqlstate or "").startswith(_FOR_GOOD):
+            return CannotOpen(f"{start} cannot be used: {sentence(error)}")
+        case (
+            asyncpg.PostgresError()
+            | asyncpg.InterfaceError()
+            | InternalClientError()
+            | TargetServerAttributeNotMatched()
+            | OSError()
+            | Unreachable()
+        ):
+            return Unreachable(f"{start} cannot be reached: {sentence(error)}")
+    return error
+
+
+def sentence(error: BaseException) -> str:
+    """What an error says, on one line."""
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time (store.timeout)"
+    text = " ".join(str(error).split()) or type(error).__name__
+    code = error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
+    return f"{text} ({code})" if code else text
+
+
+def meaning(error: Exception) -> Failure:
+    """What a failed statement means. Every error that is not known leaves it unknown."""
+    if isinstance(error, asyncpg.DataError | asyncpg.exceptions._base.DataError):
+        return Failure.FAULT
+    if not isinstance(error, asyncpg.PostgresError):
+        return Failure.LOST if _of_connection(error) else Failure.FAULT
+    code = error.sqlstate or ""
+    if code == "53100":
+        return Failure.FULL
+    if code == "25006":
+        return Failure.REFUSED
+    if code.startswith(_OF_NEIGHBOURS) or code == "57014":
+        return Failure.AGAIN
+    if code in ("42P01", "42883", "3F000", "42501"):
+        return Failure.REFUSED
+    if code.startswith(_OF_DATA):
+        return Failure.FAULT
+    return Failure.LOST
+
+
+def _of_connection(error: Exception) -> bool:
+    return isinstance(error, OSError | asyncpg.InterfaceError | InternalClientError)
