@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.config.model import Config, StoreConfig
 from proxy.config.outbox_checks import needs_outbox
 from proxy.delivery.well_known import WellKnown
+from proxy.errors import StoreFailed
 from proxy.exchange.gateway import Gateway
 from proxy.exchange.idempotency import Idempotency, Keys
 from proxy.exchange.promise import Promise
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("proxy.store")
 
+_AGAIN: Final = 1.0
+"""Seconds until what a store refused that could not be reached is asked for again."""
+
 
 class Promises:
     """Opened before the listeners are, closed after them.
@@ -37,13 +42,14 @@ class Promises:
 
     def __init__(self, config: StoreConfig) -> None:
         self._config = config
-        self.store: Store = make_store(config)
+        self.store: Store = _make_store(config)
         self._keys = Keys(self.store)
         self.outbox: Outbox | None = None
         self.sagas: Sagas | None = None
         self._places = WellKnown()
         self._starting: asyncio.Task[None] | None = None
         self._opened = False
+        self._begun = False
 
     def serve(self, gateway: Gateway) -> None:
         """Keep the promises of this gateway, whose bindings ask `of_route`."""
@@ -62,18 +68,38 @@ class Promises:
         if self._config.dies_with_pod:
             _log.warning(
                 "what the store keeps is lost with the pod (store.persistent): %s",
-                self._config.url.text,
+                self._config.url.shown,
             )
+        try:
+            await self._begin()
+        except StoreFailed:
+            if not self.store.recovers:
+                raise
+            self._starting = asyncio.get_running_loop().create_task(self._begin_later())
+
+    async def _begin(self) -> None:
+        """Begin with what a former process left, and with what the configuration needs."""
         left = await self.store.do(CountEntries())
+        sagas = await self.store.do(CountSagas())
         if self.outbox is None and left:
             self._make_outbox()
-        if self.outbox is not None:
-            await self.outbox.start()
-        sagas = await self.store.do(CountSagas())
         if self.sagas is None and sagas:
             self._make_sagas()
+        self._begun = True
         if self.sagas is not None:
             self.sagas.start()
+        if self.outbox is not None:
+            await self._start(self.outbox)
+
+    async def _begin_later(self) -> None:
+        """Begin when the store's server can be reached."""
+        changed = asyncio.Event()
+        self.store.watch(changed.set)
+        while not self._begun:
+            await changed.wait()
+            changed.clear()
+            with suppress(StoreFailed):
+                await self._begin()
 
     # --- for bindings and reloads -----------------------------------------------------------------
 
@@ -106,14 +132,27 @@ class Promises:
             self._begin_outbox()
         if self.sagas is None and config.sagas:
             sagas = self._make_sagas()
-            if self._opened:
+            if self._begun:
                 sagas.start()
 
     def _begin_outbox(self) -> "Outbox":
         outbox = self._make_outbox()
-        if self._opened:
-            self._starting = asyncio.get_running_loop().create_task(outbox.start())
+        if self._begun:
+            self._starting = asyncio.get_running_loop().create_task(self._start(outbox))
         return outbox
+
+    async def _start(self, outbox: "Outbox") -> None:
+        try:
+            await outbox.start()
+        except StoreFailed as failure:
+            if self.store.recovers:
+                self._starting = asyncio.get_running_loop().create_task(self._start_later(outbox))
+            else:
+                _log.error("the outbox does not begin: %s", failure.detail)
+
+    async def _start_later(self, outbox: "Outbox") -> None:
+        await asyncio.sleep(_AGAIN)
+        await self._start(outbox)
 
     def _make_outbox(self) -> "Outbox":
         """Imported only where something is accepted."""
@@ -160,6 +199,8 @@ class Promises:
     async def finish(self) -> int:
         """End deliveries and sagas; returns how many are lost with the pod."""
         left = 0
+        if self._starting is not None:
+            self._starting.cancel()
         for part in (self.sagas, self.outbox) if self._opened else ():
             if part is not None:
                 await part.stop()
@@ -168,3 +209,10 @@ class Promises:
 
     async def close(self) -> None:
         await self.store.close()
+
+
+def _make_store(config: StoreConfig) -> Store:
+    try:
+        return make_store(config)
+    except CannotOpen as error:
+        raise CannotStart(str(error)) from None

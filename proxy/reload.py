@@ -25,12 +25,12 @@ from proxy.config.loading import EMPTY, Loaded, Origin, load
 from proxy.config.model import Config, Listener, StoreConfig
 from proxy.config.problems import ConfigError
 from proxy.config.server_model import ListenerTls
+from proxy.config.summary import describe_store
 from proxy.file_watch import FileWatch
 from proxy.lifecycle import Lifecycle
 from proxy.telemetry import process_log
 from proxy.telemetry.span_counts import CannotExport
 from proxy.telemetry.tracing import check_exporter
-from proxy.units import format_size
 from proxy.wire.tls import ListenerContext, UnusableTls
 
 INTERVAL = 0.5
@@ -309,9 +309,7 @@ def _fixed(running: Config, loaded: Loaded) -> Iterator[str]:
 
 
 def _store(store: StoreConfig | None) -> str:
-    if store is None:
-        return "none"
-    return f"{store.url.text} (sync {store.sync.value}, max_bytes {format_size(store.max_bytes)})"
+    return "none" if store is None else describe_store(store)
 
 
 def _needs_restart(loaded: Loaded, path: tuple[str, ...], before: object, after: object) -> str:

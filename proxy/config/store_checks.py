@@ -57,7 +57,7 @@ def warn_of_store(config: Config, given: _Given, problems: Problems) -> None:
             keep = max(keep, settings.keep)
             _warn_layer(layer, store.shared, given, problems)
     needed = int(keep * _REQUESTS * _RECORD_BYTES)
-    if needed > store.max_bytes:
+    if needed > store.max_bytes and store.url.engine is not StoreEngine.POSTGRESQL:
         path = ("store", "max_bytes")
         mark = given.get(path, given[("store", "url")])
         problems.warning(

@@ -4,9 +4,20 @@ import re
 from typing import Any
 
 from proxy.config.cursor import Cursor, Reported
-from proxy.config.kinds import ENVIRONMENT, Boolean, Choice, Duration, JsonSchema, Leaf, Size, Text
+from proxy.config.kinds import (
+    ENVIRONMENT,
+    Boolean,
+    Choice,
+    Duration,
+    Integer,
+    JsonSchema,
+    Leaf,
+    Size,
+    Text,
+)
 from proxy.config.model import StoreConfig, StoreEngine, StoreSync, StoreUrl
 from proxy.config.names import HEADER_NAME, METHOD, check_header_name
+from proxy.config.postgres_url import SCHEMES, check_postgres_url, without_password
 from proxy.config.record import Field, Given, ListOf, Record
 from proxy.config.suggestions import did_you_mean
 from proxy.policies.idempotency import (
@@ -23,7 +34,7 @@ LEAST_BYTES = 1 << 20
 
 
 class StoreUrlKind(Leaf[StoreUrl]):
-    wants = "sqlite:/path/to/store.db or memory:"
+    wants = "sqlite:/path/to/store.db, postgresql://USER@HOST/DATABASE or memory:"
 
     def parse(self, text: str) -> StoreUrl:
         scheme, colon, rest = text.partition(":")
@@ -34,18 +45,39 @@ class StoreUrlKind(Leaf[StoreUrl]):
             if "\0" in path or path.endswith("/"):
                 raise ValueError(f"{text!r} does not name a file")
             return StoreUrl(StoreEngine.SQLITE, f"sqlite:{path}")
-        hint = did_you_mean(scheme, ("sqlite", "memory"))
-        raise ValueError(f"must be {self.wants}, not {text!r}{hint}")
+        if scheme in SCHEMES:
+            return StoreUrl(StoreEngine.POSTGRESQL, check_postgres_url(text))
+        hint = did_you_mean(scheme, ("sqlite", "memory", "postgresql"))
+        raise ValueError(f"must be {self.wants}, not {without_password(text)!r}{hint}")
 
     def dump(self, value: StoreUrl, reveal: bool) -> Any:
-        return value.text
+        return value.text if reveal else value.shown
 
     def schema(self) -> JsonSchema:
-        pattern = {"type": "string", "pattern": r"^(memory:|sqlite:.+)$"}
+        pattern = {
+            "type": "string",
+            "pattern": r"^(memory:|sqlite:.+|postgres(ql)?://.+)$",
+        }
         return {"anyOf": [pattern, ENVIRONMENT]}
 
 
+def _check_schema(text: str) -> str:
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", text) or text.startswith("pg_"):
+        raise ValueError(
+            f"{text!r} is not a schema's name: letters a to z, digits and _, not pg_ at the start"
+        )
+    return text
+
+
 def _check_store(value: StoreConfig, given: Given, at: Cursor) -> None:
+    if value.url.engine is StoreEngine.POSTGRESQL:
+        for key in ("sync", "persistent", "max_bytes"):
+            if key in given:
+                given[key].warning("has no effect: the store is a PostgreSQL server's")
+        return
+    for key in ("schema", "connections", "timeout"):
+        if key in given:
+            given[key].warning("has no effect: it is for a store on PostgreSQL")
     if value.max_bytes < LEAST_BYTES:
         given["max_bytes"].error("must be at least 1MiB")
     elif value.record_bytes > value.max_bytes // 16:
@@ -63,8 +95,9 @@ STORE = Record(
     {
         "url": Field(
             StoreUrlKind(),
-            "sqlite:/path/to/store.db, a file that one process uses; memory:, gone when the "
-            "process ends.",
+            "sqlite:/path/to/store.db, a file that one process uses; "
+            "postgresql://USER@HOST/DATABASE, shared by replicas; memory:, gone when the process "
+            "ends.",
             required=True,
         ),
         "sync": Field(
@@ -79,6 +112,16 @@ STORE = Record(
             Size(), "The most that is kept; then new promises are refused (store-full)."
         ),
         "record_bytes": Field(Size(), "The most of one stored request or response."),
+        "schema": Field(
+            Text("a schema's name", _check_schema),
+            "PostgreSQL: where the tables are; made if it is missing and the role may.",
+        ),
+        "connections": Field(
+            Integer(1, 16), "PostgreSQL: the connections of each replica; each commits a batch."
+        ),
+        "timeout": Field(
+            Duration(), "PostgreSQL: how long a connection attempt and a statement may take."
+        ),
     },
     check=_check_store,
     definition="store",

@@ -112,6 +112,8 @@ def describe_key(key: HashKey) -> str:
 
 
 def describe_store(store: StoreConfig) -> str:
+    if store.url.engine is StoreEngine.POSTGRESQL:
+        return f"{store.url.shown}, schema {store.schema}, {store.connections} connections, shared"
     words = [store.url.text, f"at most {format_size(store.max_bytes)}"]
     if store.url.engine is StoreEngine.SQLITE:
         words.insert(1, f"sync {store.sync.value}")

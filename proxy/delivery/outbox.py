@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from time import time
 from typing import Any
 
@@ -79,10 +78,13 @@ class Outbox:
 
     async def _refresh(self) -> None:
         """Keep the counts fresh for metrics: a scrape cannot wait for the store."""
-        with suppress(StoreFailed):
-            while True:
+        while True:
+            try:
                 self.latest = await self.summary(_LANES)
-                await asyncio.sleep(_REFRESH)
+            except StoreFailed:
+                if not self.store.recovers:
+                    return
+            await asyncio.sleep(_REFRESH)
 
     def reconfigure(self) -> None:
         self.worker.reconfigure()

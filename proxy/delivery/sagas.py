@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from contextlib import suppress
 from os import urandom
 from random import random
 from time import time
@@ -109,12 +108,16 @@ class Sagas:
     async def _refresh(self) -> None:
         """Keep `latest` fresh while anything changes; other replicas tell nothing."""
         seen = -1
-        with suppress(StoreFailed):
-            while True:
-                if seen != self.runner.changes or self._store.shared:
-                    seen = self.runner.changes
+        while True:
+            changes = self.runner.changes
+            try:
+                if seen != changes or self._store.shared:
                     await self._read()
-                await asyncio.sleep(_REFRESH)
+                    seen = changes
+            except StoreFailed:
+                if not self._store.recovers:
+                    return
+            await asyncio.sleep(_REFRESH)
 
     async def _read(self) -> None:
         await self.counts()

@@ -156,8 +156,10 @@ class Worker:
             try:
                 seconds = await self._claim()
             except StoreFailed as failure:
-                _log.error("the outbox delivers nothing any more: %s", failure.detail)
-                return
+                if not self._store.recovers:
+                    _log.error("the outbox delivers nothing any more: %s", failure.detail)
+                    return
+                seconds = _AGAIN  # the store has said so, and says when it can be reached
             except StoreFull:
                 seconds = _AGAIN  # the store has said so; entries that expire make room
             except Exception:  # noqa: BLE001 - a bug must not end all deliveries
@@ -324,8 +326,9 @@ class Worker:
         if future.cancelled():
             return
         error = future.exception()
-        if isinstance(error, StoreFull) and not self._closing:
-            # The entry stays claimed: its lane waits, and what it would have told is not lost.
+        if self._passes(error) and not self._closing:
+            # The entry stays claimed: its lane waits, and what it would have told is not lost. If
+            # the commit was done, and only its answer lost, the second one changes nothing.
             asyncio.get_running_loop().call_later(_AGAIN, self._settle, queue, entry, operations)
             return
         queue.in_flight.pop(entry.id, None)
@@ -337,6 +340,11 @@ class Worker:
         if _state_of(operations).finished:
             queue.rate.count(monotonic())
         self._changed.set()
+
+    def _passes(self, error: BaseException | None) -> bool:
+        """Whether the same commit may succeed later."""
+        away = isinstance(error, StoreFailed) and self._store.recovers
+        return away or isinstance(error, StoreFull)
 
     def _warn_of_unknown(self, counts: Mapping[str, QueueCounts]) -> None:
         for name, found in counts.items():

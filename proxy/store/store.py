@@ -57,7 +57,8 @@ class Store:
 
     `engine`: its name. `failure`: a sentence if it has failed. `full`: new promises are refused.
     `dies_with_pod`: what it keeps is lost with the pod. `shared`: other replicas use it at the same
-    time. `max_bytes`: 0 if the engine has no limit of its own.
+    time. `recovers`: a failure may end by itself; the watchers are then called. `max_bytes`: 0 if
+    the engine has no limit of its own.
     """
 
     engine: str
@@ -66,13 +67,15 @@ class Store:
     full: bool
     dies_with_pod: bool
     shared: bool
+    recovers: bool = False
     max_bytes: int
     stats: StoreStats
 
     async def open(self, patience: float) -> None:
         """Open it: create or migrate its tables, free the claims of a former process.
 
-        Waits up to `patience` seconds while another process has it. Raises CannotOpen.
+        Waits up to `patience` seconds while another process has it. Raises CannotOpen. A server
+        that cannot be reached is a failure, and `recovers` from it.
         """
         raise NotImplementedError
 
@@ -84,7 +87,7 @@ class Store:
         """Run one operation; its result, after the commit.
 
         The future's exception may be StoreFull (proxy.errors), and then nothing was changed, or
-        StoreFailed, and then only a restart tells whether it was.
+        StoreFailed, and then it is not known whether it was.
         """
         raise NotImplementedError
 

@@ -35,6 +35,6 @@ def store_families(store: "Store | None") -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "proxy_store_failed",
-        "1 after an error that ended the store until the next start, else 0.",
+        "1 while the store cannot be used: its server is away, or an error ended it; else 0.",
         1 if store.failure else 0,
     )

@@ -47,19 +47,61 @@ def test_all_keys() -> None:
         "persistent": True,
         "max_bytes": "2GiB",
         "record_bytes": "64KiB",
+        "schema": "resilience_proxy",
+        "connections": 2,
+        "timeout": "2s",
     }
+
+
+POSTGRES = "postgresql://proxy:p4ssw0rd@db.internal:5432/orders?sslmode=verify-full"
+
+
+def test_postgresql_is_shared_by_replicas() -> None:
+    loaded = load_text(
+        f"store: {{url: '{POSTGRES}', schema: promises, connections: 4, timeout: 500ms}}",
+        "f.yaml",
+        {},
+    )
+    store = loaded.config.store
+    assert store is not None
+    assert (store.url.engine, store.url.text) == (StoreEngine.POSTGRESQL, POSTGRES)
+    assert (store.schema, store.connections, store.timeout) == ("promises", 4, 0.5)
+    assert store.shared
+    assert not store.dies_with_pod
+    assert not loaded.warnings
+
+
+def test_a_password_is_shown_nowhere() -> None:
+    loaded = load_text("store: {url: '" + POSTGRES + "'}", "f.yaml", {})
+    shown = "postgresql://proxy:***@db.internal:5432/orders?sslmode=verify-full"
+    assert effective(loaded.config)["store"]["url"] == shown
+    assert f"store  {shown}, schema resilience_proxy, 2 connections, shared" in summary(loaded)
+    wrong = problems("store: {url: 'postgrsql://proxy:p4ssw0rd@db/orders'}")
+    assert any("did you mean 'postgresql'?" in one for one in wrong), wrong
+    assert "p4ssw0rd" not in str(wrong)
+
+
+def test_a_password_comes_from_the_environment() -> None:
+    text = "store: {url: 'postgresql://proxy:${PASSWORD}@db/orders'}"
+    store = load_text(text, "f.yaml", {"PASSWORD": "s3cret"}).config.store
+    assert store is not None
+    assert store.url.text == "postgresql://proxy:s3cret@db/orders"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("store: {}", "'url' is missing"),
-        ("store: {url: redis://x}", "must be sqlite:/path/to/store.db or memory:"),
+        ("store: {url: redis://x}", "must be sqlite:/path/to/store.db, postgresql:"),
         ("store: {url: 'sqllite:/x'}", "did you mean 'sqlite'?"),
         ("store: {url: 'sqlite:/x/'}", "does not name a file"),
         ("store: {url: 'memory:', max_bytes: 1KiB}", "must be at least 1MiB"),
         ("store: {url: 'memory:', record_bytes: 100MiB}", "a sixteenth of max_bytes"),
         ("store: {url: 'memory:', sync: off}", "must be one of full, normal"),
+        ("store: {url: 'postgresql://db'}", "names no database"),
+        ("store: {url: 'postgresql://db/x', schema: Orders}", "is not a schema's name"),
+        ("store: {url: 'postgresql://db/x', schema: pg_x}", "is not a schema's name"),
+        ("store: {url: 'postgresql://db/x', connections: 0}", "must be"),
     ],
 )
 def test_mistakes(text: str, said: str) -> None:
@@ -71,6 +113,8 @@ def test_mistakes(text: str, said: str) -> None:
     [
         ("store: {url: 'memory:'}", "gone when the process ends"),
         ("store: {url: 'memory:', persistent: true}", "has no effect: the store is in memory"),
+        ("store: {url: 'memory:', schema: x}", "has no effect: it is for a store on PostgreSQL"),
+        ("store: {url: 'postgresql://db/x', sync: normal}", "the store is a PostgreSQL server's"),
     ],
 )
 def test_warnings(text: str, said: str) -> None:
