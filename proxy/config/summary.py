@@ -20,6 +20,7 @@ from proxy.config.model import (
     UpstreamConfig,
     repeats_only_unseen,
 )
+from proxy.config.promised import promises_of
 from proxy.config.sources import Sources
 from proxy.http.hash_key import HashKey
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit
@@ -224,15 +225,18 @@ def _row(route: RouteConfig, config: Config) -> tuple[str, ...]:
     takes = describe_match(route.match)
     if route.name in (DEFAULT_OUTBOUND, DEFAULT_INBOUND):
         takes = "everything else" if config.routes else takes
-    return route.name, takes, f"-> {target}", f"[{route.policy}] {describe_policy(route.policies)}"
+    policy = f"[{route.policy}] {describe_policy(route.policies)}"
+    promises = [f"promises: {promise}" for promise in promises_of(route, config)]
+    return route.name, takes, f"-> {target}", policy, *promises
 
 
 def _columns(rows: list[tuple[str, ...]]) -> Iterable[str]:
-    """Name, match and target in columns, the policy on a separate line."""
+    """Name, match and target in columns, policy and promises on separate lines."""
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for name, takes, target, policy in rows:
+    for name, takes, target, *more in rows:
         yield f"  {name:{widths[0]}}  {takes:{widths[1]}}  {target}"
-        yield f"  {'':{widths[0]}}  {policy}"
+        for line in more:
+            yield f"  {'':{widths[0]}}  {line}"
 
 
 def _path(match: MatchConfig) -> str:

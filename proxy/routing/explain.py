@@ -26,9 +26,10 @@ from proxy.http.message import RequestHead, Shared, make_field
 from proxy.policies.split import Split
 from proxy.routing.destination import Destinations
 from proxy.routing.egress import EgressRules
-from proxy.routing.outlook import Longest, Repeats, accepts, longest, repeats, what_is_stored
+from proxy.routing.outlook import Longest, Repeats, accepts, longest, repeats
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.placing import Placing
+from proxy.routing.promised import Promised
 from proxy.routing.table import Route, RouteTable
 from proxy.units import format_ratio
 
@@ -135,19 +136,12 @@ class Explanation:
     authority: Authority | None = None
     refused: Refused | None = None
     plain_http: bool = False
+    promised: Promised = Promised()
 
     @property
     def tunnel(self) -> bool:
         """Whether a CONNECT opens a tunnel; otherwise plain HTTP must follow."""
         return self.request.method == "CONNECT" and not self.plain_http
-
-    @property
-    def stored(self) -> str:
-        """What the outbox does with the request; "" if nothing."""
-        if self.refused is not None:
-            return ""
-        headers = dict(self.request.headers)
-        return what_is_stored(self.request.method, headers, self.route.policies)
 
     @property
     def placings(self) -> list[Placing]:
@@ -166,8 +160,8 @@ class Explanation:
         lines += ["", *self._destination()]
         if now:
             lines += ["", *now]
-        if self.stored:
-            lines += [self.stored]
+        if self.refused is None:
+            lines += self.promised.lines()
         if self.refused is None and self.route.respond is None and self.route.saga is None:
             sources = {setting.key: setting.source for setting in self.settings}
             lines += ["", self.repeats.sentence(route.policies.retry, sources)]
@@ -181,6 +175,7 @@ class Explanation:
     def document(self) -> dict[str, Any]:
         """Plain data for programs."""
         request = self.request
+        promised = self.promised if self.refused is None else Promised()
         return {
             "request": {
                 "listener": self.listener.value,
@@ -193,7 +188,8 @@ class Explanation:
             ],
             "route": self.route.name,
             "destination": self._destination_document(),
-            "outbox": self.stored or None,
+            "idempotency": promised.key or None,
+            "outbox": promised.stored or None,
             "path": self.path,
             "host": self.route.rewrite.host,
             "repeats": {
@@ -305,6 +301,7 @@ def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Ex
     table = RouteTable(loaded.config)
     taken = table.match(listener, request)
     headers = dict(reversed(request.headers))
+    promised = Promised.of(request.method, headers, taken.config, loaded.config)
     if accepts(request.method, headers, taken.config.policies):
         headers.setdefault("idempotency-key", "of the entry")  # every try has one
     asked = repeats(request.method, headers, taken.config.policies)
@@ -317,6 +314,7 @@ def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Ex
         tuple(loaded.sources.settings(taken.config)),
         asked,
         longest(asked, headers, taken.config.policies),
+        promised=promised,
     )
     if taken.alone:
         return answer

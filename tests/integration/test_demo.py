@@ -287,7 +287,10 @@ def test_with_a_saga_nothing_accepted_is_lost_though_the_proxy_is_killed() -> No
     assert _row(out, "orders placed")[0] > 30, out
     assert _row(out, "accepted with 202") == _row(out, "orders placed"), out
     assert _row(out, "kills of the proxy (kill -9)") == [2], out
-    done, undone = _row(out, "reserved, paid and shipped"), _row(out, "compensated: nothing paid, nothing reserved")
+    done, undone = (
+        _row(out, "reserved, paid and shipped"),
+        _row(out, "compensated: nothing paid, nothing reserved"),
+    )
     assert done[0] + undone[0] == _row(out, "accepted with 202")[0], out
     assert undone[0] > 0, out
     assert _row(out, "posts repeated with the same key")[0] > 5, out

@@ -71,6 +71,61 @@ policies:
     assert "hedge after p95" in learned
 
 
+PROMISES = """\
+store: {url: "sqlite:/a/b.db"}
+upstreams: {shop: {endpoints: ["http://shop"]}}
+sagas: {order: {steps: [{name: pay, request: {upstream: shop, path: /}}]}}
+routes:
+  - {name: plain, match: {path: /plain}, upstream: shop}
+  - {name: orders, match: {path: /orders}, saga: order}
+  - name: both
+    match: {path: /both}
+    upstream: shop
+    idempotency: {mode: required, scope: ["header:x-user"], on_unknown: execute}
+    outbox: {mode: always, order_by: "header:x-user", on_dead: block, attempts: 9}
+  - name: later
+    match: {path: /later}
+    upstream: shop
+    idempotency: {mode: optional, mint: true}
+    outbox: {mode: on-failure, when: [timeout]}
+  - name: deferred
+    match: {path: /deferred}
+    upstream: shop
+    outbox: {max_age: 1h}
+    fallback: {when: [circuit-open], outbox: true, response: {status: 200}}
+"""
+
+
+def test_what_each_route_promises():
+    found: dict[str, list[str]] = {}
+    for line in summary(load_text(PROMISES, "f", {})).splitlines():
+        if line.startswith("  ") and line[2:3].strip():
+            name = line.split()[0]
+        elif "promises: " in line:
+            found.setdefault(name, []).append(line.partition("promises: ")[2])
+    assert found == {
+        "orders": ["answered 202 after the commit; then pay"],
+        "both": [
+            "one answer for each idempotency key of one header:x-user, which each request must "
+            "have, for 1d (POST and PATCH); where it is not known what became of the first "
+            "request, a repeat is executed again",
+            "answered 202 after the commit; then delivered at least once in order of "
+            "header:x-user, within 1d or 9 tries, else parked, and its lane waits for an operator",
+        ],
+        "later": [
+            "one answer for each idempotency key, for 1d (POST and PATCH); where it is not known "
+            "what became of the first request, a repeat is refused",
+            "a request without an idempotency key gets one, the same for all its attempts",
+            "after timeout answered 202 after the commit; then delivered at least once, within 1d, "
+            "else dead",
+        ],
+        "deferred": [
+            "after circuit-open answered 200 after the commit; then delivered at least once, "
+            "within 1h, else dead"
+        ],
+    }
+
+
 def test_policies_that_only_observe_are_named():
     text = "policies: {default: {timeouts: {mode: observe}, retry: {mode: observe}}}"
     row = next(one for one in summary(load_text(text, "f", {})).splitlines() if "[default]" in one)
