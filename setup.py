@@ -155,6 +155,7 @@ COMPILED = (
     "wire/h2/upstream",
     "wire/no_client",
     "wire/streams",
+    "wire/untracked",
 )
 """What every request runs through."""
 

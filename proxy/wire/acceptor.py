@@ -32,20 +32,34 @@ def files_kept_free() -> int:
 
 
 def files_short(descriptor: int) -> bool:
-    """Whether the reserve has been touched; `descriptor` is any open one.
+    """Whether the reserve has been touched; `descriptor` is any open one."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    used = open_files()
+    if used is None or limit == resource.RLIM_INFINITY:
+        return not files_can_be_opened(descriptor)
+    return limit - used < files_kept_free()
 
-    Found by trying, which takes up to a millisecond; there is no cheaper way.
-    """
+
+def open_files() -> int | None:
+    """Open descriptors of this process; None if the system does not say (Linux before 6.2)."""
+    try:
+        return os.stat("/proc/self/fd").st_size or None
+    except OSError:
+        return None
+
+
+def files_can_be_opened(descriptor: int) -> bool:
+    """Whether all of the reserve is free, by trying, which takes up to a millisecond."""
     held: list[int] = []
     try:
         for _ in range(files_kept_free()):
             held.append(os.dup(descriptor))
     except OSError:
-        return True
+        return False
     finally:
         for one in held:
             os.close(one)
-    return False
+    return True
 
 
 class Acceptor:
@@ -80,7 +94,7 @@ class Acceptor:
         self._servers: list[asyncio.Server] = []
         self._pause: asyncio.Task[None] | None = None
         self._unseen = 0
-        self._most_unseen = kept_free() // 4
+        self._look_at = min(LIMIT_EVERY, kept_free() // 4 + 1)
         self._warned_at = float("-inf")
 
     @property
@@ -139,20 +153,21 @@ class Acceptor:
 
     def _accepted(self) -> asyncio.Protocol:
         """Called by the event loop for the protocol of an accepted connection."""
-        self._look_at_files()
+        self._unseen += 1
+        if self._unseen >= self._look_at:
+            self._look_at_files()
         return cast(asyncio.Protocol, self._factory())  # it is a protocol by its methods
 
     def _look_at_files(self) -> None:
-        """Count an accepted connection, and pause if descriptors are short."""
-        self._unseen += 1
-        if self._unseen % LIMIT_EVERY == 0:
-            self._most_unseen = self._kept_free() // 4
-        # Each takes a descriptor, so the reserve lasts until the next check.
-        if self._unseen > self._most_unseen:
+        """Pause if descriptors are short."""
+        # Each accepted connection takes a descriptor, so the reserve lasts until the next check.
+        most_unseen = self._kept_free() // 4
+        if self._unseen > most_unseen:
             self._unseen = 0
             if self._pause is None and self._sockets and self._short(self._sockets[0].fileno()):
                 # Later: the event loop is in the middle of accepting.
                 self._pause = asyncio.get_running_loop().create_task(self._until_files())
+        self._look_at = min(self._unseen + LIMIT_EVERY, most_unseen + 1)
 
     async def _until_files(self) -> None:
         """Stop accepting until descriptors are available again."""

@@ -23,6 +23,7 @@ FINEST: Final = 0.001
 """The loop's timers count whole milliseconds."""
 AT_ONCE: Final = 256
 """Alarms that a wheel hands over in one turn of the loop."""
+_JUST_AFTER: Final = 1e-6
 NOWHERE: Final = -1
 """The second of an alarm that is in no wheel."""
 
@@ -72,6 +73,20 @@ class Alarm:
         if due < self._armed_for:
             self._arm(due)
 
+    def begin(self, due: float) -> None:
+        """Set the first deadline of a new connection.
+
+        Its place in the wheel is before the deadlines of most requests, so that a connection with
+        one request moves no place.
+        """
+        self.due = due
+        now = monotonic()
+        second = int(now) + 2  # at least a second away
+        if due > second:
+            self._place(second)
+        else:
+            self._arm(due)
+
     def close(self) -> None:
         """Stop it for good, and drop the callback, so that no reference cycle remains."""
         self.due = self._armed_for = NEVER
@@ -100,16 +115,20 @@ class Alarm:
 
     def _arm(self, due: float) -> None:
         self._disarm()
-        self._armed_for = due
         now = monotonic()
         second = int(due)
         if second == due:
             second -= 1  # a wheel's second begins before its alarms are due
         if second > now:
-            self._second = second
-            self._wheel.add(self, second)
+            self._place(second)
         else:
             self._set_timer(now, due)
+
+    def _place(self, second: int) -> None:
+        """Wait in the wheel: a deadline after that second's start needs no other place."""
+        self._armed_for = second + _JUST_AFTER
+        self._second = second
+        self._wheel.add(self, second)
 
     def _set_timer(self, now: float, due: float) -> None:
         self._armed_for = due

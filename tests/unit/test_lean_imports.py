@@ -116,6 +116,31 @@ def test_attr_is_whole_for_code_that_asks_for_more_of_it():
     assert run(code).strip() == "True"
 
 
+def test_the_event_loop_does_not_keep_its_transports_and_carries_them():
+    code = (
+        "import asyncio, uvloop, weakref\n"
+        "assert weakref.WeakValueDictionary.__module__ == 'weakref'\n"
+        "async def answer(reader, writer):\n"
+        " writer.write(await reader.readline())\n"
+        " writer.close()\n"
+        "async def ask():\n"
+        " server = await asyncio.start_server(answer, '127.0.0.1', 0)\n"
+        " host, port = server.sockets[0].getsockname()\n"
+        " for _ in range(3):\n"
+        "  reader, writer = await asyncio.open_connection(host, port)\n"
+        "  there = writer.get_extra_info('socket').fileno()\n"
+        "  try: asyncio.get_running_loop().add_reader(there, print)\n"
+        "  except FileExistsError: pass  # libuv refuses it too\n"
+        "  writer.write(b'hello\\n')\n"
+        "  assert await reader.read() == b'hello\\n'\n"
+        "  writer.close()\n"
+        " server.close()\n"
+        "with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:\n"
+        " runner.run(ask())"
+    )
+    assert run(code) == ""
+
+
 @pytest.mark.parametrize("before", [None, "/etc/own.pem"])
 def test_the_environment_is_the_same_after_the_imports(monkeypatch, before):
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)

@@ -160,7 +160,7 @@ class Downstream(ClosingConnection):
             self._refuse_connection()
             return
         now = monotonic()
-        self.alarm.set(now + limits.header_timeout)
+        self.alarm.begin(now + limits.header_timeout)
         if limits.connection_age:
             self._leaves_at = now + limits.connection_age * (0.9 + 0.2 * random())
 

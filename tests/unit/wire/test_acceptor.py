@@ -6,11 +6,13 @@ import os
 import resource
 import socket
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 from unit.waiting import eventually
 
-from proxy.wire.acceptor import Acceptor, files_kept_free, files_short
+import proxy.wire.acceptor
+from proxy.wire.acceptor import Acceptor, files_kept_free, files_short, open_files
 
 
 class Door:
@@ -96,7 +98,13 @@ async def test_closing_while_it_pauses(door: Door) -> None:
     assert not door.acceptor.accepting
 
 
-def test_short_is_when_too_few_are_free() -> None:
+@pytest.mark.parametrize("counted", [True, False])
+def test_short_is_when_too_few_are_free(counted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system counts open files; an older one does not, and free ones are found by trying."""
+    if not counted:
+        monkeypatch.setattr(proxy.wire.acceptor, "open_files", lambda: None)
+    elif open_files() is None:
+        pytest.skip("this kernel does not count open files")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     opened = os.open("/dev/null", os.O_RDONLY)
     held = []
@@ -114,3 +122,25 @@ def test_short_is_when_too_few_are_free() -> None:
             os.close(one)
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert not files_short(0)
+
+
+def test_open_files_are_counted() -> None:
+    before = open_files()
+    if before is None:
+        pytest.skip("this kernel does not count open files")
+    with open("/dev/null"), open("/dev/null"):
+        assert open_files() == before + 2
+    assert open_files() == before
+
+
+@pytest.mark.parametrize("said", [OSError("no /proc"), 0])
+def test_a_system_that_does_not_count_says_nothing(
+    said: OSError | int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stat(path: str) -> SimpleNamespace:
+        if isinstance(said, OSError):
+            raise said
+        return SimpleNamespace(st_size=said)
+
+    monkeypatch.setattr(proxy.wire.acceptor.os, "stat", stat)
+    assert open_files() is None

@@ -195,6 +195,47 @@ def test_an_alarm_that_moves_between_seconds_rings_once(alarm, loop, rung):
     assert rung == [125.5]
 
 
+def test_a_first_deadline_has_a_place_before_the_deadlines_of_its_requests(loop, rung):
+    alarm = Alarm(loop, lambda: rung.append(loop.now))
+    alarm.begin(110.5)
+    assert [timer.when for timer in loop.pending] == [102]
+    for due in (NEVER, 105.5, 103.25, 102.01, 160.0):  # requests come and go
+        alarm.set(due)
+        assert len(loop.timers) == 1
+    alarm.set(104.75)
+    loop.go_to(104.5)
+    assert rung == []
+    loop.go_to(200)
+    assert rung == [104.75]
+
+
+@pytest.mark.parametrize("due", [110.5, 102.5, 102.0, 101.75, 101.0, 100.25, 99.0])
+def test_a_first_deadline_rings_when_due_and_once(due, loop, rung):
+    alarm = Alarm(loop, lambda: rung.append(loop.now))
+    alarm.begin(due)
+    loop.go_to(200)
+    assert rung == [pytest.approx(max(due, 100.001), abs=0.002)]
+
+
+def test_a_request_that_is_due_at_that_second_rings_in_time(loop, rung):
+    alarm = Alarm(loop, lambda: rung.append(loop.now))
+    alarm.begin(110.5)
+    alarm.set(102.0)
+    loop.go_to(200)
+    assert rung == [102]
+
+
+def test_a_request_that_is_due_before_that_place_moves_it(loop, rung):
+    alarm = Alarm(loop, lambda: rung.append(loop.now))
+    alarm.begin(110.5)
+    alarm.set(101.25)
+    loop.go_to(101.5)
+    assert rung == [101.25]
+    alarm.set(110.5)
+    loop.go_to(200)
+    assert rung == [101.25, 110.5]
+
+
 def test_many_alarms_of_one_second_are_handed_over_in_parts(loop, rung):
     alarms = [Alarm(loop, lambda: rung.append(loop.now)) for _ in range(2 * AT_ONCE + 1)]
     for alarm in alarms:
