@@ -185,7 +185,7 @@ class _Proxy:
     def _observers(self, config: Config) -> list[Observer]:
         form = process_log.format_for(descriptor_of(sys.stdout), config.access_log.format)
         log = AccessLog(replace(config.access_log, format=form), random.random, self._access)
-        return [log.record, self._recorder.record, *self._tracing.observers(config)]
+        return [log.record, self._recorder.observer, *self._tracing.observers(config)]
 
     def _prepare(self, config: Config) -> Swap:
         """The slow part of applying a configuration, for a thread."""

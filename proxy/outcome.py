@@ -43,7 +43,7 @@ UNPROCESSED: Final = frozenset({Condition.CONNECT_FAILURE, Condition.REFUSED_STR
 """No service has seen the request, so a retry is safe for every method."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """The end of one attempt: a status of the upstream, or the condition instead of one.
 

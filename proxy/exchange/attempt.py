@@ -131,10 +131,10 @@ class Attempt(Reaching):
             endpoint = None
             if self.binding.upstream.endpoints:
                 endpoint = self._choose()
-                stream = self._take(endpoint)
+                stream = self._take(endpoint, self.record.started)
                 if stream is not None:
                     self.stream = stream
-                    self._send(stream)
+                    self._send(stream, self.record.started)
                     return
             self.start(self._reach(endpoint))
         except ProxyError as error:
@@ -181,11 +181,11 @@ class Attempt(Reaching):
             if endpoint is None:
                 await self._resolve()
                 endpoint = self._choose()
-            stream = self._take(endpoint)
+            stream = self._take(endpoint, monotonic())
             if stream is None:
                 stream = await self._connect(endpoint)
             self.stream = stream
-            self._send(stream)
+            self._send(stream, monotonic())
         except ProxyError as error:
             self._fail(error)
         except Exception as bug:  # noqa: BLE001 - the owner raises it
@@ -193,10 +193,10 @@ class Attempt(Reaching):
 
     # --- the request and its response's head ------------------------------------------------------
 
-    def _send(self, stream: UpstreamStream) -> None:
+    def _send(self, stream: UpstreamStream, now: float) -> None:
         request = self._request
         timing, body = request.timing, request.body
-        timing.activity = now = monotonic()
+        timing.activity = now
         own = self._own_fields(now)
         self._phase = _SENT
         self.record.sent = True

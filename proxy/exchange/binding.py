@@ -5,10 +5,10 @@ from typing import Final
 
 from proxy.config.model import PolicyConfig
 from proxy.exchange.gates import Entry, Gates
-from proxy.exchange.heads import FieldRules
+from proxy.exchange.heads import FieldRules, TimeLeft
 from proxy.exchange.labels import OTHER
 from proxy.exchange.promise import Promise
-from proxy.exchange.stats import RouteStats
+from proxy.exchange.stats import Count, RouteStats
 from proxy.http.message import Shared
 from proxy.outcome import FAILURE, SUCCESS, Outcome, Verdict
 from proxy.policies import catalogue
@@ -65,6 +65,7 @@ class Binding:
         "route",
         "stats",
         "stored_gates",
+        "time_left",
         "upstream",
         "used",
     )
@@ -99,6 +100,7 @@ class Binding:
         self.faults: Faults | None = None
         self.mirrors: Mirrors | None = None
         self.used = 0.0
+        self.time_left = TimeLeft()
         self.promises: list[Promise] | None = None
         self.request_gates: list[Gate] = []
         self.arrival_gates: list[Gate] = []
@@ -110,7 +112,7 @@ class Binding:
         self._named = named
         self._name = name
         self._authority = authority
-        self._outcomes: dict[str, int] = stats.attempts_at(self.label)
+        self._outcomes: dict[str, Count] = stats.attempts_at(self.label)
         self._entries: list[Entry] = []
         # From the first gate with scope endpoint on; None stands for such a gate.
         self._late: list[tuple[GateKind, Gate | None]] = []
@@ -147,7 +149,10 @@ class Binding:
         if not self._found and self.upstream.endpoints:
             self._is_found()
         outcome = failure or _CLASSES[status // 100]
-        self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
+        count = self._outcomes.get(outcome)
+        if count is None:
+            count = self._outcomes[outcome] = Count()
+        count.number += 1
 
     # --- for its maker -----------------------------------------------------------------
 

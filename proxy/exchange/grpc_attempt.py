@@ -20,7 +20,6 @@ from typing import Final
 from proxy.errors import ProxyError, UpstreamMalformed
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
-from proxy.exchange.heads import add_timeout
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
 from proxy.grpc_status import OK, UNKNOWN, WORDS, of_http_response
@@ -93,7 +92,7 @@ class GrpcAttempt(Attempt):
         if self.binding.policies.timeouts.propagate:
             left = request.timing.left_to_tell(now)
             if left < NEVER:
-                add_timeout(own, left, grpc=False)
+                self.binding.time_left.add_to(own, left, grpc=False)
         if self._caller_at != NEVER:
             own.append((TIMEOUT, format_timeout(self._caller_at - now)))
         before = attempts_before(held.get(ATTEMPTS_FIELD, [])) + self.record.repeat

@@ -10,7 +10,7 @@ from proxy.http.grpc import ATTEMPTS_FIELD as GRPC_ATTEMPTS_FIELD
 from proxy.http.grpc import TIMEOUT as GRPC_TIMEOUT
 from proxy.http.grpc import TIMEOUT_FIELD as GRPC_TIMEOUT_FIELD
 from proxy.http.grpc import format_timeout, parse_timeout
-from proxy.http.message import Field, FieldName, OwnFields, make_field
+from proxy.http.message import Field, FieldName, OwnField, OwnFields, make_field
 
 TIMEOUT_FIELD: Final = b"x-request-timeout-ms"
 REQUEST_ID_FIELD: Final = b"x-request-id"
@@ -101,12 +101,24 @@ def repeat_number(held: dict[bytes, list[bytes]]) -> bytes:
     return value if len(value) <= 9 and value.isdigit() and int(value) > 0 else b""
 
 
-def add_timeout(own: OwnFields, seconds: float, *, grpc: bool) -> None:
-    """The remaining time in whole milliseconds, at least one.
+class TimeLeft:
+    """Tells the remaining time. It is the same for most requests of a route, and written once."""
 
-    `grpc`: as grpc-timeout too, for a request that has one although it is not a gRPC call.
-    """
-    milliseconds = int(seconds * 1000) or 1
-    own.append((_TIMEOUT, b"%d" % milliseconds))
-    if grpc:
-        own.append((GRPC_TIMEOUT, format_timeout(milliseconds / 1000)))
+    __slots__ = ("_field", "_milliseconds")
+
+    def __init__(self) -> None:
+        self._milliseconds = 0
+        self._field: OwnField = (_TIMEOUT, b"")
+
+    def add_to(self, own: OwnFields, seconds: float, *, grpc: bool) -> None:
+        """The remaining time in whole milliseconds, at least one.
+
+        `grpc`: as grpc-timeout too, for a request that has one although it is not a gRPC call.
+        """
+        milliseconds = int(seconds * 1000) or 1
+        if milliseconds != self._milliseconds:
+            self._milliseconds = milliseconds
+            self._field = (_TIMEOUT, b"%d" % milliseconds)
+        own.append(self._field)
+        if grpc:
+            own.append((GRPC_TIMEOUT, format_timeout(milliseconds / 1000)))

@@ -17,7 +17,6 @@ from proxy.exchange.heads import (
     EXPECT,
     RETRY_ATTEMPT,
     RETRY_FIELD,
-    add_timeout,
 )
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
@@ -192,7 +191,8 @@ class Reaching(Script):
             request = self._request
             left = request.timing.left_to_tell(now)
             if left < NEVER:
-                add_timeout(own, left, grpc=GRPC_TIMEOUT_FIELD in request.head.held)
+                grpc = GRPC_TIMEOUT_FIELD in request.head.held
+                self.binding.time_left.add_to(own, left, grpc=grpc)
 
     @property
     def head_held(self) -> dict[bytes, list[bytes]]:
@@ -286,13 +286,13 @@ class Reaching(Script):
     def _resolved(self, error: ProxyError | None) -> None:
         self.wake(error or RESOLVED)
 
-    def _take(self, endpoint: Endpoint) -> UpstreamStream | None:
+    def _take(self, endpoint: Endpoint, now: float) -> UpstreamStream | None:
         """A stream of an open connection that can carry the request; None: connect."""
         if endpoint.plain:
             pool = self.pool = endpoint.pool
             return pool.take()
         request = self._request
-        protocol = endpoint.protocol_for(request.head.method, request.grpc, monotonic())
+        protocol = endpoint.protocol_for(request.head.method, request.grpc, now)
         pool = endpoint.pool_of(protocol)
         self.pool = pool
         stream = pool.take()

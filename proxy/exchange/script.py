@@ -9,6 +9,7 @@ testable without a loop. The price: such a coroutine may only await what ends in
 
 from collections import deque
 from collections.abc import Coroutine, Generator, Iterator
+from types import CoroutineType
 from typing import Any, Final, cast
 
 from proxy.errors import ProxyError
@@ -27,6 +28,7 @@ class _Suspension:
         return cast(Generator[None, None, None], iter(_ONCE))
 
 
+_INTERPRETED: Final = CoroutineType
 _ONCE: Final = (None,)
 SUSPENDED: Final = _Suspension()
 _ENDED: Final = object()
@@ -59,7 +61,10 @@ class Script(StreamHandler):
 
     def start(self, coroutine: Coroutine[None, Any, None]) -> None:
         """Run up to the first wait."""
-        self._steps = coroutine.__await__()
+        if type(coroutine) is _INTERPRETED:
+            self._steps = coroutine.__await__()
+        else:  # a compiled one is its own iterator
+            self._steps = cast(Iterator[None], coroutine)
         self.wake(None)
 
     async def news(self) -> Any:
@@ -88,6 +93,8 @@ class Script(StreamHandler):
     def heard(self) -> Any:
         """What woke it. Raises what ends it: a failure that something woke it with."""
         happened, self._news = self._news, None
+        if isinstance(happened, Script):  # an attempt is done: nearly always
+            return happened
         if isinstance(happened, ProxyError):
             raise happened
         return happened

@@ -26,7 +26,7 @@ from proxy.http.dates import DateText
 from proxy.http.h1.request import RequestParser
 from proxy.http.h2.head import RequestReader
 from proxy.http.lists import appended, without_comments
-from proxy.http.message import OwnFields, RequestHead
+from proxy.http.message import OwnField, OwnFields, RequestHead
 from proxy.http.problem import ProxyStatus
 from proxy.http.request_id import valid_request_id
 from proxy.http.tracing import Propagator, TraceContext
@@ -98,11 +98,11 @@ class Terms:
         self._scheme = scheme
         self._routes = table.at(listener)
         self._name = (_NOT_IN_TOKEN.sub("-", config.service) or "proxy").encode("ascii")
-        self._via_11 = b"1.1 " + self._name
-        self._via = {
-            10: b"1.0 " + self._name,
+        self._via_11: OwnField = (VIA, b"1.1 " + self._name)
+        self._via: dict[int, OwnField] = {
+            10: (VIA, b"1.0 " + self._name),
             11: self._via_11,
-            20: b"2.0 " + self._name,
+            20: (VIA, b"2.0 " + self._name),
         }
         held = HELD_FOR_EXCHANGE | propagator.names
         if self._inbound:
@@ -209,8 +209,8 @@ class Terms:
         """The proxy's own fields that are the same for each attempt."""
         via = self._via_11 if head.version == 11 else self._via[head.version]
         if b"via" in head.held:
-            via = appended(head.held[b"via"], via)  # RFC 9110 section 7.6.3
-        own: OwnFields = [(VIA, via)]
+            via = (VIA, appended(head.held[b"via"], via[1]))  # RFC 9110 section 7.6.3
+        own: OwnFields = [via]
         if self._inbound:
             self._forwarded.add_to(own, head, client, self._scheme)
         own.append((REQUEST_ID, request_id))
@@ -223,7 +223,7 @@ class Terms:
     def response_fields(self, version: int, request_id: bytes) -> OwnFields:
         """The proxy's own fields of an upstream's response of HTTP `version`."""
         via = self._via_11 if version == 11 else self._via[version]
-        return [(VIA, via), (REQUEST_ID, request_id)]
+        return [via, (REQUEST_ID, request_id)]
 
     def date(self) -> bytes:
         """The Date field's value (RFC 9110 section 6.6.1)."""

@@ -24,7 +24,7 @@ class ConnectAttempt(Attempt):
 
     __slots__ = ()
 
-    def _send(self, stream: UpstreamStream) -> None:
+    def _send(self, stream: UpstreamStream, now: float) -> None:
         """The answer has no body and no framing field (RFC 9110 section 9.3.6)."""
         self.head = make_response(200, [], None)
         stream.begin_tunnel(self)

@@ -213,7 +213,7 @@ class Propagator:
     def _draw(self, digits: int, first: str) -> list[str]:
         """Many ids at a time, which is cheaper; `first` replaces ids that are all zero."""
         drawn = self._random_hex(digits * _BATCH)
-        ids = [drawn[at : at + digits] for at in range(0, len(drawn), digits)]
+        ids = [drawn[number * digits : (number + 1) * digits] for number in range(_BATCH)]
         zero = "0" * digits
         return [one if one != zero else first for one in ids] if zero in drawn else ids
 

@@ -372,8 +372,7 @@ def settle_gates(
     at = len(permits)
     while at:
         at -= 1
-        gates[at].settle(permits[at], verdict, seconds, now)
-    permits.clear()
+        gates[at].settle(permits.pop(), verdict, seconds, now)
 
 
 def pause_gates(gates: list[Gate], permits: list[Permit], now: float) -> None:

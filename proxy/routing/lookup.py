@@ -52,7 +52,7 @@ class ListenerRoutes:
         """The first route that matches, else the default one."""
         if self._few:
             for route in self.written:
-                if route.matches(head):
+                if route.unconditional or route.matches(head):
                     return route
             return self.default
         path, host = head.path, head.host
@@ -121,7 +121,7 @@ def _first(candidates: list[Route], head: Head, best: Route) -> Route:
     for route in candidates:
         if route.order >= best.order:
             break
-        if route.matches(head):
+        if route.unconditional or route.matches(head):
             return route
     return best
 

@@ -17,7 +17,7 @@ class Route:
     the file. `regex_prefix`: the beginning of every path that `match.regex` matches. `rewrites`:
     path or host are changed upstream. `respond`: the fixed answer in place of an upstream.
     `alone`: it needs no upstream, because it has a fixed answer or starts a saga. `split`:
-    several upstreams in place of one.
+    several upstreams in place of one. `unconditional`: it matches every request.
     """
 
     __slots__ = (
@@ -34,6 +34,7 @@ class Route:
         "rewrite_host",
         "rewrites",
         "split",
+        "unconditional",
     )
 
     matches: Callable[[Head], bool]
@@ -44,6 +45,7 @@ class Route:
         self.listener = config.listener
         self.config = config
         self._matchers = compile_match(config.match)
+        self.unconditional = not self._matchers
         self.regex_prefix = ""
         for matcher in self._matchers:
             if isinstance(matcher, RegexMatcher):

@@ -13,21 +13,23 @@ from prometheus_client.samples import Exemplar
 from proxy.clock import WallClock
 from proxy.exchange.stats import DURATION_BUCKETS
 from proxy.telemetry.observed import Exchange
+from proxy.telemetry.sieves import Sampled
 
 Row = list[Exemplar | None]
 
 
 class Exemplars:
-    """`record` is an observer of settled exchanges."""
+    """`observer` is called with settled exchanges, `record` with the sampled ones."""
 
-    __slots__ = ("_kept", "_wall_clock")
+    __slots__ = ("_kept", "_wall_clock", "observer")
 
     def __init__(self, wall_clock: WallClock = time.time) -> None:
         self._wall_clock = wall_clock
         self._kept: dict[tuple[str, str], Row] = {}
+        self.observer = Sampled(self.record).record
 
     def record(self, exchange: Exchange) -> None:
-        """Keep the exchange in its bucket if it is sampled. Cheap if it is not."""
+        """Keep the exchange in its bucket if it is sampled."""
         if not exchange.sampled:
             return
         key = (exchange.listener.value, exchange.route)

@@ -25,6 +25,7 @@ from proxy.grpc_status import name_of
 from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.retry import Retry, Stop
 from proxy.telemetry.observed import AttemptRecord, Exchange
+from proxy.telemetry.sieves import Notable
 
 CAPACITY = 200
 """Exchanges kept."""
@@ -97,25 +98,27 @@ _Kind: TypeAlias = tuple[str, str | int]
 
 
 class FlightRecorder:
-    """`record` is the observer of settled exchanges. `seen` counts all exchanges with trouble."""
+    """`observer` is called with settled exchanges. `seen` counts all exchanges with trouble."""
 
-    __slots__ = ("_kinds", "_slow_from", "_wall_clock", "held", "seen")
+    __slots__ = ("_kinds", "_sieve", "_wall_clock", "held", "observer", "seen")
 
     def __init__(self, config: Config, wall_clock: WallClock = time.time) -> None:
         self._wall_clock = wall_clock
         self._kinds: dict[_Kind, deque[Recorded]] = {}
         self.held = 0
         self.seen = 0
+        self._sieve = Notable(self.record)
+        self.observer = self._sieve.record
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:
         """Use another configuration; records stay."""
         policies = [*config.policies.values(), *(route.policies for route in config.routes)]
-        self._slow_from = min(map(slow_after, policies))
+        self._sieve.slow_from = min(map(slow_after, policies))
 
     def record(self, exchange: Exchange) -> None:
-        """Keep the exchange if it had trouble. Cheap if it had none."""
-        slow = exchange.duration > self._slow_from and _is_slow(exchange)
+        """Keep the exchange if it had trouble."""
+        slow = exchange.duration > self._sieve.slow_from and _is_slow(exchange)
         if not slow and not exchange.troubled:
             return
         if (

@@ -69,8 +69,8 @@ class Tracing:
 
                 self._export = SpanExport(config, self.counts, self.changes, self._write_line)
         if self._export is None:
-            return [self.exemplars.record]
-        return [self.exemplars.record, self._export.record]
+            return [self.exemplars.observer]
+        return [self.exemplars.observer, self._export.record]
 
     async def close(self, within: float) -> None:
         """Export the queue, `within` seconds: a dead collector must not delay the exit."""

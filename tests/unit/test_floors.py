@@ -75,7 +75,7 @@ ORDER = {
     ),
     "telemetry": (
         "observed timestamps percentiles line_writer span_counts direct_session transitions "
-        "exposition exemplars access_log tap flight_recorder history records process_log "
+        "exposition sieves exemplars access_log tap flight_recorder history records process_log "
         "spans span_export tracing families route_families outbox_families saga_families "
         "store_families metrics"
     ),

@@ -68,17 +68,18 @@ class RequestParser:
     `held_back` are further lower-case names that the exchange wants in `RequestHead.held`; it also
     gets those for which `keeps_out` is true.
     Clients send the same head again and again, byte for byte: those are remembered
-    with their results. The common part of heads that differ in path, ids and trace is too.
+    with their results (`known`, each a whole head). The common part of heads that differ in path,
+    ids and trace is too.
     """
 
     __slots__ = (
         "_host_memory",
         "_hosts",
-        "_known",
         "_max_fields",
         "_max_url",
         "_memory",
         "_reader",
+        "known",
     )
 
     def __init__(
@@ -95,7 +96,7 @@ class RequestParser:
         self._hosts = self._host_memory.known
         given = frozenset(held_back)
         self._memory: HeadMemory[RequestHead] = HeadMemory()
-        self._known: dict[bytes, RequestHead] = self._memory.known
+        self.known: dict[bytes, RequestHead] = self._memory.known
         self._reader = FieldReader(
             httptools.HttpRequestParser,
             CONNECTION_FIELDS | _REWRITTEN | given,
@@ -110,7 +111,7 @@ class RequestParser:
 
         Raises BadRequest, UrlTooLong or HeadersTooLarge; the connection cannot go on after that.
         """
-        head = self._known.get(raw)
+        head = self.known.get(raw)
         if head is None:
             head = self._parse(raw)
             self._memory.offer(raw, head)

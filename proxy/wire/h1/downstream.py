@@ -309,16 +309,11 @@ class Downstream(ClosingConnection):
             return False
         if data[:1] == b"\r":
             data = self._buffer = _without_empty_lines(data)
-        end = data.find(HEAD_END)
-        if end < 0:
-            self._await_head(data)
-            return False
-        end += 4  # HEAD_END's own
-        self._buffer = data[end:]
         try:
-            if end > self._gate.limits.header_bytes:
-                raise head_too_large(data, self._gate.limits)
-            head = self._gate.parser.parse(data if end == len(data) else data[:end])
+            head = self._next_head(data)
+            if head is None:
+                self._await_head(data)
+                return False
             if self._bound is not None:
                 check_bound(head, self._bound)
                 self._unheard = False
@@ -340,6 +335,26 @@ class Downstream(ClosingConnection):
         self.requests += 1
         self._gate.begin(self, head, piece)
         return True
+
+    def _next_head(self, data: bytes) -> RequestHead | None:
+        """The head at the start of `data`; the bytes after it stay in the buffer. None: incomplete.
+
+        Raises the fault of a malformed head, or of one that is too long.
+        """
+        parser = self._gate.parser
+        if data.endswith(b"\n"):  # there is no body: perhaps a remembered head, byte for byte
+            known = parser.known.get(data)
+            if known is not None:
+                self._buffer = b""
+                return known
+        end = data.find(HEAD_END)
+        if end < 0:
+            return None
+        end += 4  # HEAD_END's own
+        self._buffer = data[end:]
+        if end > self._gate.limits.header_bytes:
+            raise head_too_large(data, self._gate.limits)
+        return parser.parse(data if end == len(data) else data[:end])
 
     def _chooses_protocol(self, data: bytes) -> bool:
         """Whether a connection's first bytes are HTTP/2's preface, or may become it.

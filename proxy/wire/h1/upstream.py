@@ -196,19 +196,22 @@ class UpstreamConnection(RequestWriter):
             self._buffer = b""
         passed = 0
         while True:
-            end = data.find(HEAD_END)
-            if end < 0:
-                self._keep_partial(data)
-                return
-            end += 4  # HEAD_END's own
-            if end > MAX_HEAD_BYTES:
-                self._fail(_head_too_large())
-                return
-            try:
-                head = _parser.parse(data if end == len(data) else data[:end])
-            except UpstreamMalformed as error:
-                self._fail(error)
-                return
+            if data.startswith(_parser.last_raw):
+                head, end = _parser.last, len(_parser.last_raw)
+            else:
+                end = data.find(HEAD_END)
+                if end < 0:
+                    self._keep_partial(data)
+                    return
+                end += 4  # HEAD_END's own
+                if end > MAX_HEAD_BYTES:
+                    self._fail(_head_too_large())
+                    return
+                try:
+                    head = _parser.parse(data if end == len(data) else data[:end])
+                except UpstreamMalformed as error:
+                    self._fail(error)
+                    return
             data = data[end:]
             if head.status >= 200 or head.status == 101:
                 self._on_final_head(head, data)

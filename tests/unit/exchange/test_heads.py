@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.config.model import HeaderRules
-from proxy.exchange.heads import FieldRules, add_timeout, caller_timeout
+from proxy.exchange.heads import FieldRules, TimeLeft, caller_timeout
 from proxy.http.h1.request import RequestParser
 from proxy.http.message import FieldName, make_field
 
@@ -78,6 +78,15 @@ def test_a_callers_time(held, seconds):
     ],
 )
 def test_the_time_that_is_left(seconds, grpc, fields):
-    own = []
-    add_timeout(own, seconds, grpc=grpc)
-    assert told(own) == fields
+    left = TimeLeft()
+    for _ in range(2):  # the second time is told in the words of the first
+        own = []
+        left.add_to(own, seconds, grpc=grpc)
+        assert told(own) == fields
+
+
+def test_another_time_is_told_in_other_words():
+    left, own = TimeLeft(), []
+    for seconds in (2.0, 1.0, 1.0, 2.0):
+        left.add_to(own, seconds, grpc=False)
+    assert [value for _, value in told(own)] == [b"2000", b"1000", b"1000", b"2000"]

@@ -1,6 +1,6 @@
 """What is counted about one route."""
 
-from proxy.exchange.stats import DURATION_BUCKETS, RouteStats
+from proxy.exchange.stats import DURATION_BUCKETS, Count, RouteStats
 
 
 def test_everything_counts_from_nothing():
@@ -8,7 +8,7 @@ def test_everything_counts_from_nothing():
     for _ in range(2):
         stats.count_answer(200, "", 0.003)
         outcomes = stats.attempts_at("shop")
-        outcomes["2xx"] = outcomes.get("2xx", 0) + 1
+        outcomes.setdefault("2xx", Count()).number += 1
         stats.count_retry("reset")
         stats.count_refused("budget")
     stats.count_answer(503, "draining", 100.0)

@@ -18,6 +18,7 @@ from unit.telemetry.promised import PROMISED
 from proxy import __version__
 from proxy.config.model import Listener
 from proxy.delivery.saga_stats import SagaStats
+from proxy.exchange.stats import Count
 from proxy.policies.bulkhead import BulkheadPermit
 from proxy.policies.circuit_breaker import (
     CIRCUIT_BREAKER,
@@ -84,7 +85,7 @@ def fill(scraped: Scraped) -> None:
         stats.count_answer(200, "", 0.3)
         stats.count_answer(200, "", 99.0)
         outcomes = stats.attempts_at("inventory")
-        outcomes["2xx"] = outcomes.get("2xx", 0) + 1
+        outcomes.setdefault("2xx", Count()).number += 1
         stats.count_retry("gateway-error")
         stats.count_refused("budget")
         stats.count_observed("timeouts.attempt")
@@ -198,7 +199,7 @@ def test_what_has_no_listener_label_is_summed_over_both(scraped: Scraped) -> Non
     for listener in Listener:
         stats = scraped.gateway.bindings.add_stats(listener, "same")
         outcomes = stats.attempts_at("inventory")
-        outcomes["2xx"] = outcomes.get("2xx", 0) + 1
+        outcomes.setdefault("2xx", Count()).number += 1
         stats.fallbacks += 1
     assert scraped.samples("proxy_attempts_total") == {("2xx", "same", "inventory"): 2}
     assert scraped.samples("proxy_fallbacks_total") == {("same",): 2}

@@ -165,6 +165,30 @@ def test_a_head_in_pieces(client, gate):
     assert not client.idle
 
 
+@pytest.mark.parametrize("cut", range(len(POST) + 5))
+def test_a_head_that_is_remembered_is_found_however_it_arrives(loop, gate, transport, cut):
+    client = Downstream(gate)
+    client.connection_made(transport)
+    gate.plan = "answer"
+    for _ in range(3):
+        client.data_received(GET % 1)
+    whole = GET % 1 + GET % 2
+    for data in (whole[:cut], whole[cut:]):
+        client.data_received(data)
+    loop.run()
+    assert [path for _, path, _, _ in gate.begun] == ["/1", "/1", "/1", "/1", "/2"]
+    for parts in [(POST, b"hello")] * 3 + [((POST + b"hello")[:cut], (POST + b"hello")[cut:])]:
+        gate.plan = "hold"
+        gate.begun.clear()
+        for data in parts:
+            client.data_received(data)
+        ((method, _, piece, receiving),) = gate.begun
+        rest = [one[1] for one in gate.handlers[-1].heard if one[0] == "on_body"]
+        assert (method, piece + b"".join(rest), client.receiving) == ("POST", b"hello", False)
+        assert receiving == (len(piece) < 5)
+        client.finish(100.0)
+
+
 class AlternatingGate(Gate):
     """Ends every other request at once."""
 

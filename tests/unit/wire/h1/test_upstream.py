@@ -140,6 +140,24 @@ def test_a_response_in_many(connection, begun):
     assert connection.usable
 
 
+@pytest.mark.parametrize("cut", range(1, len(OK) + 5))
+def test_a_head_that_is_remembered_is_found_however_it_arrives(connection, cut):
+    heard = []
+    other = OK.replace(b"200", b"201")
+    for head in (OK, OK, OK, other, OK, other, other, other):
+        for data in [(head + b"hello",), ((head + b"hello")[:cut], (head + b"hello")[cut:])]:
+            handler = Handler()
+            ask(connection, handler)
+            for part in data:
+                connection.data_received(part)
+            assert connection.usable
+            assert connection.payload_bytes == 5
+            (kind, status, piece, _), *rest = handler.heard
+            body = piece + b"".join(one[1] for one in rest if one[0] == "piece")
+            heard.append((kind, status, body) == ("head", int(head[9:12]), b"hello"))
+    assert heard == [True] * 16
+
+
 def test_one_after_the_other(connection, begun):
     connection.data_received(OK + b"hello")
     second = Handler()
