@@ -160,6 +160,7 @@ class _Proxy:
             self._promises.serve(self._gateway)
             self._lifecycle.store = self._promises.store
             self._lifecycle.promises = self._promises
+        self._lifecycle.tables.need(config)
 
     def _admin_server(self) -> AdminServer:
         logs = (self._access, self._log)
@@ -211,6 +212,7 @@ class _Proxy:
         self._gateway.adopt(config, table=table, bindings=bindings, observers=observers)
         if self._promises is not None:
             self._promises.adopted()
+        self._lifecycle.tables.adopted()
         self._lifecycle.reconfigure(config.drain)
         self._recorder.reconfigure(config)
         for listener, context in self._tls.items():
@@ -246,10 +248,12 @@ class _Proxy:
             self._history.start()
             self._reloader.start()
             self._tls_renewal.start()
+            self._lifecycle.tables.start(self._gateway, self._promises)
             self._started = True
             if hangups.held:
                 self._on_hangup()
             status = await self._lifecycle.ended()
+            await self._lifecycle.tables.finish()
             lost = await self._promises.finish() if self._promises is not None else 0
             return 3 if lost else status
         finally:

@@ -33,12 +33,14 @@ from proxy.config.server_model import DrainConfig
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.gate import ListenerGate
 from proxy.exchange.gateway import Gateway
+from proxy.outbox_tables import Tables
 from proxy.telemetry.timestamps import Timestamps
 from proxy.wire.streams import ClientConnection
 
 if TYPE_CHECKING:
     from proxy.delivery.outbox import Outbox
     from proxy.delivery.sagas import Sagas
+    from proxy.delivery.tables.tables import OutboxTables
     from proxy.promises import Promises
     from proxy.store.store import Store
 
@@ -81,7 +83,8 @@ class Lifecycle:
     """Drains a gateway. `drain_cut` counts the exchanges that the end of a drain cut.
 
     `config_file` None: the embedded default; `config_loaded_at` in seconds since the Unix epoch.
-    `store`: where promises are kept, `promises`: what keeps them; None without a store.
+    `store`: where promises are kept, `promises`: what keeps them; None without a store. `tables`:
+    the service's own.
     """
 
     def __init__(self, gateway: Gateway, config: DrainConfig, config_file: str | None) -> None:
@@ -108,6 +111,7 @@ class Lifecycle:
         self.bypass = Bypass()
         self.store: Store | None = None
         self.promises: Promises | None = None
+        self.tables = Tables()
         self.reloads = {"applied": 0, "rejected": 0}
 
     @property
@@ -140,6 +144,11 @@ class Lifecycle:
     def sagas(self) -> "Sagas | None":
         """The sagas; None where configuration and store have none."""
         return None if self.promises is None else self.promises.sagas
+
+    @property
+    def outbox_tables(self) -> "OutboxTables | None":
+        """The tables of the service's own; None without one."""
+        return self.tables.running
 
     @property
     def bypass_left(self) -> float:
@@ -201,6 +210,7 @@ class Lifecycle:
         self._inbound.closing = True
         if self.promises is not None:
             self.promises.begin_drain(self._config.timeout)
+        self.tables.begin_drain()
         self._begun.set()
         self._task = asyncio.get_running_loop().create_task(self._drain())
 
@@ -299,7 +309,7 @@ class Lifecycle:
             return False
         if self._hurried:
             return True
-        if self.promises is not None and self.promises.busy:
+        if self.tables.busy or (self.promises is not None and self.promises.busy):
             return False
         now = monotonic()
         told_long_ago = self._told_at is None or now - self._told_at >= TOLD

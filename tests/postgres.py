@@ -69,7 +69,7 @@ def binaries() -> Path | None:
     return None
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     found = binaries()
     if found is None:
         raise FileNotFoundError(MISSING)
@@ -111,7 +111,7 @@ def _give(path: Path) -> None:
 
 def initdb(data: Path) -> None:
     """Make an empty cluster whose users need no password."""
-    command = [_program("initdb"), "-D", str(data), "-A", "trust", "-U", SUPERUSER]
+    command = [program("initdb"), "-D", str(data), "-A", "trust", "-U", SUPERUSER]
     made = _as_account(
         [*command, "-E", "UTF8", "--locale=C", "--no-sync"],
         stdout=subprocess.PIPE,
@@ -126,7 +126,7 @@ def initdb(data: Path) -> None:
 def run_sql(url: str, statement: str) -> str:
     """Run SQL; returns the rows, `|` between columns."""
     asked = subprocess.run(
-        [_program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", url],
+        [program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", url],
         input=statement,
         capture_output=True,
         text=True,
@@ -176,7 +176,7 @@ class Server:
         """Start it, or start it again after any end; returns when it takes connections."""
         if self.hba is not None:
             (self.data / "pg_hba.conf").write_text(self.hba)
-        command = [_program("postgres"), "-D", str(self.data), "-p", str(self.port)]
+        command = [program("postgres"), "-D", str(self.data), "-p", str(self.port)]
         for name, value in self.settings.items():
             command += ["-c", f"{name}={value}"]
         until = time.monotonic() + STARTS_IN

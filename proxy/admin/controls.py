@@ -10,6 +10,7 @@ from proxy.telemetry.observed import Lifecycle
 if TYPE_CHECKING:
     from proxy.delivery.outbox import Outbox
     from proxy.delivery.sagas import Sagas
+    from proxy.delivery.tables.tables import OutboxTables
 
 
 class Rejection(Enum):
@@ -60,6 +61,10 @@ class Controls(Lifecycle, Protocol):
     @property
     def deliveries(self) -> "Outbox | None":
         """The outbox; None without one."""
+
+    @property
+    def outbox_tables(self) -> "OutboxTables | None":
+        """The tables of the service's own; None without one."""
 
     @property
     def sagas(self) -> "Sagas | None":

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from proxy.admin.access import is_loopback
 from proxy.admin.connections import HEAD
 from proxy.admin.controls import Controls
 from proxy.admin.problems import problem
+from proxy.admin.table_api import ROUTE, TableApi
 from proxy.errors import ProxyError
 
 if TYPE_CHECKING:
@@ -29,19 +31,20 @@ _log = logging.getLogger("proxy.outbox")
 
 
 class OutboxApi:
-    """Asks the outbox of a running proxy; without one every answer is 404."""
+    """Asks the outbox of a running proxy, and its tables; without any every answer is 404."""
 
     def __init__(self, controls: Controls) -> None:
         self._controls = controls
+        self._tables = TableApi(controls)
         self._orders: set[asyncio.Task[int]] = set()
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get("/outbox", self._with(self.overview)),
-            web.post("/outbox/redrive", self._with(self.redrive_many)),
-            web.get("/outbox/{id}", self._with(self.entry)),
+            web.get("/outbox", self.listing),
+            web.post("/outbox/redrive", self.redrive_many),
+            web.get("/outbox/{id}", self.show),
             web.get("/outbox/{id}/body", self._with(self.body)),
-            web.post("/outbox/{id}/{order:redrive|replay|cancel}", self._with(self.order)),
+            web.post("/outbox/{id}/{order:redrive|replay|cancel}", self.give),
         ]
 
     def _with(
@@ -57,6 +60,37 @@ class OutboxApi:
                 return problem(error.status, error.detail)
 
         return answer
+
+    async def listing(self, request: web.Request) -> web.Response:
+        """Queues, tables and entries; with ``route=table:NAME`` the rows of that table."""
+        query, tables = request.query, self._tables.tables
+        route = query.get("route", "")
+        if route.startswith(ROUTE):
+            try:
+                limit = min(int(query.get("limit", "100")), MOST_LISTED)
+            except ValueError:
+                return problem(400, "limit is a number.")
+            name = route.removeprefix(ROUTE)
+            return await self._tables.rows(name, query.get("state"), max(1, limit))
+        if self._controls.deliveries is None and tables is not None:
+            nothing: list[Any] = []
+            told = {"queues": nothing, "blocked_lanes": nothing, "entries": nothing}
+            return _json({**told, "tables": tables.latest})
+        return await self._with(self.overview)(request)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """An entry, or a row by ``TABLE/ID``."""
+        which = request.match_info["id"]
+        if self._tables.is_row(which):
+            return await self._tables.row(which)
+        return await self._with(self.entry)(request)
+
+    async def give(self, request: web.Request) -> web.Response:
+        """Give an order to an entry, or to a row by ``TABLE/ID``."""
+        which, order = request.match_info["id"], request.match_info["order"]
+        if self._tables.is_row(which):
+            return await self._tables.order(which, order)
+        return await self._with(self.order)(request)
 
     async def overview(self, request: web.Request, outbox: "Outbox") -> web.Response:
         """The queues, the lanes that do not move, and entries by ``state``, ``route``, ``since``
@@ -75,7 +109,9 @@ class OutboxApi:
         entries = await outbox.entries(
             route=query.get("route"), state=state, since=since, before=before, limit=max(1, limit)
         )
-        return _json({**await outbox.summary(), "entries": entries})
+        tables = self._tables.tables
+        told = {} if tables is None else {"tables": tables.latest}
+        return _json({**await outbox.summary(), **told, "entries": entries})
 
     async def entry(self, request: web.Request, outbox: "Outbox") -> web.Response:
         found = await outbox.entry(request.match_info["id"])
@@ -106,9 +142,10 @@ class OutboxApi:
             return _unknown(request)
         return problem(409, f"Entry {entry_id} is {state.value}; {_POSSIBLE[order]}.")
 
-    async def redrive_many(self, request: web.Request, outbox: "Outbox") -> web.Response:
+    async def redrive_many(self, request: web.Request) -> web.Response:
         """Put dead and parked entries back. The body: ``{"filter": {"route", "since"}, "rate",
-        "limit"}``, all optional; with a rate (entries a second) the answer is 202 at once."""
+        "limit"}``, all optional; with a rate (entries a second) the answer is 202 at once. With
+        the route ``table:NAME`` the oldest dead rows of that table, without since and rate."""
         try:
             async with asyncio.timeout(HEAD):
                 text = await request.text()
@@ -124,6 +161,21 @@ class OutboxApi:
             return problem(
                 400, 'The body must be JSON such as {"filter": {"route": "shop"}, "rate": 10}.'
             )
+        if route is not None and route.startswith(ROUTE):
+            if since or rate:
+                return problem(400, "The rows of a table are put back without since and rate.")
+            return await self._tables.redrive_many(route.removeprefix(ROUTE), limit)
+        return await self._with(partial(self._redrive, route, since, rate, limit))(request)
+
+    async def _redrive(
+        self,
+        route: str | None,
+        since: float,
+        rate: float,
+        limit: int,
+        request: web.Request,
+        outbox: "Outbox",
+    ) -> web.Response:
         if len(self._orders) >= MOST_ORDERS:
             return problem(503, "Too many such orders are carried out now; wait for one to end.")
         order = asyncio.get_running_loop().create_task(

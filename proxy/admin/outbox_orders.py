@@ -39,26 +39,42 @@ def _print(url: str, path: str, text: Any, *, as_json: bool, method: str = "GET"
 
 
 def _overview(document: dict[str, Any]) -> str:
-    lines = ["ROUTE                PENDING  DELIVERING  PARKED    DEAD  OLDEST"]
+    lines = []
+    if document.get("queues") or "tables" not in document:
+        lines.append("ROUTE                PENDING  DELIVERING  PARKED    DEAD  OLDEST")
     lines += [
         f"{one['route']:<20} {one['pending']:>7}  {one['delivering']:>10}  {one['parked']:>6}"
         f"  {one['dead']:>6}  {one['oldest_s']:.0f}s"
-        for one in document["queues"]
+        for one in document.get("queues", ())
     ]
-    if document["blocked_lanes"]:
+    if document.get("blocked_lanes"):
         lines += ["", "LANE                 STATE       WAITING  HEAD"]
         lines += [
             f"{one['lane'] or '-':<20} {one['state']:<10}  {one['waiting']:>7}  {one['head']}"
             for one in document["blocked_lanes"]
         ]
-    if document["entries"]:
+    if document.get("tables"):
+        lines += ["", "TABLE                PENDING  DELIVERING  FAILED    DEAD  OLDEST  STATE"]
+        lines += [
+            f"{one['name']:<20} {one['pending']:>7}  {one['delivering']:>10}  {one['failed']:>6}"
+            f"  {one['dead']:>6}  {one['oldest_s']:>5.0f}s  {one['why'] or one['state']}"
+            for one in document["tables"]
+        ]
+    if document.get("rows"):
+        lines += ["", "ROW                               STATE       TRIES  KEY         ERROR"]
+        lines += [
+            f"{one['id']:<32}  {one['state'] or one['status']:<10}  {one['attempts']:>5}  "
+            f"{one['key'] or '-':<10}  {one['error'] or '-'}"
+            for one in document["rows"]
+        ]
+    if document.get("entries"):
         lines += ["", "ID                                STATE       TRIES  LAST  ROUTE"]
         lines += [
             f"{one['id']:<32}  {one['state']:<10}  {one['attempts']:>5}  {_last(one):<4}  "
             f"{one['route']} {one['method']} {one['path']}"
             for one in document["entries"]
         ]
-    return "\n".join(lines)
+    return "\n".join(lines).lstrip("\n")
 
 
 def _last(entry: dict[str, Any]) -> str:
@@ -67,8 +83,10 @@ def _last(entry: dict[str, Any]) -> str:
 
 
 def _entry(document: dict[str, Any]) -> str:
-    outcomes = document.pop("outcomes")
+    outcomes = document.pop("outcomes", None)
     lines = [f"{name}: {_word(value)}" for name, value in document.items() if name != "last"]
+    if outcomes is None:  # of a table's row the last error is all that is kept
+        return "\n".join(lines)
     lines.append("outcomes:")
     lines += [
         f"  {one['at']}  {one['status']} {one['reason']} {one.get('detail', '')}".rstrip()

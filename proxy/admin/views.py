@@ -65,8 +65,8 @@ def in_flight(
 
 
 def tries_of(controls: Lifecycle) -> list[Try]:
-    """The tries in flight, of the outbox and of sagas."""
-    parts = (controls.deliveries, controls.sagas)
+    """The tries in flight, of the outbox, of tables and of sagas."""
+    parts = (controls.deliveries, controls.outbox_tables, controls.sagas)
     return [one for part in parts if part is not None for one in part.tries]
 
 
@@ -314,6 +314,7 @@ def status(
         **upstreams(gateway, clock),
         **routes(gateway),
         **_outbox(controls),
+        **_outbox_tables(controls),
         **_sagas(controls),
     }
 
@@ -322,6 +323,12 @@ def _sagas(controls: Controls) -> Document:
     """As of a moment ago. Nothing without sagas."""
     sagas = controls.sagas
     return {} if sagas is None else {"sagas": sagas.latest}
+
+
+def _outbox_tables(controls: Controls) -> Document:
+    """As of a moment ago. Nothing without a table."""
+    tables = controls.outbox_tables
+    return {} if tables is None else {"outbox_tables": tables.latest}
 
 
 def _outbox(controls: Controls) -> Document:

@@ -91,10 +91,11 @@ def add_outbox(subparsers: "Commands") -> None:
         "show a running proxy's outbox, and give orders to its entries",
         "Without an ID: the queues, the lanes that do not move, and the newest entries. redrive "
         "puts a dead or parked entry back with its id and key, replay sends a delivered one again "
-        "as a copy with its own, cancel ends what waits.",
+        "as a copy with its own, cancel ends what waits. With --route table:NAME the rows of an "
+        "outbox table; such a row has the ID NAME/ROW.",
     )
     orders = ("show", "redrive", "replay", "cancel")
-    command.add_argument("id", metavar="ID", nargs="?", default="", help="an entry")
+    command.add_argument("id", metavar="ID", nargs="?", default="", help="an entry, or NAME/ROW")
     command.add_argument(
         "order", metavar="ORDER", nargs="?", default="show", choices=orders, help=", ".join(orders)
     )

@@ -18,6 +18,7 @@ from proxy.config.policy_keys import POLICY
 from proxy.config.problems import Mark, Path, Problems
 from proxy.config.reachability import Reachability
 from proxy.config.store_checks import warn_of_store
+from proxy.config.table_checks import warn_of_tables
 from proxy.grpc_status import NO_GRPC, WORDS, of_http_answer
 
 Given = Mapping[Path, Mark]
@@ -58,6 +59,7 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
     warn_of_addresses(config, given, problems)
     warn_of_store(config, given, problems)
     warn_of_outbox(config, given, problems)
+    warn_of_tables(config, given, problems)
 
 
 def _warn_unreadable_fallback(
@@ -121,13 +123,16 @@ def _warn_unused(config: Config, given: Given, problems: Problems) -> None:
     requests = [pair for saga in config.sagas.values() for pair in saga.requests]
     used |= {request.upstream for _, request in requests}
     used |= {saga.result.upstream for saga in config.sagas.values() if saga.result}
+    targets = [table.to for table in config.outbox_tables.values()]
+    used |= {target.upstream or "" for target in targets}
     unused = [name for name in config.upstreams if name not in used]
     _warn_named("upstreams", unused, given, problems)
     policies = {route.policy for route in config.routes} | BUILT_IN_POLICIES.keys()
     policies |= {step.policy for step, _ in requests}
+    policies |= {target.policy for target in targets}
     unused = [name for name in config.policies if name not in policies]
     _warn_named("policies", unused, given, problems)
-    sagas = {route.saga for route in config.routes}
+    sagas = {route.saga for route in config.routes} | {target.saga for target in targets}
     unused = [name for name in config.sagas if name not in sagas]
     _warn_named("sagas", unused, given, problems)
 

@@ -27,6 +27,7 @@ from proxy.config.server_keys import (
     TRACING,
 )
 from proxy.config.store_keys import STORE
+from proxy.config.table_keys import TABLE, OutboxTables
 from proxy.config.upstream_keys import UPSTREAM, Upstreams
 
 APP_PORT_VARIABLE = "RESILIENCE_PROXY_APP_PORT"
@@ -63,6 +64,10 @@ CONFIG = Record(
         "egress": Field(EGRESS, "What can be reached without an upstream."),
         "store": Field(
             Optional(STORE), "What promises are kept in; needed by idempotency. See durability.md."
+        ),
+        "outbox_tables": Field(
+            OutboxTables(),
+            "Named tables of the service's own PostgreSQL, whose rows are delivered.",
         ),
     },
 )
@@ -185,7 +190,7 @@ def json_schema() -> JsonSchema:
             "pattern": r"\$\{",
         }
     }
-    for record in (CONFIG, ROUTE, UPSTREAM, POLICY, HEADER_RULES, SAGA, STEP):
+    for record in (CONFIG, ROUTE, UPSTREAM, POLICY, HEADER_RULES, SAGA, STEP, TABLE):
         _define(record, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -22,6 +22,7 @@ from proxy.config.reading import STDIN, Files, shown_name
 from proxy.config.saga_checks import check_sagas_have_store
 from proxy.config.sources import Sources
 from proxy.config.store_checks import check_store
+from proxy.config.table_checks import check_tables
 from proxy.file_watch import FileWatch
 
 EMBEDDED = "default.yaml"
@@ -112,6 +113,7 @@ def _load(
     check_store(config, reading.given, problems)
     check_outbox(config, reading.given, problems)
     check_sagas_have_store(config, reading.given, problems)
+    check_tables(config, reading.given, problems)
     problems.raise_errors()
     for mark in files.empty:
         problems.warning(mark, (), EMPTY)

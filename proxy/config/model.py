@@ -21,6 +21,7 @@ from proxy.config.server_model import (
     LogConfig,
     TracingConfig,
 )
+from proxy.config.table_model import TableConfig
 from proxy.http.hash_key import HashKey
 from proxy.outcome import OutcomeSet
 from proxy.policies.bulkhead import BulkheadConfig
@@ -375,6 +376,7 @@ class Config:
     routes: tuple[RouteConfig, ...] = ()
     egress: EgressConfig = EgressConfig()
     store: StoreConfig | None = None
+    outbox_tables: Mapping[str, TableConfig] = field(default_factory=dict)
 
     def default_route(self, listener: Listener) -> RouteConfig:
         """The route for a listener's requests that no written route matches."""

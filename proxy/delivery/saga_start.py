@@ -71,14 +71,16 @@ class SagaStart(Promise):
             document = read_document(body)
         except Unusable as problem:
             raise SagaInvalid(f"A saga's input must be JSON: {problem}.") from None
-        saga_id = self._id(request, document)
-        begin = self._begin(request, saga_id, document)
+        saga_id = saga_id_of(self._saga, document, _idempotency_key(request))
+        held, listener = held_fields(request), request.terms.listener
+        accepted = Accepted(saga_id, self._saga, document, held, listener)
+        begin = begin_saga(accepted, self._new_token(), self._random)
         # What may fail comes before the commit.
         response = self._response(saga_id, document)
         if isinstance(request.claim, HeldKey):
             return await self._commit_with(request.claim, carrier, begin, response)
         record = await promised(carrier, self._store.do(begin))
-        self._check(record, begin)
+        check_same(record, begin)
         request.record.saga = record.token
         return self._answer(request, accepted_document(record), record.token, response)
 
@@ -111,56 +113,8 @@ class SagaStart(Promise):
                     return known
             else:  # the saga is there, under another key or begun before a crash
                 record = cast(SagaRecord, committed.results[1])
-                self._check(record, begin)
+                check_same(record, begin)
                 token, begins, told = record.token, False, accepted_document(record)
-
-    def _check(self, record: SagaRecord, begin: BeginSaga) -> None:
-        if not record.created and record.fingerprint != begin.fingerprint:
-            raise SagaConflict(
-                f"There is a saga {begin.name!r} with the id {begin.id!r} and another input."
-            )
-
-    # --- the id -----------------------------------------------------------------------------------
-
-    def _id(self, request: Request, document: Any) -> str:
-        pointer = self._saga.id
-        if pointer is None:
-            found = _idempotency_key(request) or str(uuid4())
-        else:
-            found = self._id_in(document, pointer)
-        if not _ID.fullmatch(found):
-            raise SagaInvalid(
-                "A saga's id has 1 to 128 of the characters A-Z a-z 0-9 . _ ~ : - (sagas.id)."
-            )
-        return found
-
-    def _id_in(self, document: Any, pointer: tuple[str, ...]) -> str:
-        try:
-            value = at_pointer(document, pointer)
-        except Unusable:
-            raise SagaInvalid(f"The input has no id at /{'/'.join(pointer)} (sagas.id).") from None
-        if isinstance(value, str):
-            return value
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        raise SagaInvalid(f"The id at /{'/'.join(pointer)} is neither a text nor a whole number.")
-
-    # --- what is committed ------------------------------------------------------------------------
-
-    def _begin(self, request: Request, saga_id: str, document: Any) -> BeginSaga:
-        saga = Saga(self._saga.rules, time(), self._random)
-        accepted = Accepted(
-            saga_id, self._saga, document, held_fields(request), request.terms.listener
-        )
-        return BeginSaga(
-            self._new_token(),
-            self._saga.name,
-            saga_id,
-            saga.state.value,
-            _fingerprint(document),
-            pack(accepted),
-            json.dumps(saga.dump()).encode(),
-        )
 
     # --- the answer -------------------------------------------------------------------------------
 
@@ -188,6 +142,51 @@ class SagaStart(Promise):
         headers = [*headers, ("Location", PLACE + token)]
         return fixed_answer(
             request, FallbackResponse(self._saga.answer.status, tuple(headers), body)
+        )
+
+
+def saga_id_of(saga: SagaConfig, document: Any, key: str) -> str:
+    """The id of a saga with this input and idempotency key. Raises SagaInvalid."""
+    pointer = saga.id
+    found = _id_in(document, pointer) if pointer is not None else key or str(uuid4())
+    if not _ID.fullmatch(found):
+        raise SagaInvalid(
+            "A saga's id has 1 to 128 of the characters A-Z a-z 0-9 . _ ~ : - (sagas.id)."
+        )
+    return found
+
+
+def _id_in(document: Any, pointer: tuple[str, ...]) -> str:
+    try:
+        value = at_pointer(document, pointer)
+    except Unusable:
+        raise SagaInvalid(f"The input has no id at /{'/'.join(pointer)} (sagas.id).") from None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise SagaInvalid(f"The id at /{'/'.join(pointer)} is neither a text nor a whole number.")
+
+
+def begin_saga(accepted: Accepted, token: str, random: Random) -> BeginSaga:
+    """The operation that starts it. `token`: 128 random bits, its name where it is shown."""
+    saga = Saga(accepted.saga.rules, time(), random)
+    return BeginSaga(
+        token,
+        accepted.saga.name,
+        accepted.id,
+        saga.state.value,
+        _fingerprint(accepted.input),
+        pack(accepted),
+        json.dumps(saga.dump()).encode(),
+    )
+
+
+def check_same(record: SagaRecord, begin: BeginSaga) -> None:
+    """Raises SagaConflict if the id was used with another input."""
+    if not record.created and record.fingerprint != begin.fingerprint:
+        raise SagaConflict(
+            f"There is a saga {begin.name!r} with the id {begin.id!r} and another input."
         )
 
 

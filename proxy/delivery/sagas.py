@@ -8,17 +8,17 @@ from random import random
 from time import time
 from typing import Any, Final
 
-from proxy.config.model import Config
+from proxy.config.model import Config, Listener
 from proxy.config.saga_model import SagaConfig
 from proxy.delivery.places import document_answer
 from proxy.delivery.saga_documents import operator_document, row_document, status_document
-from proxy.delivery.saga_record import unpack
+from proxy.delivery.saga_record import Accepted, unpack
 from proxy.delivery.saga_runner import LEASE, SagaRunner, TellResult
 from proxy.delivery.saga_sender import SagaSender
-from proxy.delivery.saga_start import SagaStart
+from proxy.delivery.saga_start import SagaStart, begin_saga, check_same, saga_id_of
 from proxy.delivery.saga_stats import SagaStats
 from proxy.delivery.stored_request import StoredExchange
-from proxy.errors import StoreFailed
+from proxy.errors import SagaInvalid, StoreFailed
 from proxy.exchange.answers import Answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.gateway import Gateway
@@ -29,6 +29,7 @@ from proxy.routing.table import Route
 from proxy.store.operations import CountSagas, GetSaga, ListSagas, TakeSaga, UpdateSaga
 from proxy.store.records import SagaRecord
 from proxy.store.store import Store
+from proxy.templates import Unusable, read_document
 
 _STUCK: Final = SagaState.STUCK.value
 _UNFINISHED: Final = (SagaState.RUNNING.value, SagaState.UNDOING.value, _STUCK)
@@ -97,6 +98,23 @@ class Sagas:
     def adopt(self, config: Config) -> None:
         """Start sagas by this configuration from now on; those that run keep their definition."""
         self._definitions = config.sagas
+
+    async def begin(self, name: str, key: str, body: bytes, request_id: str) -> None:
+        """Start a saga without a request; returns when it is committed, or was before.
+
+        `key`: its id where the definition has none. Raises SagaInvalid, SagaConflict, and what a
+        store refuses with.
+        """
+        saga = self._definitions[name]
+        try:
+            document = read_document(body)
+        except Unusable as problem:
+            raise SagaInvalid(f"A saga's input must be JSON: {problem}.") from None
+        saga_id = saga_id_of(saga, document, key)
+        held = {"x-request-id": request_id}
+        accepted = Accepted(saga_id, saga, document, held, Listener.OUTBOUND)
+        ask = begin_saga(accepted, _new_token(), random)
+        check_same(await self._store.do(ask), ask)
 
     # --- start and end ----------------------------------------------------------------------------
 

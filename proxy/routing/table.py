@@ -5,6 +5,7 @@ from proxy.routing.head import Head
 from proxy.routing.lookup import ListenerRoutes
 from proxy.routing.route import Route
 from proxy.routing.saga_routes import step_routes
+from proxy.routing.table_routes import table_routes
 
 __all__ = ["ListenerRoutes", "Route", "RouteTable"]
 
@@ -25,6 +26,7 @@ class RouteTable:
         }
         self._by_name = {route.name: route for route in self.routes}
         self._by_name.update(step_routes(config))
+        self._by_name.update(table_routes(config))
         for routes in self._by_listener.values():
             self._by_name[routes.default.name] = routes.default
 
@@ -33,7 +35,7 @@ class RouteTable:
         return self._by_listener[listener]
 
     def named(self, name: str) -> Route | None:
-        """The route of that name, a default one or a saga's step too."""
+        """The route of that name, a default one, a saga's step or an outbox table's too."""
         return self._by_name.get(name)
 
     def match(self, listener: Listener, head: Head) -> Route:

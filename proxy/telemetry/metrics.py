@@ -110,7 +110,7 @@ class ProxyCollector(Collector):
         yield from self._listener_families()
         yield from self._upstream_connections()
         yield from self._endpoint_families()
-        yield from outbox_families(self._lifecycle.deliveries)
+        yield from outbox_families(self._lifecycle.deliveries, self._lifecycle.outbox_tables)
         if self._lifecycle.sagas is not None:
             yield from saga_families(self._lifecycle.sagas.stats)
         yield from self._process_families()

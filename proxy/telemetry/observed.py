@@ -197,6 +197,15 @@ class OutboxFigures(Protocol):
     def tries(self) -> Sequence[Try]: ...
 
 
+class TablesFigures(Protocol):
+    """Outbox tables of the service's own. `ready`: whether the rows of each can be delivered."""
+
+    @property
+    def tries(self) -> Sequence[Try]: ...
+    def figures(self) -> Sequence[QueueFigures]: ...
+    def ready(self) -> Mapping[str, bool]: ...
+
+
 class SagaStats(Protocol):
     """`counts`: sagas by name and state. `steps`: tries by saga, step, phase and outcome."""
 
@@ -236,6 +245,10 @@ class Lifecycle(Protocol):
     @property
     def deliveries(self) -> OutboxFigures | None:
         """The outbox; None without one."""
+
+    @property
+    def outbox_tables(self) -> TablesFigures | None:
+        """The tables of the service's own; None without one."""
 
     @property
     def sagas(self) -> SagaFigures | None:

@@ -48,6 +48,10 @@ _SECTIONS = {
     ),
     "sagas.NAME": "`sagas` is a mapping of names that you choose. [sagas.md](sagas.md)",
     "sagas.NAME.steps[]": "The steps of a saga, in their order.",
+    "outbox_tables.NAME": (
+        "`outbox_tables` is a mapping of names that you choose. "
+        "[durability.md](durability.md#a-table-of-the-services-own)"
+    ),
     "routes[]": (
         "A list; the first route that matches takes the request. In addition to these keys a route "
         "can have any key of a policy, which overrides its policy for this route."
@@ -75,6 +79,8 @@ _WORDS = {
     "connect_ports": "list of ports",
     "methods": "list of methods",
     "retry.methods": "`idempotent`, `any` or list of methods",
+    "columns.key": "text",
+    "to.headers": "mapping of names to values",
     "cert": "file",
     "key": "file",
     "ca": "file",
@@ -155,6 +161,8 @@ def _sections(schema: Schema, shown: Mapping[str, Any]) -> Iterator[tuple[str, l
             own = {name: at for name, at in saga["properties"].items() if name != "steps"}
             yield "sagas.NAME", _below({**saga, "properties": own}, definitions, {})
             yield "sagas.NAME.steps[]", _below(definitions["saga_step"], definitions, {})
+        elif key == "outbox_tables":
+            yield "outbox_tables.NAME", _below(definitions["outbox_table"], definitions, {})
         elif key == "routes":
             policy_keys = definitions["policy"]["properties"]
             route = _array_of(field)["items"]

@@ -91,7 +91,11 @@ def test_the_metrics_that_it_names_exist() -> None:
     store: Any = SimpleNamespace(stats=StoreStats(), full=False, failure="")
     registry = registry_of(
         FakeGateway(),
-        FakeLifecycle(deliveries=SimpleNamespace(left=0, figures=list), store=store),
+        FakeLifecycle(
+            deliveries=SimpleNamespace(left=0, figures=list),
+            outbox_tables=SimpleNamespace(ready=dict, figures=list),
+            store=store,
+        ),
         [],
         Tracing(lambda line: None, Transitions()),
         SimpleNamespace(dropped=0),

@@ -41,6 +41,7 @@ FLOORS = {
     "lifecycle": 8,
     "lean_imports": 8,
     "listening": 8,
+    "outbox_tables": 8,
     "promises": 8,
     "reload": 8,
     "startup": 8,

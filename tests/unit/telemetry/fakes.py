@@ -197,6 +197,7 @@ class FakeLifecycle:
     bypass_left: float = 0.0
     store: Any = None
     deliveries: Any = None
+    outbox_tables: Any = None
     sagas: Any = None
 
 

@@ -113,6 +113,14 @@ def fill(scraped: Scraped) -> None:
             )
         ],
     )
+    scraped.lifecycle.outbox_tables = SimpleNamespace(
+        ready=lambda: {"orders": True, "parcels": False},
+        figures=lambda: [
+            SimpleNamespace(
+                route="table:orders", pending=3, oldest=1.5, dead=0, outcomes={"again": 2}
+            )
+        ],
+    )
     sagas = SagaStats()
     sagas.counts = {("order", "stuck"): 1}
     sagas.count("order", "pay", "undo", "stuck")
@@ -139,13 +147,18 @@ def test_ejections_and_health_checks(scraped: Scraped) -> None:
 def test_the_outbox(scraped: Scraped) -> None:
     assert not [name for name in scraped.text.split() if name.startswith("proxy_outbox")]
     fill(scraped)
-    assert scraped.samples("proxy_outbox_pending") == {("notify",): 7}
-    assert scraped.samples("proxy_outbox_oldest_seconds") == {("notify",): 31.5}
-    assert scraped.samples("proxy_outbox_dead") == {("notify",): 1}
+    assert scraped.samples("proxy_outbox_pending") == {("notify",): 7, ("table:orders",): 3}
+    assert scraped.samples("proxy_outbox_oldest_seconds") == {
+        ("notify",): 31.5,
+        ("table:orders",): 1.5,
+    }
+    assert scraped.samples("proxy_outbox_dead") == {("notify",): 1, ("table:orders",): 0}
     assert scraped.samples("proxy_outbox_deliveries_total") == {
         ("delivered", "notify"): 9,
         ("dead", "notify"): 1,
+        ("again", "table:orders"): 2,
     }
+    assert scraped.samples("proxy_outbox_table_ready") == {("orders",): 1, ("parcels",): 0}
     assert scraped.samples("proxy_outbox_left_total") == {(): 2}
 
 

@@ -1,0 +1,121 @@
+"""One connection to a table's database. The only file that knows asyncpg."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import asyncpg
+
+from proxy.config.postgres_url import without_password
+from proxy.config.table_model import TableConfig
+from proxy.delivery.tables.catalog import COLUMNS, RELATION, SERVER, Shape, Unusable, shape_of
+from proxy.delivery.tables.statements import relation
+
+_CONNECT: Final = 5.0
+_COMMAND: Final = 10.0
+"""Seconds for a connection and for a statement."""
+_CLOSE: Final = 1.0
+_GONE: Final = frozenset({"08", "57", "53", "40", "55", "25"})
+"""Classes of SQLSTATE after which another connection, or another moment, may help."""
+
+
+class Unreachable(Exception):
+    """The database does not answer now; the text says why."""
+
+
+class Session:
+    """A connection. Every method raises `Unreachable` or `Unusable`; after that it is of no use.
+
+    It works behind a pooler that gives each transaction another connection: nothing is prepared,
+    and nothing but notifications needs the session.
+    """
+
+    def __init__(self, connection: "asyncpg.Connection[Any]") -> None:
+        self._connection = connection
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._connection.is_closed())
+
+    async def close(self) -> None:
+        with suppress(Exception):
+            await self._connection.close(timeout=_CLOSE)
+        self._connection.terminate()
+
+    async def shape(self, table: TableConfig) -> Shape:
+        """Look at the table. Raises Unusable if its rows cannot be delivered."""
+        async with self.transaction():
+            server = await self._row(SERVER)
+            assert server is not None
+            found = await self._row(RELATION, relation(table))
+            oid = None if found is None else found["oid"]
+            columns = [] if oid is None else await self.rows(COLUMNS, oid)
+        return shape_of(table, server, found, columns)
+
+    async def listen(self, channel: str, heard: Callable[[], object]) -> None:
+        """Call `heard` for every notification. Behind such a pooler none arrives."""
+        with _Translated():
+            await self._connection.add_listener(channel, lambda *_: heard())
+
+    def on_lost(self, lost: Callable[[], object]) -> None:
+        self._connection.add_termination_listener(lambda _: lost())
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """All statements within it are one commit."""
+        with _Translated():
+            async with self._connection.transaction():
+                yield
+
+    async def rows(self, statement: str, *values: Any) -> Sequence[Any]:
+        """The rows that a statement gives."""
+        with _Translated():
+            found: Sequence[Any] = await self._connection.fetch(statement, *values)
+            return found
+
+    async def _row(self, statement: str, *values: Any) -> Any:
+        with _Translated():
+            return await self._connection.fetchrow(statement, *values)
+
+
+class _Translated:
+    """Turns the library's errors into the two that callers know."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, Unreachable | Unusable):
+            return
+        if isinstance(error, TimeoutError):
+            raise Unreachable("the database does not answer in time") from None
+        if isinstance(error, asyncpg.PostgresError):
+            state = error.sqlstate or ""
+            if state[:2] in _GONE:
+                raise Unreachable(_sentence(error)) from None
+            raise Unusable(_sentence(error)) from None
+        if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
+            raise Unreachable(str(error) or type(error).__name__) from None
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+async def open_session(url: str) -> Session:
+    """Raises Unreachable, or Unusable for a database or role that does not exist."""
+    try:
+        with _Translated():
+            connection = await asyncpg.connect(
+                url,
+                timeout=_CONNECT,
+                command_timeout=_COMMAND,
+                statement_cache_size=0,
+                server_settings={"application_name": "resilience-proxy"},
+            )
+    except (Unreachable, Unusable) as error:
+        raise type(error)(f"{without_password(url)}: {error}") from None
+    except (ValueError, asyncio.InvalidStateError) as error:
+        raise Unusable(f"{without_password(url)}: {error}") from None
+    return Session(connection)
