@@ -24,7 +24,7 @@ from proxy.config.model import (
 from proxy.config.names import EndpointKind, check_grpc_service
 from proxy.config.policy_kinds import StatusRange
 from proxy.config.record import Field, Given, ListOf, Optional, Record, Values
-from proxy.policies.ejection import EjectForConfig, FailureRateConfig, OnNone, OutlierConfig
+from proxy.policies.ejection_config import EjectForConfig, FailureRateConfig, OnNone, OutlierConfig
 from proxy.policies.gate import Mode
 from proxy.units import format_duration
 

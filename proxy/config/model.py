@@ -27,7 +27,7 @@ from proxy.outcome import OutcomeSet
 from proxy.policies.bulkhead import BulkheadConfig
 from proxy.policies.circuit_breaker import BreakerMode, CircuitBreakerConfig
 from proxy.policies.deadline import TimeoutsConfig
-from proxy.policies.ejection import OutlierConfig
+from proxy.policies.ejection_config import OutlierConfig
 from proxy.policies.fallback import FallbackConfig, FallbackResponse
 from proxy.policies.faults import FaultConfig
 from proxy.policies.gate import GateKind

@@ -9,7 +9,7 @@ from proxy.config.model import Config, PolicyConfig, UpstreamConfig
 from proxy.policies import catalogue
 from proxy.policies.bulkhead import BulkheadLimit
 from proxy.policies.circuit_breaker import BreakerMode
-from proxy.policies.ejection import OnNone
+from proxy.policies.ejection_config import OnNone
 from proxy.policies.gate import Mode
 from proxy.policies.hedge import HedgeConfig
 

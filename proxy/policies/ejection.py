@@ -21,24 +21,18 @@ Pure: `now` is an argument (monotonic seconds), `random` is injected.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from math import floor, inf
 from typing import Final
 
 from proxy.clock import Random
 from proxy.outcome import FAILURE, SUCCESS, Verdict
-from proxy.policies.gate import OBSERVE, Mode
+from proxy.policies.ejection_config import OutlierConfig
+from proxy.policies.gate import OBSERVE
+from proxy.policies.rate_window import RateWindow
 
 PROBE_SECONDS: Final = 30.0
 JITTER: Final = 0.1
-
-
-class OnNone(Enum):
-    """What to do when no endpoint can be used."""
-
-    USE_ALL = "use-all"
-    REFUSE = "refuse"
 
 
 class Why(Enum):
@@ -54,35 +48,6 @@ FAILURE_RATE: Final = Why.FAILURE_RATE
 PROBE_FAILED: Final = Why.PROBE_FAILED
 
 
-@dataclass(frozen=True)
-class FailureRateConfig:
-    """`rate` 0 to 1, of at least `minimum_calls` in the last `window` whole seconds."""
-
-    rate: float = 0.5
-    minimum_calls: int = 20
-    window: float = 30.0
-
-
-@dataclass(frozen=True)
-class EjectForConfig:
-    """Seconds."""
-
-    initial: float = 30.0
-    max: float = 300.0
-
-
-@dataclass(frozen=True)
-class OutlierConfig:
-    """`consecutive_failures` 0 and `failure_rate` None: not judged. `max_ejected` is a ratio."""
-
-    mode: Mode = Mode.ENFORCE
-    consecutive_failures: int = 5
-    failure_rate: FailureRateConfig | None = FailureRateConfig()
-    eject_for: EjectForConfig = EjectForConfig()
-    max_ejected: float = 0.5
-    on_none: OnNone = OnNone.USE_ALL
-
-
 class Pass:
     """An attempt at an endpoint. `settle` returns it to its member, exactly once."""
 
@@ -91,60 +56,6 @@ class Pass:
     def __init__(self, since: float) -> None:
         self.generation = 0
         self.since = since
-
-
-class RateWindow:
-    """Calls and failures of the last whole seconds of the monotonic clock, the present included.
-
-    A call within the same second costs additions only.
-    """
-
-    __slots__ = (
-        "_calls",
-        "_calls_now",
-        "_failures",
-        "_failures_now",
-        "_second",
-        "_size",
-        "_until",
-        "calls",
-        "failures",
-    )
-
-    def __init__(self, size: int) -> None:
-        self.calls = 0
-        self.failures = 0
-        self._size = size
-        self._calls = [0] * size
-        self._failures = [0] * size
-        self._calls_now = 0
-        self._failures_now = 0
-        self._second = 0
-        self._until = 0.0
-
-    def record(self, failure: bool, now: float) -> None:
-        """Add a call."""
-        if now >= self._until:
-            self._advance(now)
-        self.calls += 1
-        self._calls_now += 1
-        if failure:
-            self.failures += 1
-            self._failures_now += 1
-
-    def _advance(self, now: float) -> None:
-        """Another second has begun; a jump costs at most one round of the ring."""
-        size, before = self._size, self._second
-        slot = before % size
-        self._calls[slot], self._failures[slot] = self._calls_now, self._failures_now
-        self._second = second = int(now)
-        self._until = float(second + 1)
-        self._calls_now = self._failures_now = 0
-        for gone in range(max(before + 1, second - size + 1), second + 1):
-            slot = gone % size
-            self.calls -= self._calls[slot]
-            self.failures -= self._failures[slot]
-            self._calls[slot] = self._failures[slot] = 0
 
 
 class Member:

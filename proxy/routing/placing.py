@@ -18,7 +18,8 @@ from proxy.config.model import (
 from proxy.config.summary import describe_key
 from proxy.http.hash_key import HashKey, HashSource
 from proxy.http.message import RequestHead
-from proxy.policies.ejection import OnNone, OutlierConfig, Why
+from proxy.policies.ejection import Why
+from proxy.policies.ejection_config import OnNone, OutlierConfig
 from proxy.policies.gate import Mode
 from proxy.policies.rendezvous import draw, hash_of, seed_of, wait
 from proxy.units import format_duration, format_ratio

@@ -6,7 +6,8 @@ from typing import Final
 
 from proxy.clock import Random
 from proxy.config.model import UpstreamConfig
-from proxy.policies.ejection import Ejection, Member, OnNone, OutlierConfig, no_ejections
+from proxy.policies.ejection import Ejection, Member, no_ejections
+from proxy.policies.ejection_config import OnNone, OutlierConfig
 from proxy.upstream.endpoint import Endpoint
 
 _log = logging.getLogger("proxy.upstream")

@@ -7,15 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from proxy.outcome import Verdict
-from proxy.policies.ejection import (
-    PROBE_SECONDS,
-    EjectForConfig,
-    Ejection,
-    FailureRateConfig,
-    Member,
-    OutlierConfig,
-    Pass,
-)
+from proxy.policies.ejection import PROBE_SECONDS, Ejection, Member, Pass
+from proxy.policies.ejection_config import EjectForConfig, FailureRateConfig, OutlierConfig
 
 INDEX = st.integers(0, 1000)
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from proxy.policies.ejection import EjectForConfig
+from proxy.policies.ejection_config import EjectForConfig
 from simulation.endpoints import RESULTS, ROOT, Ejected, balancing, ejection, hashing
 
 pytestmark = pytest.mark.interpreted

@@ -21,7 +21,8 @@ from proxy.policies.circuit_breaker import (
     CircuitBreakerConfig,
     CircuitPermit,
 )
-from proxy.policies.ejection import EjectForConfig, Ejection, OutlierConfig
+from proxy.policies.ejection import Ejection
+from proxy.policies.ejection_config import EjectForConfig, OutlierConfig
 from proxy.policies.ewma import PeakEwma
 from proxy.policies.gate import Ask
 from proxy.telemetry.flight_recorder import FlightRecorder

@@ -5,7 +5,7 @@ import pytest
 from proxy.config.loading import load_text
 from proxy.config.model import EndpointConfig, HealthCheckConfig, LoadBalancing
 from proxy.http.hash_key import HashKey, HashSource
-from proxy.policies.ejection import EjectForConfig, FailureRateConfig, OnNone, OutlierConfig
+from proxy.policies.ejection_config import EjectForConfig, FailureRateConfig, OnNone, OutlierConfig
 from proxy.policies.gate import Mode
 
 HEAD = 'upstreams: {shop: {endpoints: ["http://shop:80"], '

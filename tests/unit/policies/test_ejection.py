@@ -6,17 +6,10 @@ from math import inf
 import pytest
 
 from proxy.outcome import Verdict
-from proxy.policies.ejection import (
-    PROBE_SECONDS,
-    EjectForConfig,
-    Ejection,
-    FailureRateConfig,
-    OutlierConfig,
-    Pass,
-    RateWindow,
-    Why,
-)
+from proxy.policies.ejection import PROBE_SECONDS, Ejection, Pass, Why
+from proxy.policies.ejection_config import EjectForConfig, FailureRateConfig, OutlierConfig
 from proxy.policies.gate import Mode
+from proxy.policies.rate_window import RateWindow
 
 NOW = 1000.0
 OK, BAD, IGNORED = Verdict.SUCCESS, Verdict.FAILURE, Verdict.IGNORED

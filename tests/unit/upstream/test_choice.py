@@ -9,7 +9,7 @@ import pytest
 from proxy.config.model import EndpointConfig, HealthCheckConfig, LoadBalancing, UpstreamConfig
 from proxy.http.hash_key import HashKey, HashSource
 from proxy.outcome import Verdict
-from proxy.policies.ejection import OnNone, OutlierConfig
+from proxy.policies.ejection_config import OnNone, OutlierConfig
 from proxy.upstream.upstream import Upstream
 
 NAMED = EndpointConfig("http", "inventory", 8080)
