@@ -12,7 +12,7 @@ from proxy.errors import ProxyError, RequestTimeout
 from proxy.exchange.binding import Binding, Mirrors
 from proxy.exchange.body import RequestBody
 from proxy.exchange.claim import Claim
-from proxy.exchange.heads import caller_timeout, repeat_number
+from proxy.exchange.heads import repeat_number
 from proxy.exchange.lineage import Kin
 from proxy.exchange.record import Record
 from proxy.exchange.script import Script
@@ -179,8 +179,8 @@ class Request(Kin):
     def left_to_hand_on(self, now: float) -> float:
         if self.record.answered and not self.grpc:
             return NEVER
-        given = caller_timeout(self.head.held)
-        if given is None:
+        given = self.timing.given
+        if given == NEVER:
             return NEVER
         if self.grpc:
             return self.timing.started + given - now

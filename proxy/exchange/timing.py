@@ -28,19 +28,19 @@ class Timing:
     whole exchange: `timeouts.max_duration` and its client's pace. `shortened`: the caller's
     deadline is shorter than the policy's. `inherited`: the deadline is that of the inbound request
     that this one is made for, which is a caller's too. `stream_until`: when the inherited deadline
-    ends a gRPC call, after its response's head too. `marks`: what the policy's timeouts would have
-    cut, if they only observe; else None.
+    ends a gRPC call, after its response's head too. `given`: seconds that the caller gave it, NEVER
+    if none. `marks`: what the policy's timeouts would have cut, if they only observe; else None.
     """
 
     __slots__ = (
         "_alarm",
         "_first",
-        "_given",
         "_main",
         "_others",
         "_timeouts",
         "activity",
         "deadline",
+        "given",
         "idle_seconds",
         "inherited",
         "marks",
@@ -58,6 +58,7 @@ class Timing:
         self._first: Script | None = None
         self._others: list[Script] | None = None
         self._timeouts = _NO_TIMEOUTS
+        self.given = NEVER
         self.started = self.activity = now
         self.watch = NEVER
         self.idle_seconds = _NO_TIMEOUTS.idle
@@ -76,8 +77,9 @@ class Timing:
         that it is made for; NEVER: none.
         """
         self._timeouts = timeouts
-        if inherited < NEVER and (given is None or inherited < given):
-            self._given = NEVER if given is None else given
+        if given is not None:
+            self.given = given
+        if inherited < self.given:
             self.inherited = True
             given = max(inherited, 0.0)
         self.idle_seconds = timeouts.idle
@@ -97,8 +99,8 @@ class Timing:
         """The inherited deadline is no longer in effect: that of the policy and the caller is."""
         if self.inherited and self.marks is None:
             self.inherited = False
-            seconds = min(self._given, self._timeouts.request)
-            self.shortened = self._given < self._timeouts.request
+            seconds = min(self.given, self._timeouts.request)
+            self.shortened = self.given < self._timeouts.request
             self.deadline.at = self.started + seconds + self.deadline.stood_still
 
     # --- waiting ----------------------------------------------------------------------------------
