@@ -33,6 +33,9 @@ class Vocabulary:
 _OPEN_FOR = "; how long it stays open is open_for: {initial: 30s}"
 _RATE = "; failures are counted as a rate: failure_rate: 50%, from minimum_calls: 20 on"
 
+_IN_A_ROW = "; did you mean consecutive_failures: 5?"
+_SHARE = "; did you mean share: 1%?"
+
 # By the key of the mapping around it; the keys are folded.
 _UNKNOWN: dict[str, dict[str, str]] = {
     "circuit_breaker": {
@@ -54,6 +57,25 @@ _UNKNOWN: dict[str, dict[str, str]] = {
     "headers": {
         word: f"; did you mean headers: {{request: {{{mend}: ...}}}}, or response?"
         for word, mend in (("set", "set"), ("remove", "remove"), ("add", "set"))
+    },
+    "outlier_detection": {
+        "consecutive5xx": _IN_A_ROW,
+        "consecutivegatewayfailure": _IN_A_ROW,
+        "consecutivegatewayerrors": _IN_A_ROW,
+        "consecutive5xxerrors": _IN_A_ROW,
+        "interval": "; attempts are judged as they end, and failure_rate has a window",
+        "baseejectiontime": "; did you mean eject_for: {initial: 30s}?",
+        "maxejectiontime": "; did you mean eject_for: {max: 5m}?",
+        "enabled": "; write mode: enforce or observe, or leave outlier_detection out",
+    },
+    "mirror": dict.fromkeys(
+        ("percent", "percentage", "weight", "ratio", "sample", "fraction", "mirrorpercentage"),
+        "; did you mean share: 10%?",
+    ),
+    "faults": {
+        **dict.fromkeys(("percent", "percentage", "ratio", "probability"), _SHARE),
+        **dict.fromkeys(("status", "httpstatus", "statuscode"), "; did you mean abort: 503?"),
+        **dict.fromkeys(("fixeddelay", "latency"), "; did you mean delay: 500ms?"),
     },
     "bulkhead": {"enabled": "; it cannot be removed: a large max_concurrent admits everything"},
 }
@@ -235,6 +257,15 @@ def _window(text: str) -> str:
     return f"{{type: time, size: {text}}}" if _is_amount(text) else ""
 
 
+def _hedge(text: str) -> str:
+    return f"{{delay: {text}}}" if _is_amount(text) or text == "p95" else ""
+
+
+def _health_check(text: str) -> str:
+    path = _starting_with("path", _is_path)
+    return path(text) or _word(text, "{path: /health}", "")
+
+
 def _is_path(text: str) -> bool:
     return text.startswith("/")
 
@@ -250,12 +281,18 @@ _WRAPS: dict[str, Callable[[str], str]] = {
     "bulkhead": _limit("max_concurrent"),
     "circuit_breaker": _breaker,
     "drain": _starting_with("timeout", _is_amount),
+    "eject_for": _starting_with("initial", _is_amount),
+    "failure_rate": _starting_with("rate", _is_amount),
     "half_open": _starting_with("calls", _is_amount),
+    "health_check": _health_check,
+    "hedge": _hedge,
     "inbound": _address,
     "log": lambda text: f"{{level: {text}}}",
     "match": _starting_with("prefix", _is_path),
+    "mirror": lambda text: f"{{upstream: {text}}}",
     "open_for": _starting_with("initial", _is_amount),
     "outbound": _address,
+    "outlier_detection": lambda text: _mode(text) or _word(text, "{}", ""),
     "retry": _retry,
     "rewrite": _starting_with("prefix", _is_path),
     "slow_call": _starting_with("duration", _is_amount),

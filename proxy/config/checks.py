@@ -52,7 +52,7 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
         warn_of_policy(("routes", index), route.policies, given, problems)
         _warn_unreachable(reachable[route.listener], route, ("routes", index), given, problems)
         _warn_same_upstream(route, ("routes", index), given, problems)
-        _warn_mirror(route, ("routes", index), given, problems)
+        _warn_mirror(config, route, ("routes", index), given, problems)
         _warn_unreadable_fallback(route, ("routes", index), given, problems)
     _warn_unused(config, given, problems)
     _warn_inbound_policy(config, given, problems)
@@ -104,15 +104,33 @@ def _warn_same_upstream(route: RouteConfig, path: Path, given: Given, problems: 
         )
 
 
-def _warn_mirror(route: RouteConfig, path: Path, given: Given, problems: Problems) -> None:
-    if route.mirror is None or route.mirror.upstream not in route.upstreams:
+def _warn_mirror(
+    config: Config, route: RouteConfig, path: Path, given: Given, problems: Problems
+) -> None:
+    mirror = route.mirror
+    if mirror is None:
         return
-    place = (*path, "mirror", "upstream")
-    problems.warning(
-        given.get(place, given.get((*path, "name"), Mark(1, 1))),
-        place,
-        f"{route.mirror.upstream!r} is where the requests go: it gets each of them twice",
-    )
+    key, message = "upstream", ""
+    if mirror.upstream in route.upstreams:
+        message = f"{mirror.upstream!r} is where the requests go: it gets each of them twice"
+    elif not mirror.share:
+        key, message = "share", "copies nothing: it is 0%"
+    else:
+        copies = set(_places(config, mirror.upstream))
+        for name in route.upstreams:
+            both = copies.intersection(_places(config, name))
+            if both:
+                message = f"{min(both)} is an endpoint of {name!r} too: it gets requests twice"
+                break
+    if message:
+        place = (*path, "mirror", key)
+        mark = given.get(place, given.get((*path, "name"), Mark(1, 1)))
+        problems.warning(mark, place, message)
+
+
+def _places(config: Config, upstream: str) -> list[str]:
+    """The addresses of an upstream's endpoints, whatever their weights."""
+    return [str(one) for one in config.upstreams[upstream].endpoints]
 
 
 def _warn_unused(config: Config, given: Given, problems: Problems) -> None:

@@ -151,7 +151,9 @@ def _check_service(text: str) -> str:
 
 
 def _settle_check(values: Values, given: Given, at: Cursor) -> None:
-    if ("path" in given) is ("grpc" in given):
+    if "path" in given and "grpc" in given:
+        given["grpc"].error("is another kind of check than path: leave one of them out")
+    elif "path" not in given and "grpc" not in given:
         at.error("needs a 'path', such as /health, or 'grpc' with the name of a service")
     if "grpc" in given and "expect" in given:
         given["expect"].error("has no meaning with grpc: the service answers SERVING or not")
@@ -197,6 +199,7 @@ def check_endpoints(value: UpstreamConfig, given: Given, at: Cursor) -> None:
         )
     if "hash" in given and not hashes:
         given["hash"].warning("has no effect without load_balancing: consistent_hash")
+    _warn_twice(value, given, at)
     only = value.endpoints[0].host if len(value.endpoints) == 1 else ""
     if value.outlier_detection is not None and (only == "localhost" or _is_address(only)):
         given.get("outlier_detection", at).warning(
@@ -205,3 +208,14 @@ def check_endpoints(value: UpstreamConfig, given: Given, at: Cursor) -> None:
     check = value.health_check
     if check is not None and check.grpc is not None and value.protocol is UpstreamProtocol.HTTP1:
         given.get("health_check", at).error("gRPC needs HTTP/2, and protocol is http1")
+
+
+def _warn_twice(value: UpstreamConfig, given: Given, at: Cursor) -> None:
+    """An endpoint that is in the list twice is one endpoint."""
+    weights: dict[tuple[str, str, int], int] = {}
+    for one in value.endpoints:
+        first = weights.setdefault((one.scheme, one.host, one.port), one.weight)
+        if first != one.weight:
+            given.get("endpoints", at).warning(
+                f"{one} is in this list twice: it is one endpoint, of weight {first}"
+            )

@@ -32,6 +32,13 @@ _NAMES: Final = {
 }
 
 
+def _mapping_of(text: str) -> str:
+    """Advice for a key written as rate limits have theirs: ``header:user-id``."""
+    source, colon, name = text.partition(":")
+    named = colon and source in _NAMES and name.strip()
+    return f"; did you mean {{{source}: {name.strip()}}}?" if named else ""
+
+
 class HashKeyKind(Kind[HashKey]):
     """``{header: NAME}``, ``{cookie: NAME}``, ``{query: NAME}`` or ``client``."""
 
@@ -41,9 +48,11 @@ class HashKeyKind(Kind[HashKey]):
         found = at.text()
         if found is not None:
             if found[0] != _CLIENT:
-                hint = did_you_mean(found[0], (_CLIENT,))
+                hint = _mapping_of(found[0]) or did_you_mean(found[0], (_CLIENT,))
                 raise at.error(f"must be {self.wants}, not {found[0]!r}{hint}")
             return HashKey(HashSource.CLIENT)
+        if at.members() is None:
+            raise at.error(f"must be one of {self.wants}")
         given = at.entries(tuple(_NAMES))
         if (at.members() or {}).keys() - _NAMES.keys():
             raise Reported

@@ -8,6 +8,7 @@ from proxy.config.policy_keys import RETRY
 from proxy.config.problems import Mark, Path, Problems
 from proxy.outcome import GRPC_TERMS
 from proxy.policies.backoff import BackoffConfig, JitterKind
+from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit
 from proxy.policies.circuit_breaker import BreakerCounts, SlowCallConfig, WindowType
 from proxy.policies.gate import Mode
 from proxy.units import format_duration
@@ -128,10 +129,32 @@ def _no_hedge(p: PolicyConfig) -> str | None:
         return None
     if p.retry.attempts == 1:
         return "has no effect: a hedge counts in retry.attempts, which is 1"
+    if p.retry.mode is Mode.OBSERVE:
+        return "has no effect: hedges are attempts of the retry policy, and retry.mode is observe"
     if p.hedge.delay >= p.timeouts.attempt:
         attempt = format_duration(p.timeouts.attempt)
         return f"has no effect: timeouts.attempt ends an attempt after {attempt}"
     return None
+
+
+def _fewer_hedges(p: PolicyConfig) -> str | None:
+    room = p.retry.attempts - 1
+    if not p.hedge.delay or not room or p.hedge.max <= room:
+        return None
+    return f"has the effect of {room}: hedges count in retry.attempts, which is {room + 1}"
+
+
+def _minimum_without_gradient(p: PolicyConfig) -> str | None:
+    if p.bulkhead.limit is BulkheadLimit.GRADIENT or p.bulkhead.min == BulkheadConfig().min:
+        return None
+    return "has no effect without limit: gradient"
+
+
+def _minimum_beyond_maximum(p: PolicyConfig) -> str | None:
+    bulkhead = p.bulkhead
+    if bulkhead.limit is not BulkheadLimit.GRADIENT or bulkhead.min <= bulkhead.max_concurrent:
+        return None
+    return f"has the effect of {bulkhead.max_concurrent}, which is max_concurrent"
 
 
 # A rule warns only if the layer sets one of its keys itself; the first such key is the place of
@@ -149,7 +172,10 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[PolicyConfig], str | None]], ...]
     (("circuit_breaker.slow_call.duration",), _never_slow),
     (("circuit_breaker.minimum_calls",), _minimum_beyond_window),
     (("bulkhead.max_queue", "bulkhead.queue_timeout"), _nobody_queues),
-    (("hedge.delay", "retry.attempts", "timeouts.attempt"), _no_hedge),
+    (("bulkhead.min",), _minimum_without_gradient),
+    (("bulkhead.min", "bulkhead.max_concurrent"), _minimum_beyond_maximum),
+    (("hedge.delay", "retry.attempts", "retry.mode", "timeouts.attempt"), _no_hedge),
+    (("hedge.max", "retry.attempts"), _fewer_hedges),
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Kinds of policies: outcomes, methods, jitter, the breaker's window."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
@@ -72,7 +73,9 @@ class StatusRange(Leaf[str]):
         try:
             parse_statuses(text)
         except ValueError:
-            raise ValueError(f"{text!r} is not {self.wants}") from None
+            family = re.fullmatch(r"([2-5])xx", text.lower())
+            hint = f"; did you mean {family[1]}00-{family[1]}99?" if family else ""
+            raise ValueError(f"{text!r} is not {self.wants}{hint}") from None
         return text
 
     def dump(self, value: str, reveal: bool) -> Any:

@@ -1,5 +1,6 @@
 """The kind of a route's upstream: one name, or several by weight."""
 
+import re
 from typing import Any, TypeAlias
 
 from proxy.config.cursor import Cursor, Reported
@@ -12,13 +13,33 @@ Target: TypeAlias = tuple[str | None, Shares]
 """The upstream of a route, of a split the first one; and the split, empty without one."""
 
 
+class _Weight(Integer):
+    """A share is a weight divided by the sum of all."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1_000_000)
+
+    def parse(self, text: str) -> int:
+        try:
+            return super().parse(text)
+        except ValueError as error:
+            percent = text.removesuffix("%")
+            if percent != text and percent.isdigit():
+                raise ValueError(f"{error}; did you mean {percent}?") from None
+            if re.fullmatch(r"[0-9]*\.[0-9]+", text):
+                raise ValueError(f"{error}; weights are relative: {{v1: 95, v2: 5}}") from None
+            raise
+
+
 class TargetKind(Kind[Target]):
     """``inventory``, or ``{inventory-v1: 95, inventory-v2: 5}``."""
 
     _one = UpstreamName()
-    _shares = PairsOf(_one, Integer(0, 1_000_000))
+    _shares = PairsOf(_one, _Weight())
 
     def read(self, at: Cursor, base: Target | None = None) -> Target:
+        if at.items() is not None:
+            raise at.error("must be the name of an upstream, or weights such as {v1: 95, v2: 5}")
         if at.members() is None:
             return self._one.read(at), ()
         for key, (mark, cursor) in (at.members() or {}).items():

@@ -188,7 +188,10 @@ def _settle_fault(values: Values, given: Given, at: Cursor) -> None:
         for key in ("abort", "reset"):
             if key in kinds:
                 given[key].error("has no meaning with headers: true; the request asks for it")
-    elif len(kinds) != 1:
+    elif len(kinds) > 1:
+        names = " and ".join(kinds)
+        given[kinds[1]].error(f"one fault has one of {names}; write an entry for each")
+    elif not kinds:
         at.error("needs one of delay, abort, reset and throttle, or headers: true")
 
 

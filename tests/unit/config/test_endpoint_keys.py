@@ -77,7 +77,7 @@ def test_weights(warned):
         ("hash: {cookie: 'a b'}", "is not the name of a cookie"),
         ("hash: {query: ''}", "1 to 256 characters"),
         ("health_check: {}", "needs a 'path', such as /health, or 'grpc'"),
-        ("health_check: {path: /a, grpc: b.C}", "needs a 'path'"),
+        ("health_check: {path: /a, grpc: b.C}", "grpc: is another kind of check than path"),
         ("health_check: {path: health}", "must be a path such as /health"),
         ("health_check: {path: '/a b'}", "must be a path such as /health"),
         ("health_check: {path: /, timeout: 11s}", "must be at most interval (10s)"),

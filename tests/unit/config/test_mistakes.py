@@ -2,6 +2,9 @@
 
 import pytest
 
+_UP = "upstreams: {a: {endpoints: ['http://a:1']"
+_HASHED = f"{_UP}, load_balancing: consistent_hash"
+
 MISTAKES = [
     # YAML 1.1
     ("access_log: {requests: on}", "not 'on'; did you mean 'all'?"),
@@ -108,10 +111,6 @@ MISTAKES = [
         "needs one of delay, abort, reset and",
     ),
     (
-        "routes: [{name: a, faults: [{share: 1%, abort: 503, reset: true}]}]",
-        "needs one of delay, abort, reset and throttle, or headers: true",
-    ),
-    (
         "routes: [{name: a, faults: [{share: 1%, abort: 503, headers: true}]}]",
         "faults[0].abort: has no meaning with headers: true; the request asks for it",
     ),
@@ -119,7 +118,57 @@ MISTAKES = [
     ("routes: [{name: a, faults: [{share: 1%, abort: 99}]}]", "must be at least 200"),
     ("routes: [{name: a, hedging: {}}]", "unknown key; did you mean hedge: {delay: p95}?"),
     ("routes: [{name: a, hedge: {delay: p99}}]", "hedge.delay: "),
-    ("routes: [{name: a, mirror: b}]", "must be a mapping with keys such as 'upstream'"),
+    ("routes: [{name: a, mirror: b}]", "must be a mapping; did you mean mirror: {upstream: b}?"),
+    ("routes: [{name: a, mirror: {upstream: app, percent: 5}}]", "did you mean share: 10%?"),
+    ("routes: [{name: a, hedge: 100ms}]", "must be a mapping; did you mean hedge: {delay: 100ms}?"),
+    ("routes: [{name: a, hedge: p95}]", "must be a mapping; did you mean hedge: {delay: p95}?"),
+    (
+        "routes: [{name: a, faults: [{share: 1%, percentage: 1%, abort: 503}]}]",
+        "percentage: unknown key; did you mean share: 1%?",
+    ),
+    (
+        "routes: [{name: a, faults: [{share: 1%, abort: 503, status: 503}]}]",
+        "status: unknown key; did you mean abort: 503?",
+    ),
+    (
+        "routes: [{name: a, faults: [{share: 1%, abort: 503, reset: true}]}]",
+        "faults[0].reset: one fault has one of abort and reset; write an entry for each",
+    ),
+    # endpoints and splits
+    (f"{_UP}, load_balancing: ring_hash}}}}", "not 'ring_hash'; did you mean 'consistent_hash'?"),
+    (f"{_UP}, load_balancing: least_conn}}}}", "not 'least_conn'; did you mean 'least_request'?"),
+    (f"{_HASHED}, hash: source_ip}}}}", "not 'source_ip'; did you mean 'client'?"),
+    (f"{_HASHED}, hash: 'header:user-id'}}}}", "did you mean {header: user-id}?"),
+    (
+        f"{_HASHED}, hash: [{{header: a}}]}}}}",
+        "hash: must be one of {header: NAME}, {cookie: NAME}, {query: NAME} or client",
+    ),
+    (f"{_UP}, outlier_detection: true}}}}", "did you mean outlier_detection: {}?"),
+    (f"{_UP}, outlier_detection: observe}}}}", "outlier_detection: {mode: observe}?"),
+    (
+        f"{_UP}, outlier_detection: {{consecutive_5xx: 5}}}}}}",
+        "consecutive_5xx: unknown key; did you mean consecutive_failures: 5?",
+    ),
+    (
+        f"{_UP}, outlier_detection: {{base_ejection_time: 30s}}}}}}",
+        "did you mean eject_for: {initial: 30s}?",
+    ),
+    (f"{_UP}, outlier_detection: {{interval: 9s}}}}}}", "attempts are judged as they end"),
+    (f"{_UP}, outlier_detection: {{eject_for: 30s}}}}}}", "eject_for: {initial: 30s}?"),
+    (f"{_UP}, outlier_detection: {{failure_rate: 50%}}}}}}", "failure_rate: {rate: 50%}?"),
+    (f"{_UP}, health_check: /ready}}}}", "did you mean health_check: {path: /ready}?"),
+    (f"{_UP}, health_check: true}}}}", "did you mean health_check: {path: /health}?"),
+    (
+        f"{_UP}, health_check: {{path: /a, grpc: ''}}}}}}",
+        "health_check.grpc: is another kind of check than path: leave one of them out",
+    ),
+    (f"{_UP}, health_check: {{path: /a, expect: [2xx]}}}}}}", "did you mean 200-299?"),
+    ("routes: [{name: a, upstream: {app: 95%}}]", "'95%' is not a whole number; did you mean 95?"),
+    ("routes: [{name: a, upstream: {app: 0.9}}]", "weights are relative: {v1: 95, v2: 5}"),
+    (
+        "routes: [{name: a, upstream: [app]}]",
+        "must be the name of an upstream, or weights such as {v1: 95, v2: 5}",
+    ),
     ("routes: [{name: a, shadow: b}]", "unknown key; did you mean mirror: {upstream: NAME,"),
     ("routes: [{name: a, weights: {app: 5}}]", "did you mean upstream: {v1: 95, v2: 5}"),
     # one value where a mapping is needed
