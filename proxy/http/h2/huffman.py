@@ -66,31 +66,39 @@ def _ends(tree: _Tree) -> bytes:
 
 _TREE: Final = _Tree()
 _ENDS: Final = _ends(_TREE)
-_AFTER: Final = [b""] * _STATES
-"""The rows: for each state and byte the next state, b"" for a row that is not made yet."""
-_PIECES: Final[list[list[bytes | None]]] = [[]] * _STATES
-"""The rows: for each state and byte the characters that it completes, None for EOS."""
+_ROWS: Final = [b""] * _STATES
+"""For each state four tables of 256 bytes, one behind the other. They say for the next byte of the
+string: the next state, how many characters it completes, the first one, the second one. b"" for a
+row that is not made yet.
+"""
+_NEXT: Final = 0
+_COUNT: Final = 256
+_FIRST: Final = 512
+_SECOND: Final = 768
+_HAS_EOS: Final = 3
+"""Instead of a count: a byte completes two characters at most."""
+_WORD: Final = 6
+"""Characters that are put together before they become bytes; one more may come along."""
 
 
-def _make_row(start: int) -> None:
-    after = bytearray()
-    pieces: list[bytes | None] = []
+def _make_row(start: int) -> bytes:
+    row = bytearray(4 * 256)
     for byte in range(256):
         state = start
-        piece: bytes | None = b""
+        count = 0
         for place in range(7, -1, -1):
             state = _TREE.one[state] if byte >> place & 1 else _TREE.zero[state]
             if state == -1 - _EOS:
-                state, piece = 0, None
+                state, count = 0, _HAS_EOS
                 break
             if state < 0:
-                assert piece is not None
-                piece += bytes((-1 - state,))
+                row[(_SECOND if count else _FIRST) + byte] = -1 - state
+                count += 1
                 state = 0
-        pieces.append(piece)
-        after.append(state)
-    _AFTER[start] = bytes(after)
-    _PIECES[start] = pieces
+        row[_NEXT + byte] = state
+        row[_COUNT + byte] = count
+    made = _ROWS[start] = bytes(row)
+    return made
 
 
 def decode(coded: bytes) -> bytes:
@@ -98,24 +106,33 @@ def decode(coded: bytes) -> bytes:
 
     Raises HpackError for EOS within it, and for padding that is a whole byte or not of ones.
     """
-    decoded: list[bytes] = []
+    words: list[bytes] = []
+    word: i64 = 0
+    size: i64 = 0
     state: i64 = 0
     at: i64 = 0
     end: i64 = len(coded)
-    afters = _AFTER
-    rows = _PIECES
+    rows = _ROWS
     while at < end:
-        after = afters[state]
-        if not after:
-            _make_row(state)
-            after = afters[state]
+        row = rows[state]
+        if len(row) == 0:
+            row = _make_row(state)
         byte: i64 = coded[at]
-        piece = rows[state][byte]
-        if piece is None:
+        count: i64 = row[byte + _COUNT]
+        state = row[byte]
+        if count == 1:
+            word = word << 8 | row[byte + _FIRST]
+        elif count == 2:
+            word = word << 16 | row[byte + _FIRST] << 8 | row[byte + _SECOND]
+        elif count == _HAS_EOS:
             raise HpackError("a Huffman-coded string contains EOS")
-        decoded.append(piece)
-        state = after[byte]
+        size += count
+        if size >= _WORD:
+            words.append(int(word).to_bytes(int(size), "big"))
+            word = size = 0
         at += 1
     if not _ENDS[state]:
         raise HpackError("a Huffman-coded string has invalid padding")
-    return b"".join(decoded)
+    if size:
+        words.append(int(word).to_bytes(int(size), "big"))
+    return b"".join(words)
