@@ -49,25 +49,53 @@ def is_grpc(head: RequestHead) -> bool:
 
 # --- deadlines ----------------------------------------------------------------------------------
 
-_UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-_MOST: Final = 100_000_000
-"""A timeout has at most 8 digits."""
+_UNITS: Final = {
+    ord("H"): 3600.0,
+    ord("M"): 60.0,
+    ord("S"): 1.0,
+    ord("m"): 1e-3,
+    ord("u"): 1e-6,
+    ord("n"): 1e-9,
+}
+_DIGITS: Final = 8
+"""A timeout has at most so many."""
+_MOST: Final = 10**_DIGITS
 
 
 def parse_timeout(value: bytes) -> float | None:
     """The seconds of a grpc-timeout; None if it is malformed."""
-    digits, unit = value[:-1], _UNITS.get(value[-1:])
-    if unit is None or not digits.isdigit() or len(digits) > 8:
+    digits = len(value) - 1
+    if not 0 < digits <= _DIGITS:
         return None
-    return int(digits) * unit
+    unit = _UNITS.get(value[digits])
+    if unit is None:
+        return None
+    number = 0
+    for at in range(digits):
+        digit = value[at] - 0x30
+        if not 0 <= digit <= 9:
+            return None
+        number = 10 * number + digit
+    return number * unit
 
 
 def format_timeout(seconds: float) -> bytes:
     """A grpc-timeout in the finest unit that fits; at least one nanosecond."""
-    for unit, per_second in ((b"n", 1e9), (b"u", 1e6), (b"m", 1e3), (b"S", 1.0), (b"M", 1 / 60)):
-        count = int(seconds * per_second)
-        if count < _MOST:
-            return b"%d%b" % (max(count, 1), unit)
+    count = int(seconds * 1e9)
+    if count < _MOST:
+        return b"%dn" % max(count, 1)
+    count = int(seconds * 1e6)
+    if count < _MOST:
+        return b"%du" % count
+    count = int(seconds * 1e3)
+    if count < _MOST:
+        return b"%dm" % count
+    count = int(seconds)
+    if count < _MOST:
+        return b"%dS" % count
+    count = int(seconds / 60)
+    if count < _MOST:
+        return b"%dM" % count
     return b"%dH" % min(int(seconds / 3600), _MOST - 1)
 
 
@@ -105,16 +133,26 @@ def status_in(values: list[bytes]) -> int:
     if not values:
         return NO_GRPC
     value = values[0]
-    if value.isdigit() and len(value) <= 2:
-        code = int(value)
-        if code <= 16:
-            return code
-    return UNKNOWN
+    size = len(value)
+    if not 0 < size <= 2:
+        return UNKNOWN
+    code = 0
+    for at in range(size):
+        digit = value[at] - 0x30
+        if not 0 <= digit <= 9:
+            return UNKNOWN
+        code = 10 * code + digit
+    return code if code <= 16 else UNKNOWN
 
 
 def trailer_values(trailers: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     """The values of a trailer; `name` in lower case."""
-    return [value for given, value in trailers if given.lower() == name]
+    size = len(name)
+    found: list[bytes] = []
+    for given, value in trailers:
+        if len(given) == size and given.lower() == name:
+            found.append(value)
+    return found
 
 
 def outcome_of(
