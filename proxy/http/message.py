@@ -18,17 +18,20 @@ class FieldName:
     """A field's name: `text` as spelled, and `lower` for comparing.
 
     `prefix` is the name's part of an HTTP/1 line, so that a writer only joins bytes; `literal`
-    its part of an HTTP/2 literal, a cache of `http/h2/encoder.py`. `kind`: REGULAR, or which
-    pseudo-header of HTTP/2 it names (`http/h2/names.py`).
+    its part of an HTTP/2 literal, `sized` the same with the length of a value of `sized_for`
+    bytes: caches of `http/h2/encoder.py`. `kind`: REGULAR, or which pseudo-header of HTTP/2 it
+    names (`http/h2/names.py`).
     """
 
-    __slots__ = ("kind", "literal", "lower", "prefix", "text")
+    __slots__ = ("kind", "literal", "lower", "prefix", "sized", "sized_for", "text")
 
     def __init__(self, text: bytes, kind: int = 0) -> None:
         self.text = text
         self.lower = text.lower()
         self.prefix = b"\r\n" + text + b": "
         self.literal = b""
+        self.sized = b""
+        self.sized_for = -1
         self.kind = kind
 
 
@@ -103,6 +106,7 @@ def _blocks(fields: list[Field | None]) -> list[bytes]:
 
 
 _NO_OWN: Final[list[Field]] = []
+_NO_VALUES: Final[list[bytes]] = []
 _WITH_CONTENT: Final = frozenset(("POST", "PUT", "PATCH"))
 
 
@@ -212,8 +216,10 @@ class RequestHead(Head):
     @property
     def takes_trailers(self) -> bool:
         """Whether the client accepts trailers (RFC 9110 section 10.1.4)."""
-        values = self.held.get(b"te")
-        return values is not None and any(b"trailers" in value.lower() for value in values)
+        for value in self.held.get(b"te", _NO_VALUES):
+            if value == b"trailers" or b"trailers" in value.lower():
+                return True
+        return False
 
     @property
     def upgrade(self) -> bytes | None:

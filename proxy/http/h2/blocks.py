@@ -2,7 +2,7 @@
 
 from typing import Final, TypeAlias
 
-from proxy.http.h2.encoder import Encoder
+from proxy.http.h2.encoder import Encoder, fixed
 from proxy.http.message import (
     FieldName,
     OwnFields,
@@ -18,13 +18,12 @@ _CONTENT_LENGTH: Final = FieldName(b"content-length")
 _STATUS: Final = FieldName(b":status")
 _PATH: Final = FieldName(b":path")
 _METHOD: Final = FieldName(b":method")
-_AUTHORITY: Final = FieldName(b":authority")
-_SCHEME_FIELDS: Final = {name: make_field(b":scheme", name.encode()) for name in ("http", "https")}
+_SCHEME: Final = FieldName(b":scheme")
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE", "HEAD", "PATCH")
-_METHOD_FIELDS: Final = {name: make_field(b":method", name.encode()) for name in _METHODS}
-_STATUS_FIELDS: Final = {
-    status: make_field(b":status", b"%d" % status) for status in range(100, 600)
-}
+_CODED_METHODS: Final = {name: fixed(_METHOD, name.encode()) for name in _METHODS}
+_CODED_SCHEMES: Final = {name: fixed(_SCHEME, name.encode()) for name in ("http", "https")}
+_STATUSES: Final = 600
+_CODED_STATUSES: Final = [fixed(_STATUS, b"%d" % status) for status in range(_STATUSES)]
 _TE_TRAILERS: Final = make_field(b"te", b"trailers")
 _SWITCHED: Final = 101
 Trailers: TypeAlias = list[tuple[bytes, bytes]]
@@ -37,11 +36,10 @@ def response_block(encoder: Encoder, head: ResponseHead, own: OwnFields) -> list
     if status == _SWITCHED:
         head = _without_accept(head)
         status = 200
-    field = _STATUS_FIELDS.get(status)
-    if field is None:
-        encoder.add_own(block, _STATUS, b"%d" % status)
+    if status < _STATUSES:
+        block.append(_CODED_STATUSES[status])
     else:
-        encoder.add_field(block, field)
+        encoder.add_own(block, _STATUS, b"%d" % status)
     encoder.add_head(block, head.shared, head.own)
     if head.length is not None and status != 204 and status >= 200:
         encoder.add_own(block, _CONTENT_LENGTH, b"%d" % head.length)
@@ -58,16 +56,16 @@ def _without_accept(head: ResponseHead) -> ResponseHead:
 def request_block(encoder: Encoder, head: RequestHead, own: OwnFields, scheme: str) -> list[bytes]:
     """The coded fields of a request, not of a CONNECT; `scheme` is the endpoint's."""
     block = encoder.begin()
-    method = _METHOD_FIELDS.get(head.method)
+    method = _CODED_METHODS.get(head.method)
     if method is None:
         encoder.add_own(block, _METHOD, head.method.encode("ascii"))
     else:
-        encoder.add_field(block, method)
-    encoder.add_field(block, _SCHEME_FIELDS[scheme])
+        block.append(method)
+    block.append(_CODED_SCHEMES[scheme])
     query = head.query_text
     target = head.path if query is None else f"{head.path}?{query}"
     encoder.add_own(block, _PATH, target.encode("latin-1"))
-    encoder.add_field(block, make_field(_AUTHORITY.text, head.host_text.encode("latin-1")))
+    encoder.add_authority(block, head.host_text)
     encoder.add_head(block, head.shared, head.own)
     if head.sized:
         encoder.add_own(block, _CONTENT_LENGTH, b"%d" % head.length)

@@ -10,7 +10,7 @@ from typing import Final
 
 from proxy.http.h2.decoder import ENTRY_OVERHEAD
 from proxy.http.h2.static_table import STATIC_SIZE, static_rows
-from proxy.http.message import Field, FieldName, Shared
+from proxy.http.message import Field, FieldName, Shared, named_field
 
 DEFAULT_TABLE_SIZE: Final = 4096
 """The peer's table until it says something else, and the most that is used (RFC 9113 6.5.2)."""
@@ -18,6 +18,8 @@ _MAX_HEADS: Final = 32
 _HEAD_BYTES: Final = 16 * 1024
 """Maximum bytes of the fields of remembered heads."""
 _MAX_SEEN: Final = 256
+_LONGEST_AUTHORITY: Final = 300
+_AUTHORITY: Final = FieldName(b":authority")
 _SECRET: Final = 0x10
 """The first bits of a literal never indexed (RFC 7541 section 6.2.3)."""
 _INSERTED: Final = 0x40
@@ -55,15 +57,6 @@ def _static_names() -> dict[bytes, int]:
     return names
 
 
-def _static_fields() -> dict[bytes, int]:
-    rows = enumerate(static_rows(), 1)
-    return {name + b": " + value: at for at, (name, value) in rows if value}
-
-
-_STATIC_NAMES: Final = _static_names()
-_STATIC_FIELDS: Final = _static_fields()
-
-
 def _integer(value: int, prefix: int, bits: int) -> bytes:
     """An integer (RFC 7541 section 5.1); `prefix` is the largest value of its first byte."""
     if value < prefix:
@@ -78,6 +71,17 @@ def _integer(value: int, prefix: int, bits: int) -> bytes:
 
 
 _LENGTHS: Final = [_integer(length, 0x7F, 0) for length in range(_LONGEST_SHORT + 1)]
+_INDICES: Final = [_integer(index, 0x7F, _INDEXED) for index in range(0x7F)]
+_STATIC_NAMES: Final = _static_names()
+
+
+def _static_fields() -> dict[bytes, bytes]:
+    """The coded forms of the static table's fields, by their lines."""
+    rows = enumerate(static_rows(), 1)
+    return {name + b": " + value: _INDICES[at] for at, (name, value) in rows if value}
+
+
+_STATIC_FIELDS: Final = _static_fields()
 
 
 def _string(text: bytes) -> bytes:
@@ -100,6 +104,20 @@ def _secret_name(name: FieldName) -> bytes:
     return literal
 
 
+def _set_size(name: FieldName, length: int) -> None:
+    """Let `name.sized` begin a literal whose value has `length` bytes."""
+    name.sized = _secret_name(name) + _LENGTHS[length]
+    name.sized_for = length
+
+
+def fixed(name: FieldName, value: bytes) -> bytes:
+    """The coded form of a field that is the same on every connection: no dynamic table has it."""
+    known = _STATIC_FIELDS.get(name.lower + b": " + value)
+    if known is not None:
+        return known
+    return _integer(_STATIC_NAMES[name.lower], 0x0F, 0) + _string(value)
+
+
 class Encoder:
     """The sending half of one connection's compression state.
 
@@ -108,6 +126,8 @@ class Encoder:
     """
 
     __slots__ = (
+        "_authority",
+        "_coded_authority",
         "_entries",
         "_head_bytes",
         "_heads",
@@ -130,6 +150,8 @@ class Encoder:
         self._learnt = 0  # counts what may make the next block of the same fields another one
         self._heads: dict[Shared, list[bytes]] = {}
         self._head_bytes = 0
+        self._authority = ""
+        self._coded_authority = b""  # b"" if it is not remembered
         self._update = b""
 
     def resize(self, size: int) -> None:
@@ -154,18 +176,30 @@ class Encoder:
 
     def add_own(self, block: list[bytes], name: FieldName, value: bytes) -> None:
         """Add a field whose value differs each time, or is secret."""
-        literal = name.literal
-        if not literal:
-            literal = _secret_name(name)
         length = len(value)
-        if length <= _LONGEST_SHORT:
-            block.append(literal + _LENGTHS[length] + value)
-        else:
-            block.append(literal + _string(value))
+        if length != name.sized_for:
+            if length > _LONGEST_SHORT:
+                block.append(_secret_name(name) + _string(value))
+                return
+            _set_size(name, length)
+        block.append(name.sized)
+        block.append(value)
 
     def add_field(self, block: list[bytes], field: Field) -> None:
         """Add a field that repeats."""
         block.append(self._coded(field))
+
+    def add_authority(self, block: list[bytes], text: str) -> None:
+        """Add :authority, which most requests of a connection share."""
+        if self._coded_authority and text == self._authority:
+            block.append(self._coded_authority)
+            return
+        learnt = self._learnt
+        coded = self._coded(named_field(_AUTHORITY, text.encode("latin-1")))
+        block.append(coded)
+        if self._learnt == learnt and len(text) <= _LONGEST_AUTHORITY:
+            self._authority = text
+            self._coded_authority = coded
 
     def add_head(self, block: list[bytes], shared: Shared, own: list[Field]) -> None:
         """Add a head's shared fields, with its own ones at their places."""
@@ -173,9 +207,10 @@ class Encoder:
         if coded is None:
             coded = self._coded_head(shared)
         block.append(coded[0])
-        for at, field in enumerate(own, 1):
+        for at, field in enumerate(own):
             self.add_own(block, field.name, field.value)
-            block.append(coded[at])
+            if coded[at + 1]:
+                block.append(coded[at + 1])
 
     # --- fields that repeat -----------------------------------------------------------------------
 
@@ -206,17 +241,19 @@ class Encoder:
     def _forget(self) -> None:
         self._heads.clear()
         self._head_bytes = 0
+        self._coded_authority = b""
 
     def _coded(self, field: Field) -> bytes:
         name = field.name
         lower = name.lower
         line = field.line if lower == name.text else lower + b": " + field.value
-        index = _STATIC_FIELDS.get(line, 0)
-        if index:
-            return _integer(index, 0x7F, _INDEXED)
+        known = _STATIC_FIELDS.get(line)
+        if known is not None:
+            return known
         place = self._places.get(line)
         if place is not None:
-            return _integer(self._index(place), 0x7F, _INDEXED)
+            index = self._index(place)
+            return _INDICES[index] if index < 0x7F else _integer(index, 0x7F, _INDEXED)
         if field.secret or lower in _NEVER_INSERTED:
             return _secret_name(name) + _string(field.value)
         size = len(lower) + len(field.value) + ENTRY_OVERHEAD

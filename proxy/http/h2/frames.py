@@ -77,6 +77,8 @@ pack_head: Final = Struct(">BHBBL").pack
 _pack_setting: Final = Struct(">HL").pack
 _pack_number: Final = Struct(">BHBBLL").pack
 _pack_goaway: Final = Struct(">BHBBLLL").pack
+_REMEMBERED_SIZES: Final = 512
+_headers_begins: Final = [b""] * (2 * _REMEMBERED_SIZES)
 SETTINGS_ACK: Final = pack_head(0, 0, SETTINGS, ACK, 0)
 
 
@@ -91,6 +93,23 @@ class FrameError(Exception):
 def code_name(code: int) -> str:
     """The name of an error code (section 7); unknown ones are numbers."""
     return _CODES[code] if code < len(_CODES) else f"error {code:#x}"
+
+
+def frame_begin(size: int, kind: int, flags: int) -> bytes:
+    """A frame's head without the stream's identifier, which is four bytes more."""
+    return (size << 16 | kind << 8 | flags).to_bytes(5, "big")
+
+
+def headers_begin(size: int, ended: bool) -> bytes:
+    """The same of a HEADERS frame with a whole block; `ended`: it ends its stream."""
+    at = 2 * size + (1 if ended else 0)
+    known = _headers_begins[at] if size < _REMEMBERED_SIZES else b""
+    if known:
+        return known
+    begin = frame_begin(size, HEADERS, END_HEADERS | END_STREAM if ended else END_HEADERS)
+    if size < _REMEMBERED_SIZES:
+        _headers_begins[at] = begin
+    return begin
 
 
 def settings_frame(settings: list[tuple[int, int]]) -> bytes:

@@ -34,6 +34,7 @@ from proxy.wire.alarm import NEVER, Alarm
 from proxy.wire.flow import Channel
 from proxy.wire.h2.buckets import bucket_of_idle_frames, bucket_of_resets
 from proxy.wire.h2.receiving import CONNECTION_WINDOW, Receiver
+from proxy.wire.h2.sending import reads
 from proxy.wire.h2.streams import Stream
 from proxy.wire.turns import do_later
 
@@ -55,7 +56,7 @@ class Connection(Receiver):
     `failed`: a GOAWAY for an error was sent, and the rest is not read.
     """
 
-    __slots__ = ("_buffer", "_linger_due", "_linger_until", "_queued", "failed")
+    __slots__ = ("_buffer", "_linger_due", "_linger_until", "_now", "_queued", "failed")
 
     def __init__(self, store: FieldStore, *, max_bytes: int, max_fields: int) -> None:
         super().__init__(store, max_bytes=max_bytes, max_fields=max_fields)
@@ -64,6 +65,7 @@ class Connection(Receiver):
         self._queued = False
         self._linger_due = NEVER
         self._linger_until = 0.0
+        self._now = 0.0  # when this read came; 0.0 until that is asked
 
     # --- what each side decides -------------------------------------------------------------------
 
@@ -199,6 +201,8 @@ class Connection(Receiver):
 
     def _advance(self) -> None:
         """Parse what has come, then deliver it; the rest of a long read comes later."""
+        reads.open = True
+        self._now = 0.0
         try:
             more = self._parse()
             if not more and self._touched and not self.failed:
@@ -206,6 +210,8 @@ class Connection(Receiver):
         except FrameError as error:
             self.fail(error.code, str(error))
             return
+        finally:
+            reads.end()
         if more and not self._queued:
             self._queued = True
             self.channel.hold()

@@ -265,7 +265,9 @@ class Http2Downstream(RequestConnection):
             self._open_stream(number, section, ended)
 
     def _open_stream(self, number: int, section: FieldSection, ended: bool) -> None:
-        now = monotonic()
+        if not self._now:
+            self._now = monotonic()
+        now = self._now
         if self._free:
             request = self._free.pop()
         else:
@@ -276,7 +278,7 @@ class Http2Downstream(RequestConnection):
         stream = request.stream
         stream.section = section
         stream.remote_ended = stream.arrived_end = ended
-        self.streams[number] = stream
+        self.count(stream)
         self._gate.streams += 1
         self.progress()
         self.touch(stream)

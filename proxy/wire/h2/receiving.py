@@ -111,12 +111,17 @@ class Receiver(Controls):
             stream.touched = True
             self._touched.append(stream)
 
+    def count(self, stream: Stream) -> None:
+        """A stream begins: it counts until `forget`."""
+        stream.counted = True
+        self.streams[stream.id] = stream
+
     def forget(self, stream: Stream) -> bool:
         """The owner is done with a stream: it no longer counts. False: that was known."""
-        number = stream.id
-        if self.streams.get(number) is not stream:
+        if not stream.counted:
             return False
-        del self.streams[number]
+        stream.counted = False
+        del self.streams[stream.id]
         self.leave_ring(stream)
         stream.closed = True
         stream.drop()
@@ -232,9 +237,10 @@ class Receiver(Controls):
             payload = content
         if flags & END_HEADERS:
             self._on_block(number, payload, flags & END_STREAM != 0)
-            stream = self.streams.get(number)
-            if selfish and stream is not None:
-                self.break_stream(stream, PROTOCOL_ERROR, "a stream depends on itself")
+            if selfish:
+                stream = self.streams.get(number)
+                if stream is not None:
+                    self.break_stream(stream, PROTOCOL_ERROR, "a stream depends on itself")
             return
         self._block_stream = number
         self._block_flags = flags

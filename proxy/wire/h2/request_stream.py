@@ -65,7 +65,7 @@ class RequestStream(ClientStream):
     def __init__(self, connection: RequestConnection) -> None:
         super().__init__()
         self._connection = connection
-        self.stream = Stream()
+        self.stream = Stream(0, 0, 0.0)
         self.stream.owner = self
         self._early: list[bytes] = []
         self._clear()

@@ -48,6 +48,7 @@ class Requests(Connection):
         super().__init__(_store, max_bytes=MAX_HEAD_BYTES, max_fields=MAX_FIELDS)
         self.scheme = scheme
         self.next_id = 1
+        self.joins = True
 
     def on_first(self) -> None:
         """A stream begins while none is open."""
@@ -64,14 +65,13 @@ class Requests(Connection):
 
         `protocol`: what an upgrade asks for, None for any other request.
         """
-        stream = Stream()
         number = self.next_id
         self.next_id = number + 2
-        stream.begin(number, self.initial_window, 0.0)
+        stream = Stream(number, self.initial_window, 0.0)
         stream.owner = owner
         if not self.streams:
             self.on_first()
-        self.streams[number] = stream
+        self.count(stream)
         if protocol is None:
             block = request_block(self.encoder, head, own, self.scheme)
         else:

@@ -22,6 +22,8 @@ from proxy.http.h2.frames import (
     HEAD_BYTES,
     HEADERS,
     MAX_FRAME,
+    frame_begin,
+    headers_begin,
     pack_head,
     rst_stream,
 )
@@ -36,17 +38,47 @@ become a record of its own, the nine bytes of a frame's head too.
 """
 _OUT_BYTES: Final = 256 * 1024
 """Above this many bytes in one turn, streams wait for the next one."""
+_LARGE: Final = 8 * 1024
+"""From this size on a frame is not joined with others: its head is one piece."""
+_FEW: Final = 2
+"""With so few streams there is next to nothing to join."""
 _RESUME_BYTES: Final = 32 * 1024
 """An owner that was told to wait may write again when so few bytes wait."""
 _CONTROL_BYTES: Final = 64 * 1024
 """Maximum bytes of control frames for a peer that does not read."""
 
 
+class Reads:
+    """The connections that write in consequence of a read, while it is processed.
+
+    They flush at its end, which saves a turn of the loop. A process has one loop, so this is one
+    for all of them.
+    """
+
+    __slots__ = ("open", "writers")
+
+    def __init__(self) -> None:
+        self.open = False
+        self.writers: list[Sender] = []
+
+    def end(self) -> None:
+        """The read was processed: hand everything to the transports."""
+        self.open = False
+        while self.writers:
+            writer = self.writers.pop()
+            writer.scheduled = False
+            writer.flush()
+
+
+reads: Final = Reads()
+
+
 class Sender:
     """`window` is what the peer allows on the whole connection, `initial_window` on new streams.
 
     `write_paused`: the transport has no room. `flushes` counts writes to the transport. `calm`
-    counts control frames that move nothing on.
+    counts control frames that move nothing on. `joins`: what the reads of many other connections
+    cause in a turn of the loop becomes one write. `scheduled`: it will flush.
     """
 
     __slots__ = (
@@ -55,13 +87,14 @@ class Sender:
         "_out",
         "_out_bytes",
         "_ring",
-        "_scheduled",
         "calm",
         "channel",
         "encoder",
         "flushes",
         "initial_window",
+        "joins",
         "lost",
+        "scheduled",
         "streams",
         "window",
         "write_paused",
@@ -83,33 +116,33 @@ class Sender:
         self._out_bytes = 0
         self._control_bytes = 0
         self._ring: deque[Stream] = deque()
-        self._scheduled = False
+        self.joins = False
+        self.scheduled = False
 
     # --- for the owners of streams ----------------------------------------------------------------
 
     def write_headers(self, stream: Stream, block: list[bytes], ended: bool) -> None:
         """Send a field block; `ended`: the stream's end too. In the order of `encoder.begin`."""
         payload = b"".join(block)
-        flags = END_HEADERS
         if ended:
-            flags |= END_STREAM
             stream.local_ended = True
         size = len(payload)
         if not stream.flushed:
             stream.flushed = self.flushes
         self._out_bytes += size
         if size <= MAX_FRAME:
-            self._out.append(pack_head(0, size, HEADERS, flags, stream.id))
-            self._out.append(payload)
+            out = self._out
+            out.append(headers_begin(size, ended))
+            out.append(stream.coded_id)
+            out.append(payload)
         else:
-            self._write_continued(stream.id, payload, flags)
+            self._write_continued(stream.id, payload, END_STREAM if ended else 0)
         self._schedule()
 
     def _write_continued(self, number: int, payload: bytes, flags: int) -> None:
         """A field block that needs CONTINUATION frames."""
         size = len(payload)
         kind = HEADERS
-        flags &= ~END_HEADERS
         at = 0
         while at < size:
             end = min(at + MAX_FRAME, size)
@@ -222,7 +255,12 @@ class Sender:
 
     def _frame(self, stream: Stream, piece: bytes, size: int, ended: bool) -> None:
         out = self._out
-        out.append(pack_head(0, size, DATA, END_STREAM if ended else 0, stream.id))
+        begin = frame_begin(size, DATA, END_STREAM if ended else 0)
+        if size < _LARGE:
+            out.append(begin)
+            out.append(stream.coded_id)
+        else:
+            out.append(begin + stream.coded_id)
         if size:
             out.append(piece)
             stream.window -= size
@@ -312,12 +350,16 @@ class Sender:
     # --- the transport ----------------------------------------------------------------------------
 
     def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
+        if self.scheduled:
+            return
+        self.scheduled = True
+        if reads.open and (not self.joins or len(self.streams) <= _FEW):
+            reads.writers.append(self)
+        else:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._scheduled = False
+        self.scheduled = False
         self.flush()
 
     def flush(self) -> None:

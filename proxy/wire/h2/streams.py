@@ -12,6 +12,9 @@ MOST_PIECES: Final = 1000
 class Stream:
     """The connection's part of a stream; `owner` is the part that exchanges see.
 
+    `coded_id`: its identifier, as a frame's head has it. `counted`: its connection has it among
+    its `streams`.
+
     Sending: `window` is what the peer allows, `waiting` the pieces that it does not allow yet, of
     the first one from `offset` on. `ending`: the end follows them, with `trailers`. `held_up`: the
     owner was told to wait. `local_ended`: the end was sent.
@@ -32,6 +35,8 @@ class Stream:
         "begun",
         "body_bytes",
         "closed",
+        "coded_id",
+        "counted",
         "empty",
         "ending",
         "expected",
@@ -58,17 +63,19 @@ class Stream:
     trailers: Trailers
     arrived_trailers: Trailers
 
-    def __init__(self) -> None:
+    def __init__(self, number: int, window: int, now: float) -> None:
         self.owner: object = None
         self.pieces: list[bytes] = []
         self.waiting: list[bytes] = []
         self.touched = False
         self.queued = False
-        self.begin(0, 0, 0.0)
+        self.begin(number, window, now)
 
     def begin(self, number: int, window: int, now: float) -> None:
         """Use this object for another stream."""
         self.id = number
+        self.coded_id = number.to_bytes(4, "big")
+        self.counted = False
         self.window = window
         self.waiting_bytes = 0
         self.offset = 0

@@ -85,6 +85,36 @@ def test_own_fields_are_never_indexed() -> None:
     assert [each.indexable for each in found] == [False, False, False]
 
 
+def test_values_of_any_length_follow_one_another() -> None:
+    encoder, oracle = Encoder(), Oracle()
+    for size in (3, 3, 5, 126, 3, 127, 126, 0, 300, 0):
+        block = encoder.begin()
+        encoder.add_own(block, ID, size * b"v")
+        assert oracle.decode(b"".join(block)) == [("x-request-id", size * "v")]
+
+
+def test_an_authority_is_remembered_until_something_is_inserted() -> None:
+    encoder, oracle = Encoder(), Oracle()
+
+    def block_of(text: str) -> bytes:
+        block = encoder.begin()
+        encoder.add_authority(block, text)
+        coded = b"".join(block)
+        assert oracle.decode(coded) == [(":authority", text)]
+        return coded
+
+    assert [len(block_of("shop:80")) for _ in range(4)] == [9, 9, 1, 1]
+    for _ in range(2):
+        oracle.decode(sent(encoder, AGENT))
+    assert block_of("shop:80") == b"\xbf"
+    assert [block_of("other") != b"\xbf" for _ in range(3)] == [True] * 3
+    assert block_of("shop:80") == b"\xc0"
+    encoder.resize(0)
+    assert oracle.decode(b"\x20") == []
+    assert len(block_of("shop:80")) == 11
+    assert len(block_of("shop:80")) == 9
+
+
 def test_a_head_is_remembered_until_something_is_inserted() -> None:
     encoder, oracle = Encoder(), Oracle()
     shared = Shared([AGENT, None, ACCEPT, None], {})
