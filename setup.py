@@ -26,6 +26,10 @@ from setuptools.errors import BaseError, CCompilerError
 
 COMPILED = (
     "config/model",
+    "delivery/accepting",
+    "delivery/entries",
+    "delivery/held",
+    "delivery/identities",
     "delivery/stored_request",
     "exchange/answers",
     "exchange/attempt",
@@ -51,6 +55,7 @@ COMPILED = (
     "exchange/marks",
     "exchange/mirroring",
     "exchange/pace",
+    "exchange/promised",
     "exchange/reaching",
     "exchange/record",
     "exchange/relay",

@@ -11,7 +11,8 @@ from proxy.config.outbox_checks import needs_outbox
 from proxy.delivery.well_known import WellKnown
 from proxy.errors import StoreFailed
 from proxy.exchange.gateway import Gateway
-from proxy.exchange.idempotency import Idempotency, Keys
+from proxy.exchange.held_key import Keys
+from proxy.exchange.idempotency import Idempotency
 from proxy.exchange.promise import Promise
 from proxy.policies.outbox import ResultConfig
 from proxy.routing.table import Route

@@ -31,7 +31,7 @@ from proxy.exchange.answers import Answer, fallback_answer, own_answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.gathering import gather
 from proxy.exchange.heads import REQUEST_ID
-from proxy.exchange.idempotency import promised
+from proxy.exchange.promised import promised
 from proxy.exchange.request import Request
 from proxy.exchange.stored_answer import pack
 from proxy.exchange.well_known import WELL_KNOWN
@@ -85,7 +85,7 @@ class Accepting:
         self._new_id = new_id
         self._config: OutboxConfig = route.policies.outbox
         self._needed = _needed_credentials(route.request_headers, self._config)
-        self._pointer = None
+        self._pointer: tuple[str, ...] | None = None
         kind, _, name = self._config.order_by.partition(":")
         self._lane_field = name.encode() if kind == "header" else b""
         if kind == "body":
@@ -207,7 +207,7 @@ class Accepting:
         Returns what a repeat gets instead. Raises what refuses it.
         """
         request = carrier.request
-        claim: Any = request.claim  # an `exchange.idempotency.HeldKey`
+        claim: Any = request.claim  # an `exchange.held_key.HeldKey`
         while True:
             operations: list[Operation[Any]] = [put]
             if claim is not None:
@@ -253,9 +253,9 @@ class Accepting:
         for field in head.fields:
             name = field.name.lower
             if name in _KEY_FIELDS:
-                key = key or (field.name.text.decode("latin-1"), field.value.decode("latin-1"))
+                key = key or _text_of(field)
             elif may_store(name.decode("latin-1"), keep):
-                fields.append((field.name.text.decode("latin-1"), field.value.decode("latin-1")))
+                fields.append(_text_of(field))
         query = head.query_text
         return StoredHead(
             head.method,
@@ -327,8 +327,9 @@ class Accepting:
                 return fields, render_json(config.json, scope)
         except Unusable as problem:
             raise BadRequest(f"The outbox's answer cannot be made: {problem}.") from None
-        told = {"id": entry.id, "state": "pending", "accepted_at": instant(entry.at)}
-        return fields, json.dumps(told).encode()
+        # As `json.dumps` writes it: an id and a time have nothing to escape.
+        told = f'{{"id": "{entry.id}", "state": "pending", "accepted_at": "{instant(entry.at)}"}}'
+        return fields, told.encode()
 
     def _answer(self, request: Request, entry: "_Accepted") -> Answer:
         config = self._config.answer
@@ -359,6 +360,10 @@ class _Accepted:
 
 _NO_CONTENT: Final = 204
 _JSON: Final = make_field(b"Content-Type", b"application/json")
+
+
+def _text_of(field: Field) -> tuple[str, str]:
+    return field.name.text.decode("latin-1"), field.value.decode("latin-1")
 
 
 def _may_wait(request: Request) -> bool:

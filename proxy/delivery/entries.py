@@ -16,6 +16,7 @@ _DETAIL: Final = 300
 ID_FIELD: Final = b"X-Outbox-Id"
 ATTEMPT_FIELD: Final = b"X-Outbox-Attempt"
 KEY_FIELD: Final = "Idempotency-Key"
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 class StoredHead:
@@ -75,7 +76,7 @@ class StoredHead:
             packed["x"] = self.held
         if self.client:
             packed["c"] = self.client
-        return json.dumps(packed, separators=(",", ":")).encode()
+        return _ENCODER.encode(packed).encode()
 
     @classmethod
     def unpack(cls, meta: bytes) -> "StoredHead":
@@ -129,7 +130,7 @@ def with_outcome(history: bytes, outcome: dict[str, Any]) -> bytes:
     """The history with another try, at most `OUTCOMES` of them."""
     outcomes = outcomes_in(history)
     outcomes.append(outcome)
-    return json.dumps(outcomes[-OUTCOMES:], separators=(",", ":")).encode()
+    return _ENCODER.encode(outcomes[-OUTCOMES:]).encode()
 
 
 def outcomes_in(history: bytes) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from proxy.delivery.identities import is_identity
 from proxy.exchange.answers import Answer, own_answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.heads import REQUEST_ID
-from proxy.exchange.idempotency import promised
+from proxy.exchange.promised import promised
 from proxy.http.message import make_field, named_field
 from proxy.store.operations import Cancel, GetEntry
 from proxy.store.records import EntryState

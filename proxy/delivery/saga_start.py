@@ -23,8 +23,9 @@ from proxy.errors import InternalError, SagaConflict, SagaInvalid
 from proxy.exchange.answers import Answer, fixed_answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.gathering import gather
-from proxy.exchange.idempotency import HeldKey, promised
+from proxy.exchange.held_key import HeldKey
 from proxy.exchange.promise import Promise
+from proxy.exchange.promised import promised
 from proxy.exchange.request import Request
 from proxy.exchange.stored_answer import pack as pack_answer
 from proxy.policies.fallback import FallbackResponse

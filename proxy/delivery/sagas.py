@@ -22,8 +22,8 @@ from proxy.errors import SagaInvalid, StoreFailed
 from proxy.exchange.answers import Answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.gateway import Gateway
-from proxy.exchange.idempotency import promised
 from proxy.exchange.promise import Promise
+from proxy.exchange.promised import promised
 from proxy.policies.saga import Order, Saga, SagaState
 from proxy.routing.table import Route
 from proxy.store.operations import CountSagas, GetSaga, ListSagas, TakeSaga, UpdateSaga

@@ -220,9 +220,10 @@ def may_store(name: str, keep: tuple[str, ...]) -> bool:
         return False
     if name in keep:
         return True
-    if any(word in name for word in _SECRET):
-        return False
-    return any(one.endswith("*") and name.startswith(one[:-1]) for one in keep)
+    for one in keep:
+        if one.endswith("*") and name.startswith(one[:-1]):
+            return not any(word in name for word in _SECRET)
+    return False
 
 
 UNSTORED_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"))

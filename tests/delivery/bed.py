@@ -10,7 +10,8 @@ from proxy.delivery.outbox import Outbox
 from proxy.delivery.well_known import WellKnown
 from proxy.exchange.bindings import Bindings
 from proxy.exchange.gateway import Gateway
-from proxy.exchange.idempotency import Idempotency, Keys
+from proxy.exchange.held_key import Keys
+from proxy.exchange.idempotency import Idempotency
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.store.sqlite.connection import MEMORY, SqliteConfig

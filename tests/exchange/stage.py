@@ -13,7 +13,8 @@ from proxy.config.model import Listener
 from proxy.errors import ConnectRefused
 from proxy.exchange.bindings import Bindings
 from proxy.exchange.gateway import Gateway
-from proxy.exchange.idempotency import Idempotency, Keys
+from proxy.exchange.held_key import Keys
+from proxy.exchange.idempotency import Idempotency
 from proxy.policies.bulkhead import BULKHEAD
 from proxy.policies.circuit_breaker import CIRCUIT_BREAKER
 from proxy.routing.own_addresses import OwnAddresses

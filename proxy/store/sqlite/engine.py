@@ -117,7 +117,9 @@ class SqliteStore(Store):
         if committer is None or self.state is StoreState.CLOSED:
             future.set_exception(StoreFailed("The store is not open."))
             return
-        size = sum(operation.size for operation in operations)
+        size = 0
+        for operation in operations:
+            size += operation.size
         committer.submit(Group(operations, future, alone, size))
 
     def _due_earlier(self) -> None:
