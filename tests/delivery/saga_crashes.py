@@ -1,16 +1,18 @@
 """Runs sagas in processes that die at a chosen arrow, until each saga has ended.
 
-    python saga_crashes.py FOLDER SEED ROUNDS
+    python saga_crashes.py FOLDER SEED DEATHS
 
-A round is one saga: up to three processes die at a random arrow (`os._exit`), and the next one goes
-on. The services are files: an effect is a line that is written before the answer. Prints one line
-for each broken promise, and at the end what it did.
+A round is one saga: up to three processes die at an arrow (`os._exit`), and the next one goes on.
+The services are files: an effect is a line that is written before the answer. Goes on until there
+were so many deaths at each arrow. Prints one line for each broken promise, and at the end what it
+did.
 """
 
 import asyncio
 import json
 import os
 import random
+import shutil
 import sys
 from asyncio import Future
 from collections import Counter
@@ -18,11 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from delivery.sagas import INPUT, ORDERS, Bed, answer
+from delivery.sagas import INPUT, ORDERS, Bed, answer, configured
 
 from proxy.delivery.stored_request import StoredRequest, TryResult
 from proxy.routing.route import Route
-from proxy.store.operations import ListSagas
+from proxy.store.operations import BeginSaga, ClaimSagas, ListSagas, UpdateSaga
 from proxy.store.sqlite.connection import SqliteConfig
 from proxy.store.sqlite.engine import SqliteStore
 
@@ -40,16 +42,42 @@ ENDS = ("paid", "shipping fails", "payment is lost", "payment is refused")
 DIED = 9
 
 
+ARROWS = {
+    "start asked": 1,
+    "start committed": 1,
+    "claim asked": 2,
+    "claim committed": 2,
+    "intent asked": 6,
+    "intent committed": 6,
+    "request arrives": 6,
+    "effect made": 6,
+    "end asked": 2,
+    "end committed": 2,
+}
+"""And how often a process may pass each of them. An intent's commit has the outcome before it."""
+
+
 class Arrows:
-    """Counts arrows, and ends the process at one of them; 0: at none."""
+    """Counts one kind of arrow, and ends the process at the `number`-th; 0: at none."""
 
-    def __init__(self, die_at: int) -> None:
-        self.left = die_at
+    def __init__(self, folder: Path, kind: str, number: int) -> None:
+        self._folder = folder
+        self._kind = kind
+        self._left = number
 
-    def passed(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            os._exit(DIED)
+    def passed(self, kind: str) -> None:
+        if kind == self._kind:
+            self._left -= 1
+            if self._left == 0:
+                add(self._folder / "deaths", kind.replace(" ", "_"))
+                os._exit(DIED)
+
+
+def named(operation: Any) -> str:
+    """What an operation does for a saga, "" for nothing."""
+    if isinstance(operation, UpdateSaga):
+        return "end" if operation.release else "intent"
+    return {BeginSaga: "start", ClaimSagas: "claim"}.get(type(operation), "")
 
 
 class DyingStore(SqliteStore):
@@ -58,15 +86,18 @@ class DyingStore(SqliteStore):
     arrows: Arrows
 
     def do(self, operation: Any) -> "Future[Any]":
-        self.arrows.passed()
-        future = super().do(operation)
-        future.add_done_callback(lambda _: self.arrows.passed())
-        return future
+        return self._passing([operation], super().do, operation)
 
     def commit(self, operations: Any) -> Any:
-        self.arrows.passed()
-        future = super().commit(operations)
-        future.add_done_callback(lambda _: self.arrows.passed())
+        return self._passing(operations, super().commit, operations)
+
+    def _passing(self, operations: Any, ask: Callable[[Any], Any], asked: Any) -> Any:
+        names = [name for one in operations if (name := named(one))]
+        for name in names:
+            self.arrows.passed(f"{name} asked")
+        future = ask(asked)
+        for name in names:
+            future.add_done_callback(lambda _, name=name: self.arrows.passed(f"{name} committed"))
         return future
 
 
@@ -76,13 +107,13 @@ def serve(folder: Path, arrows: Arrows, end: str) -> Callable[..., None]:
     def send(
         route: Route, request: StoredRequest, keep: int, on_done: Callable[[TryResult], object]
     ) -> None:
-        arrows.passed()
+        arrows.passed("request arrives")
         key = dict(request.fields)[b"Idempotency-Key"].decode()
         add(folder / "requests", key)
         told = respond(request.target, end)
         if (told.status == 200 or told.reason) and key not in lines(folder / "effects"):
             add(folder / "effects", key)
-        arrows.passed()
+        arrows.passed("effect made")
         asyncio.get_running_loop().call_soon(on_done, told)
 
     return send
@@ -98,6 +129,14 @@ def respond(target: str, end: str) -> TryResult:
     return answer(200, {"tx": {"id": 7}})
 
 
+def definition() -> str:
+    text = ORDERS
+    for old, new in CHANGES.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
 def add(file: Path, line: str) -> None:
     with file.open("a") as out:
         out.write(line + "\n")
@@ -107,17 +146,13 @@ def lines(file: Path) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-async def live(folder: Path, die_at: int, end: str) -> None:
+async def live(folder: Path, arrow: str, number: int, end: str) -> None:
     """One process: begin the saga unless it is there, and run it to its end."""
     store = DyingStore(SqliteConfig(str(folder / "store.db")))
-    store.arrows = Arrows(0)
+    store.arrows = Arrows(folder, "", 0)
     await store.open(5.0)
-    text = ORDERS
-    for old, new in CHANGES.items():
-        assert old in text
-        text = text.replace(old, new)
-    bed = Bed(store, text)
-    store.arrows = arrows = Arrows(die_at)
+    bed = Bed(store, definition())
+    store.arrows = arrows = Arrows(folder, arrow, number)
     bed.services.send = serve(folder, arrows, end)
     if not await store.do(ListSagas()):
         await bed.begin(given=INPUT)
@@ -133,12 +168,12 @@ async def live(folder: Path, die_at: int, end: str) -> None:
     await store.close()
 
 
-def process(folder: Path, die_at: int, end: str) -> bool:
+def process(folder: Path, arrow: str, number: int, end: str) -> bool:
     """Whether it came to the end."""
     child = os.fork()
     if child == 0:
         try:
-            asyncio.run(asyncio.wait_for(live(folder, die_at, end), 20))
+            asyncio.run(asyncio.wait_for(live(folder, arrow, number, end), 20))
             os._exit(0)
         except BaseException as error:  # noqa: BLE001 - told by the parent
             add(folder / "errors", repr(error).replace(" ", "_"))
@@ -169,22 +204,33 @@ def broken(folder: Path, end: str, deaths: int) -> list[str]:
     return found
 
 
-def main(above: Path, seed: int, rounds: int) -> None:
+def choose(chance: random.Random, deaths: Counter[str], *, first: bool) -> tuple[str, int]:
+    """An arrow with the fewest deaths; the start has its own only in a saga's first process."""
+    possible = [one for one in ARROWS if first or not one.startswith("start")]
+    arrow = min(possible, key=lambda one: (deaths[one], chance.random()))
+    return arrow, chance.randint(1, ARROWS[arrow])
+
+
+def main(above: Path, seed: int, wanted: int) -> None:
     chance = random.Random(seed)
-    deaths = 0
-    for number in range(rounds):
-        folder = above / str(number)
+    deaths = Counter[str]()
+    rounds = 0
+    configured(definition())  # once for all processes
+    while min(deaths[one] for one in ARROWS) < wanted and rounds < 20 * wanted:
+        folder = above / str(rounds)
         folder.mkdir()
-        end = ENDS[number % len(ENDS)]
+        end = ENDS[rounds % len(ENDS)]
         died = 0
-        while died < 3 and not process(folder, chance.randint(1, 40), end):
+        while died < 3 and not process(folder, *choose(chance, deaths, first=died == 0), end):
             died += 1
-        if died == 3 and not process(folder, 0, end):
-            print(f"round {number} ({end}): it does not end")
-        deaths += died
+        if died == 3 and not process(folder, "", 0, end):
+            print(f"round {rounds} ({end}): it does not end")
+        deaths.update(one.replace("_", " ") for one in lines(folder / "deaths"))
         for what in broken(folder, end, died):
-            print(f"round {number} ({end}): {what}")
-    print(json.dumps({"rounds": rounds, "deaths": deaths}))
+            print(f"round {rounds} ({end}): {what}")
+        shutil.rmtree(folder)
+        rounds += 1
+    print(json.dumps({"rounds": rounds, "deaths": {one: deaths[one] for one in ARROWS}}))
 
 
 if __name__ == "__main__":

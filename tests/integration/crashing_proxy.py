@@ -1,27 +1,23 @@
-"""The real command, which dies at a point of its store's work: CRASH_AT is ``committed:2``.
+"""The real command, which dies at a point of its store's work: CRASH_AT is ``committed Put``.
 
-Put before the command as a prefix: it runs the command's own arguments in this process.
+Put before the command as a prefix: it runs the command's own arguments in this process. It dies at
+the CRASH_NUMBER-th time that the point is passed while the file CRASH_WHEN exists.
 """
 
 import os
 import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from dying import die_at
 
 from proxy import cli
-from proxy.store.sqlite.committer import Committer, Point
 
 
 def main() -> int:
-    word, _, number = os.environ["CRASH_AT"].partition(":")
-    point, left = Point(word), int(number)
-
-    def at(self: Committer, here: Point) -> None:
-        nonlocal left
-        if here is point:
-            left -= 1
-            if left == 0:
-                os._exit(9)
-
-    Committer.at = at
+    armed = Path(os.environ["CRASH_WHEN"])
+    die_at(os.environ["CRASH_AT"], int(os.environ["CRASH_NUMBER"]), armed.exists)
     return cli.main(sys.argv[4:])  # python -m proxy run ...
 
 

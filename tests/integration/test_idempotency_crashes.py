@@ -1,62 +1,17 @@
-"""The real command dies at each named point: effects happen once, or the answer says unknown."""
+"""The real command is killed while 64 clients repeat their keys; the points where it could matter
+have names in `test_named_crashes`. $KEYS: how many keys."""
 
 import asyncio
 import contextlib
 import os
 import random
-import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from chaos.upstream import ChaosUpstream
 from integration.conftest import StartProxy
 from integration.ports import free_port
-from integration.raw_client import BrokenOff
 from integration.running_proxy import RunningProxy
-from integration.test_idempotency import settings
-
-DRIVER = Path(__file__).with_name("crashing_proxy.py")
-TIMES = int(os.environ.get("CRASHES", "10"))
-
-POINTS = [
-    pytest.param("committed:1", 0, 409, id="claim committed and unsent"),
-    pytest.param("begun:2", 1, 409, id="sent and unrecorded"),
-    pytest.param("executed:2", 1, 409, id="sent and not yet committed"),
-    pytest.param("committed:2", 1, 200, id="recorded and unanswered"),
-]
-
-
-@pytest.mark.interpreted
-@pytest.mark.long
-@pytest.mark.parametrize("time", range(TIMES))
-@pytest.mark.parametrize(("point", "effects", "status"), POINTS)
-def test_a_crash(
-    shared_chaos: ChaosUpstream,
-    start_proxy: StartProxy,
-    tmp_path: Path,
-    point: str,
-    effects: int,
-    status: int,
-    time: int,
-) -> None:
-    ours = settings(shared_chaos, tmp_path / "store.db")
-    name = f"{point}-{time}".replace(":", "-")
-    key = {"Idempotency-Key": name}
-    dying = start_proxy(ours, prefix=[sys.executable, str(DRIVER)], CRASH_AT=point)
-    with dying.client() as client, contextlib.suppress(BrokenOff, OSError):
-        client.request("POST", f"/{name}", key, b"{}")
-    assert dying.wait() == 9
-    dying.process.returncode = 0  # it was meant to die
-    assert len(shared_chaos.seen_path(f"/{name}")) == effects
-    proxy = start_proxy(ours)
-    answers = [proxy.call("POST", f"/{name}", key, b"{}") for _ in range(2)]
-    assert [answer.status for answer in answers] == [status] * 2
-    if status == 200:
-        assert {answer.header("idempotent-replayed") for answer in answers} == {"true"}
-    else:
-        assert all(b"idempotency-unknown" in answer.body for answer in answers)
-    assert len(shared_chaos.seen_path(f"/{name}")) == effects
 
 
 class Effects:

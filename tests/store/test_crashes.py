@@ -1,5 +1,9 @@
-"""A process that dies at any point of a commit: what it had promised is there afterwards."""
+"""A process that dies at any point of a commit: what it had promised is there afterwards.
 
+$CRASHES: how many deaths at each point; a thousand take a minute or two for each.
+"""
+
+import json
 import os
 import random
 import sqlite3
@@ -10,10 +14,13 @@ from pathlib import Path
 
 import pytest
 from store.crash_child import WORKERS
+from store.named_points import POINTS
 
 from proxy.store.sqlite.committer import Point
 
 CHILD = Path(__file__).with_name("crash_child.py")
+NAMED = Path(__file__).with_name("named_points.py")
+TESTS = Path(__file__).parents[1]
 
 
 class Promised:
@@ -109,3 +116,30 @@ def test_each_point_many_times(tmp_path: Path, seed: int) -> None:
     # An entry is tried again only because a process died with it: once for each death at most.
     again = sum(tries - 1 for tries in promised.tried.values())
     assert again <= deaths * WORKERS
+
+
+def die_at(folder: Path, point: str, deaths: int) -> None:
+    """Nothing acknowledged is lost, an effect happens once, a try is repeated once for a death."""
+    paths = [str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, NAMED, folder, point, str(deaths)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=590,
+    )
+    assert done.returncode == 0, done.stderr
+    *broken, summary = done.stdout.splitlines()
+    assert broken == []
+    assert json.loads(summary)["answered"] > 0
+
+
+@pytest.mark.parametrize("point", ["recorded and unanswered", "delivered and uncommitted"])
+def test_a_named_point(tmp_path: Path, point: str) -> None:
+    die_at(tmp_path, point, 3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", POINTS)
+def test_a_named_point_many_times(tmp_path: Path, point: str) -> None:
+    die_at(tmp_path, point, int(os.environ.get("CRASHES", "50")))
