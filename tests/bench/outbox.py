@@ -2,7 +2,8 @@
 
 Clients with a connection each POST 1 KiB as fast as they get 202; then what waits is delivered to
 an upstream that answers at once. Prints accepts and deliveries a second, the times of the accepts,
-and the process's memory. The upstream and the clients share the machine with the proxy.
+and the process's memory. The upstream and the clients share the machine with the proxy, so they do
+as little as they can: a callback for each answer, on uvloop.
 """
 
 import argparse
@@ -11,9 +12,11 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))  # as tests/conftest.py does
 
+import uvloop
 from integration.running_proxy import RunningProxy
 
 from proxy.delivery.entries import StoredHead
@@ -36,13 +39,14 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, default=64, help="default: 64")
     options = parser.parse_args()
     with TemporaryDirectory(prefix="proxy-outbox-") as directory:
-        asyncio.run(_measure(Path(directory), options))
+        uvloop.run(_measure(Path(directory), options))
     return 0
 
 
 async def _measure(directory: Path, options: argparse.Namespace) -> None:
     delivered = [0]
-    server = await asyncio.start_server(lambda r, w: _serve(r, w, delivered), "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Upstream(delivered), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     if options.pending:
         began = time.monotonic()
@@ -123,40 +127,94 @@ async def _accept(
 ) -> tuple[list[float], float]:
     """The times of the accepts. `hold`: nothing is due before an hour has passed."""
     times: list[float] = []
-    end = time.monotonic() + (1e9 if options.entries else options.seconds)
+    loop = asyncio.get_running_loop()
     began = time.monotonic()
-
-    async def client(number: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    end = began + (1e9 if options.entries else options.seconds)
+    clients = []
+    for number in range(options.clients):
         lane = f"X-Lane: {number % options.lanes}\r\n" if options.lanes else ""
         later = "X-Not-Before: 3600\r\n" if hold else ""
         fields = f"Host: shop\r\n{lane}{later}Content-Length: {len(_BODY)}\r\n"
         request = f"POST /o HTTP/1.1\r\n{fields}\r\n".encode() + _BODY
-        while time.monotonic() < end and not 0 < options.entries <= len(times):
-            at = time.monotonic()
-            writer.write(request)
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            assert head.startswith("HTTP/1.1 202"), head
-            length = int(head.lower().partition("content-length: ")[2].partition("\r")[0])
-            await reader.readexactly(length)
-            times.append(time.monotonic() - at)
-        writer.close()
-
-    await asyncio.gather(*(client(number) for number in range(options.clients)))
+        client = _Client(request, times, end, options.entries)
+        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
+        clients.append(client)
+    await asyncio.gather(*(client.done for client in clients))
     return times, time.monotonic() - began
 
 
-async def _serve(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delivered: list[int]
-) -> None:
-    try:
-        while True:
-            await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(len(_BODY))
-            delivered[0] += 1
-            writer.write(_OK)
-    except (asyncio.IncompleteReadError, ConnectionError):
-        writer.close()
+class _Client(asyncio.Protocol):
+    """One request after the other, until `end` or so many answers of all clients."""
+
+    def __init__(self, request: bytes, times: list[float], end: float, entries: int) -> None:
+        self.done = asyncio.get_running_loop().create_future()
+        self._request = request
+        self._times = times
+        self._end = end
+        self._entries = entries
+        self._received = b""
+        self._at = 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._send()
+
+    def _send(self) -> None:
+        self._at = time.monotonic()
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received = self._received + data
+        end = received.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        at = received.lower().find(b"content-length: ", 0, end)
+        length = int(received[at + 16 : received.index(b"\r", at)])
+        if len(received) < end + 4 + length:
+            return
+        if not received.startswith(b"HTTP/1.1 202"):
+            self._finish(AssertionError(received[:200]))
+            return
+        self._received = b""
+        now = time.monotonic()
+        self._times.append(now - self._at)
+        if now >= self._end or 0 < self._entries <= len(self._times):
+            self._finish(None)
+        else:
+            self._send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._finish(error or ConnectionError("closed by the proxy"))
+
+    def _finish(self, error: BaseException | None) -> None:
+        if self.done.done():
+            return
+        if error is not None:
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(None)
+        self._transport.close()
+
+
+class _Upstream(asyncio.Protocol):
+    """One connection: answers each request, and counts it."""
+
+    def __init__(self, delivered: list[int]) -> None:
+        self._delivered = delivered
+        self._received = b""
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (end := self._received.find(b"\r\n\r\n")) >= 0:
+            whole = end + 4 + len(_BODY)
+            if len(self._received) < whole:
+                return
+            self._received = self._received[whole:]
+            self._delivered[0] += 1
+            self._transport.write(_OK)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """A saga's bed: definitions from YAML, a store in memory, and services that answer from a list."""
 
 import asyncio
-import functools
 import itertools
 import json
 from collections.abc import Callable
@@ -121,15 +120,10 @@ class Clock:
         return time() + self.ahead
 
 
-@functools.cache
-def configured(text: str) -> Config:
-    return load_text(text, "orders.yaml", {}).config
-
-
 class Bed:
     def __init__(self, store: Store, text: str = ORDERS, **answers: list[TryResult]) -> None:
         self.store = store
-        self.config = configured(text)
+        self.config = load_text(text, "orders.yaml", {}).config
         paths = {path.replace("_", "/"): results for path, results in answers.items()}
         self.services = Services(self.config, paths)
         self.stats = SagaStats()
