@@ -82,6 +82,16 @@ def postgres_url(shared_postgres: postgres.Shared) -> Iterator[str]:
 
 
 @pytest.fixture
+def pooled_url(postgres_url: str) -> Iterator[str]:
+    """The database of `postgres_url` through PgBouncer, which lends server processes."""
+    if not postgres.has_pooler():
+        assert postgres.NEEDED not in os.environ, postgres.POOLER_MISSING
+        pytest.skip(postgres.POOLER_MISSING)
+    with postgres.pooled(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
 def own_postgres(shared_postgres: postgres.Shared) -> Iterator[postgres.Server]:
     """A server of this test's own, running; to stop, restart, freeze or kill."""
     with postgres.new_server(shared_postgres.template) as server:

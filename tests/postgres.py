@@ -2,8 +2,9 @@
 
     postgres_url    (fixture) an empty database on the server that all processes of a run share
     own_postgres    (fixture) a server of the test's own, to stop, restart, freeze or kill
+    pooled_url      (fixture) the database of postgres_url, through PgBouncer
 
-Both are skipped where PostgreSQL is not installed; with $NEEDS_POSTGRESQL they fail instead. As
+They are skipped where PostgreSQL is not installed; with $NEEDS_POSTGRESQL they fail instead. As
 root the server runs as `postgres` or `nobody`: it refuses to be root. `fsync` is off: a test kills
 processes, not machines.
 
@@ -18,6 +19,7 @@ import pwd
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -258,6 +260,57 @@ def new_server(
     finally:
         server.stop(immediate=True)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+POOLER_MISSING = "PgBouncer is not installed (Debian: pgbouncer)"
+
+
+def has_pooler() -> bool:
+    return shutil.which("pgbouncer", path=_POOLER_PATH) is not None
+
+
+_POOLER_PATH = os.environ.get("PATH", "") + ":/usr/sbin"
+
+
+@contextmanager
+def pooled(url: str, server_processes: int = 3) -> Iterator[str]:
+    """PgBouncer before a server, one transaction at a time; the URL of the same database."""
+    directory = _make_directory("pgbouncer-")
+    server, _, database = url.rpartition("/")
+    user, host, port = server.partition("//")[2].replace("@", ":").split(":")
+    listening = free_port()
+    users = directory / "users"
+    users.write_text(f'"{user}" ""\n')
+    file = directory / "pgbouncer.ini"
+    file.write_text(
+        f"[databases]\n* = host={host} port={port}\n[pgbouncer]\nlisten_addr=127.0.0.1\n"
+        f"listen_port={listening}\nunix_socket_dir=\nauth_type=trust\nauth_file={users}\n"
+        f"pool_mode=transaction\ndefault_pool_size={server_processes}\n"
+        f"logfile={directory / 'log'}\n"
+    )
+    for made in (users, file):
+        _give(made)
+    program = shutil.which("pgbouncer", path=_POOLER_PATH)
+    assert program is not None, POOLER_MISSING
+    pooler = _as_account([program, str(file)], stderr=subprocess.DEVNULL)
+    try:
+        _wait_for_port(listening)
+        yield f"postgresql://{user}@127.0.0.1:{listening}/{database}"
+    finally:
+        pooler.kill()
+        pooler.wait()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _wait_for_port(port: int) -> None:
+    until = time.monotonic() + STARTS_IN
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert time.monotonic() < until, "PgBouncer does not start"
+            time.sleep(0.01)
 
 
 class Shared:

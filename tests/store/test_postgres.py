@@ -334,6 +334,28 @@ async def test_names_in_any_order_do_not_block_each_other(
     assert [store.stats.refused_failed for store in stores] == before
 
 
+async def test_behind_a_pooler_nothing_is_kept_in_the_session(
+    pooled_url: str, open_one: Open
+) -> None:
+    """Six connections share three server processes, which change with each transaction."""
+    stores = await asyncio.gather(*(open_one(pooled_url) for _ in range(3)))
+    puts = [replace(PUT, id=str(number), lane=str(number % 9)) for number in range(90)]
+    for turn in range(3):
+        some = puts[turn::3]
+        told = await asyncio.gather(*(stores[n % 3].do(put) for n, put in enumerate(some)))
+        assert told == [None] * 30
+    claimed: list[str] = []
+    while len(claimed) < 90:
+        found = await asyncio.gather(
+            *(store.do(ClaimEntries({"orders": 5}, 30.0)) for store in stores)
+        )
+        entries = [entry for one in found for entry in one.entries]
+        claimed += [entry.id for entry in entries]
+        settles = (Settle(one.ref, EntryState.DELIVERED, 1, b"", keep=60.0) for one in entries)
+        assert all(await asyncio.gather(*map(stores[0].do, settles)))
+    assert sorted(claimed, key=int) == [str(number) for number in range(90)]
+
+
 async def test_a_lane_may_have_any_value(postgres_url: str, open_one: Open) -> None:
     store = await open_one(postgres_url)
     for number, lane in enumerate(["\0", "'; DROP TABLE entries; --", "ä\n", "x" * 3000]):

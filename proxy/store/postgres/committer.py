@@ -26,18 +26,18 @@ from typing import TYPE_CHECKING, Any, Final
 from proxy.errors import InternalError, ProxyError, StoreFailed, StoreFull
 from proxy.store.group import Group
 from proxy.store.operations import Expire
-from proxy.store.postgres.calls import STATEMENT, brings_forward, decode, encode
+from proxy.store.postgres.calls import brings_forward, decode, encode
 from proxy.store.postgres.connection import (
     Failure,
     Opened,
     PostgresConfig,
+    Run,
     Unreachable,
     drop,
     meaning,
     open_connection,
     sentence,
 )
-from proxy.store.postgres.schema import quoted
 from proxy.store.store import BUCKETS, CannotOpen, StoreStats
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ class Committer:
         self._stats = stats
         self._clock = clock
         self._due_earlier = due_earlier
-        self._statement = STATEMENT.format(schema=quoted(config.schema))
         self._queue: deque[Group] = deque()
         self._idle: deque[Future[None]] = deque()
         self._woken = False
@@ -172,13 +171,13 @@ class Committer:
                 self._live += 1
                 self._up()
             wait = FIRST_WAIT
-            connection, opened = opened.connection, None
+            mine, opened = opened, None
             try:
-                await self._work(connection)
+                await self._work(mine)
             except Lost as error:
                 self._lost(str(error))
             finally:
-                await self._close(connection)
+                await self._close(mine.connection)
 
     async def _close(self, connection: "Connection") -> None:
         if not self._closing or connection.is_closed():
@@ -187,16 +186,16 @@ class Committer:
         with suppress(Exception):  # it is left anyhow
             await connection.close(timeout=self._config.timeout)
 
-    async def _work(self, connection: "Connection") -> None:
+    async def _work(self, opened: Opened) -> None:
         """Until it is closed. Raises Lost."""
-        connection.add_termination_listener(self._ended)
+        opened.connection.add_termination_listener(self._ended)
         while True:
-            batch = await self._next_batch(connection)
+            batch = await self._next_batch(opened.connection)
             if batch is None:
                 return
-            await self._process(connection, batch)
+            await self._process(opened.run, batch)
             if monotonic() >= self._measure_at:
-                await self._measure(connection)
+                await self._measure(opened.connection)
 
     def _ended(self, connection: "Connection") -> None:
         """It broke; the one that waits with it must notice."""
@@ -230,14 +229,14 @@ class Committer:
 
     # --- a batch ----------------------------------------------------------------------------------
 
-    async def _process(self, connection: "Connection", batch: list[Group]) -> None:
+    async def _process(self, run: Run, batch: list[Group]) -> None:
         """Run it; where that fails, what can be done without the rest. Raises Lost."""
         todo: deque[list[Group]] = deque([batch])
         tries = 0
         while todo:
             part = todo.popleft()
             try:
-                await self._run(connection, part)
+                await self._run(run, part)
                 tries = 0
             except Exception as error:  # noqa: BLE001 - a fault in one operation must not affect others
                 kind = meaning(error)
@@ -276,13 +275,12 @@ class Committer:
             _log.error("internal error in the store", exc_info=error)
             _tell(group, error=InternalError("This is a bug of the proxy's store."))
 
-    async def _run(self, connection: "Connection", batch: list[Group]) -> None:
+    async def _run(self, run: Run, batch: list[Group]) -> None:
         started = perf_counter()
         calls = encode(batch)
         now = None if self._clock is None else self._clock()
-        rows = await connection.fetch(
-            self._statement, *calls.arguments(now), timeout=self._config.timeout
-        )
+        async with asyncio.timeout(self._config.timeout):
+            rows = await run(*calls.arguments(now))
         results = decode(batch, rows)
         self._count(len(batch), perf_counter() - started)
         earlier = False
@@ -362,13 +360,13 @@ class Committer:
     async def _measure(self, connection: "Connection") -> None:
         self._measure_at = monotonic() + MEASURE_SECONDS
         try:
-            size = await connection.fetchval(
-                "SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_catalog.pg_class c"
-                " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-                " WHERE n.nspname = $1 AND c.relkind = 'r'",
-                self._config.schema,
-                timeout=self._config.timeout,
-            )
+            async with asyncio.timeout(self._config.timeout), connection.transaction():
+                size = await connection.fetchval(
+                    "SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_catalog.pg_class c"
+                    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                    " WHERE n.nspname = $1 AND c.relkind = 'r'",
+                    self._config.schema,
+                )
         except Exception as error:  # noqa: BLE001 - only a lost connection matters here
             if meaning(error) is Failure.LOST:
                 raise Lost(sentence(error)) from None

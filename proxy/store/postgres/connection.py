@@ -1,16 +1,19 @@
 """Opening a connection: what the server must be, and what failures mean.
 
-Nothing is kept in the session: no prepared statement, no setting, so that a pooler may give every
-transaction another server process.
+Behind a pooler nothing is kept in the session: no prepared statement, no setting, so that it may
+give every transaction another server process. Without one the statement is prepared once.
 """
 
 import asyncio
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from proxy.store.postgres.schema import prepare
+from proxy.store.postgres.calls import STATEMENT, Rows
+from proxy.store.postgres.schema import prepare, quoted
 from proxy.store.store import CannotOpen
 
 try:
@@ -44,11 +47,19 @@ class Unreachable(Exception):
     """There is no server now that takes writes. It may be there later."""
 
 
+Run = Callable[..., Awaitable[Rows]]
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A connection that can be used. `direct`: no pooler gives it other server processes."""
+    """A connection that can be used. `run` takes the arguments of `v1_run`, and commits.
+
+    `direct`: no pooler gives its transactions to other server processes. Then the statement is
+    prepared once.
+    """
 
     connection: "Connection"
+    run: "Run"
     direct: bool
     sync: str
 
@@ -100,14 +111,29 @@ async def _open(config: PostgresConfig, known: bool) -> Opened:
     )
     usable = False
     try:
-        told = await connection.fetchrow(_ASKED, timeout=config.timeout)
-        _check(told)
-        await prepare(connection, config.schema, known=known)
+        # One transaction: a pooler may give the next one to another server process.
+        async with connection.transaction():
+            told = await connection.fetchrow(_ASKED, timeout=config.timeout)
+            _check(told)
+            await prepare(connection, config.schema, known=known)
+        direct = connection.get_server_pid() == told["pid"]
+        statement = STATEMENT.format(schema=quoted(config.schema))
+        if direct:
+            running: Run = (await connection.prepare(statement)).fetch
+        else:
+            running = partial(_in_transaction, connection, statement)
         usable = True
     finally:
         if not usable:
             await drop(connection)
-    return Opened(connection, connection.get_server_pid() == told["pid"], told["sync"])
+    return Opened(connection, running, direct, told["sync"])
+
+
+async def _in_transaction(connection: "Connection", statement: str, *arguments: Any) -> Rows:
+    """asyncpg prepares what it runs, in a step of its own: both must meet one server process."""
+    async with connection.transaction():
+        found: Rows = await connection.fetch(statement, *arguments)
+    return found
 
 
 async def drop(connection: "Connection") -> None:
