@@ -94,7 +94,7 @@ class OutboxApi:
 
     async def overview(self, request: web.Request, outbox: "Outbox") -> web.Response:
         """The queues, the lanes that do not move, and entries by ``state``, ``route``, ``since``
-        (Unix seconds), ``before`` (a ``seq``) and ``limit``."""
+        (Unix seconds), ``before`` (a ``seq``) and ``limit``; or by ``request_id`` alone."""
         from proxy.store.records import EntryState  # only where there is a store
 
         query = request.query
@@ -106,6 +106,9 @@ class OutboxApi:
         except ValueError:
             states = ", ".join(one.value for one in EntryState)
             return problem(400, f"state is one of {states}; since, before and limit are numbers.")
+        if "request_id" in query:
+            found = await outbox.of_request(query["request_id"], max(1, limit))
+            return _json({**await outbox.summary(), "entries": found})
         entries = await outbox.entries(
             route=query.get("route"), state=state, since=since, before=before, limit=max(1, limit)
         )

@@ -1,10 +1,13 @@
 """`explain --request-id`: shows what a running proxy knows of one request."""
 
 import sys
+from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from proxy.admin.asking import NoAnswer, ask
+from proxy.admin.entry_story import entry_story
+from proxy.admin.sagas import story as saga_story
 from proxy.admin.story import story
 
 Document: TypeAlias = dict[str, Any]
@@ -13,17 +16,24 @@ TOLD, UNKNOWN = 0, 1
 """Exit statuses."""
 
 _TIMEOUT = 5.0
+NOT_FOUND = HTTPStatus.NOT_FOUND.value
 
 
 def explain_request(url: str, request_id: str) -> int:
     """Print the story of every request with this id, on both sides of the service.
 
-    Returns the exit status.
+    The id may also be that of an entry of the outbox or of a saga. What a request became is told
+    first, and then its exchanges that are kept. Returns the exit status.
 
     1: the proxy at the admin address `url` does not answer, or knows no such request.
     """
     try:
-        stories = [story(one) for one in _of_both_sides(url, request_id)]
+        exchanges = _of_both_sides(url, request_id)
+        entries, sagas = _promised(url, request_id, exchanges)
+        exchanges = _with_tries(url, exchanges, entries, sagas)
+        stories = [entry_story(one) for one in entries]
+        stories += [saga_story(one) for one in sagas]
+        stories += [story(one) for one in exchanges]
     except NoAnswer as error:
         return _fail(str(error))
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -56,6 +66,43 @@ def _of_both_sides(url: str, request_id: str) -> list[Document]:
             if one["request_id"] not in known
         ]
     return sorted(told, key=lambda one: str(one["time"]))
+
+
+def _promised(
+    url: str, wanted: str, exchanges: list[Document]
+) -> tuple[list[Document], list[Document]]:
+    """The entries of the outbox and the sagas of these exchanges, or of this id."""
+    entries = {str(one["outbox_id"]) for one in exchanges if one.get("outbox_id")}
+    sagas = {str(one["saga"]) for one in exchanges if one.get("saga")}
+    if not exchanges:
+        entries, sagas = {wanted}, {wanted}
+    found = [_known(url, f"/outbox/{quote(one, safe='')}") for one in sorted(entries)]
+    told = [_known(url, f"/sagas/{quote(one, safe='')}") for one in sorted(sagas)]
+    if not exchanges and not any((*found, *told)):
+        listed = _known(url, f"/outbox?request_id={quote(wanted, safe='')}") or {"entries": []}
+        found = [_known(url, f"/outbox/{quote(one['id'])}") for one in listed["entries"]]
+    return [one for one in found if one is not None], [one for one in told if one is not None]
+
+
+def _with_tries(
+    url: str, exchanges: list[Document], entries: list[Document], sagas: list[Document]
+) -> list[Document]:
+    """And what else is kept of the exchanges that accepted or delivered these."""
+    more = [one for entry in entries for one in _entries(url, "outbox_id", entry["id"])]
+    more += [one for saga in sagas for one in _entries(url, "saga", saga["token"])]
+    known = {(one.get("number"), one["time"]) for one in exchanges}
+    fresh = [one for one in more if (one.get("number"), one["time"]) not in known]
+    return sorted([*exchanges, *fresh], key=lambda one: str(one["time"]))
+
+
+def _known(url: str, path: str) -> Document | None:
+    """A document; None if the proxy has none there."""
+    try:
+        return ask(url, path, _TIMEOUT)
+    except NoAnswer as error:
+        if error.status == NOT_FOUND:
+            return None
+        raise
 
 
 def _entries(url: str, name: str, value: str) -> list[Document]:

@@ -85,7 +85,7 @@ def add_explain(subparsers: "Commands", *, with_file: bool) -> None:
         metavar="ID",
         action=_RequestId,
         instead_of=described,
-        help="the X-Request-Id of a request",
+        help="the X-Request-Id of a request, or the id of an entry of the outbox or of a saga",
     )
     add_admin(command)
 

@@ -33,6 +33,8 @@ from proxy.store.store import Store
 _log = logging.getLogger("proxy.outbox")
 
 _AT_ONCE = 100
+_SEARCHED = 2000
+"""Entries that are looked through for a request's id, the newest: there is no index of them."""
 _LANES = 10
 _REFRESH = 1.0
 """Seconds between two readings of the counts."""
@@ -154,6 +156,22 @@ class Outbox:
             ListEntries(queue=route, state=state, since=since, before_seq=before, limit=limit)
         )
         return [{**summary_of(entry), "seq": entry.seq} for entry in found]
+
+    async def of_request(self, request_id: str, limit: int) -> list[dict[str, Any]]:
+        """Entries that this request became, of the newest `_SEARCHED`."""
+        found: list[dict[str, Any]] = []
+        before: int | None = None
+        for _ in range(_SEARCHED // _AT_ONCE):
+            page = await self.store.do(ListEntries(before_seq=before, limit=_AT_ONCE))
+            found += [
+                {**summary_of(entry), "seq": entry.seq}
+                for entry in page
+                if StoredHead.unpack(entry.meta).held.get("x-request-id") == request_id
+            ]
+            if len(page) < _AT_ONCE or len(found) >= limit:
+                break
+            before = page[-1].seq
+        return found[:limit]
 
     async def entry(self, entry_id: str) -> dict[str, Any] | None:
         """One entry with its outcomes."""

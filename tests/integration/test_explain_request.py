@@ -1,13 +1,15 @@
 """`resilience-proxy explain --request-id`: what became of one request, as the proxy tells it."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
 from chaos.upstream import ChaosUpstream
+from integration.conftest import StartProxy
 from integration.raw_client import request_bytes
-from integration.running_proxy import RunningProxy
+from integration.running_proxy import RunningProxy, eventually
 from integration.settings import Settings, route
 
 
@@ -96,3 +98,40 @@ def test_a_request_that_nobody_knows(proxy: RunningProxy) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "knows no request 'never-seen'" in done.stderr
     assert "only the last requests with trouble are kept" in done.stderr
+
+
+def test_accepted_requests_are_told_with_their_deliveries(
+    start_proxy: StartProxy, shared_chaos: ChaosUpstream
+) -> None:
+    shared_chaos.rules["/late/bad"] = "404"
+    step = {"request": {"upstream": "chaos", "path": "/late/bad"}, "dead_on": [404]}
+    proxy = start_proxy(
+        {
+            "store": {"url": "memory:"},
+            "upstreams": {"chaos": {"endpoints": [shared_chaos.url]}},
+            "sagas": {"order": {"steps": [{"name": "pay", **step}]}},
+            "routes": [
+                route("late", outbox={"mode": "always"}),
+                {"name": "orders", "match": {"path": "/orders"}, "saga": "order"},
+            ],
+        }
+    )
+    entry = json.loads(proxy.call("POST", "/late/bad", request_id="told", body=b"{}").body)["id"]
+    eventually(lambda: proxy.state(f"/outbox/{entry}")["state"] == "dead", 5)
+    for asked in ("told", entry):
+        done = explain(proxy, asked)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert_in_order(
+            done.stdout,
+            "POST service.test/late/bad was accepted by the outbox of route late: dead",
+            f"entry {entry}, request id told",
+            "try 1: 404",
+            "  dead, remembered until",
+            "docs/runbook.md#entries-of-the-outbox-are-dead",
+        )
+    key = {"Idempotency-Key": "order-7"}
+    assert proxy.call("POST", "/orders", key, b"{}").status == 202
+    eventually(lambda: proxy.state("/sagas/order-7")["state"] == "undone", 5)
+    assert_in_order(
+        explain(proxy, "order-7").stdout, "order-7  order  undone", "pay: failed", "404"
+    )

@@ -10,6 +10,7 @@ import pytest
 from unit.top.documents import status, troubled
 
 from proxy.admin.asking import NoAnswer, ask
+from proxy.admin.entry_story import entry_story
 from proxy.admin.past import explain_request
 from proxy.top.watcher import look_once
 
@@ -143,6 +144,76 @@ def test_the_story_of_a_request(server, url, capsys):
     shown = capsys.readouterr().out
     assert shown.count("request id a b/ü") == 2
     assert shown.index("still in flight") < shown.index("the client got the upstream's 200")
+
+
+ENTRY = {
+    "id": "e1",
+    "state": "pending",
+    "attempts": 3,
+    "next_attempt_at": "2026-03-01T12:01:00.000Z",
+    "accepted_at": "2026-03-01T12:00:00.000Z",
+    "finished_at": None,
+    "last": {},
+    "route": "notify",
+    "lane": "c-7",
+    "method": "POST",
+    "host": "mail",
+    "path": "/messages",
+    "body_bytes": 12,
+    "request_id": "r-9",
+    "give_up_at": "2026-03-02T12:00:00.000Z",
+    "forget_at": None,
+    "outcomes": [
+        {"status": 503, "reason": "", "at": "2026-03-01T12:00:02.000Z"},
+        {
+            "status": 502,
+            "reason": "connect-refused",
+            "at": "2026-03-01T12:00:09.000Z",
+            "detail": "Nothing listens.",
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize("asked", ["r-9", "e1"])
+def test_a_request_and_its_deliveries_are_one_story(server, url, capsys, asked):
+    tried = {**troubled(request_id="r-9", status=503), "number": 4, "outbox_id": "e1"}
+    server.answers["/recent?request_id=r-9"] = (200, NONE)
+    server.answers["/recent?request_id=e1"] = (200, NONE)
+    kept = json.dumps({"recent": [tried], "in_flight": []})
+    server.answers["/recent?outbox_id=e1"] = (200, kept)
+    server.answers["/outbox?request_id=r-9"] = (200, json.dumps({"entries": [{"id": "e1"}]}))
+    server.answers["/outbox/e1"] = (200, json.dumps(ENTRY))
+    assert explain_request(url, asked) == 0
+    first, second = capsys.readouterr().out.split("\n\nGET ")
+    assert first.splitlines() == [
+        "POST mail/messages was accepted by the outbox of route notify: pending",
+        "entry e1, lane c-7, request id r-9",
+        "accepted 2026-03-01T12:00:00.000Z, 12 bytes",
+        "",
+        "  (1 earlier tries are not kept)",
+        "2026-03-01T12:00:02.000Z  try 2: 503",
+        "2026-03-01T12:00:09.000Z  try 3: connect-refused: Nothing listens.",
+        "2026-03-01T12:01:00.000Z  is the next try; there is none after "
+        "2026-03-02T12:00:00.000Z (outbox.max_age)",
+        "",
+        "look next: docs/runbook.md#entries-of-the-outbox-wait",
+    ]
+    assert "request id r-9" in second
+
+
+@pytest.mark.parametrize(
+    ("over", "last"),
+    [
+        ({"state": "delivered", "finished_at": "T1", "forget_at": "T2", "outcomes": []},
+         "T1  delivered, remembered until T2"),
+        ({"state": "dead", "finished_at": "T1"}, "docs/runbook.md#entries-of-the-outbox-are-dead"),
+        ({"state": "delivering"}, "and another try is in flight now"),
+        ({"state": "parked"}, "docs/runbook.md#entries-of-the-outbox-are-dead"),
+    ],
+)  # fmt: skip
+def test_how_an_entry_ended(over, last):
+    assert entry_story(ENTRY | over)[-1].endswith(last)
 
 
 @pytest.mark.parametrize("asked", ["in", "out"])
