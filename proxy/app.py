@@ -26,7 +26,8 @@ from proxy.exchange.gate import ListenerGate, Observer
 from proxy.exchange.gateway import Gateway
 from proxy.lifecycle import Lifecycle
 from proxy.listening import CannotListen, Listening, banner
-from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import BreakerState
 from proxy.reload import Reloader, Swap, freeze_many
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable

@@ -25,7 +25,7 @@ from proxy.config.table_model import TableConfig
 from proxy.http.hash_key import HashKey
 from proxy.outcome import OutcomeSet
 from proxy.policies.bulkhead import BulkheadConfig
-from proxy.policies.circuit_breaker import BreakerMode, CircuitBreakerConfig
+from proxy.policies.circuit_breaker_config import BreakerMode, CircuitBreakerConfig
 from proxy.policies.deadline import TimeoutsConfig
 from proxy.policies.ejection_config import OutlierConfig
 from proxy.policies.fallback import FallbackConfig, FallbackResponse

@@ -9,7 +9,7 @@ from proxy.config.problems import Mark, Path, Problems
 from proxy.outcome import GRPC_TERMS
 from proxy.policies.backoff import BackoffConfig, JitterKind
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit
-from proxy.policies.circuit_breaker import BreakerCounts, SlowCallConfig, WindowType
+from proxy.policies.circuit_breaker_config import BreakerCounts, SlowCallConfig, WindowType
 from proxy.policies.gate import Mode
 from proxy.units import format_duration
 

@@ -23,7 +23,7 @@ from proxy.config.traffic_keys import FAULTS, HEDGE, RateLimitList
 from proxy.policies import catalogue
 from proxy.policies.budget import BudgetConfig
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit, BulkheadScope
-from proxy.policies.circuit_breaker import (
+from proxy.policies.circuit_breaker_config import (
     BreakerCounts,
     BreakerMode,
     BreakerScope,

@@ -23,7 +23,7 @@ from proxy.config.record import Field, Given, ListOf, Record, Values
 from proxy.config.suggestions import did_you_mean
 from proxy.outcome import GRPC_TERMS, Condition, OutcomeSet, parse_statuses
 from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
-from proxy.policies.circuit_breaker import OpenForConfig, WindowConfig, WindowType
+from proxy.policies.circuit_breaker_config import OpenForConfig, WindowConfig, WindowType
 from proxy.policies.retry import RetryMethods
 from proxy.units import format_duration, format_ratio, parse_duration, parse_ratio
 

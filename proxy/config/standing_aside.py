@@ -8,7 +8,7 @@ from dataclasses import replace
 from proxy.config.model import Config, PolicyConfig, UpstreamConfig
 from proxy.policies import catalogue
 from proxy.policies.bulkhead import BulkheadLimit
-from proxy.policies.circuit_breaker import BreakerMode
+from proxy.policies.circuit_breaker_config import BreakerMode
 from proxy.policies.ejection_config import OnNone
 from proxy.policies.gate import Mode
 from proxy.policies.hedge import HedgeConfig

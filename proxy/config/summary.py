@@ -24,7 +24,7 @@ from proxy.config.promised import promises_of
 from proxy.config.sources import Sources
 from proxy.http.hash_key import HashKey
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit
-from proxy.policies.circuit_breaker import BreakerMode, WindowType
+from proxy.policies.circuit_breaker_config import BreakerMode, WindowType
 from proxy.policies.gate import Mode
 from proxy.policies.hedge import P95
 from proxy.policies.idempotency import IdempotencyMode

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 from proxy.exchange.labels import Labels
 from proxy.policies import catalogue
-from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import BreakerState
 from proxy.policies.gate import Family, Gate, GateKind, Snapshot
 
 Labelled: TypeAlias = tuple[str, ...]

@@ -40,35 +40,10 @@ from proxy.policies.circuit_breaker_answers import (
 from proxy.policies.circuit_breaker_config import (
     BreakerCounts,
     BreakerMode,
-    BreakerScope,
     CircuitBreakerConfig,
-    HalfOpenConfig,
-    OpenForConfig,
-    SlowCallConfig,
-    WindowConfig,
-    WindowType,
 )
 from proxy.policies.circuit_breaker_probes import Probes
 from proxy.policies.gate import Answer, Ask, Family, Gate, GateKind, Permit, Scope
-
-__all__ = [
-    "BreakerCounts",
-    "BreakerMode",
-    "BreakerScope",
-    "BreakerSnapshot",
-    "BreakerState",
-    "CircuitBreaker",
-    "CircuitBreakerConfig",
-    "CircuitPermit",
-    "CircuitRefusal",
-    "HalfOpenConfig",
-    "OpenForConfig",
-    "SlowCallConfig",
-    "TransitionListener",
-    "WindowConfig",
-    "WindowType",
-]
-
 
 # Reading a global is ten times as fast as reading an enum member (CPython 3.11).
 _DISABLED: Final = BreakerState.DISABLED

@@ -13,7 +13,8 @@ from contextlib import nullcontext
 from typing import Any
 
 from proxy.config.server_model import LogFormat, LogLevel
-from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import BreakerState
 from proxy.telemetry.access_log import TakesLines
 from proxy.telemetry.line_writer import LineWriter
 from proxy.telemetry.timestamps import Timestamps

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from proxy.clock import Clock, WallClock
-from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import BreakerState
 
 MAX_TRANSITIONS = 50
 """Changes kept for one breaker."""

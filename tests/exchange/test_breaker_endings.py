@@ -3,7 +3,8 @@
 import pytest
 from exchange.wires import request, response
 
-from proxy.policies.circuit_breaker import CircuitBreaker, CircuitPermit
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import CircuitPermit
 
 pytestmark = pytest.mark.interpreted  # listens in on the breaker
 

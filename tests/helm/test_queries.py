@@ -12,7 +12,7 @@ from unit.telemetry.test_metrics import Scraped, fill
 
 from helm.queries import ROOT, Query, alerts, all_queries, evaluable, recorded
 from proxy import errors
-from proxy.policies.circuit_breaker import BreakerState
+from proxy.policies.circuit_breaker_answers import BreakerState
 from proxy.policies.retry import StopReason
 from proxy.policies.saga import SagaState
 

@@ -9,7 +9,8 @@ from exchange.wires import request, response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.policies.circuit_breaker import CircuitBreaker, CircuitPermit
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import CircuitPermit
 
 # --- splitting ----------------------------------------------------------------------------------
 

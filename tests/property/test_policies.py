@@ -14,11 +14,10 @@ from proxy.outcome import Verdict
 from proxy.policies.backoff import Backoff, BackoffConfig, Jitter, JitterKind
 from proxy.policies.budget import BudgetConfig, RetryBudget
 from proxy.policies.bulkhead import Bulkhead, BulkheadConfig, BulkheadPermit, BulkheadWait
-from proxy.policies.circuit_breaker import (
-    BreakerState,
-    CircuitBreaker,
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import BreakerState, CircuitPermit
+from proxy.policies.circuit_breaker_config import (
     CircuitBreakerConfig,
-    CircuitPermit,
     HalfOpenConfig,
     OpenForConfig,
     WindowConfig,

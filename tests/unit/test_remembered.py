@@ -32,7 +32,9 @@ from proxy.http.h2.encoder import Encoder
 from proxy.http.h2.fields import FieldStore
 from proxy.http.h2.head import RequestReader, request_store
 from proxy.http.message import Shared, make_field
-from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker, CircuitBreakerConfig
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import BreakerState
+from proxy.policies.circuit_breaker_config import CircuitBreakerConfig
 from proxy.policies.rate_limits import MAX_KEYS, Rate, RateLimitConfig, RateLimits
 from proxy.routing.table import RouteTable
 from proxy.telemetry.exemplars import Exemplars

@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 
 from case_runner.fields import CaseError, Fields
-from proxy.policies.circuit_breaker import (
+from proxy.policies.circuit_breaker_config import (
     BreakerMode,
     CircuitBreakerConfig,
     HalfOpenConfig,

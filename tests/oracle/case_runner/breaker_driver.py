@@ -10,13 +10,9 @@ from case_runner.breaker_config import Setup
 from case_runner.breaker_events import EventCounts
 from case_runner.fields import CaseError
 from proxy.outcome import Verdict
-from proxy.policies.circuit_breaker import (
-    BreakerMode,
-    BreakerSnapshot,
-    BreakerState,
-    CircuitBreaker,
-    CircuitPermit,
-)
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import BreakerSnapshot, BreakerState, CircuitPermit
+from proxy.policies.circuit_breaker_config import BreakerMode
 from proxy.policies.gate import Ask
 
 _EVENTS = {

@@ -3,7 +3,8 @@
 import re
 from collections import Counter
 
-from proxy.policies.circuit_breaker import BreakerSnapshot, CircuitBreakerConfig
+from proxy.policies.circuit_breaker_answers import BreakerSnapshot
+from proxy.policies.circuit_breaker_config import CircuitBreakerConfig
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TYPES = {

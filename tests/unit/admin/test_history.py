@@ -6,7 +6,8 @@ from unit.telemetry.fakes import FakeGateway
 
 from proxy.admin.history import history, samples
 from proxy.config.model import Listener
-from proxy.policies.circuit_breaker import CircuitBreaker, CircuitBreakerConfig
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_config import CircuitBreakerConfig
 from proxy.telemetry.flight_recorder import FlightRecorder
 from proxy.telemetry.history import History
 from proxy.telemetry.records import Records

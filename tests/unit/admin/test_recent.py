@@ -9,7 +9,8 @@ from unit.telemetry.fakes import FakeAttempt, FakeExchange, FakeGateway
 from proxy.admin.recent import BadQuery, recent
 from proxy.config.model import Listener
 from proxy.grpc_status import name_of
-from proxy.policies.circuit_breaker import CircuitBreaker, CircuitBreakerConfig
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_config import CircuitBreakerConfig
 from proxy.policies.retry import Retry, Stop, StopReason
 from proxy.telemetry.flight_recorder import CAPACITY, FlightRecorder
 

@@ -16,11 +16,9 @@ from proxy.config.model import Config, ConnectionsConfig, HealthCheckConfig, Lis
 from proxy.outcome import Verdict
 from proxy.policies.budget import RETRY_BUDGET
 from proxy.policies.bulkhead import BULKHEAD
-from proxy.policies.circuit_breaker import (
-    CIRCUIT_BREAKER,
-    CircuitBreakerConfig,
-    CircuitPermit,
-)
+from proxy.policies.circuit_breaker import CIRCUIT_BREAKER
+from proxy.policies.circuit_breaker_answers import CircuitPermit
+from proxy.policies.circuit_breaker_config import CircuitBreakerConfig
 from proxy.policies.ejection import Ejection
 from proxy.policies.ejection_config import EjectForConfig, OutlierConfig
 from proxy.policies.ewma import PeakEwma

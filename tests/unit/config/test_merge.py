@@ -1,7 +1,7 @@
 """Default, named policy and route: what wins, and where it is said to come from."""
 
 from proxy.config.model import Listener, PolicyConfig
-from proxy.policies.circuit_breaker import BreakerMode
+from proxy.policies.circuit_breaker_config import BreakerMode
 from proxy.policies.deadline import TimeoutsConfig
 
 FILE = """

@@ -5,7 +5,7 @@ from dataclasses import replace
 from proxy.config.loading import load_text
 from proxy.config.standing_aside import standing_aside
 from proxy.policies.bulkhead import BulkheadLimit
-from proxy.policies.circuit_breaker import BreakerMode
+from proxy.policies.circuit_breaker_config import BreakerMode
 from proxy.policies.gate import OBSERVE, Mode
 from proxy.policies.rate_limits import RATE_LIMITS
 

@@ -6,7 +6,7 @@ from proxy.config.match import GrpcMatch, ValueMatch
 from proxy.config.model import EndpointConfig
 from proxy.config.server_model import Address, LogFormat, Propagation, RemoteAccess, Trust
 from proxy.policies.backoff import Jitter, JitterKind
-from proxy.policies.circuit_breaker import WindowConfig, WindowType
+from proxy.policies.circuit_breaker_config import WindowConfig, WindowType
 from proxy.policies.retry import RetryMethods
 
 

@@ -7,7 +7,7 @@ from proxy.config.model import Config, RouteConfig
 from proxy.demo.chaos import BARE, BARE_HEADER, is_bare, with_faults
 from proxy.demo.configuration import Ports, as_text, document
 from proxy.demo.scene import REPLICAS, Dependency, Scene, Trouble
-from proxy.policies.circuit_breaker import BreakerMode
+from proxy.policies.circuit_breaker_config import BreakerMode
 from proxy.policies.rate_limits import RATE_LIMITS
 
 ENDPOINTS = {dependency: [8081 + n] for n, dependency in enumerate(Dependency)}

@@ -10,7 +10,7 @@ from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig, repe
 from proxy.demo.configuration import Ports, render, request_timeouts
 from proxy.demo.scene import OVER_HTTP, Dependency, Tempo
 from proxy.policies.backoff import JitterKind
-from proxy.policies.circuit_breaker import BreakerMode, WindowConfig, WindowType
+from proxy.policies.circuit_breaker_config import BreakerMode, WindowConfig, WindowType
 from proxy.policies.retry import RetryMethods
 
 EXAMPLES = Path(__file__).parents[3] / "config" / "examples"

@@ -12,7 +12,8 @@ from proxy.http.authority import Authority
 from proxy.outcome import Verdict
 from proxy.policies.budget import RETRY_BUDGET
 from proxy.policies.bulkhead import BULKHEAD, BulkheadPermit, BulkheadRefusal
-from proxy.policies.circuit_breaker import CIRCUIT_BREAKER, BreakerState
+from proxy.policies.circuit_breaker import CIRCUIT_BREAKER
+from proxy.policies.circuit_breaker_answers import BreakerState
 from proxy.policies.gate import Ask
 from proxy.routing.table import RouteTable
 from proxy.upstream.registry import Upstreams

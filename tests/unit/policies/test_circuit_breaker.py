@@ -9,12 +9,10 @@ from dataclasses import replace
 import pytest
 
 from proxy.outcome import Verdict
-from proxy.policies.circuit_breaker import (
-    BreakerState,
-    CircuitBreaker,
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import BreakerState, CircuitPermit, CircuitRefusal
+from proxy.policies.circuit_breaker_config import (
     CircuitBreakerConfig,
-    CircuitPermit,
-    CircuitRefusal,
     HalfOpenConfig,
     OpenForConfig,
     SlowCallConfig,

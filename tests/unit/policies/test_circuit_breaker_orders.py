@@ -5,13 +5,11 @@ from dataclasses import replace
 import pytest
 
 from proxy.outcome import Verdict
-from proxy.policies.circuit_breaker import (
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import BreakerState, CircuitPermit, CircuitRefusal
+from proxy.policies.circuit_breaker_config import (
     BreakerMode,
-    BreakerState,
-    CircuitBreaker,
     CircuitBreakerConfig,
-    CircuitPermit,
-    CircuitRefusal,
     HalfOpenConfig,
     OpenForConfig,
     WindowConfig,

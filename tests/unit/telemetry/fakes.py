@@ -11,11 +11,8 @@ from proxy.exchange.stats import RouteStats
 from proxy.grpc_status import FAILURES, NO_GRPC, name_of
 from proxy.policies.budget import RETRY_BUDGET, BudgetConfig, RetryBudget
 from proxy.policies.bulkhead import BULKHEAD, Bulkhead, BulkheadConfig, BulkheadLimit
-from proxy.policies.circuit_breaker import (
-    CIRCUIT_BREAKER,
-    CircuitBreaker,
-    CircuitBreakerConfig,
-)
+from proxy.policies.circuit_breaker import CIRCUIT_BREAKER, CircuitBreaker
+from proxy.policies.circuit_breaker_config import CircuitBreakerConfig
 from proxy.policies.gate import GateKind
 from proxy.policies.rate_limits import RATE_LIMITS, Rate, RateLimitConfig, RateLimits
 from proxy.policies.retry import Retry, Stop

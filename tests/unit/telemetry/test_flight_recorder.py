@@ -10,11 +10,8 @@ from proxy.config.model import Listener, PolicyConfig, RouteConfig
 from proxy.errors import BadRequest
 from proxy.exchange.record import refusal_record
 from proxy.grpc_status import NAMES
-from proxy.policies.circuit_breaker import (
-    CircuitBreaker,
-    CircuitBreakerConfig,
-    SlowCallConfig,
-)
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_config import CircuitBreakerConfig, SlowCallConfig
 from proxy.policies.deadline import TimeoutsConfig
 from proxy.policies.retry import Retry, Stop, StopReason
 from proxy.telemetry.flight_recorder import (

@@ -20,11 +20,8 @@ from proxy.config.model import Listener
 from proxy.delivery.saga_stats import SagaStats
 from proxy.exchange.stats import Count
 from proxy.policies.bulkhead import BulkheadPermit
-from proxy.policies.circuit_breaker import (
-    CIRCUIT_BREAKER,
-    CircuitBreaker,
-    CircuitBreakerConfig,
-)
+from proxy.policies.circuit_breaker import CIRCUIT_BREAKER, CircuitBreaker
+from proxy.policies.circuit_breaker_config import CircuitBreakerConfig
 from proxy.policies.ejection import Why
 from proxy.policies.gate import Ask
 from proxy.store.store import StoreStats

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from proxy.config.server_model import LogFormat, LogLevel
-from proxy.policies.circuit_breaker import BreakerState, CircuitBreaker, CircuitBreakerConfig
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import BreakerState
+from proxy.policies.circuit_breaker_config import CircuitBreakerConfig
 from proxy.telemetry import process_log
 from proxy.telemetry.line_writer import LineWriter
 

@@ -1,12 +1,9 @@
 """When breakers changed: in order, with what the window said, and never without a bound."""
 
 from proxy.outcome import Verdict
-from proxy.policies.circuit_breaker import (
-    BreakerState,
-    CircuitBreaker,
-    CircuitBreakerConfig,
-    CircuitPermit,
-)
+from proxy.policies.circuit_breaker import CircuitBreaker
+from proxy.policies.circuit_breaker_answers import BreakerState, CircuitPermit
+from proxy.policies.circuit_breaker_config import CircuitBreakerConfig
 from proxy.policies.gate import Ask
 from proxy.telemetry.transitions import MAX_BREAKERS, MAX_TRANSITIONS, Transitions
 
