@@ -25,7 +25,7 @@ from proxy.exchange.bindings import Bindings
 from proxy.exchange.gate import ListenerGate, Observer
 from proxy.exchange.gateway import Gateway
 from proxy.lifecycle import Lifecycle
-from proxy.listening import CannotListen, Listening, banner
+from proxy.listening import CannotListen, Listening, banner, listener_contexts
 from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.circuit_breaker_answers import BreakerState
 from proxy.reload import Reloader, Swap, freeze_many
@@ -50,7 +50,7 @@ from proxy.wire.acceptor import Acceptor
 from proxy.wire.h1.downstream import Downstream
 from proxy.wire.h1.upstream import UpstreamConnection
 from proxy.wire.handshakes import Handshakes
-from proxy.wire.tls import CLOSE_TIMEOUT, ListenerContext, UnusableTls, alpn_protocols
+from proxy.wire.tls import CLOSE_TIMEOUT, UnusableTls, alpn_protocols
 
 if TYPE_CHECKING:
     from proxy.promises import Promises
@@ -147,15 +147,7 @@ class _Proxy:
         self._acceptors: list[Acceptor] = []
         self._started = False
         self._binding_on = False
-        self._tls = {
-            listener: ListenerContext(
-                f"listeners.{listener.value}.tls",
-                tls,
-                alpn_protocols(config.listeners.of(listener)),
-            )
-            for listener in Listener
-            if (tls := config.listeners.of(listener).tls) is not None
-        }
+        self._tls = listener_contexts(config)
         self._tls_renewal = TlsRenewal(self._tls.values(), self._upstreams)
         if self._promises is not None:
             self._promises.serve(self._gateway)

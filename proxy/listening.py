@@ -3,8 +3,10 @@
 import errno
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
+from proxy.config.model import Config, Listener
 from proxy.config.overrides import ADMIN, INBOUND, OUTBOUND, variable_of
 from proxy.config.server_model import Address
+from proxy.wire.tls import ListenerContext, alpn_protocols
 
 Bound = tuple[str, int]
 Open = Callable[[Address], Awaitable[Bound]]
@@ -46,6 +48,17 @@ class Listening:
         """
         if self._refused:
             raise CannotListen(_told(self._refused, sources))
+
+
+def listener_contexts(config: Config) -> dict[Listener, ListenerContext]:
+    """The contexts of the listeners with TLS. Raises UnusableTls."""
+    return {
+        listener: ListenerContext(
+            f"listeners.{listener.value}.tls", tls, alpn_protocols(config.listeners.of(listener))
+        )
+        for listener in Listener
+        if (tls := config.listeners.of(listener).tls) is not None
+    }
 
 
 def banner(

@@ -154,6 +154,11 @@ def _as_text(exchange: Exchange, began: str) -> str:
         f"trace_id={_word(exchange.trace_id)}",
     ]
     words += [_attempt_words(attempt) for attempt in exchange.attempts]
+    _add_what_is_seldom(words, exchange)
+    return " ".join(words)
+
+
+def _add_what_is_seldom(words: list[str], exchange: Exchange) -> None:
     if exchange.grpc_status:
         words.append(f"grpc_status={exchange.grpc_status}")
     if exchange.hedged:
@@ -178,7 +183,6 @@ def _as_text(exchange: Exchange, began: str) -> str:
         words.append("fallback")
     if exchange.detail:
         words.append(f"detail={_word(exchange.detail)}")
-    return " ".join(words)
 
 
 def _attempt_words(attempt: AttemptRecord) -> str:

@@ -11,9 +11,9 @@ from rich.live import Live
 from proxy.admin.asking import NoAnswer
 from proxy.admin.story import story
 from proxy.top.keyboard import Keyboard
-from proxy.top.looks import Document
 from proxy.top.picture import View, picture
 from proxy.top.rates import Window
+from proxy.top.reading import Document
 from proxy.top.sections import Name
 from proxy.top.watcher import Seen, Watcher
 

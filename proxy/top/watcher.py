@@ -6,7 +6,8 @@ import time
 from typing import NamedTuple
 
 from proxy.admin.asking import NoAnswer, ask
-from proxy.top.looks import Document, Look, read, troubled_so_far
+from proxy.top.looks import Look
+from proxy.top.reading import Document, read, troubled_so_far
 
 TIMEOUT = 3.0
 """Timeout of one request to the proxy, seconds."""

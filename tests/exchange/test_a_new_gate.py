@@ -39,8 +39,8 @@ from proxy.telemetry.records import Records
 from proxy.telemetry.tap import Tap
 from proxy.telemetry.tracing import Tracing
 from proxy.telemetry.transitions import Transitions
-from proxy.top.looks import read
 from proxy.top.rates import Order, Window
+from proxy.top.reading import read
 from proxy.top.sections import Name, sections
 
 pytestmark = pytest.mark.interpreted  # a class in Python with a compiled base is none

@@ -5,8 +5,8 @@ import json
 from unit.top.documents import breaker, endpoint, route, status
 
 from proxy.top.document import document
-from proxy.top.looks import read
 from proxy.top.rates import Window
+from proxy.top.reading import read
 
 
 def test_a_look_for_programs():

@@ -5,8 +5,8 @@ from unit.top.documents import status, troubled
 
 from proxy.admin.asking import NoAnswer
 from proxy.top.live import Session
-from proxy.top.looks import read
 from proxy.top.rates import Order
+from proxy.top.reading import read
 from proxy.top.sections import Name
 from proxy.top.watcher import Seen
 

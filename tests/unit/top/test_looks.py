@@ -3,7 +3,8 @@
 import pytest
 from unit.top.documents import attempt, breaker, endpoint, route, status, troubled
 
-from proxy.top.looks import Breaker, Endpoint, Queue, Reload, RouteTotals, read
+from proxy.top.looks import Breaker, Endpoint, Queue, Reload, RouteTotals
+from proxy.top.reading import read
 
 
 def test_read():

@@ -7,9 +7,10 @@ from rich.console import Console
 from unit.top.documents import attempt, breaker, endpoint, route, status, store, troubled
 
 from proxy.top.document import document
-from proxy.top.looks import Look, read
+from proxy.top.looks import Look
 from proxy.top.picture import View, allot, picture
 from proxy.top.rates import Order, Window
+from proxy.top.reading import read
 from proxy.top.sections import Name
 
 

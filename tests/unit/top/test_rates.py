@@ -3,8 +3,9 @@
 import pytest
 from unit.top.documents import route, status
 
-from proxy.top.looks import Look, read
+from proxy.top.looks import Look
 from proxy.top.rates import SPAN, Order, RouteRates, Window, ordered
+from proxy.top.reading import read
 
 
 def look(at: float, requests: int = 0, uptime: float | None = None, **over: object) -> Look:
