@@ -118,6 +118,7 @@ COMPILED = (
     "policies/gradient",
     "policies/hedge",
     "policies/mirror",
+    "policies/rate_limit",
     "policies/rate_limits",
     "policies/rate_window",
     "policies/rendezvous",

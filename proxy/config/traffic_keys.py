@@ -23,13 +23,7 @@ from proxy.policies.faults import FaultConfig
 from proxy.policies.gate import Mode
 from proxy.policies.hedge import P95, HedgeConfig
 from proxy.policies.mirror import MirrorConfig
-from proxy.policies.rate_limits import (
-    CLIENT_KEY,
-    HEADER_KEY,
-    ROUTE_KEY,
-    Rate,
-    RateLimitConfig,
-)
+from proxy.policies.rate_limit import CLIENT_KEY, HEADER_KEY, ROUTE_KEY, Rate, RateLimitConfig
 
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*/\s*([a-z]+)")
 _UNITS = {"s": "s", "m": "m", "h": "h"}

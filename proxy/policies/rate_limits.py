@@ -5,17 +5,11 @@
        │        └───▶ abandon (queue timeout, client gone)
        └───▶ refusal      of the limit that has room last
 
-Each limit is GCRA: `burst` requests at once, then one each 1/rate seconds. A key is remembered as
-the time at which its whole burst is available again. Keys whose time is past say nothing, and are
-dropped; beyond `MAX_KEYS` the key that has been idle longest goes.
-
-A waiting request is charged when it begins to wait, so turns come in the order of arrival. A limit
-in mode observe is charged like the others and refuses nothing.
+One limit is a `rate_limit.Limit`. A waiting request is charged when it begins to wait, so turns
+come in the order of arrival. A limit in mode observe is charged as others are, and refuses nothing.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
-from hashlib import blake2b
 from math import ceil, inf
 from typing import Final
 
@@ -28,143 +22,13 @@ from proxy.policies.gate import (
     Family,
     Gate,
     GateKind,
-    Mode,
     Permit,
     Refusal,
     Scope,
     Snapshot,
     Wait,
 )
-
-MAX_KEYS = 100_000
-"""Keys that one limit remembers."""
-_LONGEST_KEY: Final = 32
-"""Bytes; of a longer key its hash is remembered."""
-_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_SHORTEST: Final = 1e-6
-
-ROUTE_KEY = "route"
-CLIENT_KEY = "client"
-HEADER_KEY = "header:"
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """`count` requests per `unit`: s, m or h."""
-
-    count: float
-    unit: str
-
-    @property
-    def seconds(self) -> float:
-        """The time of one request."""
-        return _SECONDS[self.unit] / self.count
-
-    def __str__(self) -> str:
-        return f"{self.count:.15g}/{self.unit}"
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimitConfig:
-    """`key`: ``route``, ``client``, or ``header:`` and a header's name in lower case."""
-
-    name: str
-    key: str
-    rate: Rate
-    burst: int
-    mode: Mode = Mode.ENFORCE
-
-    def __str__(self) -> str:
-        text = f"{self.rate} by {self.key}, {self.burst} at once"
-        return f"{text}, observes" if self.mode is OBSERVE else text
-
-
-class _Limit:
-    """One limit, its keys and its counters. The counters never fall."""
-
-    __slots__ = (
-        "_header",
-        "_of_client",
-        "_slack",
-        "_span",
-        "_step",
-        "allowed",
-        "config",
-        "limited",
-        "observed",
-        "waited",
-        "whole_at",
-    )
-
-    def __init__(self, config: RateLimitConfig) -> None:
-        self.allowed = self.waited = self.limited = self.observed = 0
-        self.whole_at: OrderedDict[bytes, float] = OrderedDict()  # the idlest first
-        self.configure(config)
-
-    def configure(self, config: RateLimitConfig) -> None:
-        """Count with these settings from now on."""
-        self.config = config
-        self._step = config.rate.seconds
-        self._span = config.burst * self._step
-        # Sums of steps are rounded: without this the last request of a burst could be refused.
-        self._slack = min(_SHORTEST, self._step * 1e-3)
-        self._of_client = config.key == CLIENT_KEY
-        header = config.key.startswith(HEADER_KEY)
-        self._header = config.key.removeprefix(HEADER_KEY).encode("ascii") if header else b""
-
-    def key(self, ask: Ask) -> bytes:
-        """The request's key. A request without the header has a key like any other."""
-        if self._header:
-            values = ask.values(self._header)
-            key = values[0] if len(values) == 1 else b",".join(values)
-        elif self._of_client:
-            key = ask.client.encode("latin-1", "replace")
-        else:
-            return b""
-        if len(key) <= _LONGEST_KEY:
-            return key
-        # A field's value never contains the first byte.
-        return b"\0" + blake2b(key, digest_size=16).digest()
-
-    def delay(self, key: bytes, now: float) -> float:
-        """Seconds until there is room for one request of this key; 0 if there is room now."""
-        delay = self.whole_at.get(key, now) + self._step - self._span - now
-        return delay if delay > self._slack else 0.0
-
-    def charge(self, key: bytes, at: float, now: float) -> float:
-        """Charge one request that proceeds at `at`. Returns when the burst is whole again."""
-        known = self.whole_at
-        whole = known.get(key, at)
-        whole = (whole if whole > at else at) + self._step
-        known[key] = whole
-        if len(known) > 1:
-            known.move_to_end(key)
-            self._forget(now)
-        return whole
-
-    def give_back(self, key: bytes, whole: float) -> None:
-        """Take back a charge, if no later one follows it."""
-        if self.whole_at.get(key) == whole:
-            self.whole_at[key] = whole - self._step
-
-    def refusal_fields(self, seconds: int) -> tuple[tuple[bytes, bytes], ...]:
-        """The fields of draft-ietf-httpapi-ratelimit-headers for a refused request."""
-        config = self.config
-        name, window = config.name, ceil(self._span - self._slack)
-        policy = f'"{name}";q={config.burst};w={max(window, 1)}'
-        return (
-            (b"RateLimit-Policy", policy.encode("ascii")),
-            (b"RateLimit", f'"{name}";r=0;t={seconds}'.encode("ascii")),
-        )
-
-    def _forget(self, now: float) -> None:
-        """Drop at most two keys, so that keys leave faster than new ones come."""
-        known = self.whole_at
-        for _ in range(2):
-            oldest = next(iter(known))
-            if known[oldest] > now and len(known) <= MAX_KEYS:
-                return
-            del known[oldest]
+from proxy.policies.rate_limit import ROUTE_KEY, Limit, RateLimitConfig
 
 
 class _Passed(Permit):
@@ -185,7 +49,7 @@ class RateWait(Wait):
 
     __slots__ = ("ask", "charges", "over")
 
-    def __init__(self, ask: Ask, turn: float, charges: list[tuple[_Limit, bytes, float]]) -> None:
+    def __init__(self, ask: Ask, turn: float, charges: list[tuple[Limit, bytes, float]]) -> None:
         super().__init__(inf)
         self.turn = turn
         self.ask = ask
@@ -198,7 +62,7 @@ class RateRefusal(Refusal):
 
     __slots__ = ("delay", "limit", "name")
 
-    def __init__(self, name: str, limit: _Limit, delay: float) -> None:
+    def __init__(self, name: str, limit: Limit, delay: float) -> None:
         super().__init__()
         self.name = name
         self.limit = limit
@@ -241,19 +105,23 @@ class RateLimitsSnapshot(Snapshot):
 class RateLimits(Gate):
     """All rate limits of one route."""
 
-    __slots__ = ("_limits", "_observed", "waiting")
+    __slots__ = ("_limits", "_observed", "_only", "waiting")
 
     def __init__(self, name: str, config: tuple[RateLimitConfig, ...]) -> None:
         super().__init__(name)
-        self._limits = [_Limit(one) for one in config]
+        self._limits = [Limit(one) for one in config]
+        self._only = _alone(self._limits)
         self.waiting = 0
         self._observed = 0
 
     def admit(self, now: float, ask: Ask) -> Answer:
         limits = self._limits
+        only = self._only
+        if only is not None and only.take(only.key(ask), now):
+            return _PASSED
         keys: list[bytes] = []
         longest = 0.0
-        strictest: _Limit | None = None
+        strictest: Limit | None = None
         for limit in limits:
             key = limit.key(ask)
             keys.append(key)
@@ -272,10 +140,8 @@ class RateLimits(Gate):
         turn = now + longest
         return RateWait(ask, turn, self._charge(keys, turn, now))
 
-    def _charge(
-        self, keys: list[bytes], at: float, now: float
-    ) -> list[tuple[_Limit, bytes, float]]:
-        charges: list[tuple[_Limit, bytes, float]] = []
+    def _charge(self, keys: list[bytes], at: float, now: float) -> list[tuple[Limit, bytes, float]]:
+        charges: list[tuple[Limit, bytes, float]] = []
         for position in range(len(keys)):
             limit, key = self._limits[position], keys[position]
             if limit.config.mode is OBSERVE and limit.delay(key, now):
@@ -334,13 +200,14 @@ class RateLimits(Gate):
         for one in config:
             limit = former.get(one.name)
             if limit is None:
-                limit = _Limit(one)
+                limit = Limit(one)
             else:
                 if not _same(one, limit.config):
                     limit.whole_at.clear()
                 limit.configure(one)
             limits.append(limit)
         self._limits = limits
+        self._only = _alone(limits)
         return True
 
     def idle(self, now: float) -> bool:
@@ -364,6 +231,11 @@ class RateLimits(Gate):
             waiting=self.waiting,
             total=total,
         )
+
+
+def _alone(limits: list[Limit]) -> Limit | None:
+    """The only limit, if it acts."""
+    return limits[0] if len(limits) == 1 and limits[0].config.mode is not OBSERVE else None
 
 
 def _same(one: RateLimitConfig, other: RateLimitConfig) -> bool:

@@ -77,7 +77,7 @@ def request_bytes(load: Load, number: int, fields: str = "", host: str = "127.0.
 
 
 class ClosedLoop:
-    """`CONNECTIONS` connections with one request at a time each, until so many are answered.
+    """Connections with one request at a time each, until so many are answered.
 
     `fields`: the lines of more header fields for the request with this number.
     """
@@ -88,7 +88,9 @@ class ClosedLoop:
         port: int,
         fields: Callable[[int], str] = lambda number: "",
         host: str = "127.0.0.1",
+        connections: int = CONNECTIONS,
     ) -> None:
+        self._connections = connections
         self._load, self._port, self._fields, self._host = load, port, fields, host
         self._sent = 0
 
@@ -96,7 +98,7 @@ class ClosedLoop:
         """Raises RuntimeError for an answer that is no 200."""
         left_to_send = left_to_read = requests
         with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
-            for _ in range(min(CONNECTIONS, requests)):
+            for _ in range(min(self._connections, requests)):
                 self._open(selector, stack)
                 left_to_send -= 1
             while left_to_read:

@@ -24,13 +24,8 @@ from proxy.policies.circuit_breaker_config import (
     WindowType,
 )
 from proxy.policies.gate import Ask
-from proxy.policies.rate_limits import (
-    Rate,
-    RateLimitConfig,
-    RateLimits,
-    RateRefusal,
-    RateWait,
-)
+from proxy.policies.rate_limit import Rate, RateLimitConfig
+from proxy.policies.rate_limits import RateLimits, RateRefusal, RateWait
 
 INDEX = st.integers(0, 1000)
 

@@ -35,7 +35,8 @@ from proxy.http.message import Shared, make_field
 from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.circuit_breaker_answers import BreakerState
 from proxy.policies.circuit_breaker_config import CircuitBreakerConfig
-from proxy.policies.rate_limits import MAX_KEYS, Rate, RateLimitConfig, RateLimits
+from proxy.policies.rate_limit import MAX_KEYS, Rate, RateLimitConfig
+from proxy.policies.rate_limits import RateLimits
 from proxy.routing.table import RouteTable
 from proxy.telemetry.exemplars import Exemplars
 from proxy.telemetry.flight_recorder import CAPACITY, FlightRecorder
@@ -348,7 +349,7 @@ REMEMBERED: dict[str, Reason] = {
     "policies.hedge:Hedging._counts": "ten seconds, 120 classes each",
     "policies.hedge:Hedging._totals": "120 classes",
     "policies.rate_limits:RateLimits._limits": CONFIGURED,
-    "policies.rate_limits:_Limit.whole_at": Grows(40 * MIB, rate_limits),
+    "policies.rate_limit:Limit.whole_at": Grows(40 * MIB, rate_limits),
     "policies.split:Split._ends": CONFIGURED,
     "policies.split:Split._seeds": CONFIGURED,
     "policies.split:Split.names": CONFIGURED,

@@ -7,15 +7,8 @@ import pytest
 from proxy.errors import RateLimited
 from proxy.outcome import Verdict
 from proxy.policies.gate import Ask, Mode
-from proxy.policies.rate_limits import (
-    MAX_KEYS,
-    Rate,
-    RateLimitConfig,
-    RateLimits,
-    RateRefusal,
-    RateWait,
-    observing,
-)
+from proxy.policies.rate_limit import MAX_KEYS, Rate, RateLimitConfig
+from proxy.policies.rate_limits import RateLimits, RateRefusal, RateWait, observing
 
 pytestmark = pytest.mark.interpreted  # a class in Python with a compiled base is none
 
@@ -249,6 +242,31 @@ def test_keys_that_say_nothing_any_more_are_forgotten():
     for number in range(1000):
         passes(gate, number / 10, Asked(str(number)))
     assert gate.snapshot(100.0).keys == {"client": 1}
+
+
+def test_they_are_forgotten_while_only_known_keys_come_too():
+    gate = limits(limit("10/s", 1, "client"))
+    for number in range(100):
+        passes(gate, number / 1000, Asked(str(number)))
+    assert gate.snapshot(0.1).keys == {"client": 100}
+    for number in range(1000):
+        passes(gate, 100.0 + number, Asked("0"))
+    assert gate.snapshot(2000.0).keys == {"client": 1}
+
+
+def test_one_limit_and_several_decide_alike():
+    """A limit alone has a shorter way through the gate."""
+    alone = limits(limit("10/s", 3, "client"))
+    beside = limits(limit("10/s", 3, "client"), limit("1000000/s", 1000000))
+    for number in range(300):
+        now, ask = number * 0.017, Asked(str(number % 3))
+        assert passes(alone, now, ask) == passes(beside, now, ask), number
+    one, both = alone.snapshot(9.0), beside.snapshot(9.0)
+    assert (one.limited, one.keys["client"]) == (
+        {"client": both.limited["client"]},
+        both.keys["client"],
+    )
+    assert one.allowed["client"] == both.allowed["client"]
 
 
 def test_a_full_limit_forgets_the_idlest_key():

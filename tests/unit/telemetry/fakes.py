@@ -14,7 +14,8 @@ from proxy.policies.bulkhead import BULKHEAD, Bulkhead, BulkheadConfig, Bulkhead
 from proxy.policies.circuit_breaker import CIRCUIT_BREAKER, CircuitBreaker
 from proxy.policies.circuit_breaker_config import CircuitBreakerConfig
 from proxy.policies.gate import GateKind
-from proxy.policies.rate_limits import RATE_LIMITS, Rate, RateLimitConfig, RateLimits
+from proxy.policies.rate_limit import Rate, RateLimitConfig
+from proxy.policies.rate_limits import RATE_LIMITS, RateLimits
 from proxy.policies.retry import Retry, Stop
 from proxy.upstream.standings import StandingCounts
 from proxy.upstream.upstream import ConnectionCounts

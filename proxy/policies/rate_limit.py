@@ -1,0 +1,168 @@
+"""One rate limit (GCRA): `burst` requests at once, then one each 1/rate seconds.
+
+A key is remembered as the time at which its whole burst is available again. Keys whose time is past
+say nothing, and are dropped; beyond `MAX_KEYS` the key that has been idle longest goes.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import ceil
+from typing import Final
+
+from proxy.policies.gate import OBSERVE, Ask, Mode
+
+MAX_KEYS = 100_000
+"""Keys that one limit remembers."""
+_FORGET_EVERY: Final = 16
+"""Requests of known keys after which keys are forgotten; with a new key, they always are."""
+_LONGEST_KEY: Final = 32
+"""Bytes; of a longer key its hash is remembered."""
+_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_SHORTEST: Final = 1e-6
+
+ROUTE_KEY = "route"
+CLIENT_KEY = "client"
+HEADER_KEY = "header:"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`count` requests per `unit`: s, m or h."""
+
+    count: float
+    unit: str
+
+    @property
+    def seconds(self) -> float:
+        """The time of one request."""
+        return _SECONDS[self.unit] / self.count
+
+    def __str__(self) -> str:
+        return f"{self.count:.15g}/{self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitConfig:
+    """`key`: ``route``, ``client``, or ``header:`` and a header's name in lower case."""
+
+    name: str
+    key: str
+    rate: Rate
+    burst: int
+    mode: Mode = Mode.ENFORCE
+
+    def __str__(self) -> str:
+        text = f"{self.rate} by {self.key}, {self.burst} at once"
+        return f"{text}, observes" if self.mode is OBSERVE else text
+
+
+class Limit:
+    """One limit, its keys and its counters. The counters never fall."""
+
+    __slots__ = (
+        "_header",
+        "_of_client",
+        "_slack",
+        "_span",
+        "_step",
+        "_until_forgetting",
+        "allowed",
+        "config",
+        "limited",
+        "observed",
+        "waited",
+        "whole_at",
+    )
+
+    def __init__(self, config: RateLimitConfig) -> None:
+        self.allowed = self.waited = self.limited = self.observed = 0
+        self._until_forgetting = _FORGET_EVERY
+        self.whole_at: OrderedDict[bytes, float] = OrderedDict()  # the idlest first
+        self.configure(config)
+
+    def configure(self, config: RateLimitConfig) -> None:
+        """Count with these settings from now on."""
+        self.config = config
+        self._step = config.rate.seconds
+        self._span = config.burst * self._step
+        # Sums of steps are rounded: without this the last request of a burst could be refused.
+        self._slack = min(_SHORTEST, self._step * 1e-3)
+        self._of_client = config.key == CLIENT_KEY
+        header = config.key.startswith(HEADER_KEY)
+        self._header = config.key.removeprefix(HEADER_KEY).encode("ascii") if header else b""
+
+    def key(self, ask: Ask) -> bytes:
+        """The request's key. A request without the header has a key like any other."""
+        if self._header:
+            values = ask.values(self._header)
+            key = values[0] if len(values) == 1 else b",".join(values)
+        elif self._of_client:
+            key = ask.client.encode("latin-1", "replace")
+        else:
+            return b""
+        if len(key) <= _LONGEST_KEY:
+            return key
+        # A field's value never contains the first byte.
+        return b"\0" + blake2b(key, digest_size=16).digest()
+
+    def delay(self, key: bytes, now: float) -> float:
+        """Seconds until there is room for one request of this key; 0 if there is room now."""
+        delay = self.whole_at.get(key, now) + self._step - self._span - now
+        return delay if delay > self._slack else 0.0
+
+    def take(self, key: bytes, now: float) -> bool:
+        """Charge one request that proceeds now, if there is room: `delay` and `charge` in one."""
+        known = self.whole_at
+        before = known.get(key, 0.0)
+        whole = (before if before > now else now) + self._step
+        if whole - self._span - now > self._slack:
+            return False
+        self._note(key, before, whole, now)
+        self.allowed += 1
+        return True
+
+    def charge(self, key: bytes, at: float, now: float) -> float:
+        """Charge one request that proceeds at `at`. Returns when the burst is whole again."""
+        before = self.whole_at.get(key, 0.0)
+        whole = (before if before > at else at) + self._step
+        self._note(key, before, whole, now)
+        return whole
+
+    def _note(self, key: bytes, before: float, whole: float, now: float) -> None:
+        """The burst of `key` is whole again at `whole`; `before`: the former time, or 0."""
+        known = self.whole_at
+        known[key] = whole
+        if len(known) == 1:
+            return
+        if before > 0.0:
+            known.move_to_end(key)
+            self._until_forgetting -= 1
+            if self._until_forgetting:
+                return
+        self._until_forgetting = _FORGET_EVERY
+        self._forget(now)
+
+    def give_back(self, key: bytes, whole: float) -> None:
+        """Take back a charge, if no later one follows it."""
+        if self.whole_at.get(key) == whole:
+            self.whole_at[key] = whole - self._step
+
+    def refusal_fields(self, seconds: int) -> tuple[tuple[bytes, bytes], ...]:
+        """The fields of draft-ietf-httpapi-ratelimit-headers for a refused request."""
+        config = self.config
+        name, window = config.name, ceil(self._span - self._slack)
+        policy = f'"{name}";q={config.burst};w={max(window, 1)}'
+        return (
+            (b"RateLimit-Policy", policy.encode("ascii")),
+            (b"RateLimit", f'"{name}";r=0;t={seconds}'.encode("ascii")),
+        )
+
+    def _forget(self, now: float) -> None:
+        """Drop at most two keys, so that keys leave faster than new ones come."""
+        known = self.whole_at
+        for _ in range(2):
+            oldest = next(iter(known))
+            if known[oldest] > now and len(known) <= MAX_KEYS:
+                return
+            del known[oldest]
