@@ -50,6 +50,7 @@ function stateOf(store) {
 }
 
 function adviceOf(store) {
+  if (store.failure && store.shared) return ["What needs the store is refused (store-failed) until its server can be reached; the proxy goes on trying."];
   if (store.failure) {
     return ["What needs the store is refused (store-failed) until the proxy is started again. First look at the disk or the server; then check a file with ", command("store check FILE"), "."];
   }
