@@ -157,7 +157,7 @@ class Worker:
                 seconds = await self._claim()
             except StoreFailed as failure:
                 if not self._store.recovers:
-                    _log.error("the outbox delivers nothing any more: %s", failure.detail)
+                    _log.error("the outbox has stopped delivering: %s", failure.detail)
                     return
                 seconds = _AGAIN  # the store has said so, and says when it can be reached
             except StoreFull:

@@ -1,9 +1,9 @@
-"""What an endpoint does in a simulation: what the log has, else something that it did around then.
+"""What an endpoint does in a simulation: what the log has, else a result that it had around then.
 
 The log has the first attempt of nearly every request, but not the third one that another retry
 policy would make, nor the one at another endpoint. Such an attempt gets the outcome of one that the
-endpoint really had around that moment, drawn by chance from those that are past and that
-no attempt has got: so the same file makes nearly the same counts.
+endpoint really had around that moment, drawn at random from earlier ones that no attempt has
+used: so the same file gives nearly the same counts.
 """
 
 from bisect import bisect_left

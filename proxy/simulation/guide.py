@@ -1,4 +1,4 @@
-"""Chance that follows a log: a balancer that would take any endpoint takes the recorded one.
+"""Random numbers that follow a log: where any endpoint would do, the recorded one is taken.
 
 Balancers draw one or two endpoints, and take the better of them. The first draw for an attempt is
 made to fall on the endpoint that the log has for it; the rest is chance. So a file that balances

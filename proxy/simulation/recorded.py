@@ -1,7 +1,7 @@
-"""Reads an access log: requests, and what each of their attempts came to.
+"""Reads an access log: requests, and the result of each attempt.
 
-A line is JSON (`access_log.format: json`), perhaps behind a collector's own prefix. Lines that are
-none of the proxy's are counted and left out.
+A line is JSON (`access_log.format: json`), perhaps after a collector's prefix. Other lines are
+counted and left out.
 """
 
 import json

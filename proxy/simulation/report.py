@@ -115,7 +115,7 @@ def notes(result: Result) -> list[str]:
     if recording.unreadable:
         said.append(f"{recording.unreadable:,} lines could not be read.")
     if recording.unroutable:
-        said.append(f"{recording.unroutable:,} lines were input that was no request.")
+        said.append(f"{recording.unroutable:,} lines were input that is not a request.")
     for tally, config in zip(result.tallies[1:], result.configs, strict=True):
         said += [f"{tally.name}: {line}" for line in _unknowable(config)]
     said.append(
@@ -130,7 +130,7 @@ def _unknowable(config: Config) -> list[str]:
     said = []
     if blind:
         names = ", ".join(blind)
-        said.append(f"no request comes to {names}: the log has no headers and no query to match.")
+        said.append(f"no request goes to {names}: the log has no headers and no query to match.")
     if any(upstream.health_check is not None for upstream in config.upstreams.values()):
         said.append("health checks are off: the log has traffic only.")
     return said

@@ -1,4 +1,4 @@
-"""One world: a gateway under a configuration, and recorded requests that come at their moments."""
+"""One world: a gateway under a configuration, and the recorded requests, each at its time."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Makes the store that a configuration names. An engine is imported only if it is the one."""
+"""Makes the store that a configuration names. Only the engine of the configuration is imported."""
 
 from proxy.config.model import StoreConfig, StoreEngine, StoreSync
 from proxy.store.store import Store

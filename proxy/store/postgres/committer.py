@@ -57,7 +57,7 @@ FIRST_WAIT: Final = 0.05
 LONGEST_WAIT: Final = 5.0
 """Seconds between two attempts to connect."""
 _FULL_SECONDS: Final = 1.0
-"""How long a full disk is believed to be full."""
+"""Seconds after which a full disk is tried again."""
 _NO_ROOM: Final = "The store's server has no room on its disk."
 
 _log = logging.getLogger("proxy.store")

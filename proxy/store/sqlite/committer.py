@@ -38,7 +38,7 @@ and all commits wait for it."""
 _LEAST_SHARE: Final = 0.25
 SWEEP_SECONDS: Final = 1.0
 _FULL_SECONDS: Final = 1.0
-"""How long a full disk is believed to be full."""
+"""Seconds after which a full disk is tried again."""
 
 _log = logging.getLogger("proxy.store")
 

@@ -11,7 +11,7 @@ from proxy.store.store import CannotOpen
 MEMORY: Final = ":memory:"
 PAGE: Final = 4096
 RESERVE: Final = 16 * 1024 * 1024
-"""Bytes below `max_bytes` that only operations use which finish what was promised; at most 1/8."""
+"""Bytes below `max_bytes` reserved for operations that finish a promise; at most 1/8."""
 _CACHE_KIB: Final = 2048
 
 

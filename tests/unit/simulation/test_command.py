@@ -46,7 +46,7 @@ def test_the_table(files, capsys):
 def test_it_says_what_it_cannot_know(files, capsys):
     simulate(files, "--config", str(files / "now.yaml"))
     said = capsys.readouterr().out
-    assert "no request comes to gold: the log has no headers and no query to match." in said
+    assert "no request goes to gold: the log has no headers and no query to match." in said
     assert "40 attempts had the outcome that the log has for them; 0 (0%)" in said
 
 
