@@ -165,7 +165,10 @@ def explain(options: argparse.Namespace) -> int:
     from proxy.config.loading import Origin
     from proxy.config.model import Listener
     from proxy.routing import explain as routes
+    from proxy.routing.explain_table import PREFIX
 
+    if options.url.startswith(PREFIX):
+        return _explain_table(options, options.url.removeprefix(PREFIX))
     try:
         request = routes.describe_request(options.method, options.url, options.header)
     except ValueError as error:
@@ -177,6 +180,22 @@ def explain(options: argparse.Namespace) -> int:
     as_json = options.format == "json"
     if options.admin_named:
         return _explain_now(explanation, options.admin, as_json=as_json)
+    print(json.dumps(explanation.document(), indent=2) if as_json else explanation.text())
+    return OK
+
+
+def _explain_table(options: argparse.Namespace, name: str) -> int:
+    from proxy.config.loading import Origin
+    from proxy.routing.explain_table import TableExplanation
+
+    loaded = _load(Origin(tuple(options.config or (options.file,))))
+    if loaded is None:
+        return USAGE
+    try:
+        explanation = TableExplanation(loaded, name)
+    except ValueError as error:
+        return fail(str(error), USAGE)
+    as_json = options.format == "json"
     print(json.dumps(explanation.document(), indent=2) if as_json else explanation.text())
     return OK
 

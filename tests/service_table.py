@@ -64,8 +64,8 @@ class ServiceTable:
         self.sql(f"INSERT INTO outbox_events ({', '.join(names)}) VALUES ({values})")
 
     def states(self) -> list[str]:
-        """By id."""
-        return self.sql("SELECT status FROM outbox_events ORDER BY id").split()
+        """In their order."""
+        return self.sql("SELECT status FROM outbox_events ORDER BY created_at, id").split()
 
     def column(self, name: str, row: int = 1) -> str:
         return self.sql(f"SELECT {name} FROM outbox_events WHERE id = {row}")
@@ -91,5 +91,9 @@ class Session:
                 return
         raise AssertionError(statement)
 
+    def kill(self) -> None:
+        """End it with its transaction open."""
+        self._process.kill()
+
     def close(self) -> None:
-        self._process.communicate("\\q\n", timeout=5)
+        self._process.communicate("\\q\n" if self._process.poll() is None else None, timeout=5)

@@ -102,7 +102,8 @@ def _add_request(command: argparse.ArgumentParser, *, with_file: bool) -> list[a
         command.add_argument(
             "url",
             metavar="URL",
-            help="http://host/path, or /path with a Host header; host:port for CONNECT",
+            help="http://host/path, or /path with a Host header; host:port for CONNECT; table:NAME "
+            "for the rows of an outbox table",
         ),
     ]
     add_config(command)

@@ -22,6 +22,7 @@ from proxy.config.model import (
 )
 from proxy.config.promised import promises_of
 from proxy.config.sources import Sources
+from proxy.config.table_summary import describe_rules, describe_source, describe_target
 from proxy.http.hash_key import HashKey
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit
 from proxy.policies.circuit_breaker_config import BreakerMode, WindowType
@@ -57,6 +58,9 @@ def summary(loaded: Loaded) -> str:
     lines += ["", f"admin  {config.admin.address}"]
     if config.store is not None:
         lines.append(f"store  {describe_store(config.store)}")
+    for table in config.outbox_tables.values():
+        lines.append(f"outbox table {table.name}  {describe_source(table, config)}")
+        lines.append(f"  -> {describe_target(table)}, {describe_rules(table)}")
     return "\n".join(lines)
 
 

@@ -53,7 +53,7 @@ async def test_a_row_without_hope_is_dead(table, columns):
         assert await bed.column("error_message", 1) == "status 400"
         assert await bed.column("error_message", 2) == "status 503 (attempts spent)"
         assert [await bed.column("retry_count", row) for row in (1, 2)] == [1, 2]
-        assert bed.worker.outcomes == {"dead": 2, "again": 1}
+        assert bed.worker.hand.outcomes == {"dead": 2, "again": 1}
 
 
 async def test_rows_of_a_key_are_delivered_one_at_a_time_in_their_order(table):

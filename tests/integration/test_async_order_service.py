@@ -16,10 +16,12 @@ import pytest
 import yaml
 from documents.blocks import ROOT
 from integration.raw_client import Response
-from integration.running_proxy import RunningProxy
+from integration.running_proxy import RunningProxy, eventually
 from integration.shop import LOST, SLOW, Shop, open_shop
+from service_table import ServiceTable
 
 EXAMPLE = ROOT / "config" / "examples" / "order-service-async.yaml"
+TABLE_EXAMPLE = ROOT / "config" / "examples" / "order-service-table.yaml"
 RESERVE, PAY, SHIP = "/api/inventory/deduct", "/api/payments/process", "/api/shipping/create"
 RELEASE, REFUND, TOLD = "/api/inventory/release", "/api/payments/refund", "/order-results"
 BREAKERS = {name: f"place-order:{name}" for name in ("reserve", "pay", "ship")}
@@ -357,9 +359,102 @@ def test_should_return_cached_result_for_duplicate_request(orders: Orders) -> No
 # --- outbox and saga --------------------------------------------------------------------------
 
 
-def test_should_create_order_and_outbox_in_single_transaction(tmp_path: Path) -> None:
-    """The end of an order and the entry that tells it are one commit: killed at any time, the
-    order is told exactly as often as it ends."""
+@pytest.fixture
+def service(postgres_url: str) -> ServiceTable:
+    """The service's own database, with the table that the example's comments make."""
+    table = ServiceTable(postgres_url, "CREATE TABLE orders (id text PRIMARY KEY, total numeric)")
+    table.sql(made_by(TABLE_EXAMPLE))
+    return table
+
+
+def made_by(example: Path) -> str:
+    """The statements in its comments that make the table, without roles."""
+    lines = [line.removeprefix("#").strip() for line in example.read_text().splitlines()]
+    begin = next(at for at, line in enumerate(lines) if line.startswith("CREATE TABLE"))
+    end = next(at for at, line in enumerate(lines) if line.startswith("CREATE ROLE"))
+    return "\n".join(lines[begin:end])
+
+
+def with_table(shop: Shop, store: Path, service: ServiceTable) -> dict[str, Any]:
+    """Both examples, one over the other, with shorter times."""
+    given = settings(shop, store)
+    tables: dict[str, Any] = yaml.safe_load(TABLE_EXAMPLE.read_text())["outbox_tables"]
+    tables["orders"] |= {"url": service.url, "poll": "20ms", "reclaim": "300ms"}
+    tables["orders"]["outbox"]["backoff"] = {"initial": "20ms", "jitter": "none"}
+    return given | {"outbox_tables": tables}
+
+
+def transaction(order: str, end: str = "COMMIT") -> str:
+    """What the service does for an order."""
+    document = json.dumps({"orderId": order, "sku": "SKU001", "quantity": 2, "total": 199.8})
+    return f"""
+    BEGIN;
+    INSERT INTO orders (id, total) VALUES ('{order}', 199.8);
+    INSERT INTO outbox_events (aggregate_id, event_type, payload)
+        VALUES ('{order}', 'OrderPlaced', '{document}');
+    NOTIFY outbox_events;
+    {end};"""
+
+
+def test_should_create_order_and_outbox_in_single_transaction(
+    tmp_path: Path, service: ServiceTable
+) -> None:
+    """The service's order and its event are one transaction of its own database: an order that is
+    not committed is never placed, and one that is committed is placed once, whatever is killed."""
+    with open_shop() as shop:
+        given = with_table(shop, tmp_path / "store.db", service)
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+        first = RunningProxy(tmp_path / "a", given)
+        service.sql(transaction("never", "ROLLBACK"))
+        with service.session() as dying:
+            dying.run(transaction("lost", "SELECT 1"))
+            dying.kill()
+        shop.script[PAY] = [503] * 1000
+        service.sql(transaction("o-1") + transaction("o-2"))
+        shop.wait_for(RESERVE, 2)
+        first.kill()
+        shop.script.clear()
+        second = Orders(shop, RunningProxy(tmp_path / "b", given))
+        second.settle()
+        eventually(lambda: service.states() == ["PROCESSED"] * 2)
+        second.proxy.stop()
+        assert service.sql("SELECT id FROM orders ORDER BY id").split() == ["o-1", "o-2"]
+        for step in ("reserve", "pay", "ship"):
+            assert [shop.effects[f"{order}/{step}/do"] for order in ("o-1", "o-2")] == [1, 1]
+        assert not [key for key in shop.effects if key.startswith(("never", "lost"))]
+
+
+def test_should_process_outbox_events_via_saga(tmp_path: Path, service: ServiceTable) -> None:
+    """Each row starts the saga, in any number of deliveries once; the service is told the end."""
+    with open_shop() as shop:
+        orders = Orders(
+            shop, RunningProxy(tmp_path, with_table(shop, tmp_path / "store.db", service))
+        )
+        try:
+            shop.script[SHIP] = [503]
+            for order in ("o-1", "o-2", "o-3"):
+                service.sql(transaction(order))
+            eventually(lambda: service.states() == ["PROCESSED"] * 3, 5)
+            shop.wait_for(TOLD, 3)
+            service.sql("UPDATE outbox_events SET status = 'PENDING', processed_at = NULL")
+            eventually(lambda: service.states() == ["PROCESSED"] * 3, 5)
+            assert service.sql("SELECT DISTINCT retry_count FROM outbox_events") == "2"
+            orders.settle()
+            told = [body for path, _, body in shop.requests if path == TOLD]
+            assert sorted((one["id"], one["state"]) for one in told) == [
+                ("o-1", "done"),
+                ("o-2", "done"),
+                ("o-3", "done"),
+            ]
+            for step in ("reserve", "pay", "ship"):
+                assert [shop.effects[f"o-{n}/{step}/do"] for n in (1, 2, 3)] == [1, 1, 1]
+        finally:
+            orders.proxy.stop()
+
+
+def test_the_end_of_an_order_and_the_entry_that_tells_it_are_one_commit(tmp_path: Path) -> None:
+    """Killed at any time, the order is told exactly as often as it ends."""
     with open_shop() as shop:
         shop.script[TOLD] = [503] * 1000
         given = settings(shop, tmp_path / "store.db")
@@ -379,19 +474,6 @@ def test_should_create_order_and_outbox_in_single_transaction(tmp_path: Path) ->
         documents = [body for path, _, body in shop.requests if path == TOLD]
         assert {one["id"] for one in documents} == {order}
         assert documents[-1]["state"] == "done"
-
-
-def test_should_process_outbox_events_via_saga(orders: Orders) -> None:
-    order, place = orders.place()
-    orders.ends(place)
-    orders.shop.wait_for(TOLD)
-    end = time.monotonic() + 5
-    while time.monotonic() < end:
-        told = [body for path, _, body in orders.shop.requests if path == TOLD]
-        if any(one["id"] == order and one["state"] == "done" for one in told):
-            return
-        time.sleep(0.01)
-    raise AssertionError(told)
 
 
 def test_should_handle_saga_failure_with_compensation(orders: Orders) -> None:

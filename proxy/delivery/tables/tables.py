@@ -90,7 +90,7 @@ class OutboxTables:
     @property
     def tries(self) -> list[StoredExchange]:
         """The requests in flight."""
-        return [one for worker in self._all() for one in worker.tries]
+        return [one for worker in self._all() for one in worker.hand.tries]
 
     # --- what observers read ----------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class Figures:
         self.pending: int = told["pending"] + told["failed"] + told["delivering"]
         self.dead: int = told["dead"]
         self.oldest: float = told["oldest_s"]
-        self.outcomes: Mapping[str, int] = worker.outcomes
+        self.outcomes: Mapping[str, int] = worker.hand.outcomes
 
 
 _STATES: Final = {
@@ -206,10 +206,10 @@ def _document(worker: TableWorker) -> dict[str, Any]:
         "why": worker.why or None,
         **told,
         "held": held if table.ordered else 0,
-        "in_hand": worker.in_hand,
+        "in_hand": len(worker.hand.rows),
         "oldest_s": round(oldest, 3),
         "to": f"saga {table.to.saga}" if table.to.saga else f"upstream {table.to.upstream}",
-        "outcomes": dict(worker.outcomes),
+        "outcomes": dict(worker.hand.outcomes),
     }
 
 

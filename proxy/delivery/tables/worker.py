@@ -13,41 +13,25 @@ that could not be committed is kept, and committed when the database is back.
 
 import asyncio
 import logging
-from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
-from functools import partial
-from random import random
 from time import monotonic
 from typing import Any, Final
 
 from proxy.config.table_model import TableConfig
-from proxy.delivery.stored_request import StoredExchange, TryResult
 from proxy.delivery.tables.catalog import Shape, Unusable
-from proxy.delivery.tables.rows import Ending, HeldRow, told
+from proxy.delivery.tables.hand import Hand
+from proxy.delivery.tables.rows import Ending, HeldRow
 from proxy.delivery.tables.session import Session, Unreachable, open_session
 from proxy.delivery.tables.sightings import MOST, Sight, Sightings
 from proxy.delivery.tables.statements import Statements
-from proxy.delivery.tables.targets import Target, dead, outbox_id, unusable
-from proxy.errors import (
-    BulkheadFull,
-    ConcurrencyLimited,
-    Draining,
-    InternalError,
-    QueueTimeout,
-)
-from proxy.policies.backoff import Backoff
-from proxy.policies.outbox import Fate, next_try
-from proxy.templates import Unusable as NoRequest
+from proxy.delivery.tables.targets import Target, outbox_id
 
 _AGAIN: Final = 5.0
 """Seconds until an unusable table is looked at again."""
 _FIRST_AGAIN: Final = 0.25
 """Seconds until a connection is tried again; they double up to `_AGAIN`."""
-_CROWDED: Final = 0.1
-"""Seconds of a pause if the policy's places are taken."""
-_OF_PLACES: Final = frozenset({BulkheadFull.reason, QueueTimeout.reason, ConcurrencyLimited.reason})
 _LONGEST_SLEEP: Final = 60.0
 _COUNT: Final = 1.0
 _COUNT_SHARE: Final = 50
@@ -71,7 +55,7 @@ class State(Enum):
 class TableWorker:
     """One table, under one configuration. `why` says what is wrong unless it is ready.
 
-    `counts`: rows by status, as of a moment ago. `outcomes` counts tries.
+    `counts`: rows by status, as of a moment ago. `hand`: those that it has.
     """
 
     def __init__(self, table: TableConfig, url: str, target: Target, body_limit: int) -> None:
@@ -81,19 +65,13 @@ class TableWorker:
         self.state = State.CONNECTING
         self.why = ""
         self.counts: Mapping[str, Mapping[str, Any]] = {}
-        self.outcomes: Counter[str] = Counter()
-        self._target = target
-        self._backoff = Backoff(table.outbox.backoff, random)
-        self._sightings = Sightings(table.reclaim, lambda tries: self._backoff.delay(max(tries, 1)))
-        self._hand: dict[str, HeldRow] = {}
-        self._waiting: deque[HeldRow] = deque()
-        self._flying: set[str] = set()
+        self._wake = asyncio.Event()
+        self.hand = hand = Hand(table, target, body_limit, self._wake)
+        self._sightings = Sightings(table.reclaim, lambda tries: hand.backoff.delay(max(tries, 1)))
         self._lost: list[str] = []
         self._settle_at_once = MOST
-        self._paused_until = 0.0
         self._look_at = self._renew_at = self._count_at = 0.0
         self._draining = self._over = False
-        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     # --- life -------------------------------------------------------------------------------------
@@ -104,16 +82,7 @@ class TableWorker:
     @property
     def busy(self) -> bool:
         """Whether a row is tried, or its result is not committed."""
-        return bool(self._hand)
-
-    @property
-    def tries(self) -> list[StoredExchange]:
-        """The requests in flight."""
-        return self._target.tries
-
-    @property
-    def in_hand(self) -> int:
-        return len(self._hand)
+        return bool(self.hand.rows)
 
     @property
     def ended(self) -> bool:
@@ -122,8 +91,7 @@ class TableWorker:
     def begin_drain(self) -> None:
         """Claim nothing more, and give back what is not tried yet."""
         self._draining = True
-        self._give_back()
-        self._wake.set()
+        self.hand.give_back()
 
     def retire(self) -> None:
         """The same, and end after the last commit."""
@@ -133,7 +101,7 @@ class TableWorker:
     async def stop(self) -> None:
         """End the tries in flight without spending their attempts, and commit what is known."""
         self.retire()
-        self._target.cut()
+        self.hand.cut()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=_LAST_COMMIT)
             self._task.cancel()
@@ -142,7 +110,7 @@ class TableWorker:
 
     async def _work(self) -> None:
         again = _FIRST_AGAIN
-        while not (self._over and not self._hand):
+        while not (self._over and not self.hand.rows):
             session: Session | None = None
             try:
                 session = await open_session(self.url)
@@ -191,19 +159,18 @@ class TableWorker:
         session.on_lost(self._wake.set)
         if self.table.notify is not None:
             await session.listen(self.table.notify, self._wake.set)
-        while not (self._over and not self._hand):
+        while not (self._over and not self.hand.rows):
             if session.closed:
                 raise Unreachable("the connection was lost")
             await self._look(session, sql)
             await self._cycle(session, sql)
-            self._begin(shape)
+            self.hand.begin(shape)
             await self._count(session, sql)
             await self._sleep(self._until_next())
 
     async def _cycle(self, session: Session, sql: Statements) -> None:
         now = monotonic()
-        finished = [row for row in self._hand.values() if row.ending is not None]
-        finished = finished[: self._settle_at_once]
+        finished = self.hand.finished[: self._settle_at_once]
         renewed = self._to_renew(now)
         room = self._room(now)
         if not (finished or renewed or room):
@@ -224,7 +191,7 @@ class TableWorker:
                     signs = await session.rows(sql.renew, ids, versions, self._lost)
                 if room:
                     ready = self._sightings.ready(now)
-                    hand = list(self._hand.keys() - {row["id"] for row in settled})
+                    hand = list(self.hand.rows.keys() - {row["id"] for row in settled})
                     claimed = await session.rows(sql.claim, room, hand, *ready, self._lost)
         except Unreachable:
             if version:  # whether this commit is there is not known
@@ -233,28 +200,19 @@ class TableWorker:
         if room:
             self._lost = []
         self._settled(finished, settled, sql)
-        self._renewed(signs)
-        taken = monotonic()
+        for sign in signs:
+            self.hand.renewed(sign["id"], sign["version"])
         for one in claimed:
-            row = self._hand[one["id"]] = HeldRow(one, taken)
-            self._waiting.append(row)
+            self.hand.take(one)
 
     def _room(self, now: float) -> int:
-        if self._draining or now < self._paused_until:
-            return 0
-        return max(0, self.table.batch - len(self._hand))
+        return 0 if self._draining else self.hand.room(now)
 
     def _to_renew(self, now: float) -> list[HeldRow]:
         if now < self._renew_at:
             return []
         self._renew_at = now + self.table.reclaim / 3
-        return [row for row in self._hand.values() if row.ending is None]
-
-    def _renewed(self, signs: Sequence[Any]) -> None:
-        for sign in signs:
-            row = self._hand.get(sign["id"])
-            if row is not None:
-                row.version = sign["version"]
+        return self.hand.lasting
 
     async def _settle(
         self, session: Session, sql: Statements, finished: Sequence[HeldRow]
@@ -281,7 +239,7 @@ class TableWorker:
                     "the result of row %s was not stored: %s",
                     outbox_id(self.table, row.id), problem,
                 )  # fmt: skip
-                self._hand.pop(row.id, None)
+                self.hand.rows.pop(row.id, None)
             raise
 
     def _settled(
@@ -290,7 +248,7 @@ class TableWorker:
         versions = {row["id"]: row["version"] for row in settled}
         now = monotonic()
         for row in finished:
-            self._hand.pop(row.id, None)
+            self.hand.rows.pop(row.id, None)
             version = versions.get(row.id)
             if version is None:
                 _log.warning(
@@ -299,7 +257,7 @@ class TableWorker:
                 )
             elif row.ending is Ending.FAILED and not sql.has("due"):
                 self._sightings.expect(row.id, version, now + row.wait)
-        if finished and self._settle_at_once == 1 and len(self._hand) == 0:
+        if finished and self._settle_at_once == 1 and not self.hand.rows:
             self._settle_at_once = MOST
 
     async def _look(self, session: Session, sql: Statements) -> None:
@@ -313,7 +271,7 @@ class TableWorker:
         sights = [
             Sight(row["id"], row["version"], row["delivering"], row["attempts"])
             for row in rows
-            if row["id"] not in self._hand
+            if row["id"] not in self.hand.rows
         ]
         self._sightings.see(sights, now)
 
@@ -331,108 +289,13 @@ class TableWorker:
     def _until_next(self) -> float:
         now = monotonic()
         if self._draining:
-            return self._renew_at - now if self._hand else _LONGEST_SLEEP
+            return self._renew_at - now if self.hand.rows else _LONGEST_SLEEP
         times = [now + self.table.poll]
-        if self._paused_until > now:
-            times = [min(self._paused_until, now + _LONGEST_SLEEP)]
-        if self._hand:
+        if self.hand.paused_until > now:
+            times = [min(self.hand.paused_until, now + _LONGEST_SLEEP)]
+        if self.hand.rows:
             times.append(self._renew_at)
         due = self._sightings.next_due()
-        if due is not None and self._paused_until <= now:
+        if due is not None and self.hand.paused_until <= now:
             times.append(due)
         return max(0.005, min(times) - now)
-
-    # --- tries ------------------------------------------------------------------------------------
-
-    def _begin(self, shape: Shape) -> None:
-        """Begin as many tries as there are places."""
-        self._shape = shape
-        while self._waiting and len(self._flying) < self.table.outbox.concurrency:
-            row = self._waiting.popleft()
-            if row.ending is not None:
-                continue
-            self._flying.add(row.id)
-            done = partial(self._tried, row)
-            if row.too_large:
-                done(*dead(f"The body has {row.length} bytes, more than {self.body_limit}."))
-                continue
-            try:
-                self._target.send(row, shape, done)
-            except NoRequest as problem:
-                done(*unusable(problem))
-            except LookupError:  # a reload has removed the route: this worker is about to retire
-                self._flying.discard(row.id)
-                row.end(Ending.GIVEN_BACK)
-                self._wake.set()
-            except Exception:  # noqa: BLE001 - a bug must not keep the row for ever
-                _log.exception("internal error in a try of %s", outbox_id(self.table, row.id))
-                done(TryResult(0, InternalError.reason, sent=False), Fate.AGAIN)
-
-    def _tried(self, row: HeldRow, result: TryResult, fate: Fate) -> None:
-        self._flying.discard(row.id)
-        self._judge(row, result, fate)
-        self.outcomes[_WORDS[row.ending or Ending.GIVEN_BACK]] += 1
-        if row.ending is Ending.DEAD:
-            _log.warning(
-                "a row of an outbox table is dead", extra={"fields": {
-                    "outbox_id": outbox_id(self.table, row.id), "attempts": row.attempts,
-                    "status": result.status, "reason": result.reason, "error": row.error,
-                }},
-            )  # fmt: skip
-        if self._waiting:
-            self._begin(self._shape)
-        self._wake.set()
-
-    def _judge(self, row: HeldRow, result: TryResult, fate: Fate) -> None:
-        rules, postponed = self.table.outbox, fate is Fate.POSTPONED
-        row.attempts += not postponed
-        if fate is Fate.DELIVERED:
-            self._paused_until = 0.0
-            row.end(Ending.DONE)
-            return
-        if fate is Fate.DEAD:
-            row.end(Ending.DEAD, told(result))
-            return
-        if postponed and result.reason == Draining.reason:
-            row.end(Ending.GIVEN_BACK)
-            return
-        following = next_try(
-            fate,
-            attempts=row.attempts,
-            most=rules.attempts,
-            left=self._left(row),
-            delay=self._backoff.delay(max(row.attempts, 1)),
-            retry_after=result.retry_after,
-        )
-        if following.spent:
-            row.end(Ending.DEAD, told(result, following.spent))
-        elif postponed:
-            row.end(Ending.GIVEN_BACK)
-            self._pause(result, following.wait)
-        else:
-            row.end(Ending.FAILED, told(result), following.wait)
-
-    def _left(self, row: HeldRow) -> float:
-        """Seconds of its age that are left."""
-        if row.age is None:
-            return float("inf")
-        return self.table.outbox.max_age - row.age - (monotonic() - row.taken)
-
-    def _pause(self, result: TryResult, wait: float) -> None:
-        """Other rows would get the same refusal; another replica may have them."""
-        seconds = _CROWDED if result.reason in _OF_PLACES else wait
-        self._paused_until = max(self._paused_until, monotonic() + seconds)
-        self._give_back()
-
-    def _give_back(self) -> None:
-        for row in self._waiting:
-            row.end(Ending.GIVEN_BACK)
-        self._waiting.clear()
-
-
-_WORDS: Final = {
-    Ending.DONE: "delivered",
-    Ending.FAILED: "again",
-    Ending.GIVEN_BACK: "postponed",
-    Ending.DEAD: "dead",
-}
