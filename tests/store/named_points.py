@@ -41,16 +41,17 @@ class Log:
     """Lines of a word and a name, in one file for all processes."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self._in = file.open("w+")
         self._out = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
     def add(self, word: str, name: str) -> None:
         os.write(self._out, f"{word} {name}\n".encode())
 
-    def lines(self) -> list[tuple[str, str]]:
+    def more(self) -> list[tuple[str, str]]:
+        """The lines since the last call."""
         found = []
-        for line in self._file.read_text().splitlines():
-            word, _, name = line.partition(" ")
+        for line in self._in:
+            word, _, name = line.rstrip().partition(" ")
             found.append((word, name))
         return found
 
@@ -96,10 +97,8 @@ async def deliver(store: SqliteStore, log: Log, *, to_end: bool = False) -> None
             await asyncio.sleep(0.001)
 
 
-async def live(folder: Path, log: Log, point: str, life: int) -> None:
-    """Repeat what the life before had asked; then, unless it is the last, work until the point."""
-    open_keys = {name for word, name in log.lines() if word == "asked"}
-    open_keys -= {name for word, name in log.lines() if word in ("answered", "unknown")}
+async def live(folder: Path, log: Log, point: str, life: int, open_keys: set[str]) -> None:
+    """Repeat what lives before had asked; then, unless it is the last, work until the point."""
     store = SqliteStore(SqliteConfig(str(folder / "store.db")))
     await store.open(5.0)
     for key in sorted(open_keys):
@@ -116,12 +115,12 @@ async def live(folder: Path, log: Log, point: str, life: int) -> None:
     )
 
 
-def process(folder: Path, log: Log, point: str, life: int) -> int:
+def process(folder: Path, log: Log, point: str, life: int, open_keys: set[str]) -> int:
     """Its exit status."""
     child = os.fork()
     if child == 0:
         try:
-            asyncio.run(asyncio.wait_for(live(folder, log, point, life), 60))
+            asyncio.run(asyncio.wait_for(live(folder, log, point, life, open_keys), 60))
             os._exit(0)
         except BaseException as error:  # noqa: BLE001 - the parent tells it
             log.add("error", repr(error))
@@ -165,13 +164,17 @@ def broken(lines: list[tuple[str, str]]) -> list[str]:
 
 def main(folder: Path, point: str, deaths: int) -> None:
     log = Log(folder / "log")
-    for life in range(deaths):
-        status = process(folder, log, point, life)
-        log.add("died", str(life))
-        if status != DIED:
+    lines: list[tuple[str, str]] = []
+    open_keys: set[str] = set()
+    for life in range(deaths + 1):
+        status = process(folder, log, point if life < deaths else "", life, open_keys)
+        if status != (DIED if life < deaths else 0):
             print(f"life {life} ended with {status}")
-    process(folder, log, "", deaths)
-    lines = log.lines()
+        log.add("died", str(life))
+        more = log.more()
+        open_keys |= {name for word, name in more if word == "asked"}
+        open_keys -= {name for word, name in more if word in ("answered", "unknown")}
+        lines += more
     for what in broken(lines):
         print(what)
     words = Counter(word for word, _ in lines)
