@@ -39,7 +39,9 @@ def holder(file: Path) -> Iterator["subprocess.Popen[bytes]"]:
         yield process
 
 
-def started(tmp_path: Path, file: Path, timeout: str = "200ms") -> "subprocess.Popen[str]":
+def started(
+    tmp_path: Path, file: Path, timeout: str = "200ms", **environment: str
+) -> "subprocess.Popen[str]":
     admin = free_port()
     config = {
         "listeners": {
@@ -56,6 +58,7 @@ def started(tmp_path: Path, file: Path, timeout: str = "200ms") -> "subprocess.P
         [sys.executable, "-m", "proxy", "run", "--config", str(written)],
         stderr=subprocess.PIPE,
         text=True,
+        env=os.environ | environment,
     )
 
 

@@ -1,5 +1,6 @@
 """The real command on a disk that fails: what needs the store is refused, all else goes on."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,9 @@ from chaos.upstream import ChaosUpstream
 from integration.conftest import StartProxy
 from integration.running_proxy import eventually
 from integration.test_idempotency import settings
+from integration.test_store import started
+
+from proxy.store.sqlite.connection import PAGE
 
 SOURCE = Path(__file__).parents[1] / "store" / "failing_disk.c"
 COMPILER = shutil.which("cc") or shutil.which("gcc")
@@ -78,3 +82,65 @@ def test_a_full_disk_refuses_new_keys_and_works_again_with_room(
     eventually(works, 5)
     assert proxy.metric("proxy_store_failed") == 0
     eventually(lambda: proxy.metric("proxy_store_full") == 0, 5)
+
+
+def test_a_read_only_disk_ends_the_start(tmp_path: Path, failing_disk: Path) -> None:
+    trigger = tmp_path / "fail"
+    trigger.write_text("r")
+    preload = {"LD_PRELOAD": str(failing_disk), "FAIL_WHEN": str(trigger)}
+    with started(tmp_path, tmp_path / "data" / "store.db", **preload) as proxy:
+        assert proxy.wait(10) == 2
+        assert proxy.stderr is not None
+        assert "Read-only file system" in proxy.stderr.read()
+
+
+def test_a_disk_that_becomes_read_only_ends_the_store(
+    shared_chaos: ChaosUpstream, start_proxy: StartProxy, tmp_path: Path, failing_disk: Path
+) -> None:
+    trigger = tmp_path / "fail"
+    ours = settings(shared_chaos, tmp_path / "store.db")
+    proxy = start_proxy(ours, LD_PRELOAD=str(failing_disk), FAIL_WHEN=str(trigger))
+    first = {"Idempotency-Key": "only-1"}
+    assert proxy.call("POST", "/a", first, b"{}").status == 200
+    trigger.write_text("r")
+    refused = proxy.call("POST", "/a", {"Idempotency-Key": "only-2"}, b"{}", request_id="only-2")
+    assert refused.problem["reason"] == "store-failed"
+    assert shared_chaos.seen("only-2") == []
+    assert proxy.call("POST", "/a", None, b"{}").status == 200
+    trigger.unlink()
+    proxy.stop()
+    again = start_proxy(ours).call("POST", "/a", first, b"{}")
+    assert again.header("idempotent-replayed") == "true"
+
+
+def test_a_file_that_is_no_store_ends_the_start_and_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    content = b"not a database, but long enough to look at" * 200
+    file.write_bytes(content)
+    with started(tmp_path, file) as proxy:
+        assert proxy.wait(10) == 2
+        assert proxy.stderr is not None
+        assert "file is not a database" in proxy.stderr.read()
+    assert file.read_bytes() == content
+
+
+def test_a_damaged_file_is_not_used(
+    shared_chaos: ChaosUpstream, start_proxy: StartProxy, tmp_path: Path
+) -> None:
+    """Its first page is whole: what is wrong shows when a record is looked for."""
+    file = tmp_path / "store.db"
+    ours = settings(shared_chaos, file)
+    proxy = start_proxy(ours)
+    for number in range(40):
+        key = {"Idempotency-Key": f"hurt-{number}"}
+        assert proxy.call("POST", "/a", key, b"x" * 2000).status == 200
+    proxy.stop()
+    with file.open("r+b") as raw:
+        raw.seek(PAGE)
+        while raw.tell() < file.stat().st_size:
+            raw.write(b"\xff" * 64)
+            raw.seek(PAGE - 64, os.SEEK_CUR)
+    with started(tmp_path, file, timeout="1s") as again:
+        assert again.wait(10) == 2
+        assert again.stderr is not None
+        assert "malformed" in again.stderr.read()
