@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from proxy.config.model import Config, Listener, PolicyConfig, StoreEngine
 from proxy.config.problems import Mark, Path, Problems
 from proxy.policies.idempotency import IdempotencyMode
+from proxy.policies.outbox import OutboxMode
 from proxy.units import format_duration, format_size
 
 _Given = Mapping[Path, Mark]
@@ -50,23 +51,34 @@ def warn_of_store(config: Config, given: _Given, problems: Problems) -> None:
     if store.url.engine is StoreEngine.MEMORY:
         path: Path = ("store", "url")
         problems.warning(given[path], path, "what is promised is gone when the process ends")
-    keep = 0.0
+    keys, entries = 0.0, 0.0
     for layer in _layers(config):
         settings = layer.policies.idempotency
         if settings.on:
-            keep = max(keep, settings.keep)
+            keys = max(keys, settings.keep)
             _warn_layer(layer, store.shared, given, problems)
+        if layer.policies.outbox.mode is not OutboxMode.OFF:
+            entries = max(entries, layer.policies.outbox.keep_done)
+    if store.url.engine is not StoreEngine.POSTGRESQL:
+        _warn_of_room(store.max_bytes, keys, "idempotency.keep", "with a key", given, problems)
+        where = "outbox.keep_done", "that would be accepted"
+        _warn_of_room(store.max_bytes, entries, *where, given, problems)
+
+
+def _warn_of_room(
+    most: int, keep: float, key: str, refused: str, given: _Given, problems: Problems
+) -> None:
     needed = int(keep * _REQUESTS * _RECORD_BYTES)
-    if needed > store.max_bytes and store.url.engine is not StoreEngine.POSTGRESQL:
-        path = ("store", "max_bytes")
-        mark = given.get(path, given[("store", "url")])
-        problems.warning(
-            mark,
-            path,
-            f"{format_size(store.max_bytes)} is less than about {format_size(_rounded(needed))}, "
-            f"which {_REQUESTS:g} requests a second leave in {format_duration(keep)} "
-            "(idempotency.keep); when it is full, requests with a key are refused",
-        )
+    if needed <= most:
+        return
+    path: Path = ("store", "max_bytes")
+    problems.warning(
+        given.get(path, given[("store", "url")]),
+        path,
+        f"{format_size(most)} is less than about {format_size(_rounded(needed))}, "
+        f"which {_REQUESTS:g} requests a second leave in {format_duration(keep)} "
+        f"({key}); when it is full, requests {refused} are refused",
+    )
 
 
 def all_inbound_needs_store(config: Config) -> bool:

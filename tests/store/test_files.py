@@ -174,6 +174,20 @@ async def test_a_full_store_refuses_new_promises_and_keeps_the_old_ones(
     assert await store.do(replace(PUT, id="again", body=body)) is None
 
 
+async def test_a_full_store_says_when_something_expires(open_store: OpenStore) -> None:
+    store = await open_store(max_bytes=1 * MIB)
+    puts = [replace(PUT, id=str(number), body=b"x" * 64 * 1024) for number in range(100)]
+    await until_full(store, puts)
+    with pytest.raises(StoreFull) as full:
+        await store.do(replace(PUT, id="again"))
+    assert full.value.retry_after is None, "nothing expires: what waits must be delivered first"
+    (entry,) = await claim(store, limit=1)
+    assert await settle(store, entry, EntryState.DELIVERED, keep=40.5)
+    with pytest.raises(StoreFull) as full:
+        await store.do(replace(PUT, id="again"))
+    assert full.value.retry_after == 41
+
+
 async def test_finishing_beyond_the_last_page_is_refused_and_nothing_is_lost(
     open_store: OpenStore,
 ) -> None:

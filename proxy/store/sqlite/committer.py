@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from math import ceil
 from queue import Empty, SimpleQueue
 from time import monotonic, perf_counter
 from typing import Any, Final
@@ -25,7 +26,7 @@ from proxy.errors import InternalError, ProxyError, StoreFailed, StoreFull
 from proxy.store.operations import Operation
 from proxy.store.records import Committed
 from proxy.store.sqlite.connection import MEMORY, SqliteConfig, error_name
-from proxy.store.sqlite.running import expire, run
+from proxy.store.sqlite.running import expire, next_expiry, run
 from proxy.store.sqlite.tables import NoRoom, Tables
 from proxy.store.store import BUCKETS, StoreStats
 
@@ -39,6 +40,7 @@ _LEAST_SHARE: Final = 0.25
 SWEEP_SECONDS: Final = 1.0
 _FULL_SECONDS: Final = 1.0
 """Seconds after which a full disk is tried again."""
+_LONGEST_RETRY: Final = 300
 
 _log = logging.getLogger("proxy.store")
 
@@ -309,7 +311,16 @@ class Committer:
     def _refused(self, group: Group) -> _Outcome:
         self._stats.refused_full += 1
         self.full = True
-        return group.future, None, StoreFull(_FULL)
+        return group.future, None, StoreFull(_FULL, retry_after=self._room_in())
+
+    def _room_in(self) -> int | None:
+        """Whole seconds until something expires, None where that is not what room waits for."""
+        if monotonic() < self._disk_full_until:
+            return None
+        at = next_expiry(self._tables)
+        if at is None:
+            return None
+        return min(_LONGEST_RETRY, max(1, ceil(at - self._tables.now)))
 
     # --- telling ------------------------------------------------------------------------------
 

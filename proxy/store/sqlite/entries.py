@@ -296,6 +296,13 @@ def forget(tables: Tables, limit: int) -> int:
     ).rowcount
 
 
+def next_expiry(tables: Tables) -> float | None:
+    (at,) = tables.one(
+        "SELECT min(forget_at) FROM entries INDEXED BY entries_forget WHERE state > 2"
+    )
+    return None if at is None else float(at)
+
+
 # --- lanes ------------------------------------------------------------------------------------
 
 

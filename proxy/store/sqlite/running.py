@@ -20,6 +20,12 @@ def expire(tables: Tables) -> bool:
     return dropped or forgotten >= FORGET_IN_ONE
 
 
+def next_expiry(tables: Tables) -> float | None:
+    """When `expire` has something to do, None if nothing expires by time."""
+    found = (keys.next_expiry(tables), entries.next_expiry(tables), sagas.next_expiry(tables))
+    return min((at for at in found if at is not None), default=None)
+
+
 _FUNCTIONS: Final[dict[type[Any], Callable[[Tables, Any], Any]]] = {
     ops.Expire: lambda tables, ask: expire(tables),
     ops.ClaimKey: keys.claim,

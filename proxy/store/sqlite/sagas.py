@@ -163,6 +163,11 @@ def forget(tables: Tables, limit: int) -> int:
     ).rowcount
 
 
+def next_expiry(tables: Tables) -> float | None:
+    (at,) = tables.one("SELECT min(forget_at) FROM sagas WHERE forget_at IS NOT NULL")
+    return None if at is None else float(at)
+
+
 def _own(tables: Tables, token: str, lease: float) -> SagaRecord:
     tables.execute(
         "UPDATE sagas SET fence = fence + 1, lease_until = ? WHERE token = ?",

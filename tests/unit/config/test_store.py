@@ -181,6 +181,12 @@ INBOUND = BASE + "routes: [{name: a, listener: inbound, idempotency: {mode: opti
             "store.max_bytes: 1GiB is less than about 5356MiB",
         ),
         (
+            "store: {url: sqlite:/s.db}\n"
+            "routes: [{name: a, outbox: {mode: always, keep_done: 24h}}]",
+            "1GiB is less than about 5356MiB, which 50 requests a second leave in 1d "
+            "(outbox.keep_done); when it is full, requests that would be accepted are refused",
+        ),
+        (
             BASE + "policies: {p: {idempotency: {mode: optional}}}\n"
             "routes: [{name: a, policy: p, listener: inbound}]",
             "policies.p.idempotency.mode: there is no scope",
