@@ -51,6 +51,7 @@ class Settings:
     image_pull_policy: str = "IfNotPresent"
     config_map: str | None = None
     store_volume: str | None = None
+    secret: str | None = None
     app_port: int | str | None = None
     service: str | None = None
     http_proxy: bool = True
@@ -179,6 +180,14 @@ def _config_map(text: str) -> str | None:
     return text
 
 
+def _secret(text: str) -> str | None:
+    if text == "none":
+        return None
+    if not _SUBDOMAIN.fullmatch(text) or len(text) > 253:
+        raise ValueError(f"{text!r} is not the name of a Secret")
+    return text
+
+
 def _volume(text: str) -> str | None:
     if text == "none":
         return None
@@ -267,6 +276,13 @@ SETTINGS = (
         "The volume at `/var/lib/resilience-proxy`, for the configuration's `store`: `emptyDir`, "
         "which is lost with the pod, or the name of one of the pod's volumes, such as a claim "
         "template of its StatefulSet.",
+    ),
+    Setting(
+        "secret",
+        "NAME",
+        _secret,
+        "The Secret whose keys are variables of the sidecar's environment, such as `PGPASSWORD` "
+        "for a `store` on PostgreSQL. The service does not get them.",
     ),
     Setting(
         "app-port",

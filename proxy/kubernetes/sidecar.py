@@ -57,6 +57,8 @@ def container(
     environment = _environment(app_port, service)
     if environment:
         made["env"] = environment
+    if settings.secret is not None:
+        made["envFrom"] = [{"secretRef": {"name": settings.secret}}]
     made["ports"] = [
         {"name": inbound_port_name, "containerPort": INBOUND_PORT, "protocol": "TCP"},
         {"name": ADMIN_PORT_NAME, "containerPort": ADMIN_PORT, "protocol": "TCP"},

@@ -1,6 +1,8 @@
 """What only a store on PostgreSQL has: a server that goes and comes back, and other replicas."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
@@ -361,3 +363,28 @@ async def test_a_lane_may_have_any_value(postgres_url: str, open_one: Open) -> N
     for number, lane in enumerate(["\0", "'; DROP TABLE entries; --", "ä\n", "x" * 3000]):
         assert await store.do(replace(PUT, id=str(number), lane=lane)) is None
     assert len((await store.do(ClaimEntries({"orders": 9}, 30.0))).entries) == 4
+
+
+# --- what is imported -------------------------------------------------------------------------
+
+OPEN = (
+    "import sys{before}\nfrom proxy.config.loading import load_text\n"
+    "from proxy.store.opening import make_store\n"
+    "make_store(load_text(\"store: {{url: '{url}'}}\", 'f', {{}}).config.store)\n"
+    "print(sorted({{'asyncpg', 'sqlite3'}} & sys.modules.keys()))"
+)
+
+
+def loaded(url: str, before: str = "") -> "subprocess.CompletedProcess[str]":
+    code = OPEN.format(url=url, before=before)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_an_engine_is_imported_only_where_a_file_names_it() -> None:
+    assert loaded("postgresql://h/d").stdout == "['asyncpg']\n"
+    assert loaded("sqlite:/s.db").stdout == "['sqlite3']\n"
+
+
+def test_without_asyncpg_it_says_what_to_install() -> None:
+    ran = loaded("postgresql://h/d", before="; sys.modules['asyncpg'] = None")
+    assert "pip install 'resilience-proxy[postgres]'" in ran.stderr

@@ -20,6 +20,10 @@ of containers, and the first of those.
     - {name: RESILIENCE_PROXY_APP_PORT, value: {{ . | int | quote }}}
     {{- end }}
   {{- end }}
+  {{- with $settings.secret }}
+  envFrom:
+    - {secretRef: {name: {{ . | quote }}}}
+  {{- end }}
   ports:
     - {name: {{ $settings.portName }}, containerPort: 7071, protocol: TCP}
     - {name: proxy-admin, containerPort: 7072, protocol: TCP}

@@ -8,6 +8,7 @@ what comes of them, to those of inject.
   legacy           true: a plain container, for Kubernetes before 1.29
   configMap        ConfigMap whose key proxy.yaml is the configuration
   storeVolume      volume at /var/lib/resilience-proxy: emptyDir, or the name of one of the pod's volumes
+  secret           Secret whose keys are variables of the sidecar's environment
   appPort          number of the port on which the service listens, if inbound traffic goes through the sidecar
   portName         name under which Services find the sidecar's inbound port
   service          the service's name in traces, metrics and Proxy-Status
@@ -21,6 +22,7 @@ imagePullPolicy: {{ .imagePullPolicy | default "IfNotPresent" }}
 legacy: {{ .legacy | default false }}
 configMap: {{ .configMap | default "" | quote }}
 storeVolume: {{ .storeVolume | default "" | quote }}
+secret: {{ .secret | default "" | quote }}
 appPort: {{ .appPort | default 0 }}
 portName: {{ .portName | default "proxy-in" }}
 service: {{ .service | default "" | quote }}

@@ -87,6 +87,12 @@ def test_the_store_gets_a_volume_of_its_own_or_one_of_the_pods():
     assert [one["name"] for one in sidecar.volumes(claimed)] == ["resilience-proxy-config"]
 
 
+def test_a_secret_is_the_sidecars_alone():
+    made = sidecar.container(Settings(secret="store-password"))
+    assert made["envFrom"] == [{"secretRef": {"name": "store-password"}}]
+    assert "envFrom" not in sidecar.container(Settings())
+
+
 def test_resources():
     assert sidecar.container(NATIVE)["resources"] == {
         "requests": {"cpu": "100m", "memory": "64Mi"},
