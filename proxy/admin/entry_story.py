@@ -1,4 +1,4 @@
-"""The story of an entry of the outbox in lines, from `/outbox/{id}`."""
+"""The story of an entry of the outbox, or of a table's row, in lines, from `/outbox/{id}`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 Document = Mapping[str, Any]
 
 _WAITS = "entries-of-the-outbox-wait"
+_ROWS = "rows-of-an-outbox-table-are-not-delivered"
 _DIED = "entries-of-the-outbox-are-dead"
 _SPENT = {
     "attempts": "that was the last of outbox.attempts",
@@ -18,7 +19,22 @@ def entry_story(entry: Document) -> list[str]:
 
     Raises KeyError, TypeError or ValueError for what is no such entry.
     """
-    return list(_told(entry))
+    return list(_row(entry) if "table" in entry else _told(entry))
+
+
+def _row(row: Document) -> Iterator[str]:
+    """Of a row its table keeps the last error alone."""
+    key = f", key {row['key']}" if row["key"] else ""
+    state = row["state"] or row["status"]
+    yield f"row {row['id']} of the outbox table {row['table']}{key}: {state}"
+    for word in ("created", "claimed", "due", "finished"):
+        if row[f"{word}_at"]:
+            yield f"{row[f'{word}_at']}  {word}"
+    if row["attempts"]:
+        yield f"  {row['attempts']} tries" + (f", the last: {row['error']}" if row["error"] else "")
+    if state in ("failed", "dead"):
+        yield ""
+        yield f"look next: docs/runbook.md#{_ROWS}"
 
 
 def _told(entry: Document) -> Iterator[str]:

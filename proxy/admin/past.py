@@ -79,8 +79,8 @@ def _promised(
     found = [_known(url, f"/outbox/{quote(one, safe='')}") for one in sorted(entries)]
     told = [_known(url, f"/sagas/{quote(one, safe='')}") for one in sorted(sagas)]
     if not exchanges and not any((*found, *told)):
-        listed = _known(url, f"/outbox?request_id={quote(wanted, safe='')}") or {"entries": []}
-        found = [_known(url, f"/outbox/{quote(one['id'])}") for one in listed["entries"]]
+        listed = _known(url, f"/outbox?request_id={quote(wanted, safe='')}") or {}
+        found = [_known(url, f"/outbox/{quote(one['id'])}") for one in listed.get("entries", [])]
     return [one for one in found if one is not None], [one for one in told if one is not None]
 
 

@@ -69,8 +69,9 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A route's entries of the outbox. `oldest` seconds, 0 without one that waits; `blocked`: the
-    lanes that do not move."""
+    """A route's entries of the outbox, or the rows of a table (``table:NAME``). `oldest` seconds, 0
+    without one that waits; `blocked`: the lanes that do not move, of a table the rows that an open
+    transaction holds back. `broken`: why no row can be delivered, else ""."""
 
     route: str
     pending: int
@@ -79,6 +80,7 @@ class Queue:
     parked: int
     dead: int
     blocked: int
+    broken: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,10 @@ def read(status: Document, recent: Sequence[Document] | None, at: float) -> Look
         ),
         budgets=tuple(map(_budget, status["retries"])),
         others=tuple(_others(status)),
-        outbox=_outbox(status.get("outbox")),
+        outbox=(
+            *_outbox(status.get("outbox")),
+            *map(_table, status.get("outbox_tables", ())),
+        ),
         sagas=_sagas(status.get("sagas")),
         store=_store(status.get("store")),
         troubled=troubled_so_far(status),
@@ -105,6 +108,19 @@ def _outbox(told: Document | None) -> tuple[Queue, ...]:
             blocked[str(one["route"])],
         )
         for one in told["queues"]
+    )
+
+
+def _table(told: Document) -> Queue:
+    return Queue(
+        f"table:{_text(told['name'])}",
+        int(told["pending"]) + int(told["failed"]),
+        int(told["delivering"]),
+        float(told["oldest_s"]),
+        0,
+        int(told["dead"]),
+        int(told["held"]),
+        "" if told["state"] == "ready" else _text(told["why"] or told["state"]),
     )
 
 

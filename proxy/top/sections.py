@@ -11,7 +11,7 @@ from rich.text import Text
 
 from proxy.grpc_status import FAILURES, name_of
 from proxy.top import words
-from proxy.top.looks import USABLE, Breaker, Endpoint, Look, Troubled
+from proxy.top.looks import USABLE, Breaker, Endpoint, Look, Queue, Troubled
 from proxy.top.rates import Order, RouteRates, Window, ordered
 
 NAME = 24
@@ -213,12 +213,15 @@ def _outbox(window: Window, look: Look, order: Order, everything: bool) -> Secti
         Column("pending", right=True),
         Column("tried now", right=True),
         Column("oldest", right=True),
-        Column("blocked lanes", right=True),
+        Column("blocked", right=True),
         Column("parked", right=True),
         Column("dead", right=True),
     ]
+    broken = any(one.broken for one in look.outbox)
+    if broken:
+        columns.append(Column("no row is delivered", flexible=True))
     section = Section(Name.OUTBOX, columns, empty="nothing was accepted yet")
-    for one in sorted(look.outbox, key=lambda one: (not (one.dead or one.parked), -one.oldest)):
+    for one in sorted(look.outbox, key=_urgency):
         section.rows.append(
             [
                 Text(words.shortened(one.route, NAME), style="bold"),
@@ -228,9 +231,14 @@ def _outbox(window: Window, look: Look, order: Order, everything: bool) -> Secti
                 Text(str(one.blocked), style="yellow" if one.blocked else ""),
                 Text(str(one.parked), style="bold red" if one.parked else ""),
                 Text(str(one.dead), style="bold red" if one.dead else ""),
+                *([Text(one.broken, style="bold red")] if broken else ()),
             ]
         )
     return section
+
+
+def _urgency(one: Queue) -> tuple[bool, float]:
+    return not (one.dead or one.parked or one.broken), -one.oldest
 
 
 _OLD = 600.0

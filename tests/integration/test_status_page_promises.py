@@ -91,3 +91,40 @@ def test_a_stuck_saga_says_what_to_do(proxy: RunningProxy, visit_page: Open) -> 
         f"resilience-proxy sagas resume {token}",
     ]
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_tables_of_the_service_s_own(proxy: RunningProxy, visit_page: Open) -> None:
+    """Drawn from documents: the page needs no database for it."""
+    page = visit_page(proxy.admin).open()
+    drawn = page.evaluate(
+        """async () => {
+            const { outbox } = await import("/page/outbox.js");
+            const place = document.createElement("div");
+            document.body.append(place);
+            const draw = outbox(place);
+            const table = {
+                name: "orders", to: "upstream events", state: "ready", why: null, pending: 3,
+                failed: 1, delivering: 2, held: 5, oldest_s: 700, dead: 0,
+            };
+            const told = () => [
+                [...place.querySelectorAll("tbody td")].map((cell) => cell.textContent),
+                place.querySelector(".hint").textContent,
+            ];
+            draw({ status: { outbox_tables: [table] } });
+            const well = told();
+            const lost = { ...table, state: "unreachable", why: "No route" };
+            draw({ status: { outbox_tables: [lost] } });
+            const broken = told();
+            draw({ status: { outbox_tables: [{ ...table, dead: 2 }] } });
+            const dead = told();
+            place.remove();
+            return [well, broken, dead];
+        }"""
+    )
+    (well, none), (broken, wrong), (dead, why) = drawn
+    assert well == ["upstream events", "ready", "4", "2", "5", "▲ 11 min 40 s", "0"]
+    assert none == ""
+    assert broken[1] == "▲ unreachable: No route"
+    assert "No row of table orders is delivered" in wrong
+    assert dead[-1] == "▲ 2"
+    assert "resilience-proxy outbox --route table:orders --state dead" in why

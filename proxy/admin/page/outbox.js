@@ -5,6 +5,7 @@ import { count, span } from "./format.js";
 import { command, hint, setHint } from "./hints.js";
 import { table } from "./tables.js";
 
+const NO_ENTRIES = { queues: [], blocked_lanes: [] };
 const OLD = 600; // seconds; the alert of the chart has the same limit
 
 const number = (title, text) => ({ title, class: "number", text });
@@ -57,8 +58,36 @@ function lanesOf(card) {
   });
 }
 
+function drawReady(cell, one) {
+  const bad = one.state !== "ready";
+  setText(cell, bad ? `▲ ${one.state}${one.why ? `: ${one.why}` : ""}` : "ready");
+  setAttribute(cell, "data-tone", bad ? "bad" : null);
+}
+
+function rowsOf(card) {
+  return table(card, {
+    label: "Outbox tables of the service's own",
+    key: (one) => one.name,
+    empty: "No table any more.",
+    columns: [
+      { title: "Table", class: "name", text: (one) => one.name },
+      { title: "To", class: "text", text: (one) => one.to },
+      { title: "State", class: "text", draw: drawReady },
+      number("Pending", (one) => count(one.pending + one.failed)),
+      number("Tried now", (one) => count(one.delivering)),
+      number("Held back", (one) => count(one.held)),
+      { title: "Oldest", class: "number", draw: drawOldest },
+      alarm("Dead", (one) => one.dead),
+    ],
+  });
+}
+
 /** What to do, for the worst that is there. */
-function adviceOf({ queues, blocked_lanes: lanes }) {
+function adviceOf({ queues, blocked_lanes: lanes }, tables) {
+  const broken = tables.find((one) => one.state !== "ready" && one.state !== "connecting");
+  if (broken) return [`No row of table ${broken.name} is delivered. What is wrong: `, command("outbox"), "."];
+  const dead = tables.find((one) => one.dead);
+  if (dead) return ["Dead rows are not tried again. Why they died: ", command(`outbox --route table:${dead.name} --state dead`), ". When the receiver takes them: ", command("outbox TABLE/ID redrive"), "."];
   if (queues.some((one) => one.dead)) {
     return ["Dead entries are not tried again. Why they died: ", command("outbox --state dead"), ". When the receiver takes them: ", command("outbox ID redrive"), "."];
   }
@@ -75,7 +104,8 @@ function adviceOf({ queues, blocked_lanes: lanes }) {
 export function outbox(container) {
   let fill = null;
   return ({ status }) => {
-    if (!status.outbox) return;
+    const { outbox: kept, outbox_tables: tables } = status;
+    if (!kept && !tables) return;
     if (!fill) {
       const card = el("div", { class: "card", id: "outbox-queues" });
       const heading = el("h2", { id: "h-outbox" }, "Outbox");
@@ -85,10 +115,18 @@ export function outbox(container) {
       );
       const advice = hint();
       card.append(advice);
-      fill = { queues: queuesOf(card), lanes: lanesOf(card), advice };
+      fill = { card, advice };
     }
-    setHint(fill.advice, adviceOf(status.outbox));
-    fill.queues(status.outbox.queues);
-    fill.lanes(status.outbox.blocked_lanes);
+    setHint(fill.advice, adviceOf(kept ?? NO_ENTRIES, tables ?? []));
+    if (kept) {
+      fill.queues ??= queuesOf(fill.card);
+      fill.lanes ??= lanesOf(fill.card);
+      fill.queues(kept.queues);
+      fill.lanes(kept.blocked_lanes);
+    }
+    if (tables) {
+      fill.tables ??= rowsOf(fill.card);
+      fill.tables(tables);
+    }
   };
 }

@@ -216,6 +216,20 @@ def test_how_an_entry_ended(over, last):
     assert entry_story(ENTRY | over)[-1].endswith(last)
 
 
+def test_a_row_of_a_table():
+    times = {"created_at": "T0", "claimed_at": None, "due_at": "T2", "finished_at": None}
+    row = {"id": "orders/7", "table": "orders", "key": "c-1", "state": "failed", "status": "FAILED",
+           "attempts": 2, "error": "503", **times}  # fmt: skip
+    assert entry_story(row) == [
+        "row orders/7 of the outbox table orders, key c-1: failed",
+        "T0  created",
+        "T2  due",
+        "  2 tries, the last: 503",
+        "",
+        "look next: docs/runbook.md#rows-of-an-outbox-table-are-not-delivered",
+    ]
+
+
 @pytest.mark.parametrize("asked", ["in", "out"])
 def test_both_sides_of_the_service_are_one_story(server, url, capsys, asked):
     first = troubled(request_id="in", listener="inbound", time="2026-03-01T12:00:00.000Z")

@@ -153,6 +153,23 @@ def test_store_outbox_and_sagas() -> None:
     assert found["sagas"][1] == found["sagas"][1] | {"saga": "order", "stuck": 4}
 
 
+def test_a_table_that_cannot_be_read_comes_first() -> None:
+    table = {"state": "ready", "why": None, "pending": 2, "failed": 1, "delivering": 1, "held": 4,
+             "oldest_s": 3, "dead": 0}  # fmt: skip
+    lines = drawn(
+        view(
+            outbox_tables=[
+                table | {"name": "fine"},
+                table | {"name": "lost", "state": "unreachable", "why": "Connection refused"},
+            ]
+        )
+    )
+    assert row(lines, "table:fine")[1:] == ["3", "1", "3s", "4", "0", "0"]
+    assert row(lines, "table:lost")[7:] == ["Connection", "refused"]
+    first = [line.partition(" ")[0] for line in lines]
+    assert first.index("table:lost") < first.index("table:fine")
+
+
 @pytest.mark.parametrize(
     ("over", "says"),
     [
