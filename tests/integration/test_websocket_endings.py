@@ -30,7 +30,7 @@ ABNORMAL = 1006
 
 async def test_idle_ends_it_and_pings_keep_it(start_proxy: StartProxy) -> None:
     port = free_port()
-    short = {"timeouts": {"idle": "400ms"}}
+    short = {"timeouts": {"idle": "800ms"}}
     settings = settings_for(port, policies={"default": short, "inbound": short})
     proxy = await asyncio.to_thread(start_proxy, settings)
     async with Server(port).running() as server:
@@ -48,8 +48,7 @@ async def _idle(bed: Bed, way: Way) -> None:
         await silent.recv()
         started = time.monotonic()
         assert (await ending(silent))[0] == ABNORMAL, way
-        assert 0.3 < time.monotonic() - started < 2.5, way
-        await asyncio.sleep(0.3)
+        assert 0.7 < time.monotonic() - started < 5, way
         await pinging.send("still here")
         assert await pinging.recv() == "still here", way
 

@@ -47,7 +47,11 @@ def test_it_drains_and_ends(tmp_path: Path, terminal: tuple[int, int]) -> None:
         os.close(slave)
         proxy.wait_until_ready()
         os.close(master)
-        assert process.wait(10) == 0
+        try:
+            assert process.wait(10) == 0
+        except subprocess.TimeoutExpired:
+            # Its streams went with the terminal: only the admin address can say what it does.
+            raise AssertionError(proxy.ask("GET", "/status")[1]) from None
 
 
 def test_a_hangup_with_the_terminal_still_there_is_a_reload(
