@@ -41,6 +41,7 @@ SWEEP_SECONDS: Final = 1.0
 _FULL_SECONDS: Final = 1.0
 """Seconds after which a full disk is tried again."""
 _LONGEST_RETRY: Final = 300
+"""Seconds that a Retry-After asks for at most."""
 
 _log = logging.getLogger("proxy.store")
 
