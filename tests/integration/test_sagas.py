@@ -125,11 +125,11 @@ def test_the_same_id_is_the_same_saga(run: Callable[..., RunningProxy], shop: Sh
     assert shop.paths() == ["/reserve", "/pay", "/ship"]
 
 
-@pytest.mark.parametrize("body", [b"no json", b"{}", b'{"id": "a b"}', b'{"id": ["x"]}'])
-def test_what_is_no_input(run: Callable[..., RunningProxy], shop: Shop, body: bytes) -> None:
+def test_what_is_no_input(run: Callable[..., RunningProxy], shop: Shop) -> None:
     proxy = run()
-    response = proxy.call("POST", "/orders", {}, body, listener="inbound")
-    assert (response.status, response.why) == (400, "saga-invalid")
+    for body in (b"no json", b"{}", b'{"id": "a b"}', b'{"id": ["x"]}'):
+        response = proxy.call("POST", "/orders", {}, body, listener="inbound")
+        assert (response.status, response.why) == (400, "saga-invalid"), body
     assert shop.requests == []
 
 

@@ -23,13 +23,13 @@ EDGE = {
 
 @pytest.fixture
 def asked(
-    start_proxy: Callable[..., RunningProxy], start_chaos: Callable[..., ChaosUpstream]
+    reload_proxy: Callable[..., RunningProxy], start_chaos: Callable[..., ChaosUpstream]
 ) -> Callable[..., Seen]:
     """What reaches the service of an inbound request with these fields."""
 
     def ask(fields: dict[str, str], **settings: Any) -> Seen:
         chaos = start_chaos()
-        proxy = start_proxy(merged({"upstreams": {"app": {"endpoints": [chaos.url]}}}, settings))
+        proxy = reload_proxy(merged({"upstreams": {"app": {"endpoints": [chaos.url]}}}, settings))
         assert proxy.call("GET", "/", fields, listener="inbound").status == 200
         return chaos.records[0]
 
