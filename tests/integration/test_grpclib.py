@@ -7,7 +7,13 @@ from typing import Any
 import grpclib.const
 import grpclib.server
 import pytest
-from grpclib.client import Channel, StreamStreamMethod, UnaryUnaryMethod
+from grpclib.client import (
+    Channel,
+    StreamStreamMethod,
+    StreamUnaryMethod,
+    UnaryStreamMethod,
+    UnaryUnaryMethod,
+)
 from grpclib.const import Status
 from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError
@@ -30,18 +36,38 @@ class Bytes(CodecBase):
 
 
 class Stock:
-    """The same service as `StockService`, the methods that are needed here."""
+    """The same service as `StockService`, the methods that are needed here, and two more."""
 
     def __mapping__(self) -> dict[str, grpclib.const.Handler]:
-        unary, both = grpclib.const.Cardinality.UNARY_UNARY, grpclib.const.Cardinality.STREAM_STREAM
+        kinds = grpclib.const.Cardinality
+        methods = {
+            "Echo": (self._echo, kinds.UNARY_UNARY),
+            "Fail": (self._fail, kinds.UNARY_UNARY),
+            "Chat": (self._chat, kinds.STREAM_STREAM),
+            "Many": (self._many, kinds.UNARY_STREAM),
+            "Count": (self._count, kinds.STREAM_UNARY),
+        }
         return {
-            f"/{SERVICE}/Echo": grpclib.const.Handler(self._echo, unary, bytes, bytes),
-            f"/{SERVICE}/Fail": grpclib.const.Handler(self._fail, unary, bytes, bytes),
-            f"/{SERVICE}/Chat": grpclib.const.Handler(self._chat, both, bytes, bytes),
+            f"/{SERVICE}/{name}": grpclib.const.Handler(method, kind, bytes, bytes)
+            for name, (method, kind) in methods.items()
         }
 
     async def _echo(self, stream: Any) -> None:
-        await stream.send_message(await stream.recv_message())
+        message = await stream.recv_message()
+        told = stream.metadata.get("x-told-bin")
+        if told:
+            await stream.send_initial_metadata(metadata={"x-told-bin": told})
+        if message == b"sleep":
+            await asyncio.sleep(30)
+        await stream.send_message(message)
+
+    async def _many(self, stream: Any) -> None:
+        await stream.recv_message()
+        for number in range(50):
+            await stream.send_message(b"%d" % number)
+
+    async def _count(self, stream: Any) -> None:
+        await stream.send_message(b"%d" % sum([len(piece) async for piece in stream]))
 
     async def _fail(self, stream: Any) -> None:
         code, _, message = (await stream.recv_message()).decode().partition(":")
@@ -70,6 +96,29 @@ async def talk(port: int) -> dict[str, Any]:
                 await stream.send_message(b"%d" % number)
                 heard["chat"].append(await stream.recv_message())
             await stream.end()
+    return heard
+
+
+async def talk_more(port: int) -> dict[str, Any]:
+    """The other kinds of streams, a large message, metadata, a deadline, a cancelled call."""
+    heard: dict[str, Any] = {}
+    async with Channel("127.0.0.1", port, codec=Bytes()) as channel:
+        echo = UnaryUnaryMethod(channel, f"/{SERVICE}/Echo", bytes, bytes)
+        heard["large"] = len(await echo((3 << 20) * b"m", timeout=20))
+        async with echo.open(timeout=10, metadata={"x-told-bin": b"\0\xff"}) as stream:
+            await stream.send_message(b"x", end=True)
+            await stream.recv_message()
+            heard["metadata"] = stream.initial_metadata["x-told-bin"]
+        many = UnaryStreamMethod(channel, f"/{SERVICE}/Many", bytes, bytes)
+        heard["many"] = [int(one) for one in await many(b"", timeout=10)]
+        count = StreamUnaryMethod(channel, f"/{SERVICE}/Count", bytes, bytes)
+        heard["count"] = await count([b"x" * 1000] * 20, timeout=10)
+        with pytest.raises(asyncio.TimeoutError):
+            await echo(b"sleep", timeout=0.1)
+        async with echo.open() as stream:
+            await stream.send_message(b"sleep", end=True)
+            await stream.cancel()
+        heard["afterwards"] = await echo(b"x", timeout=10)
     return heard
 
 
@@ -102,14 +151,17 @@ def test_its_client_and_its_service(start_proxy: Callable[..., RunningProxy]) ->
     port = free_port()
     proxy = start_proxy(settings(port))
 
-    async def go() -> tuple[dict[str, Any], dict[str, Any]]:
+    async def go() -> list[dict[str, Any]]:
         server = grpclib.server.Server([Stock()], codec=Bytes())
         await server.start("127.0.0.1", port)
-        direct, proxied = await talk(port), await talk(proxy.outbound)
+        ports = (port, proxy.outbound)
+        heard = [await talk(one) for one in ports] + [await talk_more(one) for one in ports]
         await asyncio.to_thread(proxy.stop)  # its idle connections would outlive this loop
         server.close()
         await server.wait_closed()
-        return direct, proxied
+        return heard
 
-    direct, proxied = asyncio.run(go())
+    direct, proxied, more_direct, more_proxied = asyncio.run(go())
     assert proxied == direct == EXPECTED
+    assert more_proxied == more_direct
+    assert more_direct["large"] == 3 << 20
