@@ -58,6 +58,9 @@ class RequestStream(ClientStream):
     """One stream of a client. The object is used again for other streams of its connection.
 
     `finished`: its exchange is over. `tunnels`: bytes pass unchanged.
+
+    HTTP/1 cannot follow a CONNECT on a stream; such a CONNECT is refused, so there is no
+    `expect_plain_http`.
     """
 
     __slots__ = ("_connection", "_early", "_opens", "finished", "stream", "tunnels")
@@ -268,10 +271,6 @@ class RequestStream(ClientStream):
             self._connection.tell_later(self.stream)
         self.resume_reading()
         return early
-
-    def expect_plain_http(self, own: OwnFields) -> None:
-        """Never called: the gate refuses such a CONNECT, as HTTP/1 cannot follow here."""
-        raise NotImplementedError
 
     def write_tunnel(self, data: bytes) -> None:
         self._connection.write(self.stream, data, False)

@@ -103,6 +103,8 @@ class Http2Stream(UpstreamStream):
 
     `protocol`: what an upgrade asks for, None for any other request. `tunnels`: it was accepted,
     and bytes pass unchanged. `leaving`: the exchange is over, and its last bytes still wait.
+
+    A CONNECT has a connection of its own and never comes here: there is no `begin_tunnel`.
     """
 
     __slots__ = (
@@ -176,9 +178,6 @@ class Http2Stream(UpstreamStream):
     def end(self, trailers: Trailers) -> None:
         if self._stream is not None:
             self._connection.end(self._stream, trailers)
-
-    def begin_tunnel(self, handler: StreamHandler) -> None:
-        raise NotImplementedError("a CONNECT has a connection of its own")
 
     def write_tunnel(self, data: bytes) -> None:
         self.write_body(data)
