@@ -265,6 +265,27 @@ def test_a_long_read_is_processed_in_portions(stage, client, monkeypatch):
         stage.refuse()
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["wrong", "cancelled"])
+def test_streams_that_end_early_are_a_portion_sooner(stage, client, begun):
+    """Each of them is recorded, which takes as long as a dozen frames."""
+    heads = [client.headers(2 * count + 1) for count in range(60)]
+    ends = [rst(2 * n + 1) if begun else window(2 * n + 1, 0) for n in range(60)]
+    if begun:
+        client.send(b"".join(heads))
+        client.transport.deliver(b"".join(ends))
+    else:
+        client.transport.deliver(
+            b"".join(head + end for head, end in zip(heads, ends, strict=True))
+        )
+    assert 10 <= 60 - stage.gate().streams <= 12 if begun else len(stage.records) <= 12
+    assert not client.reading
+    stage.loop.run()
+    assert client.reading
+    assert stage.gate().streams == 0
+    while stage.connects:
+        stage.refuse()
+
+
 def test_frames_are_processed_in_portions(stage, client):
     client.transport.deliver(frame(PING, 0, 0, b"12345678") * 500)
     assert not client.reading

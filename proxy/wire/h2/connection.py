@@ -46,6 +46,8 @@ LOST: Final = -1
 """Instead of an error code: the connection was lost."""
 _PORTION: Final = 128
 """Frames that are processed in one go."""
+RECORDED: Final = 12
+"""A stream that ends before its time is as much work as so many frames: its record is logged."""
 _BEGINNINGS: Final = 32
 """New messages that begin in one go."""
 
@@ -53,16 +55,18 @@ _BEGINNINGS: Final = 32
 class Connection(Receiver):
     """One connection. Subclasses are its two sides; they are asyncio protocols by their methods.
 
-    `failed`: a GOAWAY for an error was sent, and the rest is not read.
+    `failed`: a GOAWAY for an error was sent, and the rest is not read. `spent`: the work of this
+    portion, in frames.
     """
 
-    __slots__ = ("_buffer", "_linger_due", "_linger_until", "_now", "_queued", "failed")
+    __slots__ = ("_buffer", "_linger_due", "_linger_until", "_now", "_queued", "failed", "spent")
 
     def __init__(self, store: FieldStore, *, max_bytes: int, max_fields: int) -> None:
         super().__init__(store, max_bytes=max_bytes, max_fields=max_fields)
         self.failed = False
         self._buffer = b""
         self._queued = False
+        self.spent = 0
         self._linger_due = NEVER
         self._linger_until = 0.0
         self._now = 0.0  # when this read came; 0.0 until that is asked
@@ -251,7 +255,7 @@ class Connection(Receiver):
         data = self._buffer
         size = len(data)
         at = 0
-        frames = 0
+        self.spent = 0
         while size - at >= HEAD_BYTES:
             length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
             if length > MAX_FRAME:
@@ -260,10 +264,10 @@ class Connection(Receiver):
             if end > size:
                 check_size(data[at + 3], length)  # do not wait for the rest of a wrong one
                 break
-            if frames == _PORTION:
+            if self.spent >= _PORTION:
                 self._buffer = data[at:]
                 return True
-            frames += 1
+            self.spent += 1
             number = (
                 data[at + 5] << 24 | data[at + 6] << 16 | data[at + 7] << 8 | data[at + 8]
             ) & (MAX_STREAM_ID)

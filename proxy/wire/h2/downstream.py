@@ -36,7 +36,7 @@ from proxy.http.h2.frames import (
 from proxy.http.h2.head import read_trailers, request_store
 from proxy.http.h2.judge import Malformed
 from proxy.wire.alarm import NEVER, Alarm
-from proxy.wire.h2.connection import LOST
+from proxy.wire.h2.connection import LOST, RECORDED
 from proxy.wire.h2.receiving import STREAM_WINDOW
 from proxy.wire.h2.request_stream import RequestConnection, RequestStream
 from proxy.wire.h2.streams import Stream
@@ -360,6 +360,7 @@ class Http2Downstream(RequestConnection):
 
     def on_lost_stream(self, stream: Stream, code: int, text: str) -> None:
         request = cast(RequestStream, stream.owner)
+        self.spent += RECORDED
         by_client = code != LOST and not text
         answered = stream.answered
         age = monotonic() - stream.opened_at if by_client else 0.0
