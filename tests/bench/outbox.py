@@ -3,7 +3,8 @@
 Clients with a connection each POST 1 KiB as fast as they get 202; then what waits is delivered to
 an upstream that answers at once. Prints accepts and deliveries a second, the times of the accepts,
 and the process's memory. The upstream and the clients share the machine with the proxy, so they do
-as little as they can: a callback for each answer, on uvloop.
+as little as they can: a callback for each answer, on uvloop. `--url`: of a PostgreSQL server,
+instead of a file; its schema `bench` is dropped afterwards.
 """
 
 import argparse
@@ -18,11 +19,13 @@ sys.path.append(str(Path(__file__).parents[1]))  # as tests/conftest.py does
 
 import uvloop
 from integration.running_proxy import RunningProxy
+from postgres import run_sql
 
 from proxy.delivery.entries import StoredHead
 from proxy.store.operations import Put
 from proxy.store.sqlite.connection import SqliteConfig
 from proxy.store.sqlite.engine import SqliteStore
+from proxy.store.store import Store
 
 _BODY = b"x" * 1024
 _BATCH = 2000
@@ -37,9 +40,14 @@ def main() -> int:
     parser.add_argument("--pending", type=int, default=0, help="in the store before; default: 0")
     parser.add_argument("--lanes", type=int, default=0, help="order by so many values; 0: none")
     parser.add_argument("--concurrency", type=int, default=64, help="default: 64")
+    parser.add_argument("--url", default=None, help="of a PostgreSQL server, instead of a file")
     options = parser.parse_args()
     with TemporaryDirectory(prefix="proxy-outbox-") as directory:
-        uvloop.run(_measure(Path(directory), options))
+        try:
+            uvloop.run(_measure(Path(directory), options))
+        finally:
+            if options.url is not None:
+                run_sql(options.url, "DROP SCHEMA IF EXISTS bench CASCADE")
     return 0
 
 
@@ -50,7 +58,7 @@ async def _measure(directory: Path, options: argparse.Namespace) -> None:
     port = server.sockets[0].getsockname()[1]
     if options.pending:
         began = time.monotonic()
-        await _fill(directory / "s.db", options.pending)
+        await _fill(_store(directory, options), options.pending)
         print(f"filled     {options.pending / (time.monotonic() - began):8.0f}/s")
     proxy = await asyncio.to_thread(RunningProxy, directory, _settings(directory, port, options))
     try:
@@ -81,9 +89,17 @@ async def _measure(directory: Path, options: argparse.Namespace) -> None:
         await asyncio.to_thread(proxy.kill)
 
 
-async def _fill(file: Path, count: int) -> None:
+def _store(directory: Path, options: argparse.Namespace) -> Store:
+    if options.url is None:
+        return SqliteStore(SqliteConfig(str(directory / "s.db"), max_bytes=8 << 30))
+    from proxy.store.postgres.connection import PostgresConfig
+    from proxy.store.postgres.engine import PostgresStore
+
+    return PostgresStore(PostgresConfig(options.url, "it", schema="bench", timeout=30.0))
+
+
+async def _fill(store: Store, count: int) -> None:
     """Entries that are due in an hour."""
-    store = SqliteStore(SqliteConfig(str(file), max_bytes=8 << 30))
     await store.open(0)
     meta = StoredHead("POST", "/o", host="shop").pack()
     for first in range(0, count, _BATCH):
@@ -103,8 +119,12 @@ def _show_cpu(proxy: RunningProxy, before: float, count: int, what: str) -> floa
 
 def _settings(directory: Path, port: int, options: argparse.Namespace) -> dict[str, object]:
     order = "header:x-lane" if options.lanes else "none"
+    store: dict[str, object] = {"url": options.url, "schema": "bench"}
+    if options.url is None:
+        file = directory / "s.db"
+        store = {"url": f"sqlite:{file}", "persistent": True, "max_bytes": "8GiB"}
     return {
-        "store": {"url": f"sqlite:{directory / 's.db'}", "persistent": True, "max_bytes": "8GiB"},
+        "store": store,
         "access_log": {"requests": "none"},
         "upstreams": {"shop": {"endpoints": [f"http://127.0.0.1:{port}"]}},
         "routes": [
