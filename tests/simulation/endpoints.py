@@ -1,7 +1,8 @@
-"""``python -m tests.simulation.endpoints``: what ejection, ewma and hashing buy, with plots.
+"""``python -m tests.simulation.endpoints``: what ejection, ewma, hedges and hashing buy.
 
+With plots.
 It writes docs/images/endpoints-*.svg and tests/bench/results/simulated-endpoints.json; what
-docs/benchmarks.md tells is held by test_endpoints.py, which plays the same runs.
+docs/benchmarks.md and docs/hedging.md tell is held by test_endpoints.py, which plays the same runs.
 """
 
 import json
@@ -26,6 +27,8 @@ DETECTION = ", outlier_detection: {}"
 SLOW_AT = 30.0
 RATE = 100.0
 """Requests a second of each run but that of the ejections, which has 40 for each endpoint."""
+
+HEDGES = ("", "150ms", "p95")
 
 _STYLE = """<style>svg { background: #fff; font-family: system-ui, sans-serif }
 text { font-size: 11px; fill: #5b616b } .grid { stroke: #d6d9de }
@@ -125,6 +128,35 @@ def balancing(load_balancing: str, lasts: float = 120.0) -> tuple[Balanced, Serv
 
 
 @dataclass(frozen=True)
+class Hedged:
+    """One endpoint of five is ten times as slow as the others. `delay`: of the hedges, "" without;
+    `more_load`: their share of the requests.
+    """
+
+    delay: str
+    p50_ms: float
+    p99_ms: float
+    more_load: float
+
+
+def hedging(
+    delay: str, lasts: float = 120.0, rate: float = RATE, balancing: str = "least_request"
+) -> tuple[Hedged, Services]:
+    servers = [Server(slow), *[Server(usual) for _ in range(4)]]
+    policy = f"retry: {{attempts: 2}}\n    hedge: {{delay: {delay or '0s'}}}"
+    settings = f", load_balancing: {balancing}"
+    run = serve(servers, settings, rate=rate, seconds=lasts, seed=7, policy=policy)
+    seconds = [one.seconds for one in run.seen]
+    found = Hedged(
+        delay,
+        round(quantile(seconds, 0.5) * 1000, 1),
+        round(quantile(seconds, 0.99) * 1000, 1),
+        round(sum(one.load for one in servers) / len(seconds) - 1, 4),
+    )
+    return found, run
+
+
+@dataclass(frozen=True)
 class Moved:
     """One endpoint of `endpoints` fails and is ejected. `moved`: share of the keys that went to
     another endpoint then; `others_moved`: keys of the other endpoints that did; `back`: share of
@@ -187,7 +219,9 @@ def save(name: str, lines: Sequence[tuple[str, Points]], seconds: float, unit: s
 
 
 def main() -> int:
-    found: dict[str, list[dict[str, object]]] = {"ejection": [], "balancing": [], "hashing": []}
+    found: dict[str, list[dict[str, object]]] = {
+        name: [] for name in ("ejection", "balancing", "hedging", "hashing")
+    }
     for endpoints in (2, 5):
         ejected, without, ejecting = ejection(endpoints)
         found["ejection"].append(asdict(ejected))
@@ -202,6 +236,12 @@ def main() -> int:
         found["balancing"].append(asdict(balanced))
         lines.append((name, per_second(run.seen, p99_ms, 5.0)))
     save("slow", lines, 120.0, " ms")
+    lines = []
+    for delay in HEDGES:
+        hedged, run = hedging(delay)
+        found["hedging"].append(asdict(hedged))
+        lines.append((delay or "none", per_second(run.seen, p99_ms, 5.0)))
+    save("hedged", lines, 120.0, " ms")
     found["hashing"] = [asdict(hashing(endpoints)) for endpoints in (2, 3, 5)]
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))

@@ -35,12 +35,13 @@ upstreams:
 policies:
   default:
     timeouts: {{attempt: 2s, request: 5s}}
-    retry: {{attempts: 1}}
+    {policy}
     circuit_breaker: {{mode: off}}
     bulkhead: {{max_concurrent: 100000}}
 routes:
   - {{name: shop, upstream: shop}}
 """
+ONCE = "retry: {attempts: 1}"
 
 
 @dataclass
@@ -88,7 +89,12 @@ class Services:
     """`seen` are the requests in the order of their ends. Moments are seconds since the start."""
 
     def __init__(
-        self, servers: Sequence[Server], settings: str, seed: int, loop: VirtualLoop
+        self,
+        servers: Sequence[Server],
+        settings: str,
+        seed: int,
+        loop: VirtualLoop,
+        policy: str = ONCE,
     ) -> None:
         self.servers = {f"10.0.0.{n + 1}:80": one for n, one in enumerate(servers)}
         self.seen: list[Seen] = []
@@ -97,7 +103,7 @@ class Services:
         self._start = loop.now
         self._begun = 0
         endpoints = ", ".join(f'"http://{label}"' for label in self.servers)
-        text = FILE.format(endpoints=endpoints, settings=settings)
+        text = FILE.format(endpoints=endpoints, settings=settings, policy=policy)
         config = load_text(text, "services.yaml", {}).config
         upstreams = _Upstreams(self, config.upstreams, loop, random.Random(seed + 1).random)
         self.gateway = Gateway(
@@ -191,10 +197,11 @@ def serve(
     seconds: float,
     seed: int = 1,
     keys: int = 1000,
+    policy: str = ONCE,
 ) -> Services:
-    """A run to its end."""
+    """A run to its end. `settings`: of the upstream; `policy`: of the route."""
     with virtual_time() as loop:
-        services = Services(servers, settings, seed, loop)
+        services = Services(servers, settings, seed, loop, policy)
         services.run(rate, seconds, keys)
         loop.advance(10.0)
     return services

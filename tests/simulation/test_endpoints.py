@@ -6,7 +6,7 @@ import re
 import pytest
 
 from proxy.policies.ejection_config import EjectForConfig
-from simulation.endpoints import RESULTS, ROOT, Ejected, balancing, ejection, hashing
+from simulation.endpoints import RESULTS, ROOT, Ejected, balancing, ejection, hashing, hedging
 
 pytestmark = pytest.mark.interpreted
 FIGURES = json.loads(RESULTS.read_text(encoding="utf-8"))
@@ -36,6 +36,13 @@ def test_ewma_leaves_a_slow_endpoint() -> None:
     assert ewma.p99_ms < turns.p99_ms / 2
 
 
+def test_hedges_halve_the_99th_percentile_for_a_twentieth_more_load() -> None:
+    without, hedged = (hedging(delay, 30.0)[0] for delay in ("", "150ms"))
+    assert without.more_load == 0.0
+    assert hedged.p99_ms < 0.6 * without.p99_ms
+    assert hedged.more_load < 0.06
+
+
 def test_only_the_keys_of_the_ejected_endpoint_move() -> None:
     moved = hashing(3, rate=10.0)
     assert moved.moved == pytest.approx(1 / 3, abs=0.15)
@@ -52,9 +59,24 @@ def test_the_figures_in_the_repository_keep_the_promises() -> None:
         assert one["until_out"] < 1.0
     turns, least, ewma = FIGURES["balancing"]
     assert ewma["p99_ms"] < least["p99_ms"] < turns["p99_ms"]
+    none, fixed, _ = FIGURES["hedging"]
+    assert fixed["p99_ms"] < none["p99_ms"] / 2
+    assert fixed["more_load"] <= 0.05
     for one in FIGURES["hashing"]:
         assert one["moved"] == pytest.approx(1 / one["endpoints"], abs=0.03)
         assert (one["others_moved"], one["back"]) == (0, 1.0)
+
+
+def test_the_page_about_hedges_tells_these_figures() -> None:
+    page = (ROOT / "docs" / "hedging.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in page.splitlines()]
+    for one in FIGURES["hedging"]:
+        told = [
+            f"`{one['delay']}`" if one["delay"] else "none", f"{one['p50_ms']:.0f} ms",
+            f"{one['p99_ms']:.0f} ms", f"{one['more_load']:.1%}",
+        ]  # fmt: skip
+        assert told in rows
+    assert (ROOT / "docs" / "images" / "endpoints-hedged.svg").is_file()
 
 
 def test_the_page_tells_these_figures() -> None:
