@@ -28,11 +28,12 @@ _CLASSES: Final = ("", "1xx", "2xx", "3xx", "4xx", *["5xx"] * 5)
 class Binding:
     """What an exchange needs when it knows its route and upstream.
 
-    `label`: the upstream in metrics. `request_gates` are held to the end of the response's body;
-    `arrival_gates` are those of them that promises follow, `stored_gates` those that a stored
-    request asks. `promises`: what may answer instead of the upstream, None if nothing.
-    `outer_gates` around all attempts to the response's head, `attempt_gates` by one attempt to
-    the response's head. `failing`: the statuses that count as failures.
+    `name`: of the gates that nothing else shares. `label`: the upstream in metrics.
+    `request_gates` are held to the end of the response's body; `arrival_gates` are those of them
+    that promises follow, `stored_gates` those that a stored request asks. `promises`: what may
+    answer instead of the upstream, None if nothing. `outer_gates` around all attempts to the
+    response's head, `attempt_gates` by one attempt to the response's head. `failing`: the
+    statuses that count as failures.
     """
 
     __slots__ = (
@@ -42,7 +43,6 @@ class Binding:
         "_found",
         "_gates",
         "_late",
-        "_name",
         "_named",
         "_outcomes",
         "arrival_gates",
@@ -55,6 +55,7 @@ class Binding:
         "hedging",
         "label",
         "mirrors",
+        "name",
         "outer_gates",
         "policies",
         "promises",
@@ -110,7 +111,7 @@ class Binding:
         self.retry: RetryPolicy
         self._gates = gates
         self._named = named
-        self._name = name
+        self.name = name
         self._authority = authority
         self._outcomes: dict[str, Count] = stats.attempts_at(self.label)
         self._entries: list[Entry] = []
@@ -214,7 +215,7 @@ class Binding:
         if scope is Scope.ENDPOINT:
             self._late.append((kind, None))
             return
-        name = self.route.name if kind.whole_route else self._name
+        name = self.route.name if kind.whole_route else self.name
         if scope is Scope.UPSTREAM and config == self._named.settings(kind):
             name = f"{self.route.config.policy}:{self.upstream.name}"
         gate = self._hold(kind, name, config)
@@ -238,7 +239,7 @@ class Binding:
         return entry.gate
 
     def _endpoint_name(self, endpoint: Endpoint) -> str:
-        return f"{self._name}:{endpoint.label}"
+        return f"{self.name}:{endpoint.label}"
 
     def _gates_of(self, endpoint: Endpoint) -> list[Gate]:
         """Make the gates of an endpoint, and drop those of endpoints that are gone, because Pods

@@ -24,7 +24,7 @@ from proxy.exchange.stats import RouteStats
 from proxy.http.authority import DEFAULT_PORTS, Authority
 from proxy.policies.budget import RETRY_BUDGET, RetryBudget
 from proxy.policies.faults import Faults
-from proxy.policies.hedge import Hedging
+from proxy.policies.hedge import HedgeConfig, Hedging
 from proxy.policies.mirror import MirrorConfig, MirrorPlaces
 from proxy.policies.retry import RetryPolicy
 from proxy.policies.split import Split
@@ -72,6 +72,7 @@ class Bindings:
         self.stats: dict[tuple[str, str], RouteStats] = {}
         self._mirrors: dict[str, Mirrors] = {}
         self._former_mirrors: dict[str, Mirrors] = {}
+        self._former_hedging: dict[str, Hedging] = {}
         self._routes: RouteTable | None = None
         self._former_static: dict[str, Binding | list[Binding]] = {}
         self._former_dynamic: OrderedDict[_Origin, Binding] = OrderedDict()
@@ -90,6 +91,7 @@ class Bindings:
         self.labels = self.gates.labels = before.labels
         self.gates.take_over(before.gates)
         self._former_mirrors, before._mirrors = before._mirrors, {}
+        self._former_hedging = before._hedging()
         self._routes = table
         self._former_static = {**before._static, **before._splits}
         before._static, before._splits = {}, {}
@@ -106,8 +108,23 @@ class Bindings:
                 self._bind_authority_again(origin, former)
             else:
                 self._routes = None
+                self._former_hedging = {}
                 return False
         return True
+
+    def _hedging(self) -> dict[str, Hedging]:
+        """What hedges have learned, by binding and upstream."""
+        found: dict[str, Hedging] = {}
+        splits = [binding for bindings in self._splits.values() for binding in bindings]
+        for binding in [*self._static.values(), *splits, *self._dynamic.values()]:
+            if binding.hedging is not None:
+                found[f"{binding.name} {binding.upstream.name}"] = binding.hedging
+        return found
+
+    def _hedging_of(self, binding: Binding, config: HedgeConfig) -> Hedging:
+        """A reload keeps what was learned, if the settings and the upstream are the same."""
+        former = self._former_hedging.get(f"{binding.name} {binding.upstream.name}")
+        return Hedging(config) if former is None or former.config != config else former
 
     def _bind_again(self, name: str) -> None:
         route = self._routes.named(name) if self._routes is not None else None
@@ -205,7 +222,7 @@ class Bindings:
             binding.faults = Faults(faults, self._random)
         hedge = route.config.policies.hedge
         if hedge.delay:
-            binding.hedging = Hedging(hedge)
+            binding.hedging = self._hedging_of(binding, hedge)
         self._add_fallback(binding, route, named, stats)
         if route.config.mirror is not None:
             binding.mirrors = self._mirrors_of(route, route.config.mirror, named, stats)

@@ -287,3 +287,51 @@ def test_the_delay_can_be_learned(make_stage):
     assert stage.connects or stage.counts().active == 2
     client.reset()
     stage.loop.run()
+
+
+P95 = TEXT.replace("delay: 100ms", "delay: p95")
+
+
+def learn(stage):
+    """Thirty answers after 50 ms."""
+    for _ in range(30):
+        client = stage.ask(request())
+        if stage.connects:
+            stage.accept()
+        server = next(one for one in reversed(stage.servers) if not one.closed)
+        stage.pass_time(0.05)
+        server.answer()
+        assert client.answer().status == 200
+
+
+def hedges_soon(stage):
+    """Whether a request that has no answer after 65 ms is hedged."""
+    client = stage.ask(request())
+    stage.pass_time(0.065)
+    hedged = stage.connects + stage.counts().active
+    client.reset()
+    stage.loop.run()
+    return hedged == 2
+
+
+@pytest.mark.parametrize(
+    ("other", "kept"),
+    [
+        (P95.replace("attempt: 2s", "attempt: 3s"), True),
+        (P95.replace("delay: p95", "delay: p95, max: 2"), False),
+        (P95.replace("{name: shop, upstream: shop}", "{name: shop, upstream: app}"), False),
+    ],
+)
+def test_a_reload_keeps_what_was_learned_where_the_settings_are(make_stage, other, kept):
+    stage = make_stage(P95)
+    learn(stage)
+    stage.reload(other)
+    assert hedges_soon(stage) == kept
+
+
+def test_of_a_split_too(make_stage):
+    split = P95.replace("upstream: shop}", "upstream: {shop: 1, app: 0}}")
+    stage = make_stage(split)
+    learn(stage)
+    stage.reload(split.replace("attempt: 2s", "attempt: 3s"))
+    assert hedges_soon(stage)

@@ -314,6 +314,7 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.bindings:Bindings._dynamic": Grows(12 * MIB, bindings),
     "exchange.bindings:Bindings._former_dynamic": "the former bindings, until they are bound",
     "exchange.bindings:Bindings._former_static": CONFIGURED,
+    "exchange.bindings:Bindings._former_hedging": "the former bindings', until they are bound",
     "exchange.bindings:Bindings._former_mirrors": CONFIGURED,
     "exchange.bindings:Bindings._mirrors": CONFIGURED,
     "exchange.bindings:Bindings._splits": CONFIGURED,
