@@ -1,7 +1,6 @@
 """``python -m tests.simulation.endpoints``: what ejection, ewma, hedges and hashing buy.
 
-With plots.
-It writes docs/images/endpoints-*.svg and tests/bench/results/simulated-endpoints.json; what
+It writes plots, docs/images/endpoints-*.svg and tests/bench/results/simulated-endpoints.json; what
 docs/benchmarks.md and docs/hedging.md tell is held by test_endpoints.py, which plays the same runs.
 """
 
