@@ -44,6 +44,9 @@ MAX_FIELDS: Final = 1000
 _STATUS_LINES_BYTES = 32 * 1024
 """Maximum bytes of remembered parsed status lines."""
 _LONGEST_STATUS_LINE = 256
+_FIRST: Final = b"HTTP/1.1 200 OK\r\n\r\n"
+"""Stands for the last head as long as there is none: any bytes may come from an upstream, so what
+is compared with them must be a head."""
 
 
 class _StatusLine:
@@ -91,13 +94,14 @@ class ResponseParser:
     def __init__(self) -> None:
         self._memory: HeadMemory[ResponseHead] = HeadMemory()
         self._known: dict[bytes, ResponseHead] = self._memory.known
-        self.last_raw = b"\0"  # no head begins so
+        self.last_raw = _FIRST
         self.last = ResponseHead()
         self._reader = FieldReader(
             httptools.HttpResponseParser, _HELD_BACK, _OWN, kept=_NOT_BY_CONNECTION
         )
         self._status_lines: dict[bytes, _StatusLine] = {}
         self._status_lines_bytes = 0
+        self.last = self._parse(_FIRST)
 
     def parse(self, raw: bytes) -> ResponseHead:
         """The head in `raw`, which ends with its empty line. Raises UpstreamMalformed."""

@@ -179,3 +179,14 @@ def test_so_many_fields_and_no_more():
     assert len(lines(parse("HTTP/1.1 200 OK", *fields))) == MAX_FIELDS
     with pytest.raises(UpstreamMalformed, match="more than 1000 fields"):
         parse("HTTP/1.1 200 OK", *fields, "A: b")
+
+
+def test_the_last_head_of_a_new_parser_is_a_head():
+    """Bytes are compared with it before they are parsed: those of an HTTP/2 server began with the
+    zero that stood for none.
+    """
+    new = ResponseParser()
+    assert not bytes.fromhex("000000040000000000").startswith(new.last_raw)
+    parsed = PARSER.parse(new.last_raw)
+    assert (new.last.status, new.last.version) == (parsed.status, parsed.version)
+    assert (new.last.status_line, new.last.length) == (parsed.status_line, parsed.length)
