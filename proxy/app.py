@@ -47,7 +47,7 @@ from proxy.tls_renewal import TlsRenewal
 from proxy.upstream.local_address import is_local_address
 from proxy.upstream.registry import Upstreams
 from proxy.wire.acceptor import Acceptor
-from proxy.wire.h1.downstream import Downstream
+from proxy.wire.h1.downstream import Downstreams
 from proxy.wire.h1.upstream import UpstreamConnection
 from proxy.wire.handshakes import Handshakes
 from proxy.wire.tls import CLOSE_TIMEOUT, UnusableTls, alpn_protocols
@@ -313,7 +313,7 @@ class _Proxy:
 
         handshakes = None
         tls = self._tls.get(listener)
-        factory = partial(Downstream, gate, tls=tls is not None)
+        factory = Downstreams(gate, tls=tls is not None).make
         if tls is not None:
             handshakes = Handshakes(
                 factory,

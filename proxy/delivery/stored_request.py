@@ -17,7 +17,7 @@ from proxy.config.model import Listener
 from proxy.errors import (
     by_reason,
 )
-from proxy.exchange.answers import fixed_answer, upstream_answer
+from proxy.exchange.answers import fixed_answer
 from proxy.exchange.binding import Binding
 from proxy.exchange.events import TRYING
 from proxy.exchange.exchange import Exchange
@@ -310,10 +310,7 @@ class StoredExchange(Exchange):
                 self._commit(fixed_answer(request, binding.route.respond))
             else:
                 attempt = await make_attempts(self, binding)
-                if attempt.fault is not None:
-                    self._commit(self._faulty(attempt))
-                else:
-                    self._commit(upstream_answer(request, attempt))
+                self._commit(self._given(attempt))
             if self._relay is not None:
                 await self._relaying(self._relay)
         except Exception as error:  # noqa: BLE001 - a bug in one request must not affect others

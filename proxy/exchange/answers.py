@@ -61,6 +61,21 @@ def upstream_answer(request: Request, attempt: Attempt, status_field: bytes = b"
 
     `status_field` is the value of Proxy-Status, if there is already one.
     """
+    head, own = forwarded_head(request, attempt, status_field)
+    return Answer(
+        head,
+        own,
+        attempt.piece,
+        ended=attempt.ended,
+        trailers=attempt.trailers,
+        attempt=attempt,
+    )
+
+
+def forwarded_head(
+    request: Request, attempt: Attempt, status_field: bytes = b""
+) -> tuple[ResponseHead, OwnFields]:
+    """The head of that response, and the proxy's own fields."""
     head = attempt.head
     assert head is not None
     dated = head.shared.dated
@@ -77,14 +92,7 @@ def upstream_answer(request: Request, attempt: Attempt, status_field: bytes = b"
         own.append((PROXY_STATUS, status_field))
     if rules is not None:
         own = rules.left_of(own)
-    return Answer(
-        head,
-        own,
-        attempt.piece,
-        ended=attempt.ended,
-        trailers=attempt.trailers,
-        attempt=attempt,
-    )
+    return head, own
 
 
 def error_answer(request: Request, error: ProxyError) -> Answer:

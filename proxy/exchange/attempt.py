@@ -85,9 +85,13 @@ class Attempt(Reaching):
         number: int = 1,
         wait: float = 0.0,
         repeat: int = 0,
+        now: float = 0.0,
     ) -> None:
-        """`owner` is woken with this attempt when it is done, unless it is already running."""
-        record = AttemptRecord(binding, number, wait, repeat, monotonic())
+        """`owner` is woken with this attempt when it is done, unless it is already running.
+
+        `now`: when it starts, if that is known.
+        """
+        record = AttemptRecord(binding, number, wait, repeat, now or monotonic())
         super().__init__(request, binding, record)
         self._owner = owner
         self._phase = _REACHING

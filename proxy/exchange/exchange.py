@@ -3,8 +3,8 @@
     route → admit (gates of the request) → attempts (gates, deadline, connection, retry)
         → commit → relay → settle
 
-Before the commit everything can be retried, after it nothing. `_commit` is the only place where
-that happens, for upstreams' responses, fallbacks and the proxy's own answers. In every case
+Before the commit everything can be retried, after it nothing. `_commit_head` is the only place
+where that happens, for upstreams' responses, fallbacks and the proxy's own answers. In every case
 `_settle` returns everything held, exactly once, and records.
 """
 
@@ -13,7 +13,13 @@ from time import monotonic
 from typing import Any, Final
 
 from proxy.errors import BodyTimeout, ClientGone, DrainCut, Draining, InternalError, ProxyError
-from proxy.exchange.answers import Answer, error_answer, fixed_answer, upstream_answer
+from proxy.exchange.answers import (
+    Answer,
+    error_answer,
+    fixed_answer,
+    forwarded_head,
+    upstream_answer,
+)
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.body import RequestBody
@@ -49,7 +55,7 @@ from proxy.exchange.retrying import let_go, make_attempts
 from proxy.exchange.terms import Terms
 from proxy.exchange.timing import Timing
 from proxy.exchange.tunnel import Tunnel
-from proxy.http.message import RequestHead
+from proxy.http.message import OwnFields, RequestHead, ResponseHead
 from proxy.outcome import IGNORED
 from proxy.policies.deadline import InheritConfig
 from proxy.policies.fallback import FallbackResponse
@@ -131,13 +137,13 @@ class Exchange(Carrier):
                 status = attempt.record.status
                 self._commit(await fall_back(self, binding, fallback, None, status))
             else:
-                if attempt.fault is not None:
-                    given = self._faulty(attempt)
+                if attempt.fault is None and request.claim is None:
+                    self._forward(attempt)
                 else:
-                    given = upstream_answer(request, attempt)
-                if request.claim is not None and given.attempt is not None:
-                    given = await keep(self, request.claim, given)
-                self._commit(given)
+                    given = self._given(attempt)
+                    if request.claim is not None and given.attempt is not None:
+                        given = await keep(self, request.claim, given)
+                    self._commit(given)
             if self._relay is not None:
                 await self._relaying(self._relay)
             elif self._tunnel is not None:
@@ -177,8 +183,10 @@ class Exchange(Carrier):
         _log.error("internal error in request %s", self.record.request_id, exc_info=error)
         self._conclude(InternalError("This is a bug of the proxy; its log has a traceback."))
 
-    def _faulty(self, attempt: Attempt) -> Answer:
-        """The response of an attempt that suffered a fault, which says so."""
+    def _given(self, attempt: Attempt) -> Answer:
+        """The response of an attempt; one that suffered a fault says so."""
+        if attempt.fault is None:
+            return upstream_answer(self.request, attempt)
         request, error = self.request, injected(attempt)
         if error is not None:
             self.record.failed(error)
@@ -254,8 +262,33 @@ class Exchange(Carrier):
 
     def _commit(self, answer: Answer) -> None:
         """Commit to this answer. No retry is possible afterwards."""
-        request, record = self.request, self.record
-        stream, head, attempt = request.stream, answer.head, answer.attempt
+        self._commit_head(
+            answer.head,
+            answer.own,
+            answer.attempt,
+            answer.piece,
+            answer.ended,
+            answer.trailers,
+            answer.last,
+        )
+
+    def _forward(self, attempt: Attempt) -> None:
+        """Commit to the response of this attempt, as nearly always: no `Answer` is made for it."""
+        head, own = forwarded_head(self.request, attempt)
+        self._commit_head(head, own, attempt, attempt.piece, attempt.ended, attempt.trailers, False)
+
+    def _commit_head(
+        self,
+        head: ResponseHead,
+        own: OwnFields,
+        attempt: Attempt | None,
+        piece: bytes,
+        ended: bool,
+        trailers: Trailers,
+        last: bool,
+    ) -> None:
+        """The commit, for all of them. `attempt` got the response, None: it is the proxy's own."""
+        request, record, stream = self.request, self.record, self.request.stream
         record.status = head.status
         record.answered = True
         self.phase = COMMITTED
@@ -263,13 +296,12 @@ class Exchange(Carrier):
             request.lineage.answered(request)
         if attempt is not None and (head.status == 101 or request.head.method == "CONNECT"):
             self._tunnel = Tunnel(request, attempt, self)
-            self._tunnel.take_over(stream.open_tunnel(head, answer.own, answer.piece))
+            self._tunnel.take_over(stream.open_tunnel(head, own, piece))
             return
-        last = answer.last or self.gate.closing
-        stream.write_head(head, answer.own, answer.piece, answer.ended, answer.trailers, last)
+        stream.write_head(head, own, piece, ended, trailers, last or self.gate.closing)
         if attempt is None:
-            record.bytes_out = len(answer.piece)
-        elif answer.ended and not stream.write_paused:
+            record.bytes_out = len(piece)
+        elif ended and not stream.write_paused:
             attempt.finish()
         else:
             if isinstance(attempt, GrpcAttempt):
@@ -355,6 +387,7 @@ class Exchange(Carrier):
 
     def expect(self, until: float) -> None:
         timing = self.request.timing
+        timing.undelayed = False
         timing.arm(self, until if until < timing.watch else timing.watch)
 
     def heard(self) -> Any:

@@ -69,8 +69,9 @@ class GrpcAttempt(Attempt):
         number: int = 1,
         wait: float = 0.0,
         repeat: int = 0,
+        now: float = 0.0,
     ) -> None:
-        super().__init__(request, binding, owner, number, wait, repeat)
+        super().__init__(request, binding, owner, number, wait, repeat, now)
         self.committed = False
         self.open = False
         self._peek_until = NEVER

@@ -309,7 +309,7 @@ class Reaching(Script):
     def _carries(self, stream: UpstreamStream) -> bool:
         """Whether the stream can carry this request: an upgrade needs more than most."""
         head = self._request.sent
-        return b"upgrade" not in head.held or head.upgrade is None or stream.upgrades
+        return stream.upgrades or b"upgrade" not in head.held or head.upgrade is None
 
     async def _connect(self, endpoint: Endpoint) -> UpstreamStream:
         """A stream of a new connection, or the next one that is returned."""

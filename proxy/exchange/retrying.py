@@ -114,14 +114,17 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
     refused = False
     tunnel = request.head.method == "CONNECT"
     on = binding.policies.retry.on
-    hedging = None if tunnel or request.head.upgrade is not None else binding.hedging
+    hedging = binding.hedging
+    if hedging is not None and (tunnel or request.head.upgrade is not None):
+        hedging = None
+    now = request.timing.started if request.timing.undelayed else monotonic()
     while True:
         if tunnel:
-            attempt: Attempt = ConnectAttempt(request, binding, carrier, number, wait, repeat)
+            attempt: Attempt = ConnectAttempt(request, binding, carrier, number, wait, repeat, now)
         elif request.grpc:
-            attempt = GrpcAttempt(request, binding, carrier, number, wait, repeat)
+            attempt = GrpcAttempt(request, binding, carrier, number, wait, repeat, now)
         else:
-            attempt = Attempt(request, binding, carrier, number, wait, repeat)
+            attempt = Attempt(request, binding, carrier, number, wait, repeat, now)
         error: ProxyError | None = None
         if binding.faults is not None and not tunnel:
             draw_fault(attempt, binding.faults)
@@ -171,6 +174,7 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
             let_go(error)
         attempt.drop()
         await carrier.pause(retry.delay)
+        now = monotonic()
         made = len(request.record.attempts)
         if outcome.condition not in UNPROCESSED:
             repeat += made - number + 1

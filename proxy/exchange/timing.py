@@ -30,6 +30,7 @@ class Timing:
     that this one is made for, which is a caller's too. `stream_until`: when the inherited deadline
     ends a gRPC call, after its response's head too. `given`: seconds that the caller gave it, NEVER
     if none. `marks`: what the policy's timeouts would have cut, if they only observe; else None.
+    `undelayed`: the exchange has not waited since `started`.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Timing:
         "shortened",
         "started",
         "stream_until",
+        "undelayed",
         "watch",
     )
 
@@ -65,6 +67,7 @@ class Timing:
         self.deadline = _NO_DEADLINE
         self.marks: Marks | None = None
         self.shortened = False
+        self.undelayed = True
         self.inherited = False
         self.stream_until = NEVER
 

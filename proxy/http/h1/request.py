@@ -68,7 +68,8 @@ class RequestParser:
     `held_back` are further lower-case names that the exchange wants in `RequestHead.held`; it also
     gets those for which `keeps_out` is true.
     Clients send the same head again and again, byte for byte: those are remembered
-    with their results (`known`, each a whole head). The common part of heads that differ in path,
+    with their results (`known`, each a whole head; `last_raw` and `last` are the one that came
+    last). The common part of heads that differ in path,
     ids and trace is too.
     """
 
@@ -80,6 +81,8 @@ class RequestParser:
         "_memory",
         "_reader",
         "known",
+        "last",
+        "last_raw",
     )
 
     def __init__(
@@ -97,6 +100,8 @@ class RequestParser:
         given = frozenset(held_back)
         self._memory: HeadMemory[RequestHead] = HeadMemory()
         self.known: dict[bytes, RequestHead] = self._memory.known
+        self.last_raw = b"\0"  # no head begins so
+        self.last = RequestHead()
         self._reader = FieldReader(
             httptools.HttpRequestParser,
             CONNECTION_FIELDS | _REWRITTEN | given,
@@ -115,6 +120,8 @@ class RequestParser:
         if head is None:
             head = self._parse(raw)
             self._memory.offer(raw, head)
+        else:
+            self.last_raw, self.last = raw, head
         return head
 
     def _parse(self, raw: bytes) -> RequestHead:

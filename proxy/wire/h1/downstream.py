@@ -40,6 +40,19 @@ _P: Final = 0x50
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)*")
 
 
+class Downstreams:
+    """Makes the connections of one gate. `tls`: their transports have finished a handshake."""
+
+    __slots__ = ("_gate", "_tls")
+
+    def __init__(self, gate: Gate, *, tls: bool) -> None:
+        self._gate = gate
+        self._tls = tls
+
+    def make(self) -> "Downstream":
+        return Downstream(self._gate, tls=self._tls)
+
+
 class Downstream(ClosingConnection):
     """One client connection of a listener.
 
@@ -342,9 +355,13 @@ class Downstream(ClosingConnection):
         Raises the fault of a malformed head, or of one that is too long.
         """
         parser = self._gate.parser
+        if data.startswith(parser.last_raw):
+            self._buffer = data[len(parser.last_raw) :]
+            return parser.last
         if data.endswith(b"\n"):  # there is no body: perhaps a remembered head, byte for byte
             known = parser.known.get(data)
             if known is not None:
+                parser.last_raw, parser.last = data, known
                 self._buffer = b""
                 return known
         end = data.find(HEAD_END)

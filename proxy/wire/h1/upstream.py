@@ -47,6 +47,7 @@ class UpstreamConnection(RequestWriter):
     """
 
     __slots__ = (
+        "_asked",
         "_buffer",
         "_decoder",
         "_ended",
@@ -57,7 +58,6 @@ class UpstreamConnection(RequestWriter):
         "_method",
         "_on_closed",
         "_queued",
-        "_upgrade",
         "_whole_bytes",
         "exchanges",
     )
@@ -68,7 +68,7 @@ class UpstreamConnection(RequestWriter):
         self._decoder: BodyDecoder | None = None
         self._buffer = b""
         self._method = ""
-        self._upgrade = False
+        self._asked: RequestHead | None = None
         self._whole_bytes = 0
         self._queued = False
         self._ended = False  # this and the loss wait for the queued work
@@ -97,7 +97,7 @@ class UpstreamConnection(RequestWriter):
         self.handler = handler
         self._method = head.method
         self._chunks = head.chunked
-        self._upgrade = b"upgrade" in head.held and head.upgrade is not None
+        self._asked = head
         self._state = HEAD
         self._decoder = None
         self._whole_bytes = 0
@@ -129,6 +129,7 @@ class UpstreamConnection(RequestWriter):
 
     def detach(self) -> None:
         self.handler = None
+        self._asked = None
         if not self._channel.reading:
             self.resume_reading()
 
@@ -304,7 +305,8 @@ class UpstreamConnection(RequestWriter):
 
     def _switch(self, head: ResponseHead, data: bytes) -> None:
         """Handle a 101: a tunnel from now on (RFC 9110 section 15.2.2)."""
-        if not self._upgrade or b"upgrade" not in head.held:
+        asked = self._asked
+        if asked is None or asked.upgrade is None or b"upgrade" not in head.held:
             self._fail(
                 UpstreamMalformed("The upstream switched protocols without a request to do so.")
             )
