@@ -39,6 +39,7 @@ _LATER: Final = {
     "html": ("escape",),
     "idna": (),
     "tempfile": ("SpooledTemporaryFile",),
+    "unicodedata": (),
     "urllib.request": ("getproxies", "proxy_bypass"),
     "uuid": (),
 }

@@ -20,6 +20,7 @@ UNUSED = (
     "idna",
     "importlib.resources",
     "tempfile",
+    "unicodedata",
     "urllib.request",
     "uuid",
     "opentelemetry",
