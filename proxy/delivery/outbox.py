@@ -37,7 +37,8 @@ _SEARCHED = 2000
 """Entries that are looked through for a request's id, the newest: there is no index of them."""
 _LANES = 10
 _REFRESH = 1.0
-"""Seconds between two readings of the counts."""
+_REFRESH_SHARED = 5.0
+"""Seconds between two readings of the counts; replicas that share a store ask one server."""
 
 
 class Outbox:
@@ -86,7 +87,7 @@ class Outbox:
             except StoreFailed:
                 if not self.store.recovers:
                     return
-            await asyncio.sleep(_REFRESH)
+            await asyncio.sleep(_REFRESH_SHARED if self.store.shared else _REFRESH)
 
     def reconfigure(self) -> None:
         self.worker.reconfigure()

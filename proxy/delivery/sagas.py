@@ -39,6 +39,7 @@ _OLD: Final = 5
 _KINDS: Final = 60
 """Sagas and states of which the oldest are read: a file may define any number of sagas."""
 _REFRESH: Final = 1.0
+_REFRESH_SHARED: Final = 5.0
 """Seconds between two readings for documents."""
 _LAST_TRIES: Final = 1.0
 """Seconds for the outcomes of tries that the end of a drain cut."""
@@ -135,7 +136,7 @@ class Sagas:
             except StoreFailed:
                 if not self._store.recovers:
                     return
-            await asyncio.sleep(_REFRESH)
+            await asyncio.sleep(_REFRESH_SHARED if self._store.shared else _REFRESH)
 
     async def _read(self) -> None:
         await self.counts()

@@ -136,6 +136,16 @@ async def test_a_server_that_is_away_at_the_start_is_used_when_it_is_there(
     assert await store.do(PUT) is None
 
 
+async def test_it_is_closed_at_once_while_its_server_is_away(
+    own_postgres: Server, open_one: Open
+) -> None:
+    own_postgres.stop()
+    store = await open_one(own_postgres.url())
+    await asyncio.sleep(0.3)  # some attempts: the wait for the next one grows
+    async with asyncio.timeout(1.0):
+        await store.close()
+
+
 @pytest.mark.parametrize("how", ["stop", "kill", "end_sessions"])
 async def test_a_server_that_restarts_is_used_again(
     own_postgres: Server, open_one: Open, how: str

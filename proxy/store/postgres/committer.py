@@ -88,6 +88,7 @@ class Committer:
         self._live = 0
         self._known = False
         self._closing = False
+        self._ending = asyncio.Event()
         self._full_until = 0.0
         self._told = ""
         self._measure_at = 0.0
@@ -123,18 +124,25 @@ class Committer:
     async def stop(self) -> None:
         """Commit what waits, then close."""
         self._closing = True
+        self._ending.set()
         for waiting in self._idle:
             if not waiting.done():
                 waiting.set_result(None)
         serving, others = self._tasks[:-2], self._tasks[-2:]
         for task in others:
             task.cancel()
-        if serving:
+        if serving and self._live:
             await asyncio.wait(serving, timeout=2 * self._config.timeout)
         for task in serving:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._refuse_waiting("The store is closed.")
+
+    async def _pause(self, seconds: float) -> None:
+        """Unless the store is closed meanwhile."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
 
     def submit(self, group: Group) -> None:
         if not self._live or self._closing:
@@ -165,7 +173,7 @@ class Committer:
                     opened = await open_connection(self._config, known=self._known)
                 except (Unreachable, CannotOpen) as error:
                     self._down(str(error))
-                    await asyncio.sleep(uniform(wait / 2, wait))
+                    await self._pause(uniform(wait / 2, wait))
                     wait = min(2 * wait, LONGEST_WAIT)
                     continue
                 self._live += 1
