@@ -123,15 +123,7 @@ def claim(tables: Tables, ask: ClaimEntries) -> ClaimedEntries:
 
 def renew(tables: Tables, ask: RenewEntries) -> list[EntryRef]:
     return [
-        ref
-        for ref in ask.refs
-        if tables.execute(
-            "UPDATE entries SET lease_until = ? WHERE id = ? AND fence = ? AND state = 1",
-            tables.now + ask.lease,
-            ref.id,
-            ref.fence,
-        ).rowcount
-        != 1
+        ref for ref in ask.refs if not tables.extend("entries", "id", ref.id, ref.fence, ask.lease)
     ]
 
 

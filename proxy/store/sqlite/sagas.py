@@ -75,13 +75,7 @@ def renew(tables: Tables, ask: RenewSagas) -> list[SagaRef]:
     return [
         ref
         for ref in ask.refs
-        if tables.execute(
-            "UPDATE sagas SET lease_until = ? WHERE token = ? AND fence = ? AND lease_until > 0",
-            tables.now + ask.lease,
-            ref.token,
-            ref.fence,
-        ).rowcount
-        != 1
+        if not tables.extend("sagas", "token", ref.token, ref.fence, ask.lease)
     ]
 
 

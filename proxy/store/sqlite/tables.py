@@ -74,6 +74,17 @@ class Tables:
         """The first row, or None."""
         return self.db.execute(statement, values).fetchone()
 
+    def extend(self, table: str, name: str, identity: str, fence: int, lease: float) -> bool:
+        """Extend a claim that is held to `lease` from now; `name` is the identity's column."""
+        extended = self.execute(
+            f"UPDATE {table} SET lease_until = ?"
+            f" WHERE {name} = ? AND fence = ? AND lease_until > 0",
+            self.now + lease,
+            identity,
+            fence,
+        )
+        return extended.rowcount == 1
+
     def reload(self) -> None:
         """Read the parts from the file."""
         rows = self.db.execute(
