@@ -81,6 +81,10 @@ def line_of(record: Mapping[str, Any]) -> str:
         words.append(record["grpc_status"])
     if record["reason"]:
         words.append(record["reason"])
+    if record.get("outbox_id"):
+        words.append(f"outbox {record['outbox_id']}")
+    if record.get("saga"):
+        words.append(f"saga {record['saga']}")
     if record["listener"] == "inbound":
         words.append("(inbound)")
     return "  ".join(map(_printable, words))

@@ -104,7 +104,7 @@ def _why_json(exchange: Exchange) -> str:
     if exchange.fault:
         members += f',"fault":"{exchange.fault}"'
     if exchange.outbox_id:
-        members += f',"outbox_id":"{exchange.outbox_id}"'
+        members += f',"outbox_id":{_quoted(exchange.outbox_id)}'  # a table's rows name themselves
     if exchange.saga:
         members += f',"saga":"{exchange.saga}"'
     if exchange.retry_refused:
@@ -172,7 +172,7 @@ def _add_what_is_seldom(words: list[str], exchange: Exchange) -> None:
     if exchange.fault:
         words.append(f"fault={exchange.fault}")
     if exchange.outbox_id:
-        words.append(f"outbox_id={exchange.outbox_id}")
+        words.append(f"outbox_id={_word(exchange.outbox_id)}")
     if exchange.saga:
         words.append(f"saga={exchange.saga}")
     if exchange.retry_refused:

@@ -212,7 +212,7 @@ def snapshot(
         len(attempts),
         tuple(_attempts(attempts[-MAX_ATTEMPTS:], exchange.started, now)) if attempts else (),
         exchange.inherited_from,
-        exchange.outbox_id,
+        exchange.outbox_id[:MAX_TEXT],
         exchange.saga,
         exchange.delivers,
     )

@@ -97,5 +97,7 @@ function troubleOf(row) {
   if (row.attempts.length > 1) words.push(plural(row.attempts.length, "attempt"));
   if (row.fallback) words.push("fallback");
   if (row.reason) words.push(row.reason);
+  if (row.outbox_id) words.push(`outbox ${row.outbox_id}`);
+  if (row.saga) words.push(`saga ${row.saga}`);
   return words.join(", ");
 }

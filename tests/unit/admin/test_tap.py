@@ -55,15 +55,18 @@ def test_lines(streamed, capsys):
         "path": "/\x1b[2J",
     }
     call = {"method": "POST", "path": "/shop.v1.Stock/Deduct", "grpc_status": "UNAVAILABLE"}
-    records = [RECORD, RECORD | more, RECORD | call]
+    entry, step = {"outbox_id": "rows/\x1b7"}, {"saga": "8e4d"}
+    records = [RECORD, RECORD | more, RECORD | call, RECORD | entry, RECORD | step]
     asked = streamed([b": hello\n", *(line for one in records for line in event("request", one))])
-    assert tap.tap("http://h:1", {"route": "stock", "status": ""}, 3, as_json=False) == 0
+    assert tap.tap("http://h:1", {"route": "stock", "status": ""}, 5, as_json=False) == 0
     assert asked == ["/events?requests=1&route=stock"]
     assert capsys.readouterr().out.splitlines() == [
         "18:09:07.970  200  GET      inventory/api/7  stock  2.1ms",
         "18:09:07.970  503  GET      inventory/\\x1b[2J  no route  2.1ms  attempts=2  fallback  "
         "circuit-open  (inbound)",
         "18:09:07.970  200  POST     inventory/shop.v1.Stock/Deduct  stock  2.1ms  UNAVAILABLE",
+        "18:09:07.970  200  GET      inventory/api/7  stock  2.1ms  outbox rows/\\x1b7",
+        "18:09:07.970  200  GET      inventory/api/7  stock  2.1ms  saga 8e4d",
     ]
 
 

@@ -221,6 +221,18 @@ def test_no_path_can_break_a_line(path: str, form: LogFormat) -> None:
         assert json.dumps(path).replace("\x7f", "\\u007f") in line
 
 
+@pytest.mark.parametrize("form", [LogFormat.JSON, LogFormat.TEXT])
+@pytest.mark.parametrize("row", HOSTILE)
+def test_no_row_of_a_service_s_table_can_break_a_line(row: str, form: LogFormat) -> None:
+    line = line_of(FakeExchange(outbox_id=f"orders{row}"), form)
+    assert line.isascii()
+    if form is LogFormat.JSON:
+        assert json.loads(line)["outbox_id"] == f"orders{row}"
+    else:
+        assert line.isprintable()
+        assert "outbox_id=" in line
+
+
 @given(st.text(), st.text(), st.text())
 def test_json_gives_back_every_text(path: str, host: str, endpoint: str) -> None:
     exchange = FakeExchange(path=path, host=host, attempts=[FakeAttempt(endpoint)])
