@@ -1,6 +1,7 @@
 """Rows of a service's own table on a real PostgreSQL: order, claims, and what is written."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -8,6 +9,7 @@ from delivery.table_bed import Bed, config_of
 from service_table import ALL_COLUMNS, COLUMNS, MORE, TABLE, ServiceTable
 
 from proxy.delivery.stored_request import TryResult
+from proxy.delivery.tables.session import Session, Unreachable
 from proxy.delivery.tables.worker import State
 
 BOTH = pytest.mark.parametrize("columns", [COLUMNS, ALL_COLUMNS], ids=["few", "all"])
@@ -365,3 +367,69 @@ async def test_a_large_body_is_never_read(table):
         await bed.all("DEAD_LETTER")
         assert "more than 1048576" in await bed.column("error_message")
         assert bed.target.sent == []
+
+
+async def test_a_long_lane_does_not_slow_claims_down(table):
+    async with Bed(config_of(table.url, COLUMNS)) as bed:
+        await bed.sql(
+            "INSERT INTO outbox_events (aggregate_id, payload)"
+            " SELECT 'a', '{}' FROM generate_series(1, 20000)"
+        )
+        await bed.until(lambda: len(bed.target.sent) > 20)
+        assert bed.target.ids == [str(number + 1) for number in range(len(bed.target.sent))]
+
+
+async def test_rows_behind_many_that_wait_are_found(table):
+    outbox = "order_by: key, backoff: {initial: 1h, max: 1h, jitter: none}"
+    async with Bed(config_of(table.url, COLUMNS, outbox), answers=[503]) as bed:
+        await bed.sql(
+            "INSERT INTO outbox_events (aggregate_id, payload, created_at)"
+            " SELECT 'a', '{}', now() - interval '1 minute' FROM generate_series(1, 3000)"
+        )
+        await bed.until(lambda: len(bed.target.sent) == 1)
+        await bed.insert("b")
+        await bed.until(lambda: ("3001", "b", 1) in bed.target.sent)
+        assert bed.target.ids == ["1", "3001"]
+
+
+async def test_a_locked_row_holds_up_no_other(table):
+    async with Bed(config_of(table.url, COLUMNS)) as bed:
+        bed.target.hold = asyncio.Event()
+        await bed.insert("a", "b")
+        await bed.until(lambda: len(bed.target.sent) == 2)
+        other = await asyncpg.connect(table.url)
+        async with other.transaction():
+            await other.fetch("SELECT id FROM outbox_events WHERE id = 1 FOR UPDATE")
+            bed.target.hold.set()
+
+            async def done():
+                return await bed.statuses() == ["PROCESSING", "PROCESSED"]
+
+            await bed.until(done)
+        await other.close()
+        await bed.all("PROCESSED")
+        assert bed.target.ids == ["1", "2"]
+
+
+async def test_a_commit_whose_answer_is_lost_costs_no_reclaim(table, monkeypatch):
+    """The claim is there, and its answer is not: its rows are taken again at once."""
+    real = Session.transaction
+    lost = []
+
+    @asynccontextmanager
+    async def transaction(self):
+        async with real(self):
+            yield
+        sent = await self.rows(
+            "SELECT count(*) AS n FROM outbox_events WHERE status = 'PROCESSING'"
+        )
+        if sent[0]["n"] and not lost:
+            lost.append(True)
+            raise Unreachable("the answer was lost")
+
+    monkeypatch.setattr(Session, "transaction", transaction)
+    async with Bed(config_of(table.url, COLUMNS)) as bed:
+        await bed.insert("a", "a")
+        await bed.all("PROCESSED")
+        assert lost
+        assert bed.target.ids == ["1", "2"]

@@ -72,8 +72,10 @@ class Hand:
         return [row for row in self.rows.values() if row.ending is None]
 
     def room(self, now: float) -> int:
-        """How many other rows may be claimed."""
-        return 0 if now < self.paused_until else max(0, self._table.batch - len(self.rows))
+        """How many other rows may be claimed; none while enough wait here."""
+        if now < self.paused_until or len(self._waiting) >= self._table.outbox.concurrency:
+            return 0
+        return max(0, self._table.batch - len(self.rows))
 
     def take(self, claimed: Any) -> None:
         """A row of the statement `claim`."""

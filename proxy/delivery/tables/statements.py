@@ -45,9 +45,9 @@ class Statements:
 
     `guards` has no parameters: a transaction's settings, its place in line, and the version that
     it gives rows. Those of the others: `claim`: limit, ids in hand, ids and versions of rows that
-    are stale or due, versions of lost commits. `settle`: ids, versions, states, attempts, errors,
-    waits, versions of lost commits. `renew`: ids, versions, versions of lost commits. `sight`:
-    limit.
+    are stale or due, versions of lost commits, how many of the oldest rows are looked at. `settle`:
+    ids, versions, states, attempts, errors, waits, versions of lost commits. `renew` and `still`:
+    ids, versions, versions of lost commits. `sight`: limit.
     """
 
     def __init__(self, table: TableConfig, shape: Shape, body_limit: int) -> None:
@@ -63,6 +63,7 @@ class Statements:
         self.claim = self._claim()
         self.settle = self._settle()
         self.renew = self._renew()
+        self.still = self._still()
         self.sight = self._sight()
         self.counts = self._counts()
         self.rows = self._rows("TRUE", "$1")
@@ -149,38 +150,54 @@ SELECT set_config('idle_in_transaction_session_timeout', '10000', true),
         ways.append(f"{status} = {self._delivering} AND r.xmin::text = ANY($5::text[])")
         return "\n        OR ".join(f"({way})" for way in ways)
 
-    def _head_of_lane(self) -> str:
-        """Conditions that keep the order; "" where there is none."""
+    def _heads(self) -> str:
+        """The rows that may be claimed, with their versions; without an order all that are due."""
         if not self._config.ordered:
-            return ""
-        status, key = self._at("o", "status"), self._at("o", "key")
+            return f"""heads AS MATERIALIZED (
+    SELECT {self._at("r", "id")} AS id, r.xmin::text AS version FROM {self._table} AS r
+    WHERE {self._at("r", "status")} IN ({self._unfinished})
+    AND NOT ({self._text("r", "id")} = ANY($2::text[])) AND ({self._candidate()})
+    ORDER BY {self._place("r")} LIMIT least($1::bigint, $6::bigint)
+)"""
+        status, key = self._at("r", "status"), self._at("r", "key")
         blocks = self._config.outbox.on_dead is OnDead.BLOCK
-        waiting = f"{self._waiting}, {self._dead}" if blocks else self._waiting
         relevant = f"{self._unfinished}, {self._dead}" if blocks else self._unfinished
-        return f"""
-    AND ({self._at("r", "key")} IS NULL OR {self._at("r", "status")} <> {self._pending}
-        OR NOT {self._held("r")})
-    AND NOT EXISTS (
-        SELECT 1 FROM {self._table} AS o
-        WHERE {key} = {self._at("r", "key")} AND {status} IN ({relevant})
-        AND {self._at("o", "id")} <> {self._at("r", "id")}
-        AND ({status} = {self._delivering}
-            OR {status} IN ({waiting}) AND ({self._place("o")}) < ({self._place("r")}))
-    )"""
+        return f"""near AS MATERIALIZED (
+    SELECT {self._at("r", "id")} AS id, {key} AS key, r.xmin::text AS version,
+        {status} = {self._delivering} AS taken,
+        ({self._candidate()}) AND ({key} IS NULL OR {status} <> {self._pending}
+            OR NOT {self._held("r")}) AS ready,
+        row_number() OVER (ORDER BY {self._place("r")}) AS place
+    FROM {self._table} AS r CROSS JOIN edge WHERE {status} IN ({relevant})
+    ORDER BY {self._place("r")} LIMIT $6::bigint
+), taken AS MATERIALIZED (
+    SELECT {key} AS key FROM {self._table} AS r
+    WHERE {status} = {self._delivering} AND {key} IS NOT NULL
+), firsts AS (
+    (SELECT DISTINCT ON (key) * FROM near WHERE key IS NOT NULL ORDER BY key, place)
+    UNION ALL SELECT * FROM near WHERE key IS NULL
+), heads AS MATERIALIZED (
+    SELECT id, version FROM firsts WHERE ready AND NOT (id::text = ANY($2::text[]))
+    AND (taken OR key IS NULL OR NOT (key = ANY(ARRAY(SELECT key FROM taken))))
+    ORDER BY place LIMIT $1::bigint
+)"""
 
     def _claim(self) -> str:
+        """Of the oldest rows, $6 of them, those that may be claimed.
+
+        A lane's rows before one of these are among these too, so its head is known. A row that
+        another session has locked or changed since is left alone.
+        """
         claimed = f", {self._set('claimed')} = now()" if self.has("claimed") else ""
         return f"""
-WITH {self._EDGE}, heads AS MATERIALIZED (
-    SELECT {self._at("r", "id")} AS id FROM {self._table} AS r CROSS JOIN edge
-    WHERE {self._at("r", "status")} IN ({self._unfinished})
-    AND NOT ({self._text("r", "id")} = ANY($2::text[]))
-    AND ({self._candidate()}){self._head_of_lane()}
-    ORDER BY {self._place("r")} LIMIT $1
+WITH {self._EDGE}, {self._heads()}, locked AS MATERIALIZED (
+    SELECT {self._at("r", "id")} AS id FROM {self._table} AS r
+    WHERE {self._at("r", "id")} = ANY(ARRAY(SELECT id FROM heads))
+    AND r.xmin::text = ANY(ARRAY(SELECT version FROM heads))
     FOR UPDATE OF r SKIP LOCKED
 )
 UPDATE {self._table} AS w SET {self._set("status")} = {self._state(self._delivering)}{claimed}
-FROM heads WHERE {self._at("w", "id")} = heads.id
+WHERE {self._at("w", "id")} = ANY(ARRAY(SELECT id FROM locked))
 RETURNING {self._text("w", "id")} AS id, w.xmin::text AS version, {self._text("w", "key")} AS key,
     {self._text("w", "type")} AS type, {self._body("w")}, {self._age("w")} AS age,
     {self._tries("w")} AS attempts"""
@@ -230,17 +247,38 @@ RETURNING {self._text("w", "id")} AS id, w.xmin::text AS version, {self._text("w
                 f"ELSE {self._at('w', 'due')} END"
             )
         return f"""
-UPDATE {self._table} AS w SET {", ".join(sets)}
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::float8[])
-    AS s(id, version, state, attempts, error, wait)
-WHERE {self._fenced("$7")}"""
+{self._given("$3::text[], $4::bigint[], $5::text[], $6::float8[]", "state, attempts, error, wait")}
+UPDATE {self._table} AS w SET {", ".join(sets)} FROM s WHERE {self._fenced("$7")}"""
+
+    def _given(self, arrays: str = "", names: str = "") -> str:
+        """Rows of this proxy as ``s``, and as ``free`` those that no other session has locked."""
+        arrays, names = (f", {one}" if one else "" for one in (arrays, names))
+        kind = self._type("id")
+        return f"""
+WITH s AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[], $2::text[]{arrays}) AS s(id, version{names})
+), free AS MATERIALIZED (
+    SELECT {self._at("r", "id")} AS id FROM {self._table} AS r
+    WHERE {self._at("r", "id")} = ANY(ARRAY(SELECT s.id::{kind} FROM s))
+    FOR UPDATE OF r SKIP LOCKED
+)"""
 
     def _fenced(self, lost: str) -> str:
         """The row is as its claim, or a commit of this proxy whose result was lost, has left it."""
         return f"""{self._at("w", "id")} = s.id::{self._type("id")}
+AND {self._at("w", "id")} = ANY(ARRAY(SELECT id FROM free))
 AND {self._at("w", "status")} = {self._delivering}
 AND (w.xmin::text = s.version OR w.xmin::text = ANY({lost}::text[]))
 RETURNING {self._text("w", "id")} AS id, w.xmin::text AS version"""
+
+    def _still(self) -> str:
+        """Of rows that were not settled, those that are as this proxy's claim has left them."""
+        return f"""
+SELECT {self._text("w", "id")} AS id FROM {self._table} AS w
+JOIN unnest($1::text[], $2::text[]) AS s(id, version)
+    ON {self._at("w", "id")} = s.id::{self._type("id")}
+WHERE {self._at("w", "status")} = {self._delivering}
+AND (w.xmin::text = s.version OR w.xmin::text = ANY($3::text[]))"""
 
     def _renew(self) -> str:
         """A new version is the sign of life; where there is a column for it, the time too."""
@@ -249,9 +287,8 @@ RETURNING {self._text("w", "id")} AS id, w.xmin::text AS version"""
         if self.has("claimed"):
             change = f"{self._set('claimed')} = now()"
         return f"""
-UPDATE {self._table} AS w SET {change}
-FROM unnest($1::text[], $2::text[]) AS s(id, version)
-WHERE {self._fenced("$3")}"""
+{self._given()}
+UPDATE {self._table} AS w SET {change} FROM s WHERE {self._fenced("$3")}"""
 
     def _sight(self) -> str:
         """Rows whose time no column tells: it is known by watching them."""

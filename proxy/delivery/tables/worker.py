@@ -36,6 +36,12 @@ _LONGEST_SLEEP: Final = 60.0
 _COUNT: Final = 1.0
 _COUNT_SHARE: Final = 50
 """Rows are counted every second, but at most this part of the time is spent on it."""
+_NEAR: Final = 1000
+_ALL: Final = 1 << 40
+"""Of the oldest rows, how many a claim looks at."""
+_WIDE_SHARE: Final = 10
+_LOCKED: Final = 0.05
+"""Seconds until a row that another session has locked is settled."""
 _LOST_COMMITS: Final = 10
 _LAST_COMMIT: Final = 2.0
 """Seconds for the last commit when the process ends."""
@@ -70,6 +76,7 @@ class TableWorker:
         self._sightings = Sightings(table.reclaim, lambda tries: hand.backoff.delay(max(tries, 1)))
         self._lost: list[str] = []
         self._settle_at_once = MOST
+        self._wide, self._wide_at = False, 0.0
         self._look_at = self._renew_at = self._count_at = 0.0
         self._draining = self._over = False
         self._task: asyncio.Task[None] | None = None
@@ -178,6 +185,8 @@ class TableWorker:
         version = ""
         settled: Sequence[Any] = ()
         claimed: Sequence[Any] = ()
+        still: Sequence[Any] = ()
+        window = _ALL if self._wide else max(_NEAR, 10 * self.table.batch)
         signs: Sequence[Any] = ()
         try:
             async with session.transaction():
@@ -185,6 +194,7 @@ class TableWorker:
                     version = (await session.rows(sql.guards))[0]["version"]
                 if finished:
                     settled = await self._settle(session, sql, finished)
+                    still = await self._unsettled(session, sql, finished, settled)
                 if renewed:
                     ids = [row.id for row in renewed]
                     versions = [row.version for row in renewed]
@@ -192,18 +202,51 @@ class TableWorker:
                 if room:
                     ready = self._sightings.ready(now)
                     hand = list(self.hand.rows.keys() - {row["id"] for row in settled})
-                    claimed = await session.rows(sql.claim, room, hand, *ready, self._lost)
+                    began = monotonic()
+                    claimed = await session.rows(sql.claim, room, hand, *ready, self._lost, window)
+                    self._widen(room, len(claimed), window, monotonic() - began)
         except Unreachable:
             if version:  # whether this commit is there is not known
                 self._lost = [*self._lost, version][-_LOST_COMMITS:]
             raise
         if room:
             self._lost = []
-        self._settled(finished, settled, sql)
+        left = {row["id"] for row in still}
+        self._settled([row for row in finished if row.id not in left], settled, sql)
         for sign in signs:
             self.hand.renewed(sign["id"], sign["version"])
         for one in claimed:
             self.hand.take(one)
+
+    def _widen(self, room: int, claimed: int, window: int, seconds: float) -> None:
+        """Whether the next claim looks at all rows.
+
+        The oldest ones may all be of lanes that wait. To look at all costs time that grows with
+        their number, so it is done again only while it finds enough, or after a while.
+        """
+        now = monotonic()
+        if self._wide:
+            self._wide = claimed == room
+            self._wide_at = now + max(self.table.poll, _WIDE_SHARE * seconds)
+        elif claimed < room and now >= self._wide_at and self._unfinished > window:
+            self._wide = True
+            self._wake.set()
+
+    @property
+    def _unfinished(self) -> int:
+        dead = self.table.states.dead
+        return sum(row["rows"] for status, row in self.counts.items() if status != dead)
+
+    async def _unsettled(
+        self, session: Session, sql: Statements, finished: Sequence[HeldRow], settled: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Those that another session has locked: they are settled later."""
+        done = {row["id"] for row in settled}
+        missing = [row for row in finished if row.id not in done]
+        if not missing:
+            return ()
+        ids, versions = [row.id for row in missing], [row.version for row in missing]
+        return await session.rows(sql.still, ids, versions, self._lost)
 
     def _room(self, now: float) -> int:
         return 0 if self._draining else self.hand.room(now)
@@ -290,7 +333,7 @@ class TableWorker:
         now = monotonic()
         if self._draining:
             return self._renew_at - now if self.hand.rows else _LONGEST_SLEEP
-        times = [now + self.table.poll]
+        times = [now + (_LOCKED if self.hand.finished else self.table.poll)]
         if self.hand.paused_until > now:
             times = [min(self.hand.paused_until, now + _LONGEST_SLEEP)]
         if self.hand.rows:
