@@ -8,6 +8,7 @@ asked for while a commit runs goes together in the next one; nothing waits for c
 """
 
 from asyncio import Future
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -50,6 +51,13 @@ class StoreStats:
     bytes: int = 0
     refused_full: int = 0
     refused_failed: int = 0
+
+    def count(self, operations: int, seconds: float) -> None:
+        """Count a commit."""
+        self.commits += 1
+        self.operations += operations
+        self.seconds[bisect_left(BUCKETS, seconds)] += 1
+        self.seconds_sum += seconds
 
 
 class Store:

@@ -15,7 +15,6 @@ What can go wrong:
 import asyncio
 import logging
 from asyncio import Future, Task
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -38,7 +37,7 @@ from proxy.store.postgres.connection import (
     open_connection,
     sentence,
 )
-from proxy.store.store import BUCKETS, CannotOpen, StoreStats
+from proxy.store.store import CannotOpen, StoreStats
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -290,20 +289,13 @@ class Committer:
         async with asyncio.timeout(self._config.timeout):
             rows = await run(*calls.arguments(now))
         results = decode(batch, rows)
-        self._count(len(batch), perf_counter() - started)
+        self._stats.count(len(batch), perf_counter() - started)
         earlier = False
         for group, result in zip(batch, results, strict=True):
             earlier = earlier or any(brings_forward(*pair) for pair in _pairs(group, result))
             _tell(group, result)
         if earlier:
             self._due_earlier()
-
-    def _count(self, groups: int, seconds: float) -> None:
-        stats = self._stats
-        stats.commits += 1
-        stats.operations += groups
-        stats.seconds[bisect_left(BUCKETS, seconds)] += 1
-        stats.seconds_sum += seconds
 
     def _fail(self, group: Group, why: str) -> None:
         self._stats.refused_failed += 1

@@ -12,10 +12,8 @@ import logging
 import sqlite3
 import threading
 from asyncio import AbstractEventLoop, Future
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from math import ceil
 from queue import Empty, SimpleQueue
@@ -23,12 +21,12 @@ from time import monotonic, perf_counter
 from typing import Any, Final
 
 from proxy.errors import InternalError, ProxyError, StoreFailed, StoreFull
-from proxy.store.operations import Operation
+from proxy.store.group import Group
 from proxy.store.records import Committed
 from proxy.store.sqlite.connection import MEMORY, SqliteConfig, error_name
 from proxy.store.sqlite.running import expire, next_expiry, run
 from proxy.store.sqlite.tables import NoRoom, Tables
-from proxy.store.store import BUCKETS, StoreStats
+from proxy.store.store import StoreStats
 
 MOST_IN_ONE: Final = 512
 """Groups of operations in one transaction."""
@@ -53,16 +51,6 @@ class Point(Enum):
     EXECUTED = "executed"
     COMMITTED = "committed"
     DELIVERED = "delivered"
-
-
-@dataclass(slots=True)
-class Group:
-    """Operations that are done together or not at all. `alone`: its result is not a list."""
-
-    operations: Sequence[Operation[Any]]
-    future: "Future[Any]"
-    alone: bool
-    size: int
 
 
 _Outcome = tuple["Future[Any]", Any, ProxyError | None]
@@ -326,11 +314,7 @@ class Committer:
     # --- telling ------------------------------------------------------------------------------
 
     def _count(self, groups: int, size: int, seconds: float) -> None:
-        stats = self._stats
-        stats.commits += 1
-        stats.operations += groups
-        stats.seconds[bisect_left(BUCKETS, seconds)] += 1
-        stats.seconds_sum += seconds
+        self._stats.count(groups, seconds)
         self._written += size + (4 + 2 * groups) * self._page
         self._measure()
 

@@ -9,10 +9,11 @@ from time import monotonic, time
 from typing import Any, Final, TypeVar
 
 from proxy.errors import StoreFailed
+from proxy.store.group import Group
 from proxy.store.operations import Operation
 from proxy.store.records import Committed
 from proxy.store.sqlite import entries, keys, sagas
-from proxy.store.sqlite.committer import Committer, Group
+from proxy.store.sqlite.committer import Committer
 from proxy.store.sqlite.connection import MEMORY, Busy, SqliteConfig, connect
 from proxy.store.sqlite.schema import MIGRATIONS
 from proxy.store.sqlite.tables import Tables

@@ -28,22 +28,11 @@ from proxy.store.records import (
     Lane,
     QueueCounts,
 )
+from proxy.store.rows import ENTRY_NUMBER, ENTRY_STATES, MOST_COUNTED, MOST_IN_A_LIST
 from proxy.store.sqlite.tables import Tables
 
-_STATES: Final = (
-    EntryState.PENDING,
-    EntryState.DELIVERING,
-    EntryState.PARKED,
-    EntryState.DELIVERED,
-    EntryState.DEAD,
-    EntryState.CANCELLED,
-)
-_NUMBER: Final = {state: number for number, state in enumerate(_STATES)}
 _PENDING, _DELIVERING, _PARKED, _DELIVERED, _DEAD, _CANCELLED = range(6)
 _OPEN: Final = (_PENDING, _DELIVERING, _PARKED)
-MOST_IN_A_LIST: Final = 1000
-MOST_COUNTED: Final = 10_000
-"""Entries of a lane that are counted: counting reads each of them."""
 
 _COLUMNS: Final = (
     "id, seq, queue, lane, state, fence, attempts, accepted_at, due_at, give_up_at, finished_at, "
@@ -139,7 +128,7 @@ def settle(tables: Tables, ask: Settle) -> bool:
     tables.execute(
         "UPDATE entries SET state = ?, lease_until = 0, attempts = ?, history = ?, due_at = ?,"
         " meta = coalesce(?, meta) WHERE seq = ?",
-        _NUMBER[ask.state],
+        ENTRY_NUMBER[ask.state],
         ask.attempts,
         ask.history,
         tables.now + ask.due_in,
@@ -162,7 +151,7 @@ def cancel(tables: Tables, ask: Cancel) -> EntryState | None:
     if state in (_PENDING, _PARKED):
         tables.execute("UPDATE entries SET state = ? WHERE seq = ?", _CANCELLED, seq)
         _finish(tables, seq, queue, lane, ask.keep)
-    return _STATES[state]
+    return ENTRY_STATES[state]
 
 
 def redrive(tables: Tables, ask: Redrive) -> EntryState | None:
@@ -171,7 +160,7 @@ def redrive(tables: Tables, ask: Redrive) -> EntryState | None:
         return None
     seq, queue, lane, state = row
     if state not in (_DEAD, _PARKED):
-        return _STATES[state]
+        return ENTRY_STATES[state]
     head = True
     if lane:
         present = _head_of(tables, queue, lane)
@@ -190,7 +179,7 @@ def redrive(tables: Tables, ask: Redrive) -> EntryState | None:
     )
     tables.unfinished.pop(queue, None)
     tables.due_earlier = True
-    return _STATES[state]
+    return ENTRY_STATES[state]
 
 
 def get(tables: Tables, ask: GetEntry) -> Entry | None:
@@ -202,7 +191,7 @@ def get(tables: Tables, ask: GetEntry) -> Entry | None:
 def list_entries(tables: Tables, ask: ListEntries) -> list[Entry]:
     """A queue and a state are found in an index; for "any" each combination is asked."""
     queues = [ask.queue] if ask.queue is not None else _queues(tables)
-    states = range(6) if ask.state is None else [_NUMBER[ask.state]]
+    states = range(6) if ask.state is None else [ENTRY_NUMBER[ask.state]]
     limit = min(ask.limit, MOST_IN_A_LIST)
     before = ask.before_seq if ask.before_seq is not None else (1 << 62)
     found: list[Entry] = []
@@ -226,7 +215,7 @@ def count(tables: Tables, ask: CountEntries) -> dict[str, QueueCounts]:
     told: dict[str, QueueCounts] = {}
     for queue in _queues(tables):
         rows = tables.execute("SELECT state, number FROM entry_counts WHERE queue = ?", queue)
-        counts = {_STATES[state]: number for state, number in rows if number}
+        counts = {ENTRY_STATES[state]: number for state, number in rows if number}
         oldest = [
             row[0]
             for state in _OPEN
@@ -264,7 +253,7 @@ def blocked_lanes(tables: Tables, ask: BlockedLanes) -> list[Lane]:
                 lane,
                 MOST_COUNTED,
             )
-            found.append((seq, Lane(queue, lane, identity, _STATES[state], waiting - 1)))
+            found.append((seq, Lane(queue, lane, identity, ENTRY_STATES[state], waiting - 1)))
     found.sort(key=lambda each: each[0])
     return [lane for _, lane in found[: ask.limit]]
 
@@ -365,7 +354,7 @@ def _unfinished(tables: Tables, queue: str) -> int:
 
 def _state_of(tables: Tables, identity: str) -> EntryState | None:
     row = tables.one("SELECT state FROM entries WHERE id = ?", identity)
-    return None if row is None else _STATES[row[0]]
+    return None if row is None else ENTRY_STATES[row[0]]
 
 
 def _entry(row: Any) -> Entry:
@@ -374,7 +363,7 @@ def _entry(row: Any) -> Entry:
         seq=row[1],
         queue=row[2],
         lane=row[3],
-        state=_STATES[row[4]],
+        state=ENTRY_STATES[row[4]],
         fence=row[5],
         attempts=row[6],
         accepted_at=row[7],

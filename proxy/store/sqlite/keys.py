@@ -18,10 +18,10 @@ from proxy.store.operations import (
     RenewKeys,
 )
 from proxy.store.records import KeyRecord, KeyRef, KeyState
+from proxy.store.rows import KEY_STATES
 from proxy.store.sqlite.tables import PART_BYTES, PART_STRETCHES, ROW_BYTES, Part, Tables
 
 _IN_FLIGHT, _DONE, _UNREPLAYABLE, _UNKNOWN = range(4)
-_STATES: Final = (KeyState.IN_FLIGHT, KeyState.DONE, KeyState.UNREPLAYABLE, KeyState.UNKNOWN)
 _MOST_IN_ONE: Final = 100
 """Parts that one statement asks; SQLite allows 500."""
 
@@ -253,7 +253,7 @@ def _record(part: int, row: Any) -> KeyRecord:
     )
     return KeyRecord(
         KeyRef(route, scope, key, fence, part, number),
-        _STATES[state],
+        KEY_STATES[state],
         fingerprint,
         created,
         expires,

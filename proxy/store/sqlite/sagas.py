@@ -13,9 +13,9 @@ from proxy.store.operations import (
     UpdateSaga,
 )
 from proxy.store.records import ClaimedSagas, SagaRecord, SagaRef
+from proxy.store.rows import MOST_IN_A_LIST
 from proxy.store.sqlite.tables import Tables
 
-MOST_IN_A_LIST: Final = 1000
 _COLUMNS: Final = (
     "token, name, id, state, fence, lease_until, created_at, due_at, finished_at, fingerprint, "
     "input, journal"
