@@ -8,8 +8,8 @@ They are skipped where PostgreSQL is not installed; with $NEEDS_POSTGRESQL they 
 root the server runs as `postgres` or `nobody`: it refuses to be root. `fsync` is off: a test kills
 processes, not machines.
 
-A *keeper* process owns the shared server. It stops the server and removes its files when the test
-run has ended, however it ended.
+A *keeper* process owns the shared server. It ends all servers of the test run and removes their
+files when the run has ended, however it ended.
 """
 
 import fcntl
@@ -98,9 +98,9 @@ def _as_account(arguments: list[str], **options: object) -> "subprocess.Popen[by
     return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, **options)
 
 
-def _make_directory(prefix: str) -> Path:
+def _make_directory(prefix: str, parent: Path = Path("/tmp")) -> Path:
     # Not below pytest's directory: nobody but its owner may look into that one.
-    directory = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     _give(directory)
     return directory
 
@@ -227,11 +227,7 @@ class Server:
 
     def _signal_all(self, number: signal.Signals) -> None:
         assert self.process is not None
-        parent = self.process.pid
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        for pid in (parent, *map(int, children)):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+        _signal_with_children(self.process.pid, number)
 
     def restart(self, *, immediate: bool = False) -> None:
         self.stop(immediate=immediate)
@@ -245,12 +241,29 @@ class Server:
         )
 
 
+def _signal_with_children(parent: int, number: signal.Signals) -> None:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    for pid in (parent, *map(int, children)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _end_all(directory: Path) -> None:
+    """End the servers that tests which were killed have left below a directory."""
+    for told in directory.glob("*/data/postmaster.pid"):
+        with suppress(OSError, ValueError, IndexError):
+            lines = told.read_text().splitlines()
+            command = Path(f"/proc/{int(lines[0])}/cmdline").read_bytes()
+            if str(told.parent).encode() in command.split(b"\0"):
+                _signal_with_children(int(lines[0]), signal.SIGKILL)
+
+
 @contextmanager
 def new_server(
     template: Path, settings: dict[str, str] | None = None, hba: str | None = None
 ) -> Iterator[Server]:
     """A running server of its own, on a copy of an empty cluster."""
-    directory = _make_directory("own-postgres-")
+    directory = _make_directory("own-", template.parent)
     server = Server(directory, settings, hba=hba)
     try:
         copied = _as_account(["cp", "-a", str(template), str(server.data)])
@@ -370,6 +383,7 @@ def keep(run: int, state: Path) -> None:
         select.select([watched], [], [])
     finally:
         server.stop(immediate=True)
+        _end_all(directory)
         state.unlink(missing_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
 
