@@ -13,6 +13,7 @@ UNUSED = (
     "aiohttp.connector",
     "aiohttp.web_fileresponse",
     "attr",
+    "decimal",
     "email.policy",
     "html.entities",
     "http.client",

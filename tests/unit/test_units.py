@@ -218,3 +218,23 @@ def test_what_is_written_is_read_back(number: int) -> None:
     assert parse_duration(format_duration(number / 10**6)) == number / 10**6
     assert parse_size(format_size(number)) == number
     assert parse_ratio(format_ratio(number / 10**12)) == number / 10**12
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1e-7, "0.1us"),
+        (1.5e-9, "0.0015us"),
+        (1200.0, "20m"),
+        (100.0, "100s"),
+        (5400.0, "90m"),
+        (9000.0, "2.5h"),
+        (4.32e19, "500000000000000d"),
+        (0.1, "100ms"),
+        (1 / 3, "333.3333333333333ms"),
+    ],
+)
+def test_durations_of_any_size_are_exact(seconds, text):
+    assert format_duration(seconds) == text
+    if len(text) < 18:
+        assert parse_duration(text) == seconds
