@@ -6,12 +6,13 @@ from textwrap import dedent
 import pytest
 
 from proxy.config import load_text
-from proxy.config.model import Listener, LoadBalancing
+from proxy.config.model import ConnectionsConfig, Listener, LoadBalancing
 from proxy.routing.explain import describe_request, explain
 from proxy.routing.placing import owner_of
 from proxy.upstream.address import Address
 from proxy.upstream.balancing import balancer
 from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.pool import Pool
 
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "fd00::3")
 FILE = """\
@@ -23,6 +24,15 @@ FILE = """\
     routes:
       - {name: stock, upstream: inventory}
     """
+
+
+class NoConnector:
+    """Opens nothing."""
+
+
+def endpoint_at(ip):
+    address = Address("http", ip, 80, ip)
+    return Endpoint(address, Pool(address, ConnectionsConfig(), NoConnector(), NoConnector()))
 
 
 def explained(*headers, text=FILE):
@@ -41,7 +51,7 @@ def test_the_endpoint_is_the_one_that_the_balancer_chooses():
     hashing.weighted = True
     endpoints = []
     for ip, weight in zip(ADDRESSES, (2, 1, 1), strict=True):
-        endpoint = Endpoint(Address("http", ip, 80, ip), None)
+        endpoint = endpoint_at(ip)
         endpoint.weight = float(weight)
         endpoints.append(endpoint)
     chosen = set()
@@ -62,7 +72,7 @@ def test_the_endpoint_is_the_one_that_the_balancer_chooses():
 
 def test_equal_weights_agree_with_the_balancer_too():
     hashing = balancer(LoadBalancing.CONSISTENT_HASH, random.random)
-    endpoints = [Endpoint(Address("http", ip, 80, ip), None) for ip in ADDRESSES]
+    endpoints = [endpoint_at(ip) for ip in ADDRESSES]
     places = [(one.label, 1.0) for one in endpoints]
     for number in range(500):
         key = b"u%d" % number
