@@ -62,6 +62,10 @@ def body_decoder(head: RequestHead) -> BodyDecoder | None:
     return LengthDecoder(head.length) if head.length else None
 
 
+_FIRST: Final = b"GET / HTTP/1.0\r\n\r\n"
+"""What `last_raw` is before the first request: what is compared with it must have a meaning."""
+
+
 class RequestParser:
     """Parses the heads of one listener's connections, one whole head at a time.
 
@@ -100,8 +104,7 @@ class RequestParser:
         given = frozenset(held_back)
         self._memory: HeadMemory[RequestHead] = HeadMemory()
         self.known: dict[bytes, RequestHead] = self._memory.known
-        self.last_raw = b"\0"  # no head begins so
-        self.last = RequestHead()
+        self.last_raw = _FIRST
         self._reader = FieldReader(
             httptools.HttpRequestParser,
             CONNECTION_FIELDS | _REWRITTEN | given,
@@ -110,6 +113,7 @@ class RequestParser:
             kept=_NOT_BY_CONNECTION,
             keeps_out=keeps_out,
         )
+        self.last = self._parse(_FIRST)
 
     def parse(self, raw: bytes) -> RequestHead:
         """The head in `raw`, which ends with its empty line.
