@@ -157,6 +157,7 @@ COMPILED = (
     "wire/h2/controls",
     "wire/h2/downstream",
     "wire/h2/keepalive",
+    "wire/h2/leaving",
     "wire/h2/receiving",
     "wire/h2/request_stream",
     "wire/h2/requests",

@@ -1,7 +1,7 @@
-"""A client's HTTP/2 connection: finds requests among its streams, and lets it go away in order.
+"""A client's HTTP/2 connection: its deadlines, and the requests among its streams.
 
-    preface ──SETTINGS──▶ serving ──leave──▶ GOAWAY, PING ──ack, or a second──▶ GOAWAY ──▶ closed
-                             └── an error of the client ──▶ GOAWAY, linger ──▶ closed  (no streams)
+    preface ──SETTINGS──▶ serving ──leave──▶ (`leaving.py`)
+                             └── an error of the client ──▶ GOAWAY, linger ──▶ closed
 
 A stream counts until its exchange has settled, also after a reset: a client cannot make the proxy
 work on more than `limits.streams` requests by cancelling them. How often it does so is limited too.
@@ -20,7 +20,6 @@ from proxy.http.h2.frames import (
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
     MAX_HEADER_LIST_SIZE,
-    MAX_STREAM_ID,
     NO_ERROR,
     PREFACE,
     PROTOCOL_ERROR,
@@ -28,103 +27,44 @@ from proxy.http.h2.frames import (
     SETTINGS_TIMEOUT,
     STREAM_CLOSED,
     FrameError,
-    code_name,
-    goaway,
-    ping,
     rst_stream,
 )
 from proxy.http.h2.head import read_trailers, request_store
 from proxy.http.h2.judge import Malformed
 from proxy.wire.alarm import NEVER, Alarm
 from proxy.wire.h2.connection import LOST, RECORDED
+from proxy.wire.h2.leaving import LeavingConnection
 from proxy.wire.h2.receiving import STREAM_WINDOW
-from proxy.wire.h2.request_stream import RequestConnection, RequestStream
+from proxy.wire.h2.request_stream import RequestStream
 from proxy.wire.h2.streams import Stream
 from proxy.wire.streams import Gate
 
-LEAVE_SECONDS: Final = 1.0
-"""Seconds for requests in transit, if the client does not answer the PING."""
 HASTY: Final = 0.5
 """A client that resets a stream so soon after its head may be flooding (CVE-2023-44487)."""
-_LEAVING: Final = b"\x00leaving"
-_STAYS: Final = 0
-_SAID: Final = 1
-_GONE: Final = 2
 
 _store: Final = request_store()
 """One for all connections, so that equal fields are one object everywhere."""
 
 
-class Http2Downstream(RequestConnection):
+class Http2Downstream(LeavingConnection):
     """One client connection of a listener."""
 
     __slots__ = (
         "_age_due",
-        "_client",
         "_free",
-        "_gate",
         "_greeting_due",
         "_idle_due",
-        "_leave_due",
-        "_leaving",
         "_most_streams",
         "_prefaced",
         "_stall_due",
     )
 
     def __init__(self, gate: Gate) -> None:
-        limits = gate.limits
-        super().__init__(_store, max_bytes=limits.header_bytes, max_fields=limits.headers)
-        self._gate = gate
-        self._client = ""
+        super().__init__(gate, _store)
         self._free: list[RequestStream] = []
-        self._most_streams = limits.streams
+        self._most_streams = gate.limits.streams
         self._prefaced = False
-        self._leaving = _STAYS
-        self._greeting_due = self._idle_due = self._age_due = NEVER
-        self._leave_due = self._stall_due = NEVER
-
-    # --- for the listener -------------------------------------------------------------------------
-
-    def leave(self) -> None:
-        """Tell the client to open no more streams; those in transit are still served."""
-        if self._leaving == _STAYS and not self.failed and not self.lost:
-            self._leaving = _SAID
-            self.control(goaway(MAX_STREAM_ID, NO_ERROR))
-            self.control(ping(_LEAVING, ack=False))
-            self._leave_due = monotonic() + LEAVE_SECONDS
-            self.by(self._leave_due)
-
-    def close_idle(self) -> None:
-        """Close if no request is in flight, else as soon as none is."""
-        if self.streams:
-            self.leave()
-        else:
-            self._go(NO_ERROR, "")
-
-    def cut(self) -> None:
-        """Close, even with requests in flight."""
-        if not self.failed and not self.lost:
-            self.control(goaway(self.last_id, NO_ERROR))
-            self._lose_all()
-            self.flush()
-        self.channel.transport.close()
-
-    def _go(self, code: int, text: str) -> None:
-        """Close: no stream is open."""
-        if not self.failed and not self.lost:
-            self.control(goaway(self.last_id, code, text))
-            self.flush()
-            self.linger(self._gate.limits.idle_timeout)
-
-    def _last_goaway(self) -> None:
-        """Requests in transit have arrived: later ones are not served."""
-        self._leave_due = NEVER
-        self._leaving = _GONE
-        if self.streams:
-            self.control(goaway(self.last_id, NO_ERROR))
-        else:
-            self._go(NO_ERROR, "")
+        self._greeting_due = self._idle_due = self._age_due = self._stall_due = NEVER
 
     # --- events of the transport ------------------------------------------------------------------
 
@@ -132,7 +72,7 @@ class Http2Downstream(RequestConnection):
         gate = self._gate
         limits = gate.limits
         peer = transport.get_extra_info("peername")
-        self._client = peer[0] if peer else ""
+        self.client = peer[0] if peer else ""
         settings = [
             (MAX_CONCURRENT_STREAMS, self._most_streams),
             (INITIAL_WINDOW_SIZE, STREAM_WINDOW),
@@ -150,8 +90,8 @@ class Http2Downstream(RequestConnection):
         if len(gate.connections) > limits.connections:
             most = limits.connections
             text = f"The listener has its maximum of {most} connections (limits.connections)."
-            gate.drop(self._voice(), ConnectionsFull(text))
-            self._go(NO_ERROR, text)
+            gate.drop(self.voice(), ConnectionsFull(text))
+            self.go(NO_ERROR, text)
 
     def data_received(self, data: bytes) -> None:
         if not self._prefaced:
@@ -188,17 +128,17 @@ class Http2Downstream(RequestConnection):
             if now >= self._greeting_due:
                 seconds = self._gate.limits.header_timeout
                 text = f"HTTP/2's preface and SETTINGS were not complete within {seconds:g} s."
-                self._gate.drop(self._voice(), HeaderTimeout(text))
-                self._go(SETTINGS_TIMEOUT, text)
+                self._gate.drop(self.voice(), HeaderTimeout(text))
+                self.go(SETTINGS_TIMEOUT, text)
         elif now >= self._idle_due:
             self._idle_due = NEVER
             if not self.streams:
-                self._go(NO_ERROR, "")
+                self.go(NO_ERROR, "")
         if now >= self._stall_due:  # the client reads nothing at all
             self.channel.transport.abort()
             return
         if now >= self._leave_due:
-            self._last_goaway()
+            self.last_goaway()
         if now >= self._age_due:
             self._age_due = NEVER
             self.leave()
@@ -215,27 +155,6 @@ class Http2Downstream(RequestConnection):
     def on_settings(self) -> None:
         if not self.streams and self._idle_due == NEVER:
             self._await_request(monotonic())
-
-    def on_goaway(self, last: int, code: int, text: bytes) -> None:
-        """The client opens no more streams: close after those that are open."""
-        self._leaving = _GONE
-        if not self.streams:
-            self._go(NO_ERROR, "")
-
-    def on_pong(self, data: bytes) -> None:
-        if data == _LEAVING and self._leaving == _SAID:
-            self._last_goaway()
-
-    def on_failed(self, code: int, text: str) -> None:
-        error = BadRequest(f"The client broke a rule of HTTP/2: {text} ({code_name(code)}).")
-        self._gate.drop(self._voice(), error)
-
-    def _voice(self) -> RequestStream:
-        """A stream for a record, without a request."""
-        request = RequestStream(self)
-        request.stream.owner = None
-        request.client = self._client
-        return request
 
     # --- streams ----------------------------------------------------------------------------------
 
@@ -256,7 +175,7 @@ class Http2Downstream(RequestConnection):
             code = PROTOCOL_ERROR if skipped else STREAM_CLOSED
             raise FrameError(code, "HEADERS came on a stream that is not open")
         self.skip_to(number)
-        if self._leaving == _GONE:
+        if self.takes_no_more:
             self.refuse(number, rst_stream(number, REFUSED_STREAM))
         elif len(self.streams) >= self._most_streams:
             self.refuse(number, rst_stream(number, REFUSED_STREAM))
@@ -272,7 +191,7 @@ class Http2Downstream(RequestConnection):
             request = self._free.pop()
         else:
             request = RequestStream(self)
-            request.client = self._client
+            request.client = self.client
             request.alarm = Alarm(self._loop, request.ring)
         request.use_for(number, self.initial_window, now)
         stream = request.stream
@@ -391,8 +310,8 @@ class Http2Downstream(RequestConnection):
         else:
             request.discard()
         if not self.streams and not self.failed:
-            if self._leaving == _GONE:
-                self._go(NO_ERROR, "")
+            if self.takes_no_more:
+                self.go(NO_ERROR, "")
             else:
                 self._await_request(now)
 
