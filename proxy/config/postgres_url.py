@@ -2,11 +2,10 @@
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 SCHEMES: Final = ("postgresql", "postgres")
-_IN_AUTHORITY: Final = re.compile(r"(?<=:)[^@/]*(?=@)")
-_IN_QUERY: Final = re.compile(r"(?<=[?&]password=)[^&]*")
+_PASSWORD: Final = re.compile(r":.*")
 _HIDDEN: Final = "***"
 
 
@@ -17,6 +16,9 @@ def check_postgres_url(text: str) -> str:
         raise ValueError("must be a URL such as postgresql://USER@HOST:5432/DATABASE")
     if any(character <= " " or character == "\x7f" for character in text):
         raise ValueError("must not have spaces or control characters; percent-encode them")
+    authority, _, path = rest.partition("/")
+    if "#" in text or authority.count("@") > 1 or "@" in path:
+        raise ValueError("has a '#' or '@' in a user, password or value; write %23 or %40")
     try:
         parts = urlsplit(text)
         usable = parts.port != 0  # reading it checks it
@@ -30,8 +32,16 @@ def check_postgres_url(text: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """The URL as it may be shown."""
+    """The URL as it may be shown, also one that cannot be used."""
     scheme, separator, rest = text.partition("://")
-    authority, slash, path = rest.partition("/")
-    shown = _IN_AUTHORITY.sub(_HIDDEN, authority, count=1)
-    return scheme + separator + shown + slash + _IN_QUERY.sub(_HIDDEN, path)
+    start, question, query = rest.partition("?")
+    user, at, place = start.rpartition("@")
+    pairs = "&".join(map(_shown_pair, query.split("&")))
+    return scheme + separator + _PASSWORD.sub(f":{_HIDDEN}", user) + at + place + question + pairs
+
+
+def _shown_pair(pair: str) -> str:
+    """`password`, and `sslpassword` of a key."""
+    name, equals, _ = pair.partition("=")
+    secret = equals and "password" in unquote_plus(name).lower()
+    return f"{name}={_HIDDEN}" if secret else pair

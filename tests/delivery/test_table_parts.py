@@ -45,10 +45,29 @@ def test_two_rows_have_two_keys(one, other):
         ),
         ("postgresql://h/d?password=p&x=1", "postgresql://h/d?password=***&x=1"),
         ("postgresql:///d?host=/run/p", "postgresql:///d?host=/run/p"),
+        ("postgresql://h/d?sslpassword=p&x=1", "postgresql://h/d?sslpassword=***&x=1"),
+        ("postgresql://h/d?pass%77ord=p", "postgresql://h/d?pass%77ord=***"),
     ],
 )
 def test_urls_are_shown_without_their_password(url, shown):
     assert without_password(check_postgres_url(url)) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:one@two@h/d",
+        "postgresql://u:12/two@h/d",
+        "postgresql://u:12/one?two@h/d",
+        "postgresql://u:12#two@h/d",
+    ],
+)
+def test_a_password_that_is_not_encoded_is_refused_and_not_said(url):
+    with pytest.raises(ValueError, match="write %23 or %40") as told:
+        check_postgres_url(url)
+    assert "two" not in str(told.value)
+    if "?" not in url:
+        assert "two" not in without_password(url)
 
 
 def test_names_and_literals_are_quoted():
