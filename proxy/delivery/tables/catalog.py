@@ -16,7 +16,7 @@ _PARTITIONED: Final = "p"
 _KINDS: Final = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 _TIMES: Final = ("timestamp with time zone", "timestamp without time zone")
 _WHOLE: Final = ("smallint", "integer", "bigint", "numeric")
-_BODIES: Final = ("json", "jsonb", "text", "character varying", "character", "bytea")
+_BODIES: Final = ("json", "jsonb", "text", "character varying", "bpchar", "bytea")
 
 RELATION: Final = """
 SELECT c.oid::bigint AS oid, c.relkind::text AS kind, n.nspname::text AS schema,
@@ -29,7 +29,7 @@ SELECT current_setting('server_version_num')::int AS version, current_database()
        current_user::text AS role
 """
 COLUMNS: Final = """
-SELECT a.attname::text AS name, format_type(b.oid, NULL) AS type, b.typcategory::text AS category,
+SELECT a.attname::text AS name, format_type(b.oid, -1) AS type, b.typcategory::text AS category,
        a.attnotnull AS not_null,
        CASE WHEN b.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4
             THEN a.atttypmod - 4 END AS length,

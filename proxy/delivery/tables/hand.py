@@ -77,16 +77,23 @@ class Hand:
             return 0
         return max(0, self._table.batch - len(self.rows))
 
-    def take(self, claimed: Any) -> None:
-        """A row of the statement `claim`."""
-        row = self.rows[claimed["id"]] = HeldRow(claimed, monotonic())
+    def take(self, claimed: Any, since: float) -> None:
+        """A row of the statement `claim`, which began then."""
+        row = self.rows[claimed["id"]] = HeldRow(claimed, since)
         self._waiting.append(row)
 
-    def renewed(self, row_id: str, version: str) -> None:
+    def renewed(self, row_id: str, version: str, since: float) -> None:
         """A row has another version, which this proxy has made."""
         row = self.rows.get(row_id)
         if row is not None:
-            row.version = version
+            row.version, row.sign = version, since
+
+    def lost(self, ids: set[str]) -> None:
+        """Others have changed these rows: what waits is not tried. A try in flight goes on."""
+        for row in self._waiting:
+            if row.id in ids:
+                row.end(Ending.GIVEN_BACK)
+                self._changed.set()
 
     def cut(self) -> None:
         """End all tries; each counts as postponed, unless a response's head has arrived."""
@@ -107,6 +114,11 @@ class Hand:
         while self._waiting and len(self._flying) < self._table.outbox.concurrency:
             row = self._waiting.popleft()
             if row.ending is not None:
+                continue
+            if monotonic() - row.sign >= self._table.reclaim:
+                # This proxy was paused: another one may have had the row meanwhile.
+                row.end(Ending.GIVEN_BACK)
+                self._changed.set()
                 continue
             self._flying.add(row.id)
             done = partial(self._tried, row)

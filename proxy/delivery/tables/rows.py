@@ -23,6 +23,7 @@ class HeldRow:
 
     `version` is its fence. `body` None: it is NULL, or longer than `limit` as `length` then says.
     `age`: seconds since it was created, as of `taken` (monotonic); None where that is not known.
+    `sign`: when the claim was made, or was last renewed (monotonic).
     `ending` None: it waits for its try, or is tried now.
     """
 
@@ -35,6 +36,7 @@ class HeldRow:
         "id",
         "key",
         "length",
+        "sign",
         "taken",
         "type",
         "version",
@@ -52,7 +54,7 @@ class HeldRow:
         self.length: int = claimed["length"] or 0
         self.age: float | None = claimed["age"]
         self.attempts: int = claimed["attempts"]
-        self.taken = taken
+        self.taken = self.sign = taken
         self.ending: Ending | None = None
         self.error: str | None = None
         self.wait = 0.0

@@ -63,9 +63,10 @@ class Session:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """All statements within it are one commit."""
+        """All statements within it are one commit. Each sees what was committed before it began,
+        whatever the database's default is."""
         with _Translated():
-            async with self._connection.transaction():
+            async with self._connection.transaction(isolation="read_committed"):
                 yield
 
     async def rows(self, statement: str, *values: Any) -> Sequence[Any]:

@@ -109,7 +109,9 @@ class Statements:
         if column is None or not column.is_time:
             return "NULL::float8"
         now = "now()" if column.with_zone else "LOCALTIMESTAMP"
-        return f"EXTRACT(EPOCH FROM {now} - {self._at(alias, 'created')})::float8"
+        created = self._at(alias, "created")
+        seconds = f"EXTRACT(EPOCH FROM {now}) - EXTRACT(EPOCH FROM {created})"
+        return f"CASE WHEN isfinite({created}) THEN ({seconds})::float8 END"
 
     # --- claims -----------------------------------------------------------------------------------
 

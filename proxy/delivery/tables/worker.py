@@ -188,6 +188,7 @@ class TableWorker:
         still: Sequence[Any] = ()
         window = _ALL if self._wide else max(_NEAR, 10 * self.table.batch)
         signs: Sequence[Any] = ()
+        lost: set[str] = set()
         try:
             async with session.transaction():
                 if room or renewed:
@@ -199,6 +200,8 @@ class TableWorker:
                     ids = [row.id for row in renewed]
                     versions = [row.version for row in renewed]
                     signs = await session.rows(sql.renew, ids, versions, self._lost)
+                    kept = await self._unsettled(session, sql, renewed, signs)
+                    lost = set(ids) - {row["id"] for row in (*signs, *kept)}
                 if room:
                     ready = self._sightings.ready(now)
                     hand = list(self.hand.rows.keys() - {row["id"] for row in settled})
@@ -214,9 +217,10 @@ class TableWorker:
         left = {row["id"] for row in still}
         self._settled([row for row in finished if row.id not in left], settled, sql)
         for sign in signs:
-            self.hand.renewed(sign["id"], sign["version"])
+            self.hand.renewed(sign["id"], sign["version"], now)
+        self.hand.lost(lost)
         for one in claimed:
-            self.hand.take(one)
+            self.hand.take(one, now)
 
     def _widen(self, room: int, claimed: int, window: int, seconds: float) -> None:
         """Whether the next claim looks at all rows.
@@ -240,7 +244,7 @@ class TableWorker:
     async def _unsettled(
         self, session: Session, sql: Statements, finished: Sequence[HeldRow], settled: Sequence[Any]
     ) -> Sequence[Any]:
-        """Those that another session has locked: they are settled later."""
+        """Those that another session has locked: they are written later."""
         done = {row["id"] for row in settled}
         missing = [row for row in finished if row.id not in done]
         if not missing:

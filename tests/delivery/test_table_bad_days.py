@@ -1,0 +1,97 @@
+"""Tables, servers and moments that a newcomer does not think of, on a real PostgreSQL."""
+
+import asyncio
+
+import pytest
+from delivery.table_bed import Bed, config_of
+from service_table import ALL_COLUMNS, COLUMNS, MORE, TABLE, ServiceTable
+
+
+@pytest.fixture
+def table(postgres_url):
+    return ServiceTable(postgres_url, TABLE + MORE)
+
+
+async def test_columns_of_a_fixed_length_are_written_whole(postgres_url):
+    """`character` alone is one character wide."""
+    table = ServiceTable(
+        postgres_url,
+        """
+        CREATE TABLE outbox_events (
+            id char(36) PRIMARY KEY DEFAULT gen_random_uuid(), aggregate_id char(10),
+            payload char(40), status char(12) DEFAULT 'PENDING', error char(20)
+        );
+        INSERT INTO outbox_events (aggregate_id, payload) VALUES ('a', '{}'), ('a', '{}');
+        """,
+    )
+    columns = {"id": "id", "key": "aggregate_id", "body": "payload", "status": "status"}
+    async with Bed(config_of(table.url, columns | {"error": "error"}), answers=[503]) as bed:
+        await bed.until(lambda: table.sql("SELECT status FROM outbox_events").split() == [
+            "PROCESSED", "PROCESSED"])  # fmt: skip
+        assert len(bed.target.sent) == 3
+        assert {key for _, key, _ in bed.target.sent} == {"a"}
+
+
+async def test_rows_of_no_age_hold_up_no_other(table):
+    async with Bed(config_of(table.url, COLUMNS)) as bed:
+        await bed.sql(
+            "INSERT INTO outbox_events (aggregate_id, payload, created_at) VALUES"
+            " ('a', '{}', 'infinity'), ('b', '{}', '-infinity'), ('c', '{}', now())"
+        )
+        await bed.all("PROCESSED")
+        assert sorted(bed.target.ids) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+async def test_the_databases_isolation_level_changes_nothing(table, level, caplog):
+    """A snapshot from before the lock does not show what another proxy has just claimed."""
+    name = table.url.rpartition("/")[2]
+    table.sql(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = '{level}'")
+    async with Bed(config_of(table.url, COLUMNS), workers=3) as bed:
+        for target in bed.targets:
+            target.now = bed.target.now
+        for _ in range(20):
+            await bed.insert("a", "b")
+        await bed.all("PROCESSED")
+        assert [target.overlaps for target in bed.targets] == [[], [], []]
+        sent = sum(len(target.sent) for target in bed.targets)
+        assert sent == 40
+    assert [one.getMessage() for one in caplog.records] == []
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, ALL_COLUMNS], ids=["few", "all"])
+async def test_a_waiting_row_whose_claim_was_lost_is_not_sent(table, columns):
+    """The service has withdrawn it; or this proxy was paused, and another one has delivered it."""
+    outbox = "order_by: key, concurrency: 1"
+    config = config_of(table.url, columns, outbox, reclaim="150ms")
+    async with Bed(config) as bed:
+        bed.target.hold = asyncio.Event()
+        await bed.sql(
+            "INSERT INTO outbox_events (aggregate_id, payload) VALUES ('a', '{}'), ('b', '{}')"
+        )
+        await bed.until(lambda: bed.target.sent)
+        assert await bed.statuses() == ["PROCESSING", "PROCESSING"]
+        await bed.sql("UPDATE outbox_events SET status = 'PROCESSED' WHERE id = 2")
+        await asyncio.sleep(0.2)
+        bed.target.hold.set()
+        await bed.until(lambda: not bed.worker.busy)
+        assert bed.target.ids == ["1"]
+
+
+async def test_a_table_partitioned_by_its_status(postgres_url):
+    table = ServiceTable(
+        postgres_url,
+        """
+        CREATE TABLE outbox_events (
+            id bigserial, aggregate_id text, payload jsonb NOT NULL,
+            status text NOT NULL DEFAULT 'PENDING', PRIMARY KEY (id, status)
+        ) PARTITION BY LIST (status);
+        CREATE TABLE done PARTITION OF outbox_events FOR VALUES IN ('PROCESSED');
+        CREATE TABLE other PARTITION OF outbox_events DEFAULT;
+        """,
+    )
+    columns = {"id": "id", "key": "aggregate_id", "body": "payload", "status": "status"}
+    async with Bed(config_of(table.url, columns)) as bed:
+        await bed.insert("a", "a")
+        await bed.all("PROCESSED")
+        assert bed.target.ids == ["1", "2"]
