@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from proxy.admin.asking import NoAnswer, ask
+from proxy.admin.columns import columns, printable
 
 _TIMEOUT = 10.0
 
@@ -39,42 +40,48 @@ def _print(url: str, path: str, text: Any, *, as_json: bool, method: str = "GET"
 
 
 def _overview(document: dict[str, Any]) -> str:
-    lines = []
-    if document.get("queues") or "tables" not in document:
-        lines.append("ROUTE                PENDING  DELIVERING  PARKED    DEAD  OLDEST")
-    lines += [
-        f"{one['route']:<20} {one['pending']:>7}  {one['delivering']:>10}  {one['parked']:>6}"
-        f"  {one['dead']:>6}  {one['oldest_s']:.0f}s"
-        for one in document.get("queues", ())
-    ]
-    if document.get("blocked_lanes"):
-        lines += ["", "LANE                 STATE       WAITING  HEAD"]
-        lines += [
-            f"{one['lane'] or '-':<20} {one['state']:<10}  {one['waiting']:>7}  {one['head']}"
-            for one in document["blocked_lanes"]
-        ]
-    if document.get("tables"):
-        lines += ["", "TABLE                PENDING  DELIVERING  FAILED    DEAD  OLDEST  STATE"]
-        lines += [
-            f"{one['name']:<20} {one['pending']:>7}  {one['delivering']:>10}  {one['failed']:>6}"
-            f"  {one['dead']:>6}  {one['oldest_s']:>5.0f}s  {one['why'] or one['state']}"
-            for one in document["tables"]
-        ]
-    if document.get("rows"):
-        lines += ["", "ROW                               STATE       TRIES  KEY         ERROR"]
-        lines += [
-            f"{one['id']:<32}  {one['state'] or one['status']:<10}  {one['attempts']:>5}  "
-            f"{one['key'] or '-':<10}  {one['error'] or '-'}"
-            for one in document["rows"]
-        ]
-    if document.get("entries"):
-        lines += ["", "ID                                STATE       TRIES  LAST  ROUTE"]
-        lines += [
-            f"{one['id']:<32}  {one['state']:<10}  {one['attempts']:>5}  {_last(one):<4}  "
-            f"{one['route']} {one['method']} {one['path']}"
-            for one in document["entries"]
-        ]
-    return "\n".join(lines).lstrip("\n")
+    parts: list[str] = []
+    titles: tuple[str, ...]
+    queues, lanes, tables, rows, entries = (
+        document.get(name, []) for name in ("queues", "blocked_lanes", "tables", "rows", "entries")
+    )
+    if queues or "tables" not in document:
+        titles = ("ROUTE", ">PENDING", ">DELIVERING", ">PARKED", ">DEAD", ">OLDEST")
+        parts.append(columns(titles, map(_queue, queues)))
+    if lanes:
+        parts.append(columns(("LANE", "STATE", ">WAITING", "HEAD"), map(_lane, lanes)))
+    if tables:
+        titles = ("TABLE", ">PENDING", ">DELIVERING", ">FAILED", ">DEAD", ">OLDEST", "STATE")
+        parts.append(columns(titles, map(_service_table, tables)))
+    if rows:
+        parts.append(columns(("ROW", "STATE", ">TRIES", "KEY", "ERROR"), map(_row, rows)))
+    if entries:
+        parts.append(columns(("ID", "STATE", ">TRIES", "LAST", "ROUTE"), map(_listed, entries)))
+    return "\n\n".join(parts)
+
+
+def _queue(one: dict[str, Any]) -> tuple[Any, ...]:
+    counts = (one["pending"], one["delivering"], one["parked"], one["dead"])
+    return one["route"], *counts, f"{one['oldest_s']:.0f}s"
+
+
+def _lane(one: dict[str, Any]) -> tuple[Any, ...]:
+    return one["lane"] or "-", one["state"], one["waiting"], one["head"]
+
+
+def _service_table(one: dict[str, Any]) -> tuple[Any, ...]:
+    counts = (one["pending"], one["delivering"], one["failed"], one["dead"])
+    return one["name"], *counts, f"{one['oldest_s']:.0f}s", one["why"] or one["state"]
+
+
+def _row(one: dict[str, Any]) -> tuple[Any, ...]:
+    state = one["state"] or one["status"]
+    return one["id"], state, one["attempts"], one["key"] or "-", one["error"] or "-"
+
+
+def _listed(one: dict[str, Any]) -> tuple[Any, ...]:
+    what = f"{one['route']} {one['method']} {one['path']}"
+    return one["id"], one["state"], one["attempts"], _last(one), what
 
 
 def _last(entry: dict[str, Any]) -> str:
@@ -98,7 +105,7 @@ def _entry(document: dict[str, Any]) -> str:
 def _word(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "-"
-    return "-" if value in (None, "") else str(value)
+    return "-" if value in (None, "") else printable(str(value))
 
 
 def _done(document: dict[str, Any]) -> str:

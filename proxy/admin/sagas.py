@@ -2,11 +2,12 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from proxy.admin.asking import NoAnswer, ask
+from proxy.admin.columns import columns
 
 OK, FAILED = 0, 1
 _TIMEOUT = 10.0
@@ -21,8 +22,7 @@ def rows(url: str, saga: str, state: str, limit: int, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(found, indent=2))
         return OK
-    listed = [_row(one) for one in found["sagas"]]
-    _print_columns([("ID", "SAGA", "STATE", "STEP", "ACCEPTED"), *listed])
+    print(columns(("ID", "SAGA", "STATE", "STEP", "ACCEPTED"), map(_row, found["sagas"])))
     counts = ", ".join(f"{one['count']} {one['state']}" for one in found["counts"])
     print(f"\n{counts or 'no sagas'}")
     return OK
@@ -70,13 +70,6 @@ def _because(reason: str | None) -> str:
 
 def _row(saga: Mapping[str, Any]) -> tuple[str, ...]:
     return saga["id"], saga["saga"], saga["state"], saga["step"] or "-", saga["accepted_at"]
-
-
-def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
 
 
 def _ask(url: str, path: str, method: str = "GET") -> dict[str, Any] | None:
