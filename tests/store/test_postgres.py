@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from postgres import Server
 from postgres import run_sql as sql
+from service_table import Session
 from store.test_entries import PUT
 from store.test_keys import ASK
 from store.test_sagas import BEGIN
@@ -266,6 +267,40 @@ async def test_a_key_is_claimed_by_one_of_many(postgres_url: str, open_one: Open
     )
     claimed = [record.ref.key for record in found if record.claimed]
     assert sorted(claimed) == sorted({ask.key for ask in asks})
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+@pytest.mark.parametrize("way", ["direct", "pooled"])
+async def test_the_databases_isolation_level_changes_nothing(
+    request: pytest.FixtureRequest, postgres_url: str, open_one: Open, level: str, way: str
+) -> None:
+    name = postgres_url.rpartition("/")[2]
+    sql(postgres_url, f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = '{level}'")
+    url = request.getfixturevalue("pooled_url") if way == "pooled" else postgres_url
+    stores = [await open_one(url, connections=2) for _ in range(2)]
+    for number in range(40):
+        ask = replace(ASK, key=b"%032d" % number)
+        told = await asyncio.gather(*(store.do(ask) for store in stores))
+        assert sorted(record.claimed for record in told) == [False, True]
+
+
+@pytest.mark.parametrize("way", ["direct", "pooled"])
+async def test_what_took_too_long_was_not_done(
+    request: pytest.FixtureRequest, postgres_url: str, open_one: Open, way: str
+) -> None:
+    """The server would go on with it, and commit a claim that nobody works on."""
+    url = request.getfixturevalue("pooled_url") if way == "pooled" else postgres_url
+    store = await open_one(url, timeout=1.0)
+    session = Session(postgres_url)
+    try:
+        session.run("BEGIN; LOCK TABLE resilience_proxy.keys;")
+        with pytest.raises(StoreFailed, match="did nothing"):
+            await store.do(ASK)
+        session.run("ROLLBACK;")
+    finally:
+        session.close()
+    assert store.state is StoreState.OPEN
+    assert (await store.do(ASK)).claimed
 
 
 async def test_an_answer_of_one_replica_is_anothers(postgres_url: str, open_one: Open) -> None:

@@ -9,6 +9,7 @@ What can go wrong:
               its futures say so; the connection is opened again
     down      no connection: what is asked for is refused until there is one again
     full      the server's disk: each group of the batch runs alone, new ones are refused
+    slow      the server ended the statement in time: the batch is refused, nothing was done
     a fault   of one operation: the others of its batch run again without it
 """
 
@@ -249,6 +250,9 @@ class Committer:
                 kind = meaning(error)
                 if kind in (Failure.LOST, Failure.REFUSED):
                     self._give_up(kind, error, part, todo)
+                elif kind is Failure.SLOW:
+                    for group in part:
+                        self._fail(group, f"The store did nothing: {sentence(error)}.")
                 elif len(part) > 1:
                     todo.extendleft([group] for group in reversed(part))
                 elif kind is Failure.AGAIN and tries < AGAIN:

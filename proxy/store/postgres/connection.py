@@ -68,12 +68,14 @@ class Failure(Enum):
     """What a failed statement means.
 
     FAULT: of one operation, the transaction has been rolled back. AGAIN: rolled back, and it may
-    succeed if it is run again. FULL: rolled back, the disk is full. REFUSED: rolled back, and this
-    server takes no writes. LOST: not known whether it was committed.
+    succeed if it is run again. SLOW: rolled back after its time. FULL: rolled back, the disk is
+    full. REFUSED: rolled back, and this server takes no writes. LOST: not known whether it was
+    committed.
     """
 
     FAULT = "fault"
     AGAIN = "again"
+    SLOW = "slow"
     FULL = "full"
     REFUSED = "refused"
     LOST = "lost"
@@ -85,6 +87,14 @@ _ASKED: Final = (
     " CASE WHEN current_setting('fsync') = 'off' THEN 'off (fsync)'"
     " ELSE current_setting('synchronous_commit') END AS sync"
 )
+_OF_TIMEOUT: Final = 0.75
+"""Of `timeout`: the server ends a statement before the proxy does, and so it is known to have done
+nothing. What only the proxy gives up may still be committed."""
+_BEGIN: Final = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {0};"
+    " SET LOCAL idle_in_transaction_session_timeout = {0}"
+)
+"""A proxy that is paused within a transaction must not keep its locks."""
 _FOR_GOOD: Final = ("28", "3D", "3F", "42")
 """Classes of errors that waiting does not cure: credentials, database, schema, rights."""
 _OF_DATA: Final = ("22", "23", "42", "P0", "XX", "0A", "54")
@@ -112,16 +122,21 @@ async def _open(config: PostgresConfig, known: bool) -> Opened:
     usable = False
     try:
         # One transaction: a pooler may give the next one to another server process.
-        async with connection.transaction():
+        async with connection.transaction(isolation="read_committed"):
             told = await connection.fetchrow(_ASKED, timeout=config.timeout)
             _check(told)
             await prepare(connection, config.schema, known=known)
         direct = connection.get_server_pid() == told["pid"]
         statement = STATEMENT.format(schema=quoted(config.schema))
+        patience = int(1000 * _OF_TIMEOUT * config.timeout)
         if direct:
+            await connection.execute(
+                f"SET default_transaction_isolation = 'read committed';"
+                f"SET statement_timeout = {patience}"
+            )
             running: Run = (await connection.prepare(statement)).fetch
         else:
-            running = partial(_in_transaction, connection, statement)
+            running = partial(_in_transaction, connection, _BEGIN.format(patience), statement)
         usable = True
     finally:
         if not usable:
@@ -129,10 +144,17 @@ async def _open(config: PostgresConfig, known: bool) -> Opened:
     return Opened(connection, running, direct, told["sync"])
 
 
-async def _in_transaction(connection: "Connection", statement: str, *arguments: Any) -> Rows:
+async def _in_transaction(
+    connection: "Connection", begin: str, statement: str, *arguments: Any
+) -> Rows:
     """asyncpg prepares what it runs, in a step of its own: both must meet one server process."""
-    async with connection.transaction():
+    await connection.execute(begin)
+    try:
         found: Rows = await connection.fetch(statement, *arguments)
+    except Exception:
+        await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")
     return found
 
 
@@ -188,7 +210,9 @@ def meaning(error: Exception) -> Failure:
         return Failure.FULL
     if code == "25006":
         return Failure.REFUSED
-    if code.startswith(_OF_NEIGHBOURS) or code == "57014":
+    if code == "57014":
+        return Failure.SLOW
+    if code.startswith(_OF_NEIGHBOURS):
         return Failure.AGAIN
     if code in ("42P01", "42883", "3F000", "42501"):
         return Failure.REFUSED
