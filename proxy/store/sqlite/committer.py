@@ -200,7 +200,7 @@ class Committer:
             return self._refused(group)
         if group.alone:
             return group.future, result, None
-        # One whose condition is not met has changed nothing: no savepoint is needed.
+        # No savepoint: what it changed is true if its condition is not met, too (an ended lease).
         unmet = -1 if operation.met(result) else 0
         return group.future, Committed([result], unmet), None
 
