@@ -26,6 +26,8 @@ WORDS: Final = (ID, INPUT, BODY, STEPS)
 _STEP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _BAD_ESCAPE: Final = re.compile(r"~(?![01])")
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_HALF: Final = "a value has half of a surrogate pair, which is not text"
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _DOT_SEGMENT: Final = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 
@@ -78,9 +80,12 @@ class Reference:
         raise Unusable(f"${{{self.text}}} has no value")
 
     def as_text(self, scope: Scope) -> str:
-        """Its value inside a longer text. Raises Unusable for null, a list or an object."""
+        """Its value inside a longer text. Raises Unusable for null, a list, an object, or half of a
+        surrogate pair."""
         value = self.value(scope)
         if isinstance(value, str):
+            if _SURROGATE.search(value):
+                raise Unusable(_HALF)
             return value
         if isinstance(value, bool | int | float):
             return json.dumps(value)
@@ -228,7 +233,7 @@ def render_json(tree: Tree, scope: Scope) -> bytes:
         )
         return data.encode()
     except UnicodeEncodeError:
-        raise Unusable("a value has half of a surrogate pair, which is not text") from None
+        raise Unusable(_HALF) from None
     except RecursionError:
         raise Unusable("a value is nested too deeply") from None
 

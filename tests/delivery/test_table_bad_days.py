@@ -6,6 +6,8 @@ import pytest
 from delivery.table_bed import Bed, config_of
 from service_table import ALL_COLUMNS, COLUMNS, MORE, TABLE, ServiceTable
 
+from proxy.delivery.tables.worker import State
+
 
 @pytest.fixture
 def table(postgres_url):
@@ -95,3 +97,33 @@ async def test_a_table_partitioned_by_its_status(postgres_url):
         await bed.insert("a", "a")
         await bed.all("PROCESSED")
         assert bed.target.ids == ["1", "2"]
+
+
+async def test_a_result_is_kept_while_the_table_is_changed(table):
+    """A migration that renames a column, and its proxy that is not told."""
+    config = config_of(table.url, COLUMNS)
+    async with Bed(config) as bed:
+        bed.target.hold = asyncio.Event()
+        await bed.insert("a")
+        await bed.until(lambda: bed.target.sent)
+        await bed.sql("ALTER TABLE outbox_events RENAME retry_count TO tries")
+        bed.target.hold.set()
+        await bed.until(lambda: bed.worker.state is State.UNUSABLE)
+        await bed.sql("ALTER TABLE outbox_events RENAME tries TO retry_count")
+        bed.worker._wake.set()
+        await bed.all("PROCESSED")
+        assert bed.target.ids == ["1"]
+
+
+async def test_a_table_that_was_removed_from_the_file_is_left(table):
+    config = config_of(table.url, COLUMNS)
+    async with Bed(config) as bed:
+        bed.target.hold = asyncio.Event()
+        await bed.insert("a")
+        await bed.until(lambda: bed.target.sent)
+        await bed.sql("ALTER TABLE outbox_events RENAME retry_count TO tries")
+        bed.worker.retire()
+        bed.target.hold.set()
+        await bed.until(lambda: not bed.worker.busy)
+        bed.worker._wake.set()
+        await bed.until(lambda: bed.worker.ended)

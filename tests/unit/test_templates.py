@@ -124,6 +124,13 @@ def test_half_a_surrogate_pair_is_no_text():
         render_json([template("$body./x")], Scope("x", read_document(rb'{"x": "\ud800"}')))
 
 
+@pytest.mark.parametrize("way", ["text", "path", "header"])
+def test_half_a_surrogate_pair_is_no_part_of_a_request(way):
+    scope = Scope("x", read_document(rb'{"x": "\ud800"}'))
+    with pytest.raises(Unusable, match="surrogate"):
+        getattr(template("/a/", "$body./x"), way)(scope)
+
+
 def test_as_written():
     assert template("o-${x}-", "$body./a~1b").written == "o-$${x}-${body./a~1b}"
 

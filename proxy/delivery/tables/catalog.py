@@ -48,6 +48,10 @@ class Unusable(Exception):
     """The table cannot be used as it is; the text says why."""
 
 
+class Refused(Unusable):
+    """The database refuses a value of a row: its type, a constraint or a trigger."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """`type`: as SQL spells it. `length`: the most characters, None: no limit."""

@@ -9,7 +9,15 @@ import asyncpg
 
 from proxy.config.postgres_url import without_password
 from proxy.config.table_model import TableConfig
-from proxy.delivery.tables.catalog import COLUMNS, RELATION, SERVER, Shape, Unusable, shape_of
+from proxy.delivery.tables.catalog import (
+    COLUMNS,
+    RELATION,
+    SERVER,
+    Refused,
+    Shape,
+    Unusable,
+    shape_of,
+)
 from proxy.delivery.tables.statements import relation
 
 _CONNECT: Final = 5.0
@@ -18,6 +26,7 @@ _COMMAND: Final = 10.0
 _CLOSE: Final = 1.0
 _GONE: Final = frozenset({"08", "57", "53", "40", "55", "25"})
 """Classes of SQLSTATE after which another connection, or another moment, may help."""
+_OF_ROW: Final = frozenset({"22", "23", "P0"})
 
 
 class Unreachable(Exception):
@@ -95,7 +104,8 @@ class _Translated:
             state = error.sqlstate or ""
             if state[:2] in _GONE:
                 raise Unreachable(_sentence(error)) from None
-            raise Unusable(_sentence(error)) from None
+            kind = Refused if state[:2] in _OF_ROW else Unusable
+            raise kind(_sentence(error)) from None
         if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
             raise Unreachable(str(error) or type(error).__name__) from None
 

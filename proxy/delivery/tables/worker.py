@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Any, Final
 
 from proxy.config.table_model import TableConfig
-from proxy.delivery.tables.catalog import Shape, Unusable
+from proxy.delivery.tables.catalog import Refused, Shape, Unusable
 from proxy.delivery.tables.hand import Hand
 from proxy.delivery.tables.rows import Ending, HeldRow
 from proxy.delivery.tables.session import Session, Unreachable, open_session
@@ -131,6 +131,8 @@ class TableWorker:
                 again = min(_AGAIN, 2 * again)
             except Unusable as problem:
                 self._become(State.UNUSABLE, str(problem))
+                if self._over:
+                    self._give_up(str(problem))
                 await self._sleep(_AGAIN)
             except Exception:  # noqa: BLE001 - a bug must not end all deliveries
                 _log.exception("internal error while rows of %s were delivered", self.table.name)
@@ -138,6 +140,14 @@ class TableWorker:
             finally:
                 if session is not None:
                     await session.close()
+
+    def _give_up(self, why: str) -> None:
+        """The configuration names this table no more: its columns may stay as they are."""
+        for row in self.hand.finished:
+            _log.error(
+                "the result of row %s was not stored: %s", outbox_id(self.table, row.id), why
+            )
+            del self.hand.rows[row.id]
 
     def _become(self, state: State, why: str) -> None:
         if (state, why) == (self.state, self.why):
@@ -277,7 +287,7 @@ class TableWorker:
         ]
         try:
             return await session.rows(sql.settle, *columns, self._lost)
-        except Unusable as problem:
+        except Refused as problem:
             if len(finished) > 1:
                 self._settle_at_once = 1  # find the row that the database refuses
             else:
