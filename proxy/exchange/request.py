@@ -217,6 +217,9 @@ class Request(Kin):
     def values(self, name: bytes) -> Sequence[bytes]:
         return self.head.values(name)
 
+    def joined(self, name: bytes) -> bytes:
+        return self.head.joined(name)
+
     def take_place(self) -> float:
         """Only of outbound requests: a caller from elsewhere can wait itself."""
         if self.terms.listener is not Listener.OUTBOUND:

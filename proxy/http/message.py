@@ -156,6 +156,25 @@ class Head:
         values = self.values(name)
         return values[0] if values else b""
 
+    def joined(self, name: bytes) -> bytes:
+        """The values of a field by its lower-case name, with commas between them.
+
+        b"": it is empty, or there is none. A list is made only of several values.
+        """
+        if name in self.held:
+            return b",".join(self.held[name])
+        found: Field | None = None
+        at = 0
+        for field in self.shared.fields:
+            if field is None:
+                field = self.own[at]
+                at += 1
+            if field.name.lower == name:
+                if found is not None:
+                    return b",".join(self.values(name))
+                found = field
+        return b"" if found is None else found.value
+
 
 class RequestHead(Head):
     """One request's head.

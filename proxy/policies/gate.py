@@ -58,6 +58,10 @@ class Ask:
         """The values of a header field; `name` in lower case."""
         raise NotImplementedError
 
+    def joined(self, name: bytes) -> bytes:
+        """The same with commas between them; b"": it is empty, or there is none."""
+        return b",".join(self.values(name))
+
     def take_place(self) -> float:
         """Take one of the bulkhead's places to wait in, until `leave_place`.
 

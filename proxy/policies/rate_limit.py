@@ -57,11 +57,25 @@ class RateLimitConfig:
         return f"{text}, observes" if self.mode is OBSERVE else text
 
 
+class Key:
+    """A key that a limit knows: its burst is whole again at `whole`."""
+
+    __slots__ = ("name", "whole")
+
+    def __init__(self, name: bytes, whole: float) -> None:
+        self.name = name
+        self.whole = whole
+
+
 class Limit:
     """One limit, its keys and its counters. The counters never fall."""
 
     __slots__ = (
+        "_client",
+        "_client_key",
         "_header",
+        "_known",
+        "_last",
         "_of_client",
         "_slack",
         "_span",
@@ -72,13 +86,16 @@ class Limit:
         "limited",
         "observed",
         "waited",
-        "whole_at",
     )
 
     def __init__(self, config: RateLimitConfig) -> None:
         self.allowed = self.waited = self.limited = self.observed = 0
         self._until_forgetting = _FORGET_EVERY
-        self.whole_at: OrderedDict[bytes, float] = OrderedDict()  # the idlest first
+        self._known: OrderedDict[bytes, Key] = OrderedDict()  # the idlest first
+        self._last: Key | None = None
+        # The client that came last: a service's proxy has one client.
+        self._client = ""
+        self._client_key = b""
         self.configure(config)
 
     def configure(self, config: RateLimitConfig) -> None:
@@ -95,48 +112,60 @@ class Limit:
     def key(self, ask: Ask) -> bytes:
         """The request's key. A request without the header has a key like any other."""
         if self._header:
-            values = ask.values(self._header)
-            key = values[0] if len(values) == 1 else b",".join(values)
-        elif self._of_client:
-            key = ask.client.encode("latin-1", "replace")
-        else:
-            return b""
-        if len(key) <= _LONGEST_KEY:
-            return key
-        # A field's value never contains the first byte.
-        return b"\0" + blake2b(key, digest_size=16).digest()
+            return _short(ask.joined(self._header))
+        if self._of_client:
+            client = ask.client
+            if client != self._client:
+                self._client = client
+                self._client_key = _short(client.encode("latin-1", "replace"))
+            return self._client_key
+        return b""
+
+    @property
+    def keys(self) -> int:
+        """How many it knows."""
+        return len(self._known)
 
     def delay(self, key: bytes, now: float) -> float:
         """Seconds until there is room for one request of this key; 0 if there is room now."""
-        delay = self.whole_at.get(key, now) + self._step - self._span - now
+        known = self._known.get(key)
+        before = now if known is None else known.whole
+        delay = before + self._step - self._span - now
         return delay if delay > self._slack else 0.0
 
     def take(self, key: bytes, now: float) -> bool:
         """Charge one request that proceeds now, if there is room: `delay` and `charge` in one."""
-        known = self.whole_at
-        before = known.get(key, 0.0)
-        whole = (before if before > now else now) + self._step
+        known = self._known.get(key)
+        whole = now + self._step
+        if known is not None and known.whole > now:
+            whole = known.whole + self._step
         if whole - self._span - now > self._slack:
             return False
-        self._note(key, before, whole, now)
+        self._note(key, known, whole, now)
         self.allowed += 1
         return True
 
     def charge(self, key: bytes, at: float, now: float) -> float:
         """Charge one request that proceeds at `at`. Returns when the burst is whole again."""
-        before = self.whole_at.get(key, 0.0)
-        whole = (before if before > at else at) + self._step
-        self._note(key, before, whole, now)
+        known = self._known.get(key)
+        whole = at + self._step
+        if known is not None and known.whole > at:
+            whole = known.whole + self._step
+        self._note(key, known, whole, now)
         return whole
 
-    def _note(self, key: bytes, before: float, whole: float, now: float) -> None:
-        """The burst of `key` is whole again at `whole`; `before`: the former time, or 0."""
-        known = self.whole_at
-        known[key] = whole
-        if len(known) == 1:
-            return
-        if before > 0.0:
-            known.move_to_end(key)
+    def _note(self, key: bytes, known: Key | None, whole: float, now: float) -> None:
+        """The burst of `key` is whole again at `whole`; `known`: the key, if it is known."""
+        if known is None:
+            self._known[key] = self._last = Key(key, whole)
+            if len(self._known) == 1:
+                return
+        else:
+            known.whole = whole
+            if known is not self._last:
+                # The very name in the dict: it is found without a comparison of bytes.
+                self._known.move_to_end(known.name)
+                self._last = known
             self._until_forgetting -= 1
             if self._until_forgetting:
                 return
@@ -145,8 +174,14 @@ class Limit:
 
     def give_back(self, key: bytes, whole: float) -> None:
         """Take back a charge, if no later one follows it."""
-        if self.whole_at.get(key) == whole:
-            self.whole_at[key] = whole - self._step
+        known = self._known.get(key)
+        if known is not None and known.whole == whole:
+            known.whole = whole - self._step
+
+    def clear(self) -> None:
+        """Forget every key."""
+        self._known.clear()
+        self._last = None
 
     def refusal_fields(self, seconds: int) -> tuple[tuple[bytes, bytes], ...]:
         """The fields of draft-ietf-httpapi-ratelimit-headers for a refused request."""
@@ -160,9 +195,17 @@ class Limit:
 
     def _forget(self, now: float) -> None:
         """Drop at most two keys, so that keys leave faster than new ones come."""
-        known = self.whole_at
+        known = self._known
         for _ in range(2):
-            oldest = next(iter(known))
-            if known[oldest] > now and len(known) <= MAX_KEYS:
+            oldest = next(iter(known.values()))
+            if oldest is self._last or (oldest.whole > now and len(known) <= MAX_KEYS):
                 return
-            del known[oldest]
+            del known[oldest.name]
+
+
+def _short(key: bytes) -> bytes:
+    """The key itself, or the hash of a long one."""
+    if len(key) <= _LONGEST_KEY:
+        return key
+    # A field's value never contains the first byte.
+    return b"\0" + blake2b(key, digest_size=16).digest()

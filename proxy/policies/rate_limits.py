@@ -203,7 +203,7 @@ class RateLimits(Gate):
                 limit = Limit(one)
             else:
                 if not _same(one, limit.config):
-                    limit.whole_at.clear()
+                    limit.clear()
                 limit.configure(one)
             limits.append(limit)
         self._limits = limits
@@ -227,7 +227,7 @@ class RateLimits(Gate):
             limited={name: one.limited for name, one in limits.items()},
             observed={name: one.observed for name, one in limits.items()},
             waited={name: one.waited for name, one in limits.items()},
-            keys={name: len(one.whole_at) for name, one in limits.items()},
+            keys={name: one.keys for name, one in limits.items()},
             waiting=self.waiting,
             total=total,
         )

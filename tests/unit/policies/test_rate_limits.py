@@ -237,6 +237,20 @@ def test_a_bypass_and_its_end_keep_the_state():
 # --- what is remembered -----------------------------------------------------------------------
 
 
+def test_clients_that_come_in_turns_are_told_apart():
+    gate = limits(limit("1/s", 2, "client"))
+    turns = [Asked(client) for client in ("a", "b", "", "x" * 50, "y" * 50)]
+    assert [passes(gate, 0.0, ask) for ask in turns * 3] == [True] * 10 + [False] * 5
+
+
+def test_the_keys_of_other_settings_are_forgotten():
+    gate = limits(limit("1/s", 1, "client", "one"))
+    assert passed(gate, 0.0, Asked("a")) == 1
+    gate.adopt((limit("1/s", 2, "client", "one"),))
+    assert [passed(gate, 0.0, Asked(client)) for client in "aba"] == [2, 2, 0]
+    assert gate.snapshot(0.0).keys == {"one": 2}
+
+
 def test_keys_that_say_nothing_any_more_are_forgotten():
     gate = limits(limit("10/s", 1, "client"))
     for number in range(1000):
@@ -278,6 +292,17 @@ def test_a_full_limit_forgets_the_idlest_key():
     assert gate.snapshot(0.0).keys == {"client": MAX_KEYS}
     assert passes(gate, 1.0, Asked("0")), "it was forgotten"
     assert not passes(gate, 1.0, Asked("2"))
+
+
+def test_a_key_that_came_again_is_not_the_idlest():
+    gate = limits(limit("1/h", 2, "client"))
+    for number in range(MAX_KEYS):
+        passes(gate, 0.0, Asked(str(number)))
+    for client in "0212":  # what is refused does not count as use
+        passes(gate, 1.0, Asked(client))
+    assert passed(gate, 2.0, Asked("new")) == 2
+    assert passed(gate, 2.0, Asked("3")) == 2, "it was forgotten"
+    assert [passed(gate, 2.0, Asked(client)) for client in "0125"] == [0, 0, 0, 1]
 
 
 def test_a_limit_with_as_many_keys_as_it_remembers_stays_small():

@@ -48,6 +48,9 @@ def test_an_ordinary_head(parser):
     assert head.values(b"accept") == [b"text/plain", b"text/html"]
     assert head.values(b"x-held") == [b"kept"]
     assert head.values(b"acc") == head.values(b"x-none") == []
+    assert head.joined(b"accept") == b"text/plain,text/html"
+    assert head.joined(b"x-held") == b"kept"
+    assert head.joined(b"acc") == head.joined(b"x-none") == b""
 
 
 @pytest.mark.parametrize(
