@@ -85,7 +85,7 @@ class OutcomeSet:
 
     __slots__ = ("_conditions", "grpc", "statuses", "terms")
 
-    def __init__(self, terms: Iterable[str]) -> None:
+    def __init__(self, terms: Iterable[str | int]) -> None:
         """Raises ValueError, naming the term, for an unknown condition, status or range."""
         self.terms = tuple(str(term) for term in terms)
         self._conditions: dict[Condition, str] = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from integration.raw_client import Response
-from integration.running_proxy import RunningProxy
+from integration.running_proxy import RunningProxy, eventually
 from integration.shop import LOST, SLOW, Shop, open_shop
 
 StartProxy = Callable[..., RunningProxy]
@@ -109,10 +109,12 @@ def test_a_saga_is_started_done_and_shown(run: Callable[..., RunningProxy], shop
         (f"/{name}", f"o-1/{name}/do", {"order": "o-1", "total": 5})
         for name in ("reserve", "pay", "ship")
     ]
+    eventually(lambda: any(one["path"] == "/pay" for one in proxy.log_lines()))
     (line,) = [one for one in proxy.log_lines() if one["path"] == "/pay"]
     assert line["saga"] == place_of(response).removeprefix(PLACE)
     assert line["route"] == "order:pay"
-    assert 'proxy_sagas{saga="order",state="done"} 1.0' in proxy.ask("GET", "/metrics")[1]
+    sample = 'proxy_sagas{saga="order",state="done"} 1.0'  # counted once a second
+    eventually(lambda: sample in proxy.ask("GET", "/metrics")[1], timeout=10)
 
 
 def test_the_same_id_is_the_same_saga(run: Callable[..., RunningProxy], shop: Shop) -> None:

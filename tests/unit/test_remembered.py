@@ -375,7 +375,7 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.record:Record.attempts": "at most retry.attempts, and a fallback's",
     "exchange.script:Script._pending": "what comes while one callback runs",
     "exchange.stats:RouteStats._attempts": "labels and outcomes: flooded with the answers",
-    "exchange.stats:RouteStats._requests": Grows(2 * MIB, stats),
+    "exchange.stats:RouteStats._requests": Grows(3 * MIB, stats),
     "exchange.stats:RouteStats.duration_buckets": "a fixed number",
     "exchange.stats:RouteStats.observed": "the marks of a policy in mode observe",
     "exchange.stats:RouteStats.refused": "the members of StopReason",

@@ -19,10 +19,12 @@ from proxy.delivery.tables.catalog import (
     shape_of,
 )
 from proxy.delivery.tables.statements import relation
+from proxy.store.postgres.limited import limited
 
 _CONNECT: Final = 5.0
 _COMMAND: Final = 10.0
-"""Seconds for a connection and for a statement."""
+_TRANSACTION: Final = 30.0
+"""Seconds for a connection, a statement and a transaction."""
 _CLOSE: Final = 1.0
 _GONE: Final = frozenset({"08", "57", "53", "40", "55", "25"})
 """Classes of SQLSTATE after which another connection, or another moment, may help."""
@@ -65,7 +67,8 @@ class Session:
     async def listen(self, channel: str, heard: Callable[[], object]) -> None:
         """Call `heard` for every notification. Behind such a pooler none arrives."""
         with _Translated():
-            await self._connection.add_listener(channel, lambda *_: heard())
+            async with limited(self._connection, _COMMAND):
+                await self._connection.add_listener(channel, lambda *_: heard())
 
     def on_lost(self, lost: Callable[[], object]) -> None:
         self._connection.add_termination_listener(lambda _: lost())
@@ -75,18 +78,24 @@ class Session:
         """All statements within it are one commit. Each sees what was committed before it began,
         whatever the database's default is."""
         with _Translated():
-            async with self._connection.transaction(isolation="read_committed"):
+            async with (
+                limited(self._connection, _TRANSACTION),
+                self._connection.transaction(isolation="read_committed"),
+            ):
                 yield
 
     async def rows(self, statement: str, *values: Any) -> Sequence[Any]:
         """The rows that a statement gives."""
         with _Translated():
-            found: Sequence[Any] = await self._connection.fetch(statement, *values)
-            return found
+            async with limited(self._connection, _COMMAND):
+                found: Sequence[Any] = await self._connection.fetch(statement, *values)
+        return found
 
     async def _row(self, statement: str, *values: Any) -> Any:
         with _Translated():
-            return await self._connection.fetchrow(statement, *values)
+            async with limited(self._connection, _COMMAND):
+                found = await self._connection.fetchrow(statement, *values)
+        return found
 
 
 class _Translated:
@@ -121,7 +130,6 @@ async def open_session(url: str) -> Session:
             connection = await asyncpg.connect(
                 url,
                 timeout=_CONNECT,
-                command_timeout=_COMMAND,
                 statement_cache_size=0,
                 server_settings={"application_name": "resilience-proxy"},
             )

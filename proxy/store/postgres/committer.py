@@ -31,13 +31,13 @@ from proxy.store.postgres.connection import (
     Failure,
     Opened,
     PostgresConfig,
-    Run,
     Unreachable,
     drop,
     meaning,
     open_connection,
     sentence,
 )
+from proxy.store.postgres.limited import limited
 from proxy.store.store import CannotOpen, StoreStats
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class Committer:
             batch = await self._next_batch(opened.connection)
             if batch is None:
                 return
-            await self._process(opened.run, batch)
+            await self._process(opened, batch)
             if monotonic() >= self._measure_at:
                 await self._measure(opened.connection)
 
@@ -237,14 +237,14 @@ class Committer:
 
     # --- a batch ----------------------------------------------------------------------------------
 
-    async def _process(self, run: Run, batch: list[Group]) -> None:
+    async def _process(self, opened: Opened, batch: list[Group]) -> None:
         """Run it; where that fails, what can be done without the rest. Raises Lost."""
         todo: deque[list[Group]] = deque([batch])
         tries = 0
         while todo:
             part = todo.popleft()
             try:
-                await self._run(run, part)
+                await self._run(opened, part)
                 tries = 0
             except Exception as error:  # noqa: BLE001 - a fault in one operation must not affect others
                 kind = meaning(error)
@@ -286,12 +286,12 @@ class Committer:
             _log.error("internal error in the store", exc_info=error)
             _tell(group, error=InternalError("This is a bug of the proxy's store."))
 
-    async def _run(self, run: Run, batch: list[Group]) -> None:
+    async def _run(self, opened: Opened, batch: list[Group]) -> None:
         started = perf_counter()
         calls = encode(batch)
         now = None if self._clock is None else self._clock()
-        async with asyncio.timeout(self._config.timeout):
-            rows = await run(*calls.arguments(now))
+        async with limited(opened.connection, self._config.timeout):
+            rows = await opened.run(*calls.arguments(now))
         results = decode(batch, rows)
         self._stats.count(len(batch), perf_counter() - started)
         earlier = False
@@ -364,7 +364,7 @@ class Committer:
     async def _measure(self, connection: "Connection") -> None:
         self._measure_at = monotonic() + MEASURE_SECONDS
         try:
-            async with asyncio.timeout(self._config.timeout), connection.transaction():
+            async with limited(connection, self._config.timeout), connection.transaction():
                 size = await connection.fetchval(
                     "SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_catalog.pg_class c"
                     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.store.postgres.calls import STATEMENT, Rows
+from proxy.store.postgres.limited import limited
 from proxy.store.postgres.schema import prepare, quoted
 from proxy.store.store import CannotOpen
 
@@ -87,6 +88,8 @@ _ASKED: Final = (
     " CASE WHEN current_setting('fsync') = 'off' THEN 'off (fsync)'"
     " ELSE current_setting('synchronous_commit') END AS sync"
 )
+_SCHEMA: Final = 30.0
+"""Seconds in which the tables must be made, or those that another replica makes."""
 _OF_TIMEOUT: Final = 0.75
 """Of `timeout`: the server ends a statement before the proxy does, and so it is known to have done
 nothing. What only the proxy gives up may still be committed."""
@@ -122,19 +125,23 @@ async def _open(config: PostgresConfig, known: bool) -> Opened:
     usable = False
     try:
         # One transaction: a pooler may give the next one to another server process.
-        async with connection.transaction(isolation="read_committed"):
-            told = await connection.fetchrow(_ASKED, timeout=config.timeout)
+        async with (
+            limited(connection, config.timeout if known else _SCHEMA),
+            connection.transaction(isolation="read_committed"),
+        ):
+            told = await connection.fetchrow(_ASKED)
             _check(told)
             await prepare(connection, config.schema, known=known)
         direct = connection.get_server_pid() == told["pid"]
         statement = STATEMENT.format(schema=quoted(config.schema))
         patience = int(1000 * _OF_TIMEOUT * config.timeout)
         if direct:
-            await connection.execute(
-                f"SET default_transaction_isolation = 'read committed';"
-                f"SET statement_timeout = {patience}"
-            )
-            running: Run = (await connection.prepare(statement)).fetch
+            async with limited(connection, config.timeout):
+                await connection.execute(
+                    f"SET default_transaction_isolation = 'read committed';"
+                    f"SET statement_timeout = {patience}"
+                )
+                running: Run = (await connection.prepare(statement)).fetch
         else:
             running = partial(_in_transaction, connection, _BEGIN.format(patience), statement)
         usable = True
