@@ -181,9 +181,10 @@ def test_a_learned_limit(play: Callable[[Callable[[StartProxy], Awaitable[None]]
             halved = await average(10)
             print(f"learned {found:.1f} of {capacity}, 3 s after it halved {soon:.1f}, "
                   f"then {halved:.1f}")  # fmt: skip
-            assert 0.8 * capacity <= found <= 1.35 * capacity
+            assert 0.7 * capacity <= found <= 1.35 * capacity
             assert soon <= 0.65 * found
-            assert 0.8 * capacity / 2 <= halved <= 1.35 * capacity / 2
+            # Each wait for a busy machine looks like a wait for the service, and lowers it.
+            assert 0.65 * capacity / 2 <= halved <= 1.35 * capacity / 2
             await load
             await callers.finish()
 
