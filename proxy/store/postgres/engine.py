@@ -1,22 +1,16 @@
 """The Store on PostgreSQL."""
 
 import asyncio
-from asyncio import Future
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
 
-from proxy.errors import StoreFailed
 from proxy.store.group import Group
-from proxy.store.operations import Operation
 from proxy.store.postgres.committer import Committer
 from proxy.store.postgres.connection import PostgresConfig
-from proxy.store.records import Committed
-from proxy.store.store import Store, StoreState, StoreStats
-
-R = TypeVar("R")
+from proxy.store.queued import QueuedStore
+from proxy.store.store import StoreState
 
 
-class PostgresStore(Store):
+class PostgresStore(QueuedStore):
     """One process's part of a store that replicas share.
 
     Claims of a process that died are taken over when their leases end. `clock`: for tests, instead
@@ -30,12 +24,10 @@ class PostgresStore(Store):
     max_bytes = 0
 
     def __init__(self, config: PostgresConfig, *, clock: Callable[[], float] | None = None) -> None:
-        self.stats = StoreStats()
+        super().__init__()
         self._closed = False
         self._opened = False
-        self._watchers: list[Callable[[], None]] = []
         self._committer = Committer(config, self.stats, clock, self._due_earlier)
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self, patience: float) -> None:
         """Does not wait for a server that cannot be reached: the connections go on trying."""
@@ -63,32 +55,5 @@ class PostgresStore(Store):
     def failure(self) -> str:  # type: ignore[override]
         return self._committer.failure if self._opened else ""
 
-    def do(self, operation: Operation[R]) -> "Future[R]":
-        future: Future[R] = self._future()
-        self._submit([operation], future, alone=True)
-        return future
-
-    def commit(self, operations: Sequence[Operation[Any]]) -> "Future[Committed]":
-        future: Future[Committed] = self._future()
-        self._submit(operations, future, alone=False)
-        return future
-
-    def watch(self, changed: Callable[[], None]) -> None:
-        self._watchers.append(changed)
-
-    def _future(self) -> "Future[Any]":
-        assert self._loop is not None
-        return self._loop.create_future()
-
-    def _submit(
-        self, operations: Sequence[Operation[Any]], future: "Future[Any]", *, alone: bool
-    ) -> None:
-        if self._closed:
-            future.set_exception(StoreFailed("The store is not open."))
-            return
-        size = sum(operation.size for operation in operations)
-        self._committer.submit(Group(operations, future, alone, size))
-
-    def _due_earlier(self) -> None:
-        for changed in self._watchers:
-            changed()
+    def _queue(self) -> Callable[[Group], None] | None:
+        return None if self._closed else self._committer.submit

@@ -3,23 +3,18 @@
 import asyncio
 import logging
 import sqlite3
-from asyncio import Future
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic, time
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from proxy.errors import StoreFailed
 from proxy.store.group import Group
-from proxy.store.operations import Operation
-from proxy.store.records import Committed
+from proxy.store.queued import QueuedStore
 from proxy.store.sqlite import entries, keys, sagas
 from proxy.store.sqlite.committer import Committer
 from proxy.store.sqlite.connection import MEMORY, Busy, SqliteConfig, connect
 from proxy.store.sqlite.schema import MIGRATIONS
 from proxy.store.sqlite.tables import Tables
-from proxy.store.store import CannotOpen, Store, StoreState, StoreStats
-
-R = TypeVar("R")
+from proxy.store.store import CannotOpen, StoreState
 
 _log = logging.getLogger("proxy.store")
 
@@ -27,7 +22,7 @@ _LOOK_AGAIN: Final = 0.1
 """Seconds between two looks whether another process still has the file."""
 
 
-class SqliteStore(Store):
+class SqliteStore(QueuedStore):
     """One process's store in one file, or in memory."""
 
     shared = False
@@ -40,18 +35,16 @@ class SqliteStore(Store):
         clock: Callable[[], float] = time,
         migrations: tuple[str, ...] = MIGRATIONS,
     ) -> None:
+        super().__init__()
         self.engine = "memory" if config.path == MEMORY else "sqlite"
         self.state = StoreState.OPENING
         self.dies_with_pod = dies_with_pod
         self.max_bytes = config.max_bytes
-        self.stats = StoreStats()
         self.freed = 0
         self._config = config
         self._clock = clock
         self._migrations = migrations
-        self._watchers: list[Callable[[], None]] = []
         self._committer: Committer | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self, patience: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -94,38 +87,10 @@ class SqliteStore(Store):
     def failure(self) -> str:  # type: ignore[override]  # only read
         return self._committer.failure if self._committer is not None else ""
 
-    def do(self, operation: Operation[R]) -> "Future[R]":
-        future: Future[R] = self._future()
-        self._submit([operation], future, alone=True)
-        return future
-
-    def commit(self, operations: Sequence[Operation[Any]]) -> "Future[Committed]":
-        future: Future[Committed] = self._future()
-        self._submit(operations, future, alone=False)
-        return future
-
-    def watch(self, changed: Callable[[], None]) -> None:
-        self._watchers.append(changed)
-
-    def _future(self) -> "Future[Any]":
-        assert self._loop is not None
-        return self._loop.create_future()
-
-    def _submit(
-        self, operations: Sequence[Operation[Any]], future: "Future[Any]", *, alone: bool
-    ) -> None:
-        committer = self._committer
-        if committer is None or self.state is StoreState.CLOSED:
-            future.set_exception(StoreFailed("The store is not open."))
-            return
-        size = 0
-        for operation in operations:
-            size += operation.size
-        committer.submit(Group(operations, future, alone, size))
-
-    def _due_earlier(self) -> None:
-        for changed in self._watchers:
-            changed()
+    def _queue(self) -> Callable[[Group], None] | None:
+        if self._committer is None or self.state is StoreState.CLOSED:
+            return None
+        return self._committer.submit
 
 
 def _free_claims(db: sqlite3.Connection, now: float) -> int:
