@@ -27,7 +27,7 @@ from proxy.config.server_keys import (
     TRACING,
 )
 from proxy.config.store_keys import STORE
-from proxy.config.table_keys import TABLE, OutboxTables
+from proxy.config.table_keys import TABLE, TABLES
 from proxy.config.upstream_keys import UPSTREAM, Upstreams
 
 APP_PORT_VARIABLE = "RESILIENCE_PROXY_APP_PORT"
@@ -66,7 +66,7 @@ CONFIG = Record(
             Optional(STORE), "What promises are kept in; needed by idempotency. See durability.md."
         ),
         "outbox_tables": Field(
-            OutboxTables(),
+            TABLES,
             "Named tables of the service's own PostgreSQL, whose rows are delivered.",
         ),
     },

@@ -274,6 +274,36 @@ class PairsOf(Kind[tuple[tuple[str, T], ...]]):
         return {"type": "object", "additionalProperties": or_null(self._value.schema())}
 
 
+class NamedRecords(Kind[dict[str, T]]):
+    """Records by name, which is an attribute without a key. One with mistakes is left out."""
+
+    def __init__(self, name: Leaf[str], record: Record[T]) -> None:
+        self._record = record
+        self._pairs = PairsOf(name, record)
+
+    def read(self, at: Cursor, base: dict[str, T] | None = None) -> dict[str, T]:
+        below = base or {}
+        named = dict(self._pairs.named(at))
+        self._announce(at, tuple(named))
+        found = {}
+        for name, cursor in named.items():
+            try:
+                given = cursor.entries(self._record.keys)
+                found[name] = self._record.fill(given, cursor, below.get(name), name=name)
+            except Reported:
+                continue
+        return below | found
+
+    def _announce(self, at: Cursor, names: tuple[str, ...]) -> None:
+        """Note the names for kinds that refer to them, before any record is read."""
+
+    def dump(self, value: dict[str, T], reveal: bool) -> dict[str, Any]:
+        return self._pairs.dump(tuple(value.items()), reveal)
+
+    def schema(self) -> JsonSchema:
+        return self._pairs.schema()
+
+
 def dump_or_none(kind: Kind[Any], value: Any, reveal: bool) -> Any:
     """None stays None, unless the kind has a word for it."""
     return None if value is None and not isinstance(kind, Optional) else kind.dump(value, reveal)

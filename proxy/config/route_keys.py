@@ -40,7 +40,7 @@ from proxy.config.names import (
     check_header_value,
 )
 from proxy.config.policy_keys import POLICY
-from proxy.config.record import Field, Given, ListOf, PairsOf, Record, SetOf, Values
+from proxy.config.record import Field, Given, ListOf, NamedRecords, PairsOf, Record, SetOf, Values
 from proxy.config.target_kinds import TargetKind
 from proxy.config.traffic_keys import MIRROR
 
@@ -316,11 +316,12 @@ class RouteKind(Kind[RouteConfig]):
         return route | {"properties": route["properties"] | policy["properties"]}
 
 
-class Policies(Kind[dict[str, PolicyConfig]]):
+class Policies(NamedRecords[PolicyConfig]):
     """Policies by name: ``default`` and ``inbound`` override built-in values, the others override
     ``default``."""
 
-    _pairs = PairsOf(NAME, POLICY)
+    def __init__(self) -> None:
+        super().__init__(NAME, POLICY)
 
     def read(
         self, at: Cursor, base: dict[str, PolicyConfig] | None = None
@@ -335,12 +336,6 @@ class Policies(Kind[dict[str, PolicyConfig]]):
             except Reported:
                 policies[name] = below
         return dict(policies)
-
-    def dump(self, value: dict[str, PolicyConfig], reveal: bool) -> dict[str, Any]:
-        return self._pairs.dump(tuple(value.items()), reveal)
-
-    def schema(self) -> JsonSchema:
-        return self._pairs.schema()
 
 
 class Routes(Kind[tuple[RouteConfig, ...]]):

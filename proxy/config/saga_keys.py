@@ -25,7 +25,7 @@ from proxy.config.names import (
 )
 from proxy.config.outbox_keys import OUTBOX_BACKOFF, RESULT
 from proxy.config.policy_kinds import STATUS_LIST
-from proxy.config.record import Field, Given, Optional, PairsOf, Record, Values
+from proxy.config.record import Field, Given, NamedRecords, Optional, PairsOf, Record, Values
 from proxy.config.saga_checks import check_saga
 from proxy.config.saga_model import (
     SagaAnswer,
@@ -282,24 +282,11 @@ SAGA = Record(
 )
 
 
-class SagasKind(Kind[dict[str, SagaConfig]]):
+class SagasKind(NamedRecords[SagaConfig]):
     """Sagas by name."""
 
-    _pairs = PairsOf(NAME, SAGA)
+    def __init__(self) -> None:
+        super().__init__(NAME, SAGA)
 
-    def read(self, at: Cursor, base: dict[str, SagaConfig] | None = None) -> dict[str, SagaConfig]:
-        named = dict(self._pairs.named(at))
-        at.reading.sagas = tuple(named)
-        sagas = {}
-        for name, cursor in named.items():
-            try:
-                sagas[name] = SAGA.fill(cursor.entries(SAGA.keys), cursor, None, name=name)
-            except Reported:
-                continue
-        return sagas
-
-    def dump(self, value: dict[str, SagaConfig], reveal: bool) -> dict[str, Any]:
-        return self._pairs.dump(tuple(value.items()), reveal)
-
-    def schema(self) -> JsonSchema:
-        return self._pairs.schema()
+    def _announce(self, at: Cursor, names: tuple[str, ...]) -> None:
+        at.reading.sagas = names

@@ -1,8 +1,8 @@
 """The keys of `outbox_tables`: a table of the service's own, whose rows are delivered."""
 
-from typing import Any, Final
+from typing import Final
 
-from proxy.config.cursor import Cursor, Reported
+from proxy.config.cursor import Cursor
 from proxy.config.kinds import (
     ENVIRONMENT,
     HIDDEN,
@@ -10,7 +10,6 @@ from proxy.config.kinds import (
     Duration,
     Integer,
     JsonSchema,
-    Kind,
     Leaf,
     Text,
     words_schema,
@@ -28,7 +27,7 @@ from proxy.config.names import (
 from proxy.config.outbox_keys import OUTBOX_BACKOFF
 from proxy.config.policy_kinds import STATUS_LIST
 from proxy.config.postgres_url import check_postgres_url, without_password
-from proxy.config.record import Field, Given, Optional, PairsOf, Record, Values
+from proxy.config.record import Field, Given, NamedRecords, Optional, PairsOf, Record, Values
 from proxy.config.suggestions import did_you_mean
 from proxy.config.table_checks import check_table
 from proxy.config.table_model import (
@@ -267,25 +266,5 @@ TABLE = Record(
     definition="outbox_table",
 )
 
-
-class OutboxTables(Kind[dict[str, TableConfig]]):
-    """Tables by name."""
-
-    _pairs = PairsOf(NAME, TABLE)
-
-    def read(
-        self, at: Cursor, base: dict[str, TableConfig] | None = None
-    ) -> dict[str, TableConfig]:
-        tables = {}
-        for name, cursor in self._pairs.named(at):
-            try:
-                tables[name] = TABLE.fill(cursor.entries(TABLE.keys), cursor, None, name=name)
-            except Reported:
-                continue
-        return tables
-
-    def dump(self, value: dict[str, TableConfig], reveal: bool) -> dict[str, Any]:
-        return self._pairs.dump(tuple(value.items()), reveal)
-
-    def schema(self) -> JsonSchema:
-        return self._pairs.schema()
+TABLES: Final = NamedRecords(NAME, TABLE)
+"""Tables by name."""

@@ -1,8 +1,6 @@
 """The keys of upstreams."""
 
-from typing import Any
-
-from proxy.config.cursor import Cursor, Reported
+from proxy.config.cursor import Cursor
 from proxy.config.endpoint_keys import (
     HEALTH_CHECK,
     OUTLIERS,
@@ -10,7 +8,7 @@ from proxy.config.endpoint_keys import (
     check_endpoints,
 )
 from proxy.config.hash_kinds import HashKeyKind
-from proxy.config.kinds import Boolean, Choice, Duration, Integer, JsonSchema, Kind, Text
+from proxy.config.kinds import Boolean, Choice, Duration, Integer, Text
 from proxy.config.model import (
     APP_UPSTREAM,
     ConnectionsConfig,
@@ -21,7 +19,7 @@ from proxy.config.model import (
     UpstreamTls,
 )
 from proxy.config.names import FILE, NAME, check_host
-from proxy.config.record import Field, Given, ListOf, PairsOf, Record
+from proxy.config.record import Field, Given, ListOf, NamedRecords, Record
 
 
 def _check_upstream_tls(value: UpstreamTls, given: Given, at: Cursor) -> None:
@@ -122,29 +120,16 @@ def _check_upstream(value: UpstreamConfig, given: Given, at: Cursor) -> None:
 UPSTREAM = Record(UpstreamConfig, _UPSTREAM_KEYS, check=_check_upstream, definition="upstream")
 
 
-class Upstreams(Kind[dict[str, UpstreamConfig]]):
+class Upstreams(NamedRecords[UpstreamConfig]):
     """Upstreams by name. ``app`` always exists."""
 
-    _pairs = PairsOf(NAME, UPSTREAM)
+    def __init__(self) -> None:
+        super().__init__(NAME, UPSTREAM)
 
     def read(
         self, at: Cursor, base: dict[str, UpstreamConfig] | None = None
     ) -> dict[str, UpstreamConfig]:
-        defaults = base or {APP_UPSTREAM.name: APP_UPSTREAM}
-        named = dict(self._pairs.named(at))
-        at.reading.upstreams = (*named, *({APP_UPSTREAM.name} - named.keys()))
-        upstreams = {}
-        for name, cursor in named.items():
-            try:
-                app = defaults.get(name)
-                given = cursor.entries(UPSTREAM.keys)
-                upstreams[name] = UPSTREAM.fill(given, cursor, app, name=name)
-            except Reported:
-                continue
-        return defaults | upstreams
+        return super().read(at, base or {APP_UPSTREAM.name: APP_UPSTREAM})
 
-    def dump(self, value: dict[str, UpstreamConfig], reveal: bool) -> dict[str, Any]:
-        return self._pairs.dump(tuple(value.items()), reveal)
-
-    def schema(self) -> JsonSchema:
-        return self._pairs.schema()
+    def _announce(self, at: Cursor, names: tuple[str, ...]) -> None:
+        at.reading.upstreams = (*names, *({APP_UPSTREAM.name} - set(names)))
