@@ -45,10 +45,8 @@ def as_text(tree: dict[str, Any]) -> str:
     return yaml.safe_dump(tree, sort_keys=False)
 
 
-def document(
-    tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, list[int]]
-) -> dict[str, Any]:
-    """The file as data."""
+def process(ports: Ports) -> dict[str, Any]:
+    """What describes the process alone, in every scene."""
     loopback = "127.0.0.1:{}".format
     return {
         "service": "orders",
@@ -61,8 +59,17 @@ def document(
         "tracing": {"exporter": "none"},
         # At the end of the scene every order has its answer, so the drain need not wait.
         "drain": {"delay": "0s", "timeout": "500ms"},
+    }
+
+
+def document(
+    tempo: Tempo, ports: Ports, endpoints: Mapping[Dependency, list[int]]
+) -> dict[str, Any]:
+    """The file as data."""
+    return {
+        **process(ports),
         "upstreams": {
-            dependency.value: {"endpoints": ["http://" + loopback(port) for port in replicas]}
+            dependency.value: {"endpoints": [f"http://127.0.0.1:{port}" for port in replicas]}
             for dependency, replicas in endpoints.items()
         },
         "policies": {"dependency": _policy(tempo)},

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from proxy.demo.configuration import Ports, scaled
+from proxy.demo.configuration import Ports, process, scaled
 from proxy.demo.scene import Tempo
 
 SERVICES = ("inventory", "payment", "shipping", "app")
@@ -23,20 +23,11 @@ def document(
     tempo: Tempo, ports: Ports, endpoints: Mapping[str, int], store: Path
 ) -> dict[str, Any]:
     """The file as data. `endpoints` has the port of each of `SERVICES` on 127.0.0.1."""
-    loopback = "127.0.0.1:{}".format
     return {
-        "service": "orders",
-        "listeners": {
-            "outbound": {"address": loopback(ports.outbound)},
-            "inbound": {"address": loopback(ports.inbound)},
-        },
-        "admin": {"address": loopback(ports.admin)},
-        "access_log": {"requests": "none"},
-        "tracing": {"exporter": "none"},
-        "drain": {"delay": "0s", "timeout": "500ms"},
+        **process(ports),
         "store": {"url": f"sqlite:{store}", "persistent": True},
         "upstreams": {
-            name: {"endpoints": ["http://" + loopback(endpoints[name])]} for name in SERVICES
+            name: {"endpoints": [f"http://127.0.0.1:{endpoints[name]}"]} for name in SERVICES
         },
         "policies": _policies(tempo),
         "sagas": {SAGA: _saga(tempo)},
