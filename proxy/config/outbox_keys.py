@@ -122,6 +122,12 @@ class _Waits(Record[BackoffConfig]):
 
 OUTBOX_BACKOFF = _Waits(BackoffConfig, BACKOFF_KEYS, check=check_max, definition="outbox_backoff")
 
+DEAD_ON = Field(
+    STATUS_LIST,
+    "Statuses after which no other try is made. An answer with Retry-After, and 425, are never "
+    "dead; 3xx always.",
+)
+
 OUTBOX = Record(
     OutboxConfig,
     {
@@ -149,11 +155,7 @@ OUTBOX = Record(
         "attempts": Field(Integer(0), "Tries until it is dead; 0: until max_age."),
         "max_age": Field(Duration(), "From the acceptance, or from not_before, until it is dead."),
         "backoff": Field(OUTBOX_BACKOFF, "The waits between tries."),
-        "dead_on": Field(
-            STATUS_LIST,
-            "Statuses after which no other try is made. An answer with Retry-After, and 425, are "
-            "never dead; 3xx always.",
-        ),
+        "dead_on": DEAD_ON,
         "concurrency": Field(Integer(1, 10_000), "Tries at once."),
         "max_pending": Field(
             Integer(1), "Entries that are not finished; beyond it 503 outbox-full."

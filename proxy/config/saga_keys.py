@@ -5,7 +5,6 @@ from typing import Any
 
 from proxy.config.cursor import Cursor, Reported
 from proxy.config.kinds import (
-    HIDDEN,
     Boolean,
     Duration,
     Integer,
@@ -17,15 +16,13 @@ from proxy.config.kinds import (
 from proxy.config.names import (
     METHOD,
     NAME,
-    PATH,
-    WRITTEN_HEADER,
     PolicyName,
     UpstreamName,
-    check_header_value,
 )
 from proxy.config.outbox_keys import OUTBOX_BACKOFF, RESULT
 from proxy.config.policy_kinds import STATUS_LIST
-from proxy.config.record import Field, Given, NamedRecords, Optional, PairsOf, Record, Values
+from proxy.config.record import Field, Given, NamedRecords, Optional, Record, Values
+from proxy.config.request_templates import PathTemplate, header_templates
 from proxy.config.saga_checks import check_saga
 from proxy.config.saga_model import (
     SagaAnswer,
@@ -34,9 +31,9 @@ from proxy.config.saga_model import (
     SagaStep,
     is_given,
 )
-from proxy.config.template_kinds import TemplateJson, TemplateText
+from proxy.config.template_kinds import TemplateJson
 from proxy.policies.saga_rules import UndoRules
-from proxy.templates import ID, INPUT, STEPS, Template, parse_pointer
+from proxy.templates import ID, INPUT, STEPS, parse_pointer
 
 _STEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _IN_STEPS = (ID, INPUT, STEPS)
@@ -50,32 +47,6 @@ def _check_step_name(text: str) -> str:
             "a letter or digit first"
         )
     return text
-
-
-def _check_path(text: str) -> str:
-    path, _, query = text.partition("?")
-    PATH.parse(path)
-    if query:
-        PATH.parse("/" + query.replace("?", ""))
-    return text
-
-
-class _PathTemplate(TemplateText):
-    """A path with its query."""
-
-    def read(self, at: Cursor, base: Template | None = None) -> Template:
-        template = super().read(at, base)
-        first = template.parts[0] if template.parts else ""
-        if not isinstance(first, str) or not first.startswith("/"):
-            raise at.error("must begin with '/': the upstream's address has no path")
-        return template
-
-
-class _HeaderTemplate(TemplateText):
-    """Its value may be a credential."""
-
-    def dump(self, value: Template, reveal: bool) -> str:
-        return super().dump(value, reveal) if reveal else HIDDEN
 
 
 class _Document(TemplateJson):
@@ -113,11 +84,6 @@ class _RequestRecord(Record[SagaRequest]):
         return dumped
 
 
-def _headers(words: tuple[str, ...]) -> PairsOf[Template]:
-    value = _HeaderTemplate("a header value", words, check_header_value)
-    return PairsOf(WRITTEN_HEADER, value, any_case=True)
-
-
 def _settle_request(values: Values, given: Given, at: Cursor) -> None:
     names = {name.lower() for name, _ in values["headers"]}
     if names & {"idempotency-key", "x-idempotency-key"}:
@@ -130,11 +96,11 @@ REQUEST = _RequestRecord(
         "method": Field(METHOD, "The method; default POST."),
         "upstream": Field(UpstreamName(), "Where it is sent.", required=True),
         "path": Field(
-            _PathTemplate("a path such as /api/reserve", _IN_STEPS, _check_path),
+            PathTemplate("/api/reserve", _IN_STEPS),
             "Path and query; the values of templates are percent-encoded.",
             required=True,
         ),
-        "headers": Field(_headers(_IN_STEPS), "Header fields to send."),
+        "headers": Field(header_templates(_IN_STEPS), "Header fields to send."),
         "json": Field(_Document(_IN_STEPS), "The body as data; default: no body."),
     },
     settle=_settle_request,
@@ -244,7 +210,7 @@ ANSWER = _AnswerRecord(
     SagaAnswer,
     {
         "status": Field(Integer(200, 299), "The status; default 202."),
-        "headers": Field(_headers(_IN_ANSWER), "Header fields of the answer."),
+        "headers": Field(header_templates(_IN_ANSWER), "Header fields of the answer."),
         "json": Field(
             _Document(_IN_ANSWER),
             "The body as data, with ${id} and ${input./pointer}; default: id, state and "

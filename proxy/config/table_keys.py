@@ -5,7 +5,6 @@ from typing import Final
 from proxy.config.cursor import Cursor
 from proxy.config.kinds import (
     ENVIRONMENT,
-    HIDDEN,
     Choice,
     Duration,
     Integer,
@@ -17,17 +16,14 @@ from proxy.config.kinds import (
 from proxy.config.names import (
     METHOD,
     NAME,
-    PATH,
-    WRITTEN_HEADER,
     PolicyName,
     SagaName,
     UpstreamName,
-    check_header_value,
 )
-from proxy.config.outbox_keys import OUTBOX_BACKOFF
-from proxy.config.policy_kinds import STATUS_LIST
+from proxy.config.outbox_keys import DEAD_ON, OUTBOX_BACKOFF
 from proxy.config.postgres_url import check_postgres_url, without_password
-from proxy.config.record import Field, Given, NamedRecords, Optional, PairsOf, Record, Values
+from proxy.config.record import Field, Given, NamedRecords, Optional, Record, Values
+from proxy.config.request_templates import PathTemplate, header_templates
 from proxy.config.suggestions import did_you_mean
 from proxy.config.table_checks import check_table
 from proxy.config.table_model import (
@@ -38,9 +34,8 @@ from proxy.config.table_model import (
     TableStates,
     TableTarget,
 )
-from proxy.config.template_kinds import TemplateText
 from proxy.policies.outbox import OnDead, OutboxConfig
-from proxy.templates import BODY, ID, Template
+from proxy.templates import BODY, ID
 
 _LONGEST_NAME: Final = 63
 """Bytes of an identifier; PostgreSQL would cut a longer one off."""
@@ -133,30 +128,6 @@ STATES = Record(
 )
 
 
-class _HeaderTemplate(TemplateText):
-    """Its value may be a credential."""
-
-    def dump(self, value: Template, reveal: bool) -> str:
-        return super().dump(value, reveal) if reveal else HIDDEN
-
-
-class _PathTemplate(TemplateText):
-    def read(self, at: Cursor, base: Template | None = None) -> Template:
-        template = super().read(at, base)
-        first = template.parts[0] if template.parts else ""
-        if not isinstance(first, str) or not first.startswith("/"):
-            raise at.error("must begin with '/': the upstream's address has no path")
-        return template
-
-
-def _check_path(text: str) -> str:
-    path, _, query = text.partition("?")
-    PATH.parse(path)
-    if query:
-        PATH.parse("/" + query.replace("?", ""))
-    return text
-
-
 _OF_UPSTREAM: Final = ("method", "path", "headers", "policy")
 
 
@@ -185,15 +156,11 @@ TARGET = _TargetRecord(
         "upstream": Field(Optional(UpstreamName()), "Where a row is sent."),
         "method": Field(METHOD, "The method; default POST."),
         "path": Field(
-            _PathTemplate("a path such as /events", _WORDS, _check_path),
+            PathTemplate("/events", _WORDS),
             "Path and query; ${id} and ${body./pointer} are templates, percent-encoded.",
         ),
         "headers": Field(
-            PairsOf(
-                WRITTEN_HEADER,
-                _HeaderTemplate("a header value", _WORDS, check_header_value),
-                any_case=True,
-            ),
+            header_templates(_WORDS),
             "Header fields to send; Content-Type is application/json unless it is here.",
         ),
         "policy": Field(
@@ -232,11 +199,7 @@ OUTBOX = Record(
         "attempts": Field(Integer(0), "Tries until it is dead; 0: until max_age."),
         "max_age": Field(Duration(), "From `created` until it is dead."),
         "backoff": Field(OUTBOX_BACKOFF, "The waits between tries."),
-        "dead_on": Field(
-            STATUS_LIST,
-            "Statuses after which no other try is made. An answer with Retry-After, and 425, are "
-            "never dead; 3xx always.",
-        ),
+        "dead_on": DEAD_ON,
         "concurrency": Field(Integer(1, 10_000), "Tries at once."),
     },
     definition="outbox_table_outbox",
