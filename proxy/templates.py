@@ -11,7 +11,7 @@ type. A value that is missing or does not fit fails the whole rendering with `Un
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
@@ -218,11 +218,6 @@ def references(tree: Tree) -> Iterator[Reference]:
     elif isinstance(tree, list | tuple):
         for value in tree:
             yield from references(value)
-
-
-def foreign(tree: Tree, words: Collection[str]) -> Reference | None:
-    """The first reference that begins with none of `words`."""
-    return next((one for one in references(tree) if one.word not in words), None)
 
 
 def render_json(tree: Tree, scope: Scope) -> bytes:

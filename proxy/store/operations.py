@@ -13,7 +13,7 @@ opens.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from proxy.store.records import (
     ClaimedEntries,
@@ -36,7 +36,6 @@ class Operation(Generic[R]):
     """One operation with a result of type R."""
 
     __slots__ = ()
-    writes: ClassVar[bool] = True
 
     def met(self, result: R) -> bool:
         """Whether its condition is fulfilled; without a condition always."""
@@ -130,7 +129,6 @@ class DoubtKey(Conditional):
 class FindKeys(Operation[list[KeyRecord]]):
     """The records of a route and key, one for each scope, the newest first."""
 
-    writes: ClassVar[bool] = False
     route: str
     key: bytes
     limit: int = 100
@@ -244,7 +242,6 @@ class Redrive(Operation[EntryState | None]):
 
 @dataclass(frozen=True, slots=True)
 class GetEntry(Operation[Entry | None]):
-    writes: ClassVar[bool] = False
     id: str
     with_body: bool = False
 
@@ -253,7 +250,6 @@ class GetEntry(Operation[Entry | None]):
 class ListEntries(Operation[list[Entry]]):
     """Entries without bodies, the newest first; None: any. `before_seq` continues a list."""
 
-    writes: ClassVar[bool] = False
     queue: str | None = None
     state: EntryState | None = None
     since: float = 0.0
@@ -265,14 +261,11 @@ class ListEntries(Operation[list[Entry]]):
 class CountEntries(Operation[dict[str, QueueCounts]]):
     """Each queue that has entries; no scan."""
 
-    writes: ClassVar[bool] = False
-
 
 @dataclass(frozen=True, slots=True)
 class BlockedLanes(Operation[list[Lane]]):
     """Lanes whose head is PARKED or has been tried before, those with the oldest heads first."""
 
-    writes: ClassVar[bool] = False
     queue: str | None = None
     limit: int = 100
 
@@ -362,7 +355,6 @@ class UpdateSaga(Conditional):
 class GetSaga(Operation[SagaRecord | None]):
     """By `token`, or by (`name`, `id`)."""
 
-    writes: ClassVar[bool] = False
     token: str = ""
     name: str = ""
     id: str = ""
@@ -375,7 +367,6 @@ class ListSagas(Operation[list[SagaRecord]]):
     `before` (a `created_at`) continues a list of the newest.
     """
 
-    writes: ClassVar[bool] = False
     name: str | None = None
     state: str | None = None
     before: float | None = None
@@ -386,5 +377,3 @@ class ListSagas(Operation[list[SagaRecord]]):
 @dataclass(frozen=True, slots=True)
 class CountSagas(Operation[dict[tuple[str, str], int]]):
     """How many of each (name, state); no scan."""
-
-    writes: ClassVar[bool] = False
