@@ -17,7 +17,8 @@ test:     ## the whole suite, except the long tests
 	pytest
 
 long:     ## the tests that take more than a second or two
-	pytest -m long
+	pytest -n 2 -m 'long and not alone'
+	pytest -n 0 -m 'long and alone'
 
 thorough: ## the tests with generated cases, twenty times as many cases
 	HYPOTHESIS_PROFILE=thorough pytest tests/property tests/fuzz

@@ -15,7 +15,7 @@ from integration.settings import route
 
 StartProxy = Callable[..., RunningProxy]
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.alone]
 SIMULATED = Path(__file__).parents[1] / "bench" / "results" / "simulated-endpoints.json"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -94,7 +94,9 @@ async def left_by(count, server_tls, client_tls):
         await upstreams.wait_closed()
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "count", [100, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.alone])]
+)
 @pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
 def test_connections_leave_nothing(tmp_path, tls, count):
     server_tls = client_tls = None

@@ -107,6 +107,7 @@ def test_a_hundred_thousand_chunks_each_way(
     assert len(down.body) == number
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_pressure_passes_through_tls_on_either_side(
     start_chaos: Callable[..., ChaosUpstream],
@@ -150,6 +151,7 @@ def test_pressure_passes_through_tls_on_either_side(
 # --- clients that mean no good ------------------------------------------------------------------
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_a_thousand_slow_clients_disturb_nobody(proxy: RunningProxy) -> None:
     """Half a head each, a byte more now and then; their time does not begin anew with it."""

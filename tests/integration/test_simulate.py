@@ -112,6 +112,7 @@ def test_a_small_log(start_proxy: Callable[[Settings], RunningProxy], urls: list
     assert max(_apart(log, played).values()) < 0.06, _apart(log, played)
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_the_same_file_gives_the_same_counts(
     start_proxy: Callable[[Settings], RunningProxy], urls: list[str]

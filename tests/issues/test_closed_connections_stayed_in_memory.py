@@ -12,6 +12,7 @@ CONNECTIONS = 3_000
 MAY_GROW = 4 * MIB
 
 
+@pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_memory_is_flat_with_the_collector_off(kind: Kind) -> None:

@@ -18,6 +18,7 @@ NAMES = 600
 FIRST = 100
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_names_reached_once_leave_little(
     start_plain: Callable[..., RunningProxy],

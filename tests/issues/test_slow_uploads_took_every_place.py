@@ -62,6 +62,7 @@ def test_where_they_fill_every_place_the_slowest_gives_its_own(
         assert {other.read_response("POST").status for other in slow[1:]} == {200}
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_a_client_slower_than_body_rate_is_told_so_and_a_slow_service_is_not_blamed_on_it(
     start_plain: Callable[..., RunningProxy], shared_chaos: ChaosUpstream

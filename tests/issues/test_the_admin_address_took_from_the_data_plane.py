@@ -53,6 +53,7 @@ def test_polling_when_inbound_is_drained_holds_up_no_drain(start_proxy: StartPro
     assert time.monotonic() - began < 6
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_clients_of_metrics_leave_it_its_time(
     start_proxy: StartProxy, shared_chaos: ChaosUpstream
