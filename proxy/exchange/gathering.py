@@ -41,7 +41,7 @@ async def gather_up_to(carrier: Carrier, limit: int) -> bool:
     request = carrier.request
     body, timing = request.body, request.timing
     assert body is not None
-    if body.complete or max(request.head.length, body.size) > limit >= 0:
+    if body.complete or body.size > limit >= 0:
         return body.complete and _within(body, limit)
     if not body.started:
         request.stream.write_informational(make_response(100, [], None))

@@ -153,13 +153,17 @@ class HeldKey:
     async def _whole_fingerprint(self, carrier: Carrier, record: KeyRecord) -> bytes:
         """Of a repeat, whose body is read to its end before it is judged."""
         body = carrier.request.body
-        if body is None or body.digest is None or record.state is KeyState.IN_FLIGHT:
+        if body is None or body.digest is None:
             return self.ask.fingerprint
+        if body.complete:
+            return self.whole_fingerprint(carrier.request)
+        if record.state is KeyState.IN_FLIGHT:
+            return self.ask.fingerprint  # nothing to compare it with, and it may yet be sent
         if not same_request(record.fingerprint, self.ask.fingerprint):
             return self.ask.fingerprint
         body.forfeit()
         await gather_up_to(carrier, WHOLE)
-        return self.ask.fingerprint + bytes(body.digest.digest())
+        return self.whole_fingerprint(carrier.request)
 
     async def _wait(self, carrier: Carrier) -> None:
         """Until the first request may have been answered. Raises IdempotencyInProgress."""
@@ -234,7 +238,7 @@ class HeldKey:
         self._request = None
 
     def whole_fingerprint(self, request: Request) -> bytes:
-        """Of a request whose body is here: the claim has only the head's part of a long one."""
+        """Of a request whose body has ended: the claim has only the start of a long one."""
         body = request.body
         if body is None or body.digest is None:
             return self.ask.fingerprint
@@ -251,7 +255,7 @@ class HeldKey:
         if fate is Fate.RELEASED:
             self._later(ReleaseKey(self.ref))
         else:
-            self._later(DoubtKey(self.ref))
+            self._later(DoubtKey(self.ref, self._fingerprint))
 
     def _end(self, record: Record, result: str) -> None:
         if self.held:
@@ -282,7 +286,7 @@ class HeldKey:
 
     @property
     def _fingerprint(self) -> bytes:
-        """Of the claimed request; if it was answered before all of its body came, the head's."""
+        """Of the claimed request, with all of its body if all of it has come."""
         request = self._request
         if request is None or request.body is None or not request.body.complete:
             return self.ask.fingerprint

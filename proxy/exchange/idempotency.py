@@ -161,6 +161,5 @@ class Idempotency(Promise):
             return first + body_digest(b"", ())
         if await gather_up_to(carrier, self._limit):
             return first + body_digest(body.content, self._config.fingerprint.ignore)
-        body.digest = begin_body()
-        body.digest.update(body.content)
-        return first
+        start, body.digest = begin_body(body.content, self._limit)
+        return first + start

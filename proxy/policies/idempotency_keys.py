@@ -1,6 +1,11 @@
 """Reads idempotency keys, and makes the digests that identify records and compare requests.
 
 Only digests are stored: a key may be a customer's number.
+
+A fingerprint has up to three parts. A body that is read before the claim has no start.
+
+    the head, 16 bytes │ the start: its length, 8, and digest, 32 │ digest of the whole body, 32
+                       └── of a longer body ──────────────────────┴── once all of it is known
 """
 
 import json
@@ -14,7 +19,9 @@ _QUOTED: Final = re.compile(rb'"((?:[\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _ESCAPED: Final = re.compile(rb'\\(["\\])')
 
 HEAD_BYTES: Final = 16
-"""The first part of a fingerprint, which is known before the body."""
+_LENGTH_BYTES: Final = 8
+_DIGEST_BYTES: Final = 32
+_START_BYTES: Final = _LENGTH_BYTES + _DIGEST_BYTES
 
 Digest: TypeAlias = Any
 """A hash object: typeshed's name for it is private."""
@@ -73,21 +80,42 @@ def head_digest(method: str, target: str, fields: Sequence[Sequence[bytes]]) -> 
     return digest.digest()[:HEAD_BYTES]
 
 
-def begin_body() -> Digest:
-    """A digest of a body that is fed as it passes."""
-    return sha256()
+def begin_body(content: bytes, limit: int) -> tuple[bytes, Digest]:
+    """Of a body of more than `limit` bytes that begins with `content`: the start, which is that of
+    its first `limit` bytes, and a digest to be fed with the rest as it passes.
+    """
+    digest = sha256(content[:limit])
+    start = limit.to_bytes(_LENGTH_BYTES, "big") + digest.digest()
+    digest.update(content[limit:])
+    return start, digest
 
 
 def body_digest(body: bytes, ignore: Sequence[str]) -> bytes:
-    """The second part of a fingerprint. `ignore`: JSON pointers (RFC 6901) into the body."""
+    """The last part of a fingerprint. `ignore`: JSON pointers (RFC 6901) into the body."""
     if ignore:
         body = _without(body, ignore)
     return sha256(body).digest()
 
 
 def same_request(one: bytes, other: bytes) -> bool:
-    """Whether two fingerprints can be of one request: a shorter one has seen no body."""
-    return one.startswith(other) or other.startswith(one)
+    """Whether two fingerprints can be of one request: only parts that both have are compared."""
+    if one[:HEAD_BYTES] != other[:HEAD_BYTES]:
+        return False
+    start, body = _parts_of_body(one)
+    other_start, other_body = _parts_of_body(other)
+    if body and other_body:
+        return body == other_body
+    if start[:_LENGTH_BYTES] != other_start[:_LENGTH_BYTES]:
+        return True  # `retry.body_limit` was another one
+    return start == other_start
+
+
+def _parts_of_body(fingerprint: bytes) -> tuple[bytes, bytes]:
+    """The start and the digest of the whole, b"" for what is missing."""
+    rest = fingerprint[HEAD_BYTES:]
+    has_start = len(rest) % _DIGEST_BYTES == _LENGTH_BYTES
+    split = _START_BYTES if has_start else 0
+    return rest[:split], rest[split:]
 
 
 def _without(body: bytes, ignore: Sequence[str]) -> bytes:

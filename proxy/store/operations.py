@@ -70,7 +70,7 @@ class ClaimKey(Operation[KeyRecord]):
 
     `route`, `scope` and `key` (32-byte digests) identify it. A record whose `keep` has passed does
     not exist. A claim whose lease has ended is returned as UNKNOWN, and stays so. `execute`: an
-    UNKNOWN record with the same fingerprint is claimed again. Met if claimed.
+    UNKNOWN record whose fingerprint begins with this one is claimed again. Met if claimed.
     """
 
     route: str
@@ -120,9 +120,13 @@ class ReleaseKey(Conditional):
 
 @dataclass(frozen=True, slots=True)
 class DoubtKey(Conditional):
-    """The claimed record becomes UNKNOWN: what was done is not known."""
+    """The claimed record becomes UNKNOWN: what was done is not known.
+
+    `fingerprint`: replaces that of the claim, which began it; None: it stays.
+    """
 
     ref: KeyRef
+    fingerprint: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

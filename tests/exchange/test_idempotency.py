@@ -9,7 +9,7 @@ from exchange.wires import request
 from proxy.config.model import Listener
 from proxy.errors import StoreFailed
 from proxy.policies.idempotency_keys import key_digest
-from proxy.store.operations import ClaimKey, FindKeys, RenewKeys
+from proxy.store.operations import ClaimKey, DoubtKey, FindKeys, RenewKeys
 from proxy.store.records import KeyState
 
 TEXT = """
@@ -547,6 +547,78 @@ def test_a_repeat_of_a_long_body_in_flight_is_not_judged_by_its_body(shop):
     assert second.answer().reason == "idempotency-in-progress"
     server_of(shop).answer()
     assert first.answer().status == 200
+
+
+LONG = request("POST /small HTTP/1.1", KEY, "Content-Length: 30")
+
+
+def sent(stage, body, data=LONG):
+    client = stage.client()
+    client.send(data + body[:12], body[12:])
+    return client
+
+
+def end_unknown(stage, client, how):
+    """The first request with a long body ends, and what became of it is not known."""
+    if how == "reset":
+        server_of(stage).reset()
+    elif how == "timeout":
+        server_of(stage)
+        stage.pass_time(2.1)
+    else:
+        server_of(stage).answer(502)
+    assert client.answer().status in (502, 504)
+
+
+@pytest.mark.parametrize("how", ["reset", "timeout", "502"])
+def test_an_unknown_long_body_is_still_compared_as_a_whole(shop, how):
+    end_unknown(shop, sent(shop, b"x" * 30), how)
+    assert state_of(shop, route="small") is KeyState.UNKNOWN
+    assert sent(shop, b"x" * 30).answer().reason == "idempotency-unknown"
+    assert sent(shop, b"x" * 29 + b"y").answer().reason == "idempotency-key-reused"
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["reset", "in flight"])
+def test_of_a_long_body_that_never_came_whole_its_start_is_compared(shop, ended):
+    first = shop.client()
+    first.send(LONG + b"x" * 12)
+    server = server_of(shop)
+    if ended:
+        server.reset()
+        assert first.answer().reason == "upstream-reset"
+    expected = "idempotency-unknown" if ended else "idempotency-in-progress"
+    assert sent(shop, b"x" * 12 + b"y" * 18).answer().reason == expected
+    assert sent(shop, b"y" * 30).answer().reason == "idempotency-key-reused"
+
+
+def test_the_start_of_a_long_body_of_known_length_is_part_of_the_claim(shop):
+    first = shop.client()
+    first.send(LONG + b"xxx")
+    assert shop.store.asked == [], "the start has 10 bytes"
+    first.send(b"x" * 8)
+    server_of(shop).reset()
+    assert first.answer().reason == "upstream-reset"
+    assert sent(shop, b"xxxx" + b"y" * 26).answer().reason == "idempotency-key-reused"
+
+
+def test_a_long_body_whose_claim_was_lost_is_compared_by_its_start(shop):
+    first = sent(shop, b"x" * 30)
+    (claim,) = [ask for ask in shop.store.asked if isinstance(ask, ClaimKey)]
+    shop.store.look(DoubtKey(shop.store.look(FindKeys("small", claim.key))[0].ref))
+    assert sent(shop, b"x" * 30).answer().reason == "idempotency-unknown"
+    assert sent(shop, b"y" * 30).answer().reason == "idempotency-key-reused"
+    server_of(shop).answer()
+    assert first.answer().status == 200
+
+
+def test_an_unknown_long_body_is_executed_again_only_with_the_same_start(shop):
+    data = request("POST /executed HTTP/1.1", KEY, "Content-Length: 30")
+    end_unknown(shop, sent(shop, b"x" * 30, data), "502")
+    assert sent(shop, b"y" * 30, data).answer().reason == "idempotency-key-reused"
+    again = sent(shop, b"x" * 30, data)
+    server_of(shop).answer(201)
+    assert again.answer().status == 201
+    assert sent(shop, b"x" * 30, data).answer().get("idempotent-replayed") == "true"
 
 
 # --- the store --------------------------------------------------------------------------------

@@ -76,6 +76,16 @@ async def test_unknown_stays_until_it_may_be_executed_again(store: Store) -> Non
     assert await store.do(FinishKey(again.ref, 200, b""))
 
 
+async def test_unknown_keeps_the_fingerprint_that_is_known_by_then(store: Store) -> None:
+    whole = ASK.fingerprint + b"w" * 32
+    claim = await store.do(ASK)
+    assert await store.do(DoubtKey(claim.ref, whole))
+    assert (await store.do(ASK)).fingerprint == whole
+    other = await store.do(replace(ASK, execute=True, fingerprint=b"f" * 31 + b"g"))
+    assert not other.claimed
+    assert (await store.do(replace(ASK, execute=True))).claimed, "the claim begins it"
+
+
 async def test_a_lease_that_ran_out_is_unknown(store: Store, clock: Clock) -> None:
     claim = await store.do(ASK)
     clock.now += 29

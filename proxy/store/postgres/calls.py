@@ -369,7 +369,7 @@ _CODECS: Final[dict[type[Any], _Codec]] = {
     ),
     ops.FinishKey: _Codec(_finish_key, _met),
     ops.ReleaseKey: _Codec(lambda calls, ask: [_of_key(calls, 4, ask.ref)], _met),
-    ops.DoubtKey: _Codec(lambda calls, ask: [_of_key(calls, 5, ask.ref)], _met),
+    ops.DoubtKey: _Codec(lambda calls, ask: [_of_key(calls, 5, ask.ref, w=ask.fingerprint)], _met),
     ops.FindKeys: _Codec(
         lambda calls, ask: [Call(6, ask.route, y=ask.key, f=ask.limit)],
         lambda ask, rows: [_key(row) for row in rows],

@@ -61,7 +61,7 @@ BEGIN
         UPDATE keys k SET state = 3, lease_until = 0, fence = nextval('fences')
             WHERE k.key = c.y AND k.scope = c.x AND k.route = c.a RETURNING * INTO r;
     END IF;
-    IF r.state = 3 AND c.i = 1 AND r.fingerprint = c.z THEN
+    IF r.state = 3 AND c.i = 1 AND substr(r.fingerprint, 1, length(c.z)) = c.z THEN
         UPDATE keys k SET state = 0, lease_until = at + c.n, fence = nextval('fences')
             WHERE k.key = c.y AND k.scope = c.x AND k.route = c.a RETURNING * INTO r;
         RETURN v1_key(r, true);
@@ -85,7 +85,7 @@ BEGIN
         DELETE FROM keys k
             WHERE k.key = c.y AND k.scope = c.x AND k.route = c.a AND k.fence = c.f AND k.state = 0;
     ELSE                    -- doubt
-        UPDATE keys k SET state = 3, lease_until = 0
+        UPDATE keys k SET state = 3, lease_until = 0, fingerprint = coalesce(c.w, k.fingerprint)
             WHERE k.key = c.y AND k.scope = c.x AND k.route = c.a AND k.fence = c.f AND k.state = 0;
     END IF;
     RETURN v1_told(FOUND);

@@ -46,7 +46,8 @@ def claim(tables: Tables, ask: ClaimKey) -> KeyRecord:
             row[0],
         )
     record = _record(part, row)
-    if record.state is KeyState.UNKNOWN and ask.execute and record.fingerprint == ask.fingerprint:
+    same = record.fingerprint.startswith(ask.fingerprint)
+    if record.state is KeyState.UNKNOWN and ask.execute and same:
         fence = tables.next_fence()
         tables.execute(
             f"UPDATE {_name(part)} SET state = ?, fence = ?, lease_until = ? WHERE row = ?",
@@ -102,7 +103,13 @@ def release(tables: Tables, ask: ReleaseKey) -> bool:
 
 
 def doubt(tables: Tables, ask: DoubtKey) -> bool:
-    return _change(tables, ask.ref, "state = ?, lease_until = 0", _UNKNOWN)
+    return _change(
+        tables,
+        ask.ref,
+        "state = ?, lease_until = 0, fingerprint = coalesce(?, fingerprint)",
+        _UNKNOWN,
+        ask.fingerprint,
+    )
 
 
 def find(tables: Tables, ask: FindKeys) -> list[KeyRecord]:

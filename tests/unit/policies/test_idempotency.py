@@ -6,6 +6,7 @@ from proxy.policies.idempotency import Fate, fate_of
 from proxy.policies.idempotency_keys import (
     HEAD_BYTES,
     KeyInvalid,
+    begin_body,
     body_digest,
     head_digest,
     key_digest,
@@ -80,6 +81,37 @@ def test_a_fingerprint_without_a_body_is_that_of_every_body() -> None:
     assert same_request(head, head + body_digest(b"1", ()))
     assert not same_request(head + body_digest(b"1", ()), head + body_digest(b"2", ()))
     assert not same_request(head, head_digest("POST", "/b", []) + body_digest(b"1", ()))
+
+
+def fingerprints(body: bytes, limit: int, head: bytes = b"POST") -> tuple[bytes, bytes]:
+    """Of a body beyond `limit`: at its claim, and when all of it has passed."""
+    first = head_digest(head.decode(), "/a", [])
+    start, digest = begin_body(body[: limit + 1], limit)
+    digest.update(body[limit + 1 :])
+    return first + start, first + start + digest.digest()
+
+
+def test_long_bodies_are_compared_as_far_as_both_are_known() -> None:
+    claim, whole = fingerprints(b"x" * 30, 10)
+    assert same_request(claim, whole)
+    assert same_request(whole, whole)
+    same_start = fingerprints(b"x" * 11 + b"y" * 19, 10)
+    assert same_request(claim, same_start[0])
+    assert same_request(claim, same_start[1])
+    assert not same_request(whole, same_start[1])
+    for other in fingerprints(b"y" * 30, 10) + fingerprints(b"x" * 30, 10, b"PUT"):
+        assert not same_request(claim, other)
+        assert not same_request(whole, other)
+
+
+def test_another_body_limit_makes_only_the_start_unknown() -> None:
+    claim, whole = fingerprints(b"x" * 30, 10)
+    later_claim, later = fingerprints(b"x" * 30, 20)
+    assert same_request(claim, later_claim)
+    assert same_request(whole, later)
+    assert same_request(whole, head_digest("POST", "/a", []) + body_digest(b"x" * 30, ()))
+    assert not same_request(whole, fingerprints(b"x" * 29 + b"y", 20)[1])
+    assert not same_request(whole, head_digest("POST", "/a", []) + body_digest(b"x" * 29, ()))
 
 
 @pytest.mark.parametrize(
