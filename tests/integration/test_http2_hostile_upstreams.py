@@ -19,6 +19,7 @@ from integration.http2_client import (
     PRIORITY,
     PUSH_PROMISE,
     frame,
+    literal,
     settings,
     window,
 )
@@ -31,6 +32,9 @@ MAY_TAKE = 8 * MIB
 LEAVES = frame(GOAWAY, 0, 0, struct.pack(">LL", 1, 0))
 """Ends a connection that an attack does not, so that each test has its own, and stream 1."""
 OK = frame(HEADERS, END_HEADERS, 1, b"\x88")
+INFORMED = frame(HEADERS, END_HEADERS, 1, literal(b":status", b"103"))
+ENDS = frame(DATA, END_STREAM, 1, b"y")
+EARLY = frame(DATA, 0, 1, b"x")
 BOMB = b"\x88\x40\x01x\x7f\xa1\x1e" + 4000 * b"v" + 12_000 * b"\xbe"
 
 ATTACKS = {
@@ -45,6 +49,9 @@ ATTACKS = {
     "a frame of 1 MiB": b"\x10\x00\x00\x00\x00\x00\x00\x00\x01" + bytes(100_000),
     "a stream that was not asked for": frame(HEADERS, END_HEADERS | END_STREAM, 2, b"\x88"),
     "DATA before its head": frame(DATA, END_STREAM, 1, b"x") + LEAVES,
+    "DATA before its head, read together": EARLY + OK + ENDS + LEAVES,
+    "DATA between two heads, read together": INFORMED + EARLY + OK + ENDS + LEAVES,
+    "empty DATA before its head": frame(DATA, 0, 1) + OK + ENDS + LEAVES,
 }
 
 

@@ -244,6 +244,8 @@ class Http2Connection(Requests):
                 raise Malformed("its trailers do not end the stream")
             stream.arrived_trailers = read_trailers(section)
             stream.remote_ended = stream.arrived_end = True
+        elif stream.body_bytes or stream.empty:
+            raise Malformed("DATA came before its head")
         else:
             head = _reader.read(section, ended)
             if head.status >= 200:
