@@ -11,6 +11,7 @@ from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame
 from proxy.wire.h2.requests import LINGER_SECONDS
 
 HTTP2 = CONFIG.replace("shop: {", "shop: {protocol: http2, ")
+PROTOCOL_ERROR = 1
 CHAT = [(":method", "CONNECT"), (":protocol", "websocket"), *POST[1:]]
 
 
@@ -35,6 +36,17 @@ def tunnel(stage, settings=()):
     server.flush()
     assert client.answer().status == 101
     return client, server, one
+
+
+def test_trailers_within_a_tunnel_break_it(stage):
+    """RFC 9113 section 8.5: only DATA come within a tunnel."""
+    client, server, one = tunnel(stage)
+    server.h2.send_headers(one.id, [("x", "y")], end_stream=True)
+    server.flush()
+    server.listen()
+    assert one.reset == PROTOCOL_ERROR
+    assert client.closed
+    assert stage.counts().streams == 0
 
 
 # --- uploads --------------------------------------------------------------------------------------

@@ -400,6 +400,28 @@ def test_a_tunnel_that_is_lost(stage, client):
     assert client.error(1) == "CONNECT_ERROR"
 
 
+@pytest.mark.parametrize("trailers", [[("x", "y")], []], ids=["fields", "empty"])
+@pytest.mark.parametrize("opened", [True, False])
+@pytest.mark.parametrize("ask", [CONNECT, WEBSOCKET], ids=["connect", "websocket"])
+def test_a_tunnel_has_no_trailers(stage, client, ask, opened, trailers):
+    """RFC 9113 section 8.5: only DATA come within a tunnel."""
+    bytes_of_it = client.headers(1, ask, ended=False)
+    if opened:
+        client.send(bytes_of_it)
+        server = stage.accept()
+        if ask is WEBSOCKET:
+            server.send(b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        client.read()
+        assert client.head(1)[":status"] == "200"
+        client.send(client.headers(1, trailers))
+        assert server.closed == "abort"
+    else:
+        client.send(bytes_of_it + client.headers(1, trailers))
+    client.read()
+    assert client.error(1) == "PROTOCOL_ERROR"
+    assert not stage.gate().streams
+
+
 def test_a_tunnel_to_another_port_is_denied(stage, client):
     client.send(client.headers(1, [CONNECT[0], (":authority", "db:80")], ended=False))
     client.read()

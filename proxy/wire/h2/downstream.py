@@ -211,6 +211,8 @@ class Http2Downstream(LeavingConnection):
             self.break_stream(stream, STREAM_CLOSED, "HEADERS came after the end of its stream")
         elif not ended:
             self.break_stream(stream, PROTOCOL_ERROR, "HEADERS came twice")
+        elif cast(RequestStream, stream.owner).connects:
+            self.break_stream(stream, PROTOCOL_ERROR, "HEADERS came within a tunnel")
         elif section.over:
             self.break_stream(stream, PROTOCOL_ERROR, "the trailers are too large")
         else:

@@ -131,6 +131,14 @@ class RequestStream(ClientStream):
                 return "there is less DATA than content-length says"
         return ""
 
+    @property
+    def connects(self) -> bool:
+        """Whether its DATA are the bytes of a tunnel, open or not yet."""
+        section = self.stream.section
+        if section is not None:
+            return section.values(b":method") == [b"CONNECT"]
+        return self._opens or self.tunnels
+
     def on_arrival(self) -> None:
         """More of it has come."""
         stream = self.stream

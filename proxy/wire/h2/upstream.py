@@ -242,6 +242,8 @@ class Http2Connection(Requests):
         if stream.answered:
             if not ended:
                 raise Malformed("its trailers do not end the stream")
+            if owner.tunnels:
+                raise Malformed("HEADERS came within a tunnel")
             stream.arrived_trailers = read_trailers(section)
             stream.remote_ended = stream.arrived_end = True
         elif stream.body_bytes or stream.empty:
