@@ -1,0 +1,99 @@
+"""Services and callers at random, over real sockets, as the simulations have them."""
+
+import asyncio
+from collections import deque
+from contextlib import AsyncExitStack, suppress
+from random import Random
+from time import monotonic
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Service:
+    """It does `capacity` requests at once, each in `mean` seconds on average; others wait."""
+
+    def __init__(self, mean: float, capacity: int, seed: int) -> None:
+        self.mean, self.capacity = mean, capacity
+        self.random = Random(seed)
+        self.busy = self.load = 0
+        self.line: deque[asyncio.Future[None]] = deque()
+
+    async def start(self, stack: AsyncExitStack) -> str:
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        await stack.enter_async_context(server)
+        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                await self.work()
+                writer.write(ANSWER)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def work(self) -> None:
+        self.load += 1
+        if self.busy >= self.capacity:
+            turn = asyncio.get_running_loop().create_future()
+            self.line.append(turn)
+            await turn
+        self.busy += 1
+        await asyncio.sleep(self.random.expovariate(1 / self.mean))
+        self.busy -= 1
+        while self.line and self.busy < self.capacity:
+            turn = self.line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                break
+
+
+class Callers:
+    """They send requests at random through the proxy. `seconds`: of each answer of status 200."""
+
+    def __init__(self, port: int, seed: int) -> None:
+        self.port = port
+        self.random = Random(seed)
+        self.seconds: list[float] = []
+        self.refused = 0
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def run(self, path: str, rate: float, seconds: float) -> None:
+        end = at = monotonic()
+        end += seconds
+        while (at := at + self.random.expovariate(rate)) < end:
+            await asyncio.sleep(max(at - monotonic(), 0))
+            call = asyncio.create_task(self._call(path))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+
+    async def _call(self, path: str) -> None:
+        begun = monotonic()
+        if self._idle:
+            reader, writer = self._idle.pop()
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"HTTP/1.1 200 "):
+            await reader.readexactly(2)
+            self.seconds.append(monotonic() - begun)
+            self._idle.append((reader, writer))
+        else:
+            self.refused += 1
+            writer.close()
+            await writer.wait_closed()
+
+    async def finish(self) -> None:
+        await asyncio.gather(*self._calls)
+        for _, writer in self._idle:
+            writer.close()
+            await writer.wait_closed()
+
+    def quantile(self, share: float) -> float:
+        return sorted(self.seconds)[int(share * len(self.seconds))]
