@@ -7,15 +7,21 @@ from random import Random
 from time import monotonic
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+FAILURE = b"HTTP/1.1 503 Out of order\r\nContent-Length: 0\r\n\r\n"
 
 
 class Service:
-    """It does `capacity` requests at once, each in `mean` seconds on average; others wait."""
+    """It does `capacity` requests at once, each in `mean` seconds on average; others wait.
+
+    `failing`: it answers 503 at once instead. `arrived`: when each request came.
+    """
 
     def __init__(self, mean: float, capacity: int, seed: int) -> None:
         self.mean, self.capacity = mean, capacity
         self.random = Random(seed)
         self.busy = self.load = 0
+        self.failing = False
+        self.arrived: list[float] = []
         self.line: deque[asyncio.Future[None]] = deque()
 
     async def start(self, stack: AsyncExitStack) -> str:
@@ -27,6 +33,10 @@ class Service:
         try:
             while True:
                 await reader.readuntil(b"\r\n\r\n")
+                self.arrived.append(monotonic())
+                if self.failing:
+                    writer.write(FAILURE)
+                    continue
                 await self.work()
                 writer.write(ANSWER)
         except (OSError, asyncio.IncompleteReadError):
@@ -53,12 +63,16 @@ class Service:
 
 
 class Callers:
-    """They send requests at random through the proxy. `seconds`: of each answer of status 200."""
+    """They send requests at random through the proxy.
+
+    `seconds`: of each answer of status 200, `begun`: when its request was sent. `refused`: others.
+    """
 
     def __init__(self, port: int, seed: int) -> None:
         self.port = port
         self.random = Random(seed)
         self.seconds: list[float] = []
+        self.begun: list[float] = []
         self.refused = 0
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._calls: set[asyncio.Task[None]] = set()
@@ -83,6 +97,7 @@ class Callers:
         if head.startswith(b"HTTP/1.1 200 "):
             await reader.readexactly(2)
             self.seconds.append(monotonic() - begun)
+            self.begun.append(begun)
             self._idle.append((reader, writer))
         else:
             self.refused += 1

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
 RESULTS = ROOT / "tests" / "bench" / "results" / "simulated-endpoints.json"
 
-FAILS_AT, WORKS_AT, LASTS = 30.0, 100.0, 160.0
-"""Seconds of a run: one endpoint answers 503 between the first two."""
+FAILS_AT, LASTS = 30.0, 160.0
+"""Seconds of a run, and when one of its endpoints begins to answer 503."""
 DETECTION = ", outlier_detection: {}"
 SLOW_AT = 30.0
 RATE = 100.0
@@ -65,23 +65,42 @@ class Ejected:
     rest_failed: int
 
 
-def failing_run(endpoints: int, settings: str, rate: float) -> Services:
+@dataclass(frozen=True)
+class Trouble:
+    """Seconds of a run: one endpoint answers 503 between the first two. `rate`: requests a second
+    for each endpoint.
+    """
+
+    fails_at: float = FAILS_AT
+    works_at: float = 100.0
+    lasts: float = LASTS
+    rate: float = 40.0
+    detection: str = "{}"
+
+
+SHORT = Trouble(4.0, 16.0, 26.0, 20.0, "{eject_for: {initial: 3s}}")
+"""As long as a run over real sockets may take (integration/test_ejection_as_simulated.py)."""
+
+
+def failing_run(endpoints: int, settings: str, trouble: Trouble) -> Services:
     """The first of so many endpoints fails for a while; each server is busy to a tenth."""
     servers = [Server(usual) for _ in range(endpoints)]
-    servers[0].failing = lambda at: FAILS_AT <= at < WORKS_AT
-    return serve(servers, settings, rate=rate * endpoints, seconds=LASTS, seed=endpoints)
+    servers[0].failing = lambda at: trouble.fails_at <= at < trouble.works_at
+    rate = trouble.rate * endpoints
+    return serve(servers, settings, rate=rate, seconds=trouble.lasts, seed=endpoints)
 
 
-def ejection(endpoints: int, rate: float = 40.0) -> tuple[Ejected, Services, Services]:
-    """`rate`: requests a second for each endpoint."""
-    without = failing_run(endpoints, "", rate)
-    ejecting = failing_run(endpoints, DETECTION, rate)
+def ejection(endpoints: int, trouble: Trouble) -> tuple[Ejected, Services, Services]:
+    without = failing_run(endpoints, "", trouble)
+    detection = f", outlier_detection: {trouble.detection}"
+    ejecting = failing_run(endpoints, detection, trouble)
+    works_at, seen = trouble.works_at, ejecting.seen
     first = next(iter(ejecting.servers))
-    bad = sorted(one.at for one in ejecting.seen if one.status == 503)
+    bad = sorted(one.at for one in seen if one.status == 503)
     out = bad[4]
-    back = min(one.at for one in ejecting.seen if one.endpoint == first and one.at >= WORKS_AT)
-    rest = [one for one in ejecting.seen if one.endpoint != first]
-    before = [one.seconds for one in rest if one.at < FAILS_AT]
+    back = min(one.at for one in seen if one.endpoint == first and one.at >= works_at)
+    rest = [one for one in seen if one.endpoint != first]
+    before = [one.seconds for one in rest if one.at < trouble.fails_at]
     during = [one.seconds for one in rest if out <= one.at < back]
     found = Ejected(
         endpoints=endpoints,
@@ -90,7 +109,7 @@ def ejection(endpoints: int, rate: float = 40.0) -> tuple[Ejected, Services, Ser
         failed_with=len(bad),
         until_out=round(out - bad[0], 3),
         probes=len(bad) - 5,
-        back_after=round(back - WORKS_AT, 1),
+        back_after=round(back - works_at, 1),
         p99_before_ms=round(quantile(before, 0.99) * 1000, 1),
         p99_while_out_ms=round(quantile(during, 0.99) * 1000, 1),
         rest_failed=sum(one.status != 200 for one in rest),
@@ -219,11 +238,12 @@ def save(name: str, lines: Sequence[tuple[str, Points]], seconds: float, unit: s
 
 def main() -> int:
     found: dict[str, list[dict[str, object]]] = {
-        name: [] for name in ("ejection", "balancing", "hedging", "hashing")
+        name: [] for name in ("ejection", "short_ejection", "balancing", "hedging", "hashing")
     }
     for endpoints in (2, 5):
-        ejected, without, ejecting = ejection(endpoints)
+        ejected, without, ejecting = ejection(endpoints, Trouble())
         found["ejection"].append(asdict(ejected))
+        found["short_ejection"].append(asdict(ejection(endpoints, SHORT)[0]))
         lines = [
             ("without", per_second(without.seen, failed_percent)),
             ("outlier_detection", per_second(ejecting.seen, failed_percent)),

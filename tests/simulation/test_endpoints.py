@@ -6,7 +6,17 @@ import re
 import pytest
 
 from proxy.policies.ejection_config import EjectForConfig
-from simulation.endpoints import RESULTS, ROOT, Ejected, balancing, ejection, hashing, hedging
+from simulation.endpoints import (
+    RESULTS,
+    ROOT,
+    SHORT,
+    Ejected,
+    Trouble,
+    balancing,
+    ejection,
+    hashing,
+    hedging,
+)
 
 pytestmark = pytest.mark.interpreted
 FIGURES = json.loads(RESULTS.read_text(encoding="utf-8"))
@@ -24,7 +34,7 @@ def assert_no_brown_out(found: Ejected) -> None:
 
 @pytest.mark.parametrize("endpoints", [2, 5])
 def test_one_failing_endpoint_is_ejected_and_the_rest_does_as_before(endpoints: int) -> None:
-    found, _, _ = ejection(endpoints, rate=4.0)
+    found, _, _ = ejection(endpoints, Trouble(rate=4.0))
     assert_no_brown_out(found)
     assert found.until_out < 5.0
 
@@ -105,7 +115,8 @@ def test_the_page_tells_these_figures() -> None:
 @pytest.mark.long
 def test_the_figures_come_again() -> None:
     """The longest of the runs once more, to the last digit."""
-    found, _, _ = ejection(2)
+    found, _, _ = ejection(2, Trouble())
     assert found.__dict__ == FIGURES["ejection"][0]
+    assert ejection(5, SHORT)[0].__dict__ == FIGURES["short_ejection"][1]
     assert balancing("ewma")[0].__dict__ == FIGURES["balancing"][2]
     assert hashing(3).__dict__ == FIGURES["hashing"][1]
