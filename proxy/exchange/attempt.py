@@ -323,7 +323,8 @@ class Attempt(Reaching):
         """Send the request on another stream, once, if the upstream has seen nothing of it."""
         endpoint, body = self.record.chosen, self._request.body
         lost = isinstance(error, SessionLost)
-        if endpoint is None or not (lost or isinstance(error, Http11Required)):
+        over_http1 = isinstance(error, Http11Required) and not self._request.grpc
+        if endpoint is None or not (lost or over_http1):
             return False
         if not lost:
             endpoint.require_http1(monotonic())
@@ -371,6 +372,8 @@ class Attempt(Reaching):
         body = self._request.body
         # A client that waits for its 100 Continue may send without one (RFC 9110 section 10.1.1).
         client_owes = self._client_owes or (body is not None and body.unsaid)
+        if self.record.chosen is not None and not isinstance(error, Http11Required):
+            self.record.chosen.insist_no_more()
         self.resume_clocks()
         self.release(reusable=False)
         condition = self._request.condition_of(error)

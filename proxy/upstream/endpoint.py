@@ -171,7 +171,7 @@ class Endpoint:
             return usual
         if usual is HTTP1:
             return HTTP2 if grpc else HTTP1
-        if method == "CONNECT" or now < self._http1_until:
+        if method == "CONNECT" or (now < self._http1_until and not grpc):
             return HTTP1
         return usual
 
@@ -191,6 +191,10 @@ class Endpoint:
     def require_http1(self, now: float) -> None:
         """The endpoint asked for HTTP/1.1 (HTTP_1_1_REQUIRED): use nothing else for a while."""
         self._http1_until = now + HTTP1_SECONDS
+
+    def insist_no_more(self) -> None:
+        """An attempt failed: perhaps the endpoint does not speak HTTP/1.1 at all."""
+        self._http1_until = 0.0
 
     def close(self) -> None:
         """Close idle connections, now and later."""

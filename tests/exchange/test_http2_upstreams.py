@@ -1,6 +1,7 @@
 """HTTP/1.1 clients, and an upstream that speaks HTTP/2: messages, endings, windows, sessions."""
 
 import pytest
+from exchange.http2 import GET, POST, Http2Client
 from exchange.http2_server import CONNECT, STREAMS, WINDOW
 from exchange.wires import request
 
@@ -18,6 +19,7 @@ policies:
     circuit_breaker: {{mode: off}}
 routes: [{{name: shop, upstream: shop}}]
 """
+CALL = [*POST, ("content-type", "application/grpc"), ("te", "trailers")]
 REFUSED, CANCEL, INTERNAL, HTTP_1_1 = 7, 8, 2, 13
 
 
@@ -161,6 +163,51 @@ def test_http11_that_is_required_is_spoken_from_then_on(http2):
     http1.answer(200)
     assert client.answer().status == 200
     assert server.count == 1
+
+
+def test_http11_that_an_upstream_does_not_speak_is_not_insisted_on(http2):
+    """It cannot mean what it said: the next request is in HTTP/2 again."""
+    stage = http2("attempts: 1")
+    client, server, one = begun(stage, request("POST /x HTTP/1.1", body=b"order"))
+    server.refuse(one, HTTP_1_1)
+    http1 = stage.accept()
+    http1.send(b"\0\0\0\4\0\0\0\0\0")
+    assert client.answer().status == 502
+    client.send(request("GET /y HTTP/1.1"))
+    assert server.count == 2
+    server.answer(200)
+    assert client.answer().status == 200
+
+
+def test_http11_that_a_long_upload_could_not_be_told_in_is_remembered(http2):
+    stage = http2("attempts: 1, body_limit: 4B")
+    client, server, one = begun(stage, request("POST /x HTTP/1.1", body=b"an order"))
+    server.refuse(one, HTTP_1_1)
+    assert client.answer().status == 502
+    client.send(request("GET /y HTTP/1.1"))
+    stage.accept().answer(200)
+    assert client.answer().status == 200
+
+
+def test_a_grpc_call_never_goes_over_http11(http2):
+    """Neither the call whose stream said so, nor a later one."""
+    stage = http2("attempts: 1")
+    caller = Http2Client(stage.loop, stage.gate())
+    caller.send(caller.headers(1, CALL))
+    server = stage.accept_http2()
+    server.refuse(server.latest, HTTP_1_1)
+    caller.read()
+    assert caller.head(1)["grpc-status"] == "13"
+    for number, fields in ((3, GET), (5, CALL)):
+        caller.send(caller.headers(number, fields))
+        if number == 3:
+            server.refuse(server.latest, HTTP_1_1)
+            stage.accept().answer(200)
+        else:
+            server.answer(200, b"ok")
+        caller.read()
+        assert caller.head(number)[":status"] == "200"
+    assert server.count == 3
 
 
 def test_another_reset_is_a_reset(http2):

@@ -79,3 +79,6 @@ def test_http1_that_was_required_is_remembered_for_a_while(scripted):
     made.require_http1(100.0)
     assert made.protocol_for("GET", False, 100.0 + HTTP1_SECONDS - 1) is HTTP1
     assert made.protocol_for("GET", False, 100.0 + HTTP1_SECONDS) is HTTP2
+    assert made.protocol_for("POST", True, 100.0) is HTTP2  # gRPC has no HTTP/1.1
+    made.insist_no_more()
+    assert made.protocol_for("GET", False, 100.0) is HTTP2
