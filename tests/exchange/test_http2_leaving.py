@@ -72,6 +72,27 @@ def test_two_goaways(stage, client):
     assert client.ended >= {1, 3}
     stage.pass_time(1.1)
     assert client.gone
+    assert client.goaways[1:] == [(3, "NO_ERROR")] * 2  # never a higher one (RFC 9113 section 6.8)
+
+
+@pytest.mark.parametrize("end", ["error", "cut"])
+def test_goaway_names_no_stream_that_was_refused(stage, client, end):
+    client.ask(1)
+    (connection,) = stage.gate().connections
+    connection.leave()
+    stage.loop.run()
+    client.read()
+    pong(client)
+    client.ask(3)
+    assert client.error(3) == "REFUSED_STREAM"
+    if end == "error":
+        client.send(frame(PING, 0, 1, bytes(8)))
+    else:
+        connection.cut()
+    stage.loop.run()
+    client.read()
+    first, second, *later = [last for last, _ in client.goaways]
+    assert (first, second, set(later)) == (LAST, 1, {1})
 
 
 def test_the_second_goaway_does_not_wait_for_a_pong(stage, client):

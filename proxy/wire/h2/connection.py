@@ -116,7 +116,7 @@ class Connection(Receiver):
             return
         self.failed = True
         self.on_failed(code, text)
-        self.control(goaway(self.last_id, code, text))
+        self.control(goaway(self.taken_id, code, text))
         self._lose_all()
         self.flush()
         self.linger(0.0)

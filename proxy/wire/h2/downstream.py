@@ -198,6 +198,7 @@ class Http2Downstream(LeavingConnection):
         stream.section = section
         stream.remote_ended = stream.arrived_end = ended
         self.count(stream)
+        self.taken_id = number
         self._gate.streams += 1
         self.progress()
         self.touch(stream)

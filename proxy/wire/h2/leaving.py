@@ -65,7 +65,7 @@ class LeavingConnection(RequestConnection):
     def cut(self) -> None:
         """Close, even with requests in flight."""
         if not self.failed and not self.lost:
-            self.control(goaway(self.last_id, NO_ERROR))
+            self.control(goaway(self.taken_id, NO_ERROR))
             self._lose_all()
             self.flush()
         self.channel.transport.close()
@@ -73,7 +73,7 @@ class LeavingConnection(RequestConnection):
     def go(self, code: int, text: str) -> None:
         """Close: no stream is open."""
         if not self.failed and not self.lost:
-            self.control(goaway(self.last_id, code, text))
+            self.control(goaway(self.taken_id, code, text))
             self.flush()
             self.linger(self._gate.limits.idle_timeout)
 
@@ -82,7 +82,7 @@ class LeavingConnection(RequestConnection):
         self._leave_due = NEVER
         self._leaving = _GONE
         if self.streams:
-            self.control(goaway(self.last_id, NO_ERROR))
+            self.control(goaway(self.taken_id, NO_ERROR))
         else:
             self.go(NO_ERROR, "")
 

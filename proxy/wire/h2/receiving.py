@@ -52,7 +52,8 @@ _NO_BLOCK: Final[list[bytes]] = []
 class Receiver(Controls):
     """`max_bytes` and `max_fields` limit a field section, its compressed form too.
 
-    `last_id` is the highest stream that the peer opened.
+    `last_id` is the highest stream that the peer opened, `taken_id` the highest that was not
+    refused: GOAWAY names it, so that it names no higher one later (section 6.8).
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class Receiver(Controls):
         "last_id",
         "max_bytes",
         "max_fields",
+        "taken_id",
     )
 
     alarm: Alarm
@@ -79,6 +81,7 @@ class Receiver(Controls):
         self.max_bytes = max_bytes
         self.max_fields = max_fields
         self.last_id = 0
+        self.taken_id = 0
         self._touched: list[Stream] = []
         self._unreturned = 0
         self._block_stream = 0
