@@ -12,7 +12,7 @@ from integration.as_simulated import Callers, Service
 from integration.running_proxy import RunningProxy
 from integration.settings import ONCE, route
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.alone]
 SIMULATED = Path(__file__).parents[1] / "bench" / "results" / "simulated-endpoints.json"
 FAILS_AT, WORKS_AT, LASTS, RATE = 4.0, 16.0, 26.0, 20.0
 """As `SHORT` in simulation/endpoints.py, and its `outlier_detection`."""
