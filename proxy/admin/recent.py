@@ -145,6 +145,8 @@ def _attempt(attempt: RecordedAttempt) -> Document:
         told["hedge"] = True
     if attempt.fault:
         told["fault"] = attempt.fault
+    if attempt.left_out:
+        told["left_out"] = [{"endpoint": name, "why": why} for name, why in attempt.left_out]
     return {
         **told,
         "started_ms": _ms(attempt.offset),

@@ -109,6 +109,8 @@ def _attempt(one: Document, attempt: Document, number: int) -> Iterator[str]:
     hedge = " (a hedge)" if attempt.get("hedge") else ""
     fault = f", with an injected fault ({attempt['fault']})" if attempt.get("fault") else ""
     yield f"{_at(begun)}  attempt {number}{hedge} to {endpoint}{fallback}{fault}"
+    if attempt.get("left_out"):
+        yield f"{'':>10}    {_left_out(attempt)}"
     if "status" in attempt:
         yield f"{_at(begun + took)}    got {_answer(attempt)} after {took:.1f} ms"
     if "failure" in attempt:
@@ -124,6 +126,15 @@ def _attempt(one: Document, attempt: Document, number: int) -> Iterator[str]:
         yield f"{'':>10}    retry after a wait of {wait:.1f} ms, because {condition} is in retry.on"
     else:
         yield f"{'':>10}    no other attempt: {_why(one, decision['why'])}"
+
+
+def _left_out(attempt: Document) -> str:
+    """The endpoints that were out, and what it means if the attempt went to one of them."""
+    out = attempt["left_out"]
+    text = "out at that time: " + ", ".join(f"{one['endpoint']} ({one['why']})" for one in out)
+    if attempt["endpoint"] in {one["endpoint"] for one in out}:
+        text += "; this attempt was to find out whether it works, or no other was left (on_none)"
+    return text
 
 
 def _answer(one: Document) -> str:

@@ -84,6 +84,9 @@ class Reaching(Script):
         upstream = binding.upstream
         hash_key = upstream.choice.hash_key
         key = b"" if hash_key is None else self._key(hash_key)
+        standings = upstream.choice.standings
+        if standings is not None:
+            self.record.left_out = standings.left_out
         endpoint = upstream.pick(tried, None, key)
         if endpoint is None:
             error = upstream.none_left()

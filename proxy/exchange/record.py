@@ -17,6 +17,7 @@ from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.gate import Gate
 from proxy.policies.retry import Retry, Stop
 from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.standings import NONE_LEFT_OUT, LeftOut
 
 _NO_GATES: Final[list[Gate]] = []
 _NOTHING: Final[list[str]] = []
@@ -33,7 +34,8 @@ class AttemptRecord:
     `NO_GRPC` for others and while it is not known. `verdict` and `seconds`: what its gates
     were told. `sent`: it was sent, at least in part. `unprocessed`: it failed, and no service has
     processed it. `fault`: the kinds of the fault that it suffered, joined by ``+``. `version`: of
-    HTTP, that its response came in: 10, 11 or 20.
+    HTTP, that its response came in: 10, 11 or 20. `left_out`: endpoints that were ejected or
+    unhealthy when it chose.
     """
 
     __slots__ = (
@@ -48,6 +50,7 @@ class AttemptRecord:
         "gates",
         "grpc",
         "hedge",
+        "left_out",
         "number",
         "repeat",
         "seconds",
@@ -80,6 +83,7 @@ class AttemptRecord:
         self.fault = ""
         self.grpc: int = NO_GRPC
         self.hedge = False
+        self.left_out: LeftOut = NONE_LEFT_OUT
         self.sent = False
         self.span_id = ""
         self.status = 0

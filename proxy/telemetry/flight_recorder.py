@@ -26,6 +26,7 @@ from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.retry import Retry, Stop
 from proxy.telemetry.observed import AttemptRecord, Exchange
 from proxy.telemetry.sieves import Notable
+from proxy.upstream.standings import NONE_LEFT_OUT, LeftOut
 
 CAPACITY = 200
 """Exchanges kept."""
@@ -39,7 +40,7 @@ class RecordedAttempt(NamedTuple):
     """One attempt. Seconds; `offset` from the exchange's start to the attempt's, `wait` before it.
 
     `fault`: the kinds of the fault that the proxy injected. Without status and failure it was in
-    flight.
+    flight. `left_out`: endpoints that could not be used when it chose, and why.
     """
 
     endpoint: str
@@ -54,6 +55,7 @@ class RecordedAttempt(NamedTuple):
     decision: Retry | Stop | None
     hedge: bool
     fault: str
+    left_out: LeftOut = NONE_LEFT_OUT
 
 
 class Recorded(NamedTuple):
@@ -244,4 +246,5 @@ def _attempts(
             attempt.decision,
             attempt.hedge,
             attempt.fault,
+            attempt.left_out,
         )

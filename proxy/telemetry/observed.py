@@ -12,6 +12,7 @@ from proxy.exchange.bindings import Bindings
 from proxy.policies.circuit_breaker import CircuitBreaker
 from proxy.policies.retry import Retry, Stop
 from proxy.upstream.registry import Upstreams
+from proxy.upstream.standings import LeftOut
 
 if TYPE_CHECKING:
     from proxy.store.store import Store
@@ -22,7 +23,8 @@ class AttemptRecord(Protocol):
     call or `NO_GRPC`; seconds.
 
     `started` is monotonic, `detail` the failure's sentence, `decision` the retry policy's decision
-    afterwards, if any, `breaker` the circuit breaker that the attempt asked.
+    afterwards, if any, `breaker` the circuit breaker that the attempt asked. `left_out`: endpoints
+    that could not be used when it chose.
     """
 
     @property
@@ -45,6 +47,8 @@ class AttemptRecord(Protocol):
     def hedge(self) -> bool: ...
     @property
     def fault(self) -> str: ...
+    @property
+    def left_out(self) -> LeftOut: ...
     @property
     def started(self) -> float: ...
     @property

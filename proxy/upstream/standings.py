@@ -2,13 +2,19 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 from proxy.clock import Random
 from proxy.config.model import UpstreamConfig
 from proxy.policies.ejection import Ejection, Member, no_ejections
 from proxy.policies.ejection_config import OnNone, OutlierConfig
 from proxy.upstream.endpoint import Endpoint
+
+LeftOut: TypeAlias = tuple[tuple[str, str], ...]
+"""Endpoints that get no requests, each with the reason."""
+NONE_LEFT_OUT: Final[LeftOut] = ()
+MOST_TOLD: Final = 8
+"""Endpoints of a `LeftOut`; of more, the last entry says how many."""
 
 _log = logging.getLogger("proxy.upstream")
 
@@ -24,7 +30,8 @@ class StandingCounts:
 
 
 class Standings:
-    """`usable` are the endpoints that get requests. `refuses`: if none is, requests are refused.
+    """`usable` are the endpoints that get requests, `left_out` names the others. `refuses`: if none
+    is usable, requests are refused.
 
     `ejects`: outlier detection is on; else only health checks decide.
     """
@@ -37,6 +44,7 @@ class Standings:
         "counts",
         "ejection",
         "ejects",
+        "left_out",
         "refuses",
         "usable",
     )
@@ -54,6 +62,7 @@ class Standings:
         self._on_return = on_return
         self._out: dict[Endpoint, int] = {}
         self.usable: list[Endpoint] = []
+        self.left_out = NONE_LEFT_OUT
         self.counts = counts
         self.ejection = Ejection(_settings(config), random, self._changed, counts.ejections)
         self.ejects = self.refuses = False
@@ -74,7 +83,7 @@ class Standings:
     def renew(self, endpoints: list[Endpoint], gone: Iterable[Endpoint], now: float) -> None:
         """The upstream's endpoints are these; those that are `gone` have left."""
         self._endpoints = endpoints
-        self.usable = [one for one in endpoints if _usable(one)]
+        self._sort_out()
         for endpoint in gone:
             if endpoint.member is not None:
                 self.ejection.leave(endpoint.member, now)
@@ -94,11 +103,22 @@ class Standings:
 
     def _changed(self) -> None:
         before = self.usable
-        self.usable = [one for one in self._endpoints if _usable(one)]
+        self._sort_out()
         back = [one for one in self.usable if one not in before]
         if back:
             self._on_return(back)
         self._log_ejections()
+
+    def _sort_out(self) -> None:
+        self.usable = [one for one in self._endpoints if _usable(one)]
+        if len(self.usable) == len(self._endpoints):
+            self.left_out = NONE_LEFT_OUT
+            return
+        out = [(one.label, _why_out(one)) for one in self._endpoints if not _usable(one)]
+        if len(out) > MOST_TOLD:
+            rest = len(out) - MOST_TOLD + 1
+            out = [*out[: MOST_TOLD - 1], (f"{rest} others", "ejected or unhealthy")]
+        self.left_out = tuple(out)
 
     def _log_ejections(self) -> None:
         out: dict[Endpoint, int] = {}
@@ -134,6 +154,13 @@ def _settings(config: UpstreamConfig) -> OutlierConfig:
 
 def _usable(endpoint: Endpoint) -> bool:
     return endpoint.member is None or endpoint.member.usable
+
+
+def _why_out(endpoint: Endpoint) -> str:
+    member = endpoint.member
+    if member is None or not member.ejected:
+        return "unhealthy"
+    return f"ejected: {member.why.value}"
 
 
 def _wants_probe(endpoint: Endpoint, now: float) -> bool:

@@ -159,6 +159,7 @@ class Stage:
                 span_id=exchange.trace.span_id if exchange.sampled else "",
                 span_ids=[one.span_id for one in exchange.attempts],
                 request_id=exchange.request_id,
+                left_out=[one.left_out for one in exchange.attempts],
                 attempts=[
                     (one.endpoint, one.failure or one.status, one.wait) for one in exchange.attempts
                 ],

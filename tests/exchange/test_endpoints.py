@@ -248,6 +248,19 @@ def test_a_name_whose_first_address_refuses_counts_it_although_the_client_sees_n
     assert not member(stage, 1).ejected
 
 
+def test_the_record_names_the_endpoints_that_were_out(shop):
+    eject(shop)
+    assert not any(record.left_out[0] for record in shop.records)
+    assert serve(shop) in (SECOND, THIRD)
+    out = ((FIRST, "ejected: consecutive-failures"),)
+    assert shop.records[-1].left_out == [out]
+    shop.pass_time(EJECTED_FOR)
+    assert serve(shop) == FIRST
+    assert shop.records[-1].left_out == [out], "it decides about its own return"
+    serve(shop)
+    assert shop.records[-1].left_out == [()]
+
+
 def test_one_of_two_is_ejected_and_then_the_other_has_all(make_stage):
     stage = make_stage(TEXT.replace(', "http://10.0.0.3:80"', ""))
     eject(stage)

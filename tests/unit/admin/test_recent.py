@@ -103,6 +103,15 @@ def test_hedges_and_injected_faults(gateway: FakeGateway, recorder: FlightRecord
     assert ("fault" in second, second["hedge"]) == (False, True)
 
 
+def test_endpoints_that_were_out(gateway: FakeGateway, recorder: FlightRecorder) -> None:
+    attempts = [FakeAttempt(left_out=(("10.0.0.2:80", "unhealthy"),)), FakeAttempt(status=503)]
+    recorder.record(FakeExchange(status=503, attempts=attempts))
+    (told,) = whole(recent(recorder, gateway, {}, NOW, WALL))["recent"]
+    first, second = told["attempts"]
+    assert first["left_out"] == [{"endpoint": "10.0.0.2:80", "why": "unhealthy"}]
+    assert "left_out" not in second
+
+
 @pytest.mark.parametrize(
     ("status", "trouble"),
     [(GRPC_UNAVAILABLE, ["error"]), (GRPC_NOT_FOUND, []), (GRPC_INTERNAL, ["error"])],

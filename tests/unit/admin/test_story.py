@@ -60,6 +60,18 @@ def test_hedges_and_injected_faults():
     assert "    0.1 ms  attempt 2 (a hedge) to b:1" in told
 
 
+def test_endpoints_that_were_out():
+    out = [
+        {"endpoint": "b:1", "why": "ejected: failure-rate"},
+        {"endpoint": "c:1", "why": "unhealthy"},
+    ]
+    told = story(troubled(attempts=[attempt("a:1", left_out=out, status=503)]))
+    line = "out at that time: b:1 (ejected: failure-rate), c:1 (unhealthy)"
+    assert f"{'':>14}{line}" in told
+    told = story(troubled(attempts=[attempt("c:1", left_out=out, status=503)]))
+    assert any(one.strip().startswith(f"{line}; this attempt was to find out") for one in told)
+
+
 def test_a_request_that_came_through_at_last():
     told = story(troubled(attempts=[RETRIED, attempt("b:1", status=200)], attempts_made=2))
     assert "   41.0 ms  the client got the upstream's 200" in told

@@ -39,6 +39,7 @@ class FakeAttempt:
     grpc: int = NO_GRPC
     hedge: bool = False
     fault: str = ""
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(eq=False)

@@ -131,6 +131,7 @@ def test_all_that_explains_it() -> None:
         FakeAttempt(
             "10.0.0.1:80", 0, "attempt-timeout", 1.0, 0.0, "inventory", "Too long.",
             Retry(0.02, "timeout"), 100.25, breaker, fault="delay",
+            left_out=(("10.0.0.3:80", "unhealthy"),),
         ),
         FakeAttempt(
             "10.0.0.2:80", 503, "", 0.5, 0.02, "inventory", "", Stop(StopReason.BUDGET), 101.27
@@ -146,7 +147,7 @@ def test_all_that_explains_it() -> None:
     first, second = kept.attempts
     assert first == (
         "10.0.0.1:80", "inventory", 0, "", "attempt-timeout", "Too long.", 0.25, 1.0, 0.0,
-        Retry(0.02, "timeout"), False, "delay",
+        Retry(0.02, "timeout"), False, "delay", (("10.0.0.3:80", "unhealthy"),),
     )  # fmt: skip
     assert (second.status, second.decision) == (503, Stop(StopReason.BUDGET))
     assert second.offset == pytest.approx(1.27)

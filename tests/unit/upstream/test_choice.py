@@ -107,6 +107,30 @@ def test_addresses_that_are_all_new_keep_nobody_in(bench):
     assert sum(b.upstream.choice.standings.counts.ejections.values()) == 1
 
 
+def test_endpoints_that_get_no_requests_are_named(bench):
+    b = bench(outlier_detection=EJECTING, health_check=HealthCheckConfig(path="/"))
+    b.look_up(ONE, TWO, THREE)
+    standings = b.upstream.choice.standings
+    assert standings.left_out == ()
+    b.fail(ONE)
+    b.endpoint(TWO).member.mark(unhealthy=True)
+    expected = (f"{ONE}:8080", "ejected: consecutive-failures"), (f"{TWO}:8080", "unhealthy")
+    assert standings.left_out == expected
+    b.look_up(TWO, THREE)
+    assert standings.left_out == expected[1:]
+    b.endpoint(TWO).member.mark(unhealthy=False)
+    assert standings.left_out == ()
+
+
+def test_of_many_endpoints_that_get_no_requests_a_few_are_named(bench):
+    b = bench(health_check=HealthCheckConfig(path="/"))
+    b.look_up(*[f"10.0.0.{number}" for number in range(1, 21)])
+    for endpoint in b.upstream.endpoints:
+        endpoint.member.mark(unhealthy=True)
+    out = b.upstream.choice.standings.left_out
+    assert (len(out), out[-1][0]) == (8, "13 others")
+
+
 def test_a_weight_that_a_reload_changes_holds_at_once(bench):
     a, z = (EndpointConfig("http", ip, 80, weight) for ip, weight in ((ONE, 1), (TWO, 3)))
     b = bench(a, z, load_balancing=LoadBalancing.RANDOM)
