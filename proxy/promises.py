@@ -112,7 +112,7 @@ class Promises:
         starting = None if self.sagas is None else self.sagas.promise(route)
         if starting is not None:
             later.append(starting)
-        if route.config.policies.idempotency.on:
+        if route.config.policies.idempotency.on and route.config.respond is None:
             return [Idempotency(self._keys, route.config, later), *later]
         return later
 

@@ -34,7 +34,7 @@ from proxy.policies.gate import GateKind
 from proxy.policies.hedge import HedgeConfig
 from proxy.policies.idempotency import IdempotencyConfig
 from proxy.policies.mirror import MirrorConfig
-from proxy.policies.outbox import OutboxConfig
+from proxy.policies.outbox import OutboxConfig, OutboxMode
 from proxy.policies.retry import RetryConfig
 from proxy.policies.split import Shares
 
@@ -282,6 +282,18 @@ class RouteConfig:
         if self.split:
             return tuple([name for name, _ in self.split])
         return () if self.upstream is None else (self.upstream,)
+
+    @property
+    def forwards(self) -> bool:
+        """Whether requests go to an upstream, not to a fixed answer or a saga."""
+        return self.respond is None and self.saga is None
+
+    @property
+    def stores(self) -> bool:
+        """Whether the outbox may accept requests of this route."""
+        fallback = self.policies.fallback
+        rescues = fallback is not None and fallback.outbox
+        return self.forwards and (rescues or self.policies.outbox.mode is not OutboxMode.OFF)
 
 
 @dataclass(frozen=True, slots=True)

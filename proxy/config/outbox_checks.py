@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from proxy.config.model import Config, Listener, PolicyConfig
+from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig
 from proxy.config.problems import Mark, Path, Problems
+from proxy.config.store_checks import warn_of_section
 from proxy.policies.outbox import OnDead, OutboxMode
 
 _Given = Mapping[Path, Mark]
@@ -12,7 +13,7 @@ _Given = Mapping[Path, Mark]
 def needs_outbox(config: Config) -> bool:
     """Whether a route accepts anything."""
     routes = [*config.routes, *(config.default_route(listener) for listener in Listener)]
-    return any(_accepts(route.policies) for route in routes)
+    return any(route.stores for route in routes)
 
 
 def check_outbox(config: Config, given: _Given, problems: Problems) -> None:
@@ -35,18 +36,27 @@ def warn_of_outbox(config: Config, given: _Given, problems: Problems) -> None:
             "what was accepted is lost with the pod (store.persistent is false)",
         )
     for index, route in enumerate(config.routes):
-        accepts = _accepts(route.policies)
-        if accepts and route.match.grpc is not None:
+        if route.stores and route.match.grpc is not None:
             path: Path = ("routes", index, "name")
             problems.warning(given[path], path, "gRPC calls take no part in the outbox")
-        below = [path for path in given if path[:3] == ("routes", index, "outbox")]
-        if below and not accepts:
-            path = min(below, key=given.__getitem__)
-            problems.warning(given[path], path, "has no effect: outbox.mode is off")
+        if not route.stores:
+            _warn_without_effect(route, ("routes", index, "outbox"), given, problems)
         block = ("routes", index, "outbox", "on_dead")
         settings = route.policies.outbox
         if block in given and settings.on_dead is OnDead.BLOCK and settings.order_by == "none":
             problems.warning(given[block], block, "has no effect without order_by")
+
+
+def _warn_without_effect(
+    route: RouteConfig, section: Path, given: _Given, problems: Problems
+) -> None:
+    """A route says how its outbox works, and it has none."""
+    if route.respond is not None:
+        warn_of_section(section, "'respond' answers all requests", given, problems)
+    elif route.saga is not None:
+        warn_of_section(section, "each request starts a saga", given, problems)
+    else:
+        warn_of_section(section, "outbox.mode is off", given, problems, is_off=True)
 
 
 def _accepts(policies: PolicyConfig) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from proxy.config.model import Config, Listener, PolicyConfig, StoreEngine
+from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig, StoreEngine
 from proxy.config.problems import Mark, Path, Problems
 from proxy.policies.idempotency import IdempotencyMode
 from proxy.policies.outbox import OutboxMode
@@ -59,6 +59,12 @@ def warn_of_store(config: Config, given: _Given, problems: Problems) -> None:
             _warn_layer(layer, store.shared, given, problems)
         if layer.policies.outbox.mode is not OutboxMode.OFF:
             entries = max(entries, layer.policies.outbox.keep_done)
+    for index, route in enumerate(config.routes):
+        section = ("routes", index, "idempotency")
+        if route.respond is not None:
+            warn_of_section(section, "'respond' answers all requests", given, problems)
+        elif not route.policies.idempotency.on:
+            warn_of_section(section, "idempotency.mode is off", given, problems, is_off=True)
     if store.url.engine is not StoreEngine.POSTGRESQL:
         _warn_of_room(store.max_bytes, keys, "idempotency.keep", "with a key", given, problems)
         where = "outbox.keep_done", "that would be accepted"
@@ -84,9 +90,14 @@ def _warn_of_room(
 def all_inbound_needs_store(config: Config) -> bool:
     """Whether every inbound request needs the store, so that without it the proxy is not ready."""
     inbound = [route for route in config.routes if route.listener is Listener.INBOUND]
-    routes = [*inbound, config.default_route(Listener.INBOUND)]
-    required = IdempotencyMode.REQUIRED
-    return all(route.policies.idempotency.mode is required for route in routes)
+    return all(map(_needs_store, [*inbound, config.default_route(Listener.INBOUND)]))
+
+
+def _needs_store(route: RouteConfig) -> bool:
+    if not route.forwards:
+        return route.saga is not None
+    keys, outbox = route.policies.idempotency.mode, route.policies.outbox.mode
+    return keys is IdempotencyMode.REQUIRED or outbox is OutboxMode.ALWAYS
 
 
 def _warn_layer(layer: _Layer, shared: bool, given: _Given, problems: Problems) -> None:
@@ -123,6 +134,21 @@ def _layers(config: Config) -> Iterator[_Layer]:
     for index, route in enumerate(config.routes):
         grpc = route.match.grpc is not None
         yield _Layer(("routes", index), route.policies, frozenset({route.listener}), grpc)
+
+
+def warn_of_section(
+    section: Path, why: str, given: _Given, problems: Problems, *, is_off: bool = False
+) -> None:
+    """Warn at a section's first key that it has no effect.
+
+    `is_off`: not at `mode`, which may turn off what the policy turns on.
+    """
+    keys = [path for path in given if path[:-1] == section]
+    if is_off:
+        keys = [path for path in keys if path[-1] != "mode"]
+    if keys:
+        first = min(keys, key=given.__getitem__)
+        problems.warning(given[first], first, f"has no effect: {why}")
 
 
 def _rounded(size: int) -> int:

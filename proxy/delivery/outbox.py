@@ -16,7 +16,6 @@ from proxy.delivery.worker import Worker
 from proxy.errors import StoreFailed
 from proxy.exchange.gateway import Gateway
 from proxy.exchange.promise import Promise
-from proxy.policies.outbox import OutboxMode
 from proxy.routing.table import Route
 from proxy.store.operations import (
     BlockedLanes,
@@ -62,10 +61,7 @@ class Outbox:
 
     def promise(self, route: Route) -> Promise | None:
         """The promise of a route; None if it accepts nothing."""
-        policies = route.config.policies
-        fallback = policies.fallback
-        rescues = fallback is not None and fallback.outbox
-        if policies.outbox.mode is OutboxMode.OFF and not rescues:
+        if not route.config.stores:
             return None
         return Accepting(
             self.store,

@@ -33,7 +33,7 @@ from proxy.errors import (
     StoreFull,
 )
 from proxy.exchange.gateway import Gateway
-from proxy.policies.outbox import Fate, OnDead, OutboxMode, judge, next_try
+from proxy.policies.outbox import Fate, OnDead, judge, next_try
 from proxy.store.operations import ClaimEntries, CountEntries, Operation, RenewEntries, Settle
 from proxy.store.records import Entry, EntryState, QueueCounts
 from proxy.store.store import Store
@@ -366,12 +366,7 @@ def _state_of(operations: list[Operation[Any]]) -> EntryState:
 def _queues_of(config: Config) -> Iterable[str]:
     """The routes that may accept."""
     routes = [*config.routes, *(config.default_route(listener) for listener in Listener)]
-    for route in routes:
-        fallback = route.policies.fallback
-        if route.policies.outbox.mode is not OutboxMode.OFF or (
-            fallback is not None and fallback.outbox
-        ):
-            yield route.name
+    return [route.name for route in routes if route.stores]
 
 
 def _noted(future: "Future[Any]") -> None:

@@ -191,11 +191,57 @@ INBOUND = BASE + "routes: [{name: a, listener: inbound, idempotency: {mode: opti
             "routes: [{name: a, policy: p, listener: inbound}]",
             "policies.p.idempotency.mode: there is no scope",
         ),
+        (
+            BASE + "routes: [{name: a, respond: {status: 200}, idempotency: {mode: optional}}]",
+            "routes[0].idempotency.mode: has no effect: 'respond' answers all requests",
+        ),
+        (
+            BASE + "routes: [{name: a, idempotency: {mint: true}}]",
+            "routes[0].idempotency.mint: has no effect: idempotency.mode is off",
+        ),
     ],
 )
 def test_warnings_of_idempotency(text: str, said: str) -> None:
     found = [str(one) for one in load_text(text, "f.yaml", {}).warnings]
     assert any(said in one for one in found), found
+
+
+SAGA = (
+    "upstreams: {s: {endpoints: ['http://s:1']}}\n"
+    "sagas: {g: {steps: [{name: a, request: {upstream: s, path: /a}}]}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "routes: [{name: a, respond: {status: 200}, outbox: {mode: always}}]",
+            "routes[0].outbox.mode: has no effect: 'respond' answers all requests",
+        ),
+        (
+            SAGA + "routes: [{name: a, saga: g, outbox: {mode: always}}]",
+            "routes[0].outbox.mode: has no effect: each request starts a saga",
+        ),
+        (
+            "routes: [{name: a, outbox: {order_by: 'header:x'}}]",
+            "routes[0].outbox.order_by: has no effect: outbox.mode is off",
+        ),
+    ],
+)
+def test_an_outbox_that_accepts_nothing_is_told(text: str, said: str) -> None:
+    found = [str(one) for one in load_text(BASE + text, "f.yaml", {}).warnings]
+    assert any(said in one for one in found), found
+
+
+@pytest.mark.parametrize("section", ["outbox: {mode: always}", "idempotency: {mode: optional}"])
+def test_turning_off_what_the_policy_turns_on_has_an_effect(section: str) -> None:
+    name = section.partition(":")[0]
+    text = BASE + (
+        f"policies: {{p: {{{section}}}}}\nroutes: [{{name: a, policy: p, {name}: {{mode: off}}}}]"
+    )
+    found = [str(one) for one in load_text(text, "f.yaml", {}).warnings]
+    assert not any("routes[0]" in one for one in found), found
 
 
 def test_an_outbound_route_with_room_enough_has_no_warning() -> None:
@@ -212,6 +258,17 @@ def test_an_outbound_route_with_room_enough_has_no_warning() -> None:
             "policies: {inbound: {idempotency: {mode: required}}}\n"
             "routes: [{name: a, listener: inbound, match: {prefix: /a}, idempotency: {mode: off}}]",
             False,
+        ),
+        (
+            "policies: {inbound: {idempotency: {mode: required}}}\n"
+            "routes: [{name: a, listener: inbound, match: {path: /a}, respond: {status: 200}}]",
+            False,
+        ),
+        ("policies: {inbound: {outbox: {mode: always}}}", True),
+        (
+            SAGA + "policies: {inbound: {outbox: {mode: always}}}\n"
+            "routes: [{name: a, listener: inbound, match: {path: /a}, saga: g}]",
+            True,
         ),
     ],
 )
