@@ -1,7 +1,8 @@
 """A place in the file that is being read: the node, its path, and where to report problems."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from proxy.config.advice import Vocabulary, one_value, unknown_key
 from proxy.config.document import Mapping as MappingNode
@@ -10,6 +11,8 @@ from proxy.config.environment import pieces, substitute
 from proxy.config.model import APP_UPSTREAM, BUILT_IN_POLICIES, PolicyConfig
 from proxy.config.problems import Mark, Path, Problems
 from proxy.templates import Reference, Template, parse_reference
+
+T = TypeVar("T")
 
 
 class Reported(Exception):
@@ -161,6 +164,20 @@ class Cursor:
         text = value.node.text if isinstance(value.node, Scalar) else None
         advice = unknown_key(value.path, known, text, self.reading.vocabulary)
         self.reading.problems.error(mark, value.path, f"unknown key{advice}")
+
+
+def read_all(cursors: Iterable[Cursor], read: Callable[[Cursor], T]) -> list[T]:
+    """The values of these places. Raises Reported after the last one if any was unusable."""
+    found = []
+    whole = True
+    for cursor in cursors:
+        try:
+            found.append(read(cursor))
+        except Reported:
+            whole = False
+    if not whole:
+        raise Reported
+    return found
 
 
 def _joined(parts: list[str | Reference]) -> tuple[str | Reference, ...]:

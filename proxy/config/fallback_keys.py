@@ -2,10 +2,10 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from proxy.config.cursor import Cursor, Reported
+from proxy.config.cursor import Cursor, Reported, read_all
 from proxy.config.document import Scalar, is_null
 from proxy.config.kinds import (
     ENVIRONMENT,
@@ -80,9 +80,10 @@ class Json(Kind[Any]):
     def read(self, at: Cursor, base: Any = None) -> Any:
         items, members = at.items(), at.members()
         if items is not None:
-            return [self.read(item) for item in items]
+            return read_all(items, self.read)
         if members is not None:
-            return {key: self.read(value) for key, (_, value) in members.items()}
+            values = read_all((value for _, value in members.values()), self.read)
+            return dict(zip(members, values, strict=True))
         found = at.text()
         assert found is not None  # a node is a list, a mapping or a scalar
         text, quoted = found
@@ -199,7 +200,37 @@ def _settle_response(values: Values, given: Given, at: Cursor) -> None:
         at.error(f"an answer with status {values['status']} cannot have a body")
 
 
+class Fallback(Record[FallbackConfig]):
+    """Its key `grpc` is short for that of `response`: no attribute, and never written back."""
+
+    def fill(
+        self, given: Given, at: Cursor, base: FallbackConfig | None = None, **fixed: Any
+    ) -> FallbackConfig:
+        return super().fill(given, at, base, grpc=None, **fixed)
+
+    def _member(self, value: Any, field: Field) -> Any:
+        return None if field.attributes == ("grpc",) else super()._member(value, field)
+
+
+def _add_grpc(values: Values, given: Given) -> None:
+    """The response with what gRPC callers get; without one, other callers get its status alone."""
+    grpc: _GrpcAnswer = values["grpc"]
+    response: FallbackResponse | None = values["response"]
+    if response is None:
+        response = FallbackResponse(to_http_answer(grpc.status))
+    elif "response" in given and response.grpc != NO_GRPC:
+        given["grpc"].error("'response' has it already")
+    values["response"] = replace(response, grpc=grpc.status, message=grpc.message)
+
+
 def _settle_fallback(values: Values, given: Given, at: Cursor) -> None:
+    if "grpc" in given:
+        if "upstream" in given:
+            given["upstream"].error("give either 'grpc' or 'upstream'")
+        else:
+            values["upstream"] = None
+            _add_grpc(values, given)
+    del values["grpc"]
     if "response" in given and "upstream" in given:
         given["upstream"].error("give either 'response' or 'upstream'")
     elif "response" in given:
@@ -232,7 +263,7 @@ _RESPONSE_KEYS = {
 
 RESPONSE = Response(_build_response, _RESPONSE_KEYS, settle=_settle_response)
 
-FALLBACK = Record(
+FALLBACK = Fallback(
     FallbackConfig,
     {
         "when": Field(
@@ -244,6 +275,9 @@ FALLBACK = Record(
         "response": Field(
             RESPONSE,
             "A fixed answer; it replaces an inherited one as a whole.",
+        ),
+        "grpc": Field(
+            GRPC_ANSWER, "Short for the grpc of `response`; alone it is the whole response."
         ),
         "upstream": Field(UpstreamName(), "Instead of a response: one attempt at this upstream."),
         "outbox": Field(

@@ -4,13 +4,14 @@ import re
 from typing import Any, Final
 
 from proxy.config.cursor import Cursor, Reported
-from proxy.config.kinds import ENVIRONMENT, JsonSchema, Kind, Text
+from proxy.config.kinds import ENVIRONMENT, Boolean, JsonSchema, Kind, Text
 from proxy.config.names import HEADER_NAME
 from proxy.config.suggestions import did_you_mean
 from proxy.http.hash_key import HashKey, HashSource
 
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
-_CLIENT = HashSource.CLIENT.value
+_CLIENT: Final = HashSource.CLIENT.value
+_FLAG: Final = Boolean()
 
 
 def _check_cookie(text: str) -> str:
@@ -40,7 +41,10 @@ def _mapping_of(text: str) -> str:
 
 
 class HashKeyKind(Kind[HashKey]):
-    """``{header: NAME}``, ``{cookie: NAME}``, ``{query: NAME}`` or ``client``."""
+    """``{header: NAME}``, ``{cookie: NAME}``, ``{query: NAME}`` or ``client``.
+
+    ``{client: true}`` is the last one, written as the others are.
+    """
 
     wants = "{header: NAME}, {cookie: NAME}, {query: NAME} or client"
 
@@ -53,12 +57,17 @@ class HashKeyKind(Kind[HashKey]):
             return HashKey(HashSource.CLIENT)
         if at.members() is None:
             raise at.error(f"must be one of {self.wants}")
-        given = at.entries(tuple(_NAMES))
-        if (at.members() or {}).keys() - _NAMES.keys():
+        keys = (*_NAMES, _CLIENT)
+        given = at.entries(keys)
+        if (at.members() or {}).keys() - set(keys):
             raise Reported
         if len(given) != 1:
             raise at.error(f"must be {self.wants}")
         ((source, cursor),) = given.items()
+        if source == _CLIENT:
+            if not _FLAG.read(cursor):
+                raise cursor.error(f"false names no key: must be {self.wants}")
+            return HashKey(HashSource.CLIENT)
         name = _NAMES[source].read(cursor)
         return HashKey(HashSource(source), (name.lower() if source == "header" else name).encode())
 
@@ -71,6 +80,9 @@ class HashKeyKind(Kind[HashKey]):
             "additionalProperties": False,
             "minProperties": 1,
             "maxProperties": 1,
-            "properties": {key: kind.schema() for key, kind in _NAMES.items()},
+            "properties": {
+                **{key: kind.schema() for key, kind in _NAMES.items()},
+                _CLIENT: {"const": True},
+            },
         }
         return {"anyOf": [{"const": _CLIENT}, named, ENVIRONMENT]}

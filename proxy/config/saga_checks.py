@@ -24,34 +24,36 @@ def check_saga(saga: SagaConfig, given: Given, at: Cursor) -> None:
 def _check_pivot(saga: SagaConfig, at: Cursor) -> None:
     pivot = saga.pivot or ""
     if pivot not in saga.numbers:
-        raise at.error(f"there is no step {pivot!r}{did_you_mean(pivot, saga.numbers)}")
-    if saga.steps[saga.numbers[pivot]].optional:
-        raise at.error(f"{pivot!r} is optional: whether it works decides nothing")
+        at.error(f"there is no step {pivot!r}{did_you_mean(pivot, saga.numbers)}")
+    elif saga.steps[saga.numbers[pivot]].optional:
+        at.error(f"{pivot!r} is optional: whether it works decides nothing")
 
 
 def _of_steps(request: SagaRequest) -> list[Reference]:
     return [one for one in request.references if one.word == STEPS]
 
 
-def _known(saga: SagaConfig, one: Reference, at: Cursor) -> int:
-    if one.step not in saga.numbers:
+def _known(saga: SagaConfig, one: Reference, at: Cursor) -> int | None:
+    """The step's number; an unknown one is reported."""
+    number = saga.numbers.get(one.step)
+    if number is None:
         hint = did_you_mean(one.step, saga.numbers)
-        raise at.error(f"${{{one.text}}}: there is no step {one.step!r}{hint}")
-    return saga.numbers[one.step]
+        at.error(f"${{{one.text}}}: there is no step {one.step!r}{hint}")
+    return number
 
 
 def _check_request(saga: SagaConfig, step: SagaStep, at: Cursor) -> None:
     own = saga.numbers[step.name]
     for one in _of_steps(step.request):
         number = _known(saga, one, at)
-        if one.key:
+        if number is None or one.key:
             continue
         if number >= own:
-            raise at.error(
+            at.error(
                 f"${{{one.text}}} never has a value here: {one.step!r} comes "
                 f"{'later' if number > own else 'from this request'}"
             )
-        if saga.steps[number].optional and not is_given(saga.steps[number].result):
+        elif saga.steps[number].optional and not is_given(saga.steps[number].result):
             at.warning(
                 f"${{{one.text}}} has no value if {one.step!r} fails, which is optional: give it a "
                 "'result'"
@@ -60,12 +62,12 @@ def _check_request(saga: SagaConfig, step: SagaStep, at: Cursor) -> None:
 
 def _check_undo(saga: SagaConfig, step: SagaStep, undo: SagaRequest, at: Cursor) -> None:
     own = saga.numbers[step.name]
-    if saga.pivot is not None and own > saga.numbers[saga.pivot]:
+    if saga.pivot in saga.numbers and own > saga.numbers[saga.pivot]:
         at.warning(f"is never used: after the pivot {saga.pivot!r} nothing is undone")
         return
     for one in _of_steps(undo):
         number = _known(saga, one, at)
-        if one.key or number < own:
+        if number is None or one.key or number < own:
             continue
         if number > own:
             at.warning(

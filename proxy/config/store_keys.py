@@ -34,12 +34,12 @@ LEAST_BYTES = 1 << 20
 
 
 class StoreUrlKind(Leaf[StoreUrl]):
-    wants = "sqlite:/path/to/store.db, postgresql://USER@HOST/DATABASE or memory:"
+    wants = "sqlite:/path/to/store.db, postgresql://USER@HOST/DATABASE or memory"
 
     def parse(self, text: str) -> StoreUrl:
-        scheme, colon, rest = text.partition(":")
-        if scheme == "memory" and colon and not rest:
-            return StoreUrl(StoreEngine.MEMORY, text)
+        scheme, _, rest = text.partition(":")
+        if scheme == "memory" and not rest:
+            return StoreUrl(StoreEngine.MEMORY, "memory:")
         if scheme == "sqlite" and rest:
             path = "/" + rest.lstrip("/") if rest.startswith("//") else rest
             if "\0" in path or path.endswith("/"):
@@ -56,7 +56,7 @@ class StoreUrlKind(Leaf[StoreUrl]):
     def schema(self) -> JsonSchema:
         pattern = {
             "type": "string",
-            "pattern": r"^(memory:|sqlite:.+|postgres(ql)?://.+)$",
+            "pattern": r"^(memory:?|sqlite:.+|postgres(ql)?://.+)$",
         }
         return {"anyOf": [pattern, ENVIRONMENT]}
 
@@ -96,7 +96,7 @@ STORE = Record(
         "url": Field(
             StoreUrlKind(),
             "sqlite:/path/to/store.db, a file that one process uses; "
-            "postgresql://USER@HOST/DATABASE, shared by replicas; memory:, gone when the process "
+            "postgresql://USER@HOST/DATABASE, shared by replicas; memory, gone when the process "
             "ends.",
             required=True,
         ),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from proxy.config.cursor import Cursor
+from proxy.config.cursor import Cursor, read_all
 from proxy.config.fallback_keys import Json
 from proxy.config.kinds import JsonSchema, Kind
 from proxy.config.suggestions import did_you_mean
@@ -53,9 +53,10 @@ class TemplateJson(Kind[Tree]):
         at = at.with_templates()
         items, members = at.items(), at.members()
         if items is not None:
-            return [self.read(item) for item in items]
+            return read_all(items, self.read)
         if members is not None:
-            return {key: self.read(value) for key, (_, value) in members.items()}
+            values = read_all((value for _, value in members.values()), self.read)
+            return dict(zip(members, values, strict=True))
         template = at.template()
         if template is not None:
             check_words(template, self._words, at)

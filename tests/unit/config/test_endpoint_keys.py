@@ -52,6 +52,7 @@ def test_health_checks():
         ("{cookie: Sid}", HashKey(HashSource.COOKIE, b"Sid")),
         ("{query: basket}", HashKey(HashSource.QUERY, b"basket")),
         ("client", HashKey(HashSource.CLIENT)),
+        ("{client: true}", HashKey(HashSource.CLIENT)),
     ],
 )
 def test_hashes(written, key):
@@ -73,6 +74,7 @@ def test_weights(warned):
         ("load_balancing: peak_ewma", "must be one of"),
         ("hash: {header: a, cookie: b}", "must be {header: NAME}"),
         ("hash: {headers: a}", "unknown key"),
+        ("load_balancing: consistent_hash, hash: {client: false}", "false names no key"),
         ("hash: clients", "did you mean 'client'?"),
         ("hash: {cookie: 'a b'}", "is not the name of a cookie"),
         ("hash: {query: ''}", "1 to 256 characters"),

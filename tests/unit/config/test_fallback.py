@@ -46,6 +46,11 @@ def test_when_names_reasons_groups_and_statuses(config):
         ("{response: {status: 200}}", "fallback: 'when' is missing"),
         ("{when: [timeout]}", "fallback: needs a 'response' or an 'upstream'"),
         ("{when: [timeout], response: {}, upstream: app}", "give either 'response' or 'upstream'"),
+        ("{when: [timeout], grpc: {status: ok}, upstream: app}", "either 'grpc' or 'upstream'"),
+        (
+            "{when: [timeout], grpc: {status: ok}, response: {grpc: {status: ok}}}",
+            "'response' has it already",
+        ),
         ("{when: [], response: {}}", "must name at least one of reasons"),
         ("{when: timeout, response: {}}", "must be a list of reasons and statuses: [timeout]"),
         ("{when: [circuit_open], response: {}}", "did you mean 'circuit-open'?"),
@@ -80,6 +85,18 @@ INHERITED = """
         fallback: {{when: [timeout], response: {{status: 202, body: later}}}}
     routes: [{{name: a, fallback: {own}}}]
 """
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "body"),
+    [
+        ("{when: [timeout], grpc: {status: unavailable}}", 503, b""),
+        ("{when: [timeout], grpc: {status: UNAVAILABLE}, response: {body: x}}", 200, b"x"),
+    ],
+)
+def test_grpc_is_short_for_that_of_the_response(text, status, body, config):
+    made = config(fallback(text)).routes[0].policies.fallback.response
+    assert (made.status, made.body, made.grpc) == (status, body, 14)
 
 
 def test_an_inherited_one_is_removed_by_the_word_none(config):

@@ -112,6 +112,7 @@ def test_mistakes(text: str, said: str) -> None:
     ("text", "said"),
     [
         ("store: {url: 'memory:'}", "gone when the process ends"),
+        ("store: {url: memory}", "gone when the process ends"),
         ("store: {url: 'memory:', persistent: true}", "has no effect: the store is in memory"),
         ("store: {url: 'memory:', schema: x}", "has no effect: it is for a store on PostgreSQL"),
         ("store: {url: 'postgresql://db/x', sync: normal}", "the store is a PostgreSQL server's"),

@@ -54,6 +54,12 @@ def test_problems(text, problem):
     assert [str(one).startswith(problem) for one in problems.sorted()] == [True]
 
 
+def test_all_problems_are_reported_together():
+    _, problems = read(JSON, 'x: {a: "${input}", b: ["${id.x}", {c: "${NONE}"}], d: "${steps}"}')
+    places = [str(one).split(": ")[1] for one in problems.sorted()]
+    assert places == ["x.a", "x.b[0]", "x.b[1].c", "x.d"]
+
+
 def test_texts():
     kind = TemplateText("a path", ("id",), lambda text: text.upper())
     assert read(kind, "x: /a/${id}")[0].path(Scope("1/2")) == "/a/1%2F2"
