@@ -739,3 +739,13 @@ def test_a_store_that_fails_after_its_request_was_cut_is_not_a_bug(shop, caplog)
     shop.store.release()
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+def test_a_repeat_of_head_has_the_length_of_the_body_that_it_has_not(shop):
+    shop.reload(TEXT.replace("mode: optional", "methods: [HEAD], mode: optional"))
+    head = request("HEAD /pay HTTP/1.1", KEY)
+    client = shop.ask(head)
+    server_of(shop).send(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")
+    assert client.answer().get("content-length") == "12"
+    repeat = shop.ask(head).answer()
+    assert (repeat.get("idempotent-replayed"), repeat.get("content-length")) == ("true", "12")
