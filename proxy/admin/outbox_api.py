@@ -3,7 +3,10 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -101,11 +104,15 @@ class OutboxApi:
         try:
             state = EntryState(query["state"]) if "state" in query else None
             limit = min(int(query.get("limit", "100")), MOST_LISTED)
-            since = float(query.get("since", "0"))
+            since = instant(query.get("since", "0"))
             before = min(int(query["before"]), _NEWEST) if "before" in query else None
         except ValueError:
             states = ", ".join(one.value for one in EntryState)
-            return problem(400, f"state is one of {states}; since, before and limit are numbers.")
+            return problem(
+                400,
+                f"state is one of {states}; since is a time (Unix seconds or RFC 3339), before and "
+                "limit are numbers.",
+            )
         if "request_id" in query:
             found = await outbox.of_request(query["request_id"], max(1, limit))
             return _json({**await outbox.summary(), "entries": found})
@@ -146,47 +153,40 @@ class OutboxApi:
         return problem(409, f"Entry {entry_id} is {state.value}; {_POSSIBLE[order]}.")
 
     async def redrive_many(self, request: web.Request) -> web.Response:
-        """Put dead and parked entries back. The body: ``{"filter": {"route", "since"}, "rate",
-        "limit"}``, all optional; with a rate (entries a second) the answer is 202 at once. With
-        the route ``table:NAME`` the oldest dead rows of that table, without since and rate."""
+        """Put dead and parked entries back. The body: ``{"filter": {"route", "state", "since"},
+        "rate", "limit"}``, all optional; with a rate (entries a second) the answer is 202 at once.
+        With the route ``table:NAME`` the oldest dead rows of that table, without since and rate."""
         try:
             async with asyncio.timeout(HEAD):
-                text = await request.text()
-            asked = json.loads(text) if text.strip() else {}
-            chosen = asked.get("filter", {})
-            rate = _number(asked.get("rate", 0))
-            limit = max(1, min(int(_number(asked.get("limit", 1000))), MOST_REDRIVEN))
-            since = _number(chosen.get("since", 0))
-            route = chosen.get("route")
-            if not isinstance(route, str | None):
-                raise TypeError
-        except (ValueError, AttributeError, TypeError, TimeoutError):
+                chosen = Chosen.read(await request.text())
+        except (ValueError, TimeoutError) as error:
             return problem(
-                400, 'The body must be JSON such as {"filter": {"route": "shop"}, "rate": 10}.'
+                400, f"The body must be JSON such as {_EXAMPLE}{error and f': {error}'}."
             )
-        if route is not None and route.startswith(ROUTE):
-            if since or rate:
-                return problem(400, "The rows of a table are put back without since and rate.")
-            return await self._tables.redrive_many(route.removeprefix(ROUTE), limit)
-        return await self._with(partial(self._redrive, route, since, rate, limit))(request)
+        if chosen.route is not None and chosen.route.startswith(ROUTE):
+            if chosen.since or chosen.rate or chosen.state not in (None, "dead"):
+                return problem(400, "Dead rows of a table are put back, without since and rate.")
+            name = chosen.route.removeprefix(ROUTE)
+            return await self._tables.redrive_many(name, chosen.limit)
+        return await self._with(partial(self._redrive, chosen))(request)
 
     async def _redrive(
-        self,
-        route: str | None,
-        since: float,
-        rate: float,
-        limit: int,
-        request: web.Request,
-        outbox: "Outbox",
+        self, chosen: "Chosen", request: web.Request, outbox: "Outbox"
     ) -> web.Response:
         if len(self._orders) >= MOST_ORDERS:
             return problem(503, "Too many such orders are carried out now; wait for one to end.")
         order = asyncio.get_running_loop().create_task(
-            outbox.redrive_many(route=route, since=since, rate=rate, limit=limit)
+            outbox.redrive_many(
+                route=chosen.route,
+                states=_BACK if chosen.state is None else (chosen.state,),
+                since=chosen.since,
+                rate=chosen.rate,
+                limit=chosen.limit,
+            )
         )
         self._orders.add(order)  # the client may leave: the order is still carried out
         order.add_done_callback(self._ended)
-        if rate > 0:
+        if chosen.rate > 0:
             return _json({"result": "started"}, 202)
         return _json({"redriven": await asyncio.shield(order)})
 
@@ -196,11 +196,61 @@ class OutboxApi:
             _log.error("an order for many entries ended early: %s", order.exception())
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Entries that one order puts back: `since` in Unix seconds, `rate` a second, 0 at once."""
+
+    route: str | None = None
+    state: str | None = None
+    since: float = 0.0
+    rate: float = 0.0
+    limit: int = 1000
+
+    @classmethod
+    def read(cls, text: str) -> "Chosen":
+        """Raises ValueError for anything but such an order: a filter that is misspelt must not
+        put back what it was to keep."""
+        asked = json.loads(text) if text.strip() else {}
+        chosen = _members(asked, "filter", "rate", "limit").get("filter", {})
+        route, state, since = map(_members(chosen, "route", "state", "since").get, _FILTERS)
+        if not isinstance(route, str | None):
+            raise ValueError("route is the name of a route")
+        if state not in (None, *_BACK):
+            raise ValueError(f"state is {' or '.join(_BACK)}")
+        limit = max(1, min(int(_number(asked.get("limit", 1000))), MOST_REDRIVEN))
+        return cls(route, state, instant(since or 0), _number(asked.get("rate", 0)), limit)
+
+
+_BACK = ("parked", "dead")
+_FILTERS = ("route", "state", "since")
+_EXAMPLE = '{"filter": {"route": "shop"}, "rate": 10}'
+
+
+def _members(document: Any, *known: str) -> dict[str, Any]:
+    """Raises ValueError unless it is a mapping with some of these names."""
+    if not isinstance(document, dict):
+        raise ValueError("it is not a mapping")
+    for name in document.keys() - set(known):
+        raise ValueError(f"{name!r} is unknown; there are {', '.join(known)}")
+    return document
+
+
+def instant(given: Any) -> float:
+    """Unix seconds, or a time as these documents show it (RFC 3339). Raises ValueError."""
+    if not isinstance(given, str) or re.fullmatch(r"[0-9.]+", given):
+        return _number(given)
+    at = datetime.fromisoformat(given)
+    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+
+
 def _number(given: Any) -> float:
     """Raises ValueError unless it is a number from 0 on that ends."""
-    number = float(given)
+    try:
+        number = float(given)
+    except TypeError:
+        raise ValueError(f"{given!r} is not a number") from None
     if not 0 <= number < float("inf"):
-        raise ValueError
+        raise ValueError(f"{given!r} is not a number from 0 on")
     return number
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from time import time
 from typing import Any
 
@@ -226,14 +226,16 @@ class Outbox:
         )
 
     async def redrive_many(
-        self, *, route: str | None, since: float, rate: float, limit: int
+        self, *, route: str | None, states: Iterable[str], since: float, rate: float, limit: int
     ) -> int:
-        """Put dead and parked entries back, the oldest of the newest `limit` first, `rate` a
-        second (0: at once). Returns how many."""
+        """Put entries of these states (parked, dead) back, the oldest of the newest `limit` first,
+        `rate` a second (0: at once). Returns how many."""
         done = 0
-        for state in (EntryState.PARKED, EntryState.DEAD):
+        for state in map(EntryState, states):
+            if done >= limit:
+                break
             found = await self.store.do(
-                ListEntries(queue=route, state=state, since=since, limit=limit)
+                ListEntries(queue=route, state=state, since=since, limit=limit - done)
             )
             for entry in reversed(found):
                 ask = Redrive(entry.id, self.worker.queue(entry.queue).config.max_age)

@@ -431,7 +431,10 @@ async def test_redrive_keeps_id_and_key():
         b.upstream.answers.append(400)
         place = (await b.ask()).get("location")
         await b.until_state(place, "dead")
-        assert await b.outbox.redrive_many(route="shop", since=0, rate=0, limit=10) == 1
+        assert (
+            await b.outbox.redrive_many(route="shop", states=("dead",), since=0, rate=0, limit=10)
+            == 1
+        )
         state = await b.until_state(place, "delivered")
         assert state["attempts"] == 1
         keys = {one.get("idempotency-key") for one in b.upstream.requests}

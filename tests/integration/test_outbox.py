@@ -97,15 +97,41 @@ def test_accepted_delivered_shown_and_ordered(tmp_path: Path, upstream: Counting
 
 def test_an_order_that_is_none_is_refused(tmp_path: Path, upstream: CountingUpstream) -> None:
     proxy = RunningProxy(tmp_path, settings(upstream, tmp_path / "s.db"))
-    orders = ['{"rate": NaN}', '{"rate": -1}', '{"limit": 1e400}', "[7]"]
+    orders = ['{"rate": NaN}', '{"rate": -1}', '{"limit": 1e400}', "[7]", '{"route": "shop"}']
+    filters = ['{"route": ["a"]}', '{"rout": "a"}', '{"state": "pending"}', '{"since": "now"}', "7"]
     try:
-        for order in [*orders, '{"filter": {"route": ["a"]}}']:
+        for order in [*orders, *(f'{{"filter": {one}}}' for one in filters)]:
             url = f"http://127.0.0.1:{proxy.admin}/outbox/redrive"
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(url, order.encode(), timeout=5)
             with refused.value as answer:
                 assert (answer.code, b"must be JSON" in answer.read()) == (400, True)
         assert proxy.ask("GET", f"/outbox?before={10**30}")[0] == 200
+    finally:
+        assert stopped(proxy) == 0
+
+
+def test_an_order_for_many_takes_those_of_its_filter(
+    tmp_path: Path, upstream: CountingUpstream
+) -> None:
+    """By state, and by a time as the documents show it."""
+    upstream.status = 400
+    proxy = RunningProxy(tmp_path, settings(upstream, tmp_path / "s.db"))
+
+    def redriven(order: str) -> Any:
+        url = f"http://127.0.0.1:{proxy.admin}/outbox/redrive"
+        with urllib.request.urlopen(url, order.encode(), timeout=5) as answer:
+            return json.load(answer)["redriven"]
+
+    try:
+        for key in "abc":
+            post(proxy, key)
+        eventually(lambda: proxy.state("/outbox")["queues"][0]["dead"] == 3, 5)
+        times = [one["accepted_at"] for one in proxy.state("/outbox?state=dead")["entries"]]
+        assert len(proxy.state(f"/outbox?since={times[0]}")["entries"]) < 3
+        assert redriven('{"filter": {"state": "parked"}}') == 0
+        assert redriven('{"filter": {"since": "2999-01-01T00:00:00Z"}}') == 0
+        assert redriven('{"filter": {"state": "dead"}, "limit": 2}') == 2
     finally:
         assert stopped(proxy) == 0
 
