@@ -31,6 +31,7 @@ COMPILED = (
     "delivery/held",
     "delivery/identities",
     "delivery/stored_request",
+    "delivery/tries",
     "exchange/answers",
     "exchange/attempt",
     "exchange/binding",

@@ -11,7 +11,7 @@ from proxy.delivery.documents import details_of, lane_of, queue_of, summary_of
 from proxy.delivery.entries import StoredHead
 from proxy.delivery.identities import Identities
 from proxy.delivery.places import OutboxPlaces
-from proxy.delivery.stored_request import StoredExchange
+from proxy.delivery.tries import StoredExchange
 from proxy.delivery.worker import Worker
 from proxy.errors import StoreFailed
 from proxy.exchange.gateway import Gateway

@@ -19,11 +19,13 @@ from typing import Any, Final, Protocol
 
 from proxy.clock import Random
 from proxy.delivery.entries import instant
+from proxy.delivery.leases import Leases
 from proxy.delivery.saga_record import Accepted, unpack
 from proxy.delivery.saga_request import render_request, told_of
 from proxy.delivery.saga_stats import SagaStats
 from proxy.delivery.stored_request import StoredRequest, TryResult
 from proxy.errors import ProxyError, StoreFull
+from proxy.exchange.lease import Lease, present
 from proxy.policies.outbox import ResultConfig
 from proxy.policies.saga import Act, Saga, SagaState, Send, Wait
 from proxy.policies.saga_rules import Effect, Phase, Told
@@ -98,9 +100,10 @@ class SagaRunner:
         self._random = random
         self._clock = clock
         self._offset = 0.0
+        self._leases = Leases(LEASE, lambda refs, lease: store.do(RenewSagas(refs, lease)))
         self._in_hand: dict[str, tuple[SagaRecord, Task[None]]] = {}
         self._news = asyncio.Event()
-        self._loops: list[Task[None]] = []
+        self._claiming: Task[None] | None = None
         self._stopping = False
         self.next_due: float | None = None
         self.changes = 0
@@ -110,7 +113,7 @@ class SagaRunner:
     def start(self) -> None:
         """Claim and run from now on."""
         self._store.watch(self._news.set)
-        self._loops = [asyncio.create_task(self._claim_on()), asyncio.create_task(self._renew_on())]
+        self._claiming = asyncio.create_task(self._claim_on())
 
     def stop_claiming(self) -> None:
         """Claim no other saga; each one in hand ends its try and is given back."""
@@ -126,10 +129,13 @@ class SagaRunner:
     async def stop(self) -> None:
         """End at once: open tries are lost, and repeated by the next owner."""
         self.stop_claiming()
-        tasks = [*self._loops, *(task for _, task in self._in_hand.values())]
+        tasks = [task for _, task in self._in_hand.values()]
+        if self._claiming is not None:
+            tasks.append(self._claiming)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._leases.stop()
 
     @property
     def in_hand(self) -> int:
@@ -154,31 +160,37 @@ class SagaRunner:
         room = MAX_IN_HAND - len(self._in_hand)
         if room <= 0 or self._store.state is not StoreState.OPEN:
             return _LOOK_AGAIN
+        self._leases.look()
         try:
             counts = self._stats.counts = await self._store.do(CountSagas())
             names = sorted({name for name, state in counts if state in _LIVE})
             if not names:
                 self.next_due = None
                 return _LOOK_AGAIN
+            since = present()
             claimed = await self._store.do(ClaimSagas(names, room, LEASE))
         except ProxyError as error:
             _log.error("sagas cannot be claimed: %s", error.detail)
             return _LOOK_AGAIN
         self._offset = claimed.now - self._clock()
         for record in claimed.sagas:
-            task = asyncio.create_task(self._run(record))
+            lease = self._leases.hold(record.ref, since)
+            task = asyncio.create_task(self._run(record, lease))
             self._in_hand[record.token] = (record, task)
-            task.add_done_callback(self._forget(record.token))
+            task.add_done_callback(self._forget(record))
         self.next_due = claimed.next_due_at
         if claimed.next_due_at is None:
             return _LOOK_AGAIN
         return min(max(claimed.next_due_at - claimed.now, 0.001), _LOOK_AGAIN)
 
-    def _forget(self, token: str) -> Callable[[Task[None]], None]:
+    def _forget(self, record: SagaRecord) -> Callable[[Task[None]], None]:
+        token = record.token
+
         def ended(task: Task[None]) -> None:
             self.changes += 1
-            present = self._in_hand.get(token)
-            if present is not None and present[1] is task:  # it may have been claimed again
+            self._leases.drop(record.ref)
+            held = self._in_hand.get(token)
+            if held is not None and held[1] is task:  # it may have been claimed again
                 del self._in_hand[token]
             self._news.set()
             if not task.cancelled() and task.exception() is not None:
@@ -186,34 +198,20 @@ class SagaRunner:
 
         return ended
 
-    async def _renew_on(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE / 3)
-            refs = [record.ref for record, _ in self._in_hand.values()]
-            if not refs:
-                continue
-            try:
-                lost = await self._store.do(RenewSagas(refs, LEASE))
-            except ProxyError:
-                continue  # each saga in hand meets the same failure at its next arrow
-            for ref in lost:
-                # One that ended meanwhile has given its claim back itself.
-                present = self._in_hand.get(ref.token)
-                if present is not None and present[0].ref == ref:
-                    present[1].cancel()
-
     # --- one saga ---------------------------------------------------------------------------------
 
-    async def _run(self, record: SagaRecord) -> None:
+    async def _run(self, record: SagaRecord, lease: Lease) -> None:
         try:
             accepted = unpack(record.input)
             kept = json.loads(record.journal)
             saga = Saga.load(accepted.saga.rules, kept, self.now(), self._random)
-            await self._take_on(record, accepted, saga)
+            await self._take_on(record, lease, accepted, saga)
         except ProxyError as error:
             _log.error("saga %s stands still: %s", record.id, error.detail)
 
-    async def _take_on(self, record: SagaRecord, accepted: Accepted, saga: Saga) -> None:
+    async def _take_on(
+        self, record: SagaRecord, lease: Lease, accepted: Accepted, saga: Saga
+    ) -> None:
         """Take it as far as it goes now."""
         while True:
             act = saga.advance(self.now())
@@ -230,6 +228,7 @@ class SagaRunner:
                 self._warn_lost(record)
                 return
             route, request = sending
+            request.lease = lease
             wanted = accepted.saga.wanted(accepted.saga.steps[act.step].name)
             most = self._record_bytes if wanted and act.phase is Phase.DO else 0
             result = await self._try(route, request, most)

@@ -6,7 +6,8 @@ from proxy.config.model import Config, Listener
 from proxy.config.saga_model import SagaRequest
 from proxy.delivery.saga_record import Accepted
 from proxy.delivery.saga_request import request_of
-from proxy.delivery.stored_request import StoredRequest, Tries, TryResult
+from proxy.delivery.stored_request import StoredRequest, TryResult
+from proxy.delivery.tries import Tries
 from proxy.exchange.gateway import Gateway
 from proxy.http.authority import DEFAULT_PORTS
 from proxy.policies.saga import Send

@@ -17,7 +17,7 @@ from proxy.delivery.saga_runner import LEASE, SagaRunner, TellResult
 from proxy.delivery.saga_sender import SagaSender
 from proxy.delivery.saga_start import SagaStart, begin_saga, check_same, saga_id_of
 from proxy.delivery.saga_stats import SagaStats
-from proxy.delivery.stored_request import StoredExchange
+from proxy.delivery.tries import StoredExchange
 from proxy.errors import SagaInvalid, StoreFailed
 from proxy.exchange.answers import Answer
 from proxy.exchange.carrier import Carrier

@@ -21,11 +21,14 @@ from typing import Any, Final
 
 from proxy.config.model import Config, Listener
 from proxy.delivery.entries import StoredHead, outcome_of, with_outcome
+from proxy.delivery.leases import Leases
 from proxy.delivery.queues import Queue
 from proxy.delivery.results import result_route, told_result
-from proxy.delivery.stored_request import StoredExchange, Tries, TryResult
+from proxy.delivery.stored_request import TryResult
+from proxy.delivery.tries import StoredExchange, Tries
 from proxy.errors import (
     BulkheadFull,
+    ClaimLost,
     ConcurrencyLimited,
     Draining,
     QueueTimeout,
@@ -33,6 +36,7 @@ from proxy.errors import (
     StoreFull,
 )
 from proxy.exchange.gateway import Gateway
+from proxy.exchange.lease import Lease, present
 from proxy.policies.outbox import Fate, OnDead, judge, next_try
 from proxy.store.operations import ClaimEntries, CountEntries, Operation, RenewEntries, Settle
 from proxy.store.records import Entry, EntryState, QueueCounts
@@ -44,6 +48,8 @@ _CROWDED: Final = 0.1
 """Seconds of a pause if the route's places are taken."""
 _OF_PLACES: Final = frozenset({BulkheadFull.reason, QueueTimeout.reason, ConcurrencyLimited.reason})
 """Refusals that the end of any other exchange may lift."""
+_GIVEN_BACK: Final = frozenset({Draining.reason, ClaimLost.reason})
+"""Ends of a try that say nothing about its route."""
 _AGAIN: Final = 1.0
 """Seconds until a commit that a full store refused is asked for again."""
 _LONGEST_SLEEP: Final = 60.0
@@ -64,7 +70,7 @@ class Worker:
         self._tries = {listener: Tries(listener, gateway.tell) for listener in Listener}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._renewing: asyncio.TimerHandle | None = None
+        self._leases = Leases(LEASE, lambda refs, lease: store.do(RenewEntries(refs, lease)))
         self._closing = False
         self._settling = 0
         self._next_due: float | None = None
@@ -82,9 +88,7 @@ class Worker:
         for name in counts:
             self.queue(name)
         self._warn_of_unknown(counts)
-        loop = asyncio.get_running_loop()
-        self._renewing = loop.call_later(LEASE / 3, self._renew)
-        self._task = loop.create_task(self._work())
+        self._task = asyncio.get_running_loop().create_task(self._work())
 
     def reconfigure(self) -> None:
         """The gateway has another configuration."""
@@ -136,8 +140,6 @@ class Worker:
     async def stop(self) -> None:
         """End the tries in flight without spending their attempts, and commit what is known."""
         self._closing = self.draining = True
-        if self._renewing is not None:
-            self._renewing.cancel()
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -147,6 +149,7 @@ class Worker:
         deadline = monotonic() + 2
         while (self._in_flight or self._settling) and monotonic() < deadline:  # noqa: ASYNC110 - tries have no event
             await asyncio.sleep(0.005)
+        self._leases.stop()
 
     # --- claims -----------------------------------------------------------------------------------
 
@@ -177,9 +180,11 @@ class Worker:
         wait = min(pauses, default=_LONGEST_SLEEP)
         if not limits:
             return wait
+        self._leases.look()
+        since = present()
         claimed = await self._store.do(ClaimEntries(limits, LEASE))
         for entry in claimed.entries:
-            self._begin(entry)
+            self._begin(entry, self._leases.hold(entry.ref, since))
         self._next_due = claimed.next_due_at
         if claimed.next_due_at is not None:
             wait = min(wait, max(0.0, claimed.next_due_at - claimed.now))
@@ -190,16 +195,9 @@ class Worker:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
-    def _renew(self) -> None:
-        """Keep the claims of what is tried now."""
-        refs = [entry.ref for queue in self.queues.values() for entry in queue.in_flight.values()]
-        if refs and not self._closing:
-            self._store.do(RenewEntries(refs, LEASE)).add_done_callback(_noted)
-        self._renewing = asyncio.get_running_loop().call_later(LEASE / 3, self._renew)
-
     # --- tries ------------------------------------------------------------------------------------
 
-    def _begin(self, entry: Entry) -> None:
+    def _begin(self, entry: Entry, lease: Lease) -> None:
         queue = self.queue(entry.queue)
         queue.in_flight[entry.id] = entry
         route = queue.route
@@ -209,10 +207,12 @@ class Worker:
             return
         try:
             head = StoredHead.unpack(entry.meta)
+            request = head.request(entry.id, entry.attempts + 1, entry.body or b"")
+            request.lease = lease
             self._tries[head.listener].begin_try(
                 self._gateway.gates[head.listener].terms,
                 route,
-                head.request(entry.id, entry.attempts + 1, entry.body or b""),
+                request,
                 partial(self._tried, queue, entry),
             )
         except (ValueError, LookupError) as problem:
@@ -254,7 +254,7 @@ class Worker:
             delay=queue.backoff.delay(max(attempts, 1)),
             retry_after=result.retry_after,
         )
-        if postponed and result.reason == Draining.reason:
+        if postponed and result.reason in _GIVEN_BACK:
             return [Settle(entry.ref, EntryState.PENDING, attempts, entry.history)]
         if following.spent:
             state = self._dead(queue, entry)
@@ -331,7 +331,9 @@ class Worker:
             # the commit was done, and only its answer lost, the second one changes nothing.
             asyncio.get_running_loop().call_later(_AGAIN, self._settle, queue, entry, operations)
             return
-        queue.in_flight.pop(entry.id, None)
+        self._leases.drop(entry.ref)
+        if queue.in_flight.get(entry.id) is entry:  # else this process has claimed it again
+            del queue.in_flight[entry.id]
         if error is not None:
             _log.error("the result of a try of entry %s was not stored: %s", entry.id, error)
             return
@@ -367,9 +369,3 @@ def _queues_of(config: Config) -> Iterable[str]:
     """The routes that may accept."""
     routes = [*config.routes, *(config.default_route(listener) for listener in Listener)]
     return [route.name for route in routes if route.stores]
-
-
-def _noted(future: "Future[Any]") -> None:
-    """A lost claim is noticed when its result is stored."""
-    if not future.cancelled():
-        future.exception()

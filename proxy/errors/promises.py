@@ -70,6 +70,16 @@ class OutboxCredentials(AdmitError):
     decided_by = "the outbox (outbox.without, headers.request.set)"
 
 
+class ClaimLost(AdmitError):
+    """A try of a stored request whose claim has ended: another process may try it now."""
+
+    reason, title, status = "claim-lost", "Claim was lost", 503
+    grpc = UNAVAILABLE
+    proxy_error = "http_request_denied"
+    decided_by = "the lease of a claim in the store"
+    postpones = True
+
+
 class StoreFailed(AdmitError):
     reason, title, status = "store-failed", "Store has failed", 503
     grpc = UNAVAILABLE

@@ -199,7 +199,9 @@ class Attempt(Reaching):
 
     def _send(self, stream: UpstreamStream, now: float) -> None:
         request = self._request
-        timing, body = request.timing, request.body
+        timing, body, lease = request.timing, request.body, request.lease
+        if lease is not None:
+            lease.check()
         timing.activity = now
         own = self._own_fields(now)
         self._phase = _SENT

@@ -9,6 +9,7 @@ found ──▶ what a repeat gets: the stored answer, a wait, or a refusal
 
 import logging
 from asyncio import AbstractEventLoop, Future, TimerHandle, get_running_loop
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -24,6 +25,7 @@ from proxy.exchange.carrier import Carrier
 from proxy.exchange.events import MOVED
 from proxy.exchange.gathering import WHOLE, gather_up_to
 from proxy.exchange.holding import hold, is_endless
+from proxy.exchange.lease import Lease, Moment, present
 from proxy.exchange.promised import heard, promised
 from proxy.exchange.record import AttemptRecord, Record
 from proxy.exchange.relay import client_gone
@@ -33,6 +35,7 @@ from proxy.exchange.stored_answer import pack, replay
 from proxy.policies.idempotency import (
     Fate,
     IdempotencyConfig,
+    OnUnknown,
     fate_of,
 )
 from proxy.policies.idempotency_keys import (
@@ -99,12 +102,20 @@ class HeldKey:
         self._waits_until: float | None = None
         self._too_long = False
         self._renewal: TimerHandle | None = None
+        self._lease: Lease | None = None
 
     # --- claiming -----------------------------------------------------------------------------
 
-    def claimed(self, request: Request, record: KeyRecord) -> None:
-        """The claim is committed: renew it until it is recorded what came of it."""
-        self._request = request
+    def claimed(self, carrier: Carrier, record: KeyRecord, since: Moment) -> None:
+        """The claim is committed: renew it until it is recorded what came of it.
+
+        `since`: before it was asked for.
+        """
+        self._request = request = carrier.request
+        request.lease = self._lease = lease = Lease(self._config.lease, since, _lost)
+        if self._config.on_unknown is OnUnknown.EXECUTE:
+            # The repeat that took the claim over is sent: not two at once.
+            lease.on_end = lambda: carrier.wake(_lost())
         self.ref = record.ref
         self.held = True
         self._stats.claims += 1
@@ -116,8 +127,21 @@ class HeldKey:
     def _renew(self, loop: AbstractEventLoop) -> None:
         if self.held and self.ref is not None:
             renewal = self._keys.store.do(RenewKeys([self.ref], self._config.lease))
-            renewal.add_done_callback(heard)
+            renewal.add_done_callback(partial(self._renewed, present()))
             self._renew_later(loop)
+
+    def _renewed(self, since: Moment, future: "Future[list[KeyRef]]") -> None:
+        heard(future)
+        lease = self._lease
+        if lease is None or future.cancelled():
+            return
+        if future.exception() is not None:
+            if lease.over:
+                lease.end()
+        elif future.result():
+            lease.end()
+        else:
+            lease.renew(since)
 
     async def found(self, carrier: Carrier, record: KeyRecord) -> Answer | None:
         """What a repeat gets, if the record exists. None: ask again, it may be free now.
@@ -194,6 +218,8 @@ class HeldKey:
     async def keep(self, carrier: Carrier, answer: Answer) -> Answer:
         """Record an upstream's answer before it is sent (`exchange.claim.Claim`)."""
         record, status = carrier.request.record, answer.head.status
+        if self._lease is not None:
+            self._lease.on_end = None  # its service has answered
         fate = _fate(record.attempts, status)
         if fate is not Fate.REMEMBERED:
             self._let_go(record, fate)
@@ -264,6 +290,9 @@ class HeldKey:
         if self._renewal is not None:
             self._renewal.cancel()
             self._renewal = None
+        if self._lease is not None:
+            self._lease.on_end = None
+            self._lease = None
         record.idempotency = result
         self._stats.count_idempotency(result)
 
@@ -291,6 +320,13 @@ class HeldKey:
         if request is None or request.body is None or not request.body.complete:
             return self.ask.fingerprint
         return self.whole_fingerprint(request)
+
+
+def _lost() -> IdempotencyUnknown:
+    return IdempotencyUnknown(
+        "The claim of this idempotency key ended while the proxy stood still: a repeat may be in "
+        "flight, and whether this request was processed is not known."
+    )
 
 
 _OF_STORE: Final = frozenset(("store-full", "store-failed"))

@@ -24,6 +24,7 @@ from proxy.exchange.answers import Answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.gathering import gather_up_to
 from proxy.exchange.held_key import HeldKey, Keys
+from proxy.exchange.lease import present
 from proxy.exchange.promise import Promise
 from proxy.exchange.promised import heard, promised
 from proxy.exchange.request import Request
@@ -92,6 +93,7 @@ class Idempotency(Promise):
 
     async def _claim(self, carrier: Carrier, claim: HeldKey) -> Answer | None:
         while True:
+            since = present()
             future = self._keys.store.do(claim.ask)
             try:
                 record = await promised(carrier, future)
@@ -99,7 +101,7 @@ class Idempotency(Promise):
                 future.add_done_callback(self._give_back)
                 raise
             if record.claimed:
-                claim.claimed(carrier.request, record)
+                claim.claimed(carrier, record, since)
                 return None
             answer = await claim.found(carrier, record)
             if answer is not None:

@@ -13,6 +13,7 @@ from proxy.exchange.binding import Binding, Mirrors
 from proxy.exchange.body import RequestBody
 from proxy.exchange.claim import Claim
 from proxy.exchange.heads import repeat_number
+from proxy.exchange.lease import Lease
 from proxy.exchange.lineage import Kin
 from proxy.exchange.record import Record
 from proxy.exchange.script import Script
@@ -52,7 +53,8 @@ class Request(Kin):
     `nested`: that number as a repeat of the request that it is made for, b"" if it is none.
     `mirrors`: the mirror that gets a copy with the first attempt; None afterwards, or without one.
     `outer_permits`: permits of the gates around all attempts, None without such a gate. `claim`:
-    that of its idempotency key, None without one. `minted`: the proxy gave it such a key.
+    that of its idempotency key, None without one. `lease`: that of the claim under which it is
+    sent, None without one. `minted`: the proxy gave it such a key.
     """
 
     __slots__ = (
@@ -62,6 +64,7 @@ class Request(Kin):
         "grpc",
         "head",
         "id",
+        "lease",
         "minted",
         "mirrors",
         "nested",
@@ -102,6 +105,7 @@ class Request(Kin):
         self.nested = b""
         self.outer_permits: list[Permit] | None = None
         self.claim: Claim | None = None
+        self.lease: Lease | None = None
         self.minted = False
         self.record = Record(
             terms.listener, stream.client, head, self.id, self.trace, timing.started

@@ -68,6 +68,7 @@ class Services:
         self.config = config
         self.answers = {step: iter(results) for step, results in answers.items()}
         self.sent: list[tuple[str, str, str, Any]] = []
+        self.requests: list[StoredRequest] = []
         self.silent = False
         self.asked = asyncio.Event()
 
@@ -96,6 +97,7 @@ class Services:
         key = fields[b"Idempotency-Key"].decode()
         body = json.loads(request.body) if request.body else None
         self.sent.append((route.name, request.target, key, body))
+        self.requests.append(request)
         self.asked.set()
         if self.silent:
             return

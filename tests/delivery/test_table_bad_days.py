@@ -62,6 +62,25 @@ async def test_the_databases_isolation_level_changes_nothing(table, level, caplo
 
 
 @pytest.mark.parametrize("columns", [COLUMNS, ALL_COLUMNS], ids=["few", "all"])
+async def test_a_try_whose_row_another_proxy_has_is_ended(table, columns):
+    config = config_of(table.url, columns, "order_by: key", reclaim="300ms")
+    async with Bed(config) as bed:
+        bed.target.hold = asyncio.Event()
+        await bed.sql("INSERT INTO outbox_events (aggregate_id, payload) VALUES ('a', '{}')")
+        await bed.until(lambda: bed.target.sent)
+        (row,) = bed.worker.hand.rows.values()
+        ended = asyncio.Event()
+        row.lease.on_end = ended.set
+        await asyncio.sleep(0.4)
+        assert not row.lease.over, "it is renewed"
+        await bed.sql("UPDATE outbox_events SET status = 'PROCESSED' WHERE id = 1")
+        await asyncio.wait_for(ended.wait(), 1)
+        bed.target.hold.set()
+        await bed.until(lambda: not bed.worker.busy)
+        assert bed.target.ids == ["1"]
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, ALL_COLUMNS], ids=["few", "all"])
 async def test_a_waiting_row_whose_claim_was_lost_is_not_sent(table, columns):
     """The service has withdrawn it; or this proxy was paused, and another one has delivered it."""
     outbox = "order_by: key, concurrency: 1"

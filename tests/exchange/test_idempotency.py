@@ -648,6 +648,47 @@ def test_an_answer_that_cannot_be_recorded_is_given_and_then_unknown(shop):
     assert shop.records[0].idempotency == "unknown"
 
 
+LONGER = TEXT.replace("attempt: 2s, request: 5s", "attempt: 2m, request: 2m")
+
+
+def test_a_repeat_that_took_the_claim_over_is_the_only_one_under_way(make_stage):
+    stage = make_stage(LONGER)
+    first = post(stage, KEY, path="/again")
+    server = server_of(stage)
+    stage.loop.stand_still(40.0)
+    (claim,) = [ask for ask in stage.store.asked if isinstance(ask, ClaimKey)]
+    assert stage.store.look(claim).claimed, "another process executes the repeat"
+    stage.pass_time(0.1)
+    assert server.closed
+    assert first.answer().reason == "idempotency-unknown"
+
+
+def test_a_request_goes_on_after_a_pause_that_no_other_process_used(make_stage):
+    stage = make_stage(LONGER)
+    first = post(stage, KEY, path="/again")
+    server = server_of(stage)
+    stage.loop.stand_still(40.0)
+    stage.pass_time(0.1)
+    server.answer(201)
+    assert first.answer().status == 201
+    assert post(stage, KEY, path="/again").answer().get("idempotent-replayed") == "true"
+
+
+def test_no_other_attempt_is_sent_under_a_lease_that_has_ended(make_stage):
+    stage = make_stage(LONGER.replace("on: [503]", "on: [503], backoff: {initial: 1s}"))
+    first = post(stage, KEY, path="/repeat")
+    server = server_of(stage)
+    server.request()
+    server.answer(503)
+    stage.store.held = True  # the store does not answer the renewal
+    stage.loop.stand_still(40.0)
+    stage.pass_time(1.0)
+    stage.accept()
+    assert not any(one.received() for one in stage.servers)
+    assert first.answer().reason == "idempotency-unknown"
+    stage.store.release()
+
+
 def test_a_claim_is_renewed_while_it_is_in_flight(make_stage):
     stage = make_stage(TEXT.replace("attempt: 2s, request: 5s", "attempt: 60s, request: 60s"))
     post(stage, KEY)

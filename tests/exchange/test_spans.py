@@ -7,7 +7,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanKind, StatusCode
 
 from proxy.config.model import Listener
-from proxy.delivery.stored_request import StoredRequest, Tries
+from proxy.delivery.stored_request import StoredRequest
+from proxy.delivery.tries import Tries
 from proxy.errors import BadRequest
 from proxy.exchange.record import refusal_record
 from proxy.telemetry.spans import SpanMaker

@@ -3,7 +3,8 @@
 import pytest
 
 from proxy.config.model import Listener
-from proxy.delivery.stored_request import MOST_IGNORED, StoredRequest, Tries
+from proxy.delivery.stored_request import StoredRequest
+from proxy.delivery.tries import MOST_IGNORED, Tries
 
 CONFIG = """
 service: stage

@@ -63,10 +63,10 @@ IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched"
 
 ORDER = {
     "exchange": (
-        "events stats labels heads forwarded script pace promise claim gates binding bindings "
-        "record marks timing body lineage terms request reaching throttle attempt grpc_attempt "
-        "answers carrier relay grpc_relay tunnel queueing faults hedging retrying fallback "
-        "mirroring gathering keeping lost_client exchange holding stored_answer promised "
+        "events stats labels heads forwarded script pace promise claim lease gates binding "
+        "bindings record marks timing body lineage terms request reaching throttle attempt "
+        "grpc_attempt answers carrier relay grpc_relay tunnel queueing faults hedging retrying "
+        "fallback mirroring gathering keeping lost_client exchange holding stored_answer promised "
         "held_key idempotency well_known gate gateway"
     ),
     "upstream": (

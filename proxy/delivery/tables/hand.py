@@ -13,17 +13,20 @@ from time import monotonic
 from typing import Any, Final
 
 from proxy.config.table_model import TableConfig
-from proxy.delivery.stored_request import StoredExchange, TryResult
+from proxy.delivery.stored_request import TryResult
 from proxy.delivery.tables.catalog import Shape
 from proxy.delivery.tables.rows import Ending, HeldRow, told
 from proxy.delivery.tables.targets import Target, dead, outbox_id, unusable
+from proxy.delivery.tries import StoredExchange
 from proxy.errors import (
     BulkheadFull,
+    ClaimLost,
     ConcurrencyLimited,
     Draining,
     InternalError,
     QueueTimeout,
 )
+from proxy.exchange.lease import Lease, Moment
 from proxy.policies.backoff import Backoff
 from proxy.policies.outbox import Fate, next_try
 from proxy.templates import Unusable as NoRequest
@@ -31,6 +34,9 @@ from proxy.templates import Unusable as NoRequest
 _CROWDED: Final = 0.1
 """Seconds of a pause if the policy's places are taken."""
 _OF_PLACES: Final = frozenset({BulkheadFull.reason, QueueTimeout.reason, ConcurrencyLimited.reason})
+
+_GIVEN_BACK: Final = frozenset({Draining.reason, ClaimLost.reason})
+"""Ends of a try that say nothing about its target."""
 
 _log = logging.getLogger("proxy.outbox")
 
@@ -77,23 +83,31 @@ class Hand:
             return 0
         return max(0, self._table.batch - len(self.rows))
 
-    def take(self, claimed: Any, since: float) -> None:
+    def take(self, claimed: Any, now: float, since: Moment) -> None:
         """A row of the statement `claim`, which began then."""
-        row = self.rows[claimed["id"]] = HeldRow(claimed, since)
+        lease = Lease(self._table.reclaim, since, _lost)
+        row = self.rows[claimed["id"]] = HeldRow(claimed, now, lease)
         self._waiting.append(row)
 
-    def renewed(self, row_id: str, version: str, since: float) -> None:
+    def renewed(self, row_id: str, version: str, since: Moment) -> None:
         """A row has another version, which this proxy has made."""
         row = self.rows.get(row_id)
         if row is not None:
-            row.version, row.sign = version, since
+            row.version = version
+            row.lease.renew(since)
 
     def lost(self, ids: set[str]) -> None:
-        """Others have changed these rows: what waits is not tried. A try in flight goes on."""
+        """Others have changed these rows: what waits is not tried, and tries in flight end."""
         for row in self._waiting:
             if row.id in ids:
                 row.end(Ending.GIVEN_BACK)
                 self._changed.set()
+        for row_id in ids & self._flying:
+            self.rows[row_id].lease.end()
+
+    def end_overdue(self) -> None:
+        """The database is away: end the tries whose claims could not be renewed in time."""
+        self.lost({row.id for row in self.lasting if row.lease.over})
 
     def cut(self) -> None:
         """End all tries; each counts as postponed, unless a response's head has arrived."""
@@ -115,7 +129,7 @@ class Hand:
             row = self._waiting.popleft()
             if row.ending is not None:
                 continue
-            if monotonic() - row.sign >= self._table.reclaim:
+            if row.lease.over:
                 # This proxy was paused: another one may have had the row meanwhile.
                 row.end(Ending.GIVEN_BACK)
                 self._changed.set()
@@ -162,7 +176,7 @@ class Hand:
         if fate is Fate.DEAD:
             row.end(Ending.DEAD, told(result))
             return
-        if postponed and result.reason == Draining.reason:
+        if postponed and result.reason in _GIVEN_BACK:
             row.end(Ending.GIVEN_BACK)
             return
         following = next_try(
@@ -192,6 +206,10 @@ class Hand:
         seconds = _CROWDED if result.reason in _OF_PLACES else wait
         self.paused_until = max(self.paused_until, monotonic() + seconds)
         self.give_back()
+
+
+def _lost() -> ClaimLost:
+    return ClaimLost("The claim ended before the row was sent: another process may have it.")
 
 
 _WORDS: Final = {

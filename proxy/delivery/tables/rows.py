@@ -4,6 +4,7 @@ from enum import Enum
 from typing import Any, Final
 
 from proxy.delivery.stored_request import TryResult
+from proxy.exchange.lease import Lease
 
 _DETAIL: Final = 300
 """Characters of a failure that are written."""
@@ -23,7 +24,6 @@ class HeldRow:
 
     `version` is its fence. `body` None: it is NULL, or longer than `limit` as `length` then says.
     `age`: seconds since it was created, as of `taken` (monotonic); None where that is not known.
-    `sign`: when the claim was made, or was last renewed (monotonic).
     `ending` None: it waits for its try, or is tried now.
     """
 
@@ -35,15 +35,15 @@ class HeldRow:
         "error",
         "id",
         "key",
+        "lease",
         "length",
-        "sign",
         "taken",
         "type",
         "version",
         "wait",
     )
 
-    def __init__(self, claimed: Any, taken: float) -> None:
+    def __init__(self, claimed: Any, taken: float, lease: Lease) -> None:
         """`claimed`: a row of the statement `claim`."""
         self.id: str = claimed["id"]
         self.version: str = claimed["version"]
@@ -54,7 +54,8 @@ class HeldRow:
         self.length: int = claimed["length"] or 0
         self.age: float | None = claimed["age"]
         self.attempts: int = claimed["attempts"]
-        self.taken = self.sign = taken
+        self.taken = taken
+        self.lease = lease
         self.ending: Ending | None = None
         self.error: str | None = None
         self.wait = 0.0

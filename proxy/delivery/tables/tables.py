@@ -8,12 +8,12 @@ from proxy.config.model import Config, StoreConfig, StoreEngine, StoreUrl
 from proxy.config.postgres_url import without_password
 from proxy.config.table_checks import url_of
 from proxy.config.table_model import TableConfig
-from proxy.delivery.stored_request import StoredExchange
 from proxy.delivery.tables.catalog import Unusable
 from proxy.delivery.tables.session import Unreachable, open_session
 from proxy.delivery.tables.statements import Statements
 from proxy.delivery.tables.targets import SagaTarget, StartSaga, Target, UpstreamTarget, outbox_id
 from proxy.delivery.tables.worker import State, TableWorker
+from proxy.delivery.tries import StoredExchange
 from proxy.errors import StoreFailed
 from proxy.exchange.gateway import Gateway
 

@@ -7,10 +7,11 @@ from typing import Final, Protocol
 from proxy.config.model import Config, Listener
 from proxy.config.table_model import TableConfig
 from proxy.delivery.saga_sender import address_of
-from proxy.delivery.stored_request import StoredExchange, StoredRequest, Tries, TryResult
+from proxy.delivery.stored_request import StoredRequest, TryResult
 from proxy.delivery.tables.catalog import Shape
 from proxy.delivery.tables.identity import request_id, row_key
 from proxy.delivery.tables.rows import HeldRow
+from proxy.delivery.tries import StoredExchange, Tries
 from proxy.errors import InternalError, ProxyError, StoreFailed, StoreFull
 from proxy.exchange.gateway import Gateway
 from proxy.policies.outbox import Fate, judge
@@ -64,6 +65,7 @@ class UpstreamTarget:
         if route is None or route.config.upstream is None:
             raise LookupError(self._table.route_name)  # a reload has just removed it
         request = request_of(self._table, self._gateway.config, row, shape)
+        request.lease = row.lease
         dead_on = self._table.outbox.dead_on
 
         def tried(result: TryResult) -> None:

@@ -27,6 +27,7 @@ from proxy.delivery.tables.session import Session, Unreachable, open_session
 from proxy.delivery.tables.sightings import MOST, Sight, Sightings
 from proxy.delivery.tables.statements import Statements
 from proxy.delivery.tables.targets import Target, outbox_id
+from proxy.exchange.lease import present
 
 _AGAIN: Final = 5.0
 """Seconds until an unusable table is looked at again."""
@@ -118,6 +119,7 @@ class TableWorker:
     async def _work(self) -> None:
         again = _FIRST_AGAIN
         while not (self._over and not self.hand.rows):
+            self.hand.end_overdue()
             session: Session | None = None
             try:
                 session = await open_session(self.url)
@@ -186,7 +188,7 @@ class TableWorker:
             await self._sleep(self._until_next())
 
     async def _cycle(self, session: Session, sql: Statements) -> None:
-        now = monotonic()
+        now, since = monotonic(), present()
         finished = self.hand.finished[: self._settle_at_once]
         renewed = self._to_renew(now)
         room = self._room(now)
@@ -227,10 +229,10 @@ class TableWorker:
         left = {row["id"] for row in still}
         self._settled([row for row in finished if row.id not in left], settled, sql)
         for sign in signs:
-            self.hand.renewed(sign["id"], sign["version"], now)
+            self.hand.renewed(sign["id"], sign["version"], since)
         self.hand.lost(lost)
         for one in claimed:
-            self.hand.take(one, now)
+            self.hand.take(one, now, since)
 
     def _widen(self, room: int, claimed: int, window: int, seconds: float) -> None:
         """Whether the next claim looks at all rows.
