@@ -14,6 +14,7 @@ from conformance.http2_wire import (
     ANSWER,
     CLOSED,
     GET,
+    GREETED,
     POST,
     SETTINGS_ACKED,
     STREAM_ENDED,
@@ -132,7 +133,7 @@ def resized(size: int) -> bytes:
     return bytes((*out, size))
 
 
-def says(*frames: bytes, then: Expected) -> Callable[[Heads], list[Step]]:
+def says(*frames: Step, then: Expected) -> Callable[[Heads], list[Step]]:
     """The same bytes on every connection."""
     return lambda c: [*frames, then]
 
@@ -234,6 +235,12 @@ SHORT_POST: Fields = [*POST, ("content-length", "1")]
 CONNECTIONS = [
     Row("3.4", "the first frame is SETTINGS", says(GREETING, then=SETTINGS_ACKED), greeted=False),
     Row("3.4", "SETTINGS come unasked", says(GREETING, then=SETTINGS_ACKED), greeted=False),
+    Row(
+        "3.4",
+        "SETTINGS come after the preface alone",
+        says(PREFACE, GREETED, settings((INITIAL_WINDOW, 65535)), then=SETTINGS_ACKED),
+        greeted=False,
+    ),
     Row("3.4", "no preface", says(b"GREETINGS TO YOU\r\n\r\n", then=CLOSED), greeted=False),
     Row("4.1", "unknown frame", says(UNKNOWN, PINGED, then=pong())),
     Row("4.1", "unknown flags", in_bytes(frame(PING, 0x16, 0, bytes(8)), pong())),

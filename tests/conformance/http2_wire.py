@@ -105,6 +105,7 @@ def pong(payload: bytes = bytes(8)) -> Expected:
 
 
 ANSWER = Expected("HEADERS of the answer", _is(HEADERS, stream=1))
+GREETED = Expected("SETTINGS", _is(SETTINGS))
 SETTINGS_ACKED = Expected("SETTINGS ACK", lambda one: one.kind == SETTINGS and one.flags & ACK == 1)
 STREAM_ENDED = Expected("the end of the stream", lambda one: one.ends)
 CLOSED = Expected("the connection's end", lambda one: False, closed=True)
@@ -148,7 +149,7 @@ class Wire(Heads):
             self._socket = context.wrap_socket(plain, server_hostname="127.0.0.1")
         if greet:
             self.send(PREFACE + settings((4, 65535)))
-            self.expect(Expected("SETTINGS", _is(SETTINGS)))
+            self.expect(GREETED)
             self.send(frame(SETTINGS, ACK))
             self.expect(SETTINGS_ACKED)
 

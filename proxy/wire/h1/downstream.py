@@ -380,10 +380,10 @@ class Downstream(ClosingConnection):
         """
         gate = self._gate
         if data[0] == _P and gate.http2 and not self._tls:
-            if PREFACE.startswith(data):
-                return True
             if data.startswith(PREFACE):
                 self._speak_http2(data)
+                return True
+            if PREFACE.startswith(data):
                 return True
         if not gate.http1:
             self._refuse(BadRequest("This listener speaks only HTTP/2 (listeners.*.protocols)."))
