@@ -1,10 +1,10 @@
 """Problems and warnings of outboxes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig
 from proxy.config.problems import Mark, Path, Problems
-from proxy.config.store_checks import warn_of_section
+from proxy.config.store_checks import sections_of_routes, warn_of_section
 from proxy.policies.outbox import OnDead, OutboxMode
 
 _Given = Mapping[Path, Mark]
@@ -35,12 +35,13 @@ def warn_of_outbox(config: Config, given: _Given, problems: Problems) -> None:
             place,
             "what was accepted is lost with the pod (store.persistent is false)",
         )
+    sections = sections_of_routes("outbox", given)
     for index, route in enumerate(config.routes):
         if route.stores and route.match.grpc is not None:
             path: Path = ("routes", index, "name")
             problems.warning(given[path], path, "gRPC calls take no part in the outbox")
         if not route.stores:
-            _warn_without_effect(route, ("routes", index, "outbox"), given, problems)
+            _warn_without_effect(route, sections.get(index, ()), given, problems)
         block = ("routes", index, "outbox", "on_dead")
         settings = route.policies.outbox
         if block in given and settings.on_dead is OnDead.BLOCK and settings.order_by == "none":
@@ -48,7 +49,7 @@ def warn_of_outbox(config: Config, given: _Given, problems: Problems) -> None:
 
 
 def _warn_without_effect(
-    route: RouteConfig, section: Path, given: _Given, problems: Problems
+    route: RouteConfig, section: Sequence[Path], given: _Given, problems: Problems
 ) -> None:
     """A route says how its outbox works, and it has none."""
     if route.respond is not None:
