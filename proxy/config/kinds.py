@@ -14,6 +14,7 @@ from proxy import units
 from proxy.config.advice import OFF_WORDS, ON_WORDS
 from proxy.config.cursor import Cursor
 from proxy.config.environment import other_syntax
+from proxy.config.hidden import HIDDEN
 from proxy.config.suggestions import did_you_mean
 
 T = TypeVar("T")
@@ -22,8 +23,6 @@ JsonSchema: TypeAlias = dict[str, Any]
 
 ENVIRONMENT: JsonSchema = {"$ref": "#/$defs/environment"}
 """A text that contains ``${NAME}``: its value is known only when the file is loaded."""
-
-HIDDEN = "***"
 
 
 class Kind(ABC, Generic[T]):

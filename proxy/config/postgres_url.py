@@ -4,9 +4,10 @@ import re
 from typing import Final
 from urllib.parse import unquote_plus, urlsplit
 
+from proxy.config.hidden import HIDDEN
+
 SCHEMES: Final = ("postgresql", "postgres")
 _PASSWORD: Final = re.compile(r":.*")
-_HIDDEN: Final = "***"
 
 
 def check_postgres_url(text: str) -> str:
@@ -37,11 +38,11 @@ def without_password(text: str) -> str:
     start, question, query = rest.partition("?")
     user, at, place = start.rpartition("@")
     pairs = "&".join(map(_shown_pair, query.split("&")))
-    return scheme + separator + _PASSWORD.sub(f":{_HIDDEN}", user) + at + place + question + pairs
+    return scheme + separator + _PASSWORD.sub(f":{HIDDEN}", user) + at + place + question + pairs
 
 
 def _shown_pair(pair: str) -> str:
     """`password`, and `sslpassword` of a key."""
     name, equals, _ = pair.partition("=")
     secret = equals and "password" in unquote_plus(name).lower()
-    return f"{name}={_HIDDEN}" if secret else pair
+    return f"{name}={HIDDEN}" if secret else pair

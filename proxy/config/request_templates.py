@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from proxy.config.cursor import Cursor
-from proxy.config.kinds import HIDDEN
+from proxy.config.hidden import HIDDEN
 from proxy.config.names import PATH, WRITTEN_HEADER, check_header_value
 from proxy.config.record import PairsOf
 from proxy.config.template_kinds import TemplateText
