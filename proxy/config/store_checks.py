@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from proxy.config.extras import warn_without_postgres
 from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig, StoreEngine
 from proxy.config.problems import Mark, Path, Problems
 from proxy.policies.idempotency import IdempotencyMode
@@ -48,9 +49,11 @@ def warn_of_store(config: Config, given: _Given, problems: Problems) -> None:
     store = config.store
     if store is None:
         return
+    path: Path = ("store", "url")
     if store.url.engine is StoreEngine.MEMORY:
-        path: Path = ("store", "url")
         problems.warning(given[path], path, "what is promised is gone when the process ends")
+    if store.url.engine is StoreEngine.POSTGRESQL:
+        warn_without_postgres(given[path], path, problems)
     keys, entries = 0.0, 0.0
     for layer in _layers(config):
         settings = layer.policies.idempotency

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from proxy.config.cursor import Cursor
+from proxy.config.extras import warn_without_postgres
 from proxy.config.model import Config
 from proxy.config.postgres_url import SCHEMES
 from proxy.config.problems import Mark, Path, Problems
@@ -84,6 +85,9 @@ def check_tables(config: Config, given: _Given, problems: Problems) -> None:
 def warn_of_tables(config: Config, given: _Given, problems: Problems) -> None:
     """Warn of promises that are smaller than they look."""
     for table in config.outbox_tables.values():
+        if table.url is not None:
+            path: Path = ("outbox_tables", table.name, "url")
+            warn_without_postgres(given[path], path, problems)
         if table.ordered and table.columns.created is None:
             _warn(
                 table,

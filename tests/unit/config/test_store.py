@@ -1,5 +1,7 @@
 """`store`: what its keys mean, and which files are mistakes."""
 
+import sys
+
 import pytest
 
 from proxy.config import effective
@@ -18,6 +20,32 @@ def problems(text: str) -> list[str]:
     with pytest.raises(ConfigError) as raised:
         load(text)
     return [str(problem) for problem in raised.value.problems]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_missing_asyncpg_is_told_where_it_is_needed(
+    monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    if not installed:
+        monkeypatch.setitem(sys.modules, "asyncpg", None)
+    table = "table: t, columns: {id: id, body: b, status: s}, to: {upstream: u, path: /}"
+    text = f"""store:
+  url: postgresql://proxy@db/orders
+upstreams: {{u: {{endpoints: ["http://u"]}}}}
+outbox_tables:
+  shared: {{{table}}}
+  own: {{url: "postgresql://db/other", {table}}}
+"""
+    told = [
+        str(one)
+        for one in load_text(text, "f.yaml", {}).warnings
+        if "pip install 'resilience-proxy[postgres]'" in str(one)
+    ]
+    places = [one.split(": ")[0] + ": " + one.split(": ")[2] for one in told]
+    expected = ["f.yaml:2:8: store.url", "f.yaml:6:14: outbox_tables.own.url"]
+    assert places == ([] if installed else expected)
+    sqlite = load_text("store: {url: sqlite:/s.db}", "f.yaml", {}).warnings
+    assert "asyncpg" not in str(sqlite)
 
 
 def test_without_the_key_there_is_no_store() -> None:
