@@ -5,5 +5,7 @@ committer.py   the connections: batches, what fails, reconnecting
 connection.py  opening a connection: what it must be, and what its failures mean
 limited.py     a limit that also holds for a server that hangs
 schema.py      versions of the tables and functions (tables.sql, functions.sql)
-calls.py       operations as arguments of `v1_run`, its rows as results
+batches.py     what waits, as one call of `v1_run`, and its rows as results
+asking.py      operations as the calls of a batch (calls.py)
+results.py     rows as results
 """

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from proxy.errors import InternalError, ProxyError, StoreFailed, StoreFull
 from proxy.store.group import Group
 from proxy.store.operations import Expire
-from proxy.store.postgres.calls import brings_forward, decode, encode
+from proxy.store.postgres.batches import brings_forward, decode, encode
 from proxy.store.postgres.connection import (
     Failure,
     Opened,

@@ -12,8 +12,9 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.store.postgres.calls import STATEMENT, Rows
+from proxy.store.postgres.calls import STATEMENT
 from proxy.store.postgres.limited import limited
+from proxy.store.postgres.results import Rows
 from proxy.store.postgres.schema import prepare, quoted
 from proxy.store.store import CannotOpen
 

@@ -8,7 +8,7 @@
 -- order, so that two never wait for each other: a key, an entry, a saga, and the lane of an entry.
 -- Claims lock rows, and pass over those that are locked.
 
--- One operation, or a part of one. `kind` is that of calls.py, which says what the others mean.
+-- One operation, or a part of one. `kind` is that of asking.py, which says what the others mean.
 CREATE TYPE v1_call AS (
     op integer, kind integer, a text, b text, c text, d text, x bytea, y bytea, z bytea, w bytea,
     n double precision, m double precision, f bigint, i bigint, j bigint
