@@ -20,6 +20,11 @@ from exchange.http2 import (
 
 from proxy.http.h2.frames import PREFACE
 
+PATIENT = """
+limits: {header_timeout: 30s}
+upstreams: {shop: {endpoints: ["http://10.0.0.1"]}}
+routes: [{name: shop, upstream: shop}]
+"""
 CALM = "ENHANCE_YOUR_CALM"
 
 
@@ -251,6 +256,22 @@ def test_a_beginning_that_does_not_come(stage, first):
     stage.pass_time(1.3)
     assert client.gone
     assert stage.records[-1].reason == "header-timeout"
+
+
+def test_a_client_has_header_timeout_to_greet(make_stage):
+    """Longer than it has to acknowledge the settings."""
+    stage = make_stage(PATIENT)
+    client = Http2Client(stage.loop, stage.gate(), first=PREFACE)
+    stage.clients.append(client)
+    stage.pass_time(29)
+    client.send(settings())
+    client.ask(1)
+    stage.accept().answer(200)
+    client.read()
+    assert client.head(1)[":status"] == "200"
+    stage.pass_time(10.1)
+    client.read()
+    assert client.goaways[0][1] == "SETTINGS_TIMEOUT"
 
 
 def test_a_long_read_is_processed_in_portions(stage, client, monkeypatch):

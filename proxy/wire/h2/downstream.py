@@ -32,7 +32,7 @@ from proxy.http.h2.frames import (
 from proxy.http.h2.head import read_trailers, request_store
 from proxy.http.h2.judge import Malformed
 from proxy.wire.alarm import NEVER, Alarm
-from proxy.wire.h2.connection import LOST, RECORDED
+from proxy.wire.h2.connection import LOST, RECORDED, SETTINGS_SECONDS
 from proxy.wire.h2.leaving import LeavingConnection
 from proxy.wire.h2.receiving import STREAM_WINDOW
 from proxy.wire.h2.request_stream import RequestStream
@@ -85,6 +85,7 @@ class Http2Downstream(LeavingConnection):
         if limits.connection_age:
             self._age_due = now + limits.connection_age * (0.9 + 0.2 * random())
             self.by(self._age_due)
+        self._settings_due = NEVER  # it cannot acknowledge what it has not greeted
         self._greeting_due = now + limits.header_timeout
         self.by(self._greeting_due)
         if len(gate.connections) > limits.connections:
@@ -124,12 +125,11 @@ class Http2Downstream(LeavingConnection):
         self._free.clear()
 
     def on_time(self, now: float) -> None:
-        if not self.greeted:
-            if now >= self._greeting_due:
-                seconds = self._gate.limits.header_timeout
-                text = f"HTTP/2's preface and SETTINGS were not complete within {seconds:g} s."
-                self._gate.drop(self.voice(), HeaderTimeout(text))
-                self.go(SETTINGS_TIMEOUT, text)
+        if now >= self._greeting_due:
+            seconds = self._gate.limits.header_timeout
+            text = f"HTTP/2's preface and SETTINGS were not complete within {seconds:g} s."
+            self._gate.drop(self.voice(), HeaderTimeout(text))
+            self.go(SETTINGS_TIMEOUT, text)
         elif now >= self._idle_due:
             self._idle_due = NEVER
             if not self.streams:
@@ -144,8 +144,8 @@ class Http2Downstream(LeavingConnection):
             self.leave()
 
     def next_due(self) -> float:
-        greeting = NEVER if self.greeted else self._greeting_due
-        return min(greeting, self._idle_due, self._leave_due, self._age_due, self._stall_due)
+        own = min(self._idle_due, self._leave_due, self._age_due, self._stall_due)
+        return min(own, self._greeting_due)
 
     def block_seconds(self) -> float:
         return self._gate.limits.header_timeout
@@ -153,6 +153,10 @@ class Http2Downstream(LeavingConnection):
     # --- what the peer says of the connection -----------------------------------------------------
 
     def on_settings(self) -> None:
+        if self._greeting_due != NEVER:
+            self._greeting_due = NEVER
+            self._settings_due = monotonic() + SETTINGS_SECONDS
+            self.by(self._settings_due)
         if not self.streams and self._idle_due == NEVER:
             self._await_request(monotonic())
 
