@@ -175,6 +175,48 @@ def test_control_frames_that_move_nothing_on(stage, client, kind):
     assert client.goaways[0][1] == CALM
 
 
+STRAY_FRAMES = {
+    "empty DATA": lambda c: data(1),
+    "DATA of padding": lambda c: frame(DATA, PADDED, 1, b"\x01\0"),
+    "HEADERS": lambda c: c.headers(1, [("x-sum", "7")]),
+}
+
+
+@pytest.mark.parametrize("kind", STRAY_FRAMES)
+def test_frames_on_a_stream_that_was_reset(stage, client, kind):
+    """A client may not know of the reset yet; one that goes on and on does."""
+    client.send(client.headers(1, [*POST, ("content-length", "1")], ended=False) + data(1, b"xy"))
+    assert client.error(1) == "PROTOCOL_ERROR"
+    assert 990 <= flood(client, lambda n: STRAY_FRAMES[kind](client), 3000) <= 1010
+    assert client.goaways[0][1] == CALM
+
+
+def test_data_on_a_stream_that_was_reset_is_no_flood(stage, client):
+    """Small messages in transit, as many as the stream's window allows."""
+    client.send(client.headers(1, [*POST, ("content-length", "1")], ended=False) + data(1, b"xy"))
+    client.send(data(1, b"a message") * 20_000)
+    client.send(data(1, b"", ended=True))
+    assert not client.goaways
+
+
+def test_streams_that_are_opened_after_the_last_goaway(stage, client):
+    client.ask(1)
+    (connection,) = stage.gate().connections
+    connection.leave()
+    connection.last_goaway()
+    stage.loop.run()
+    client.read()
+    said = len(client.goaways)
+    for count in range(3000):
+        client.send(client.headers(2 * count + 3))
+        if len(client.goaways) > said:
+            break
+    assert 990 <= count <= 1001
+    assert client.goaways[-1] == (1, CALM)
+    while stage.connects:
+        stage.refuse()
+
+
 def test_window_updates_for_what_was_sent_are_none(stage, client):
     """A client that updates two windows for each frame that it got."""
     client.send(window(0, 2**30), settings((4, 2**30)))

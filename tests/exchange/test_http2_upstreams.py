@@ -20,7 +20,7 @@ policies:
 routes: [{{name: shop, upstream: shop}}]
 """
 CALL = [*POST, ("content-type", "application/grpc"), ("te", "trailers")]
-REFUSED, CANCEL, INTERNAL, HTTP_1_1 = 7, 8, 2, 13
+REFUSED, CANCEL, INTERNAL, HTTP_1_1, ENHANCE_YOUR_CALM = 7, 8, 2, 13, 11
 
 
 @pytest.fixture
@@ -265,6 +265,38 @@ def test_an_attempt_that_times_out_is_cancelled(http2):
     server.listen()
     assert one.reset == CANCEL
     assert stage.counts().idle == 1
+
+
+def test_answers_that_come_after_a_cancel_are_no_flood(http2):
+    """Many at once, from an upstream that does not know of the resets yet."""
+    stage = http2(connections="max: 1")
+    client, server, one = begun(stage, request())
+    late = []
+    for _ in range(1500):
+        late.append(one)
+        client.reset()
+        client = stage.ask(request())
+        one = server.latest
+    for one in late:
+        for fields in ([(":status", "200")], [("x-sum", "7")]):
+            server.malformed(one, fields, end=False)
+    server.answer(200)
+    assert client.answer().status == 200
+    assert server.goaway is None
+
+
+def test_an_upstream_that_goes_on_and_on_after_a_reset_is_a_flood(http2):
+    stage = http2("attempts: 1", connections="max: 1")
+    _, server, one = begun(stage, request())
+    stage.pass_time(5)
+    server.listen()
+    count = 0
+    while server.goaway is None and count < 3000:
+        server.malformed(one, [("x-sum", "7")], end=False)
+        server.listen()
+        count += 1
+    assert 990 <= count <= 1010
+    assert server.goaway == ENHANCE_YOUR_CALM
 
 
 def test_an_early_answer_ends_the_request(http2):

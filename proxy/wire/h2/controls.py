@@ -37,6 +37,8 @@ from proxy.wire.h2.buckets import PROGRESS, Bucket
 from proxy.wire.h2.sending import Sender
 from proxy.wire.h2.streams import Stream
 
+_STRAYS: Final = 4
+"""Frames without a body that a peer may send on a stream before it knows of the reset."""
 _MAX_RESET: Final = 256
 """So many streams that were reset here are remembered, because their peer may still send. Of
 older ones only the highest is: what comes on a lower stream is forgiven too."""
@@ -52,6 +54,7 @@ class Controls(Sender):
         "_reset_here",
         "_resets",
         "_settings_due",
+        "_strays",
         "greeted",
         "peer_connects",
         "peer_streams",
@@ -67,6 +70,7 @@ class Controls(Sender):
         self._settings_due = NEVER
         self._reset_here: dict[int, None] = {}
         self._reset_before = 0
+        self._strays = 0
 
     # --- what each side decides -------------------------------------------------------------------
 
@@ -115,6 +119,7 @@ class Controls(Sender):
             del self._reset_here[oldest]
             self._reset_before = max(self._reset_before, oldest)
         self._reset_here[number] = None
+        self._strays += _STRAYS
 
     def was_reset_here(self, number: int) -> bool:
         """Whether a stream that was open may have been reset here: its peer may not know yet."""
@@ -132,6 +137,21 @@ class Controls(Sender):
         """Count a stream that its peer made useless. Raises FrameError when there are too many."""
         if not self._resets.take(monotonic()):
             raise FrameError(ENHANCE_YOUR_CALM, "too many streams were reset")
+
+    def spend(self) -> None:
+        """Count a frame that moves nothing on. Raises FrameError when there are too many."""
+        if not self.calm.take(monotonic()):
+            raise FrameError(ENHANCE_YOUR_CALM, "too many control frames")
+
+    def stray(self) -> None:
+        """Count a frame on a stream that was reset here. Raises FrameError as `spend`.
+
+        The frames that were in transit are no flood, however many streams were reset at once.
+        """
+        if self._strays:
+            self._strays -= 1
+        else:
+            self.spend()
 
     def progress(self) -> None:
         """Something was done for the peer: control frames may have been needed."""
@@ -207,8 +227,7 @@ class Controls(Sender):
 
     def _on_window_update(self, number: int, payload: bytes) -> None:
         increment = read_increment(payload)
-        if not self.calm.take(monotonic()):
-            raise FrameError(ENHANCE_YOUR_CALM, "too many control frames")
+        self.spend()
         if number == 0:
             self.window += increment
             if not increment:
@@ -234,8 +253,7 @@ class Controls(Sender):
             raise FrameError(FRAME_SIZE_ERROR, "RST_STREAM does not have 4 bytes")
         if self.is_idle(number):
             raise FrameError(PROTOCOL_ERROR, "RST_STREAM came on an idle stream")
-        if not self.calm.take(monotonic()):
-            raise FrameError(ENHANCE_YOUR_CALM, "too many control frames")
+        self.spend()
         stream = self.streams.get(number)
         if stream is None or stream.closed:
             return

@@ -174,12 +174,14 @@ class Http2Downstream(LeavingConnection):
             raise FrameError(PROTOCOL_ERROR, "a client's stream has an even number")
         if number <= self.last_id:
             if self.was_reset_here(number):
+                self.stray()
                 return
             skipped = self.was_skipped(number)
             code = PROTOCOL_ERROR if skipped else STREAM_CLOSED
             raise FrameError(code, "HEADERS came on a stream that is not open")
         self.skip_to(number)
         if self.takes_no_more:
+            self.spend()
             self.refuse(number, rst_stream(number, REFUSED_STREAM))
         elif len(self.streams) >= self._most_streams:
             self.refuse(number, rst_stream(number, REFUSED_STREAM))
@@ -210,6 +212,7 @@ class Http2Downstream(LeavingConnection):
     def _on_trailers(self, stream: Stream, section: FieldSection, ended: bool) -> None:
         if stream.closed:
             if self.was_reset_here(stream.id):
+                self.stray()
                 return
             raise FrameError(STREAM_CLOSED, "HEADERS came on a stream that its client reset")
         if stream.remote_ended:

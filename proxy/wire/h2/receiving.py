@@ -181,8 +181,7 @@ class Receiver(Controls):
         elif kind == CONTINUATION:
             self._on_continuation(flags, number, payload)
         else:
-            if not self.calm.take(monotonic()):
-                raise FrameError(ENHANCE_YOUR_CALM, "too many control frames")
+            self.spend()
             self._on_control(kind, flags, number, payload)
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
@@ -195,7 +194,7 @@ class Receiver(Controls):
             payload = without_padding(payload, flags, DATA)
         stream = self.streams.get(number)
         if stream is None or stream.closed:
-            self._on_stray_data(number)
+            self._on_stray_data(number, payload)
             return
         if stream.remote_ended:
             self.break_stream(stream, STREAM_CLOSED, "DATA came after the end of its stream")
@@ -220,11 +219,13 @@ class Receiver(Controls):
             stream.remote_ended = stream.arrived_end = True
         self.touch(stream)
 
-    def _on_stray_data(self, number: int) -> None:
+    def _on_stray_data(self, number: int, payload: bytes) -> None:
         """DATA of a stream that is not open (section 5.1)."""
         if self.is_idle(number):
             raise FrameError(PROTOCOL_ERROR, "DATA came on an idle stream")
         if self.was_reset_here(number):
+            if not payload:
+                self.stray()
             return
         raise FrameError(STREAM_CLOSED, "DATA came on a closed stream")
 

@@ -19,7 +19,6 @@ from proxy.errors import ConnectError, ProxyError
 from proxy.http.h2.decoder import FieldSection
 from proxy.http.h2.frames import (
     ENABLE_PUSH,
-    ENHANCE_YOUR_CALM,
     INITIAL_WINDOW_SIZE,
     MAX_HEADER_LIST_SIZE,
     MAX_STREAM_ID,
@@ -221,12 +220,13 @@ class Http2Connection(Requests):
     # --- the peer's messages ----------------------------------------------------------------------
 
     def on_section(self, number: int, section: FieldSection, ended: bool) -> None:
-        self.progress()
         stream = self.streams.get(number)
         if stream is None or stream.closed:
             if self.is_idle(number):
                 raise FrameError(PROTOCOL_ERROR, "HEADERS came on an idle stream")
-            return  # it was reset here, and the peer may not know yet
+            self.stray()
+            return
+        self.progress()
         if stream.remote_ended:
             self.break_stream(stream, STREAM_CLOSED, "HEADERS came after the end of its stream")
             return
@@ -283,8 +283,8 @@ class Http2Connection(Requests):
             owner = cast(Http2Stream, stream.owner)
             if stream.remote_ended and len(payload) == 4 and not owner.tunnels:
                 # The response is whole: only the rest of the request is not wanted (section 8.1).
-                if stream.local_ended and not self.calm.take(monotonic()):
-                    raise FrameError(ENHANCE_YOUR_CALM, "too many control frames")
+                if stream.local_ended:
+                    self.spend()
                 stream.local_ended = True
                 stream.waiting = []
                 stream.waiting_bytes = 0
