@@ -2,8 +2,10 @@
 
 A field that frames, routes, authenticates or describes a message has no meaning after the body,
 and harms a receiver that merges trailers into its head. Section 6.5.1 forbids a sender to generate
-such fields and lets a recipient ignore them: they are dropped. A field that would frame or route
-the message again is an attack rather than a mistake, so the message is refused.
+such fields and lets a recipient ignore them: they are dropped. So are ``Proxy`` and spellings with
+underscores that CGI and WSGI cannot tell from such a field or from one of the proxy's own. A field
+that would frame or route the message again is an attack rather than a mistake, so the message is
+refused.
 """
 
 import re
@@ -18,9 +20,9 @@ FORBIDDEN = frozenset(
     for group in (
         # framing and the connection
         "trailer te upgrade connection keep-alive proxy-connection",
-        # routing, and the identity of the caller
+        # routing, and the identity of the caller; `is_dropped` has the rest of X-Forwarded-*
         "via forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port",
-        "x-real-ip max-forwards",
+        "x-real-ip max-forwards proxy",
         # controls and conditions of a request
         "cache-control pragma expect range if-match if-none-match if-modified-since",
         "if-unmodified-since if-range",
@@ -36,8 +38,26 @@ FORBIDDEN = frozenset(
 )
 """Lower-case names that are dropped from a trailer section."""
 
+_FAMILY = b"x-forwarded-"
+
+_IMITATED = frozenset(
+    {b"x-request-id", b"x-request-timeout-ms", b"x-retry-attempt"}
+    | {b"content-length", b"transfer-encoding"}
+)
+"""Names that are dropped from a trailer section where they are spelled with underscores."""
+
 REFUSED = frozenset({b"content-length", b"transfer-encoding", b"host"})
 """Lower-case names that make a trailer section invalid."""
+
+
+def is_dropped(name: bytes) -> bool:
+    """Whether a trailer of this lower-case name is not forwarded."""
+    if name in FORBIDDEN or name.startswith(_FAMILY):
+        return True
+    if b"_" not in name:
+        return False
+    dashed = name.replace(b"_", b"-")
+    return dashed in FORBIDDEN or dashed in _IMITATED or dashed.startswith(_FAMILY)
 
 
 def parse_trailer(line: bytes) -> tuple[bytes, bytes] | None:
@@ -52,7 +72,7 @@ def parse_trailer(line: bytes) -> tuple[bytes, bytes] | None:
     lower = name.lower()
     if lower in REFUSED:
         raise ValueError("a trailer field that would frame or route the message again")
-    return None if lower in FORBIDDEN else (name, value)
+    return None if is_dropped(lower) else (name, value)
 
 
 def _fault(line: bytes) -> str:

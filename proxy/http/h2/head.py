@@ -26,7 +26,7 @@ from proxy.http.message import (
     ResponseHead,
     make_field,
 )
-from proxy.http.trailers import FORBIDDEN, REFUSED
+from proxy.http.trailers import REFUSED, is_dropped
 from proxy.http.treatment import CHECKED_IN_REQUESTS
 
 _REQUEST_OWN = frozenset(
@@ -368,6 +368,6 @@ def read_trailers(section: FieldSection) -> Trailers:
             raise Malformed(why_malformed(field))
         if name.lower in REFUSED:
             raise Malformed("a trailer field would frame or route the message again")
-        if name.lower not in FORBIDDEN:
+        if not is_dropped(name.lower):
             trailers.append((name.text, field.value))
     return trailers
