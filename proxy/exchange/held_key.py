@@ -59,6 +59,14 @@ class Keys:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._waiting: dict[bytes, list[Carrier]] = {}
+        self._ending: set[bytes] = set()
+
+    def ends(self, ref: KeyRef) -> None:
+        """A claim of this process has been answered; what became of it is being committed."""
+        self._ending.add(_identity(ref.route, ref.scope, ref.key))
+
+    def is_ending(self, ask: ClaimKey) -> bool:
+        return _identity(ask.route, ask.scope, ask.key) in self._ending
 
     def wait(self, ask: ClaimKey, carrier: Carrier) -> None:
         """Wake the carrier when the record may have changed."""
@@ -74,7 +82,9 @@ class Keys:
 
     def changed(self, ref: KeyRef) -> None:
         """A claim of this process has ended."""
-        for carrier in tuple(self._waiting.get(_identity(ref.route, ref.scope, ref.key), ())):
+        identity = _identity(ref.route, ref.scope, ref.key)
+        self._ending.discard(identity)
+        for carrier in tuple(self._waiting.get(identity, ())):
             carrier.wake(MOVED)
 
 
@@ -149,6 +159,11 @@ class HeldKey:
         Raises the refusal.
         """
         request = carrier.request
+        left = request.timing.time_left
+        if record.state is KeyState.IN_FLIGHT and self._keys.is_ending(self.ask) and left > 0:
+            # Its caller may have read the answer before the store says what became of it.
+            await self._until_moved(carrier, monotonic() + min(left, _LOOK_AGAIN))
+            return None
         fingerprint = await self._whole_fingerprint(carrier, record)
         if not same_request(record.fingerprint, fingerprint):
             self._tell(request, "reused")
@@ -202,10 +217,14 @@ class HeldKey:
                 "The first request with this idempotency key has not been answered yet.",
                 retry_after=1,
             )
+        await self._until_moved(carrier, min(until, now + _LOOK_AGAIN))
+
+    async def _until_moved(self, carrier: Carrier, until: float) -> None:
+        """Until the record may have changed, or `until`."""
         self._stats.waiting += 1
         self._keys.wait(self.ask, carrier)
         try:
-            await carrier.wait(min(until, now + _LOOK_AGAIN))
+            await carrier.wait(until)
         finally:
             self._stats.waiting -= 1
             self._keys.leave(self.ask, carrier)
@@ -298,6 +317,8 @@ class HeldKey:
 
     def _later(self, operation: Operation[bool]) -> None:
         """Without waiting: a crash before the commit leaves the record unknown, which is true."""
+        if self.ref is not None:
+            self._keys.ends(self.ref)
         future = self._keys.store.do(operation)
         future.add_done_callback(self._recorded)
 

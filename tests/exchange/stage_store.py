@@ -9,8 +9,9 @@ from proxy.store.store import Store, StoreState, StoreStats
 
 
 class StageStore(Store):
-    """`held`: commits wait for `commit`, else they end in the loop's next turn. `full`: as if it
-    were. `error`: what every operation raises. `asked` has all operations.
+    """`held`: commits wait for `release`, else they end in the loop's next turn; `late`: those of
+    these operations do, which others overtake, as on a server with several connections. `full`: as
+    if it were. `error`: what every operation raises. `asked` has all operations.
     """
 
     def __init__(self, loop):
@@ -18,6 +19,7 @@ class StageStore(Store):
         self.full, self.dies_with_pod, self.shared, self.max_bytes = False, True, False, 0
         self.stats = StoreStats()
         self.held = False
+        self.late = ()
         self.error = None
         self.asked = []
         self._loop = loop
@@ -51,7 +53,7 @@ class StageStore(Store):
     def _later(self, work, operations):
         self.asked.extend(operations)
         future = self._loop.create_future()
-        if self.held:
+        if self.held or isinstance(operations[0], self.late):
             self._waiting.append(lambda: self._resolve(future, work))
         else:
             self._loop.call_soon(self._resolve, future, work)

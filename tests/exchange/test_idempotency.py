@@ -9,7 +9,7 @@ from exchange.wires import request
 from proxy.config.model import Listener
 from proxy.errors import StoreFailed
 from proxy.policies.idempotency_keys import key_digest
-from proxy.store.operations import ClaimKey, DoubtKey, FindKeys, RenewKeys
+from proxy.store.operations import ClaimKey, DoubtKey, FindKeys, FinishKey, ReleaseKey, RenewKeys
 from proxy.store.records import KeyState
 
 TEXT = """
@@ -418,6 +418,49 @@ def test_an_event_stream_is_not_held(shop):
     client.reset()
     assert shop.servers[-1].closed, "there would be no end to wait for"
     assert state_of(shop) is KeyState.UNKNOWN
+
+
+# --- repeats that come before the end of the first is recorded ---------------------------------
+
+
+@pytest.mark.parametrize("body", [b"{}", b"other"])
+def test_a_released_request_that_is_repeated_at_once_is_new(shop, body):
+    """The store may run the claim of the repeat before the release of the first."""
+    shop.store.late = (ReleaseKey,)
+    assert call(shop, KEY, status=503).status == 503
+    client = post(shop, KEY, body=body)
+    assert not client.received()
+    shop.store.release()
+    server_of(shop).answer(200, b"second")
+    assert client.answer().body == b"second"
+
+
+def test_an_unknown_request_that_is_repeated_at_once_is_unknown(shop):
+    shop.store.late = (DoubtKey,)
+    client = post(shop, KEY)
+    server_of(shop).reset()
+    assert client.answer().status == 502
+    client = post(shop, KEY)
+    assert not client.received()
+    shop.store.release()
+    assert client.answer().reason == "idempotency-unknown"
+
+
+def test_a_long_answer_that_is_asked_for_at_once_was_not_kept(shop):
+    shop.store.late = (FinishKey,)
+    assert call(shop, KEY, answer=b"x" * 2000).status == 200
+    client = post(shop, KEY)
+    shop.store.release()
+    assert client.answer().reason == "idempotency-unreplayable"
+
+
+def test_a_store_that_never_records_the_end_is_not_waited_for_longer_than_the_request(shop):
+    shop.store.late = (ReleaseKey,)
+    call(shop, KEY, status=503)
+    client = post(shop, KEY)
+    for _ in range(6):
+        shop.pass_time(1)
+    assert client.answer().reason == "idempotency-in-progress"
 
 
 # --- the order of commits and requests ---------------------------------------------------------

@@ -332,6 +332,7 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.holding:Holder._pieces": "idempotency.response_limit, and a piece more",
     "exchange.idempotency:Idempotency._fields": CONFIGURED,
     "exchange.idempotency:Idempotency._names": CONFIGURED,
+    "exchange.held_key:Keys._ending": UNDER_WAY,
     "exchange.held_key:Keys._waiting": "bulkhead.max_concurrent of each route",
     "exchange.stats:RouteStats.idempotency": "ten results",
     "exchange.stats:RouteStats.mirrors": "status classes and four results",
