@@ -34,7 +34,7 @@ from proxy.policies.gate import GateKind
 from proxy.policies.hedge import HedgeConfig
 from proxy.policies.idempotency import IdempotencyConfig
 from proxy.policies.mirror import MirrorConfig
-from proxy.policies.outbox import OutboxConfig, OutboxMode
+from proxy.policies.outbox import CREDENTIALS, OutboxConfig, OutboxMode
 from proxy.policies.retry import RetryConfig
 from proxy.policies.split import Shares
 
@@ -294,6 +294,14 @@ class RouteConfig:
         fallback = self.policies.fallback
         rescues = fallback is not None and fallback.outbox
         return self.forwards and (rescues or self.policies.outbox.mode is not OutboxMode.OFF)
+
+    @property
+    def needed_credentials(self) -> tuple[str, ...]:
+        """The credentials with which a request is not stored: the route does not set its own, and
+        does not say that the receiver needs none."""
+        rules = self.request_headers
+        own = {name.lower() for name, _ in rules.set} | rules.remove
+        return tuple(name for name in CREDENTIALS if name not in own | self.policies.outbox.without)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ def promises_of(route: RouteConfig, config: Config) -> list[str]:
     found: list[str] = []
     if route.saga is not None:
         found.append(saga_promise(config.sagas[route.saga]))
-    elif route.respond is None:
+    elif route.respond is None and route.match.grpc is None:  # calls take no part
         found += _of_keys(route.policies.idempotency, route.listener)
         found += _of_outbox(route.policies)
     return found

@@ -13,7 +13,7 @@ from hashlib import sha256
 from time import time
 from typing import Any, Final
 
-from proxy.config.model import HeaderRules, RouteConfig
+from proxy.config.model import RouteConfig
 from proxy.delivery.entries import StoredHead, instant
 from proxy.delivery.held import held_fields
 from proxy.delivery.queues import Queue
@@ -39,7 +39,6 @@ from proxy.http.message import Field, make_field, named_field
 from proxy.http.retry_after import parse_retry_after
 from proxy.outcome import of_status
 from proxy.policies.outbox import (
-    CREDENTIALS,
     UNSTORED_METHODS,
     OutboxConfig,
     OutboxMode,
@@ -84,7 +83,7 @@ class Accepting:
         self._record_bytes = record_bytes
         self._new_id = new_id
         self._config: OutboxConfig = route.policies.outbox
-        self._needed = _needed_credentials(route.request_headers, self._config)
+        self._needed = route.needed_credentials
         self._pointer: tuple[str, ...] | None = None
         kind, _, name = self._config.order_by.partition(":")
         self._lane_field = name.encode() if kind == "header" else b""
@@ -369,12 +368,6 @@ def _text_of(field: Field) -> tuple[str, str]:
 def _may_wait(request: Request) -> bool:
     head = request.head
     return not (head.method in UNSTORED_METHODS or request.grpc or head.upgrade is not None)
-
-
-def _needed_credentials(rules: HeaderRules, config: OutboxConfig) -> tuple[str, ...]:
-    """The credentials with which a request is refused."""
-    own = {name.lower() for name, _ in rules.set} | rules.remove
-    return tuple(name for name in CREDENTIALS if name not in own | config.without)
 
 
 def _document(body: bytes, *, required: bool) -> Any:

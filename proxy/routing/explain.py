@@ -29,7 +29,7 @@ from proxy.routing.egress import EgressRules
 from proxy.routing.outlook import Longest, Repeats, accepts, longest, repeats
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.placing import Placing
-from proxy.routing.promised import Promised
+from proxy.routing.promised import MINTED, Promised
 from proxy.routing.table import Route, RouteTable
 from proxy.units import format_ratio
 
@@ -302,7 +302,7 @@ def explain(loaded: Loaded, listener: Listener, request: DescribedRequest) -> Ex
     taken = table.match(listener, request)
     headers = dict(reversed(request.headers))
     promised = Promised.of(request.method, headers, taken.config, loaded.config)
-    if accepts(request.method, headers, taken.config.policies):
+    if accepts(request.method, headers, taken.config.policies) or promised.key == MINTED:
         headers.setdefault("idempotency-key", "of the entry")  # every try has one
     asked = repeats(request.method, headers, taken.config.policies)
     answer = Explanation(

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
-from proxy.config.model import PolicyConfig
-from proxy.http.grpc import parse_timeout
+from proxy.config.model import PolicyConfig, RouteConfig
+from proxy.http.grpc import is_call, parse_timeout
 from proxy.outcome import UNPROCESSED
 from proxy.policies.backoff import BackoffConfig, JitterKind
 from proxy.policies.gate import Mode
@@ -141,27 +141,40 @@ def longest_wait(backoff: BackoffConfig, retry: int) -> float:
     return base * (1 + ratio) if kind is JitterKind.RATIO else base
 
 
+def is_stored(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether the outbox takes such a request at all, `headers` by lower-case name."""
+    grpc = is_call(method, [headers.get("content-type", "").encode("latin-1", "replace")])
+    return method not in UNSTORED_METHODS and not grpc and "upgrade" not in headers
+
+
 def accepts(method: str, headers: Mapping[str, str], policies: PolicyConfig) -> bool:
     """Whether the outbox accepts such a request before anything is tried."""
     mode = policies.outbox.mode
-    if method in UNSTORED_METHODS or mode not in (OutboxMode.ALWAYS, OutboxMode.PREFER):
+    if not is_stored(method, headers) or mode not in (OutboxMode.ALWAYS, OutboxMode.PREFER):
         return False
     asked = headers.get("prefer", "").encode("latin-1", "replace")
     return mode is OutboxMode.ALWAYS or prefers_async([asked])
 
 
-def what_is_stored(method: str, headers: Mapping[str, str], policies: PolicyConfig) -> str:
+def what_is_stored(method: str, headers: Mapping[str, str], route: RouteConfig) -> str:
     """What the outbox does with such a request, as a sentence; "" if nothing."""
-    outbox, fallback = policies.outbox, policies.fallback
-    if method in UNSTORED_METHODS:
+    outbox, fallback = route.policies.outbox, route.policies.fallback
+    if not route.stores or not is_stored(method, headers):
         return ""
-    if accepts(method, headers, policies):
+    found = " and ".join(name.capitalize() for name in route.needed_credentials if name in headers)
+    if accepts(method, headers, route.policies):
+        if found:
+            return f"refused: 400 outbox-credentials: it has {found} (outbox.without)"
         return (
             f"accepted by the outbox, answered {outbox.answer.status} and delivered later "
             f"(outbox.mode: {outbox.mode.value}); what follows is about each try"
         )
     if outbox.mode is OutboxMode.ON_FAILURE:
-        return f"accepted by the outbox after {', '.join(outbox.terms)} (outbox.when)"
-    if fallback is not None and fallback.outbox:
-        return f"accepted by the outbox after {', '.join(fallback.terms)} (fallback.outbox)"
-    return ""
+        after = f"after {', '.join(outbox.terms)} (outbox.when)"
+    elif fallback is not None and fallback.outbox:
+        after = f"after {', '.join(fallback.terms)} (fallback.outbox)"
+    else:
+        return ""
+    if found:
+        return f"not accepted by the outbox, because it has {found} (outbox.without)"
+    return f"accepted by the outbox {after}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig, StoreConfig
 from proxy.config.promised import kept_in, saga_promise
@@ -10,6 +11,8 @@ from proxy.policies.idempotency import IdempotencyMode
 from proxy.policies.idempotency_keys import KeyInvalid, parse_key
 from proxy.routing.outlook import what_is_stored
 from proxy.units import format_duration
+
+MINTED: Final = "gets an idempotency key, the same for all its attempts (idempotency.mint)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Promised:
             return cls()
         outbound = route.listener is Listener.OUTBOUND
         key = what_the_key_does(method, headers, route.policies, outbound=outbound)
-        return cls(key, what_is_stored(method, headers, route.policies), store=config.store)
+        return cls(key, what_is_stored(method, headers, route), store=config.store)
 
     def lines(self) -> Iterator[str]:
         if self.saga is not None:
@@ -53,6 +56,8 @@ def what_the_key_does(
     config = policies.idempotency
     if not config.on:
         return ""
+    if "upgrade" in headers:
+        return "without idempotency: upgrades take no part"
     if "application/grpc" in headers.get("content-type", ""):
         return "without idempotency: gRPC calls take no part"
     if method not in config.methods:
@@ -64,7 +69,7 @@ def what_the_key_does(
         return f"refused: 400 idempotency-key-invalid: {error}"
     if key is None:
         if config.mint and outbound:
-            return "gets an idempotency key, the same for all its attempts (idempotency.mint)"
+            return MINTED
         if config.mode is IdempotencyMode.REQUIRED:
             return "refused: 400 idempotency-key-missing (idempotency.mode: required)"
         return f"without idempotency: it has no {' or '.join(config.headers)}"

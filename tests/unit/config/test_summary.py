@@ -93,6 +93,7 @@ routes:
     upstream: shop
     outbox: {max_age: 1h}
     fallback: {when: [circuit-open], outbox: true, response: {status: 200}}
+  - {name: calls, match: {grpc: {}}, upstream: shop, outbox: {mode: always}}
 """
 
 

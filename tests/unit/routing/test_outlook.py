@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.config.model import PolicyConfig
+from proxy.config.model import PolicyConfig, RouteConfig
 from proxy.outcome import OutcomeSet
 from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
 from proxy.policies.bulkhead import BulkheadConfig
@@ -148,5 +148,6 @@ def test_the_longest_wait(jitter, waits):
     ],
 )
 def test_what_the_outbox_does(mode, method, headers, told):
-    stored = what_is_stored(method, headers, PolicyConfig(outbox=OutboxConfig(mode=mode)))
+    route = RouteConfig("a", policies=PolicyConfig(outbox=OutboxConfig(mode=mode)))
+    stored = what_is_stored(method, headers, route)
     assert (told in stored) if told else not stored

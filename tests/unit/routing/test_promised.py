@@ -3,7 +3,9 @@
 import pytest
 
 from proxy.config import load_text
+from proxy.config.model import Listener
 from proxy.policies.outbox import OutboxMode
+from proxy.routing.explain import describe_request, explain
 from proxy.routing.promised import Promised
 
 FILE = """\
@@ -70,6 +72,30 @@ def test_what_the_outbox_does() -> None:
         found, lines = promised(f"outbox: {{mode: {mode.value}}}", prefer="respond-async")
         assert "delivered later" in found.stored
         assert lines[-1].startswith("kept in ")
+
+
+@pytest.mark.parametrize(
+    ("mode", "headers", "says"),
+    [
+        ("always", {"content_type": "application/grpc"}, ""),
+        ("always", {"upgrade": "websocket"}, ""),
+        ("prefer", {"authorization": "x"}, ""),
+        ("always", {"authorization": "x"}, "refused: 400 outbox-credentials: it has Authorization"),
+        ("on-failure", {"cookie": "a=b"}, "not accepted by the outbox, because it has Cookie"),
+    ],
+)
+def test_what_the_outbox_never_takes(mode: str, headers: dict[str, str], says: str) -> None:
+    found, _ = promised(f"outbox: {{mode: {mode}}}", **headers)
+    assert (found.stored.startswith(says), bool(found.stored)) == (True, bool(says))
+
+
+def test_a_minted_key_allows_retries() -> None:
+    text = FILE.format(
+        policies="idempotency: {mode: optional, mint: true}", store="sqlite:/a", more=""
+    )
+    asked = describe_request("POST", "http://shop/", [])
+    told = explain(load_text(text, "f", {}), Listener.OUTBOUND, asked)
+    assert told.repeats.after_sending
 
 
 def test_a_saga() -> None:
