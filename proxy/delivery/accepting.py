@@ -176,7 +176,8 @@ class Accepting:
         due_in = self._due_in(request)
         body = await gather(carrier, self._record_bytes, "store.record_bytes")
         assert body is not None  # `covers` has looked
-        meta = self._head(request).pack()
+        now = time()
+        meta = self._head(request, now).pack()
         if len(meta) + len(body) > self._record_bytes:
             raise BodyTooLarge(
                 f"The request's head and body have {len(meta) + len(body)} bytes; at most "
@@ -185,7 +186,7 @@ class Accepting:
         document = None
         if config.answer.reads_body or self._pointer is not None:
             document = _document(body, required=config.answer.reads_body)
-        entry = _Accepted(self._new_id(), time(), document)
+        entry = _Accepted(self._new_id(), now, document)
         entry.content = self._content(entry)
         put = Put(
             entry.id,
@@ -245,7 +246,7 @@ class Accepting:
         self._queue.refused += 1
         return OutboxFull(detail, retry_after=self._queue.retry_after(self._config.max_pending))
 
-    def _head(self, request: Request) -> StoredHead:
+    def _head(self, request: Request, now: float) -> StoredHead:
         head, keep = request.head, self._config.keep_headers
         fields: list[tuple[str, str]] = []
         key: tuple[str, str] | None = None
@@ -266,6 +267,7 @@ class Accepting:
             key=key,
             held=held_fields(request),
             client=request.stream.client,
+            accepted=now,
         )
 
     def _credentials_in(self, request: Request) -> list[str]:

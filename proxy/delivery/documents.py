@@ -9,12 +9,13 @@ from proxy.store.records import Entry, EntryState, Lane, QueueCounts
 def state_of(entry: Entry) -> dict[str, Any]:
     """What a client that knows the id may read."""
     waits = entry.state in (EntryState.PENDING, EntryState.DELIVERING)
+    told = StoredHead.unpack(entry.meta).accepted
     return {
         "id": entry.id,
         "state": entry.state.value,
         "attempts": entry.attempts,
         "next_attempt_at": instant(entry.due_at) if waits else None,
-        "accepted_at": instant(entry.accepted_at),
+        "accepted_at": instant(told or entry.accepted_at),
         "finished_at": instant(entry.finished_at),
         "last": last_of(entry.history),
     }

@@ -23,10 +23,12 @@ class StoredHead:
     """The head of an accepted request.
 
     `key`: the caller's idempotency key as (name, value), None if it gave none: then the entry's id
-    is the key. `held`: the trace's fields and X-Request-Id, by lower-case name.
+    is the key. `held`: the trace's fields and X-Request-Id, by lower-case name. `accepted`: Unix
+    seconds as its caller was told, 0 for others; the store's own clock says when it was stored.
     """
 
     __slots__ = (
+        "accepted",
         "client",
         "fields",
         "held",
@@ -50,6 +52,7 @@ class StoredHead:
         key: tuple[str, str] | None = None,
         held: dict[str, str] | None = None,
         client: str = "",
+        accepted: float = 0.0,
     ) -> None:
         self.method = method
         self.target = target
@@ -60,6 +63,7 @@ class StoredHead:
         self.key = key
         self.held = held or {}
         self.client = client
+        self.accepted = accepted
 
     def pack(self) -> bytes:
         """For the store."""
@@ -76,6 +80,8 @@ class StoredHead:
             packed["x"] = self.held
         if self.client:
             packed["c"] = self.client
+        if self.accepted:
+            packed["a"] = self.accepted
         return _ENCODER.encode(packed).encode()
 
     @classmethod
@@ -93,6 +99,7 @@ class StoredHead:
             key=None if key is None else (key[0], key[1]),
             held=packed.get("x"),
             client=packed.get("c", ""),
+            accepted=packed.get("a", 0.0),
         )
 
     def request(self, entry: str, attempt: int, body: bytes) -> StoredRequest:

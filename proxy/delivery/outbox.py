@@ -214,7 +214,7 @@ class Outbox:
 
     def _copy(self, entry: Entry, copied: str) -> Put:
         head = StoredHead.unpack(entry.meta)
-        head.key = None
+        head.key, head.accepted = None, 0.0
         config = self.worker.queue(entry.queue).config
         return Put(
             copied,

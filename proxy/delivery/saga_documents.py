@@ -13,7 +13,7 @@ def accepted_document(record: SagaRecord) -> dict[str, Any]:
     return {
         "id": record.id,
         "state": record.state,
-        "accepted_at": instant(record.created_at),
+        "accepted_at": instant(json.loads(record.journal)["accepted_at"]),
     }
 
 
@@ -24,7 +24,7 @@ def status_document(record: SagaRecord) -> dict[str, Any]:
         "id": record.id,
         "saga": record.name,
         "state": record.state,
-        "accepted_at": instant(record.created_at),
+        "accepted_at": instant(journal["accepted_at"]),
         "finished_at": instant(journal["finished_at"]),
         **({"aborted": True} if journal["aborted"] else {}),
         "steps": [_step(step) for step in journal["steps"]],
@@ -62,7 +62,7 @@ def row_document(record: SagaRecord) -> dict[str, Any]:
         "id": record.id,
         "saga": record.name,
         "state": record.state,
-        "accepted_at": instant(record.created_at),
+        "accepted_at": instant(journal["accepted_at"]),
         "finished_at": instant(journal["finished_at"]),
         "step": _where(journal),
     }

@@ -91,7 +91,8 @@ class SagaStart(Promise):
         """Claim the idempotency key, begin the saga and record the answer, in one commit."""
         request = carrier.request
         token, begins = begin.token, True
-        told = {"id": begin.id, "state": begin.state, "accepted_at": instant(time())}
+        accepted_at = json.loads(begin.journal)["accepted_at"]
+        told = {"id": begin.id, "state": begin.state, "accepted_at": instant(accepted_at)}
         while True:
             answer = self._answer(request, told, token, response)
             finish = FinishKey(

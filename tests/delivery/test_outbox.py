@@ -1,15 +1,17 @@
 import asyncio
 import gc
 import json
+from dataclasses import replace
 
 import pytest
 from delivery.bed import Bed
 
 from proxy.config.model import Listener
+from proxy.delivery.documents import state_of
 from proxy.delivery.identities import is_identity
 from proxy.delivery.worker import Worker
 from proxy.errors import NoHealthyEndpoint, StoreFull
-from proxy.store.operations import ClaimEntries
+from proxy.store.operations import ClaimEntries, GetEntry
 from proxy.store.sqlite.connection import MEMORY, SqliteConfig
 from proxy.store.sqlite.engine import SqliteStore
 
@@ -211,6 +213,17 @@ async def test_full_says_when_to_come_again():
             return (await b.ask()).status == 202
 
         await b.until(accepted)
+
+
+async def test_its_state_has_the_time_that_its_caller_was_told():
+    """The store notes its own, a commit later; on a server by another clock."""
+    async with bed() as b:
+        told = json.loads((await b.ask()).body)
+        entry = await b.store.do(GetEntry(told["id"]))
+        late = replace(entry, accepted_at=entry.accepted_at + 5)
+        assert state_of(late)["accepted_at"] == told["accepted_at"]
+        of_another_version = replace(late, meta=b'{"m":"POST","t":"/","l":"outbound"}')
+        assert state_of(of_another_version)["accepted_at"] > told["accepted_at"]
 
 
 async def test_not_before():
