@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from proxy import commands, startup
 from proxy.command_line.parser import make_parser
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         startup.begin()  # before anything that takes time
     parser = make_parser(next(iter(words), ""), together=any(map(_means_config, words)))
     options, unknown = parser.parse_known_args(words)
+    unknown = _take_files(options, unknown)
     if unknown:
         hint = _did_you_mean(str(words[0]), unknown[0])
         options.misused(f"unrecognized arguments: {' '.join(unknown)}{hint}")
@@ -45,6 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return commands.fail(str(error), commands.FAILED)
     return status
+
+
+def _take_files(options: argparse.Namespace, unknown: list[str]) -> list[str]:
+    """Take files after an option that follows other files; returns what is left.
+
+    argparse takes all FILEs from one place: in ``check A --strict B`` it does not know B.
+    """
+    files: list[Path] | None = getattr(options, "files", None)
+    if files is None or any(word.startswith("-") and word != "-" for word in unknown):
+        return unknown
+    files += map(Path, unknown)
+    return []
 
 
 def _admin_of_environment(parser: argparse.ArgumentParser) -> str:

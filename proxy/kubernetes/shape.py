@@ -37,9 +37,11 @@ def items_of(parent: Object, key: str, *, required: bool = False) -> list[Object
 def text_map_of(parent: Object, key: str) -> dict[str, str]:
     """Labels or annotations: names with texts."""
     value = mapping_of(parent, key)
-    for name, text in value.items():
-        if not isinstance(text, str):
-            raise Malformed(f"{key}.{name} is not a text: put it in quotes")
+    wrong = [f"{key}.{name}" for name, text in value.items() if not isinstance(text, str)]
+    if len(wrong) > 1:
+        raise Malformed(f"{', '.join(wrong)} are not texts: put them in quotes")
+    if wrong:
+        raise Malformed(f"{wrong[0]} is not a text: put it in quotes")
     return value
 
 

@@ -255,6 +255,32 @@ def test_check_judges_each_file_alone_or_all_as_one(tmp_path, monkeypatch, capsy
     assert "9s" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "a.yaml", "--strict", "b.yaml"],
+        ["check", "a.yaml", "--format", "text", "b.yaml", "--strict"],
+        ["check", "--strict", "a.yaml", "--format=text", "b.yaml"],
+    ],
+)
+def test_files_may_stand_on_both_sides_of_an_option(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("{}")
+    Path("b.yaml").write_text("{}")
+    assert cli.main(words) == 0
+    out, err = capsys.readouterr()
+    assert re.findall(r"^(\S+): valid", out, re.M) == ["a.yaml", "b.yaml"]
+    assert not err
+
+
+def test_manifests_may_stand_on_both_sides_of_an_option(tmp_path, monkeypatch, capsysbinary):
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        Path(name).write_text(f"kind: Service\nmetadata: {{name: {name}}}\n")
+    assert cli.main(["inject", "a", "-f", "b", "--legacy", "c"]) == 0
+    assert capsysbinary.readouterr().out.count(b"kind: Service") == 3
+
+
 def test_check_strict_fails_for_a_warning(file, capsys):
     path = file("policies: {gold: {}}")
     assert cli.main(["check", path]) == 0

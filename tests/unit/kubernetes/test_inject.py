@@ -276,3 +276,18 @@ def test_annotations_of_the_workload_itself_are_honoured(pod, kind, api_version,
 def test_what_is_not_what_it_says(document):
     (note,) = run(document)
     assert note.error
+
+
+def test_all_annotations_that_are_no_texts_are_told_at_once():
+    pod = workload("Pod", {"spec": {"containers": [{"name": "orders"}]}}, "v1")
+    pod["metadata"]["annotations"] = {
+        "resilience-proxy/app-port": 3000,
+        "other": "text",
+        "resilience-proxy/legacy": True,
+    }
+    injector = Injector(Settings(), {})
+    injector.run([pod])
+    assert [note.text for note in injector.notes] == [
+        "Pod orders: annotations.resilience-proxy/app-port, annotations.resilience-proxy/legacy "
+        "are not texts: put them in quotes"
+    ]
