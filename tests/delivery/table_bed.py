@@ -42,8 +42,8 @@ def config_of(
 class Target:
     """Answers each row with what `answers` holds, then with 200, when `hold` is set or None.
 
-    `sent` has the rows as (id, key, attempt); `keys` their idempotency keys; `together` the most
-    rows of one key at once.
+    `sent` has the rows as (id, key, attempt), `bodies` what was in them; `keys` their idempotency
+    keys; `together` the most rows of one key at once.
     """
 
     def __init__(self, config, answers=()):
@@ -51,6 +51,7 @@ class Target:
         self.answers = deque(answers)
         self.hold = None
         self.sent = []
+        self.bodies = []
         self.keys = []
         self.now = []
         self.overlaps = []
@@ -58,6 +59,7 @@ class Target:
 
     def send(self, row, shape, on_done):
         self.sent.append((row.id, row.key, row.attempts + 1))
+        self.bodies.append(row.body)
         self.keys.append(key_of(shape, row.id))
         if row.key is not None and row.key in self.now:
             self.overlaps.append(row.id)

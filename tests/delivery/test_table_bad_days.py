@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from delivery.table_bed import Bed, config_of
+from delivery.table_bed import OUTBOX, Bed, config_of
 from service_table import ALL_COLUMNS, COLUMNS, MORE, TABLE, ServiceTable
 
 from proxy.delivery.tables.worker import State
@@ -132,6 +132,88 @@ async def test_a_result_is_kept_while_the_table_is_changed(table):
         bed.worker._wake.set()
         await bed.all("PROCESSED")
         assert bed.target.ids == ["1"]
+
+
+SWAPS = pytest.mark.parametrize(
+    "swap",
+    [f"DROP TABLE outbox_events; {TABLE}", f"ALTER TABLE outbox_events RENAME TO former; {TABLE}"],
+    ids=["made again", "renamed"],
+)
+
+
+def times_changed(caplog):
+    return [one.getMessage() for one in caplog.records].count(
+        "the outbox table has been changed: it is looked at again"
+    )
+
+
+@SWAPS
+async def test_a_table_that_was_made_again_is_claimed_by_its_own_lock(table, caplog, swap):
+    """Two proxies that lock different tables would have rows of one key at once."""
+    async with Bed(config_of(table.url, COLUMNS), workers=2) as bed:
+        await bed.insert("a")
+        await bed.all("PROCESSED")
+        before = sum(len(target.sent) for target in bed.targets)
+        await bed.connection.execute(f"BEGIN; {swap} COMMIT")
+        oid = await bed.connection.fetchval("SELECT 'outbox_events'::regclass::oid::int")
+        await bed.connection.fetch("SELECT pg_advisory_lock($1, $2)", 0x7270_6F74, oid)
+        await bed.insert("a", "a", "b")
+        await bed.until(lambda: times_changed(caplog) == 2)
+        await asyncio.sleep(0.1)
+        assert sum(len(target.sent) for target in bed.targets) == before
+        await bed.connection.fetch("SELECT pg_advisory_unlock($1, $2)", 0x7270_6F74, oid)
+        await bed.all("PROCESSED")
+        assert sum(len(target.sent) for target in bed.targets) == before + 3
+        assert [one.overlaps for one in bed.targets] == [[], []]
+        assert [one.state for one in bed.workers] == [State.READY] * 2
+        assert times_changed(caplog) == 2, "told once by each"
+
+
+async def test_rows_in_hand_of_a_table_that_was_made_again_are_left_alone(table, caplog):
+    config = config_of(table.url, COLUMNS, OUTBOX + ", concurrency: 1")
+    async with Bed(config) as bed:
+        bed.target.hold = asyncio.Event()
+        values = "('a', '{}'), ('b', '{}'), ('c', '{}')"
+        await bed.sql(f"INSERT INTO outbox_events (aggregate_id, payload) VALUES {values}")
+        await bed.until(lambda: bed.target.sent and len(bed.worker.hand.rows) == 3)
+        await bed.connection.execute(f"BEGIN; DROP TABLE outbox_events; {TABLE} COMMIT")
+        await bed.until(lambda: times_changed(caplog) == 1)
+        await bed.insert("d")
+        bed.target.hold.set()
+        await bed.all("PROCESSED")
+        assert [key for _, key, _ in bed.target.sent] == ["a", "d"]
+        await bed.until(lambda: not bed.worker.busy)
+
+
+async def test_a_body_whose_type_changes_is_delivered_as_it_is(table, caplog):
+    async with Bed(config_of(table.url, COLUMNS)) as bed:
+        await bed.insert("a", body='{"n": 1}')
+        await bed.all("PROCESSED")
+        change = "ALTER TABLE outbox_events ALTER payload TYPE"
+        await bed.sql(f"{change} bytea USING convert_to(payload::text, 'UTF8')")
+        as_bytes = "convert_to('{\"n\": 2}', 'UTF8')"
+        await bed.sql(f"INSERT INTO outbox_events (aggregate_id, payload) VALUES ('b', {as_bytes})")
+        await bed.all("PROCESSED")
+        await bed.sql(f"{change} jsonb USING convert_from(payload, 'UTF8')::jsonb")
+        await bed.insert("c", body='{"n": 3}')
+        await bed.all("PROCESSED")
+        assert bed.target.bodies == [b'{"n": 1}', b'{"n": 2}', b'{"n": 3}']
+
+
+async def test_a_table_that_is_away_for_a_while(table, caplog):
+    caplog.set_level("INFO")
+    async with Bed(config_of(table.url, COLUMNS), workers=2) as bed:
+        await bed.ready()
+        await bed.sql("ALTER TABLE outbox_events RENAME TO former")
+        await bed.until(lambda: all(one.state is State.UNUSABLE for one in bed.workers))
+        assert "there is no table outbox_events" in bed.worker.why
+        await bed.sql("ALTER TABLE former RENAME TO outbox_events")
+        await bed.insert("a")
+        for worker in bed.workers:
+            worker._wake.set()
+        await bed.all("PROCESSED")
+        await bed.ready()
+        assert "rows of the outbox table are delivered again" in caplog.text
 
 
 async def test_a_table_that_was_removed_from_the_file_is_left(table):

@@ -18,6 +18,12 @@ _TIMES: Final = ("timestamp with time zone", "timestamp without time zone")
 _WHOLE: Final = ("smallint", "integer", "bigint", "numeric")
 _BODIES: Final = ("json", "jsonb", "text", "character varying", "bpchar", "bytea")
 
+SIGN: Final = """
+SELECT string_agg(concat_ws(' ', a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull), ','
+                  ORDER BY a.attnum) AS sign
+FROM pg_attribute a
+WHERE a.attrelid = to_regclass($1::text) AND a.attname = ANY($2::text[]) AND NOT a.attisdropped
+"""
 RELATION: Final = """
 SELECT c.oid::bigint AS oid, c.relkind::text AS kind, n.nspname::text AS schema,
        c.relname::text AS name, has_table_privilege(c.oid, 'SELECT') AS may_select
@@ -48,6 +54,10 @@ class Unusable(Exception):
     """The table cannot be used as it is; the text says why."""
 
 
+class Changed(Unusable):
+    """The table is not the one that was looked at, or its columns have changed since."""
+
+
 class Refused(Unusable):
     """The database refuses a value of a row: its type, a constraint or a trigger."""
 
@@ -72,20 +82,25 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A usable table. `columns` by what they are for."""
+    """A usable table. `columns` by what they are for. `sign`: differs after each change of it."""
 
     oid: int
     database: str
     schema: str
     name: str
     columns: Mapping[str, Column]
+    sign: str | None = None
 
 
 _Row = Mapping[str, Any]
 
 
 def shape_of(
-    table: TableConfig, server: _Row, relation: _Row | None, columns: Sequence[_Row]
+    table: TableConfig,
+    server: _Row,
+    relation: _Row | None,
+    columns: Sequence[_Row],
+    sign: str | None = None,
 ) -> Shape:
     """The shape of a table, from the rows of the queries above. Raises Unusable."""
     where = f"{table.table} in database {server['database']}"
@@ -121,7 +136,8 @@ def shape_of(
             f"column {table.columns.id!r} of {where} needs a primary key or a unique index "
             "(columns.id)"
         )
-    return Shape(relation["oid"], server["database"], relation["schema"], relation["name"], found)
+    where_it_is = relation["oid"], server["database"], relation["schema"], relation["name"]
+    return Shape(*where_it_is, found, sign)
 
 
 def _problem(table: TableConfig, use: str, row: _Row) -> str:

@@ -13,6 +13,8 @@ from proxy.delivery.tables.catalog import (
     COLUMNS,
     RELATION,
     SERVER,
+    SIGN,
+    Changed,
     Refused,
     Shape,
     Unusable,
@@ -62,7 +64,21 @@ class Session:
             found = await self._row(RELATION, relation(table))
             oid = None if found is None else found["oid"]
             columns = [] if oid is None else await self.rows(COLUMNS, oid)
-        return shape_of(table, server, found, columns)
+            sign = await self._sign(table)
+        return shape_of(table, server, found, columns, sign)
+
+    async def check(self, table: TableConfig, shape: Shape) -> None:
+        """Raises Changed if the table has not this shape any more.
+
+        At the end of a transaction, which this undoes; its locks keep the table as it is.
+        """
+        if await self._sign(table) != shape.sign:
+            raise Changed("the table has been changed")
+
+    async def _sign(self, table: TableConfig) -> str | None:
+        names = list({name for _, name in table.columns.given})
+        found: str | None = (await self._row(SIGN, relation(table), names))["sign"]
+        return found
 
     async def listen(self, channel: str, heard: Callable[[], object]) -> None:
         """Call `heard` for every notification. Behind such a pooler none arrives."""

@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Any, Final
 
 from proxy.config.table_model import TableConfig
-from proxy.delivery.tables.catalog import Refused, Shape, Unusable
+from proxy.delivery.tables.catalog import Changed, Refused, Shape, Unusable
 from proxy.delivery.tables.hand import Hand
 from proxy.delivery.tables.rows import Ending, HeldRow
 from proxy.delivery.tables.session import Session, Unreachable, open_session
@@ -131,6 +131,13 @@ class TableWorker:
                 self._become(State.UNREACHABLE, str(problem))
                 await self._sleep(again)
                 again = min(_AGAIN, 2 * again)
+            except Changed:
+                fields = {"table": self.table.name}
+                _log.warning(
+                    "the outbox table has been changed: it is looked at again",
+                    extra={"fields": fields},
+                )
+                self.hand.give_back()  # they were read as the table was
             except Unusable as problem:
                 self._become(State.UNUSABLE, str(problem))
                 if self._over:
@@ -181,13 +188,19 @@ class TableWorker:
         while not (self._over and not self.hand.rows):
             if session.closed:
                 raise Unreachable("the connection was lost")
-            await self._look(session, sql)
-            await self._cycle(session, sql)
-            self.hand.begin(shape)
-            await self._count(session, sql)
+            try:
+                await self._look(session, sql)
+                await self._cycle(session, sql, shape)
+                self.hand.begin(shape)
+                await self._count(session, sql, shape)
+            except (Changed, Refused):
+                raise
+            except Unusable:
+                await session.check(self.table, shape)  # it may be usable as it is now
+                raise
             await self._sleep(self._until_next())
 
-    async def _cycle(self, session: Session, sql: Statements) -> None:
+    async def _cycle(self, session: Session, sql: Statements, shape: Shape) -> None:
         now, since = monotonic(), present()
         finished = self.hand.finished[: self._settle_at_once]
         renewed = self._to_renew(now)
@@ -220,6 +233,7 @@ class TableWorker:
                     began = monotonic()
                     claimed = await session.rows(sql.claim, room, hand, *ready, self._lost, window)
                     self._widen(room, len(claimed), window, monotonic() - began)
+                await session.check(self.table, shape)
         except Unreachable:
             if version:  # whether this commit is there is not known
                 self._lost = [*self._lost, version][-_LOST_COMMITS:]
@@ -334,13 +348,14 @@ class TableWorker:
         ]
         self._sightings.see(sights, now)
 
-    async def _count(self, session: Session, sql: Statements) -> None:
+    async def _count(self, session: Session, sql: Statements, shape: Shape) -> None:
         """Keep the counts fresh for metrics: a scrape cannot wait for a database."""
         began = monotonic()
         if began < self._count_at:
             return
         async with session.transaction():
             rows = await session.rows(sql.counts)
+            await session.check(self.table, shape)
         self.counts = {row["status"]: dict(row) for row in rows}
         ended = monotonic()
         self._count_at = ended + max(_COUNT, _COUNT_SHARE * (ended - began))
