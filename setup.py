@@ -150,6 +150,7 @@ COMPILED = (
     "wire/h1/downstream",
     "wire/h1/head_writer",
     "wire/h1/plain_connect",
+    "wire/h1/request_reader",
     "wire/h1/request_writer",
     "wire/h1/response_writer",
     "wire/h1/upstream",

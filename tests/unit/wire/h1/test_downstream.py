@@ -8,6 +8,7 @@ import pytest
 import proxy.wire.alarm
 import proxy.wire.h1.closing
 import proxy.wire.h1.downstream
+import proxy.wire.h1.request_reader
 import proxy.wire.turns
 from proxy.config.model import LimitsConfig, Listener
 from proxy.errors import BadRequest, BodyTooLarge, ConnectionsFull
@@ -126,6 +127,7 @@ class Handler:
 def loop(monkeypatch):
     loop = Loop()
     monkeypatch.setattr(proxy.wire.h1.downstream, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(proxy.wire.h1.request_reader, "monotonic", lambda: 100.0)
     monkeypatch.setattr(proxy.wire.h1.closing, "monotonic", lambda: 100.0)
     monkeypatch.setattr(proxy.wire.alarm, "monotonic", lambda: 100.0)
     clock = itertools.count()
