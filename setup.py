@@ -152,6 +152,7 @@ COMPILED = (
     "wire/h1/plain_connect",
     "wire/h1/request_reader",
     "wire/h1/request_writer",
+    "wire/h1/response_reader",
     "wire/h1/response_writer",
     "wire/h1/upstream",
     "wire/h2/buckets",

@@ -13,7 +13,8 @@ from proxy.errors import UpstreamMalformed, UpstreamReset, UpstreamTruncated
 from proxy.http.h1.chunked import FIRST_CHUNKS, MORE_CHUNKS
 from proxy.http.h1.request import RequestParser
 from proxy.http.h1.response import stray_fault
-from proxy.wire.h1.upstream import MAX_HEAD_BYTES, UpstreamConnection
+from proxy.wire.h1.response_reader import MAX_HEAD_BYTES
+from proxy.wire.h1.upstream import UpstreamConnection
 from proxy.wire.streams import StreamHandler
 
 pytestmark = pytest.mark.interpreted  # its handler is a double
