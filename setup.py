@@ -34,6 +34,7 @@ COMPILED = (
     "delivery/tries",
     "exchange/answers",
     "exchange/attempt",
+    "exchange/attempt_clocks",
     "exchange/binding",
     "exchange/bindings",
     "exchange/body",

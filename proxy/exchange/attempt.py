@@ -5,16 +5,14 @@
 
 An attempt is a separate script and wakes its owner when it is done, so two attempts of one request
 can run at once. It settles its permits exactly once, with the same `Outcome` that the retry policy,
-the metrics and the log use. The steps of *reach* are in `reaching`.
+the metrics and the log use. The steps of *reach* are in `reaching`, its deadlines in
+`attempt_clocks`.
 """
 
-from enum import Enum
 from time import monotonic
 from typing import Final
 
 from proxy.errors import (
-    AttemptTimeout,
-    BodyTimeout,
     ConnectError,
     HedgeLost,
     Http11Required,
@@ -23,6 +21,7 @@ from proxy.errors import (
     SessionLost,
     UpstreamReset,
 )
+from proxy.exchange.attempt_clocks import DONE, REACHING, SENT
 from proxy.exchange.binding import Binding
 from proxy.exchange.events import ALARM
 from proxy.exchange.reaching import Reaching
@@ -34,22 +33,12 @@ from proxy.grpc_status import RESOURCE_EXHAUSTED
 from proxy.http.message import ResponseHead, make_response
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, UNPROCESSED, Outcome, Verdict
 from proxy.policies.faults import Fault
-from proxy.policies.gate import pause_gates, resume_gates, settle_gates
+from proxy.policies.gate import settle_gates
 from proxy.upstream.endpoint import Endpoint, Seat
 from proxy.wire.streams import NO_TRAILERS, StreamHandler, Trailers, UpstreamStream
 
-
-class _Phase(Enum):
-    REACHING = "reaching"
-    SENT = "sent"
-    DONE = "done"
-
-
 _PATIENCE: Final = 0.1
 """Seconds that an upstream waits for a body at least before it gives up."""
-_REACHING: Final = _Phase.REACHING
-_SENT: Final = _Phase.SENT
-_DONE: Final = _Phase.DONE
 
 
 class Attempt(Reaching):
@@ -57,14 +46,11 @@ class Attempt(Reaching):
 
     `piece` is the part of the body received with the head, `ended` whether the body is complete,
     with its `trailers`. `bug`: an exception of the proxy's own code, which the exchange raises.
-    `stream` is set from sending to release. `fault` is suffered in place of the upstream,
-    `throttle` carries it out while the response comes.
+    `fault` is suffered in place of the upstream.
     """
 
     __slots__ = (
         "_owner",
-        "_paused",
-        "_phase",
         "_taken_again",
         "bug",
         "ended",
@@ -72,8 +58,6 @@ class Attempt(Reaching):
         "fault",
         "head",
         "piece",
-        "stream",
-        "throttle",
         "trailers",
     )
 
@@ -94,8 +78,6 @@ class Attempt(Reaching):
         record = AttemptRecord(binding, number, wait, repeat, now or monotonic())
         super().__init__(request, binding, record)
         self._owner = owner
-        self._phase = _REACHING
-        self._paused = False
         self._taken_again = False
         self.bug: Exception | None = None
         self.error: ProxyError | None = None
@@ -104,17 +86,10 @@ class Attempt(Reaching):
         self.piece = b""
         self.ended = False
         self.trailers = NO_TRAILERS
-        self.stream: UpstreamStream | None = None
-        self.throttle: Throttle | None = None
-
-    @property
-    def source(self) -> UpstreamStream | None:
-        """Where a relay gets the response's body from."""
-        return self.stream if self.throttle is None else self.throttle.view
 
     @property
     def over(self) -> bool:
-        return self._phase is _DONE
+        return self._phase is DONE
 
     def begin(self) -> None:
         """Run as far as possible without waiting. Raises nothing."""
@@ -148,7 +123,7 @@ class Attempt(Reaching):
 
     def cancel(self, error: ProxyError) -> None:
         """Cancel it for an external reason; it sends no more events."""
-        if self._phase is _DONE:
+        if self._phase is DONE:
             return
         if self._steps is not None:
             self.wake(error)  # what it waits for is cancelled too
@@ -204,7 +179,7 @@ class Attempt(Reaching):
             lease.check()
         timing.activity = now
         own = self._own_fields(now)
-        self._phase = _SENT
+        self._phase = SENT
         self.record.sent = True
         held: bytes = b""
         ended, trailers = True, NO_TRAILERS
@@ -221,43 +196,11 @@ class Attempt(Reaching):
         if request.mirrors is not None and self.binding is request.binding:
             self._owner.on_sending(held)
 
-    # --- its clocks -------------------------------------------------------------------------------
-
-    def _arm(self) -> None:
-        timing = self._request.timing
-        timing.arm(self, timing.idle_at if timing.deadline.paused else self._due)
-
-    def pause_clocks(self) -> None:
-        """The client's body flows: `idle` applies now, and the deadlines pause."""
-        if self._paused:
-            return
-        self._paused = True
-        request = self._request
-        now = monotonic()
-        request.timing.deadline.pause(now)
-        pause_gates(self._gates, self._permits, now)
-        if request.outer_permits:
-            pause_gates(self.binding.outer_gates, request.outer_permits, now)
-
-    def resume_clocks(self) -> None:
-        """The body or the attempt has ended."""
-        if not self._paused:
-            return
-        self._paused = False
-        request = self._request
-        now = monotonic()
-        request.timing.deadline.resume(now)
-        resume_gates(self._gates, self._permits, now)
-        if request.outer_permits:
-            resume_gates(self.binding.outer_gates, request.outer_permits, now)
-        if self._phase is _SENT:
-            self._arm()
-
     def on_due(self) -> None:
         if self._request.timing.marks is not None:
             self.on_mark()
             return
-        if self._phase is not _SENT:
+        if self._phase is not SENT:
             self.wake(ALARM)
             return
         error = self._overdue()
@@ -265,28 +208,6 @@ class Attempt(Reaching):
             self._arm()
         else:
             self._fail(error)
-
-    def _overdue(self) -> ProxyError | None:
-        """The failure of the clock that expired while waiting for the response."""
-        timing = self._request.timing
-        now = monotonic()
-        if timing.deadline.paused:
-            if now < timing.idle_at:
-                return None
-            seconds = timing.idle_seconds
-            if self.stream is not None and self.stream.write_paused:
-                return AttemptTimeout(
-                    f"{self.record.endpoint} read none of the request's body for {seconds:g} s."
-                )
-            return BodyTimeout(f"The client sent none of the request's body for {seconds:g} s.")
-        if now < self._due:
-            return None
-        if timing.deadline.expired(now):
-            return timing.request_timeout()
-        seconds = self.binding.policies.timeouts.attempt
-        return AttemptTimeout(
-            f"{self.record.endpoint} sent no response head within {seconds:g} s (timeouts.attempt)."
-        )
 
     # --- events of the stream, until the relay gets them ----------------------------------------
 
@@ -316,7 +237,7 @@ class Attempt(Reaching):
         self.trailers = trailers
 
     def on_lost(self, error: ProxyError) -> None:
-        if self._phase is not _SENT:
+        if self._phase is not SENT:
             self.error = error
         elif not self._take_again(error):
             self._fail(error)
@@ -335,7 +256,7 @@ class Attempt(Reaching):
         self._taken_again = True
         self.resume_clocks()
         self.release(reusable=False)
-        self._phase = _REACHING
+        self._phase = REACHING
         self.start(self._reach(endpoint))
         return True
 
@@ -359,7 +280,7 @@ class Attempt(Reaching):
         self.record.status = status
         if self.head is not None:
             self.record.version = self.head.version
-        self._phase = _DONE
+        self._phase = DONE
         self.resume_clocks()
         self._settle(verdict)
         self._tell()
@@ -370,7 +291,7 @@ class Attempt(Reaching):
         self.record.failure = error.reason
         self.record.detail = error.detail
         self.record.unprocessed = error.condition in UNPROCESSED
-        self._phase = _DONE
+        self._phase = DONE
         body = self._request.body
         # A client that waits for its 100 Continue may send without one (RFC 9110 section 10.1.1).
         client_owes = self._client_owes or (body is not None and body.unsaid)
@@ -388,7 +309,7 @@ class Attempt(Reaching):
     def _break(self, bug: Exception) -> None:
         """Release permits and stream after a bug."""
         self.bug = bug
-        if self._phase is _DONE:
+        if self._phase is DONE:
             self._tell()
         else:
             self._fail(InternalError())
@@ -455,16 +376,6 @@ class Attempt(Reaching):
         self._count_bytes()
         self.release(reusable=True)
 
-    def hold(self) -> None:
-        """Whether its response is used is not decided yet: read no more of it."""
-        if self.stream is not None:
-            self.stream.pause_reading()
-
-    def go_on(self) -> None:
-        """Its response is used after all."""
-        if self.stream is not None:
-            self.stream.resume_reading()
-
     def drop(self) -> None:
         """Its response is not used; its connection is kept if the response is complete."""
         self.resume_clocks()
@@ -474,24 +385,3 @@ class Attempt(Reaching):
         """Its response was partly sent to the client, and will not be completed."""
         self._count_bytes()
         self.release(reusable=False)
-
-    def _count_bytes(self) -> None:
-        source = self.source
-        if source is not None:
-            self._request.record.bytes_out = source.payload_bytes
-
-    def release(self, *, reusable: bool) -> None:
-        """Return the stream; it sends no more events."""
-        stream = self.stream
-        if stream is None:
-            return
-        self.stream = None
-        if self.throttle is not None:
-            self.throttle.close()
-            self.throttle = None
-        body = self._request.body
-        if body is not None:
-            body.detach(stream)
-            reusable = reusable and body.complete  # else it waits for the rest of this request
-        stream.detach()
-        self.pool.give_back(stream, reusable)

@@ -1,26 +1,22 @@
-"""The way of an attempt to a stream: gates, look-up, endpoint, connection.
+"""The way of an attempt to a stream: gates, look-up, endpoint, connection; and the way back.
 
     ask ─▶ look-up ─▶ choose, and ask the endpoint's own gates ─▶ a stream, or connect
 
 `Attempt` calls these steps in this order. A step that waits ends when the attempt is due at the
-latest.
+latest. The stream goes back to its pool once, whatever happened.
 """
 
 from time import monotonic
 from typing import Final
 
 from proxy.errors import AdmitError, ConnectTimeout, ProxyError
-from proxy.exchange import marks
+from proxy.exchange.attempt_clocks import AttemptClocks
 from proxy.exchange.binding import Binding
 from proxy.exchange.events import ALARM, RESOLVED
-from proxy.exchange.heads import (
-    EXPECT,
-    RETRY_ATTEMPT,
-    RETRY_FIELD,
-)
+from proxy.exchange.heads import EXPECT, RETRY_ATTEMPT, RETRY_FIELD
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
-from proxy.exchange.script import SUSPENDED, Script
+from proxy.exchange.throttle import Throttle
 from proxy.http.grpc import TIMEOUT_FIELD as GRPC_TIMEOUT_FIELD
 from proxy.http.hash_key import HashKey
 from proxy.http.message import OwnFields
@@ -36,36 +32,27 @@ from proxy.wire.streams import UpstreamStream
 _NO_CONNECTION: Final = Outcome(0, Condition.CONNECT_FAILURE)
 
 
-class Reaching(Script):
-    """The part of an attempt before its request is sent, and the permits that it holds.
+class Reaching(AttemptClocks):
+    """An attempt with what it holds: permits, a seat at its endpoint, a stream.
 
-    `refused`: a gate refused, so nothing was attempted. `pool` lent the stream.
+    `refused`: a gate refused, so nothing was attempted. `pool` lent the stream. `throttle` stands
+    between stream and attempt if a fault asks for it.
     """
 
     __slots__ = (
-        "_gates",
-        "_permits",
-        "_request",
         "_seat",
-        "_stood_before",
-        "binding",
         "pool",
-        "record",
         "refused",
+        "throttle",
     )
 
     pool: Pool
 
     def __init__(self, request: Request, binding: Binding, record: AttemptRecord) -> None:
-        super().__init__()
-        self._request = request
-        self._gates = binding.attempt_gates
-        self._permits: list[Permit] = []
+        super().__init__(request, binding, record)
         self._seat: Seat | None = None
-        self._stood_before = request.timing.deadline.stood_still
-        self.binding = binding
-        self.record = record
         self.refused = False
+        self.throttle: Throttle | None = None
 
     # --- gates and endpoints ----------------------------------------------------------------------
 
@@ -202,72 +189,7 @@ class Reaching(Script):
         """The fields of the request's head that are not forwarded."""
         return self._request.head.held
 
-    def stood_still(self, now: float) -> float:
-        """Seconds of this attempt in which the client's body flowed."""
-        return self._request.timing.deadline.standing(now) - self._stood_before
-
     # --- what waits -------------------------------------------------------------------------------
-
-    @property
-    def _stood(self) -> float:
-        """Seconds in which this attempt's clocks stood still, up to the last time."""
-        return self._request.timing.deadline.stood_still - self._stood_before
-
-    @property
-    def _attempt_seconds(self) -> float:
-        """`timeouts.attempt`, longer by the time in which its clocks stood still."""
-        return self.binding.policies.timeouts.attempt + self._stood
-
-    @property
-    def _due(self) -> float:
-        """The earlier of its own deadline and the request's; both clocks pause together.
-
-        If the timeouts only observe: when to note that it would have ended.
-        """
-        timing = self._request.timing
-        if timing.marks is not None and marks.ATTEMPT in self._request.record.observed:
-            return NEVER
-        deadline = timing.deadline
-        own = self.record.started + self._attempt_seconds
-        return own if own < deadline.at else deadline.at
-
-    def _check_request(self) -> None:
-        """Raise RequestTimeout if the request's own deadline has expired."""
-        timing = self._request.timing
-        if timing.deadline.expired(monotonic()):
-            raise timing.request_timeout()
-
-    def on_mark(self) -> None:
-        """The timeouts only observe, and one of them would have ended this attempt: note it."""
-        timing, record = self._request.timing, self._request.record
-        now = monotonic()
-        if timing.deadline.paused:
-            if now >= timing.idle_at:
-                record.observe(marks.IDLE)
-                timing.activity = now
-            due = timing.idle_at
-        else:
-            if now >= self._due:
-                record.observe(marks.ATTEMPT)
-            due = self._due
-        timing.arm(self, due)
-
-    @property
-    def _connect_seconds(self) -> float:
-        observes = self._request.timing.marks is not None
-        return marks.LONGEST_CONNECT if observes else self.binding.policies.timeouts.connect
-
-    def _connect_took(self, since: float) -> None:
-        """Note a look-up or connect that `timeouts.connect` would have ended."""
-        took = monotonic() - since
-        if self._request.timing.marks is not None and took > self.binding.policies.timeouts.connect:
-            self._request.record.observe(marks.CONNECT)
-
-    async def _wait(self, until: float) -> object:
-        """Wait for the next event, ALARM at `until` at the latest. Raises a failure, or the end."""
-        self._request.timing.arm(self, until)
-        await SUSPENDED
-        return self.heard()
 
     async def _resolve(self) -> None:
         upstream = self.binding.upstream
@@ -352,3 +274,41 @@ class Reaching(Script):
             raise
         finally:
             self._connect_took(began)
+
+    # --- the way back -----------------------------------------------------------------------------
+
+    @property
+    def source(self) -> UpstreamStream | None:
+        """Where a relay gets the response's body from."""
+        return self.stream if self.throttle is None else self.throttle.view
+
+    def hold(self) -> None:
+        """Whether its response is used is not decided yet: read no more of it."""
+        if self.stream is not None:
+            self.stream.pause_reading()
+
+    def go_on(self) -> None:
+        """Its response is used after all."""
+        if self.stream is not None:
+            self.stream.resume_reading()
+
+    def _count_bytes(self) -> None:
+        source = self.source
+        if source is not None:
+            self._request.record.bytes_out = source.payload_bytes
+
+    def release(self, *, reusable: bool) -> None:
+        """Return the stream; it sends no more events."""
+        stream = self.stream
+        if stream is None:
+            return
+        self.stream = None
+        if self.throttle is not None:
+            self.throttle.close()
+            self.throttle = None
+        body = self._request.body
+        if body is not None:
+            body.detach(stream)
+            reusable = reusable and body.complete  # else it waits for the rest of this request
+        stream.detach()
+        self.pool.give_back(stream, reusable)

@@ -64,10 +64,10 @@ IMPURE = {"asyncio", "time", "random", "threading", "socket", "secrets", "sched"
 ORDER = {
     "exchange": (
         "events stats labels heads forwarded script pace promise claim lease gates binding "
-        "bindings record marks timing body lineage terms request reaching throttle attempt "
-        "grpc_attempt answers carrier relay grpc_relay tunnel queueing faults hedging retrying "
-        "fallback mirroring gathering keeping lost_client exchange holding stored_answer promised "
-        "held_key idempotency well_known gate gateway"
+        "bindings record marks timing body lineage terms request throttle attempt_clocks reaching "
+        "attempt  grpc_attempt answers carrier relay grpc_relay tunnel queueing faults hedging "
+        "retrying  fallback mirroring gathering keeping lost_client exchange holding "
+        "stored_answer promised  held_key idempotency well_known gate gateway"
     ),
     "upstream": (
         "address tasks time_limit leases shortages threads local_address tls_sessions resolver tls "
