@@ -3,92 +3,61 @@
     route → admit (gates of the request) → attempts (gates, deadline, connection, retry)
         → commit → relay → settle
 
-Before the commit everything can be retried, after it nothing. `_commit_head` is the only place
-where that happens, for upstreams' responses, fallbacks and the proxy's own answers. In every case
-`_settle` returns everything held, exactly once, and records.
+Before the commit everything can be retried, after it nothing: `committing` has the commit and what
+follows it, `watching` what can end an exchange while it waits. In every case `_settle` returns
+everything held, exactly once, and records.
 """
 
 import logging
 from time import monotonic
-from typing import Any, Final
 
-from proxy.errors import BodyTimeout, ClientGone, DrainCut, Draining, InternalError, ProxyError
-from proxy.exchange.answers import (
-    Answer,
-    error_answer,
-    fixed_answer,
-    forwarded_head,
-    upstream_answer,
-)
+from proxy.errors import DrainCut, Draining, InternalError, ProxyError
+from proxy.exchange.answers import Answer, error_answer, fixed_answer, upstream_answer
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.body import RequestBody
-from proxy.exchange.carrier import Carrier
-from proxy.exchange.events import (
-    ALARM,
-    COMMITTED,
-    MOVED,
-    PAUSING,
-    QUEUED,
-    ROUTING,
-    SETTLED,
-    TRYING,
-    Phase,
-)
+from proxy.exchange.committing import Committing
+from proxy.exchange.events import COMMITTED, MOVED, PAUSING, QUEUED, SETTLED, TRYING
 from proxy.exchange.fallback import answers_failure, answers_outcome, fall_back
 from proxy.exchange.faults import injected
-from proxy.exchange.grpc_attempt import GrpcAttempt
-from proxy.exchange.grpc_relay import GrpcRelay
 from proxy.exchange.heads import caller_timeout
 from proxy.exchange.keeping import covers, enter, keep, rescue
 from proxy.exchange.lineage import Lineage
 from proxy.exchange.lost_client import LostClient
-from proxy.exchange.marks import BODY_RATE
 from proxy.exchange.mirroring import begin_mirror
-from proxy.exchange.pace import GRACE, Pace, TakingPace
 from proxy.exchange.promise import Promise
 from proxy.exchange.queueing import wait_for_permit
-from proxy.exchange.record import Record
-from proxy.exchange.relay import Relay, client_gone
+from proxy.exchange.relay import client_gone
 from proxy.exchange.request import Keeper, Request
 from proxy.exchange.retrying import let_go, make_attempts
 from proxy.exchange.terms import Terms
 from proxy.exchange.timing import Timing
-from proxy.exchange.tunnel import Tunnel
-from proxy.http.message import OwnFields, RequestHead, ResponseHead
+from proxy.http.message import RequestHead
 from proxy.outcome import IGNORED
-from proxy.policies.deadline import InheritConfig
 from proxy.policies.fallback import FallbackResponse
 from proxy.policies.gate import Answer as GateAnswer
-from proxy.policies.gate import Gate, Permit, Refusal, pass_gates, settle_gates
+from proxy.policies.gate import Refusal, pass_gates, settle_gates
 from proxy.wire.alarm import NEVER
 from proxy.wire.streams import ClientStream, Trailers
 
 _log = logging.getLogger("proxy.exchange")
-_NO_GATES: Final[list[Gate]] = []
 
 
-class Exchange(Carrier):
-    """Carries one request. `phase` is its current phase, `record` is what observers get."""
+class Exchange(Committing):
+    """Carries one request."""
 
-    __slots__ = ("_gates", "_permits", "_relay", "_tunnel", "gate", "phase", "record")
+    __slots__ = ()
 
     def __init__(
         self, gate: Keeper, terms: Terms, stream: ClientStream, head: RequestHead, piece: bytes
     ) -> None:
-        super().__init__()
-        self.gate = gate
-        self.phase: Phase = ROUTING
-        self._gates: list[Gate] = _NO_GATES
-        self._permits: list[Permit] = []
-        self._relay: Relay | None = None
-        self._tunnel: Tunnel | None = None
+        super().__init__(gate)
         body = None
         if head.length or head.chunked:
             body = RequestBody(stream, piece, awaits_word=head.expects_continue)
         timing = Timing(stream.alarm, self, monotonic())
         self.request = Request(terms, stream, head, body, timing)
-        self.record: Record = self.request.record
+        self.record = self.request.record
 
     # --- the way of a request ---------------------------------------------------------------------
 
@@ -175,14 +144,6 @@ class Exchange(Carrier):
             return True
         return promises is not None and covers(self, promises, error, 0)
 
-    def _fail(self, error: Exception) -> None:
-        if isinstance(error, ProxyError):
-            self._conclude(error)
-            let_go(error)
-            return
-        _log.error("internal error in request %s", self.record.request_id, exc_info=error)
-        self._conclude(InternalError("This is a bug of the proxy; its log has a traceback."))
-
     def _given(self, attempt: Attempt) -> Answer:
         """The response of an attempt; one that suffered a fault says so."""
         if attempt.fault is None:
@@ -221,29 +182,8 @@ class Exchange(Carrier):
         if self.request.inbound:
             lineage.enter(self.request)
         elif lineage.occupied:
-            return self._inherit(lineage, binding.policies.timeouts.inherit)
+            return self.request.inherit(lineage, binding.policies.timeouts.inherit)
         return NEVER
-
-    def _inherit(self, lineage: Lineage, wanted: InheritConfig) -> float:
-        """Take what the inbound request that this call is made for hands on."""
-        request = self.request
-        if not wanted.deadline and not wanted.retries:
-            return NEVER
-        now = request.timing.started
-        found = lineage.inherited(request.kinship, now)
-        if found is None:
-            return NEVER
-        parent = found.parent
-        assert isinstance(parent, Request)
-        self.record.inherited_from = parent.record.request_id
-        if wanted.retries:
-            request.nested = found.repeat
-        if not wanted.deadline:
-            return NEVER
-        request.parent = parent
-        if found.streams:
-            request.timing.stream_until = now + found.left
-        return found.left
 
     async def _queue(self, answer: GateAnswer | None) -> None:
         """Wait for permits that the request's gates did not grant at once."""
@@ -260,101 +200,22 @@ class Exchange(Carrier):
             permits.append(await wait_for_permit(self, gate, answer))
             answer = pass_gates(gates, permits, monotonic(), self.request)
 
-    def _commit(self, answer: Answer) -> None:
-        """Commit to this answer. No retry is possible afterwards."""
-        self._commit_head(
-            answer.head,
-            answer.own,
-            answer.attempt,
-            answer.piece,
-            answer.ended,
-            answer.trailers,
-            answer.last,
-        )
+    async def pause(self, seconds: float) -> None:
+        self.phase = PAUSING
+        until = monotonic() + seconds
+        while monotonic() < until:
+            await self.wait(until)
+        self.phase = TRYING
 
-    def _forward(self, attempt: Attempt) -> None:
-        """Commit to the response of this attempt, as nearly always: no `Answer` is made for it."""
-        head, own = forwarded_head(self.request, attempt)
-        self._commit_head(head, own, attempt, attempt.piece, attempt.ended, attempt.trailers, False)
+    # --- the end ----------------------------------------------------------------------------------
 
-    def _commit_head(
-        self,
-        head: ResponseHead,
-        own: OwnFields,
-        attempt: Attempt | None,
-        piece: bytes,
-        ended: bool,
-        trailers: Trailers,
-        last: bool,
-    ) -> None:
-        """The commit, for all of them. `attempt` got the response, None: it is the proxy's own."""
-        request, record, stream = self.request, self.record, self.request.stream
-        record.status = head.status
-        record.answered = True
-        self.phase = COMMITTED
-        if request.lineage is not None and attempt is not None:
-            request.lineage.answered(request)
-        if attempt is not None and (head.status == 101 or request.head.method == "CONNECT"):
-            self._tunnel = Tunnel(request, attempt, self)
-            self._tunnel.take_over(stream.open_tunnel(head, own, piece))
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, ProxyError):
+            self._conclude(error)
+            let_go(error)
             return
-        stream.write_head(head, own, piece, ended, trailers, last or self.gate.closing)
-        if attempt is None:
-            record.bytes_out = len(piece)
-        elif ended and not stream.write_paused:
-            attempt.finish()
-        else:
-            if isinstance(attempt, GrpcAttempt):
-                self._relay = GrpcRelay(request, attempt, self)
-            else:
-                self._relay = Relay(request, attempt, self)
-            self._relay.take_over()
-
-    async def _relaying(self, relay: Relay) -> None:
-        """Relay until the upstream's body has ended and the client has read it."""
-        timing = self.request.timing
-        while not relay.over:
-            await self.wait(timing.idle_at)
-            relay.go_on()
-
-    async def _tunnelling(self, tunnel: Tunnel) -> None:
-        """Relay a tunnel until it ends."""
-        timing = self.request.timing
-        try:
-            while not tunnel.over:
-                await self.wait(timing.idle_at)
-                if tunnel.idle:
-                    break
-        except ProxyError as error:
-            tunnel.break_off()
-            if not isinstance(error, ClientGone):
-                raise
-        else:
-            tunnel.leave(reset=False)
-
-    # --- endings ----------------------------------------------------------------------------------
-
-    def _conclude(self, error: ProxyError) -> None:
-        """It failed: answer if nothing was sent yet, else make sure that nothing looks complete."""
-        self.record.failed(error)
-        stream = self.request.stream
-        if self.phase is not COMMITTED:
-            if isinstance(error, ClientGone):
-                self.record.status = error.status
-                if self.request.grpc:
-                    self.record.grpc = error.grpc
-                stream.break_off(hard=False)
-            else:
-                self._commit(error_answer(self.request, error))
-            return
-        # The response is already partly sent: close, or reset if closing would look complete.
-        hard = isinstance(error, ClientGone)
-        if self._relay is not None and self._relay.give_up(error):
-            return
-        if self._tunnel is not None:
-            hard = hard or not self._tunnel.upstream_ended
-            self._tunnel.break_off()
-        stream.break_off(hard=hard)
+        _log.error("internal error in request %s", self.record.request_id, exc_info=error)
+        self._conclude(InternalError("This is a bug of the proxy; its log has a traceback."))
 
     def _settle(self) -> None:
         """Return everything held, in reverse order, then record."""
@@ -382,104 +243,6 @@ class Exchange(Carrier):
         self._relay = None
         self._tunnel = None
         request.stream.finish(now)
-
-    # --- waiting ----------------------------------------------------------------------------------
-
-    def expect(self, until: float) -> None:
-        timing = self.request.timing
-        timing.undelayed = False
-        timing.arm(self, until if until < timing.watch else timing.watch)
-
-    def heard(self) -> Any:
-        happened = super().heard()
-        if happened is ALARM:
-            self._look()
-        return happened
-
-    def _look(self) -> None:
-        """Raise if the whole exchange takes too long, or if its client is too slow."""
-        timing, body, relay = self.request.timing, self.request.body, self._relay
-        now = monotonic()
-        if now < timing.watch:
-            return
-        marks, committed = timing.marks, self.phase is COMMITTED
-        if marks is not None:
-            timing.watch = marks.look(self.record, now, committed=committed)
-        elif now >= timing.cutoff:
-            raise timing.overlong(committed=committed, client_owes=body is not None and body.owed)
-        else:
-            timing.watch = timing.cutoff
-        if body is not None and body.pace is not None:
-            self._judge(body.pace, now)
-        if relay is not None and relay.pace is not None:
-            self._judge(relay.pace, now)
-
-    def _judge(self, pace: Pace, now: float) -> None:
-        timing = self.request.timing
-        if timing.stood_still:
-            pace.begin_again(now)
-        elif pace.too_slow(now):
-            if self.request.observes_rate:
-                self.record.observe(BODY_RATE)
-                pace.begin_again(now)
-                return
-            raise self._too_slow(pace, now, f"after waiting for it for {GRACE:g} s")
-        timing.look_at(pace.look_at)
-
-    def _too_slow(self, pace: Pace, now: float, why: str) -> ProxyError:
-        text = (
-            f"at {pace.average(now):.3g} bytes per second, {why}; the minimum is {pace.rate} "
-            "(limits.body_rate, timeouts.body_rate)."
-        )
-        if isinstance(pace, TakingPace):
-            return ClientGone(f"The client read the response {text}")
-        return BodyTimeout(f"The client sent the request's body {text}")
-
-    # --- if another exchange needs its permit ----------------------------------------------------
-
-    def behind(self, gate: Gate, now: float) -> float:
-        """Bytes that its client is behind `body_rate`, if it holds a permit of `gate`; else 0."""
-        pace = self._slowest_pace(now)
-        if pace is None or self.request.observes_rate or not self._holds(gate):
-            return 0.0
-        return pace.behind(now)
-
-    def places(self) -> list[Gate]:
-        """The gates with places of which it holds a permit."""
-        held = self._gates[: len(self._permits)]
-        return [gate for gate in held if gate.has_places]
-
-    def give_place(self, now: float) -> None:
-        """End it: its client is too slow, and another exchange needs its permit."""
-        pace = self._slowest_pace(now)
-        if pace is not None:
-            self.wake(
-                self._too_slow(pace, now, "while other requests wait for its permit (bulkhead)")
-            )
-
-    def _slowest_pace(self, now: float) -> Pace | None:
-        body, relay = self.request.body, self._relay
-        sending = body.pace if body is not None else None
-        taking = relay.pace if relay is not None else None
-        if sending is None or (taking is not None and taking.behind(now) > sending.behind(now)):
-            return taking
-        return sending
-
-    def _holds(self, gate: Gate) -> bool:
-        if self.running:
-            return False
-        held = len(self._permits)
-        for at, one in enumerate(self._gates):
-            if one is gate:
-                return at < held
-        return False
-
-    async def pause(self, seconds: float) -> None:
-        self.phase = PAUSING
-        until = monotonic() + seconds
-        while monotonic() < until:
-            await self.wait(until)
-        self.phase = TRYING
 
     def on_sending(self, held: bytes) -> None:
         mirrors, self.request.mirrors = self.request.mirrors, None

@@ -14,7 +14,7 @@ from proxy.exchange.body import RequestBody
 from proxy.exchange.claim import Claim
 from proxy.exchange.heads import repeat_number
 from proxy.exchange.lease import Lease
-from proxy.exchange.lineage import Kin
+from proxy.exchange.lineage import Kin, Lineage
 from proxy.exchange.record import Record
 from proxy.exchange.script import Script
 from proxy.exchange.terms import Terms, request_to
@@ -24,6 +24,7 @@ from proxy.http.message import Field, RequestHead
 from proxy.http.tracing import TraceContext
 from proxy.outcome import Condition
 from proxy.policies.bulkhead import BULKHEAD, Bulkhead
+from proxy.policies.deadline import InheritConfig
 from proxy.policies.gate import Gate as PolicyGate
 from proxy.policies.gate import Permit
 from proxy.wire.alarm import NEVER
@@ -200,6 +201,29 @@ class Request(Kin):
 
     def disinherit(self) -> None:
         self.timing.disinherit()
+
+    def inherit(self, lineage: Lineage, wanted: InheritConfig) -> float:
+        """Take what the inbound request that this call is made for hands on.
+
+        Returns the seconds left of the inherited deadline, NEVER without one.
+        """
+        if not wanted.deadline and not wanted.retries:
+            return NEVER
+        now = self.timing.started
+        found = lineage.inherited(self.kinship, now)
+        if found is None:
+            return NEVER
+        parent = found.parent
+        assert isinstance(parent, Request)
+        self.record.inherited_from = parent.record.request_id
+        if wanted.retries:
+            self.nested = found.repeat
+        if not wanted.deadline:
+            return NEVER
+        self.parent = parent
+        if found.streams:
+            self.timing.stream_until = now + found.left
+        return found.left
 
     # --- for gates --------------------------------------------------------------------------------
 
