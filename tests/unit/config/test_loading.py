@@ -1,5 +1,6 @@
 """Files: the embedded one, the reference, and those that cannot be read."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from proxy.config import Config, ConfigError, effective, load, load_text
 from proxy.config.keys import CONFIG
+from proxy.config.kinds import Choice
 from proxy.config.match import MatchConfig
 from proxy.config.model import EndpointConfig, RouteConfig, UpstreamConfig
 from proxy.config.policy_keys import POLICY
@@ -55,6 +57,30 @@ def test_the_shipped_file_shows_every_key_with_its_value():
         *_paths(POLICY, ("policies", "default")),
     }
     assert {path for path in paths if sources.of(path) == BUILT_IN} == commented_out
+
+
+def test_a_comment_that_lists_the_words_of_a_key_lists_them_all():
+    words = {}
+    for record in (CONFIG, UPSTREAM, POLICY):
+        for name, kind in _choices(record):
+            words.setdefault(name, []).append(set(kind.words))
+    compared = set()
+    for line in (ROOT / "config/proxy.yaml").read_text(encoding="utf-8").splitlines():
+        key, _, comment = line.partition("#")
+        name = key.strip().partition(":")[0]
+        if " | " in comment and name in words:
+            told = set(re.findall(r"[\w-]+", comment))
+            assert any(one <= told for one in words[name]), line
+            compared.add(name)
+    assert {"load_balancing", "mode", "scope", "on_dead"} <= compared
+
+
+def _choices(record):
+    for name, field in record.keys.items():
+        if isinstance(field.kind, Choice):
+            yield name, field.kind
+        elif isinstance(field.kind, Record):
+            yield from _choices(field.kind)
 
 
 _COMMENTED_OUT = {"tls", "outlier_detection", "health_check"}
