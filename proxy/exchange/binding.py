@@ -9,7 +9,7 @@ from proxy.exchange.heads import FieldRules, TimeLeft
 from proxy.exchange.labels import OTHER
 from proxy.exchange.promise import Promise
 from proxy.exchange.stats import Count, RouteStats
-from proxy.http.message import Shared
+from proxy.http.message import RequestHead, Shared
 from proxy.outcome import FAILURE, SUCCESS, Outcome, Verdict
 from proxy.policies import catalogue
 from proxy.policies.circuit_breaker import CircuitBreaker
@@ -21,8 +21,10 @@ from proxy.policies.retry import RetryPolicy
 from proxy.routing.table import Route
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.upstream import Upstream
+from proxy.wire.streams import ClientStream
 
-_CLASSES: Final = ("", "1xx", "2xx", "3xx", "4xx", *["5xx"] * 5)
+CLASSES: Final = ("", "1xx", "2xx", "3xx", "4xx", *["5xx"] * 5)
+"""The class of a status by its hundreds."""
 
 
 class Binding:
@@ -149,7 +151,7 @@ class Binding:
         """Count an attempt that ended with a response or a failure."""
         if not self._found and self.upstream.endpoints:
             self._is_found()
-        outcome = failure or _CLASSES[status // 100]
+        outcome = failure or CLASSES[status // 100]
         count = self._outcomes.get(outcome)
         if count is None:
             count = self._outcomes[outcome] = Count()
@@ -282,10 +284,12 @@ class Mirrors:
 
     `stats`: the route's; what the attempts of copies do is counted nowhere else. `timeouts`: of
     copies, in effect even if those of the route only observe. `shared`: the shared part of the
-    last head that was copied, and that of its copy; most heads have the same as the one before.
+    last head that was copied, and that of its copy; `heads`: the same of whole heads. Most are
+    equal to the one before. `idle`: streams of former copies for the next ones, whose alarms need
+    not be set again.
     """
 
-    __slots__ = ("binding", "places", "shared", "stats", "timeouts")
+    __slots__ = ("binding", "heads", "idle", "places", "shared", "stats", "timeouts")
 
     def __init__(self, binding: Binding, places: MirrorPlaces, stats: RouteStats) -> None:
         self.binding = binding
@@ -293,6 +297,8 @@ class Mirrors:
         self.stats = stats
         self.timeouts = replace(binding.policies.timeouts, mode=Mode.ENFORCE)
         self.shared: tuple[Shared, Shared] | None = None
+        self.heads: tuple[RequestHead, RequestHead] | None = None
+        self.idle: list[ClientStream] = []
 
 
 def _all_allow(gates: list[Gate], now: float) -> bool:

@@ -12,11 +12,11 @@ from the end of the body on. The exchange may end before; with its body, a cut c
 import asyncio
 import logging
 from time import monotonic
-from typing import Final
+from typing import Final, cast
 
 from proxy.errors import ClientGone, ProxyError
 from proxy.exchange.attempt import Attempt
-from proxy.exchange.binding import Mirrors
+from proxy.exchange.binding import CLASSES, Mirrors
 from proxy.exchange.body import RequestBody
 from proxy.exchange.events import MOVED
 from proxy.exchange.request import Request
@@ -25,7 +25,7 @@ from proxy.exchange.timing import Timing
 from proxy.http.message import Field, FieldName, RequestHead, Shared, named_field
 from proxy.wire.alarm import NEVER
 from proxy.wire.no_client import NoClient
-from proxy.wire.streams import Trailers
+from proxy.wire.streams import NO_TRAILERS, Trailers
 
 BEHIND: Final = 256 * 1024
 """Bytes of a body that a mirror's upstream may be behind; beyond it the copy is dropped."""
@@ -41,8 +41,10 @@ _log = logging.getLogger("proxy.exchange")
 
 def begin_mirror(request: Request, mirrors: Mirrors, held: bytes) -> None:
     """Copy a request that an attempt sends now; `held` is its body so far. Raises nothing."""
+    if not mirrors.places.chosen():
+        return
     head = request.head
-    if head.method == "CONNECT" or head.upgrade is not None or not mirrors.places.chosen():
+    if head.method == "CONNECT" or head.upgrade is not None:
         return
     if not mirrors.places.enter():
         mirrors.stats.count_mirror(_FULL)
@@ -67,8 +69,14 @@ class _Copy(NoClient):
 
     __slots__ = ("paused", "trailers")
 
-    def __init__(self, client: str, receiving: bool, trailers: Trailers) -> None:
-        super().__init__(asyncio.get_running_loop(), client)
+    def __init__(self) -> None:
+        super().__init__(asyncio.get_running_loop(), "")
+        self.trailers = NO_TRAILERS
+        self.paused = False
+
+    def begin(self, client: str, receiving: bool, trailers: Trailers) -> None:
+        """It is the stream of one copy, until its handler is taken away."""
+        self.client = client
         self.receiving = receiving
         self.trailers = trailers
         self.paused = False
@@ -97,8 +105,11 @@ class Mirror(Script):
         self._noted = ""
         body = of.body
         receiving = body is not None and not body.complete
-        trailers = of.stream.request_trailers if body is not None and body.complete else []
-        copy = self._copy = _Copy(of.stream.client, receiving, trailers)
+        whole = body is not None and body.complete
+        trailers = of.stream.request_trailers if whole else NO_TRAILERS
+        idle = mirrors.idle
+        copy = self._copy = cast(_Copy, idle.pop()) if idle else _Copy()
+        copy.begin(of.stream.client, receiving, trailers)
         copy.handler = self
         timing = Timing(copy.alarm, self, monotonic())
         own = RequestBody(copy, held, awaits_word=False) if body is not None else None
@@ -121,8 +132,11 @@ class Mirror(Script):
             if attempt.head is None:
                 self._note(_FAILED)
             else:
-                self._note(f"{attempt.head.status // 100}xx")
-                await self._take_answer(attempt)
+                self._note(CLASSES[attempt.head.status // 100])
+                if attempt.ended:
+                    attempt.finish()
+                else:
+                    await self._take_answer(attempt)
         except ProxyError as error:
             self._note(_FAILED)
             attempt.cancel(error)
@@ -138,7 +152,7 @@ class Mirror(Script):
     async def _take_answer(self, attempt: Attempt) -> None:
         """Read the answer's body to its end, and drop it."""
         stream, timing, body = attempt.stream, self._request.timing, self._request.body
-        if stream is not None and not attempt.ended:
+        if stream is not None:
             stream.handler = self
             until = NEVER
             while not self._ended:
@@ -156,7 +170,13 @@ class Mirror(Script):
         self._mirrors.places.leave()
         self._attempt = None
         self._request.timing.close()
-        self._copy.finish(monotonic())
+        copy, body = self._copy, self._request.body
+        if body is None or body.complete:
+            copy.handler = None
+            copy.alarm.set(NEVER)
+            self._mirrors.idle.append(copy)
+        else:
+            copy.finish(monotonic())
 
     def _note(self, result: str) -> None:
         """Count the result, once."""
@@ -218,6 +238,13 @@ class Mirror(Script):
 
 def _copied(head: RequestHead, mirrors: Mirrors) -> RequestHead:
     """The head of the copy: marked, and without credentials unless they are asked for."""
+    former = mirrors.heads
+    if former is None or former[0] is not head:
+        former = mirrors.heads = (head, _make_copy(head, mirrors))
+    return former[1]
+
+
+def _make_copy(head: RequestHead, mirrors: Mirrors) -> RequestHead:
     left_out = _OWN if mirrors.places.config.credentials else _CREDENTIALS
     host = head.host_text or mirrors.binding.upstream.authority
     for field in head.own:

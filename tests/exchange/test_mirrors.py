@@ -374,3 +374,52 @@ def test_check_and_explain_say_so():
     assert "mirrors 100% to copy, up to 2 at once" in told.text()
     twice = load_text(TEXT.replace("mirror: {upstream: copy", "mirror: {upstream: shop"), "f", {})
     assert any("it gets each of them twice" in str(one) for one in twice.warnings)
+
+
+def copied(stage, *parts):
+    """One request and its copy, both answered; what the copy's server got."""
+    client = stage.ask(request(*parts))
+    server, mirror = (stage.accept() if stage.connects else None for _ in range(2))
+    reached = [one for one in stage.servers if not one.closed]
+    server = server or next(one for one in reached if one.endpoint.ip == "10.0.0.1")
+    mirror = mirror or next(one for one in reached if one.endpoint.ip == "10.0.0.2")
+    got = mirror.request()
+    mirror.answer()
+    server.answer()
+    assert client.answer().status == 200
+    return got
+
+
+def test_equal_requests_one_after_another_are_copied_each_with_its_ids(stage):
+    first, second = (copied(stage, "GET /a HTTP/1.1", "Cookie: a=b") for _ in range(2))
+    assert first.line == second.line
+    assert (second.get("x-mirrored"), second.get("cookie")) == ("1", None)
+    assert first.get("x-request-id") != second.get("x-request-id")
+    other = copied(stage, "GET /b HTTP/1.1", "X-A: 1")
+    assert (other.line, other.get("x-a")) == ("GET /b HTTP/1.1", "1")
+    assert stage.stats().mirrors == {"2xx": 3}
+
+
+def test_a_copy_after_another_has_all_its_time(stage):
+    """Their streams are the same object: the first one's alarm does not ring for the second."""
+    copied(stage, "GET /a HTTP/1.1")
+    stage.pass_time(1.5)
+    client = stage.ask(request("GET /a HTTP/1.1"))
+    for server in stage.servers:
+        if server.endpoint.ip == "10.0.0.1":
+            server.request()
+            server.answer()
+    assert client.answer().status == 200
+    stage.pass_time(1.9)
+    assert stage.stats().mirrors == {"2xx": 1}, "it is still waited for"
+    stage.pass_time(0.2)
+    assert stage.stats().mirrors == {"2xx": 1, "failed": 1}
+
+
+def test_a_status_beyond_599_counts_as_5xx(stage):
+    client = stage.ask(request("GET /a HTTP/1.1"))
+    server, mirror = both(stage)
+    mirror.answer(799)
+    server.answer()
+    assert client.answer().status == 200
+    assert stage.stats().mirrors == {"5xx": 1}

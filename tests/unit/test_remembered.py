@@ -312,6 +312,7 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.binding:Binding.outer_gates": CONFIGURED,
     "exchange.binding:Binding.request_gates": CONFIGURED,
     "exchange.binding:Binding.stored_gates": CONFIGURED,
+    "exchange.binding:Mirrors.idle": "mirror.max_in_flight",
     "exchange.bindings:Bindings._dynamic": Grows(12 * MIB, bindings),
     "exchange.bindings:Bindings._former_dynamic": "the former bindings, until they are bound",
     "exchange.bindings:Bindings._former_static": CONFIGURED,
