@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from proxy.clock import Random
-from proxy.config.model import UpstreamConfig, UpstreamProtocol
+from proxy.config.model import EndpointConfig, UpstreamConfig, UpstreamProtocol
 from proxy.errors import ConnectError, ConnectFailed, Loop, NoHealthyEndpoint, ProxyError
 from proxy.http.authority import DEFAULT_PORTS, Authority
 from proxy.upstream.address import Address
@@ -21,7 +21,7 @@ from proxy.upstream.standings import StandingCounts
 if TYPE_CHECKING:
     from proxy.upstream.health import HealthChecks
 
-_Key = tuple[str, str, int, str]
+_Key: TypeAlias = tuple[str, str, int, str]
 
 IsOwn: TypeAlias = Callable[[str, int], bool]
 """Whether an IP address and port are the proxy's own."""
@@ -245,24 +245,28 @@ class Upstream:
             endpoint.close()
 
     def _renew(self) -> None:
-        """Update `endpoints` to the addresses: kept ones first, in their old order."""
-        wanted: dict[_Key, int] = {}
+        """Update `endpoints` to the addresses: kept ones first, in their old order.
+
+        Of endpoints of the file with the same address, the first one's weight holds.
+        """
+        wanted: dict[_Key, EndpointConfig] = {}
         for configured in self.config.endpoints:
             for ip in self._discovery.addresses.get(configured.host, ()):
                 if self._is_own is not None and self._is_own(ip, configured.port):
                     continue
-                host = configured.host.strip("[]")
-                wanted.setdefault((configured.scheme, host, configured.port, ip), configured.weight)
+                key = _key(configured.scheme, configured.host.strip("[]"), configured.port, ip)
+                wanted.setdefault(key, configured)
         staying, gone = [], []
         for endpoint in self.endpoints:
-            key = (endpoint.scheme, endpoint.host, endpoint.port, endpoint.ip)
-            if key in wanted:
-                del wanted[key]
+            key = _key(endpoint.scheme, endpoint.host, endpoint.port, endpoint.ip)
+            found = wanted.pop(key, None)
+            if found is not None:
+                endpoint.full_weight = float(found.weight)
                 staying.append(endpoint)
             else:
                 endpoint.close()
                 gone.append(endpoint)
-        coming = [self._endpoint(*key, weight) for key, weight in wanted.items()]
+        coming = [self._endpoint(configured, ip) for (_, _, _, ip), configured in wanted.items()]
         self._leaving += gone
         self.endpoints = staying + coming
         self.choice.renew(self.endpoints, coming if staying else (), gone)
@@ -298,13 +302,14 @@ class Upstream:
             self._checks.close()
             self._checks = None
 
-    def _endpoint(self, scheme: str, host: str, port: int, ip: str, weight: int) -> Endpoint:
+    def _endpoint(self, configured: EndpointConfig, ip: str) -> Endpoint:
+        scheme, host, port = configured.scheme, configured.host.strip("[]"), configured.port
         wanted = self.config.protocol
         auto = wanted is AUTO and scheme == "http"
         protocol = HTTP1 if auto or scheme not in ("http", "https") else wanted
         address = Address(scheme, host, port, ip, protocol)
         endpoint = Endpoint(address, self._pool(address), self._pool, auto=auto)
-        self.choice.join(endpoint, weight)
+        self.choice.join(endpoint, configured.weight)
         return endpoint
 
     def _pool(self, address: Address) -> Pool:
@@ -320,6 +325,11 @@ class Upstream:
                 for endpoint in self._leaving
                 if any(pool.open or pool.connecting or pool.waiting for pool in endpoint.pools)
             ]
+
+
+def _key(scheme: str, host: str, port: int, ip: str) -> _Key:
+    """What makes an endpoint. A connection without TLS does not depend on the name."""
+    return (scheme, host if scheme == "https" else "", port, ip)
 
 
 def _connecting(config: UpstreamConfig) -> tuple[object, ...]:

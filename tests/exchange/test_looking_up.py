@@ -84,3 +84,19 @@ def test_a_client_that_leaves_meanwhile(stage):
     assert [record.reason for record in stage.records] == ["client-gone"]
     stage.resolve(("10.0.0.1",))
     assert stage.connects == 0
+
+
+def test_a_reload_while_a_request_waits_for_the_addresses(stage):
+    """It goes on under what it began with, and the next request under the new settings."""
+    client = stage.ask(request("GET /a HTTP/1.1"))
+    stage.reload(CONFIG.replace("shop.test:80", "shop.test:81"))
+    other = stage.ask(request("GET /b HTTP/1.1"))
+    stage.resolve(["10.0.0.1"])
+    first = stage.accept()
+    assert (first.endpoint.label, first.request().line) == ("10.0.0.1:80", "GET /a HTTP/1.1")
+    stage.resolve(["10.0.0.1"])
+    second = stage.accept()
+    assert (second.endpoint.label, second.request().line) == ("10.0.0.1:81", "GET /b HTTP/1.1")
+    for server, caller in ((first, client), (second, other)):
+        server.answer()
+        assert caller.answer().status == 200
