@@ -149,6 +149,7 @@ COMPILED = (
     "upstream/upstream",
     "wire/alarm",
     "wire/flow",
+    "wire/handshakes",
     "wire/h1/closing",
     "wire/h1/downstream",
     "wire/h1/head_writer",
@@ -172,6 +173,7 @@ COMPILED = (
     "wire/h2/upstream",
     "wire/no_client",
     "wire/streams",
+    "wire/tls_object",
     "wire/untracked",
 )
 """What every request runs through."""

@@ -14,6 +14,7 @@ from time import time
 
 from proxy.config.server_model import ListenerConfig, ListenerProtocol, ListenerTls
 from proxy.file_watch import FileWatch
+from proxy.wire.tls_object import TlsObject
 
 CLOSE_TIMEOUT = 10.0
 """Seconds for a client to read remaining bytes and to answer close_notify."""
@@ -44,13 +45,13 @@ def alpn_protocols(listener: ListenerConfig) -> Sequence[str]:
 
 def chosen_protocol(transport: asyncio.BaseTransport) -> str | None:
     """The protocol that ALPN chose in a transport's handshake, None if there was no choice."""
-    connection: ssl.SSLObject = transport.get_extra_info("ssl_object")
+    connection: TlsObject = transport.get_extra_info("ssl_object")
     return connection.selected_alpn_protocol()
 
 
 def certificate_of(transport: asyncio.BaseTransport) -> bytes:
     """The peer's certificate in DER; b"" without TLS, or if the peer showed none."""
-    connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    connection: TlsObject | None = transport.get_extra_info("ssl_object")
     if connection is None:
         return b""
     return connection.getpeercert(binary_form=True) or b""

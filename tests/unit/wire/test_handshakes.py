@@ -153,6 +153,49 @@ async def test_each_has_its_time(gate: Gate) -> None:
     assert gate.acceptor.handshakes == 0
 
 
+async def test_a_shorter_time_holds_for_the_next_one(gate: Gate) -> None:
+    (gone,) = gate.silent(1)
+    await eventually(lambda: gate.acceptor.handshakes == 1)
+    gone.close()
+    await eventually(lambda: gate.acceptor.handshakes == 0)
+    gate.seconds = 0.1
+    silent = gate.silent(2)
+    await eventually(lambda: gate.acceptor.handshakes == 2)
+    await eventually(lambda: standing(silent) == 0)
+
+
+async def test_a_longer_time_holds_for_the_next_one(gate: Gate) -> None:
+    gate.seconds = 0.05
+    (gone,) = gate.silent(1)
+    await eventually(lambda: gate.acceptor.handshakes == 1)
+    gone.close()
+    await eventually(lambda: gate.acceptor.handshakes == 0)
+    gate.seconds = 0.2
+    silent = gate.silent(1)
+    await eventually(lambda: gate.acceptor.handshakes == 1)
+    await asyncio.sleep(0.1)  # the timer of the first one rings
+    assert standing(silent) == 1
+    await eventually(lambda: standing(silent) == 0)
+
+
+async def test_openssl_is_asked_when_the_first_bytes_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = []
+    wrap = ssl.SSLContext.wrap_bio
+
+    def wrap_bio(self: ssl.SSLContext, incoming: ssl.MemoryBIO, *rest: Any, **named: Any) -> Any:
+        if named.get("server_side"):
+            there.append(incoming.pending)
+        return wrap(self, incoming, *rest, **named)
+
+    monkeypatch.setattr(ssl.SSLContext, "wrap_bio", wrap_bio)
+    async with serving(tmp_path) as gate:
+        await test_bytes_go_both_ways(gate)
+    assert len(there) == 1
+    assert there[0] > 100, "a whole ClientHello"
+
+
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n\r\n"])
 async def test_one_that_goes_or_speaks_no_tls_is_closed(gate: Gate, said: bytes) -> None:
     (one,) = gate.silent(1)
