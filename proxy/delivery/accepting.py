@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from time import time
 from typing import Any, Final
 
 from proxy.config.model import RouteConfig
@@ -176,7 +175,7 @@ class Accepting:
         due_in = self._due_in(request)
         body = await gather(carrier, self._record_bytes, "store.record_bytes")
         assert body is not None  # `covers` has looked
-        now = time()
+        now = self._store.now()
         meta = self._head(request, now).pack()
         if len(meta) + len(body) > self._record_bytes:
             raise BodyTooLarge(
@@ -288,7 +287,7 @@ class Accepting:
         values = request.head.values(name.lower().encode())
         if not values:
             return 0.0
-        seconds = parse_retry_after(values, time())
+        seconds = parse_retry_after(values, self._store.now())
         if seconds is None:
             raise BadRequest(f"{name} is neither a date nor a number of seconds.")
         if seconds > self._config.max_age:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from time import time
 from typing import Any
 
 from proxy.delivery.accepting import Accepting
@@ -131,7 +130,7 @@ class Outbox:
 
     async def summary(self, lanes_at_most: int = _AT_ONCE) -> dict[str, Any]:
         """The queues and the lanes that do not move."""
-        now = time()
+        now = self.store.now()
         counts = await self.refresh()
         lanes = await self.store.do(BlockedLanes(limit=lanes_at_most))
         return {
@@ -255,7 +254,8 @@ class Figures:
         self.route = name
         self.pending = counts.of(EntryState.PENDING, EntryState.DELIVERING)
         self.dead = counts.of(EntryState.DEAD, EntryState.PARKED)
-        self.oldest = max(0.0, time() - counts.oldest_at) if counts.oldest_at is not None else 0.0
+        now, oldest = outbox.store.now(), counts.oldest_at
+        self.oldest = max(0.0, now - oldest) if oldest is not None else 0.0
         self.outcomes: Mapping[str, int] = outbox.worker.queue(name).outcomes
 
 

@@ -90,7 +90,6 @@ class SagaRunner:
         tell: TellResult,
         record_bytes: int,
         random: Random,
-        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._sender = sender
@@ -98,8 +97,6 @@ class SagaRunner:
         self._tell = tell
         self._record_bytes = record_bytes
         self._random = random
-        self._clock = clock
-        self._offset = 0.0
         self._leases = Leases(LEASE, lambda refs, lease: store.do(RenewSagas(refs, lease)))
         self._in_hand: dict[str, tuple[SagaRecord, Task[None]]] = {}
         self._news = asyncio.Event()
@@ -144,7 +141,7 @@ class SagaRunner:
 
     def now(self) -> float:
         """Unix seconds by the store's clock."""
-        return self._clock() + self._offset
+        return self._store.now()
 
     # --- claims -----------------------------------------------------------------------------------
 
@@ -172,7 +169,6 @@ class SagaRunner:
         except ProxyError as error:
             _log.error("sagas cannot be claimed: %s", error.detail)
             return _LOOK_AGAIN
-        self._offset = claimed.now - self._clock()
         for record in claimed.sagas:
             lease = self._leases.hold(record.ref, since)
             task = asyncio.create_task(self._run(record, lease))

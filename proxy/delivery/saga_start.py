@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from time import time
 from typing import Any, Final, cast
 from uuid import uuid4
 
@@ -75,7 +74,7 @@ class SagaStart(Promise):
         saga_id = saga_id_of(self._saga, document, _idempotency_key(request))
         held, listener = held_fields(request), request.terms.listener
         accepted = Accepted(saga_id, self._saga, document, held, listener)
-        begin = begin_saga(accepted, self._new_token(), self._random)
+        begin = begin_saga(accepted, self._new_token(), self._random, self._store.now())
         # What may fail comes before the commit.
         response = self._response(saga_id, document)
         if isinstance(request.claim, HeldKey):
@@ -170,9 +169,11 @@ def _id_in(document: Any, pointer: tuple[str, ...]) -> str:
     raise SagaInvalid(f"The id at /{'/'.join(pointer)} is neither a text nor a whole number.")
 
 
-def begin_saga(accepted: Accepted, token: str, random: Random) -> BeginSaga:
-    """The operation that starts it. `token`: 128 random bits, its name where it is shown."""
-    saga = Saga(accepted.saga.rules, time(), random)
+def begin_saga(accepted: Accepted, token: str, random: Random, now: float) -> BeginSaga:
+    """The operation that starts it. `token`: 128 random bits, its name where it is shown. `now`: by
+    the store's clock.
+    """
+    saga = Saga(accepted.saga.rules, now, random)
     return BeginSaga(
         token,
         accepted.saga.name,

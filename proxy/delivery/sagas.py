@@ -5,7 +5,6 @@ import json
 import logging
 from os import urandom
 from random import random
-from time import time
 from typing import Any, Final
 
 from proxy.config.model import Config, Listener
@@ -77,7 +76,6 @@ class Sagas:
             tell=tell,
             record_bytes=record_bytes,
             random=random,
-            clock=time,
         )
 
     def promise(self, route: Route) -> Promise | None:
@@ -114,7 +112,7 @@ class Sagas:
         saga_id = saga_id_of(saga, document, key)
         held = {"x-request-id": request_id}
         accepted = Accepted(saga_id, saga, document, held, Listener.OUTBOUND)
-        ask = begin_saga(accepted, _new_token(), random)
+        ask = begin_saga(accepted, _new_token(), random, self._store.now())
         check_same(await self._store.do(ask), ask)
 
     # --- start and end ----------------------------------------------------------------------------
@@ -160,7 +158,7 @@ class Sagas:
 
     def begin_drain(self, seconds: float) -> None:
         """The process ends in that time: go on only with what would be lost with the pod."""
-        self._drained_at = time() + seconds
+        self._drained_at = self._store.now() + seconds
         if not self._store.dies_with_pod:
             self.runner.stop_claiming()
 

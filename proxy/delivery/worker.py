@@ -16,7 +16,7 @@ from asyncio import Future
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from time import monotonic, time
+from time import monotonic
 from typing import Any, Final
 
 from proxy.config.model import Config, Listener
@@ -116,7 +116,7 @@ class Worker:
     def begin_drain(self, seconds: float) -> None:
         """The process ends in that time."""
         self.draining = True
-        self._drained_at = time() + seconds
+        self._drained_at = self._store.now() + seconds
         self._changed.set()
 
     @property
@@ -250,7 +250,7 @@ class Worker:
             fate,
             attempts=attempts,
             most=config.attempts,
-            left=entry.give_up_at - time(),
+            left=entry.give_up_at - self._store.now(),
             delay=queue.backoff.delay(max(attempts, 1)),
             retry_after=result.retry_after,
         )
@@ -264,7 +264,7 @@ class Worker:
             wait = 0.0
         history = entry.history
         if not postponed:
-            history = with_outcome(history, outcome_of(result, time()))
+            history = with_outcome(history, outcome_of(result, self._store.now()))
         return [Settle(entry.ref, EntryState.PENDING, attempts, history, due_in=wait)]
 
     def _pauses(self, queue: Queue, result: TryResult, wait: float) -> bool:
@@ -294,7 +294,7 @@ class Worker:
         """The operations that end an entry: its state, and where a result is told its telling."""
         config = queue.config
         attempts = entry.attempts + spent
-        history = with_outcome(entry.history, outcome_of(result, time(), why))
+        history = with_outcome(entry.history, outcome_of(result, self._store.now(), why))
         keep = config.keep_done if state is EntryState.DELIVERED else config.keep_dead
         queue.outcomes[state.value] += 1
         if state is not EntryState.DELIVERED:

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from time import time
 from typing import Any, TypeVar
 
 from proxy.store.operations import Operation
@@ -102,6 +103,11 @@ class Store:
     def commit(self, operations: Sequence[Operation[Any]]) -> "Future[Committed]":
         """Run operations in their order as one: all, or none if one's condition is not met."""
         raise NotImplementedError
+
+    def now(self) -> float:
+        """Unix seconds by the store's clock, which counts for all that is kept in it. Replicas'
+        own clocks may differ."""
+        return time()
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` in the loop whenever entries or sagas may have become due earlier."""

@@ -140,7 +140,6 @@ class Bed:
             tell=self._tell,
             record_bytes=1 << 20,
             random=lambda: 0.5,
-            clock=self.store._clock,
         )
 
     def _tell(self, token: str, target: ResultConfig, document: dict[str, Any]) -> Put:

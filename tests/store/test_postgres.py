@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
@@ -266,6 +267,21 @@ async def test_commits_that_the_server_may_lose_are_told(
 
 
 # --- replicas ---------------------------------------------------------------------------------
+
+
+async def test_it_knows_the_servers_time(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.store.postgres.server_clock.time", lambda: 12345.0)
+    store = PostgresStore(PostgresConfig(postgres_url, postgres_url))
+    assert abs(store.now() - 12345.0) < 1, "as long as the server has said nothing"
+    await store.open(0.0)
+    assert abs(store.now() - time.time()) < 1
+    store._committer.clock.learn(time.time() - 60, time.monotonic())
+    assert abs(store.now() - time.time() + 60) < 1
+    await store.do(ClaimEntries({"none": 1}, 30.0))
+    assert abs(store.now() - time.time()) < 1, "it is told with each look for work"
+    await store.close()
 
 
 async def test_a_key_is_claimed_by_one_of_many(postgres_url: str, open_one: Open) -> None:

@@ -3,6 +3,7 @@
 engine.py      the Store: futures for the loop, a queue for the connections
 committer.py   the connections: batches, what fails, reconnecting
 connection.py  opening a connection: what it must be, and what its failures mean
+server_clock.py  what the server says that the time is
 limited.py     a limit that also holds for a server that hangs
 schema.py      versions of the tables and functions (tables.sql, functions.sql)
 batches.py     what waits, as one call of `v1_run`, and its rows as results

@@ -38,6 +38,8 @@ from proxy.store.postgres.connection import (
     sentence,
 )
 from proxy.store.postgres.limited import limited
+from proxy.store.postgres.server_clock import ServerClock
+from proxy.store.records import ClaimedEntries, ClaimedSagas
 from proxy.store.store import CannotOpen, StoreStats
 
 if TYPE_CHECKING:
@@ -68,7 +70,10 @@ class Lost(Exception):
 
 
 class Committer:
-    """`failure`: a sentence while there is no connection. `clock` None: the server's."""
+    """`failure`: a sentence while there is no connection. `clock`: what it knows of the server's.
+
+    A `clock` that is given counts instead.
+    """
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class Committer:
         due_earlier: Callable[[], None],
     ) -> None:
         self.failure = "it has not been reached yet"
+        self.clock = ServerClock(clock)
         self._config = config
         self._stats = stats
         self._clock = clock
@@ -109,6 +115,7 @@ class Committer:
         first: Opened | None = None
         try:
             first = await open_connection(self._config)
+            self.clock.learn(*first.clock)
             self._tell_sync(first)
         except Unreachable as error:
             self._down(str(error))
@@ -177,6 +184,7 @@ class Committer:
                     wait = min(2 * wait, LONGEST_WAIT)
                     continue
                 self._live += 1
+                self.clock.learn(*opened.clock)
                 self._up()
             wait = FIRST_WAIT
             mine, opened = opened, None
@@ -287,7 +295,7 @@ class Committer:
             _tell(group, error=InternalError("This is a bug of the proxy's store."))
 
     async def _run(self, opened: Opened, batch: list[Group]) -> None:
-        started = perf_counter()
+        started, asked = perf_counter(), monotonic()
         calls = encode(batch)
         now = None if self._clock is None else self._clock()
         async with limited(opened.connection, self._config.timeout):
@@ -296,6 +304,8 @@ class Committer:
         self._stats.count(len(batch), perf_counter() - started)
         earlier = False
         for group, result in zip(batch, results, strict=True):
+            if isinstance(result, ClaimedEntries | ClaimedSagas) and result.now:
+                self.clock.learn(result.now, asked)
             earlier = earlier or any(brings_forward(*pair) for pair in _pairs(group, result))
             _tell(group, result)
         if earlier:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.store.postgres.calls import STATEMENT
@@ -57,13 +58,14 @@ class Opened:
     """A connection that can be used. `run` takes the arguments of `v1_run`, and commits.
 
     `direct`: no pooler gives its transactions to other server processes. Then the statement is
-    prepared once.
+    prepared once. `clock`: the time that the server said, and when it was asked (monotonic).
     """
 
     connection: "Connection"
     run: "Run"
     direct: bool
     sync: str
+    clock: tuple[float, float]
 
 
 class Failure(Enum):
@@ -87,7 +89,8 @@ _ASKED: Final = (
     "SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby,"
     " current_setting('transaction_read_only') = 'on' AS read_only,"
     " CASE WHEN current_setting('fsync') = 'off' THEN 'off (fsync)'"
-    " ELSE current_setting('synchronous_commit') END AS sync"
+    " ELSE current_setting('synchronous_commit') END AS sync,"
+    " extract(epoch FROM clock_timestamp())::float8 AS now"
 )
 _SCHEMA: Final = 30.0
 """Seconds in which the tables must be made, or those that another replica makes."""
@@ -130,7 +133,9 @@ async def _open(config: PostgresConfig, known: bool) -> Opened:
             limited(connection, config.timeout if known else _SCHEMA),
             connection.transaction(isolation="read_committed"),
         ):
+            asked = monotonic()
             told = await connection.fetchrow(_ASKED)
+            clock = told["now"], asked
             _check(told)
             await prepare(connection, config.schema, known=known)
         direct = connection.get_server_pid() == told["pid"]
@@ -149,7 +154,7 @@ async def _open(config: PostgresConfig, known: bool) -> Opened:
     finally:
         if not usable:
             await drop(connection)
-    return Opened(connection, running, direct, told["sync"])
+    return Opened(connection, running, direct, told["sync"], clock)
 
 
 async def _in_transaction(

@@ -47,6 +47,9 @@ class PostgresStore(QueuedStore):
             return StoreState.CLOSED
         return StoreState.OPEN if self._committer.up else StoreState.OPENING
 
+    def now(self) -> float:
+        return self._committer.clock.now()
+
     @property
     def full(self) -> bool:  # type: ignore[override]
         return self._committer.full

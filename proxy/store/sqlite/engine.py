@@ -79,6 +79,9 @@ class SqliteStore(QueuedStore):
             await asyncio.to_thread(self._committer.stop)
         self.state = StoreState.CLOSED
 
+    def now(self) -> float:
+        return self._clock()
+
     @property
     def full(self) -> bool:  # type: ignore[override]  # only read
         return self._committer is not None and self._committer.full
