@@ -311,6 +311,17 @@ def test_a_phone_needs_no_scrolling_sideways(visit: Open, scheme: str) -> None:
     assert page.evaluate(ground) == dark
 
 
+def test_the_theme_follows_the_system_until_one_is_chosen(visit: Open) -> None:
+    page = visit(color_scheme="light").open()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"{ground} !== '{light}'")
+    page.get_by_role("button", name="Theme: system").click()
+    page.get_by_role("button", name="Theme: light").wait_for()
+    assert page.evaluate(ground) == light
+
+
 @pytest.mark.long
 def test_draining_and_gone(start_proxy: StartProxy, visit: Open) -> None:
     proxy = start_proxy({})

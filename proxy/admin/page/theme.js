@@ -12,16 +12,18 @@
     }
   };
   let choice = read();
+  const dark = matchMedia("(prefers-color-scheme: dark)");
 
   const apply = () => {
-    document.documentElement.dataset.theme = choice;
+    const systems = dark.matches ? "dark" : "light";
+    document.documentElement.dataset.theme = choice === "system" ? systems : choice;
     const button = document.getElementById("theme");
     if (button) button.textContent = `Theme: ${choice}`;
     document.dispatchEvent(new Event("themechange"));
   };
 
   apply();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", apply);
+  dark.addEventListener("change", apply);
   document.addEventListener("DOMContentLoaded", () => {
     document.getElementById("theme").addEventListener("click", () => {
       choice = CHOICES[(CHOICES.indexOf(choice) + 1) % CHOICES.length];
