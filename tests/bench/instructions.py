@@ -223,29 +223,47 @@ def as_table(counts: Sequence[Count]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.instructions", description=__doc__)
-    parser.add_argument("--package", nargs="+", default=[""], metavar="DIR", help="one, or several")
-    parser.add_argument("--loads", nargs="+", choices=[load.name for load in COUNTED])
+def package_in(directory: str) -> str:
+    """The type of an option: the absolute path of a directory with an installed package."""
+    if not (Path(directory) / "proxy").is_dir():
+        raise argparse.ArgumentTypeError(f"no package proxy in {directory}")
+    return str(Path(directory).absolute())
+
+
+def options_of(name: str, description: str | None) -> argparse.ArgumentParser:
+    """For a command that counts under callgrind and writes its results; see `parsed`, `write`."""
+    parser = argparse.ArgumentParser(prog=f"python -m tests.bench.{name}", description=description)
     parser.add_argument("--name", help="of the file of results; default: the date")
     parser.add_argument("--output", type=Path, default=RESULTS, help=f"default: {RESULTS}")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     options = parser.parse_args()
     if VALGRIND.path() is None:
-        print("valgrind is not installed", file=sys.stderr)
-        return 2
+        parser.error("valgrind is not installed")
+    return options
+
+
+def write(options: argparse.Namespace, kind: str, **counted: Sequence[object]) -> None:
+    """Write the file of results: dataclasses in lists, and the machine."""
+    started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%M%S")
+    document = {"started": started, "machine": machine(), **counted}
+    file = options.output / f"{kind}-{options.name or started}.json"
+    file.write_text(json.dumps(document, indent=1, default=asdict) + "\n")
+    print(file)
+
+
+def main() -> int:
+    parser = options_of("instructions", __doc__)
+    parser.add_argument("--package", nargs="+", type=package_in, default=[""], metavar="DIR")
+    parser.add_argument("--loads", nargs="+", choices=[load.name for load in COUNTED])
+    options = parsed(parser)
     loads = [load for load in COUNTED if not options.loads or load.name in options.loads]
-    packages = [str(Path(one).absolute()) if one else "" for one in options.package]
-    if missing := [one for one in packages if one and not (Path(one) / "proxy").is_dir()]:
-        print(f"no package proxy in {', '.join(missing)}", file=sys.stderr)
-        return 2
-    counts = [one for package in packages for one in count(package, loads)]
+    counts = [one for package in options.package for one in count(package, loads)]
     named = [replace(one, package=Path(one.package).name) for one in counts]
     print(as_table(named))
-    started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%M%S")
-    document = {"started": started, "machine": machine(), "counts": [asdict(one) for one in named]}
-    file = options.output / f"instructions-{options.name or started}.json"
-    file.write_text(json.dumps(document, indent=1) + "\n")
-    print(file)
+    write(options, "instructions", counts=named)
     return 0
 
 

@@ -12,23 +12,26 @@ A directory is what ``pip install --target DIRECTORY .`` made. The counts go to
 tests/bench/results/parts-NAME.json.
 """
 
-import argparse
 import contextlib
-import datetime
-import json
 import re
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-from .instructions import RESULTS, WARM_UP, Callgrind, ClosedLoop, under_callgrind
+from .instructions import (
+    WARM_UP,
+    Callgrind,
+    ClosedLoop,
+    options_of,
+    package_in,
+    parsed,
+    under_callgrind,
+    write,
+)
 from .loads import LOADS
-from .machine import machine
 from .peers import Site
 from .process import free_port
-from .programs import VALGRIND
 
 SHORT, LONG = 100, 900
 """Requests in a short run and in a long one."""
@@ -243,27 +246,14 @@ def prices(package: str, parts: Sequence[Part], tell: Callable[[Price], None]) -
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.parts", description=__doc__)
-    parser.add_argument("--package", default="", metavar="DIR", help="default: the installed one")
+    parser = options_of("parts", __doc__)
+    parser.add_argument("--package", type=package_in, default="", metavar="DIR")
     parser.add_argument("--parts", nargs="+", choices=[part.name for part in PARTS])
-    parser.add_argument("--name", help="of the file of results; default: the date")
-    parser.add_argument("--output", type=Path, default=RESULTS, help=f"default: {RESULTS}")
-    options = parser.parse_args()
-    if VALGRIND.path() is None:
-        print("valgrind is not installed", file=sys.stderr)
-        return 2
-    package = str(Path(options.package).absolute()) if options.package else ""
-    if package and not (Path(package) / "proxy").is_dir():
-        print(f"no package proxy in {package}", file=sys.stderr)
-        return 2
+    options = parsed(parser)
     parts = [part for part in PARTS if not options.parts or part.name in options.parts]
     print("| part | without | with | |\n| --- | ---: | ---: | ---: |", flush=True)
-    found = prices(package, parts, lambda price: print(price.row, flush=True))
-    started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%M%S")
-    document = {"started": started, "machine": machine(), "prices": [asdict(one) for one in found]}
-    file = options.output / f"parts-{options.name or started}.json"
-    file.write_text(json.dumps(document, indent=1) + "\n")
-    print(file)
+    found = prices(options.package, parts, lambda price: print(price.row, flush=True))
+    write(options, "parts", prices=found)
     return 0
 
 

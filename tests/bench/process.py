@@ -15,18 +15,20 @@ KIB = 1024
 # Below the range from which the kernel takes the ports of outgoing connections: a port that was
 # free when it was chosen is still free when its server starts, whatever load runs meanwhile.
 _LISTENING_PORTS = range(18000, 32000)
+_ports_left = random.sample(_LISTENING_PORTS, len(_LISTENING_PORTS))
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nothing listens on."""
-    while True:
-        port = random.choice(_LISTENING_PORTS)
+    """A TCP port on loopback that nothing listens on; another one at each call."""
+    while _ports_left:
+        port = _ports_left.pop()
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
+    raise RuntimeError("no port is free any more")
 
 
 def pinned(core: int, argv: Sequence[str]) -> list[str]:
