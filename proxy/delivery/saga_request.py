@@ -69,13 +69,31 @@ def render_request(
     request = request_of(accepted, send)
     scope = scope_of(accepted, saga)
     key = key_of(accepted.id, accepted.saga.steps[send.step].name, send.phase)
-    fields = [(b"Idempotency-Key", key.encode())]
-    body = b""
+    body = render_json(request.json, scope) if is_given(request.json) else b""
+    fields = _fields(request, present, scope)
+    held = {name.encode(): [value.encode("latin-1")] for name, value in accepted.held.items()}
+    return StoredRequest(
+        request.method,
+        request.path.path(scope),
+        [(b"Idempotency-Key", key.encode()), *fields],
+        body,
+        host=host,
+        scheme=scheme,
+        held=held,
+        saga=token,
+        step=f"{accepted.saga.steps[send.step].name}/{send.phase.value}",
+        number=saga.steps[send.step].progress(send.phase).attempts + 1,
+    )
+
+
+def _fields(
+    request: SagaRequest, present: SagaRequest | None, scope: Scope
+) -> list[tuple[bytes, bytes]]:
+    """The fields of a step's request: those of its definition, and for JSON what they leave out."""
+    fields = []
     names = {name.lower() for name, _ in request.headers}
-    if is_given(request.json):
-        body = render_json(request.json, scope)
-        if "content-type" not in names:
-            fields.append((b"Content-Type", b"application/json"))
+    if is_given(request.json) and "content-type" not in names:
+        fields.append((b"Content-Type", b"application/json"))
     if "accept" not in names:
         fields.append((b"Accept", b"application/json"))
     today = {} if present is None else {name.lower(): value for name, value in present.headers}
@@ -85,19 +103,7 @@ def render_request(
             if not value.parts:
                 raise Unusable(f"the header {name} is not in the present configuration")
         fields.append((name.encode("latin-1"), value.header(scope)))
-    held = {name.encode(): [value.encode("latin-1")] for name, value in accepted.held.items()}
-    return StoredRequest(
-        request.method,
-        request.path.path(scope),
-        fields,
-        body,
-        host=host,
-        scheme=scheme,
-        held=held,
-        saga=token,
-        step=f"{accepted.saga.steps[send.step].name}/{send.phase.value}",
-        number=saga.steps[send.step].progress(send.phase).attempts + 1,
-    )
+    return fields
 
 
 def told_of(
