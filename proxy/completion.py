@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-SHELLS = ("bash", "zsh", "fish")
 _FILES = frozenset({"FILE"})
 
 
@@ -55,7 +54,7 @@ class _Command:
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """The script for one of `SHELLS`; `parser` describes all commands."""
+    """The script for a shell that the parser knows; `parser` describes all commands."""
     commands = list(_commands(parser))
     lines = {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](parser.prog, commands)
     return "\n".join(lines)

@@ -28,6 +28,9 @@ from proxy.command_line.stores import add_store
 if TYPE_CHECKING:
     from proxy.command_line.shared import Commands
 
+SHELLS = ("bash", "zsh", "fish")
+"""Those with a `completion`."""
+
 
 def make_parser(called: str | None = None, *, together: bool = False) -> argparse.ArgumentParser:
     """The parser of all commands.
@@ -82,4 +85,4 @@ def add_completion(subparsers: "Commands") -> None:
         "bash: source <(resilience-proxy completion bash). zsh: the same, after compinit. fish: "
         "resilience-proxy completion fish | source.",
     )
-    command.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="which")
+    command.add_argument("shell", metavar="SHELL", choices=SHELLS, help="which")

@@ -48,7 +48,6 @@ class Outbox:
 
     def __init__(self, store: Store, gateway: Gateway, *, record_bytes: int) -> None:
         self.store = store
-        self._gateway = gateway
         self._record_bytes = record_bytes
         self._new_id = new_id = Identities().new
         self.worker = Worker(store, gateway, new_id)

@@ -11,7 +11,6 @@ PATH: Final = "/grpc.health.v1.Health/Check"
 MOST: Final = 1024
 """Bytes of an answer that are looked at."""
 
-_SERVING: Final = 1
 _NAMES: Final = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 _PREFIX: Final = 5
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from proxy import cli
-from proxy.command_line.parser import make_parser
-from proxy.completion import SHELLS, script
+from proxy.command_line.parser import SHELLS, make_parser
+from proxy.completion import script
 
 PARSER = make_parser()
 
