@@ -193,15 +193,17 @@ class Stage:
         self.loop.run()
         return server
 
-    def accept_http2(self, settings=None, *, greet=True):
+    def accept_http2(self, settings=None, *, greet=True, early=b""):
         """The connect that has waited longest succeeds, in HTTP/2: the server's side of it.
 
-        `settings` are those that the server sends.
+        `settings` are those that the server sends, `early` what it says before it is asked for.
         """
         endpoint, on_closed, on_done = self.connector.pending.pop(0)
         connection = http2_connection(endpoint, self.connections, on_closed)
         server = Http2Server(self.loop, connection, endpoint, settings or {})
         self.servers.append(server)
+        if early:
+            server.send(early)
         connection.when_ready(lambda error: on_done(error or connection.session))
         if greet:
             server.greet()

@@ -531,11 +531,16 @@ def test_a_client_that_does_not_read_fills_its_own_window_alone(http2):
         (b"\0\0\x08\x06\0\0\0\0\0" + b"12345678", "the first frame is not SETTINGS"),
     ],
 )
-def test_another_protocol_is_told_as_a_connect_failure(http2, said, told):
+@pytest.mark.parametrize("early", [False, True], ids=["asked", "early"])
+def test_another_protocol_is_told_as_a_connect_failure(http2, said, told, early):
+    """`early`: it came while the proxy was still busy with the connect."""
     stage = http2("attempts: 1")
     client = stage.ask(request("POST /x HTTP/1.1", body=b"order"))
-    server = stage.accept_http2(greet=False)
-    server.send(said)
+    server = stage.accept_http2(greet=False, early=said if early else b"")
+    if early:
+        stage.loop.run()
+    else:
+        server.send(said)
     answer = client.answer()
     assert answer.reason == "connect-failed"
     assert told in stage.records[0].detail

@@ -19,6 +19,7 @@ from proxy.errors import (
 from proxy.grpc_status import of_reset
 from proxy.http.h1.response import what_it_looks_like
 from proxy.http.h2.frames import HTTP_1_1_REQUIRED, REFUSED_STREAM, code_name
+from proxy.wire.tls import openssl_code
 
 _TRUNCATED = "before the end of its response"
 
@@ -58,6 +59,14 @@ def connection_lost(reason: str, *, answered: bool, handed: bool) -> ProxyError:
     if handed:
         return UpstreamReset(f"The upstream closed the connection{reason}.")
     return SessionLost(f"The connection was found dead before the request was sent{reason}.")
+
+
+def why_lost(exc: Exception | None) -> str:
+    """Why a transport was lost, as the end of a sentence; "" without an error."""
+    if exc is None:
+        return ""
+    code = openssl_code(exc)
+    return f" ({code.replace('_', ' ').lower()})" if code else " (reset)"
 
 
 # --- new connections; `where` is the endpoint -----------------------------------------------------

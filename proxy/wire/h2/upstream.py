@@ -3,8 +3,7 @@
     connect ──SETTINGS──▶ lends ──GOAWAY, an error, ids used up──▶ leaves ──last stream──▶ closed
 
 It lends nothing before the peer's first SETTINGS (`when_ready`): what does not speak HTTP/2 is a
-connect failure. Then its room is the peer's limit, at most `max_streams`. Its streams are in
-`requests`.
+connect failure. Then its room is the peer's limit, at most `max_streams`. Streams: `requests`.
 """
 
 import asyncio
@@ -46,12 +45,12 @@ from proxy.wire.h2.losses import (
     not_http2,
     reset_by_peer,
     turned_away,
+    why_lost,
 )
 from proxy.wire.h2.receiving import STREAM_WINDOW
 from proxy.wire.h2.requests import MAX_HEAD_BYTES, Http2Stream, Requests
 from proxy.wire.h2.streams import Stream
 from proxy.wire.streams import UpstreamSession, UpstreamStream
-from proxy.wire.tls import openssl_code
 
 LAST_ID: Final = MAX_STREAM_ID - 1000
 """A connection begins no stream beyond it."""
@@ -72,11 +71,13 @@ class Http2Connection(Requests):
     """
 
     __slots__ = (
+        "_early",
         "_keepalive",
         "_max_streams",
         "_on_closed",
         "_on_ready",
         "_reason",
+        "_told",
         "_where",
         "going",
         "session",
@@ -96,6 +97,8 @@ class Http2Connection(Requests):
         self.session = Http2Session(self)
         self._on_closed = on_closed
         self._on_ready: Callable[[ConnectError | None], None] | None = None
+        self._early: ConnectError | None = None
+        self._told = False
         self._where = where
         self._max_streams = max_streams
         self._keepalive = Keepalive(keepalive.interval, keepalive.timeout)
@@ -107,8 +110,8 @@ class Http2Connection(Requests):
     def when_ready(self, on_ready: Callable[[ConnectError | None], None]) -> None:
         """Call `on_ready` once: with None after the peer's first SETTINGS, or with the failure."""
         self._on_ready = on_ready
-        if self.lost:
-            self._answer(not_http2(self._where, b""))
+        if self._early is not None:
+            self._answer(self._early)
         elif self.greeted:
             self.on_settings()
 
@@ -164,8 +167,8 @@ class Http2Connection(Requests):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         if not self._reason:
-            self._reason = _why(exc)
-        if self._on_ready is not None:
+            self._reason = why_lost(exc)
+        if not self._told:
             self._answer(lost_at_once(self._where, self.scheme, self._reason))
         super().connection_lost(exc)
         session = self.session
@@ -192,7 +195,7 @@ class Http2Connection(Requests):
         said = text[:_GOAWAY_TEXT].decode("ascii", "backslashreplace")
         name = f"GOAWAY {code_name(code)}" + (f": {said}" if said else "")
         self._reason = f" ({name})"
-        if self._on_ready is not None:
+        if not self._told:
             self._answer(ended_at_once(self._where, name))
         for number, stream in tuple(self.streams.items()):
             if number > last and not stream.closed:
@@ -207,7 +210,7 @@ class Http2Connection(Requests):
 
     def on_failed(self, code: int, text: str) -> None:
         self._reason = f": {text}"
-        if self._on_ready is not None:
+        if not self._told:
             self._answer(broken_at_once(self._where, text))
 
     def check_push(self, value: int) -> None:
@@ -347,9 +350,13 @@ class Http2Connection(Requests):
             self.control(ping(PAYLOAD, ack=False))
 
     def _answer(self, error: ConnectError | None) -> None:
+        """Tell once whether it can be used; a failure that comes before it is asked is kept."""
         on_ready, self._on_ready = self._on_ready, None
         if on_ready is not None:
+            self._told = True
             on_ready(error)
+        elif self._early is None:
+            self._early = error
 
 
 class Http2Session(UpstreamSession):
@@ -390,10 +397,3 @@ def _notice_death(transport: asyncio.BaseTransport) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _DEAD_SECONDS)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _DEAD_SECONDS // 2)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_SECONDS * 1000)
-
-
-def _why(exc: Exception | None) -> str:
-    if exc is None:
-        return ""
-    code = openssl_code(exc)
-    return f" ({code.replace('_', ' ').lower()})" if code else " (reset)"
