@@ -249,7 +249,7 @@ class Reaching(AttemptClocks):
         # An endpoint with gates of its own is not skipped: the next attempt asks those of another.
         alone = binding.per_endpoint
         # A wait for room in the pool is not part of the connect.
-        full = pool.open + pool.connecting >= binding.upstream.config.connections.max
+        full = pool.full
         began = NEVER if full else monotonic()
         ticket = binding.upstream.connect(
             endpoint,

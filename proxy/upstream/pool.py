@@ -6,7 +6,7 @@ states of a session, this file the waiters and the connects.
 
 Rules:
 
-- open + connecting never exceeds `max`. A leaving session still counts;
+- open + connecting never exceeds `max`. A leaving session still counts, unless leases share it;
 - an exchange waits only while no session has room, and without a connect only at `max`;
 - first come, first served: the first free lease, returned or new, goes to the oldest waiter. A new
   session serves as many waiters as it has room for;
@@ -136,6 +136,11 @@ class Pool(SessionBook):
         return len(self._connects)
 
     @property
+    def full(self) -> bool:
+        """Whether no connect may begin now."""
+        return self.counted + len(self._connects) >= self._config.max
+
+    @property
     def waiting(self) -> int:
         """Exchanges that wait for a lease."""
         return len(self._waiting)
@@ -196,6 +201,13 @@ class Pool(SessionBook):
             if self._waiting:
                 self._serve(session)
 
+    def _leaves(self, session: UpstreamSession) -> None:
+        """The peer of a session takes no more requests; those on it go on."""
+        if session in self._sessions and session.lent > 0:
+            self._partly.pop(session, None)
+            self._leaving.add(session)
+            self._use_room()
+
     # --- waiters ----------------------------------------------------------------------------
 
     def _provide(self, claim: _Claim) -> None:
@@ -216,7 +228,7 @@ class Pool(SessionBook):
         ):
             newest.add(claim)
             return True
-        if len(self._sessions) + len(self._connects) >= self._config.max:
+        if self.full:
             return False
         connect = self._newest = _Connect(claim.connect_timeout)
         connect.add(claim)
@@ -255,6 +267,7 @@ class Pool(SessionBook):
             claim = next(iter(self._waiting))
             claim.fresh = False
             self._answer(claim, self._lend(session))
+        self._use_room()
 
     def _deliver(self, claim: _Claim) -> None:
         answer = claim.answer
@@ -309,6 +322,7 @@ class Pool(SessionBook):
         self.avoid_until = 0.0
         self._expected_room = max(result.room, 1)
         result.on_room = self._room_grew
+        result.on_leaving = self._leaves
         self._sessions.add(result)
         if self._waiting:
             self._hand_out_new(connect, result)
@@ -363,6 +377,7 @@ class Pool(SessionBook):
         session.lent = 0
         if session in self._sessions:
             self._sessions.remove(session)
+            self._leaving.discard(session)
             self._idle.pop(session, None)
             self._partly.pop(session, None)
             self._use_room()

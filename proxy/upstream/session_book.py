@@ -7,12 +7,16 @@ A session is in one of four states, which are derived from the session itself:
     full      all its leases are out
     leaving   leases are out, and it lends no more (no longer usable, without any room, or
               `max_requests` is reached): closed when the last one is returned
+
+Where leases share a connection, one of them may last for hours. A session that then leaves makes
+room for another at once: as many as `max`, and at least 16, do not count.
 """
 
 from proxy.config.model import ConnectionsConfig
 from proxy.upstream.leases import Scheduler, Ticket
 from proxy.wire.streams import UpstreamSession, UpstreamStream
 
+_LEAVING = 16
 SWEEP_PAUSE = 0.01
 """Shortest pause between two sweeps in seconds, because loops round their clocks."""
 
@@ -20,7 +24,17 @@ SWEEP_PAUSE = 0.01
 class SessionBook:
     """The sessions of a pool, and the leases that are out: `lent`."""
 
-    __slots__ = ("_closing", "_config", "_idle", "_loop", "_partly", "_sessions", "_timer", "lent")
+    __slots__ = (
+        "_closing",
+        "_config",
+        "_idle",
+        "_leaving",
+        "_loop",
+        "_partly",
+        "_sessions",
+        "_timer",
+        "lent",
+    )
 
     def __init__(self, config: ConnectionsConfig, loop: Scheduler) -> None:
         self._config = config
@@ -29,6 +43,8 @@ class SessionBook:
         # In order of becoming idle: the last one is the most recently used.
         self._idle: dict[UpstreamSession, None] = {}
         self._partly: dict[UpstreamSession, None] = {}
+        # Those that leave while leases share them.
+        self._leaving: set[UpstreamSession] = set()
         self._timer: Ticket | None = None
         self._closing = False
         self.lent = 0
@@ -37,6 +53,11 @@ class SessionBook:
     def open(self) -> int:
         """Connections, with or without leases."""
         return len(self._sessions)
+
+    @property
+    def counted(self) -> int:
+        """The connections that count towards `max`."""
+        return len(self._sessions) - min(len(self._leaving), max(self._config.max, _LEAVING))
 
     @property
     def idle(self) -> int:
@@ -84,11 +105,14 @@ class SessionBook:
             self._partly[session] = None
         elif self._partly:
             self._partly.pop(session, None)
+        if session.room > 1 and self._worn(session):
+            self._leaving.add(session)
         return session.lend()
 
     def _end(self, session: UpstreamSession) -> None:
         """Close a session without leases; no effect if it is already lost."""
         self._sessions.discard(session)
+        self._leaving.discard(session)
         session.close()
 
     def _park(self, session: UpstreamSession) -> None:

@@ -185,18 +185,25 @@ class UpstreamSession:
     """A connection to an endpoint, as its pool keeps it.
 
     `room` is the maximum of concurrent leases; the peer may change it, and then `on_room` is
-    called with the session. Only the pool writes `on_room`, `lent` (leases that are out), `served`
-    (leases so far) and `idle_since`.
+    called with the session. `on_leaving` is called with it when its peer takes no more requests,
+    while those on it go on: only where requests share a connection. Only the pool writes both,
+    `lent` (leases that are out), `served` (leases so far) and `idle_since`.
     """
 
-    __slots__ = ("idle_since", "lent", "on_room", "room", "served")
+    __slots__ = ("idle_since", "lent", "on_leaving", "on_room", "room", "served")
 
     def __init__(self, room: int) -> None:
         self.room = room
         self.on_room: Callable[[UpstreamSession], None] | None = None
+        self.on_leaving: Callable[[UpstreamSession], None] | None = None
         self.lent = 0
         self.served = 0
         self.idle_since = 0.0
+
+    def leave(self) -> None:
+        """Tell the pool that the peer takes no more requests."""
+        if self.on_leaving is not None:
+            self.on_leaving(self)
 
     @property
     def usable(self) -> bool:

@@ -364,6 +364,58 @@ def test_a_session_that_goes_away_lends_no_more(http2):
     assert (server.closed, stage.counts().idle) == ("close", 1)
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["asked later", "waits"])
+def test_a_stream_without_an_end_keeps_no_room_after_goaway(http2, waits):
+    """A watch that goes on for hours on a connection that leaves, and `max` is 1."""
+    stage = http2(connections="max: 1, max_streams: 2")
+    watch, server, _ = begun(stage, request())
+    asked = [stage.ask(request()) for _ in range(2 if waits else 1)]
+    assert (server.count, stage.connects) == (2, 0)
+    server.go_away()
+    if not waits:
+        asked.append(stage.ask(request()))
+    other = stage.accept_http2()
+    other.answer(200)
+    assert asked[1].answer().status == 200
+    for stream in server.requests:
+        server.answer(200, one=stream)
+    assert [client.answer().status for client in (watch, asked[0])] == [200, 200]
+    assert server.closed == "close"
+    assert stage.counts().idle == 1
+
+
+def test_streams_on_leaving_connections_are_bounded(http2):
+    stage = http2("attempts: 1", connections="max: 1")
+    watches = []
+    for _ in range(17):
+        watches.append(stage.ask(request()))
+        server = stage.accept_http2()
+        server.go_away()
+    late = stage.ask(request())
+    assert stage.connects == 0
+    server.answer(200)
+    assert watches[-1].answer().status == 200
+    stage.accept_http2().answer(200)
+    assert late.answer().status == 200
+
+
+def test_a_session_retires_although_a_stream_does_not_end(http2):
+    stage = http2(connections="max: 1, max_streams: 2, max_requests: 3")
+    watch, server, one = begun(stage, request())
+    clients = [stage.ask(request()) for _ in range(3)]
+    assert server.count == 2
+    server.answer(200)
+    assert server.count == 3
+    assert stage.connects == 1
+    other = stage.accept_http2()
+    other.answer(200)
+    server.answer(200)
+    assert [client.answer().status for client in clients] == [200] * 3
+    server.answer(200, one=one)
+    assert watch.answer().status == 200
+    assert server.closed == "close"
+
+
 def test_an_idle_session_closes_with_goaway(http2):
     stage = http2()
     client, server, _one = begun(stage, request())

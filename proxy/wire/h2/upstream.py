@@ -172,7 +172,7 @@ class Http2Connection(Requests):
             self._answer(lost_at_once(self._where, self.scheme, self._reason))
         super().connection_lost(exc)
         session = self.session
-        session.connection = session.on_room = None
+        session.connection = session.on_room = session.on_leaving = None
         self._on_closed(session)
 
     # --- the peer's connection frames -------------------------------------------------------------
@@ -197,6 +197,7 @@ class Http2Connection(Requests):
         self._reason = f" ({name})"
         if not self._told:
             self._answer(ended_at_once(self._where, name))
+        self.session.leave()
         for number, stream in tuple(self.streams.items()):
             if number > last and not stream.closed:
                 stream.closed = True
