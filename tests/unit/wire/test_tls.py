@@ -59,6 +59,24 @@ def test_no_cbc_in_tls_1_2(pki, suite):
     assert [name for name in offered if "GCM" not in name and "POLY1305" not in name] == []
 
 
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+        ("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        ("ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    ],
+)
+def test_the_client_chooses_among_the_ciphers(pki, order):
+    # Of TLS 1.2: Python cannot set a client's order of those of TLS 1.3.
+    listener = ListenerContext(KEY, ListenerTls(*pki.files("orders.shop")))
+    client = pki.client()
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.set_ciphers(":".join(order))
+    server_side, _ = handshake(listener.context, client)
+    assert server_side.cipher()[0] == order[0]
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_mutual(pki, other, version):
     listener = ListenerContext(KEY, ListenerTls(*pki.files("orders.shop"), pki.ca))
