@@ -250,13 +250,13 @@ class Bulkhead(Gate):
                 self._gradient = Gradient(config.min, config.max_concurrent)
             else:
                 self._gradient.configure(config.min, config.max_concurrent)
-            self.limit = int(self._gradient.limit)
+            self.limit = self._gradient.permits
 
     def _learn(self, verdict: Verdict, seconds: float, now: float) -> None:
         gradient = self._gradient
         assert gradient is not None
         if gradient.learn(seconds, self.in_use, verdict is FAILURE, now):
-            self.limit = int(gradient.limit)
+            self.limit = gradient.permits
 
     def idle(self, now: float) -> bool:
         return self.in_use == 0 and not self.queued

@@ -1,11 +1,7 @@
 """Gradient: a simulated service in virtual time; the bulkhead must find what it can take."""
 
-import heapq
-from collections import deque
-from collections.abc import Callable
-from random import Random
-
 import pytest
+from simulation.limited import ASK, LimitedService, gradient
 
 from proxy.errors import ConcurrencyLimited
 from proxy.outcome import FAILURE, IGNORED, SUCCESS
@@ -16,115 +12,148 @@ from proxy.policies.bulkhead import (
     BulkheadPermit,
     BulkheadRefusal,
 )
-from proxy.policies.gate import Ask
-
-ASK = Ask()
-
-
-def gradient(highest: int = 1000, lowest: int = 4) -> Bulkhead:
-    return Bulkhead("b", BulkheadConfig(highest, limit=BulkheadLimit.GRADIENT, min=lowest))
-
-
-class Service:
-    """`capacity` requests at once, each takes `mean` seconds; others wait in its own line."""
-
-    def __init__(self, guard: Bulkhead, capacity: int, mean: float = 0.1, seed: int = 1) -> None:
-        self.guard, self.capacity, self.mean = guard, capacity, mean
-        self.random = Random(seed)
-        self.now = 100.0
-        self.busy = 0
-        self.line: deque[tuple[float, BulkheadPermit]] = deque()
-        self.ends: list[tuple[float, int, float, BulkheadPermit]] = []
-        self.number = self.refused = self.served = 0
-
-    def run(self, seconds: float, rate: float | Callable[[float], float]) -> None:
-        """Requests arrive at random, `rate` a second on average."""
-        until = self.now + seconds
-        arrival = self.now
-        while True:
-            per_second = rate(self.now) if callable(rate) else rate
-            arrival += self.random.expovariate(per_second)
-            while self.ends and self.ends[0][0] <= min(arrival, until):
-                self.end()
-            if arrival > until:
-                self.now = until
-                return
-            self.now = arrival
-            self.arrive()
-
-    def arrive(self) -> None:
-        answer = self.guard.admit(self.now, ASK)
-        if isinstance(answer, BulkheadPermit):
-            self.line.append((self.now, answer))
-            self.serve()
-        else:
-            self.refused += 1
-
-    def serve(self) -> None:
-        while self.line and self.busy < self.capacity:
-            self.busy += 1
-            self.number += 1
-            took = self.random.expovariate(1 / self.mean)
-            heapq.heappush(self.ends, (self.now + took, self.number, *self.line.popleft()))
-
-    def end(self) -> None:
-        self.now, _, begun, permit = heapq.heappop(self.ends)
-        self.busy -= 1
-        self.served += 1
-        self.guard.settle(permit, SUCCESS, self.now - begun, self.now)
-        self.serve()
-
-
-def average(service: Service, rate: float) -> float:
-    """The limit over twenty seconds."""
-    limits = []
-    for _ in range(20):
-        service.run(1, rate)
-        limits.append(service.guard.limit)
-    return sum(limits) / len(limits)
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("capacity", "mean"), [(50, 0.1), (100, 0.05), (40, 0.2)])
 def test_it_finds_what_a_service_can_take(capacity: int, mean: float, seed: int) -> None:
-    service = Service(gradient(), capacity, mean, seed)
-    service.run(60, 1.5 * capacity / mean)
-    assert 0.8 * capacity <= average(service, 1.5 * capacity / mean) <= 1.2 * capacity
+    service = LimitedService(gradient(), capacity, mean, seed)
+    service.run(60, 1.5 * service.most)
+    assert 0.8 * capacity <= service.average(20, 1.5 * service.most) <= 1.2 * capacity
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_it_halves_within_three_seconds_when_the_service_does(seed: int) -> None:
-    service = Service(gradient(), 60, 0.1, seed)
+    service = LimitedService(gradient(), 60, 0.1, seed)
     service.run(60, 900)
     found = service.guard.limit
     service.capacity = 30
     service.run(3, 900)
     assert service.guard.limit <= 0.6 * found
     service.run(10, 900)
-    assert 0.8 * 30 <= average(service, 900) <= 1.2 * 30
+    assert 0.8 * 30 <= service.average(20, 900) <= 1.2 * 30
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_it_rises_again_when_the_service_has_recovered(seed: int) -> None:
-    service = Service(gradient(), 60, 0.1, seed)
+    service = LimitedService(gradient(), 60, 0.1, seed)
     service.run(40, 900)
     service.capacity = 15
     service.run(10, 900)
-    assert average(service, 900) <= 1.5 * 15
+    assert service.average(20, 900) <= 1.5 * 15
     service.capacity = 60
     service.run(60, 900)
-    assert 0.8 * 60 <= average(service, 900) <= 1.25 * 60
+    assert 0.8 * 60 <= service.average(20, 900) <= 1.25 * 60
+
+
+def close_to(capacity: int) -> object:
+    return pytest.approx(capacity, abs=max(0.2 * capacity, 1.0))
+
+
+SMALL = [2, 4, 5, 8, 10, 15]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("capacity", SMALL)
+def test_a_small_service_that_is_overloaded_from_the_start(capacity: int, seed: int) -> None:
+    """All that the proxy ever sees of it are requests that queued."""
+    service = LimitedService(gradient(lowest=1), capacity, seed=seed)
+    service.run(120, 1.5 * service.most)
+    assert service.average(60, 1.5 * service.most) == close_to(capacity)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("capacity", SMALL)
+def test_a_small_service_whose_load_rises(capacity: int, seed: int) -> None:
+    service = LimitedService(gradient(lowest=1), capacity, seed=seed)
+    for percent in range(20, 150, 2):
+        service.run(2, percent / 100 * service.most)
+    service.run(60, 1.5 * service.most)
+    assert service.average(60, 1.5 * service.most) == close_to(capacity)
+
+
+@pytest.mark.parametrize("capacity", SMALL)
+def test_reloads_while_it_learns(capacity: int) -> None:
+    service = LimitedService(gradient(lowest=1), capacity)
+    for highest in range(500, 524):
+        service.run(5, 1.5 * service.most)
+        limit = service.guard.limit
+        service.guard.adopt(BulkheadConfig(highest, limit=BulkheadLimit.GRADIENT, min=1))
+        assert service.guard.limit == limit
+    assert service.average(60, 1.5 * service.most) == close_to(capacity)
+
+
+def test_min_is_a_floor() -> None:
+    service = LimitedService(gradient(lowest=7), 2)
+    for _ in range(120):
+        service.run(1, 30)
+        assert service.guard.limit >= 7
+    assert service.guard.limit < 12
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("capacity", [10, 16])
+def test_half_of_a_small_service(capacity: int, seed: int) -> None:
+    service = LimitedService(gradient(lowest=1), capacity, seed=seed)
+    rate = 1.5 * service.most
+    service.run(90, rate)
+    service.capacity = capacity // 2
+    service.run(3, rate)
+    assert service.guard.limit <= 0.65 * capacity
+    service.run(30, rate)
+    assert service.average(60, rate) == close_to(capacity // 2)
+
+
+def test_to_learn_costs_a_service_without_trouble_no_answers() -> None:
+    """The learned limit answers as many as the right one."""
+    learned = LimitedService(gradient(), 40)
+    right = LimitedService(Bulkhead("b", BulkheadConfig(40)), 40)
+    for service in (learned, right):
+        service.run(30, 1.5 * service.most)
+        service.served = 0
+        service.run(120, 1.5 * service.most)
+    assert learned.served >= 0.99 * right.served
+
+
+def test_a_long_overload_does_not_become_the_norm() -> None:
+    service = LimitedService(gradient(lowest=1), 5)
+    service.run(1800, 1.5 * service.most)
+    assert service.average(60, 1.5 * service.most) == close_to(5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_on_a_machine_that_pauses_it_finds_what_the_service_can_take(seed: int) -> None:
+    """Each pause looks like a wait in the service, and a quarter of the time is pauses."""
+    service = LimitedService(gradient(), 40, 0.2, seed)
+    service.run(60, 1.5 * service.most)
+    service.paused = 0.25
+    service.run(30, 1.5 * service.most)
+    assert 0.8 * 40 <= service.average(20, 300) <= 1.25 * 40
+    service.capacity = 20
+    service.run(20, 300)
+    assert 0.8 * 20 <= service.average(20, 300) <= 1.35 * 20
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_limit_that_is_too_low_rises_although_all_answers_are_slower(seed: int) -> None:
+    """What was usual on an idle machine is out of reach on a busy one."""
+    service = LimitedService(gradient(), 15, 0.1, seed)
+    service.run(90, 300)
+    assert service.guard.limit <= 22
+    service.capacity, service.mean = 40, 0.13
+    service.run(60, 450)
+    assert 0.8 * 40 <= service.average(20, 450) <= 1.25 * 40
 
 
 def test_without_trouble_nothing_is_refused() -> None:
     """Never in order to measure, and never because times vary."""
-    service = Service(gradient(), 60)
+    service = LimitedService(gradient(), 60)
     service.run(300, 80)  # eight at once on average
     assert service.refused == 0
 
 
 def test_a_service_that_became_slower_for_good_is_the_new_norm() -> None:
-    service = Service(gradient(), 1000, 0.05)
+    service = LimitedService(gradient(), 1000, 0.05)
     service.run(60, 400)  # twenty at once
     service.mean = 0.15
     service.run(120, 400)
