@@ -21,6 +21,7 @@ from functools import partial
 from typing import TypeAlias
 
 from proxy.admin.controls import Rejection, Reload
+from proxy.config.keys import effective, without_sections
 from proxy.config.loading import EMPTY, Loaded, Origin, load
 from proxy.config.model import Config, Listener, StoreConfig
 from proxy.config.problems import ConfigError
@@ -304,12 +305,28 @@ def _fixed(running: Config, loaded: Loaded) -> Iterator[str]:
             yield problem(("listeners", name, "address"), *shown)
         if _on(before.tls) != _on(after.tls):
             yield problem(("listeners", name, "tls"), _on(before.tls), _on(after.tls))
-    if running.store != new.store:
-        yield problem(("store",), _store(running.store), _store(new.store))
+    if running.store is None or new.store is None:
+        if running.store is not new.store:
+            yield problem(("store",), _store(running.store), _store(new.store))
+    elif running.store != new.store:
+        yield from _changes_of_store(running, loaded)
 
 
 def _store(store: StoreConfig | None) -> str:
     return "none" if store is None else describe_store(store)
+
+
+def _changes_of_store(running: Config, loaded: Loaded) -> Iterator[str]:
+    """Each changed key. Of a URL whose shown part is the same, it is the password."""
+    before, after = (
+        effective(without_sections(config))["store"] for config in (running, loaded.config)
+    )
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    for key in changed:
+        told = [str(shown.get(key, "none")) for shown in (before, after)]
+        yield _needs_restart(loaded, ("store", key), *told)
+    if not changed:
+        yield _needs_restart(loaded, ("store", "url"), "its password", "another one")
 
 
 def _needs_restart(loaded: Loaded, path: tuple[str, ...], before: object, after: object) -> str:

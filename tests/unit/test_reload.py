@@ -221,6 +221,30 @@ async def test_turning_tls_on_or_off_needs_a_restart(bench, tmp_path, no_openssl
     assert "listeners.outbound.tls: on cannot become off" in problem
 
 
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        ("url: 'postgresql://p:a@db/d', timeout: 3s", ["timeout: 2s cannot become 3s"]),
+        ("url: 'postgresql://p:a@db/e'",
+         ["url: postgresql://p:***@db/d cannot become postgresql://p:***@db/e"]),
+        ("url: 'postgresql://p:b@db/d'", ["url: its password cannot become another one"]),
+        ("url: 'postgresql://p:a@db/d', connections: 5, schema: x",
+         ["schema: resilience_proxy cannot become x", "connections: 2 cannot become 5"]),
+        ("url: 'sqlite:/s.db'",
+         ["url: postgresql://p:***@db/d cannot become sqlite:/s.db"]),
+    ],
+    ids=["timeout", "database", "password", "two", "engine"],
+)  # fmt: skip
+async def test_each_key_of_the_store_that_needs_a_restart_is_named(bench, after, told):
+    bench.write("first", FILE + "store: {{url: 'postgresql://p:a@db/d'}}\n")
+    bench.reloader = Reloader(load(bench.path, {}), bench.lifecycle, lambda config: pytest.fail)
+    bench.write("first", FILE + "store: {{" + after + "}}\n")
+    outcome = await bench.reloader.reload("test")
+    assert outcome.rejection is Rejection.NEEDS_RESTART
+    found = [problem.partition(": store.")[2] for problem in outcome.problems]
+    assert set(found) >= {f"{one} without a restart" for one in told}
+
+
 async def test_asking_clients_for_certificates_needs_one_too(bench, tmp_path, no_openssl):
     bench.write("second", _listening(_tls(tmp_path)))
     bench.reloader = Reloader(load(bench.path, {}), bench.lifecycle, lambda config: pytest.fail)
