@@ -24,6 +24,7 @@ connections each kind opened. The slow kinds stay, and do little; the floods do 
     flood-h2-wrong   requests, and a frame for which the proxy must reset them (CVE-2025-8671)
     flood-h2-ping    PING without end; flood-h2-settings, -priority, -window, -empty: likewise
                      SETTINGS, PRIORITY, WINDOW_UPDATE, DATA that are empty
+    flood-h2-stray   empty DATA and HEADERS on a stream that the proxy has reset
     flood-h2-blocks  field blocks that never end (CVE-2024-27316)
     flood-h2-bomb    field blocks of 16 KiB that say 48 MiB
     flood-h2-streams 100 requests for 1 KiB at once, again and again, answers read
@@ -209,6 +210,11 @@ async def flood_h2_empty(reader: Reader, writer: Writer) -> None:
     await _until_gone(reader, writer, _open_request(1) + 5_000 * _frame(0, 0, 1))
 
 
+async def flood_h2_stray(reader: Reader, writer: Writer) -> None:
+    strays = 2_500 * (_frame(0, 0, 1) + _request(1))
+    await _until_gone(reader, writer, _open_request(1) + _frame(8, 0, 1, bytes(4)) + strays)
+
+
 async def flood_h2_blocks(reader: Reader, writer: Writer) -> None:
     endless = _frame(1, 1, 1, _BLOCK) + 5_000 * _frame(9, 0, 1, b"\x00\x01a\x01b")
     await _until_gone(reader, writer, endless)
@@ -276,7 +282,7 @@ MANNERS: dict[str, Manner] = {
         *(flood_expired, flood_unread, flood_connect, flood_pipelined, flood_chunks),
         *(flood_download, flood_metrics, flood_h2_reset, flood_h2_cancel, flood_h2_wrong),
         *(flood_h2_ping, flood_h2_settings, flood_h2_priority, flood_h2_blocks, flood_h2_bomb),
-        *(flood_h2_streams, flood_h2_unread, flood_h2_window, flood_h2_empty),
+        *(flood_h2_streams, flood_h2_unread, flood_h2_window, flood_h2_empty, flood_h2_stray),
     )
 }
 CROWD = ("silent", "slow-head", "slow-body", "slow-reader", "pipeliner", "tiny-chunks")
