@@ -142,8 +142,6 @@ def test_another_store_needs_a_restart_and_changes_nothing(
     proxy = start(settings)
     late(proxy, "before")
     proxy.config["store"]["url"] = postgres_url.rpartition("/")[0] + "/other"
-        "@postgres", ""
-    )
     proxy.config["store"]["timeout"] = "1s"
     proxy.config["service"] = "renamed"
     proxy.write()
