@@ -6,7 +6,7 @@ from typing import Any
 from proxy.errors import BadRequest, Draining, ProxyError
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.heads import DATE, PROXY_STATUS, REQUEST_ID
-from proxy.exchange.record import AttemptRecord
+from proxy.exchange.record import AttemptRecord, Record
 from proxy.exchange.request import Request
 from proxy.exchange.terms import Terms
 from proxy.grpc_status import of_http_answer
@@ -109,7 +109,7 @@ def error_answer(request: Request, error: ProxyError) -> Answer:
         request_id=record.request_id,
         trace_id=record.trace_id,
     )
-    fields = _fields(request.terms, request.id, error)
+    fields = _fields(request.terms, request.id, error, _fault_of(record, error))
     answer = own_answer(request.terms, request.head.method, error.status, fields, body)
     # Bytes after a CONNECT are not meant for this proxy (RFC 9110 section 9.3.6).
     refused_connect = request.head.method == "CONNECT"
@@ -203,15 +203,29 @@ def describe_attempt(attempt: AttemptRecord) -> dict[str, Any]:
         told["failure"] = attempt.failure
     if attempt.hedge:
         told["hedge"] = True
+    if attempt.fault:
+        told["fault"] = attempt.fault
     told["duration_ms"] = round(attempt.duration * 1000, 3)
     told["wait_ms"] = round(attempt.wait * 1000, 3)
     return told
 
 
-def _fields(terms: Terms, request_id: bytes, error: ProxyError) -> list[Field]:
+def _fault_of(record: Record, error: ProxyError) -> str:
+    """The fault of the attempt whose failure this is, "" without one."""
+    last = record.attempts[-1] if record.attempts else None
+    return last.fault if last is not None and last.failure == error.reason else ""
+
+
+def _status_field(terms: Terms, error: ProxyError, fault: str) -> Field:
+    status = terms.proxy_status
+    value = status.faulty(fault, error=error) if fault else status.value(error=error)
+    return named_field(PROXY_STATUS, value)
+
+
+def _fields(terms: Terms, request_id: bytes, error: ProxyError, fault: str = "") -> list[Field]:
     fields = [
         make_field(b"Content-Type", PROBLEM_TYPE),
-        named_field(PROXY_STATUS, terms.proxy_status.value(error=error)),
+        _status_field(terms, error, fault),
         named_field(REQUEST_ID, request_id),
     ]
     if error.retry_after is not None:
@@ -223,17 +237,15 @@ def _fields(terms: Terms, request_id: bytes, error: ProxyError) -> list[Field]:
 def _grpc_answer(request: Request, error: ProxyError) -> Answer:
     """The same for a gRPC caller."""
     request.record.grpc = error.grpc
-    answer = _grpc_failure(request.terms, error, request.id)
+    fault = _fault_of(request.record, error)
+    answer = _grpc_failure(request.terms, error, request.id, fault)
     answer.last = isinstance(error, BadRequest | Draining)
     return answer
 
 
-def _grpc_failure(terms: Terms, error: ProxyError, request_id: bytes) -> Answer:
+def _grpc_failure(terms: Terms, error: ProxyError, request_id: bytes, fault: str = "") -> Answer:
     """A status and the sentence, in one head."""
-    fields = [
-        named_field(PROXY_STATUS, terms.proxy_status.value(error=error)),
-        named_field(REQUEST_ID, request_id),
-    ]
+    fields = [_status_field(terms, error, fault), named_field(REQUEST_ID, request_id)]
     return _in_one_head(terms, trailers_only(error.grpc, error.detail, fields, error.pushback))
 
 

@@ -152,7 +152,9 @@ class Exchange(Committing):
         if error is not None:
             self.record.failed(error)
             return error_answer(request, error)
-        status_field = request.terms.proxy_status.faulty(attempt.record.fault)
+        status = request.terms.proxy_status
+        made = len(self.record.attempts)
+        status_field = status.faulty(attempt.record.fault, attempts=made)
         return upstream_answer(request, attempt, status_field)
 
     def _enter(self, binding: Binding) -> None:

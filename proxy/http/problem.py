@@ -90,9 +90,10 @@ class ProxyStatus:
             value += b"; received-status=%d" % received_status
         return value + b"; fallback" if fallback else value
 
-    def faulty(self, kinds: str) -> bytes:
-        """The value for an upstream's response that a fault delayed."""
-        return self.service + b"; fault=%b" % kinds.encode("ascii")
+    def faulty(self, kinds: str, *, error: ProxyError | None = None, attempts: int = 1) -> bytes:
+        """The value for an attempt that suffered a fault: of its failure, or of its response."""
+        value = self.value(error=error, attempts=attempts) or self.service
+        return value + b"; fault=%b" % kinds.encode("ascii")
 
     def refused(self, attempts: int, next_hop: str, why: str) -> bytes:
         """The value for an upstream's failed response that was not retried.

@@ -80,8 +80,22 @@ def test_a_long_delay_is_ended_by_the_attempts_deadline(suffer):
     stage = suffer("{share: 100%, delay: 5s}")
     client = stage.ask(request())
     stage.pass_time(2.01)
-    assert client.answer().reason == "attempt-timeout"
+    answer = client.answer()
+    assert answer.reason == "attempt-timeout"
+    assert answer.get("proxy-status").endswith('details="attempt-timeout"; fault=delay')
     assert stage.snapshot().failures == 1
+
+
+def test_a_delay_after_a_retry_tells_both(suffer):
+    stage = suffer("{share: 60%, delay: 500ms}", attempts=2)
+    stage.chance = 0.9
+    client = stage.ask(request())
+    stage.accept().reset()
+    stage.chance = 0.1
+    stage.pass_time(0.2)
+    stage.pass_time(0.6)
+    stage.accept().answer()
+    assert client.answer().get("proxy-status") == "stage; attempts=2; fault=delay"
 
 
 def test_a_client_that_leaves_during_a_delay(suffer):
@@ -99,6 +113,8 @@ def test_a_reset(suffer):
     answer = stage.ask(request()).answer()
     assert (answer.status, answer.reason) == (502, "upstream-reset")
     assert b"A fault of this route" in answer.body
+    assert b'"failure":"upstream-reset","fault":"reset"' in answer.body
+    assert answer.get("proxy-status").endswith('details="upstream-reset"; fault=reset')
     assert stage.stats().faults == {"reset": 1}
 
 
