@@ -31,7 +31,7 @@ async def test_only_its_user_reads_it(open_store: OpenStore, tmp_path: Path) -> 
     store = await open_store(str(file))
     await put(store, "a")
     modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in file.parent.iterdir()}
-    assert modes == {"store.db": 0o600, "store.db-wal": 0o600}
+    assert modes == {"store.db": 0o600, "store.db-wal": 0o600, "store.db-reserve": 0o600}
 
 
 async def test_a_file_that_others_can_read_becomes_private(

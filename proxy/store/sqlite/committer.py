@@ -3,7 +3,8 @@
 Everything that waits in the queue goes together in one transaction; then its results are delivered,
 and then the log is copied into the file if it has grown. What can go wrong:
 
-    full      the transaction has been rolled back: each runs alone, and new promises are refused
+    full      the transaction has been rolled back: the reserve is given up, each runs alone, and
+              new promises are refused
     failed    an I/O error, a failed fsync, a damaged file: the store is not used again
     a fault   of one operation: the others of its transaction run again without it
 """
@@ -24,6 +25,7 @@ from proxy.errors import InternalError, ProxyError, StoreFailed, StoreFull
 from proxy.store.group import Group
 from proxy.store.records import Committed
 from proxy.store.sqlite.connection import MEMORY, SqliteConfig, error_name
+from proxy.store.sqlite.reserve import Reserve
 from proxy.store.sqlite.running import expire, next_expiry, run
 from proxy.store.sqlite.tables import NoRoom, Tables
 from proxy.store.store import StoreStats
@@ -81,7 +83,9 @@ class Committer:
         self._written = 0  # at most about this, since the last checkpoint
         self._share = 1.0  # of `_written` that the last checkpoint found in the log
         self._swept_at = monotonic()
+        self._unused = 0  # bytes of the file without content
         self._disk_full_until = 0.0
+        self._reserve = Reserve(config.path, config.disk_reserve)
         self._closing = False
         (self._page,) = db.execute("PRAGMA page_size").fetchone()
         self._measure()
@@ -103,6 +107,7 @@ class Committer:
     # --- the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._reserve.take()
         while not self._closing:
             batch = self._next_batch()
             if batch:
@@ -113,6 +118,7 @@ class Committer:
             # Copies the log into the file; a failure here loses nothing, the log is kept.
             with suppress(sqlite3.Error):
                 self._db.close()
+        self._reserve.give()
 
     def _next_batch(self) -> list[Group]:
         try:
@@ -155,8 +161,9 @@ class Committer:
                 self._fail(error)
                 return [(group.future, None, self._failed()) for group in batch]
             if kind is _Kind.FULL:
-                self._disk_is_full()
-                return self._one_by_one(batch) if len(batch) > 1 else [self._refused(batch[0])]
+                if self._disk_is_full() or len(batch) > 1:
+                    return self._one_by_one(batch)
+                return [self._refused(batch[0])]
             return self._one_at_fault(batch, error)
         except Exception as error:  # noqa: BLE001 - a fault in one operation must not affect others
             self._roll_back()
@@ -253,7 +260,10 @@ class Committer:
 
     @property
     def _log_is_long(self) -> bool:
-        return self._written * self._share >= CHECKPOINT_BYTES
+        # What is in the log may make the file grow: the reserve has room for that.
+        room = self._reserve.held or self._reserve.given
+        most = min(CHECKPOINT_BYTES, room // 2) or CHECKPOINT_BYTES
+        return self._written * self._share >= most
 
     def _checkpoint(self) -> None:
         if self._config.path != MEMORY:
@@ -266,6 +276,8 @@ class Committer:
     def _sweep(self) -> None:
         """One transaction of what has expired. Called again soon while there is more."""
         self._swept_at = monotonic()
+        if self._swept_at >= self._disk_full_until:
+            self._reserve.take()
         self._measure()
         tables = self._tables
         tables.now = self._clock()
@@ -287,15 +299,28 @@ class Committer:
         (pages,) = self._db.execute("PRAGMA page_count").fetchone()
         (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
         self._stats.bytes = (pages - free) * self._page
+        self._unused = free * self._page
         self.full = self._refuses_growth()
 
     def _refuses_growth(self) -> bool:
         used = self._stats.bytes
-        return used >= self._config.growth_limit or monotonic() < self._disk_full_until
+        if used >= self._config.growth_limit or not self._reserve.allows_growth(self._unused):
+            return True
+        return monotonic() < self._disk_full_until
 
-    def _disk_is_full(self) -> None:
+    def _disk_is_full(self) -> bool:
+        """True: the reserve or the log has made room, and what failed may be possible now."""
         self._disk_full_until = monotonic() + _FULL_SECONDS
         self.full = True
+        freed = self._reserve.held > 0 or self._written > 0
+        self._reserve.give()
+        try:
+            self._checkpoint()  # then the log is written from its beginning again
+        except sqlite3.Error as error:
+            if _kind(error) is not _Kind.FULL:
+                self._fail(error)
+            return False
+        return freed
 
     def _refused(self, group: Group) -> _Outcome:
         self._stats.refused_full += 1

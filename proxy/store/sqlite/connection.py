@@ -5,13 +5,12 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.store.sqlite.reserve import MOST as RESERVE
 from proxy.store.sqlite.schema import MIGRATIONS, WrongFile, migrate
 from proxy.store.store import CannotOpen
 
 MEMORY: Final = ":memory:"
 PAGE: Final = 4096
-RESERVE: Final = 16 * 1024 * 1024
-"""Bytes below `max_bytes` reserved for operations that finish a promise; at most 1/8."""
 _CACHE_KIB: Final = 2048
 
 
@@ -29,8 +28,14 @@ class SqliteConfig:
 
     @property
     def growth_limit(self) -> int:
-        """Bytes in use from which new promises are refused."""
+        """Bytes in use from which new promises are refused: the rest is for operations that finish
+        one."""
         return self.max_bytes - min(RESERVE, self.max_bytes // 8)
+
+    @property
+    def disk_reserve(self) -> int:
+        """Bytes of the disk that are kept for the same, where the disk is full before that."""
+        return 0 if self.path == MEMORY else min(RESERVE, self.max_bytes // 8)
 
 
 def connect(config: SqliteConfig, migrations: tuple[str, ...] = MIGRATIONS) -> sqlite3.Connection:
