@@ -59,8 +59,10 @@ class Leases:
         """Renew what is due, and end what is over. Also before other claims: of what stood still
         this process would else take its own claims over.
         """
-        patience = _STOOD_STILL * self._interval
-        if seconds_since(self._looked) > patience:
+        passed, patience = seconds_since(self._looked), _STOOD_STILL * self._interval
+        if passed < self._interval / 2:
+            return  # a claim follows a claim, and each lease costs three looks at a clock
+        if passed > patience:
             self._went_on = present()
         self._looked = present()
         if self._went_on is None or seconds_since(self._went_on) > patience:

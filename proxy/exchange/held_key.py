@@ -19,6 +19,7 @@ from proxy.errors import (
     IdempotencyUnknown,
     IdempotencyUnreplayable,
     ProxyError,
+    StoreFailed,
 )
 from proxy.exchange.answers import Answer
 from proxy.exchange.carrier import Carrier
@@ -122,14 +123,27 @@ class HeldKey:
         `since`: before it was asked for.
         """
         self._request = request = carrier.request
-        request.lease = self._lease = lease = Lease(self._config.lease, since, _lost)
+        request.lease = self._lease = lease = Lease(self._config.lease, since, self._lost)
         if self._config.on_unknown is OnUnknown.EXECUTE:
             # The repeat that took the claim over is sent: not two at once.
-            lease.on_end = lambda: carrier.wake(_lost())
+            lease.on_end = lambda: carrier.wake(self._lost())
         self.ref = record.ref
         self.held = True
         self._stats.claims += 1
         self._renew_later(get_running_loop())
+
+    def _lost(self) -> ProxyError:
+        """The answer if the claim ends before the service's."""
+        request = self._request
+        if request is None or any(attempt.sent for attempt in request.record.attempts):
+            return IdempotencyUnknown(
+                "The claim of this idempotency key ended while the proxy stood still: a repeat may "
+                "be in flight, and whether this request was processed is not known."
+            )
+        return StoreFailed(
+            "The claim of this idempotency key ended while the proxy stood still; the request was "
+            "not sent."
+        )
 
     def _renew_later(self, loop: AbstractEventLoop) -> None:
         self._renewal = loop.call_later(self._config.lease / _RENEWED_AT, self._renew, loop)
@@ -341,13 +355,6 @@ class HeldKey:
         if request is None or request.body is None or not request.body.complete:
             return self.ask.fingerprint
         return self.whole_fingerprint(request)
-
-
-def _lost() -> IdempotencyUnknown:
-    return IdempotencyUnknown(
-        "The claim of this idempotency key ended while the proxy stood still: a repeat may be in "
-        "flight, and whether this request was processed is not known."
-    )
 
 
 _OF_STORE: Final = frozenset(("store-full", "store-failed"))

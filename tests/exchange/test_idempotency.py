@@ -732,6 +732,17 @@ def test_no_other_attempt_is_sent_under_a_lease_that_has_ended(make_stage):
     stage.store.release()
 
 
+def test_a_request_whose_lease_ended_before_it_was_sent_may_be_repeated(make_stage):
+    stage = make_stage(LONGER)
+    first = post(stage, KEY)
+    stage.loop.stand_still(40.0)
+    stage.accept()
+    answer = first.answer()
+    assert (answer.status, answer.reason) == (503, "store-failed")
+    assert not any(one.received() for one in stage.servers)
+    assert call(stage, KEY, status=201).status == 201
+
+
 def test_a_claim_is_renewed_while_it_is_in_flight(make_stage):
     stage = make_stage(TEXT.replace("attempt: 2s, request: 5s", "attempt: 60s, request: 60s"))
     post(stage, KEY)
