@@ -18,9 +18,10 @@ import uvloop
 
 from proxy.admin.server import AdminServer
 from proxy.config.loading import Loaded
-from proxy.config.model import Config, Listener, StoreConfig
+from proxy.config.model import Config, Listener
 from proxy.config.server_model import Address
 from proxy.config.standing_aside import standing_aside
+from proxy.config.store_model import StoreConfig
 from proxy.exchange.bindings import Bindings
 from proxy.exchange.gate import ListenerGate, Observer
 from proxy.exchange.gateway import Gateway

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.config.model import Config, StoreConfig
+from proxy.config.model import Config
 from proxy.config.outbox_checks import needs_outbox
+from proxy.config.store_model import StoreConfig
 from proxy.delivery.well_known import WellKnown
 from proxy.errors import StoreFailed
 from proxy.exchange.gateway import Gateway

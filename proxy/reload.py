@@ -23,9 +23,10 @@ from typing import TypeAlias
 from proxy.admin.controls import Rejection, Reload
 from proxy.config.keys import effective, without_sections
 from proxy.config.loading import EMPTY, Loaded, Origin, load
-from proxy.config.model import Config, Listener, StoreConfig
+from proxy.config.model import Config, Listener
 from proxy.config.problems import ConfigError
 from proxy.config.server_model import ListenerTls
+from proxy.config.store_model import StoreConfig
 from proxy.config.summary import describe_store
 from proxy.file_watch import FileWatch
 from proxy.lifecycle import Lifecycle

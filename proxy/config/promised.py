@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig, StoreConfig
+from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig
 from proxy.config.saga_model import SagaConfig
+from proxy.config.store_model import StoreConfig
 from proxy.policies.idempotency import IdempotencyConfig, IdempotencyMode, OnUnknown
 from proxy.policies.outbox import OnDead, OutboxConfig, OutboxMode
 from proxy.units import format_duration

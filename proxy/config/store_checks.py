@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.config.extras import warn_without_postgres
-from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig, StoreEngine
+from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig
 from proxy.config.problems import Mark, Path, Problems
+from proxy.config.store_model import StoreEngine
 from proxy.policies.idempotency import IdempotencyMode
 from proxy.policies.outbox import OutboxMode
 from proxy.units import format_duration, format_size

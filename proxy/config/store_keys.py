@@ -15,10 +15,10 @@ from proxy.config.kinds import (
     Size,
     Text,
 )
-from proxy.config.model import StoreConfig, StoreEngine, StoreSync, StoreUrl
 from proxy.config.names import HEADER_NAME, METHOD, check_header_name
 from proxy.config.postgres_url import SCHEMES, check_postgres_url, without_password
 from proxy.config.record import Field, Given, ListOf, Record
+from proxy.config.store_model import StoreConfig, StoreEngine, StoreSync, StoreUrl
 from proxy.config.suggestions import did_you_mean
 from proxy.policies.idempotency import (
     CLIENT_CERTIFICATE,

@@ -15,13 +15,12 @@ from proxy.config.model import (
     LoadBalancing,
     PolicyConfig,
     RouteConfig,
-    StoreConfig,
-    StoreEngine,
     UpstreamConfig,
     repeats_only_unseen,
 )
 from proxy.config.promised import promises_of
 from proxy.config.sources import Sources
+from proxy.config.store_model import StoreConfig, StoreEngine
 from proxy.config.table_summary import describe_rules, describe_source, describe_target
 from proxy.http.hash_key import HashKey
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig, StoreConfig
+from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig
 from proxy.config.promised import kept_in, saga_promise
 from proxy.config.saga_model import SagaConfig
+from proxy.config.store_model import StoreConfig
 from proxy.policies.idempotency import IdempotencyMode
 from proxy.policies.idempotency_keys import KeyInvalid, parse_key
 from proxy.routing.outlook import what_is_stored

@@ -1,6 +1,6 @@
 """Makes the store that a configuration names. Only the engine of the configuration is imported."""
 
-from proxy.config.model import StoreConfig, StoreEngine, StoreSync
+from proxy.config.store_model import StoreConfig, StoreEngine, StoreSync
 from proxy.store.store import Store
 
 

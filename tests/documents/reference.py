@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from proxy.config import effective, json_schema, load
-from proxy.config.model import BUILT_IN_POLICIES, StoreConfig, StoreEngine, StoreUrl
+from proxy.config.model import BUILT_IN_POLICIES
 from proxy.config.policy_keys import POLICY
 from proxy.config.store_keys import STORE
+from proxy.config.store_model import StoreConfig, StoreEngine, StoreUrl
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 

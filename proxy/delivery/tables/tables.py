@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from proxy.config.model import Config, StoreConfig, StoreEngine, StoreUrl
+from proxy.config.model import Config
 from proxy.config.postgres_url import without_password
+from proxy.config.store_model import StoreConfig, StoreEngine, StoreUrl
 from proxy.config.table_checks import url_of
 from proxy.config.table_model import TableConfig
 from proxy.delivery.tables.catalog import Unusable

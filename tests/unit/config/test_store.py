@@ -6,9 +6,10 @@ import pytest
 
 from proxy.config import effective
 from proxy.config.loading import load_text
-from proxy.config.model import Config, StoreConfig, StoreEngine, StoreSync, StoreUrl
+from proxy.config.model import Config
 from proxy.config.problems import ConfigError
 from proxy.config.store_checks import all_inbound_needs_store
+from proxy.config.store_model import StoreConfig, StoreEngine, StoreSync, StoreUrl
 from proxy.config.summary import summary
 
 
