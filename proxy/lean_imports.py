@@ -1,9 +1,10 @@
-"""Imports aiohttp and prometheus_client with less memory: they only serve the admin address.
-And uvloop, without a dictionary that costs each connection time.
+"""Imports aiohttp, prometheus_client and uvloop without what the proxy does not use of them.
 
-aiohttp's client and prometheus_client's exposition, which the proxy does not use, and
-typing_extensions would take 3.5 MiB, and a tenth of the time until the proxy is ready. What aiohttp
-imports for a few functions that it seldom or never calls here would take 2.7 MiB.
+aiohttp and prometheus_client only serve the admin address. aiohttp's client, prometheus_client's
+exposition and typing_extensions would take 3.5 MiB, and a tenth of the time until the proxy is
+ready. What aiohttp imports for a few functions that it seldom or never calls here would take
+2.7 MiB. uvloop gets no dictionary of its transports (`wire/untracked.py`): it costs each connection
+time.
 """
 
 import importlib

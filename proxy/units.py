@@ -1,8 +1,8 @@
 """Durations, sizes and ratios: parses the notation of the configuration, and writes it.
 
-    duration   250us  20ms  1.5s  2m  1h  7d seconds, a float
-    size       500B  64KiB  1MiB  1GiB       bytes, an int
-    ratio      20%  or  0.2                  a float of 0 to 1
+    duration   250us  20ms  1.5s  2m  1h  7d   seconds, a float
+    size       500B  64KiB  1MiB  1GiB         bytes, an int
+    ratio      20%  or  0.2                    a float of 0 to 1
 
 A number without a unit is an error that suggests units; only zero needs none. Signs, exponents,
 inner spaces, nan and inf are errors. KB, MB and GB are refused because they are ambiguous: powers

@@ -1,4 +1,4 @@
-"""The keys of a policy: timeouts, retry, circuit breaker, bulkhead, rate limits, fallback."""
+"""The keys of a policy, and those of timeouts, retry, circuit breaker and bulkhead."""
 
 from dataclasses import fields
 from typing import Any

@@ -1,4 +1,4 @@
-"""Kinds of policies: outcomes, methods, jitter, the breaker's window."""
+"""Kinds of values in policies: outcomes, methods, jitter, the breaker's window."""
 
 import re
 from collections.abc import Iterator

@@ -3,9 +3,8 @@
     route → admit (gates of the request) → attempts (gates, deadline, connection, retry)
         → commit → relay → settle
 
-Before the commit everything can be retried, after it nothing: `committing` has the commit and what
-follows it, `watching` what can end an exchange while it waits. In every case `_settle` returns
-everything held, exactly once, and records.
+`committing` has the commit and what follows it, `watching` what can end an exchange while it waits.
+In every case `_settle` returns everything held, exactly once, and records.
 """
 
 import logging

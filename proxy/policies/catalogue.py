@@ -1,7 +1,8 @@
 """All gates, in the order in which they are asked.
 
-A new policy is one file in this package, its line below and its keys in `config/policy_keys.py`.
-Bindings, reload, the admin API, metrics, `top` and the page iterate over these lists.
+A new gate is one file in this package, its line below and its keys in `config/policy_keys.py`; what
+else belongs to it stands in docs/architecture.md. Bindings, reload, the admin API, metrics, `top`
+and the page iterate over these lists.
 
     requests:  ask ──▶ REQUEST_GATES ──▶ ATTEMPT_GATES, for each attempt ──▶ connection
                held to the end of        held to the response's head
