@@ -1,6 +1,7 @@
 """The file: its mode, its version, another process on it, no room, and what is not a store."""
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -52,6 +53,27 @@ async def test_what_was_promised_is_there_after_a_restart(open_store: OpenStore)
     store = await open_store()
     assert (await store.do(ASK)).response == b"created"
     assert [entry.id for entry in await claim(store)] == ["a"]
+
+
+async def test_the_log_of_processes_that_are_killed_does_not_grow(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    """Each is killed before it has written so much that it would have emptied the log."""
+    before: Path | None = None
+    for life in range(8):
+        folder = tmp_path / str(life)
+        folder.mkdir()
+        if before is not None:  # as it is on the disk at this moment
+            for file in ("store.db", "store.db-wal"):
+                shutil.copy(before / file, folder / file)
+        store = await open_store(str(folder / "store.db"))
+        for number in range(12):
+            body = os.urandom(MIB // 4)
+            assert await store.do(replace(PUT, id=f"{life}-{number}", body=body)) is None
+        before = folder
+    assert (before / "store.db-wal").stat().st_size < 12 * MIB
+    (count,) = (await store.do(CountEntries())).values()
+    assert count.of(EntryState.PENDING) == 8 * 12
 
 
 HOLDER = """

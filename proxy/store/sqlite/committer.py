@@ -108,6 +108,7 @@ class Committer:
 
     def _run(self) -> None:
         self._reserve.take()
+        self._maintain(self._empty_log)
         while not self._closing:
             batch = self._next_batch()
             if batch:
@@ -264,6 +265,11 @@ class Committer:
         room = self._reserve.held or self._reserve.given
         most = min(CHECKPOINT_BYTES, room // 2) or CHECKPOINT_BYTES
         return self._written * self._share >= most
+
+    def _empty_log(self) -> None:
+        """What killed processes have left: each may end before it has written enough to do so."""
+        if self._config.path != MEMORY:
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def _checkpoint(self) -> None:
         if self._config.path != MEMORY:
