@@ -16,7 +16,7 @@ EJECTING = OutlierConfig(consecutive_failures=1, failure_rate=None)
 KEYS = [b"user-%d" % number for number in range(400)]
 HASHED = {
     "load_balancing": LoadBalancing.CONSISTENT_HASH,
-    "hash": HashKey(HashSource.HEADER, "user-id"),
+    "hash": HashKey(HashSource.HEADER, b"user-id"),
 }
 
 
