@@ -222,6 +222,19 @@ class RequestHead(Head):
     def query(self) -> str:
         return self.query_text or ""
 
+    def values(self, name: bytes) -> list[bytes]:
+        """The values of a field by its lower-case name, in order.
+
+        Host is `:authority` of HTTP/2 too; Content-Length, kept as `length`, is a field to users.
+        """
+        found = super().values(name)
+        if not found:
+            if name == b"host" and self.host_text:
+                return [self.host_text.encode("latin-1")]
+            if name == b"content-length" and self.sized:
+                return [b"%d" % self.length]
+        return found
+
     @property
     def has_body(self) -> bool:
         """Whether body bytes follow (a body of length 0 has none)."""

@@ -56,7 +56,15 @@ class DescribedRequest:
 
     def values(self, name: bytes) -> list[bytes]:
         wanted = name.decode("latin-1")
-        return [value.encode("latin-1") for field, value in self.headers if field == wanted]
+        found = [value.encode("latin-1") for field, value in self.headers if field == wanted]
+        if wanted == "host" and not found and self.host:
+            return [self._host.encode("latin-1")]
+        return found
+
+    @property
+    def _host(self) -> str:
+        """The Host that a client sends for `url`."""
+        return self.url if self.method == "CONNECT" else urlsplit(self.url).netloc
 
 
 def describe_request(method: str, url: str, headers: Iterable[str]) -> DescribedRequest:

@@ -124,6 +124,21 @@ def test_headers_are_part_of_the_request():
     assert request.values(b"x-a") == [b"v", b"w"]
 
 
+@pytest.mark.parametrize(
+    ("method", "url", "headers", "host"),
+    [
+        ("GET", "http://a.test:8080/x", [], [b"a.test:8080"]),
+        ("GET", "https://[::1]/", [], [b"[::1]"]),
+        ("GET", "http://a.test/", ["Host: b.test"], [b"b.test"]),
+        ("GET", "/x", ["Host: b.test"], [b"b.test"]),
+        ("GET", "/x", [], []),
+        ("CONNECT", "a.test:443", [], [b"a.test:443"]),
+    ],
+)
+def test_a_request_has_the_host_that_its_client_sends(method, url, headers, host):
+    assert describe_request(method, url, headers).values(b"host") == host
+
+
 def test_the_urls_authority_counts_more_than_host():
     request = describe_request("GET", "https://[::1]", ["Host: other"])
     assert (request.host, request.port, request.path) == ("::1", 443, "/")
