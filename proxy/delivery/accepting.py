@@ -252,7 +252,8 @@ class Accepting:
         for field in head.fields:
             name = field.name.lower
             if name in _KEY_FIELDS:
-                key = key or _text_of(field)
+                if field.value:  # an empty key would not tell the receiver that a try is a repeat
+                    key = key or _text_of(field)
             elif may_store(name.decode("latin-1"), keep):
                 fields.append(_text_of(field))
         query = head.query_text

@@ -165,11 +165,11 @@ class Request(Kin):
 
     @property
     def keyed(self) -> bool:
-        """Whether it has an idempotency key."""
+        """Whether it has an idempotency key; an empty one cannot tell a repeat from a request."""
         if self.minted:
             return True
         head = self.head
-        return any([head.values(name) for name in _KEY_FIELDS])
+        return any([any(head.values(name)) for name in _KEY_FIELDS])
 
     # --- for its relatives ------------------------------------------------------------------------
 

@@ -72,6 +72,16 @@ async def test_the_callers_key_is_carried():
         assert request.get("idempotency-key") is None
 
 
+@pytest.mark.parametrize("name", ["Idempotency-Key", "X-Idempotency-Key"])
+async def test_an_empty_key_is_no_key(name):
+    async with bed() as b:
+        answer = await b.ask("POST", "/o", b"{}", f"{name}:")
+        await b.until_state(answer.get("location"), "delivered")
+        (request,) = b.upstream.requests
+        assert request.get("idempotency-key") == request.get("x-outbox-id")
+        assert request.get("x-idempotency-key") is None
+
+
 async def test_tried_until_it_is_delivered():
     async with bed() as b:
         b.upstream.answers.extend([500, None, (429, ["Retry-After: 0"]), 425, 201])

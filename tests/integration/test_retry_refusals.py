@@ -91,6 +91,16 @@ def test_a_body_over_the_limit_goes_through_whole(
     assert shared_chaos.seen(response.id)[0].length == 300_000
 
 
+@pytest.mark.parametrize("name", ["Idempotency-Key", "X-Idempotency-Key"])
+def test_an_empty_key_tells_no_repeat_from_a_request(
+    proxy: RunningProxy, shared_chaos: ChaosUpstream, name: str
+) -> None:
+    response = proxy.call("POST", "/attempts", {name: ""}, b"x", chaos="503 | 200")
+    assert response.status == 503
+    assert len(shared_chaos.seen(response.id)) == 1
+    assert proxy.logged(response.id)["retry_refused"] == "not-repeatable"
+
+
 def test_a_success_is_no_refusal(proxy: RunningProxy) -> None:
     before = proxy.metric("proxy_retries_refused_total")
     assert proxy.call("GET", "/condition", chaos="200").status == 200
