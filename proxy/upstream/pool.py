@@ -194,8 +194,13 @@ class Pool(SessionBook):
             else:
                 self._park(session)
 
-    def _room_grew(self, session: UpstreamSession) -> None:
-        """The peer of a session allows more streams than before."""
+    def _room_changed(self, session: UpstreamSession) -> None:
+        """The peer of a session allows more streams than before, or none for now."""
+        if session.room == 0:
+            self._leaves(session)
+            return
+        if session.usable and not self._worn(session):
+            self._leaving.discard(session)
         if session in self._sessions and session.lent > 0 and self._lends(session):
             self._partly[session] = None
             if self._waiting:
@@ -321,7 +326,7 @@ class Pool(SessionBook):
         self._connect_failures = 0
         self.avoid_until = 0.0
         self._expected_room = max(result.room, 1)
-        result.on_room = self._room_grew
+        result.on_room = self._room_changed
         result.on_leaving = self._leaves
         self._sessions.add(result)
         if self._waiting:

@@ -184,10 +184,10 @@ class ClientStream:
 class UpstreamSession:
     """A connection to an endpoint, as its pool keeps it.
 
-    `room` is the maximum of concurrent leases; the peer may change it, and then `on_room` is
-    called with the session. `on_leaving` is called with it when its peer takes no more requests,
-    while those on it go on: only where requests share a connection. Only the pool writes both,
-    `lent` (leases that are out), `served` (leases so far) and `idle_since`.
+    `room` is the maximum of concurrent leases; the peer may change it, and when it grows, or is 0,
+    `on_room` is called with the session. `on_leaving` is called with it when its peer takes no more
+    requests, while those on it go on: only where requests share a connection. Only the pool writes
+    both, `lent` (leases that are out), `served` (leases so far) and `idle_since`.
     """
 
     __slots__ = ("idle_since", "lent", "on_leaving", "on_room", "room", "served")

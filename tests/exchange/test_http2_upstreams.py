@@ -384,6 +384,30 @@ def test_a_stream_without_an_end_keeps_no_room_after_goaway(http2, waits):
     assert stage.counts().idle == 1
 
 
+def test_a_connection_without_room_counts_again_when_it_has_some(http2):
+    """An upstream that allows no streams for a while, as some do before they close."""
+    stage = http2(connections="max: 1")
+    watch, server, one = begun(stage, request())
+    server.change({STREAMS: 0})
+    client = stage.ask(request())
+    other = stage.accept_http2({STREAMS: 1})
+    busy = stage.ask(request())
+    assert (other.count, stage.connects) == (1, 0)
+    server.change({STREAMS: 2})
+    assert server.count == 2
+    late = stage.ask(request())
+    assert stage.connects == 0
+    server.answer(200)
+    assert busy.answer().status == 200
+    other.answer(200)
+    assert client.answer().status == 200
+    assert stage.connects == 0
+    server.answer(200)
+    assert late.answer().status == 200
+    server.answer(200, one=one)
+    assert watch.answer().status == 200
+
+
 def test_streams_on_leaving_connections_are_bounded(http2):
     stage = http2("attempts: 1", connections="max: 1")
     watches = []

@@ -186,7 +186,7 @@ class Http2Connection(Requests):
             self._answer(None if room else no_room(self._where))
             if not room:
                 self.close()  # no pool has its session
-        elif grew and session.on_room is not None:
+        elif session.on_room is not None and (grew or not room):
             session.on_room(session)
 
     def on_goaway(self, last: int, code: int, text: bytes) -> None:
