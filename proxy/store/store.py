@@ -64,21 +64,31 @@ class StoreStats:
 class Store:
     """What promises are kept in. Used in the event loop only.
 
-    `engine`: its name. `failure`: a sentence if it has failed. `full`: new promises are refused.
-    `dies_with_pod`: what it keeps is lost with the pod. `shared`: other replicas use it at the same
-    time. `recovers`: a failure may end by itself; the watchers are then called. `max_bytes`: 0 if
-    the engine has no limit of its own.
+    `engine`: its name. `dies_with_pod`: what it keeps is lost with the pod. `shared`: other
+    replicas use it at the same time. `recovers`: a failure may end by itself; the watchers are then
+    called. `max_bytes`: 0 if the engine has no limit of its own.
     """
 
     engine: str
-    state: StoreState
-    failure: str
-    full: bool
     dies_with_pod: bool
     shared: bool
     recovers: bool = False
     max_bytes: int
     stats: StoreStats
+
+    @property
+    def state(self) -> StoreState:
+        raise NotImplementedError
+
+    @property
+    def failure(self) -> str:
+        """A sentence if it has failed, else ""."""
+        raise NotImplementedError
+
+    @property
+    def full(self) -> bool:
+        """Whether new promises are refused."""
+        raise NotImplementedError
 
     async def open(self, patience: float) -> None:
         """Open it: create or migrate its tables, free the claims of a former process.

@@ -14,9 +14,10 @@ class StageStore(Store):
     if it were. `error`: what every operation raises. `asked` has all operations.
     """
 
+    engine, state, failure = "stage", StoreState.OPEN, ""
+    full, dies_with_pod, shared, max_bytes = False, True, False, 0
+
     def __init__(self, loop):
-        self.engine, self.state, self.failure = "stage", StoreState.OPEN, ""
-        self.full, self.dies_with_pod, self.shared, self.max_bytes = False, True, False, 0
         self.stats = StoreStats()
         self.held = False
         self.late = ()

@@ -42,7 +42,7 @@ class PostgresStore(QueuedStore):
         self._closed = True
 
     @property
-    def state(self) -> StoreState:  # type: ignore[override]
+    def state(self) -> StoreState:
         if self._closed:
             return StoreState.CLOSED
         return StoreState.OPEN if self._committer.up else StoreState.OPENING
@@ -51,11 +51,11 @@ class PostgresStore(QueuedStore):
         return self._committer.clock.now()
 
     @property
-    def full(self) -> bool:  # type: ignore[override]
+    def full(self) -> bool:
         return self._committer.full
 
     @property
-    def failure(self) -> str:  # type: ignore[override]
+    def failure(self) -> str:
         return self._committer.failure if self._opened else ""
 
     def _queue(self) -> Callable[[Group], None] | None:

@@ -37,7 +37,7 @@ class SqliteStore(QueuedStore):
     ) -> None:
         super().__init__()
         self.engine = "memory" if config.path == MEMORY else "sqlite"
-        self.state = StoreState.OPENING
+        self._state = StoreState.OPENING
         self.dies_with_pod = dies_with_pod
         self.max_bytes = config.max_bytes
         self.freed = 0
@@ -54,7 +54,7 @@ class SqliteStore(QueuedStore):
             db, self._config, self._loop, self.stats, self._clock, self._due_earlier
         )
         self._committer.start()
-        self.state = StoreState.OPEN
+        self._state = StoreState.OPEN
 
     async def _connect(self, patience: float) -> sqlite3.Connection:
         """The connection belongs to the committer's thread from then on."""
@@ -75,23 +75,27 @@ class SqliteStore(QueuedStore):
             await asyncio.sleep(_LOOK_AGAIN)
 
     async def close(self) -> None:
-        if self._committer is not None and self.state is not StoreState.CLOSED:
+        if self._committer is not None and self._state is not StoreState.CLOSED:
             await asyncio.to_thread(self._committer.stop)
-        self.state = StoreState.CLOSED
+        self._state = StoreState.CLOSED
 
     def now(self) -> float:
         return self._clock()
 
     @property
-    def full(self) -> bool:  # type: ignore[override]  # only read
+    def state(self) -> StoreState:
+        return self._state
+
+    @property
+    def full(self) -> bool:
         return self._committer is not None and self._committer.full
 
     @property
-    def failure(self) -> str:  # type: ignore[override]  # only read
+    def failure(self) -> str:
         return self._committer.failure if self._committer is not None else ""
 
     def _queue(self) -> Callable[[Group], None] | None:
-        if self._committer is None or self.state is StoreState.CLOSED:
+        if self._committer is None or self._state is StoreState.CLOSED:
             return None
         return self._committer.submit
 
