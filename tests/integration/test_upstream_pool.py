@@ -510,7 +510,8 @@ def test_a_handshake_that_never_ends_is_a_connect_timeout(run):
         async with listening() as (port, peers):
             error = await failure(local(port, "https"), seconds=0.2)
             assert isinstance(error, ConnectTimeout)
-            await until(lambda: peers[0].transport.is_closing())  # no socket is left behind
+            # No socket is left behind.
+            await until(lambda: peers and peers[0].transport.is_closing())
 
     run(scenario())
 
