@@ -40,13 +40,16 @@ async def race(carrier: Carrier, hedging: Hedging, first: Attempt) -> Attempt:
         while True:
             decided = _decided(running)
             if decided is not None:
-                _end(request, hedging, running, decided, first, made)
+                if made or hedging.learns:
+                    _end(request, hedging, running, decided, first, made)
                 return decided
             carrier.expect(due)
             await SUSPENDED
             carrier.heard()
+            if _any_over(running):
+                continue
             now = monotonic()
-            if now < due or _any_over(running):
+            if now < due:
                 continue
             left = _not_yet(request, hedging, first, made, now)
             if left:
@@ -67,6 +70,8 @@ async def race(carrier: Carrier, hedging: Hedging, first: Attempt) -> Attempt:
 
 def _decided(running: list[Attempt]) -> Attempt | None:
     """The winner, or the last one that failed. Attempts that failed before it are dropped."""
+    if len(running) == 1:  # nearly always
+        return running.pop() if running[0].over else None
     for attempt in running[:]:
         if not attempt.over:
             continue
@@ -79,6 +84,8 @@ def _decided(running: list[Attempt]) -> Attempt | None:
 
 
 def _any_over(running: list[Attempt]) -> bool:
+    if len(running) == 1:
+        return running[0].over
     return any([attempt.over for attempt in running])
 
 

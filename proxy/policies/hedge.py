@@ -32,12 +32,22 @@ class HedgeConfig:
 
 
 class Hedging:
-    """The hedges of one route and upstream."""
+    """The hedges of one route and upstream. `learns`: its delay comes from `record`."""
 
-    __slots__ = ("_counts", "_delay", "_fresh_until", "_second", "_total", "_totals", "config")
+    __slots__ = (
+        "_counts",
+        "_delay",
+        "_fresh_until",
+        "_second",
+        "_total",
+        "_totals",
+        "config",
+        "learns",
+    )
 
     def __init__(self, config: HedgeConfig) -> None:
         self.config = config
+        self.learns = config.delay == P95
         self._delay = inf
         self._fresh_until = -inf
         self._second = -1
@@ -47,7 +57,7 @@ class Hedging:
 
     def delay(self, now: float) -> float:
         """Seconds until a hedge; infinite while too little is known."""
-        if self.config.delay != P95:
+        if not self.learns:
             return self.config.delay
         if now >= self._fresh_until:
             self._fresh_until = now + _FRESH
@@ -57,7 +67,7 @@ class Hedging:
 
     def record(self, seconds: float, now: float) -> None:
         """A first attempt had a response, or lost against its hedge, after so many seconds."""
-        if self.config.delay != P95:
+        if not self.learns:
             return
         self._advance(now)
         place = 0
