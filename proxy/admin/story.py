@@ -14,8 +14,8 @@ Document = Mapping[str, Any]
 _WHY = {
     "condition": "this outcome is not in retry.on",
     "attempts": "that was the last of retry.attempts",
-    "nested": "the inbound request that it was made for is a repeat itself, whose caller retries "
-    "(timeouts.inherit)",
+    "nested": "another layer retries: the caller of the inbound request that it was made for, or "
+    "the service's own proxy (timeouts.inherit)",
     "not-repeatable": "something was sent, and {method} is not safe to repeat (retry.methods; "
     "an Idempotency-Key allows it by default)",
     "body": "the request's body was larger than what is kept for a retry (retry.body_limit)",

@@ -42,7 +42,11 @@ INHERIT = Record(
     InheritConfig,
     {
         "deadline": Field(Boolean(), "What is left of the deadline that its caller gave."),
-        "retries": Field(Boolean(), "A call for a request that is a repeat is not retried."),
+        "retries": Field(
+            Boolean(),
+            "A call is not retried if it is made for a request that is a repeat, "
+            "or was retried below.",
+        ),
     },
     definition="inherit",
 )

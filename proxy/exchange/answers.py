@@ -21,7 +21,7 @@ from proxy.http.message import (
     make_response,
     named_field,
 )
-from proxy.http.problem import PROBLEM_TYPE, problem_body
+from proxy.http.problem import PROBLEM_TYPE, RETRIED_BELOW, problem_body
 from proxy.policies.fallback import FallbackResponse
 from proxy.policies.retry import StopReason
 from proxy.wire.streams import NO_TRAILERS, Trailers
@@ -88,6 +88,8 @@ def forwarded_head(
         own.append((DATE, request.terms.date()))
     if not status_field and len(request.record.attempts) > 1:
         status_field = _retried_status(request, attempt.record)
+    if request.retried_below and head.status >= 500:
+        status_field = (status_field or request.terms.proxy_status.service) + RETRIED_BELOW
     if status_field:
         own.append((PROXY_STATUS, status_field))
     if rules is not None:

@@ -7,6 +7,9 @@ flight was made for that request: the *parent*. The call inherits
 - the repeat: a call for a request that is a repeat itself is not repeated, so two layers of
   retries do not multiply.
 
+The other way round, a request knows that a call for it failed although it was retried: its failed
+response says so, and the caller's proxy does not retry either.
+
 Of several parents the longest deadline counts, and one without a deadline means none; a repeat
 counts only if all are repeats. A parent hands its deadline on until its response's head has gone (a
 gRPC call: to its end), and nothing after its end.
@@ -25,10 +28,12 @@ class Kin(Ask):
     """A request, as its relatives see it.
 
     `lineage`: where it is noted, None: nowhere. `parent`: whose deadline it inherited, while it is
-    noted.
+    noted. `retried_below`: a call that was made for it failed, and its retries are spent.
     """
 
-    __slots__ = ("after", "before", "lineage", "parent")
+    __slots__ = ("after", "before", "lineage", "parent", "retried_below")
+
+    retried_below: bool
 
     lineage: "Lineage | None"
     parent: "Kin | None"
@@ -118,6 +123,15 @@ class Lineage:
             if heir.parent is request:
                 heir.disinherit()
             heir = heir.after
+
+    def retries_spent(self, kinship: str) -> None:
+        """An outbound call of this trace failed, and was retried as far as that is allowed."""
+        parent = self._parents.get(kinship)
+        count = 0
+        while parent is not None and count < MOST_PARENTS:
+            count += 1
+            parent.retried_below = True
+            parent = parent.after
 
     def inherited(self, kinship: str, now: float) -> Inheritance | None:
         """What an outbound call of this trace inherits; None: it has no parent in flight."""

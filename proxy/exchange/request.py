@@ -102,6 +102,7 @@ class Request(Kin):
         self.id = terms.request_id(head) if of is None else of.id
         self.trace = terms.trace(head) if of is None else of.trace
         self.lineage = self.parent = None
+        self.retried_below = False
         self.mirrors: Mirrors | None = None
         self.nested = b""
         self.outer_permits: list[Permit] | None = None

@@ -17,6 +17,7 @@ from proxy.exchange.script import SUSPENDED
 from proxy.exchange.tunnel import ConnectAttempt
 from proxy.grpc_status import FAILURES
 from proxy.http.grpc import PUSHBACK_FIELD, outcome_of_code, parse_pushback, trailer_values
+from proxy.http.problem import RETRIED_BELOW
 from proxy.http.retry_after import parse_retry_after
 from proxy.outcome import (
     IGNORED,
@@ -26,7 +27,7 @@ from proxy.outcome import (
     Verdict,
 )
 from proxy.policies.gate import Permit, Tries, pass_gates, settle_gates
-from proxy.policies.retry import Retry, Stop
+from proxy.policies.retry import Retry, Stop, StopReason
 from proxy.wire.alarm import NEVER
 
 _SAID_BY_RETRY_AFTER = (429, 503)
@@ -204,11 +205,31 @@ def _next_retry(
         binding.stats.count_retry(decision.condition)
         return decision
     request.record.retry_refused = why = decision.why.value
+    if not request.inbound and request.terms.lineage is not None:
+        _tell_parents(request, binding, decision.why)
     if decision.condition:
         request.record.observe(f"retry.{decision.condition}")
     binding.stats.count_refused(why)
     binding.stats.count_result(True, attempt.record.number > 1)
     return None
+
+
+def _tell_parents(request: Request, binding: Binding, why: StopReason) -> None:
+    """The inbound request that this call was made for shall not be retried by its caller either."""
+    lineage = request.terms.lineage
+    if lineage is None or not lineage.occupied or not binding.policies.timeouts.inherit.retries:
+        return
+    spent = why is StopReason.BUDGET or (why is StopReason.NESTED and not request.nested)
+    if spent or (why is StopReason.ATTEMPTS and len(request.record.attempts) > 1):
+        lineage.retries_spent(request.kinship)
+
+
+def _retried_below(request: Request, binding: Binding, attempt: Attempt) -> bool:
+    """Whether the service's own proxy says that it has retried what failed."""
+    head = attempt.head
+    if head is None or request.inbound or not binding.policies.timeouts.inherit.retries:
+        return False
+    return any([RETRIED_BELOW in value for value in head.values(b"proxy-status")])
 
 
 def _decide(
@@ -232,7 +253,7 @@ def _decide(
         retry_after=retry_after,
         pushback=pushback,
         at_once=at_once,
-        nested=len(request.nested) > 0,
+        nested=len(request.nested) > 0 or _retried_below(request, binding, attempt),
     )
     decision = binding.retry.decide(tries, outcome, now)
     assert isinstance(decision, Retry | Stop)

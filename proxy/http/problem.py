@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from proxy.errors import ProxyError
 
@@ -49,12 +49,16 @@ def problem_body(
     return _encode_json(document).encode(errors="replace")
 
 
+RETRIED_BELOW: Final = b"; retried-below"
+"""Parameter of Proxy-Status: the service's calls failed, and its own proxy has retried them."""
+
+
 class ProxyStatus:
     """Values of Proxy-Status (RFC 9209) in the name of one service.
 
     The service is the intermediary's identity: a token if possible, else a string
-    (RFC 9651 sections 3.3.3 and 3.3.4). `attempts`, `retry-refused`, `fallback` and `fault` are
-    this proxy's own parameters.
+    (RFC 9651 sections 3.3.3 and 3.3.4). `attempts`, `retry-refused`, `retried-below`,
+    `fallback` and `fault` are this proxy's own parameters.
     """
 
     __slots__ = ("_failures", "service")

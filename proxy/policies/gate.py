@@ -291,13 +291,13 @@ class Decision:
 class Tries:
     """What a decider gets about a request's attempts so far.
 
-    `number`: the attempt that just ended, 1 for the first. `nested`: the request is made for
-    another one that is a repeat itself. `repeatable`: a retry is safe although a
-    service may have seen the request. `body_whole`: the whole body read so far is still in memory.
-    `gates_open`: the gates would admit another attempt. `time_left`: seconds of the request's
-    deadline. `waited`: seconds before this attempt. `retry_after`: seconds from the response's
-    Retry-After, or None. `pushback`: seconds that a gRPC service asks for instead of the backoff,
-    negative if it forbids a retry, or None. `at_once`: another attempt needs no backoff.
+    `number`: the attempt that just ended, 1 for the first. `nested`: another layer retries: the
+    request is made for one that is a repeat itself, or the response says so. `repeatable`: a retry
+    is safe although a service may have seen the request. `body_whole`: the whole body read so far
+    is still in memory. `gates_open`: the gates would admit another attempt. `time_left`: seconds of
+    the request's deadline. `waited`: seconds before this attempt. `retry_after`: seconds from the
+    response's Retry-After, or None. `pushback`: seconds that a gRPC service asks for instead of the
+    backoff, negative if it forbids a retry, or None. `at_once`: another attempt needs no backoff.
     """
 
     __slots__ = (

@@ -345,3 +345,90 @@ def test_an_http_deadline_does_not_cut_a_stream(stage):
     assert call.code is None
     watched.end_with(0)
     assert call.code == 0
+
+
+# --- what the caller's proxy hears of retries below -----------------------------------------------
+
+RETRIED = "Proxy-Status: shop; retried-below"
+
+
+def fail(stage, call, times=1):
+    """The call's attempts get a 503, with the waits between them."""
+    client, server = call
+    for number in range(times):
+        if number:
+            stage.pass_time(0.5)
+        server.request()
+        server.answer(503)
+    return client.answer()
+
+
+def test_a_failed_response_says_that_the_calls_below_were_retried(stage):
+    parent = inbound(stage)
+    assert fail(stage, outbound(stage), 3).status == 503
+    parent[1].answer(503)
+    assert parent[0].answer().get("proxy-status") == "stage; retried-below"
+
+
+def test_a_response_that_did_not_fail_says_nothing_of_it(stage):
+    parent = inbound(stage)
+    fail(stage, outbound(stage), 3)
+    parent[1].answer(200)
+    assert parent[0].answer().get("proxy-status") is None
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "retry: {attempts: 1}",
+        "retry: {attempts: 3, on: [reset]}",
+        "timeouts: {inherit: {retries: false}}",
+    ],
+)
+def test_without_retries_below_the_caller_retries(make_stage, policy):
+    stage = make_stage(
+        TEXT.replace("routes:\n  - {name: shop,", f"routes:\n  - {{name: shop, {policy},")
+    )
+    parent = inbound(stage)
+    fail(stage, outbound(stage), 3 if "inherit" in policy else 1)
+    parent[1].answer(503)
+    assert parent[0].answer().get("proxy-status") is None
+
+
+def test_a_spent_budget_below_counts_as_retried(make_stage):
+    stage = make_stage(
+        TEXT.replace("jitter: none}}", "jitter: none}, budget: {ratio: 0%, min_per_second: 0}}")
+    )
+    parent = inbound(stage)
+    fail(stage, outbound(stage))
+    parent[1].answer(503)
+    assert parent[0].answer().get("proxy-status") == "stage; retried-below"
+
+
+def test_what_was_retried_below_is_not_retried_here_and_goes_on(stage):
+    parent = inbound(stage)
+    client, server = outbound(stage)
+    server.request()
+    server.answer(503, b"", RETRIED)
+    assert client.answer().status == 503
+    assert stage.records[-1].retry_refused == "nested"
+    parent[1].answer(503)
+    assert parent[0].answer().get("proxy-status") == "stage; retried-below"
+
+
+def test_retries_below_matter_to_calls_without_a_parent_too(stage):
+    client, server = outbound(stage)
+    server.request()
+    server.answer(503, b"", RETRIED)
+    assert (client.answer().status, stage.records[-1].retry_refused) == (503, "nested")
+
+
+def test_a_caller_that_does_not_inherit_retries_retries(make_stage):
+    stage = make_stage(TEXT.replace("request: 10s}", "request: 10s, inherit: {retries: false}}"))
+    client, server = outbound(stage)
+    server.request()
+    server.answer(503, b"", RETRIED)
+    stage.pass_time(0.5)
+    server.request()
+    server.answer(200)
+    assert client.answer().status == 200

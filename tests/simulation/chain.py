@@ -24,7 +24,7 @@ from proxy.config.loading import load_text
 from proxy.config.model import Listener
 from proxy.exchange.bindings import Bindings
 from proxy.exchange.gateway import Gateway
-from proxy.http.message import make_response
+from proxy.http.message import make_field, make_response
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.simulation.plots import plot
@@ -54,14 +54,14 @@ _PASSED_ON = (b"traceparent", b"x-request-timeout-ms", b"x-retry-attempt")
 
 
 class _Client(ClientStream):
-    """A caller's stream into a gate. `on_status` is called once, with the response's status."""
+    """A caller's stream into a gate. `on_answer` is called once: status and Proxy-Status."""
 
-    def __init__(self, loop, gate, fields, on_status):
+    def __init__(self, loop, gate, fields, on_answer):
         super().__init__()
         self.loop = loop
         self.alarm = Alarm(loop, self._ring)
         self.client = "10.9.8.7"
-        self._on_status = on_status
+        self._on_answer = on_answer
         self._over = False
         lines = ["GET /x HTTP/1.1", "Host: next"]
         lines += [f"{name.decode()}: {value.decode()}" for name, value in fields]
@@ -80,7 +80,8 @@ class _Client(ClientStream):
 
     def write_head(self, head, own, piece, ended, trailers, last):
         self._over = True
-        self._on_status(head.status)
+        said = {name.lower: value for name, value in own}.get(b"proxy-status")
+        self._on_answer(head.status, said)
 
     def write_body(self, piece):
         pass
@@ -128,13 +129,14 @@ class _Call(UpstreamStream):
         if self.handler is not None:
             self._leave = self._place(fields, self._answer)
 
-    def _answer(self, status):
-        self.session.loop.call_later(NETWORK, self._deliver, status)
+    def _answer(self, status, said=None):
+        self.session.loop.call_later(NETWORK, self._deliver, status, said)
 
-    def _deliver(self, status):
+    def _deliver(self, status, said):
         self._leave = None
         if self.handler is not None:
-            self.handler.on_head(make_response(status, [], 0), b"", True, NO_TRAILERS)
+            fields = [] if said is None else [make_field(b"Proxy-Status", said)]
+            self.handler.on_head(make_response(status, fields, 0), b"", True, NO_TRAILERS)
 
     def detach(self):
         self.handler = None
@@ -213,7 +215,11 @@ class Service:
         """The service itself: it works, calls, and answers with the call's status."""
         traced = [(name, value) for name, value in fields if name == b"traceparent"]
         gate = self.gateway.gates[Listener.OUTBOUND]
-        self.loop.call_later(WORK, _Client, self.loop, gate, traced, answer)
+
+        def called(status, said):
+            answer(status)  # its own answer, without what its proxy said
+
+        self.loop.call_later(WORK, _Client, self.loop, gate, traced, called)
         return lambda: None  # it does not notice that its caller has left
 
 
@@ -268,7 +274,7 @@ def chain(policy, last, *, rate, seconds, layers=3, deadline=None, seed=1):
                 fields.append((b"x-request-timeout-ms", b"%d" % (1000 * deadline)))
             run.offered.append(begun)
 
-            def answer(status, begun=begun):
+            def answer(status, said, begun=begun):
                 run.answered.append((loop.now - start - begun, status))
 
             leave = place(fields, answer)

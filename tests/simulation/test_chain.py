@@ -22,12 +22,20 @@ def test_an_outage_does_not_multiply_the_load(kind: str) -> None:
     assert found.load <= 1.4
 
 
-def test_attempts_of_layers_add_and_do_not_multiply() -> None:
-    """3 attempts in each of 3 layers: 27 calls, or 1 + 2 + 2 + 2."""
+def test_only_the_layer_next_to_the_outage_retries() -> None:
+    """3 attempts in each of 3 layers: 27 calls, or 3."""
     with_it, _ = outage("503", "nor retry budgets", inherits=True, rate=2.0)
     without, _ = outage("503", "nor retry budgets", inherits=False, rate=2.0)
-    assert with_it.load == pytest.approx(7.0, abs=0.5)
+    assert with_it.load == pytest.approx(3.0, abs=0.1)
     assert without.load > 20
+
+
+def test_retries_at_each_layer_multiply_the_load_by_no_more_than_one_budget() -> None:
+    """Without circuit breakers: 3 a second and 20 % of the requests."""
+    with_it, _ = outage("503", "without circuit breakers", inherits=True)
+    without, _ = outage("503", "without circuit breakers", inherits=False)
+    assert with_it.load <= 1.4
+    assert without.load > 2.0
 
 
 def test_no_work_is_begun_for_callers_that_have_left() -> None:

@@ -6,7 +6,7 @@ import { span } from "./format.js";
 
 const REFUSED = {
   attempts: "no attempt was left (retry.attempts)",
-  nested: "it was made for a request that is a repeat itself (timeouts.inherit)",
+  nested: "another layer retries: its caller, or the service's proxy (timeouts.inherit)",
   "not-repeatable": "the request is not safe to repeat (retry.methods)",
   body: "its body was not kept (retry.body_limit)",
   "circuit-open": "the circuit breaker is not closed",
