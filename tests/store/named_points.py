@@ -35,6 +35,9 @@ POINTS = {
 }
 WORKERS = 3
 LANES = 2
+LIFE = 60.0
+LAST_LIFE = 1800.0
+"""Seconds at most. The last life delivers what a thousand others have left, an entry a commit."""
 
 
 class Log:
@@ -120,7 +123,8 @@ def process(folder: Path, log: Log, point: str, life: int, open_keys: set[str]) 
     child = os.fork()
     if child == 0:
         try:
-            asyncio.run(asyncio.wait_for(live(folder, log, point, life, open_keys), 60))
+            limit = LIFE if point else LAST_LIFE
+            asyncio.run(asyncio.wait_for(live(folder, log, point, life, open_keys), limit))
             os._exit(0)
         except BaseException as error:  # noqa: BLE001 - the parent tells it
             log.add("error", repr(error))

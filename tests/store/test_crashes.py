@@ -126,7 +126,7 @@ def die_at(folder: Path, point: str, deaths: int) -> None:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
-        timeout=590,
+        timeout=3600,
     )
     assert done.returncode == 0, done.stderr
     *broken, summary = done.stdout.splitlines()
