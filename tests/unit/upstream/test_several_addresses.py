@@ -41,7 +41,7 @@ class Bench:
         self.upstream.pick((), None)
         self.loop.advance(5.0)
         for answer in answers:
-            self.resolver.answer(answer)
+            self.resolver.answer(tuple(answer) if isinstance(answer, list) else answer)
 
     def endpoint(self, ip):
         (only,) = [one for one in self.upstream.endpoints if one.ip == ip]
@@ -194,7 +194,7 @@ def test_a_look_up_from_before_a_reload_changes_nothing_later(bench):
     assert b.resolver.pending
     config = UpstreamConfig("shop", (named("a"), named(FOUR)))
     assert b.upstream.adopt(config)
-    b.resolver.answer([TWO])
+    b.resolver.answer((TWO,))
     assert b.labels == [f"{ONE}:80", f"{FOUR}:80"]
     b.look_up([THREE])
     assert b.labels == [f"{FOUR}:80", f"{THREE}:80"]
