@@ -42,6 +42,15 @@ def test_every_compiled_module_exists(setup: ModuleType) -> None:
     assert [name for name in setup.COMPILED if not (TOP / "proxy" / f"{name}.py").is_file()] == []
 
 
+def test_a_module_in_two_parts_takes_as_long(setup: ModuleType, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("whole.py", "one.py", "other.py")]
+    for file, lines in zip(files, (500, 200, 300), strict=True):
+        file.write_text("x = 1\n" * lines)
+    whole, *parts = map(str, files)
+    assert setup.seconds_for([whole]) == pytest.approx(setup.seconds_for(parts))
+    assert setup.seconds_for([whole]) == pytest.approx(1.5)
+
+
 def final_tuples(tree: ast.Module) -> list[str]:
     """Final tuples of fixed length with a float: mypyc (2.1) never sets them."""
     found = []
