@@ -88,24 +88,26 @@ def _parse_rare_traceparent(value: bytes) -> tuple[str, str, int] | None:
 def combine_tracestate(values: Sequence[bytes]) -> bytes:
     """Several fields as one, members unchanged and in order; b"" if any of them is malformed.
 
-    Empty members are allowed and not counted. Of a repeated key the first member is kept: it is
-    the latest, because every system adds its own in front (level 2, section 3.3.1.4).
+    Empty members are allowed and left out: a sender must not write them (RFC 9110 section 5.6.1).
+    Of a repeated key the first member is kept: it is the latest, because every system adds its own
+    in front (level 2, section 3.3.1.4).
     """
     combined = b",".join([value for value in values if value.strip(b" \t,")])
     members: dict[bytes, bytes] = {}
-    repeated = False
+    changed = False
     for member in combined.split(b","):
         member = member.strip(b" \t")
         if not member:
+            changed = True
             continue
         match = _MEMBER.fullmatch(member)
         if match is None:
             return b""
         key = match[1]
         if key in members:
-            repeated = True
+            changed = True
         else:
             members[key] = member
     if len(members) > MAX_MEMBERS:
         return b""
-    return b",".join(members.values()) if repeated else combined
+    return b",".join(members.values()) if changed else combined

@@ -76,7 +76,7 @@ STATES = {
     "all_allowed": ([f"{KEY}={VALUE}"], f"{KEY}={VALUE}"),
     "all_allowed_tenant": ([f"{KEY}@a-z0-9_-*/={VALUE}"], f"{KEY}@a-z0-9_-*/={VALUE}"),
     "ows": (["foo=1 \t , \t bar=2, \t baz=3"], "foo=1 \t , \t bar=2, \t baz=3"),
-    "empty_members": (["foo=1,,bar=2"], "foo=1,,bar=2"),
+    "empty_members": (["foo=1,,bar=2"], "foo=1,bar=2"),
     "members_32": ([",".join(MEMBERS[:10]), ",".join(MEMBERS[10:32])], ",".join(MEMBERS[:32])),
     "members_33": ([",".join(MEMBERS)], None),
     "key_length": (["foo=1", "z" * 256 + "=1"], "foo=1," + "z" * 256 + "=1"),
