@@ -240,8 +240,12 @@ def _judge(reading: Reading, version: int) -> None:
     lengths = reading.lengths
     codings = reading.held.get(b"transfer-encoding")
     if codings is not None:
-        if version == 10 or lengths or len(codings) != 1:
+        if version == 10:
+            raise UpstreamMalformed("An HTTP/1.0 response cannot have a Transfer-Encoding.")
+        if lengths:
             raise UpstreamMalformed("The upstream's response has two different lengths.")
+        if len(codings) != 1:
+            raise UpstreamMalformed("The upstream's response has several Transfer-Encodings.")
         if codings[0].lower() != b"chunked":
             raise UpstreamMalformed("The upstream's Transfer-Encoding is not 'chunked'.")
         reading.shared.chunked = True

@@ -143,6 +143,20 @@ def test_malformed(head):
     assert (lines(after), after.held) == ([b"A: b\r\n"], {})
 
 
+@pytest.mark.parametrize(
+    ("line", "fields", "why"),
+    [
+        ("HTTP/1.0 200 OK", ["Transfer-Encoding: chunked"], "An HTTP/1.0 response cannot have"),
+        ("HTTP/1.1 200 OK", ["Transfer-Encoding: gzip, chunked"], "is not 'chunked'"),
+        ("HTTP/1.1 200 OK", ["Content-Length: 5", "Content-Length: 6"], "Content-Length"),
+    ],
+)
+def test_the_detail_names_what_is_wrong_with_its_framing(line, fields, why):
+    with pytest.raises(UpstreamMalformed) as caught:
+        PARSER.parse(raw(line, *fields))
+    assert why in caught.value.detail
+
+
 @pytest.mark.parametrize("status", [600, 999])
 def test_statuses_that_have_no_class_pass(status):
     assert parse(f"HTTP/1.1 {status} Request denied").status == status
