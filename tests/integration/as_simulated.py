@@ -1,6 +1,7 @@
 """Services and callers at random, over real sockets, as the simulations have them."""
 
 import asyncio
+import re
 from collections import deque
 from contextlib import AsyncExitStack, suppress
 from random import Random
@@ -14,6 +15,7 @@ class Service:
     """It does `capacity` requests at once, each in `mean` seconds on average; others wait.
 
     `failing`: it answers 503 at once instead. `arrived`: when each request came.
+    `worked`, `waited`: how many it did at once, and how many waited, on average since `measure`.
     """
 
     def __init__(self, mean: float, capacity: int, seed: int) -> None:
@@ -23,6 +25,32 @@ class Service:
         self.failing = False
         self.arrived: list[float] = []
         self.line: deque[asyncio.Future[None]] = deque()
+        self.measure()
+
+    @property
+    def most(self) -> float:
+        """Requests a second."""
+        return self.capacity / self.mean
+
+    def measure(self) -> None:
+        self._since = self._changed = monotonic()
+        self._work = self._wait = 0.0
+
+    @property
+    def worked(self) -> float:
+        self._passed()
+        return self._work / (self._changed - self._since)
+
+    @property
+    def waited(self) -> float:
+        self._passed()
+        return self._wait / (self._changed - self._since)
+
+    def _passed(self) -> None:
+        now = monotonic()
+        self._work += self.busy * (now - self._changed)
+        self._wait += len(self.line) * (now - self._changed)
+        self._changed = now
 
     async def start(self, stack: AsyncExitStack) -> str:
         server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
@@ -48,18 +76,21 @@ class Service:
 
     async def work(self) -> None:
         self.load += 1
+        self._passed()
         if self.busy >= self.capacity:
             turn = asyncio.get_running_loop().create_future()
             self.line.append(turn)
             await turn
-        self.busy += 1
+        else:
+            self.busy += 1
         await asyncio.sleep(self.random.expovariate(1 / self.mean))
+        self._passed()
         self.busy -= 1
         while self.line and self.busy < self.capacity:
             turn = self.line.popleft()
             if not turn.done():
+                self.busy += 1
                 turn.set_result(None)
-                break
 
 
 class Callers:
@@ -94,15 +125,15 @@ class Callers:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        assert length
+        await reader.readexactly(int(length[1]))
         if head.startswith(b"HTTP/1.1 200 "):
-            await reader.readexactly(2)
             self.seconds.append(monotonic() - begun)
             self.begun.append(begun)
-            self._idle.append((reader, writer))
         else:
             self.refused += 1
-            writer.close()
-            await writer.wait_closed()
+        self._idle.append((reader, writer))
 
     async def finish(self) -> None:
         await asyncio.gather(*self._calls)

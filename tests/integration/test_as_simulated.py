@@ -3,8 +3,9 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from integration.as_simulated import Callers, Service
@@ -55,44 +56,65 @@ def test_hedges(play: Callable[[Callable[[StartProxy], Awaitable[None]]], None])
 
 
 def test_a_learned_limit(play: Callable[[Callable[[StartProxy], Awaitable[None]]], None]) -> None:
-    """As `unit/policies/test_gradient.py`: what the service can take, and half of it soon after
-    the service does half. The simulation finds 46 to 49 after so long, then 18 to 24.
+    """Two services that are overloaded from the start, one of which takes fewer than the limit
+    at which the proxy begins; the other then does half.
+
+    Judged by what happens in the services: a slow machine adds time to all answers, and a limit
+    that leaves them busy is then above what they do at once.
     """
-    capacity, mean = 40, 0.2
 
     async def compare(start_proxy: StartProxy) -> None:
-        service = Service(mean, capacity, 3)
+        forty, ten = Service(0.3, 40, 3), Service(0.2, 10, 4)
         async with AsyncExitStack() as stack:
-            url = await service.start(stack)
+            upstreams = {
+                name: {"endpoints": [await service.start(stack)]}
+                for name, service in (("forty", forty), ("ten", ten))
+            }
             gradient = {"limit": "gradient", "max_concurrent": 1000}
-            one = {"upstreams": {"one": {"endpoints": [url]}}}
-            proxy = await asyncio.to_thread(
-                start_proxy, {**one, "routes": [route("one", "one", bulkhead=gradient)]}
-            )
+            routes = [route(name, name, bulkhead=gradient) for name in upstreams]
+            settings = {"upstreams": upstreams, "routes": routes}
+            proxy = await asyncio.to_thread(start_proxy, settings)
             callers = Callers(proxy.outbound, 7)
-            load = asyncio.create_task(callers.run("/one", 1.5 * capacity / mean, 62.0))
+            loads = [
+                asyncio.create_task(callers.run(path, 1.5 * service.most, 80.0))
+                for path, service in (("/forty", forty), ("/ten", ten))
+            ]
 
-            async def average(seconds: int) -> float:
-                found = []
-                for _ in range(seconds):
+            async def learned(name: str) -> int:
+                for _ in range(3):
+                    with suppress(TimeoutError):  # the machine is busy
+                        return int((await asyncio.to_thread(proxy.bulkhead, name))["learned"])
+                raise TimeoutError
+
+            async def check(name: str, service: Service) -> None:
+                """For 12 s."""
+                service.measure()
+                limits = []
+                for _ in range(12):
                     await asyncio.sleep(1)
-                    found.append((await asyncio.to_thread(proxy.bulkhead, "one"))["learned"])
-                return sum(found) / len(found)
+                    limits.append(await learned(name))
+                worked, waited = service.worked, service.waited
+                print(f"{name}, which does {service.capacity}: limits {limits}, "
+                      f"worked {worked:.1f}, waited {waited:.1f}")  # fmt: skip
+                assert worked >= 0.6 * service.capacity
+                assert waited <= 0.5 * service.capacity
 
-            await asyncio.sleep(30)
-            found = await average(10)
-            service.capacity = capacity // 2
-            await asyncio.sleep(3)
-            soon = await average(1)
-            await asyncio.sleep(6)
-            halved = await average(10)
-            print(f"learned {found:.1f} of {capacity}, 3 s after it halved {soon:.1f}, "
-                  f"then {halved:.1f}")  # fmt: skip
-            assert 0.7 * capacity <= found <= 1.35 * capacity
-            assert soon <= 0.65 * found
-            # Each wait for a busy machine looks like a wait for the service, and lowers it.
-            assert 0.65 * capacity / 2 <= halved <= 1.35 * capacity / 2
-            await load
+            await asyncio.sleep(40)
+            await asyncio.gather(check("forty", forty), check("ten", ten))
+            before = await learned("forty")
+            forty.capacity //= 2
+            begun = monotonic()
+            while await learned("forty") > 0.7 * before:
+                # Three seconds in virtual time; here the machine may stand still meanwhile.
+                assert monotonic() - begun < 6.0
+                await asyncio.sleep(0.1)
+            print(f"forty, halved: limit {before}, then {await learned('forty')} "
+                  f"after {monotonic() - begun:.1f} s")  # fmt: skip
+            await asyncio.sleep(8)
+            await check("forty", forty)
+            for load in loads:
+                load.cancel()
+            await asyncio.gather(*loads, return_exceptions=True)
             await callers.finish()
 
     play(compare)

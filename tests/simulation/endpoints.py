@@ -1,7 +1,9 @@
-"""``python -m tests.simulation.endpoints``: what ejection, ewma, hedges and hashing buy.
+"""``python -m tests.simulation.endpoints``: what ejection, ewma, hedges, hashing and
+learned limits buy.
 
 It writes plots, docs/images/endpoints-*.svg and tests/bench/results/simulated-endpoints.json; what
-docs/benchmarks.md and docs/hedging.md tell is held by test_endpoints.py, which plays the same runs.
+docs/benchmarks.md and docs/hedging.md tell is held by test_endpoints.py and test_limits.py, which
+play the same runs.
 """
 
 import json
@@ -14,6 +16,8 @@ sys.path.append(str(Path(__file__).parents[1]))  # as tests/conftest.py does
 
 from proxy.simulation.plots import Points, plot
 
+from .limits import CAPACITIES, PLOTTED, learning
+from .limits import LASTS as LIMITS_LAST
 from .services import Seen, Server, Services, quantile, serve
 
 ROOT = Path(__file__).parents[2]
@@ -262,6 +266,14 @@ def main() -> int:
         lines.append((delay or "none", per_second(run.seen, p99_ms, 5.0)))
     save("hedged", lines, 120.0, " ms")
     found["hashing"] = [asdict(hashing(endpoints)) for endpoints in (2, 3, 5)]
+    found["limits"] = []
+    lines = []
+    for capacity in CAPACITIES:
+        learned, limits = learning(capacity)
+        found["limits"].append(asdict(learned))
+        if capacity in PLOTTED:
+            lines.append((str(capacity), limits))
+    save("limits", lines, LIMITS_LAST, "")
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
     return 0
