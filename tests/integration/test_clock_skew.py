@@ -98,6 +98,7 @@ def test_its_own_promises_keep_their_times(
     assert 0 <= oldest < 60
 
 
+@pytest.mark.long
 @SKEWS
 def test_it_leaves_what_the_other_has_and_the_other_leaves_its(
     start: Callable[..., RunningProxy],  # noqa: F811

@@ -71,6 +71,7 @@ class Load:
             assert not thread.is_alive()
 
 
+@pytest.mark.long
 def test_a_drain_under_load_hands_its_claims_back(
     start: Callable[..., RunningProxy],  # noqa: F811
     shop: Shop,  # noqa: F811
@@ -153,6 +154,7 @@ def test_another_store_needs_a_restart_and_changes_nothing(
     eventually(lambda: shop.keys("/late") == ["before", "after"], AT_ONCE)
 
 
+@pytest.mark.long
 def test_other_lanes_hold_for_what_is_accepted_from_then_on(
     start: Callable[..., RunningProxy],  # noqa: F811
     shop: Shop,  # noqa: F811
