@@ -48,7 +48,7 @@ FLOODS = (
     *("flood-chunks", "flood-download", "flood-h2-reset", "flood-h2-cancel", "flood-h2-wrong"),
     *("flood-h2-ping", "flood-h2-settings", "flood-h2-priority", "flood-h2-blocks"),
     *("flood-h2-bomb", "flood-h2-streams", "flood-h2-unread", "flood-h2-window"),
-    *("flood-h2-empty", "flood-h2-stray"),
+    *("flood-h2-empty", "flood-h2-stray", "flood-h2-dribble", "flood-h2-tiny"),
 )
 
 _CONFIG = """\

@@ -25,6 +25,8 @@ connections each kind opened. The slow kinds stay, and do little; the floods do 
     flood-h2-ping    PING without end; flood-h2-settings, -priority, -window, -empty: likewise
                      SETTINGS, PRIORITY, WINDOW_UPDATE, DATA that are empty
     flood-h2-stray   empty DATA and HEADERS on a stream that the proxy has reset
+    flood-h2-dribble responses of 1 KiB in frames of one byte, as its windows ask (CVE-2019-9511)
+    flood-h2-tiny    uploads in frames of one byte, and four PINGs with each
     flood-h2-blocks  field blocks that never end (CVE-2024-27316)
     flood-h2-bomb    field blocks of 16 KiB that say 48 MiB
     flood-h2-streams 100 requests for 1 KiB at once, again and again, answers read
@@ -215,6 +217,27 @@ async def flood_h2_stray(reader: Reader, writer: Writer) -> None:
     await _until_gone(reader, writer, _open_request(1) + _frame(8, 0, 1, bytes(4)) + strays)
 
 
+async def flood_h2_dribble(reader: Reader, writer: Writer) -> None:
+    writer.write(_PREFACE + _frame(4, 0, 0, b"\0\4\0\0\0\1"))
+    streams = range(1, 200, 2)
+    writer.write(b"".join(_request(n) for n in streams))
+    one = b"\0\0\0\x01"
+    updates = b"".join(_frame(8, 0, n, one) for n in streams)
+    for _ in range(1024):
+        writer.write(updates)
+        await reader.read(64 * 1024)
+        await writer.drain()
+
+
+async def flood_h2_tiny(reader: Reader, writer: Writer) -> None:
+    writer.write(_PREFACE + _open_request(1))
+    piece = 200 * (_frame(0, 0, 1, b"x") + 4 * _frame(6, 0, 0, bytes(8)))
+    while not reader.at_eof():
+        writer.write(piece)
+        await writer.drain()
+        await reader.read(64 * 1024)
+
+
 async def flood_h2_blocks(reader: Reader, writer: Writer) -> None:
     endless = _frame(1, 1, 1, _BLOCK) + 5_000 * _frame(9, 0, 1, b"\x00\x01a\x01b")
     await _until_gone(reader, writer, endless)
@@ -283,6 +306,7 @@ MANNERS: dict[str, Manner] = {
         *(flood_download, flood_metrics, flood_h2_reset, flood_h2_cancel, flood_h2_wrong),
         *(flood_h2_ping, flood_h2_settings, flood_h2_priority, flood_h2_blocks, flood_h2_bomb),
         *(flood_h2_streams, flood_h2_unread, flood_h2_window, flood_h2_empty, flood_h2_stray),
+        *(flood_h2_dribble, flood_h2_tiny),
     )
 }
 CROWD = ("silent", "slow-head", "slow-body", "slow-reader", "pipeliner", "tiny-chunks")
