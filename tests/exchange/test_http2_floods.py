@@ -217,6 +217,20 @@ def test_streams_that_are_opened_after_the_last_goaway(stage, client):
         stage.refuse()
 
 
+def test_bytes_of_a_body_do_not_cover_a_flood(stage, client):
+    client.send(client.headers(1, POST, ended=False))
+    stage.accept()
+    count = flood(client, lambda n: data(1, b"x") + 4 * frame(PING, 0, 0, bytes(8)), 1000)
+    assert client.goaways[0][1] == CALM
+    assert 300 <= count <= 340
+
+
+def test_a_ping_with_each_small_message_is_no_flood(stage, client):
+    client.send(client.headers(1, POST, ended=False))
+    stage.accept()
+    assert flood(client, lambda n: data(1, b"x") + frame(PING, 0, 0, bytes(8)), 3000) == 3000
+
+
 def test_window_updates_for_what_was_sent_are_none(stage, client):
     """A client that updates two windows for each frame that it got."""
     client.send(window(0, 2**30), settings((4, 2**30)))

@@ -4,6 +4,8 @@ from typing import Final
 
 PROGRESS: Final = 4.0
 """Control frames that come with a frame of DATA or HEADERS: window updates, a ping."""
+LITTLE: Final = 64
+"""A received frame of DATA with fewer bytes pays for one: it must not cover a flood."""
 
 
 class Bucket:

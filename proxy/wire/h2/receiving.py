@@ -32,7 +32,7 @@ from proxy.http.h2.frames import (
     without_padding,
 )
 from proxy.wire.alarm import NEVER, Alarm
-from proxy.wire.h2.buckets import PROGRESS
+from proxy.wire.h2.buckets import LITTLE, PROGRESS
 from proxy.wire.h2.controls import Controls
 from proxy.wire.h2.streams import MOST_PIECES, Stream
 
@@ -206,7 +206,7 @@ class Receiver(Controls):
             if len(stream.pieces) > MOST_PIECES:
                 stream.pieces = [b"".join(stream.pieces)]
             stream.body_bytes += len(payload)
-            self.calm.give(PROGRESS)
+            self.calm.give(PROGRESS if len(payload) >= LITTLE else 1.0)
         elif not ended:
             if stream.empty:
                 raise FrameError(ENHANCE_YOUR_CALM, "several empty DATA frames in succession")
