@@ -104,6 +104,7 @@ COMPILED = (
     "http/request_id",
     "http/tracing",
     "http/treatment",
+    "http/trailers",
     "http/w3c",
     "policies/backoff",
     "policies/budget",

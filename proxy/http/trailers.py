@@ -9,13 +9,14 @@ refused.
 """
 
 import re
+from typing import Final
 
 _FIELD = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[\x21-\x7e\x80-\xff]"
     rb"(?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[ \t]*"
 )
 
-FORBIDDEN = frozenset(
+FORBIDDEN: Final = frozenset(
     name.encode()
     for group in (
         # framing and the connection
@@ -38,15 +39,17 @@ FORBIDDEN = frozenset(
 )
 """Lower-case names that are dropped from a trailer section."""
 
-_FAMILY = b"x-forwarded-"
+_FAMILY: Final = b"x-forwarded-"
+_UNDERSCORE: Final = 0x5F
+"""The byte: a search for it as `bytes` raises and drops an exception inside Python first."""
 
-_IMITATED = frozenset(
+_IMITATED: Final = frozenset(
     {b"x-request-id", b"x-request-timeout-ms", b"x-retry-attempt"}
     | {b"content-length", b"transfer-encoding"}
 )
 """Names that are dropped from a trailer section where they are spelled with underscores."""
 
-REFUSED = frozenset({b"content-length", b"transfer-encoding", b"host"})
+REFUSED: Final = frozenset({b"content-length", b"transfer-encoding", b"host"})
 """Lower-case names that make a trailer section invalid."""
 
 
@@ -54,7 +57,7 @@ def is_dropped(name: bytes) -> bool:
     """Whether a trailer of this lower-case name is not forwarded."""
     if name in FORBIDDEN or name.startswith(_FAMILY):
         return True
-    if b"_" not in name:
+    if _UNDERSCORE not in name:
         return False
     dashed = name.replace(b"_", b"-")
     return dashed in FORBIDDEN or dashed in _IMITATED or dashed.startswith(_FAMILY)
