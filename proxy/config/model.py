@@ -193,6 +193,12 @@ class PolicyConfig:
     more: tuple[tuple[str, Any], ...] = ()
     """Settings of gates that have no attribute here, by the key of their kind."""
 
+    @property
+    def stores(self) -> bool:
+        """Whether they let the outbox accept requests."""
+        rescues = self.fallback is not None and self.fallback.outbox
+        return rescues or self.outbox.mode is not OutboxMode.OFF
+
     def settings(self, kind: GateKind) -> Any:
         """The settings of a kind of gates."""
         for key, found in self.more:
@@ -291,9 +297,7 @@ class RouteConfig:
     @property
     def stores(self) -> bool:
         """Whether the outbox may accept requests of this route."""
-        fallback = self.policies.fallback
-        rescues = fallback is not None and fallback.outbox
-        return self.forwards and (rescues or self.policies.outbox.mode is not OutboxMode.OFF)
+        return self.forwards and self.policies.stores
 
     @property
     def needed_credentials(self) -> tuple[str, ...]:

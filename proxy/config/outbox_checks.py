@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig
 from proxy.config.problems import Mark, Path, Problems
 from proxy.config.store_checks import sections_of_routes, warn_of_section
-from proxy.policies.outbox import OnDead, OutboxMode
+from proxy.policies.outbox import OnDead
 
 _Given = Mapping[Path, Mark]
 
@@ -60,12 +60,6 @@ def _warn_without_effect(
         warn_of_section(section, "outbox.mode is off", given, problems, is_off=True)
 
 
-def _accepts(policies: PolicyConfig) -> bool:
-    fallback = policies.fallback
-    rescues = fallback is not None and fallback.outbox
-    return policies.outbox.mode is not OutboxMode.OFF or rescues
-
-
 def _places(config: Config, given: _Given) -> Iterator[Path]:
     """Where the file turns an outbox on."""
     layers: list[tuple[Path, PolicyConfig]] = [
@@ -73,7 +67,7 @@ def _places(config: Config, given: _Given) -> Iterator[Path]:
     ]
     layers += [(("routes", index), route.policies) for index, route in enumerate(config.routes)]
     for path, policies in layers:
-        if _accepts(policies):
+        if policies.stores:
             for keys in (("outbox", "mode"), ("fallback", "outbox")):
                 if (*path, *keys) in given:
                     yield (*path, *keys)
