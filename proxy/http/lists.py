@@ -2,7 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
+# A byte is sought as a number: as `bytes`, Python first raises and drops an exception inside.
+_COMMA: Final = 0x2C
+_BRACKET: Final = 0x28
 _COMMENT_PARTS = re.compile(rb"[()]|(?:[^()\\]|\\.?)+", re.DOTALL)
 _EMPTY_MEMBER = re.compile(rb"(?:^|,)[ \t]*(?:,|$)")
 
@@ -10,7 +14,7 @@ _EMPTY_MEMBER = re.compile(rb"(?:^|,)[ \t]*(?:,|$)")
 def joined(values: Sequence[bytes]) -> bytes:
     """The lists of several fields as one. It has no empty member: b"" if there is no other."""
     text = values[0] if len(values) == 1 else b", ".join(values)
-    if text and (b"," not in text or _EMPTY_MEMBER.search(text) is None):
+    if text and (_COMMA not in text or _EMPTY_MEMBER.search(text) is None):
         return text
     members = [member.strip(b" \t") for member in text.split(b",")]
     return b", ".join([member for member in members if member])
@@ -21,7 +25,7 @@ def without_comments(text: bytes) -> bytes:
 
     A comment that does not end is not a comment: it must not hide what was appended behind it.
     """
-    if b"(" not in text:
+    if _BRACKET not in text:
         return text
     kept, depth = [], 0
     for part in _COMMENT_PARTS.findall(text):

@@ -41,7 +41,7 @@ FORBIDDEN: Final = frozenset(
 
 _FAMILY: Final = b"x-forwarded-"
 _UNDERSCORE: Final = 0x5F
-"""The byte: a search for it as `bytes` raises and drops an exception inside Python first."""
+"""Sought as a number: as `bytes`, Python first raises and drops an exception inside."""
 
 _IMITATED: Final = frozenset(
     {b"x-request-id", b"x-request-timeout-ms", b"x-retry-attempt"}
