@@ -1,10 +1,17 @@
 """Stored requests, and what became of a try of one, as values."""
 
 from collections.abc import Sequence
+from typing import Final
 
+from proxy.errors import BulkheadFull, ClaimLost, ConcurrencyLimited, Draining, QueueTimeout
 from proxy.exchange.lease import Lease
 from proxy.http.authority import parse_authority
 from proxy.http.message import RequestHead, make_field, make_request
+
+CROWDED: Final = 0.1
+"""Seconds of a pause after a try that was `crowded_out`."""
+_OF_PLACES: Final = frozenset({BulkheadFull.reason, QueueTimeout.reason, ConcurrencyLimited.reason})
+_HERE: Final = frozenset({Draining.reason, ClaimLost.reason})
 
 
 class StoredRequest:
@@ -126,3 +133,13 @@ class TryResult:
         self.unknown = unknown
         self.seconds = seconds
         self.seen = seen
+
+    @property
+    def crowded_out(self) -> bool:
+        """Whether it was refused a place, which the end of any other exchange may free."""
+        return self.reason in _OF_PLACES
+
+    @property
+    def ended_here(self) -> bool:
+        """Whether this process ended it, which says nothing about its target."""
+        return self.reason in _HERE

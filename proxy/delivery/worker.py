@@ -24,17 +24,9 @@ from proxy.delivery.entries import StoredHead, outcome_of, with_outcome
 from proxy.delivery.leases import Leases
 from proxy.delivery.queues import Queue
 from proxy.delivery.results import result_route, told_result
-from proxy.delivery.stored_request import TryResult
+from proxy.delivery.stored_request import CROWDED, TryResult
 from proxy.delivery.tries import StoredExchange, Tries
-from proxy.errors import (
-    BulkheadFull,
-    ClaimLost,
-    ConcurrencyLimited,
-    Draining,
-    QueueTimeout,
-    StoreFailed,
-    StoreFull,
-)
+from proxy.errors import StoreFailed, StoreFull
 from proxy.exchange.gateway import Gateway
 from proxy.exchange.lease import Lease, present
 from proxy.policies.outbox import Fate, OnDead, judge, next_try
@@ -44,12 +36,6 @@ from proxy.store.store import Store
 
 LEASE: Final = 30.0
 """Seconds of a claim; renewed at a third."""
-_CROWDED: Final = 0.1
-"""Seconds of a pause if the route's places are taken."""
-_OF_PLACES: Final = frozenset({BulkheadFull.reason, QueueTimeout.reason, ConcurrencyLimited.reason})
-"""Refusals that the end of any other exchange may lift."""
-_GIVEN_BACK: Final = frozenset({Draining.reason, ClaimLost.reason})
-"""Ends of a try that say nothing about its route."""
 _AGAIN: Final = 1.0
 """Seconds until a commit that a full store refused is asked for again."""
 _LONGEST_SLEEP: Final = 60.0
@@ -254,7 +240,7 @@ class Worker:
             delay=queue.backoff.delay(max(attempts, 1)),
             retry_after=result.retry_after,
         )
-        if postponed and result.reason in _GIVEN_BACK:
+        if postponed and result.ended_here:
             return [Settle(entry.ref, EntryState.PENDING, attempts, entry.history)]
         if following.spent:
             state = self._dead(queue, entry)
@@ -272,8 +258,8 @@ class Worker:
         route = queue.route
         if route is None or route.config.upstream is None:
             return False  # each authority has its own breaker
-        crowded = result.reason in _OF_PLACES
-        seconds = _CROWDED if crowded else wait
+        crowded = result.crowded_out
+        seconds = CROWDED if crowded else wait
         queue.paused_until = max(queue.paused_until, monotonic() + seconds)
         return True
 

@@ -13,30 +13,16 @@ from time import monotonic
 from typing import Any, Final
 
 from proxy.config.table_model import TableConfig
-from proxy.delivery.stored_request import TryResult
+from proxy.delivery.stored_request import CROWDED, TryResult
 from proxy.delivery.tables.catalog import Shape
 from proxy.delivery.tables.rows import Ending, HeldRow, told
 from proxy.delivery.tables.targets import Target, dead, outbox_id, unusable
 from proxy.delivery.tries import StoredExchange
-from proxy.errors import (
-    BulkheadFull,
-    ClaimLost,
-    ConcurrencyLimited,
-    Draining,
-    InternalError,
-    QueueTimeout,
-)
+from proxy.errors import ClaimLost, InternalError
 from proxy.exchange.lease import Lease, Moment
 from proxy.policies.backoff import Backoff
 from proxy.policies.outbox import Fate, next_try
 from proxy.templates import Unusable as NoRequest
-
-_CROWDED: Final = 0.1
-"""Seconds of a pause if the policy's places are taken."""
-_OF_PLACES: Final = frozenset({BulkheadFull.reason, QueueTimeout.reason, ConcurrencyLimited.reason})
-
-_GIVEN_BACK: Final = frozenset({Draining.reason, ClaimLost.reason})
-"""Ends of a try that say nothing about its target."""
 
 _log = logging.getLogger("proxy.outbox")
 
@@ -176,7 +162,7 @@ class Hand:
         if fate is Fate.DEAD:
             row.end(Ending.DEAD, told(result))
             return
-        if postponed and result.reason in _GIVEN_BACK:
+        if postponed and result.ended_here:
             row.end(Ending.GIVEN_BACK)
             return
         following = next_try(
@@ -203,7 +189,7 @@ class Hand:
 
     def _pause(self, result: TryResult, wait: float) -> None:
         """Other rows would get the same refusal; another replica may have them."""
-        seconds = _CROWDED if result.reason in _OF_PLACES else wait
+        seconds = CROWDED if result.crowded_out else wait
         self.paused_until = max(self.paused_until, monotonic() + seconds)
         self.give_back()
 
