@@ -17,7 +17,7 @@ divided by the weight.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from math import inf, log
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from proxy.clock import Random
 from proxy.config.model import LoadBalancing
@@ -26,6 +26,10 @@ from proxy.policies.rendezvous import draw, hash_of, seed_of, wait
 from proxy.upstream.endpoint import Endpoint
 
 Admit: TypeAlias = Callable[[Endpoint], bool]
+
+_FIRST: Final = 0
+_OTHER: Final = 1
+"""Which of an endpoint's `credits` a choice changes."""
 
 
 class Balancer(ABC):
@@ -39,6 +43,10 @@ class Balancer(ABC):
     @abstractmethod
     def choose(self, endpoints: Sequence[Endpoint], now: float, key: bytes) -> Endpoint:
         """One of `endpoints` (never empty), chosen by load or by the request's `key` only."""
+
+    def choose_other(self, endpoints: Sequence[Endpoint], now: float, key: bytes) -> Endpoint:
+        """The same, for an attempt that must not change the order of the others' turns."""
+        return self.choose(endpoints, now, key)
 
     def pick(
         self,
@@ -54,8 +62,10 @@ class Balancer(ABC):
         without a random draw. `key`: what the request is hashed by, if anything.
         """
         if len(endpoints) > 1:
+            if exclude:
+                return self._pick_by_rank(endpoints, exclude, admit, now, key)
             chosen = self.choose(endpoints, now, key)
-            if chosen in exclude or chosen.avoid_until > now:
+            if chosen.avoid_until > now:
                 return self._pick_by_rank(endpoints, exclude, admit, now, key)
             if admit is None or admit(chosen):
                 return chosen
@@ -79,7 +89,7 @@ class Balancer(ABC):
             ranks[2 * (endpoint in exclude) + (endpoint.avoid_until > now)].append(endpoint)
         for equals in ranks:
             while equals:
-                chosen = self.choose(equals, now, key)
+                chosen = self.choose_other(equals, now, key)
                 if admit is None or admit(chosen):
                     return chosen
                 equals.remove(chosen)
@@ -126,29 +136,41 @@ class RoundRobin(Balancer):
     """One after the other; with weights interleaved, as nginx does it.
 
     Each endpoint's credit grows by its weight; the one with most is chosen, and pays for all.
+
+    Repeated attempts, and those that find the endpoint of their turn unreachable, take turns of
+    their own (`choose_other`). Common turns would interlock: a failing endpoint of two would get
+    every first attempt, and a neighbour of an unreachable one a third of its share.
     """
 
-    __slots__ = ("_turn",)
+    __slots__ = ("_other_turn", "_turn")
 
     def __init__(self) -> None:
         super().__init__()
-        self._turn = 0
+        self._turn = self._other_turn = 0
 
     def choose(self, endpoints: Sequence[Endpoint], now: float, key: bytes) -> Endpoint:
         if self.weighted:
-            return self._by_credit(endpoints)
+            return self._by_credit(endpoints, _FIRST)
         turn = self._turn
         self._turn = turn + 1
         return endpoints[turn % len(endpoints)]
 
-    def _by_credit(self, endpoints: Sequence[Endpoint]) -> Endpoint:
+    def choose_other(self, endpoints: Sequence[Endpoint], now: float, key: bytes) -> Endpoint:
+        if self.weighted:
+            return self._by_credit(endpoints, _OTHER)
+        turn = self._other_turn
+        self._other_turn = turn + 1
+        return endpoints[turn % len(endpoints)]
+
+    def _by_credit(self, endpoints: Sequence[Endpoint], turns: int) -> Endpoint:
         best, total = endpoints[0], 0.0
         for endpoint in endpoints:
-            endpoint.credit += endpoint.weight
+            credits = endpoint.credits
+            credits[turns] += endpoint.weight
             total += endpoint.weight
-            if endpoint.credit > best.credit:
+            if credits[turns] > best.credits[turns]:
                 best = endpoint
-        best.credit -= total
+        best.credits[turns] -= total
         return best
 
 

@@ -62,7 +62,7 @@ class Endpoint:
 
     `connections.max` holds for each pool. `plain`: one pool carries all requests.
 
-    For balancing: `weight` is its present one (`full_weight` without slow start), `credit` and
+    For balancing: `weight` is its present one (`full_weight` without slow start), `credits` and
     `seed` belong to the balancers. `latency` and `member` (its ejection) exist if the upstream
     needs them; then it is `watched`, and every attempt at it must `enter`. `check`: what its last
     health check got.
@@ -75,7 +75,7 @@ class Endpoint:
         "_others",
         "address",
         "check",
-        "credit",
+        "credits",
         "full_weight",
         "label",
         "latency",
@@ -110,7 +110,7 @@ class Endpoint:
         self.plain = make_pool is None or (address.protocol is HTTP1 and not auto)
         self.full_weight = 1.0
         self.weight = 1.0
-        self.credit = 0.0
+        self.credits = [0.0, 0.0]
         self.seed = -1
         self.latency: PeakEwma | None = None
         self.member: Member | None = None

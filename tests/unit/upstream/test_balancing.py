@@ -149,6 +149,38 @@ def test_round_robin_takes_turns():
     assert [turns.pick(everything, (), None, NOW) for _ in range(5)] == [a, b, c, a, b]
 
 
+@pytest.mark.parametrize("weights", [(1, 1, 1), (1, 1, 1, 1, 1), (1, 1, 2), (1, 2, 3, 1)])
+@pytest.mark.parametrize("dead", [0, 1, 2])
+def test_round_robin_gives_an_unreachable_ones_turns_to_all_others(weights, dead):
+    everything = endpoints(len(weights))
+    for endpoint, weight in zip(everything, weights, strict=True):
+        endpoint.weight = weight
+    everything[dead].pool.avoid_until = NOW + 1
+    turns = balancer(LoadBalancing.ROUND_ROBIN, never)
+    turns.weighted = len(set(weights)) > 1
+    counts = Counter(turns.pick(everything, (), None, NOW) for _ in range(6000))
+    left = sum(weights) - weights[dead]
+    shares = {endpoint: counts[endpoint] / 6000 for endpoint in everything}
+    expected = [0 if n == dead else weight / left for n, weight in enumerate(weights)]
+    assert list(shares.values()) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("weights", [(1, 1), (1, 1, 1), (1, 2), (2, 1, 1)])
+def test_round_robin_gives_a_failing_one_no_more_first_attempts_than_its_turns(weights):
+    everything = endpoints(len(weights))
+    for endpoint, weight in zip(everything, weights, strict=True):
+        endpoint.weight = weight
+    turns = balancer(LoadBalancing.ROUND_ROBIN, never)
+    turns.weighted = len(set(weights)) > 1
+    failing, first = everything[0], Counter()
+    for _ in range(1200):
+        endpoint = turns.pick(everything, (), None, NOW)
+        first[endpoint] += 1
+        if endpoint is failing:
+            assert turns.pick(everything, [failing], None, NOW) is not failing
+    assert first[failing] == 1200 * weights[0] / sum(weights)
+
+
 def test_random_is_even():
     everything = endpoints(4)
     chance = balancer(LoadBalancing.RANDOM, random.Random(3).random)
