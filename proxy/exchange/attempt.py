@@ -362,9 +362,19 @@ class Attempt(Reaching):
             record = self.record
             overloaded = record.status == 429 or record.grpc == RESOURCE_EXHAUSTED
             seat.note(verdict, record.seconds, now, overloaded)
-            if isinstance(self.error, HedgeLost):
+            if self._unanswered:
                 latency.at_least(record.seconds, now)
         seat.leave(verdict, now)
+
+    @property
+    def _unanswered(self) -> bool:
+        """Whether the endpoint had its time until a client, its deadline or a hedge ended this.
+
+        Else an endpoint that hangs would have no samples, and attract the traffic.
+        """
+        if self.error is None or self.fault is not None or self._request.timing.stood_still:
+            return False
+        return self.record.sent or isinstance(self.error, HedgeLost)
 
     @property
     def _counted_as(self) -> str:

@@ -413,6 +413,62 @@ def test_ewma_leaves_a_slow_endpoint_and_one_that_says_429(make_stage):
     assert [serve(stage) for _ in range(3)] == [FIRST] * 3
 
 
+TWO_BY_EWMA = EWMA.replace(', "http://10.0.0.3:80"', "")
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("end", ["client leaves", "its own deadline"])
+def test_ewma_leaves_an_endpoint_that_hangs_until_callers_give_up(make_stage, known, end):
+    stage = make_stage(TWO_BY_EWMA)
+    for seconds in (0.001, 0.01) if known else ():
+        client, server = begin(stage)
+        stage.pass_time(seconds)
+        server.answer()
+        assert client.answer().status == 200
+    deadline = ["GET /x HTTP/1.1", "X-Request-Timeout-Ms: 300"] if end != "client leaves" else []
+    owners = []
+    for _ in range(8):
+        client, server = begin(stage, *deadline)
+        owners.append(server.endpoint.label)
+        stage.pass_time(0.01)
+        if server.endpoint.label == SECOND:
+            server.answer()
+            assert client.answer().status == 200
+        else:
+            stage.pass_time(0.3)
+            client.reset() if end == "client leaves" else client.answer()
+    assert owners.count(FIRST) == 1, owners
+
+
+def test_what_did_not_reach_an_endpoint_is_no_sample_for_ewma(make_stage):
+    text = TWO_BY_EWMA.replace(
+        "    outlier_detection:", "    connections: {max: 1}\n    outlier_detection:"
+    )
+    stage = make_stage(text)
+    first, second = stage.gateway.upstreams["shop"].endpoints
+    begin(stage), begin(stage)
+    waiting = stage.ask(request())
+    stage.pass_time(1.0)
+    waiting.reset()
+    assert not first.latency.known
+    assert not second.latency.known
+
+
+def test_a_loser_that_a_fault_delayed_is_no_sample_for_ewma(make_stage):
+    fault = "hedge: {delay: 100ms}\n    faults: [{share: 50%, delay: 1s}]\n    "
+    text = TWO_BY_EWMA.replace("circuit_breaker:", fault + "circuit_breaker:")
+    stage = make_stage(text.replace("attempts: 1,", "attempts: 2,"))
+    stage.chance = 0.0
+    client = stage.ask(request())
+    stage.chance = 0.9
+    stage.pass_time(0.11)
+    server = received_by(stage)
+    server.answer()
+    assert client.answer().status == 200
+    for endpoint in stage.gateway.upstreams["shop"].endpoints:
+        assert endpoint.latency.known is (endpoint.label == server.endpoint.label)
+
+
 def test_nothing_is_left_behind(make_stage):
     stage = make_stage(EWMA)
     begin(stage)[0].reset()
