@@ -1,16 +1,19 @@
 """The keys of an upstream's endpoints: weights, ejection, health checks."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
-from proxy.config.cursor import Cursor, Reported
+from proxy.config.cursor import Cursor, Reported, read_all
 from proxy.config.kinds import (
     Choice,
     Duration,
     Integer,
     JsonSchema,
     Kind,
+    Leaf,
     Ratio,
     Text,
 )
@@ -38,19 +41,21 @@ class WeightedEndpoint(Kind[EndpointConfig]):
 
     _url = EndpointKind()
     _weight = Integer(1, _MOST_WEIGHT)
+    _kinds: Mapping[str, Leaf[Any]] = {"url": _url, "weight": _weight}
 
     def read(self, at: Cursor, base: EndpointConfig | None = None) -> EndpointConfig:
         members = at.members()
         if members is None:
             return self._url.read(at)
-        given = at.entries(("url", "weight"))
-        if members.keys() - {"url", "weight"}:
+        given = at.entries(self._kinds)
+        values = read_all(given.values(), lambda one: self._kinds[str(one.path[-1])].read(one))
+        if members.keys() - self._kinds.keys():
             raise Reported
         if "url" not in given:
             raise at.error("'url' is missing")
-        found = self._url.read(given["url"])
-        weight = self._weight.read(given["weight"]) if "weight" in given else found.weight
-        return EndpointConfig(found.scheme, found.host, found.port, weight)
+        found = dict(zip(given, values, strict=True))
+        endpoint: EndpointConfig = found["url"]
+        return replace(endpoint, weight=found.get("weight", endpoint.weight))
 
     def dump(self, value: EndpointConfig, reveal: bool) -> Any:
         return str(value) if value.weight == 1 else {"url": str(value), "weight": value.weight}
@@ -167,7 +172,7 @@ HEALTH_CHECK = Record(
     {
         "path": Field(Text("a path such as /health", _check_target), "GET of this path."),
         "grpc": Field(
-            Text("the name of a gRPC service", _check_service),
+            Text("the name of a gRPC service", _check_service, blank=True),
             "grpc.health.v1 for this service instead; '': for the server.",
         ),
         "interval": Field(Duration(), "Between two checks of one endpoint."),

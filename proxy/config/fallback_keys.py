@@ -46,7 +46,7 @@ class Reason(Leaf[str]):
         return text
 
     def schema(self) -> JsonSchema:
-        ranges = {"type": "string", "pattern": "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$"}
+        ranges = {"type": "string", "pattern": "^[2-5][0-9]{2}-[2-5][0-9]{2}$"}
         return {"anyOf": [{"enum": _words()}, STATUS, ranges, ENVIRONMENT]}
 
 
@@ -141,7 +141,7 @@ GRPC_ANSWER = Record(
     _GrpcAnswer,
     {
         "status": Field(GrpcStatus(), "The status, such as unavailable.", required=True),
-        "message": Field(Text("a message"), "The message; a sentence for people."),
+        "message": Field(Text("a message", blank=True), "The message; a sentence for people."),
     },
     sparse=True,
     definition="grpc_answer",
@@ -251,11 +251,13 @@ def _settle_fallback(values: Values, given: Given, at: Cursor) -> None:
 _RESPONSE_KEYS = {
     "status": Field(Integer(200, 599), "The status; default 200, or that of `grpc`."),
     "headers": Field(
-        PairsOf(WRITTEN_HEADER, Text("a header value", check_header_value)),
+        PairsOf(WRITTEN_HEADER, Text("a header value", check_header_value, blank=True)),
         "Header fields of the answer.",
     ),
     "json": Field(Json(), "The body as data; content-type is application/json.", ("json_body",)),
-    "body": Field(Text("the body as text"), "The body as text; content-type is text/plain."),
+    "body": Field(
+        Text("the body as text", blank=True), "The body as text; content-type is text/plain."
+    ),
     "grpc": Field(
         GRPC_ANSWER, "For gRPC callers, who cannot read a body; other callers get its HTTP status."
     ),

@@ -5,6 +5,7 @@ differ. The kinds of single values are here and in `names.py`; lists, mappings a
 `record.py`; `keys.py` assigns kinds to keys.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -16,6 +17,8 @@ from proxy.config.cursor import Cursor
 from proxy.config.environment import other_syntax
 from proxy.config.hidden import HIDDEN
 from proxy.config.suggestions import did_you_mean
+
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
@@ -43,15 +46,24 @@ class Kind(ABC, Generic[T]):
 class Leaf(Kind[T]):
     """A kind that is written as one text. `wants` completes the sentence "must be ...".
 
-    `bare`: with quotes it is a text, which is the wrong type.
+    In quotes, everything is a text: where `bare` is set this is the wrong type, and elsewhere the
+    wrong type of a number, unless `textual` is set. `blank`: an empty text is a value too.
     """
 
     wants: str
     bare = False
+    textual = False
+    blank = False
 
     @abstractmethod
     def parse(self, text: str) -> T:
         """The value. Raises ValueError with a sentence about the text."""
+
+    def take(self, text: str) -> T:
+        """The same, and an empty text is an error."""
+        if not self.blank and not text.strip():
+            raise ValueError(f"is empty; it must be {self.wants}")
+        return self.parse(text)
 
     def read(self, at: Cursor, base: T | None = None) -> T:
         return self.read_checked(at)
@@ -63,12 +75,15 @@ class Leaf(Kind[T]):
         text, quoted = found
         if not quoted and at.absent():
             raise at.error(f"has no value; it must be {self.wants}")
-        if quoted and self.bare:
+        if quoted and self.bare and text.strip():
             raise at.error(f"must be {self.wants}; remove the quotes")
         try:
-            return self.parse(text)
+            value = self.take(text)
         except ValueError as error:
             raise at.error(other_syntax(text) or str(error)) from None
+        if quoted and not self.textual and _NUMBER.fullmatch(text):
+            raise at.error(f"{text!r} in quotes is a text; remove the quotes")
+        return value
 
     def dump(self, value: T, reveal: bool) -> Any:
         return value
@@ -132,7 +147,7 @@ class Ratio(Leaf[float]):
     def schema(self) -> JsonSchema:
         share: JsonSchema = {"type": "number", "maximum": 1}
         share |= {"minimum": 0} if self._zero else {"exclusiveMinimum": 0}
-        return _any_of({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%?$"}, share)
+        return _any_of({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$"}, share)
 
 
 class Integer(Leaf[int]):
@@ -225,15 +240,19 @@ class Choice(Leaf[E]):
 class Text(Leaf[str]):
     """Any text that `check` returns, changed or not; it raises ValueError for a bad one."""
 
+    textual = True
+
     def __init__(
         self,
         wants: str,
         check: Callable[[str], str] = str,
         *,
+        blank: bool = False,
         secret: bool = False,
         pattern: str | None = None,
     ) -> None:
         self.wants = wants
+        self.blank = blank
         self._check = check
         self._secret = secret
         self._pattern = pattern
@@ -247,7 +266,8 @@ class Text(Leaf[str]):
     def schema(self) -> JsonSchema:
         if self._pattern:
             return _any_of({"type": "string", "pattern": self._pattern})
-        return {"type": ["string", "number", "boolean"]}
+        least = {} if self.blank else {"minLength": 1}
+        return {"type": ["string", "number", "boolean"], **least}
 
 
 def words_schema(words: Sequence[str]) -> JsonSchema:
@@ -257,7 +277,7 @@ def words_schema(words: Sequence[str]) -> JsonSchema:
 
 def _bare_zero(allowed: bool) -> list[JsonSchema]:
     """Zero is the only number without a unit."""
-    return [{"const": 0}, {"const": "0"}] if allowed else []
+    return [{"const": 0}] if allowed else []
 
 
 def _any_of(*schemas: JsonSchema) -> JsonSchema:

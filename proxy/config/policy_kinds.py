@@ -29,7 +29,7 @@ from proxy.units import format_duration, format_ratio, parse_duration, parse_rat
 
 OUTCOMES = [*(condition.value for condition in Condition), "gateway-error", "5xx", *GRPC_TERMS]
 STATUS: JsonSchema = {"type": "integer", "minimum": 200, "maximum": 599}
-_STATUSES: JsonSchema = {"type": "string", "pattern": "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$"}
+_STATUSES: JsonSchema = {"type": "string", "pattern": "^[2-5][0-9]{2}-[2-5][0-9]{2}$"}
 
 
 class BodyRate(Kind[int | None]):

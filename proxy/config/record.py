@@ -263,7 +263,7 @@ class PairsOf(Kind[tuple[tuple[str, T], ...]]):
             raise at.error(f"must be a mapping; each key must be {self._name.wants}")
         for key, (mark, cursor) in members.items():
             try:
-                yield self._name.parse(key), cursor
+                yield self._name.take(key), cursor
             except ValueError as error:
                 at.reading.problems.error(mark, cursor.path, str(error))
 

@@ -135,13 +135,15 @@ MATCH = Record(
         "methods": Field(SetOf(METHOD, "methods such as GET"), "The request's method."),
         "headers": Field(
             PairsOf(
-                HEADER_NAME, ValueMatchKind(Text("a header value", check_header_value, secret=True))
+                HEADER_NAME,
+                ValueMatchKind(Text("a header value", check_header_value, blank=True, secret=True)),
             ),
             "Required header fields: the value, {regex: ...} or {present: true}.",
         ),
         "query": Field(
             PairsOf(
-                Text("a parameter's name"), ValueMatchKind(Text("a parameter's value", secret=True))
+                Text("a parameter's name"),
+                ValueMatchKind(Text("a parameter's value", blank=True, secret=True)),
             ),
             "Required query parameters, as for headers; compared after decoding.",
         ),
@@ -170,7 +172,7 @@ HEADER_RULES = Record(
         "set": Field(
             PairsOf(
                 WRITTEN_HEADER,
-                Text("a header value", check_header_value, secret=True),
+                Text("a header value", check_header_value, blank=True, secret=True),
                 any_case=True,
             ),
             "Fields to set; an existing field of that name is replaced.",

@@ -77,7 +77,7 @@ def test_weights(warned):
         ("load_balancing: consistent_hash, hash: {client: false}", "false names no key"),
         ("hash: clients", "did you mean 'client'?"),
         ("hash: {cookie: 'a b'}", "is not the name of a cookie"),
-        ("hash: {query: ''}", "1 to 256 characters"),
+        ("hash: {query: ''}", "is empty"),
         ("health_check: {}", "needs a 'path', such as /health, or 'grpc'"),
         ("health_check: {path: /a, grpc: b.C}", "grpc: is another kind of check than path"),
         ("health_check: {path: health}", "must be a path such as /health"),

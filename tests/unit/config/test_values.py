@@ -19,7 +19,7 @@ def in_policy(line: str) -> str:
     ("text", "message"),
     [
         ("service: [1]", "1:10: service: must be a name"),
-        ('service: ""', "1:10: service: must be 1 to 128"),
+        ('service: ""', "1:10: service: is empty; it must be a name"),
         ("service: ünder", "1:10: service: must be 1 to 128"),
         ("nodes: 1", "1:1: nodes: unknown key"),
         ("listeners: []", "1:12: listeners: must be a mapping with keys such as 'outbound'"),
