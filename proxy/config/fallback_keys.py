@@ -46,7 +46,7 @@ class Reason(Leaf[str]):
         return text
 
     def schema(self) -> JsonSchema:
-        ranges = {"type": "string", "pattern": "^[2-5][0-9]{2}-[2-5][0-9]{2}$"}
+        ranges = {"type": "string", "pattern": "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$"}
         return {"anyOf": [{"enum": _words()}, STATUS, ranges, ENVIRONMENT]}
 
 

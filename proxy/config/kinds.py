@@ -5,7 +5,6 @@ differ. The kinds of single values are here and in `names.py`; lists, mappings a
 `record.py`; `keys.py` assigns kinds to keys.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -17,8 +16,6 @@ from proxy.config.cursor import Cursor
 from proxy.config.environment import other_syntax
 from proxy.config.hidden import HIDDEN
 from proxy.config.suggestions import did_you_mean
-
-_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
@@ -46,13 +43,13 @@ class Kind(ABC, Generic[T]):
 class Leaf(Kind[T]):
     """A kind that is written as one text. `wants` completes the sentence "must be ...".
 
-    In quotes, everything is a text: where `bare` is set this is the wrong type, and elsewhere the
-    wrong type of a number, unless `textual` is set. `blank`: an empty text is a value too.
+    In quotes, everything is a text. `bare`: this is the wrong type. `counts`: it is the wrong type
+    of a number. Elsewhere ("503", "0.2", "0") it means the same. `blank`: an empty text is a value.
     """
 
     wants: str
     bare = False
-    textual = False
+    counts = False
     blank = False
 
     @abstractmethod
@@ -81,7 +78,7 @@ class Leaf(Kind[T]):
             value = self.take(text)
         except ValueError as error:
             raise at.error(other_syntax(text) or str(error)) from None
-        if quoted and not self.textual and _NUMBER.fullmatch(text):
+        if quoted and self.counts and text.isdigit():
             raise at.error(f"{text!r} in quotes is a text; remove the quotes")
         return value
 
@@ -147,7 +144,7 @@ class Ratio(Leaf[float]):
     def schema(self) -> JsonSchema:
         share: JsonSchema = {"type": "number", "maximum": 1}
         share |= {"minimum": 0} if self._zero else {"exclusiveMinimum": 0}
-        return _any_of({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$"}, share)
+        return _any_of({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%?$"}, share)
 
 
 class Integer(Leaf[int]):
@@ -240,8 +237,6 @@ class Choice(Leaf[E]):
 class Text(Leaf[str]):
     """Any text that `check` returns, changed or not; it raises ValueError for a bad one."""
 
-    textual = True
-
     def __init__(
         self,
         wants: str,
@@ -277,7 +272,7 @@ def words_schema(words: Sequence[str]) -> JsonSchema:
 
 def _bare_zero(allowed: bool) -> list[JsonSchema]:
     """Zero is the only number without a unit."""
-    return [{"const": 0}] if allowed else []
+    return [{"const": 0}, {"const": "0"}] if allowed else []
 
 
 def _any_of(*schemas: JsonSchema) -> JsonSchema:

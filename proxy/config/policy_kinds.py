@@ -29,7 +29,7 @@ from proxy.units import format_duration, format_ratio, parse_duration, parse_rat
 
 OUTCOMES = [*(condition.value for condition in Condition), "gateway-error", "5xx", *GRPC_TERMS]
 STATUS: JsonSchema = {"type": "integer", "minimum": 200, "maximum": 599}
-_STATUSES: JsonSchema = {"type": "string", "pattern": "^[2-5][0-9]{2}-[2-5][0-9]{2}$"}
+_STATUSES: JsonSchema = {"type": "string", "pattern": "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$"}
 
 
 class BodyRate(Kind[int | None]):
@@ -154,6 +154,7 @@ class WindowSize(Leaf[int]):
     """Outcomes or whole seconds, distinguished by the unit: a pair of type and number."""
 
     wants = "a number of calls such as 100, or whole seconds such as 60s"
+    counts = True
 
     def parse(self, text: str) -> Any:
         if text.isascii() and text.isdigit():

@@ -253,7 +253,7 @@ def _text(pattern: str) -> str:
         return "duration"
     if "KiB" in pattern or "Ki" in pattern:
         return "size"
-    if pattern.endswith("%$"):
+    if pattern.endswith("%?$"):
         return "ratio"
     if pattern == "^.+:[0-9]{1,5}$":
         return "`HOST:PORT`"
