@@ -25,15 +25,15 @@ async def wait_for_permit(carrier: Carrier, gate: Gate, answer: Answer) -> Permi
         while answer.permit is None:
             until = min(answer.deadline, answer.turn, timing.deadline.at)
             happened = await carrier.wait(until)
-            if happened is ALARM and answer.permit is None:
-                now = monotonic()
-                if timing.deadline.expired(now):
-                    raise timing.request_timeout()
-                if now >= answer.turn:
-                    gate.grant(answer)
-                    continue
-                if now >= answer.deadline:
-                    raise answer.timeout()
+            if answer.permit is not None:
+                break
+            now = monotonic()
+            if happened is ALARM and timing.deadline.expired(now):
+                raise timing.request_timeout()
+            if happened is GRANTED or now >= min(answer.turn, answer.deadline):
+                gate.grant(answer, now)
+            if happened is ALARM and answer.permit is None and now >= answer.deadline:
+                raise answer.timeout()
     except Exception:
         gate.abandon(answer)
         raise

@@ -104,8 +104,8 @@ class Wait(Answer):
 
     `permit` is None until it is granted; then `on_granted` is called, within the call that freed
     the permit, so it must be quick and must not raise. The waiting exchange sets a timer for
-    `deadline` (monotonic seconds) and abandons the wait then. At `turn`, if the wait has one, it
-    calls `Gate.grant`.
+    `deadline` (monotonic seconds) and abandons the wait then. At `turn`, if the wait has one, and
+    after an `on_granted` without a permit, it calls `Gate.grant`.
     """
 
     __slots__ = ("deadline", "on_granted", "permit", "turn")
@@ -168,8 +168,8 @@ class Gate:
         """
         raise NotImplementedError
 
-    def grant(self, wait: Wait) -> None:
-        """The `turn` of a wait has come: set its permit."""
+    def grant(self, wait: Wait, now: float) -> None:
+        """The `turn` of a wait may have come: set its permit, or its next `turn`."""
 
     def abandon(self, wait: Wait) -> None:
         """Leave the queue; a permit granted in the meantime goes to the next."""

@@ -20,6 +20,8 @@ _LONGEST_KEY: Final = 32
 """Bytes; of a longer key its hash is remembered."""
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _SHORTEST: Final = 1e-6
+_GRID: Final = 2.0**30
+"""Parts of a second: sums of times on this grid are exact for 97 days of the monotonic clock."""
 
 ROUTE_KEY = "route"
 CLIENT_KEY = "client"
@@ -101,9 +103,10 @@ class Limit:
     def configure(self, config: RateLimitConfig) -> None:
         """Count with these settings from now on."""
         self.config = config
-        self._step = config.rate.seconds
+        # On the grid, because otherwise the rounded sums of a large burst miss its last requests.
+        self._step = max(round(config.rate.seconds * _GRID), 1.0) / _GRID
         self._span = config.burst * self._step
-        # Sums of steps are rounded: without this the last request of a burst could be refused.
+        # What is rounded nevertheless: sums in a clock that is older, and the times that come in.
         self._slack = min(_SHORTEST, self._step * 1e-3)
         self._of_client = config.key == CLIENT_KEY
         header = config.key.startswith(HEADER_KEY)
@@ -126,11 +129,18 @@ class Limit:
         """How many it knows."""
         return len(self._known)
 
-    def delay(self, key: bytes, now: float) -> float:
-        """Seconds until there is room for one request of this key; 0 if there is room now."""
+    def room_at(self, key: bytes, now: float, ahead: int) -> float:
+        """When there is room for one request of this key after `ahead` others."""
         known = self._known.get(key)
-        before = now if known is None else known.whole
-        delay = before + self._step - self._span - now
+        whole = now if known is None else known.whole
+        if ahead and whole < now:
+            whole = now
+        return whole + (ahead + 1) * self._step - self._span
+
+    def delay(self, key: bytes, now: float, ahead: int = 0) -> float:
+        """Seconds until there is room for one request of this key after `ahead` others; 0 if there
+        is room now."""
+        delay = self.room_at(key, now, ahead) - now
         return delay if delay > self._slack else 0.0
 
     def take(self, key: bytes, now: float) -> bool:
@@ -145,14 +155,14 @@ class Limit:
         self.allowed += 1
         return True
 
-    def charge(self, key: bytes, at: float, now: float) -> float:
-        """Charge one request that proceeds at `at`. Returns when the burst is whole again."""
+    def charge(self, key: bytes, at: float, now: float) -> None:
+        """Charge one request that could proceed at `at`, and does so now."""
         known = self._known.get(key)
         whole = at + self._step
         if known is not None and known.whole > at:
             whole = known.whole + self._step
         self._note(key, known, whole, now)
-        return whole
+        self.allowed += 1
 
     def _note(self, key: bytes, known: Key | None, whole: float, now: float) -> None:
         """The burst of `key` is whole again at `whole`; `known`: the key, if it is known."""
@@ -172,12 +182,6 @@ class Limit:
         self._until_forgetting = _FORGET_EVERY
         self._forget(now)
 
-    def give_back(self, key: bytes, whole: float) -> None:
-        """Take back a charge, if no later one follows it."""
-        known = self._known.get(key)
-        if known is not None and known.whole == whole:
-            known.whole = whole - self._step
-
     def clear(self) -> None:
         """Forget every key."""
         self._known.clear()
@@ -186,7 +190,7 @@ class Limit:
     def refusal_fields(self, seconds: int) -> tuple[tuple[bytes, bytes], ...]:
         """The fields of draft-ietf-httpapi-ratelimit-headers for a refused request."""
         config = self.config
-        name, window = config.name, ceil(self._span - self._slack)
+        name, window = config.name, ceil(config.burst * config.rate.seconds - _SHORTEST)
         policy = f'"{name}";q={config.burst};w={max(window, 1)}'
         return (
             (b"RateLimit-Policy", policy.encode("ascii")),

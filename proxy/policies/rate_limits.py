@@ -1,12 +1,15 @@
 """Rate limits: how many requests of a route, a client or a header's value are admitted per time.
 
     admit ─▶ permit       every limit has room: each is charged, none before all have agreed
-       ├───▶ wait ──▶ its turn has come: wait.permit
+       ├───▶ wait ──▶ its turn has come, and every limit has room: wait.permit
        │        └───▶ abandon (queue timeout, client gone)
        └───▶ refusal      of the limit that has room last
 
-One limit is a `rate_limit.Limit`. A waiting request is charged when it begins to wait, so turns
-come in the order of arrival. A limit in mode observe is charged as others are, and refuses nothing.
+One limit is a `rate_limit.Limit`. A waiting request stands in one line: that of the limit that has
+room last, among the requests of its key there. It is charged when it proceeds, so one that leaves
+costs nothing, and one that waits for a limit of its own does not hold up others at a shared one.
+Lines are in the order of arrival. A limit in mode observe is charged as others are, and refuses
+nothing.
 """
 
 from dataclasses import dataclass
@@ -39,22 +42,33 @@ class _Passed(Permit):
 
 _PASSED: Final = _Passed()
 _OBSERVED: Final = _Passed("rate_limits.limited")
+_LATE: Final = 0.05
+"""Seconds by which a turn may be late and still count as if it were not."""
 
 
 class RateWait(Wait):
     """A request that waits for its turn in one of the bulkhead's places.
 
-    `charges`: each limit that charged it, the key, and when the key's burst is whole again.
+    `keys`: its key in each limit. It stands in the line of the limit at `place`. `turn` is when it
+    will probably have room; if a request ahead of it leaves, it is told to ask again.
     """
 
-    __slots__ = ("ask", "charges", "over")
+    __slots__ = ("ask", "gate", "keys", "number", "over", "place", "since")
 
-    def __init__(self, ask: Ask, turn: float, charges: list[tuple[Limit, bytes, float]]) -> None:
+    def __init__(
+        self, gate: "RateLimits", ask: Ask, keys: list[bytes], number: int, now: float
+    ) -> None:
         super().__init__(inf)
-        self.turn = turn
+        self.gate = gate
         self.ask = ask
-        self.charges = charges
+        self.keys = keys
+        self.number = number
+        self.since = now
+        self.place = -1
         self.over = False
+
+    def timeout(self) -> ProxyError:
+        return self.gate.give_up(self)
 
 
 class RateRefusal(Refusal):
@@ -105,92 +119,145 @@ class RateLimitsSnapshot(Snapshot):
 class RateLimits(Gate):
     """All rate limits of one route."""
 
-    __slots__ = ("_limits", "_observed", "_only", "waiting")
+    __slots__ = ("_arrived", "_limits", "_lines", "_observed", "_only", "_waits", "waiting")
 
     def __init__(self, name: str, config: tuple[RateLimitConfig, ...]) -> None:
         super().__init__(name)
         self._limits = [Limit(one) for one in config]
         self._only = _alone(self._limits)
+        self._lines: list[dict[bytes, list[RateWait]]] = [{} for _ in config]
+        self._waits: dict[int, RateWait] = {}  # in the order of arrival
+        self._arrived = 0
         self.waiting = 0
         self._observed = 0
 
     def admit(self, now: float, ask: Ask) -> Answer:
-        limits = self._limits
         only = self._only
-        if only is not None and only.take(only.key(ask), now):
+        if only is not None and not self.waiting and only.take(only.key(ask), now):
             return _PASSED
-        keys: list[bytes] = []
-        longest = 0.0
-        strictest: Limit | None = None
-        for limit in limits:
-            key = limit.key(ask)
-            keys.append(key)
-            if limit.config.mode is not OBSERVE:
-                delay = limit.delay(key, now)
-                if delay > longest:
-                    longest, strictest = delay, limit
-        if strictest is None:
+        keys = [limit.key(ask) for limit in self._limits]
+        place, delay = self._strictest(keys, now, None)
+        if place < 0:
             before = self._observed
             self._charge(keys, now, now)
             return _PASSED if self._observed == before else _OBSERVED
-        if not self._waits(ask, longest):
-            strictest.limited += 1
-            return RateRefusal(self.name, strictest, longest)
+        longest = _longest_wait(ask, delay)
+        if longest <= 0.0:
+            limit = self._limits[place]
+            limit.limited += 1
+            return RateRefusal(self.name, limit, delay)
+        self._arrived += 1
+        wait = RateWait(self, ask, keys, self._arrived, now)
+        wait.deadline = now + longest
+        self._waits[wait.number] = wait
         self.waiting += 1
-        turn = now + longest
-        return RateWait(ask, turn, self._charge(keys, turn, now))
+        self._stand(wait, place, now + delay)
+        return wait
 
-    def _charge(self, keys: list[bytes], at: float, now: float) -> list[tuple[Limit, bytes, float]]:
-        charges: list[tuple[Limit, bytes, float]] = []
+    def _strictest(self, keys: list[bytes], now: float, wait: RateWait | None) -> tuple[int, float]:
+        """The place of the limit that has room last for these keys, and in how many seconds.
+
+        -1: all have room now. `wait`: the request is this one; else it is new.
+        """
+        longest, place = 0.0, -1
+        for at in range(len(keys)):
+            limit = self._limits[at]
+            if limit.config.mode is OBSERVE:
+                continue
+            delay = limit.delay(keys[at], now, self._ahead(at, keys[at], wait))
+            if delay > longest:
+                longest, place = delay, at
+        return place, longest
+
+    def _ahead(self, at: int, key: bytes, wait: RateWait | None) -> int:
+        """How many requests in that line are before this one; all are before a new one."""
+        line = self._lines[at].get(key) if self.waiting else None
+        if line is None:
+            return 0
+        if wait is None:
+            return len(line)
+        return _position(line, wait)
+
+    def _charge(self, keys: list[bytes], at: float, now: float) -> None:
         for position in range(len(keys)):
             limit, key = self._limits[position], keys[position]
             if limit.config.mode is OBSERVE and limit.delay(key, now):
                 limit.observed += 1
                 self._observed += 1
-                continue
-            whole = limit.charge(key, at, now)
-            if at > now:
-                charges.append((limit, key, whole))
             else:
-                limit.allowed += 1
-        return charges
-
-    @staticmethod
-    def _waits(ask: Ask, delay: float) -> bool:
-        """Whether the request takes a place to wait in."""
-        longest = ask.take_place()
-        if longest <= 0.0:
-            return False
-        if delay <= longest:
-            return True
-        ask.leave_place()
-        return False
+                limit.charge(key, at, now)
 
     def settle(self, permit: Permit, verdict: Verdict, seconds: float, now: float) -> None:
         pass
 
-    def grant(self, wait: Wait) -> None:
+    def grant(self, wait: Wait, now: float) -> None:
+        """Let it proceed if every limit has room; else it has another `turn`."""
         assert isinstance(wait, RateWait)
-        if not wait.over:
-            for limit, _, _ in wait.charges:
-                limit.allowed += 1
-                limit.waited += 1
-            wait.permit = _PASSED
-            self._leave(wait)
+        if wait.over:
+            return
+        place, delay = self._strictest(wait.keys, now, wait)
+        if place >= 0:
+            if place != wait.place:
+                self._step_out(wait)
+            self._stand(wait, place, now + delay)
+            return
+        self._leave(wait)
+        before = self._observed
+        self._charge(wait.keys, self._had_room_at(wait, now), now)
+        for limit in self._limits:
+            limit.waited += 1
+        if self._observed != before:
+            wait.ask.observe(_OBSERVED.observed)
+        wait.permit = _PASSED
+
+    def _had_room_at(self, wait: RateWait, now: float) -> float:
+        """When it could have proceeded: a timer that is late would cost a part of the rate."""
+        at = max(wait.since, now - _LATE)
+        for position, limit in enumerate(self._limits):
+            if limit.config.mode is not OBSERVE:
+                at = max(at, limit.room_at(wait.keys[position], now, 0))
+        return min(at, now)
+
+    def give_up(self, wait: RateWait) -> ProxyError:
+        """The failure of a request whose turn did not come in time."""
+        limit = self._limits[max(wait.place, 0)]
+        limit.limited += 1
+        return RateRefusal(self.name, limit, wait.turn - wait.deadline).error()
 
     def abandon(self, wait: Wait) -> None:
-        """Leave the line. The last one gives its turn back; no later turn moves."""
+        """Leave the line; those behind move up."""
         assert isinstance(wait, RateWait)
         if not wait.over:
-            for limit, key, whole in wait.charges:
-                limit.give_back(key, whole)
             self._leave(wait)
 
     def _leave(self, wait: RateWait) -> None:
+        self._step_out(wait)
         wait.over = True
-        wait.charges = []
+        del self._waits[wait.number]
         self.waiting -= 1
         wait.ask.leave_place()
+
+    def _stand(self, wait: RateWait, place: int, turn: float) -> None:
+        """It stands in the line at `place`, perhaps already."""
+        wait.turn = turn
+        if wait.place != place:
+            wait.place = place
+            line = self._lines[place].setdefault(wait.keys[place], [])
+            line.insert(_position(line, wait), wait)
+
+    def _step_out(self, wait: RateWait) -> None:
+        """Leave its line, and tell the request that is the first one now."""
+        if wait.place < 0:
+            return
+        lines, key = self._lines[wait.place], wait.keys[wait.place]
+        wait.place = -1
+        line = lines[key]
+        was_first = line[0] is wait
+        line.remove(wait)
+        if not line:
+            del lines[key]
+        elif was_first:
+            _tell(line[0])
 
     def adopt(self, config: object) -> bool:
         """Use other limits; always possible. Those with the same settings keep their keys."""
@@ -208,6 +275,11 @@ class RateLimits(Gate):
             limits.append(limit)
         self._limits = limits
         self._only = _alone(limits)
+        self._lines = [{} for _ in limits]
+        for wait in self._waits.values():
+            wait.keys = [limit.key(wait.ask) for limit in limits]
+            wait.place = -1
+            _tell(wait)
         return True
 
     def idle(self, now: float) -> bool:
@@ -231,6 +303,29 @@ class RateLimits(Gate):
             waiting=self.waiting,
             total=total,
         )
+
+
+def _position(line: list[RateWait], wait: RateWait) -> int:
+    """Where it stands in a line, or would."""
+    at = len(line)
+    while at and line[at - 1].number >= wait.number:
+        at -= 1
+    return at
+
+
+def _tell(wait: RateWait) -> None:
+    """It shall ask again: it may have room earlier."""
+    if wait.on_granted is not None:
+        wait.on_granted()
+
+
+def _longest_wait(ask: Ask, delay: float) -> float:
+    """Take a place to wait in, for at most so many seconds; 0: there is none for so long a wait."""
+    longest = ask.take_place()
+    if longest > 0.0 and delay > longest:
+        ask.leave_place()
+        return 0.0
+    return longest
 
 
 def _alone(limits: list[Limit]) -> Limit | None:

@@ -118,6 +118,26 @@ def test_a_client_that_leaves_gives_place_and_turn_back(shop):
     assert call(shop, "/line").status == 200
 
 
+def test_those_behind_a_client_that_leaves_move_up(shop):
+    assert call(shop, "/line").status == 200
+    leaving, staying = ask(shop, "/line"), ask(shop, "/line")
+    leaving.reset()
+    shop.loop.run()
+    shop.pass_time(0.11)
+    serve(shop)
+    assert staying.answer().status == 200
+    assert gate(shop, "line").waiting == 0
+
+
+def test_a_reload_lets_those_that_wait_go_on(shop):
+    assert call(shop, "/line").status == 200
+    waiting = ask(shop, "/line")
+    shop.reload(TEXT.replace("rate: 10/s, burst: 1}]", "rate: 10/s, burst: 1, mode: observe}]"))
+    shop.loop.run()
+    serve(shop)
+    assert waiting.answer().status == 200
+
+
 def test_a_turn_leads_into_the_queue_of_a_full_bulkhead(shop):
     busy = ask(shop, "/line")
     server = shop.accept()

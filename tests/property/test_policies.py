@@ -1,5 +1,6 @@
 """What holds for the policies whatever happens to them, and in whatever order."""
 
+from collections import Counter
 from datetime import datetime
 from fractions import Fraction
 from math import inf
@@ -99,40 +100,64 @@ TestBulkhead = BulkheadMachine.TestCase
 
 
 class RateLimitsMachine(RuleBasedStateMachine):
-    """No stretch of time has more than the burst and its share of the rate, whoever leaves."""
+    """No stretch of time has more than the burst and its share of the rate, whoever leaves; and
+    whoever stays has a turn."""
 
     FAST = RateLimitConfig("fast", "route", Rate(4, "s"), 3)
-    SLOW = RateLimitConfig("slow", "route", Rate(60, "m"), 5)
+    SLOW = RateLimitConfig("slow", "client", Rate(60, "m"), 2)
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.1
         self.gate = RateLimits("r", (self.FAST, self.SLOW))
-        self.ask = Places()
-        self.passed: list[float] = []
-        self.waits: list[RateWait] = []
+        self.places = Counter[str]()
+        self.passed: list[tuple[float, str]] = []
+        self.waits: list[RateWait] = []  # in the order in which they came
+        self.told: list[RateWait] = []
 
-    @rule(waits=st.booleans())
-    def admit(self, waits: bool) -> None:
-        self.ask.longest = 1.5 if waits else 0.0
-        answer = self.gate.admit(self.now, self.ask)
+    @rule(waits=st.booleans(), client=st.sampled_from("ab"))
+    def admit(self, waits: bool, client: str) -> None:
+        ask = Places(client, 3.0 if waits else 0.0, self.places)
+        answer = self.gate.admit(self.now, ask)
         if isinstance(answer, RateWait):
-            assert self.now < answer.turn <= self.now + 1.5
-            assert all(other.turn <= answer.turn for other in self.waits), "first come"
+            assert self.now < answer.turn <= answer.deadline == self.now + 3.0
+            answer.on_granted = lambda: self.told.append(answer)
             self.waits.append(answer)
         elif isinstance(answer, RateRefusal):
             error = answer.error()
             assert error.retry_after is not None
             assert error.retry_after >= 1
         else:
-            self.passed.append(self.now)
+            self.passed.append((self.now, client))
 
     @rule(seconds=st.floats(0.0, 3.0))
     def pass_time(self, seconds: float) -> None:
-        self.now += seconds
-        while self.waits and self.waits[0].turn <= self.now:
-            self.gate.grant(self.waits[0])
-            self.passed.append(self.waits.pop(0).turn)
+        until = self.now + seconds
+        while True:
+            self.hear()
+            due = min((min(one.turn, one.deadline) for one in self.waits), default=inf)
+            if due > until:
+                break
+            self.now = max(self.now, due)
+            for wait in [one for one in self.waits if min(one.turn, one.deadline) <= self.now]:
+                self.ask_again(wait)
+                if wait.permit is None and wait.deadline <= self.now:
+                    self.gate.abandon(wait)
+                    self.waits.remove(wait)
+        self.now = until
+
+    def hear(self) -> None:
+        while self.told:
+            self.ask_again(self.told.pop(0))
+
+    def ask_again(self, wait: RateWait) -> None:
+        if wait in self.waits:
+            self.gate.grant(wait, self.now)
+            if wait.permit is not None:
+                self.waits.remove(wait)
+                self.passed.append((self.now, wait.ask.client))
+            else:
+                assert wait.turn > self.now
 
     @precondition(lambda self: self.waits)
     @rule(index=INDEX, twice=st.booleans())
@@ -147,32 +172,48 @@ class RateLimitsMachine(RuleBasedStateMachine):
 
     @invariant()
     def never_more_than_the_burst_and_the_rate(self) -> None:
-        times = sorted(self.passed)
-        for first in range(len(times)):
-            for last in range(first, len(times)):
-                seconds = times[last] - times[first] + 1e-5
-                assert last - first + 1 <= 3 + 4 * seconds
-                assert last - first + 1 <= 5 + seconds
+        for times, burst, rate in (
+            ([at for at, _ in self.passed], 3, 4.0),
+            ([at for at, client in self.passed if client == "a"], 2, 1.0),
+            ([at for at, client in self.passed if client == "b"], 2, 1.0),
+        ):
+            for first in range(len(times)):
+                for last in range(first, len(times)):
+                    seconds = times[last] - times[first] + 1e-5
+                    assert last - first + 1 <= burst + rate * seconds
 
     @invariant()
     def places_are_conserved(self) -> None:
-        assert self.gate.waiting == self.ask.places == len(self.waits)
+        assert self.gate.waiting == self.places.total() == len(self.waits)
 
     @invariant()
     def what_passed_is_counted(self) -> None:
         assert set(self.gate.snapshot(self.now).allowed.values()) == {len(self.passed)}
 
+    @invariant()
+    def the_first_one_waits_for_time_alone(self) -> None:
+        self.hear()
+        if self.waits:
+            first = self.waits[0]
+            assert first.turn <= max(self.now, first.since) + 1.0 + 1e-5
+
 
 class Places(Ask):
-    longest = 0.0
-    places = 0
+    """A request of `name` that may wait for `longest`; `places` counts who waits."""
+
+    def __init__(self, name: str, longest: float, places: Counter[str]) -> None:
+        self.name, self.longest, self.places = name, longest, places
+
+    @property
+    def client(self) -> str:
+        return self.name
 
     def take_place(self) -> float:
-        self.places += self.longest > 0
+        self.places[self.name] += self.longest > 0
         return self.longest
 
     def leave_place(self) -> None:
-        self.places -= 1
+        self.places[self.name] -= 1
 
 
 TestRateLimits = pytest.mark.interpreted(RateLimitsMachine.TestCase)

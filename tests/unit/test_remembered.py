@@ -352,6 +352,8 @@ REMEMBERED: dict[str, Reason] = {
     "policies.hedge:Hedging._counts": "ten seconds, 120 classes each",
     "policies.hedge:Hedging._totals": "120 classes",
     "policies.rate_limits:RateLimits._limits": CONFIGURED,
+    "policies.rate_limits:RateLimits._lines": "who waits: at most bulkhead.max_queue",
+    "policies.rate_limits:RateLimits._waits": "at most bulkhead.max_queue",
     "policies.rate_limit:Limit._known": Grows(40 * MIB, rate_limits),
     "policies.split:Split._ends": CONFIGURED,
     "policies.split:Split._seeds": CONFIGURED,

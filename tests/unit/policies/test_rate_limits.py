@@ -176,7 +176,9 @@ def test_turns_come_in_order_at_the_rate():
     assert isinstance(gate.admit(5.0, late), RateRefusal)
     assert late.places == 0, "what cannot end in time does not begin"
     for one, ask in zip(waits, asks, strict=True):
-        gate.grant(one)
+        gate.grant(one, one.turn - 0.01)
+        assert one.permit is None, "too early"
+        gate.grant(one, one.turn)
         assert one.permit is not None
         assert ask.places == 0
         gate.abandon(one)  # too late: nothing happens
@@ -193,19 +195,117 @@ def test_a_newcomer_does_not_overtake():
     assert wait(gate, waiting.turn, Asked(longest=1.0)).turn == pytest.approx(0.2)
 
 
-def test_the_last_in_line_gives_its_turn_back_another_one_does_not():
+def test_who_leaves_the_line_costs_nothing_and_the_others_move_up():
     gate = limits(limit("10/s"))
     assert passes(gate, 0.0)
     asks = [Asked(longest=1.0) for _ in range(3)]
-    waits = [wait(gate, 0.0, ask) for ask in asks]
-    gate.abandon(waits[0])
-    assert wait(gate, 0.0, Asked(longest=1.0)).turn == pytest.approx(0.4)
-    last = wait(gate, 0.0, Asked(longest=1.0))
-    gate.abandon(last)
-    gate.abandon(last)
-    assert last.ask.places == 0
-    assert wait(gate, 0.0, Asked(longest=1.0)).turn == pytest.approx(0.5)
-    assert gate.snapshot(0.0).allowed == {"route": 1}, "those that wait are not counted yet"
+    first, second, third = waits = [wait(gate, 0.0, ask) for ask in asks]
+    told = []
+    for one in waits:
+        one.on_granted = lambda one=one: told.append(one)
+    gate.abandon(second)
+    gate.abandon(second)
+    assert (second.ask.places, told) == (0, [])
+    gate.abandon(first)
+    assert told == [third], "it is the first one now"
+    gate.grant(third, 0.05)
+    assert (third.permit, third.turn) == (None, pytest.approx(0.1))
+    last = wait(gate, 0.05, Asked(longest=1.0))
+    assert last.turn == pytest.approx(0.2)
+    gate.grant(third, 0.1)
+    assert third.permit is not None
+    gate.grant(last, 0.2)
+    assert last.permit is not None
+    assert gate.snapshot(0.2).allowed == {"route": 3}, "those that left are not counted"
+
+
+def test_impatient_requests_do_not_use_up_the_rate():
+    """20 a second come and leave after 2 s, at a limit of 10 a second."""
+    gate = limits(limit("10/s"))
+    waits, served, now = [], 0, 0.0
+    while now < 30.0:
+        for one, since in waits[:]:
+            if now >= one.turn:
+                gate.grant(one, now)
+            if one.permit is None and now - since >= 2.0:
+                gate.abandon(one)
+            if one.over:
+                waits.remove((one, since))
+                served += one.permit is not None
+        answer = gate.admit(now, Asked(longest=5.0))
+        served += answer.granted
+        if isinstance(answer, RateWait):
+            answer.on_granted = lambda one=answer: gate.grant(one, now)  # noqa: B023 - the time of the call
+            waits.append((answer, now))
+        now += 0.05
+    assert served >= 290
+
+
+def test_a_wait_for_a_limit_of_ones_own_holds_up_nobody_else():
+    gate = limits(limit("10/s", 5, name="all"), limit("1/s", 1, "client"))
+    assert passes(gate, 0.0, Asked("a"))
+    own = wait(gate, 0.0, Asked("a", longest=5.0))
+    assert own.turn == pytest.approx(1.0)
+    assert [passes(gate, 0.0, Asked(client)) for client in "bcdef"] == [True] * 4 + [False]
+    gate.abandon(own)
+    assert passes(gate, 1.0, Asked("a"))
+
+
+def test_a_turn_at_one_limit_may_lead_into_the_line_of_another():
+    gate = limits(limit("10/s", 1, name="all"), limit("1/s", 1, "client"))
+    assert passes(gate, 0.0, Asked("a"))
+    own = wait(gate, 0.0, Asked("a", longest=5.0))
+    assert passes(gate, 0.95, Asked("b"))
+    later = wait(gate, 0.95, Asked("c", longest=5.0))
+    gate.grant(own, own.turn)
+    assert (own.permit, own.turn) == (None, pytest.approx(1.05)), "it came first"
+    gate.grant(later, later.turn)
+    assert (later.permit, later.turn) == (None, pytest.approx(1.15))
+    gate.grant(own, own.turn)
+    assert own.permit is not None
+    gate.grant(later, later.turn)
+    assert later.permit is not None
+    assert not passes(gate, 1.9, Asked("a")), "charged when it proceeded"
+
+
+def test_a_turn_that_does_not_come_in_time_is_a_refusal():
+    gate = limits(limit("10/s", 1, name="all"), limit("1/s", 1, "client"))
+    assert passes(gate, 0.0, Asked("a"))
+    own = wait(gate, 0.0, Asked("a", longest=1.04))
+    assert passes(gate, 0.95, Asked("b"))
+    gate.grant(own, own.turn)
+    assert own.permit is None
+    error = own.timeout()
+    assert isinstance(error, RateLimited)
+    assert error.fields[1][1] == b'"all";r=0;t=1'
+    gate.abandon(own)
+    assert gate.snapshot(1.04).limited == {"all": 1, "client": 0}
+
+
+def test_a_reload_asks_those_that_wait_again():
+    gate = limits(limit("1/s"))
+    assert passes(gate, 0.0)
+    waits = [wait(gate, 0.0, Asked(longest=5.0)) for _ in range(2)]
+    told = []
+    for one in waits:
+        one.on_granted = lambda one=one: told.append(one)
+    gate.adopt((limit("1/s"), limit("1/m", 1, "client")))
+    assert told == waits
+    for one in waits:
+        gate.grant(one, 0.5)
+    assert [one.turn for one in waits] == [pytest.approx(1.0), pytest.approx(2.0)]
+    gate.adopt(observing((limit("1/s"),)))
+    for one in waits:
+        gate.grant(one, 0.5)
+        assert one.permit is not None
+    assert gate.idle(0.5)
+
+
+@pytest.mark.parametrize("start", [1e6 + 1 / 3, 8e6])
+@pytest.mark.parametrize(("text", "burst"), [("10000/s", 20_000), ("1000/s", 50_000), ("7/s", 99)])
+def test_a_large_burst_is_exact_on_a_machine_that_runs_for_months(start, text, burst):
+    gate = limits(limit(text, burst))
+    assert passed(gate, start, most=burst + 10) == burst
 
 
 # --- reload -----------------------------------------------------------------------------------
