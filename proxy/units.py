@@ -10,6 +10,7 @@ of 1000 or of 1024.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from math import gcd, isfinite
 from typing import TypeAlias
 
@@ -99,6 +100,7 @@ def parse_ratio(value: str | float) -> float:
     return above / below
 
 
+@lru_cache(maxsize=256)
 def format_duration(seconds: float) -> str:
     """The shortest text that `parse_duration` turns into exactly this value."""
     return _format(seconds, _DURATIONS, "0s")

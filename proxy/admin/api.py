@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from itertools import chain
 
@@ -57,6 +57,8 @@ _REQUEST_COSTS = 0.0004
 
 _MAX_BODY = 1024
 """Bytes of a request's body: it is a word, if anything."""
+
+_JSON = "application/json; charset=utf-8"
 
 _ORDERS: dict[str, Callable[[CircuitBreaker, float], None]] = {
     "force-open": CircuitBreaker.force_open,
@@ -269,9 +271,13 @@ class AdminApi:
         return await self._document(request, lambda: history(self._records))
 
     async def config(self, request: web.Request) -> web.StreamResponse:
-        return await self._document(
-            request, lambda: views.configuration(self._gateway.config, self._sources())
-        )
+        config, sources = self._gateway.config, self._sources()
+
+        def text() -> Iterator[str]:
+            return chain(pieces(views.configuration(config, sources)), "\n")
+
+        async with self._slices.kept(config, text) as slices:
+            return await send(request, slices, _JSON)
 
     async def _document(
         self, request: web.Request, make: Callable[[], views.Document]
@@ -279,7 +285,7 @@ class AdminApi:
         """A document of any size. `make` is called when its turn has come."""
         key = request.path_qs
         text = await self._slices.text(key, lambda: chain(pieces(make()), "\n"))
-        return await send(request, text, "application/json; charset=utf-8")
+        return await send(request, text, _JSON)
 
     # --- changing -----------------------------------------------------------------------------
 

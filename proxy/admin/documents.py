@@ -7,16 +7,20 @@ about one item, so that a document can be made in slices (`admin/slices.py`).
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
+
+TEXTS: Final = 100
+"""Members that are texts in one piece."""
 
 
 class Rows:
-    """A list whose items are made when they are written, once."""
+    """A list whose items are made when they are written, once. `plain`: each is one piece."""
 
-    __slots__ = ("items",)
+    __slots__ = ("items", "plain")
 
-    def __init__(self, items: Iterable[Any]) -> None:
+    def __init__(self, items: Iterable[Any], *, plain: bool = False) -> None:
         self.items = items
+        self.plain = plain
 
 
 class Members:
@@ -37,15 +41,37 @@ def pieces(document: Any) -> Iterator[str]:
         for number, item in enumerate(document.items):
             if number:
                 yield ", "
-            yield from pieces(item)
+            if document.plain:
+                yield json.dumps(item)
+            else:
+                yield from pieces(item)
         yield "]"
     else:
         pairs = document.pairs if isinstance(document, Members) else document.items()
         yield "{"
-        for number, (name, value) in enumerate(pairs):
-            yield f"{', ' if number else ''}{json.dumps(name)}: "
-            yield from pieces(value)
+        yield from _members(pairs)
         yield "}"
+
+
+def _members(pairs: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """Short texts, which there may be many of, go together."""
+    texts: dict[str, str] = {}
+    before = ""
+    for name, value in pairs:
+        if isinstance(value, str):
+            texts[name] = value
+            if len(texts) < TEXTS:
+                continue
+        if texts:
+            yield before + json.dumps(texts)[1:-1]
+            before = ", "
+            texts = {}
+        if not isinstance(value, str):
+            yield f"{before}{json.dumps(name)}: "
+            before = ", "
+            yield from pieces(value)
+    if texts:
+        yield before + json.dumps(texts)[1:-1]
 
 
 def _in_parts(value: Any) -> bool:

@@ -6,7 +6,8 @@ One text is made at a time.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 from proxy.admin.pace import Pace
@@ -32,6 +33,7 @@ class Slices:
         self._turns = pace if takes_turns else None
         self._one_at_a_time = asyncio.Lock()
         self._next: dict[Hashable, _Text] = {}
+        self._kept: dict[int, _Kept] = {}
 
     async def text(self, key: Hashable, pieces: Pieces) -> list[bytes]:
         """The text of `pieces()`, which is called after this call, in slices. Equal keys share it.
@@ -51,6 +53,27 @@ class Slices:
             if not text.waiting and not text.task.done():
                 text.task.cancel()
                 self._closed(key, text)
+
+    @asynccontextmanager
+    async def kept(self, about: object, pieces: Pieces) -> AsyncIterator[list[bytes]]:
+        """The text of `pieces()`, which stays true as long as `about` is the same object.
+
+        It is made once and kept until its last reader leaves this context, so that slow readers
+        of a large text hold it only once.
+        """
+        kept = self._kept.get(id(about))
+        if kept is None:
+            kept = self._kept[id(about)] = _Kept(about)
+            kept.task = asyncio.get_running_loop().create_task(self.text(kept, pieces))
+            kept.task.add_done_callback(_retrieved)
+        kept.readers += 1
+        try:
+            yield await asyncio.shield(kept.task)
+        finally:
+            kept.readers -= 1
+            if not kept.readers:
+                kept.task.cancel()
+                del self._kept[id(about)]
 
     async def _make(self, key: Hashable, text: "_Text", pieces: Pieces) -> list[bytes]:
         try:
@@ -98,6 +121,17 @@ class _Text:
     def __init__(self) -> None:
         self.task: asyncio.Task[list[bytes]]
         self.waiting = 0
+
+
+class _Kept:
+    """One text, how many read it, and what it is about, whose id no other object has meanwhile."""
+
+    __slots__ = ("about", "readers", "task")
+
+    def __init__(self, about: object) -> None:
+        self.about = about
+        self.readers = 0
+        self.task: asyncio.Task[list[bytes]]
 
 
 def _retrieved(task: asyncio.Task[list[bytes]]) -> None:

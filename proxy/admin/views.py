@@ -283,7 +283,10 @@ def configuration(config: Config, sources: Sources) -> Document:
     shown: Document = effective(without_sections(config))
     for section in SECTIONS:
         found = entries(config, section)
-        shown[section] = Rows(e for _, e in found) if section == "routes" else Members(found)
+        if section == "routes":
+            shown[section] = Rows((route for _, route in found), plain=True)
+        else:
+            shown[section] = Members(found)
     return {**shown, "sources": Members(provenance(config, sources))}
 
 

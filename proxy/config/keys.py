@@ -170,11 +170,16 @@ def entries(
     """
     match section:
         case "upstreams":
-            return ((name, UPSTREAM.dump(one, reveal)) for name, one in config.upstreams.items())
+            return zip(
+                config.upstreams, UPSTREAM.dump_all(config.upstreams.values(), reveal), strict=True
+            )
         case "policies":
-            return ((name, POLICY.dump(one, reveal)) for name, one in config.policies.items())
+            return zip(
+                config.policies, POLICY.dump_all(config.policies.values(), reveal), strict=True
+            )
         case "routes":
-            return ((one.name, Routes.item.dump(one, reveal)) for one in config.routes)
+            names = (route.name for route in config.routes)
+            return zip(names, Routes.item.dump_all(config.routes, reveal), strict=True)
     raise ValueError(section)
 
 

@@ -1,6 +1,6 @@
 """Kinds that contain others: records with fixed keys, lists, and mappings with users' keys."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
@@ -13,6 +13,9 @@ T = TypeVar("T")
 
 Given: TypeAlias = dict[str, Cursor]
 Values: TypeAlias = dict[str, Any]
+
+MOST_SHARED = 1_000
+"""Parts of values that are remembered while many values are written back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +105,39 @@ class Record(Kind[T]):
         return {name: getattr(value, name) for name in _attribute_names(self._build)}
 
     def _member(self, value: Any, field: Field) -> Any:
-        found = tuple(getattr(value, name) for name in field.attributes)
-        return found[0] if len(found) == 1 else found
+        names = field.attributes
+        if len(names) == 1:
+            return getattr(value, names[0])
+        return tuple(getattr(value, name) for name in names)
 
     def dump(self, value: T, reveal: bool) -> dict[str, Any]:
-        dumped = {}
+        return {
+            key: dump_or_none(self.keys[key].kind, member, reveal)
+            for key, member in self.members(value)
+        }
+
+    def members(self, value: T) -> Iterator[tuple[str, Any]]:
+        """The keys that are written back, each with its value."""
         for key, field in self.keys.items():
             found = self._member(value, field)
             if not (self._sparse and found == self._default(field)):
-                dumped[key] = dump_or_none(field.kind, found, reveal)
-        return dumped
+                yield key, found
+
+    def dump_all(self, values: Iterable[T], reveal: bool) -> Iterator[dict[str, Any]]:
+        """`dump` of each in turn. What several values share is dumped once, and shared again."""
+        shared: dict[tuple[str, int], tuple[Any, Any]] = {}
+        for value in values:
+            dumped = {}
+            for key, member in self.members(value):
+                # The member is kept with it, so that no other object takes its id.
+                known = shared.get((key, id(member)))
+                if known is None:
+                    known = member, dump_or_none(self.keys[key].kind, member, reveal)
+                    if len(shared) >= MOST_SHARED:
+                        shared.clear()
+                    shared[key, id(member)] = known
+                dumped[key] = known[1]
+            yield dumped
 
     def leaves(self, value: T, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         """Every key that is not a record, and its value in the file's spelling."""

@@ -1,6 +1,6 @@
 """The keys of routes, and of the policies that routes name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -311,7 +311,13 @@ class RouteKind(Kind[RouteConfig]):
         return default_policy(listener)
 
     def dump(self, value: RouteConfig, reveal: bool) -> dict[str, Any]:
-        return ROUTE.dump(value, reveal) | POLICY.dump(value.policies, reveal)
+        return next(self.dump_all((value,), reveal))
+
+    def dump_all(self, values: Sequence[RouteConfig], reveal: bool) -> Iterator[dict[str, Any]]:
+        """`dump` of each in turn, as `Record.dump_all`."""
+        policies = POLICY.dump_all((route.policies for route in values), reveal)
+        for own, policy in zip(ROUTE.dump_all(values, reveal), policies, strict=True):
+            yield own | policy
 
     def schema(self) -> JsonSchema:
         route, policy = ROUTE.object_schema(), POLICY.object_schema()

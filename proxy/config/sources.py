@@ -80,17 +80,14 @@ class Sources:
 
         That is the route, its policy, or the default policy.
         """
-        return self._innermost(self._route_layers(route), path) or _built_in(route.policy)
+        index = self._indices.get(route.name)
+        if index is not None and self.place(("routes", index, *path)):
+            return f"{self.of(('routes', index, *path))} (route {route.name})"
+        return self.policy(route.policy, path)
 
     def policy(self, name: str, path: Path) -> str:
         """The source of a key of a named policy: that policy, or the default one."""
         return self._innermost(_policy_layers(name), path) or _built_in(name)
-
-    def _route_layers(self, route: RouteConfig) -> list[tuple[str, Path]]:
-        layers = _policy_layers(route.policy)
-        if route.name in self._indices:
-            layers.insert(0, (f"route {route.name}", ("routes", self._indices[route.name])))
-        return layers
 
     def _innermost(self, layers: list[tuple[str, Path]], path: Path) -> str | None:
         for label, prefix in layers:

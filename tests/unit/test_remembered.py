@@ -298,6 +298,7 @@ REMEMBERED: dict[str, Reason] = {
     "admin.outbox_api:OutboxApi._orders": "at most MOST_ORDERS",
     "admin.metrics_page:MetricsPage._last": "one rendering for each form; labels are bounded",
     "admin.slices:Slices._next": "texts that wait: one per admin connection, none after it left",
+    "admin.slices:Slices._kept": "one for each configuration that is being read; none after it",
     "admin.pace:Pace._waiting": "one for an admin connection, at most connections.LIMIT",
     "admin.server:AdminServer._listeners": "one for each address that is bound",
     "admin.tap_stream:TapStream._streams": "one for each of the tap's watchers",

@@ -47,3 +47,15 @@ def test_one_item_is_made_at_a_time() -> None:
     for _ in range(10):
         next(text)
     assert 0 < len(made) <= 10
+
+
+def test_members_that_are_texts_go_together() -> None:
+    members = {f"key {n}": f"text {n}" for n in range(1_000)} | {"last": 1}
+    text = list(pieces(Members(members.items())))
+    assert "".join(text) == json.dumps(members)
+    assert len(text) <= 20
+
+
+def test_a_plain_item_is_one_piece() -> None:
+    text = list(pieces(Rows([{"a": {"b": 1}}, []], plain=True)))
+    assert text == ["[", '{"a": {"b": 1}}', ", ", "[]", "]"]

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 
+import pytest
+
 from proxy.admin.pace import Pace
 from proxy.admin.slices import SLICE, Slices
 
@@ -121,3 +123,49 @@ async def test_one_that_leaves_takes_it_from_nobody() -> None:
     await asyncio.sleep(0)
     first.cancel()
     assert b"".join(await second).startswith(b"0,1,")
+
+
+async def test_a_text_that_stays_true_is_made_once_for_all_who_read_it() -> None:
+    clock = Clock()
+    slices, source, about, other = Slices(clock), Source(clock), [1], [1]
+    async with slices.kept(about, source) as first:
+        async with slices.kept(about, source) as second:
+            assert second is first
+        async with slices.kept(other, source) as third:
+            assert third is not first
+        async with slices.kept(about, source) as fourth:
+            assert fourth is first
+    assert source.begun == 2
+    assert slices._kept == {}
+    async with slices.kept(about, source):
+        assert source.begun == 3
+
+
+async def test_a_kept_text_that_all_readers_have_left_is_not_made_on() -> None:
+    clock = Clock()
+    slices, source = Slices(clock), Source(clock)
+
+    async def read() -> None:
+        async with slices.kept(clock, source):
+            pytest.fail("nothing is read")
+
+    readers = [asyncio.create_task(read()) for _ in range(2)]
+    await asyncio.sleep(0)
+    for one in readers:
+        one.cancel()
+    await asyncio.gather(*readers, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert slices._kept == {} == slices._next
+    assert source.under_way <= 1
+
+
+async def test_a_failure_of_a_kept_text_reaches_its_readers() -> None:
+    def broken() -> Iterator[str]:
+        raise KeyError("a bug")
+        yield ""
+
+    slices = Slices(Clock())
+    with pytest.raises(KeyError):
+        async with slices.kept(slices, broken):
+            pytest.fail("nothing is read")
+    assert slices._kept == {}

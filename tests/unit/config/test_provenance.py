@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from proxy.config import effective, load, load_text, provenance
+from proxy.config.record import MOST_SHARED
 from proxy.config.sources import BUILT_IN
 
 HERE = Path(__file__).parent
@@ -83,3 +84,16 @@ def test_the_embedded_default_is_built_in() -> None:
     loaded = load(None, {})
     sources = set(dict(provenance(loaded.config, loaded.sources)).values())
     assert all(source.startswith(BUILT_IN) for source in sources)
+
+
+def test_many_values_that_share_nothing_are_all_told() -> None:
+    routes = "".join(
+        f"  - {{name: r{n}, match: {{prefix: /{n}}}, retry: {{attempts: {n % 9 + 1}}}}}\n"
+        for n in range(MOST_SHARED + 10)
+    )
+    loaded = load_text(f"routes:\n{routes}", "f.yaml", {})
+    found = dict(provenance(loaded.config, loaded.sources))
+    shown = effective(loaded.config)["routes"]
+    for n in (0, MOST_SHARED - 1, MOST_SHARED, MOST_SHARED + 9):
+        assert found[f"routes[{n}].retry.attempts"] == f"f.yaml:{n + 2} (route r{n})"
+        assert shown[n]["retry"]["attempts"] == n % 9 + 1
