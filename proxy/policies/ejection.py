@@ -155,6 +155,18 @@ class Member:
         self.checked = former.checked
         self.unhealthy = former.unhealthy
 
+    def go_on(self, former: "Member") -> None:
+        """What is known of the endpoint's attempts goes on."""
+        self._failures = former._failures
+        self._lasted = former._lasted
+        self._returned = former._returned
+        self._window = former._window
+        self.ejected = former.ejected
+        self.row = former.row
+        self.since = former.since
+        self.until = former.until
+        self.why = former.why
+
     def forget_health(self) -> None:
         """There are no health checks any more."""
         self.mark(unhealthy=False)
@@ -259,14 +271,10 @@ class Ejection:
         return member
 
     def leave(self, member: Member, now: float) -> None:
-        """An endpoint is gone. Those that are out beyond the limit of the rest come back, the one
-        that would come first before the others.
-        """
+        """An endpoint is gone, and those that are out beyond the limit of the rest come back."""
         self.members.pop(member, None)
         member.forget_attempts()
-        while self._too_many_out():
-            first = min([one for one in self.members if one.ejected], key=_until)
-            first.come_back(now)
+        self._keep_to_limit(now)
         self.changed()
 
     def retire(self) -> None:
@@ -280,20 +288,26 @@ class Ejection:
             return False
         return any([self._serves(one) for one in self.members if one is not member])
 
-    def reconfigure(self, config: OutlierConfig) -> bool:
+    def reconfigure(self, config: OutlierConfig, now: float) -> bool:
         """Go on with these settings; False, and no change: the state is useless under them."""
-        before = self.config
-        if (
-            config.consecutive_failures != before.consecutive_failures
-            or config.failure_rate != before.failure_rate
-            or config.eject_for != before.eject_for
-            or config.max_ejected < before.max_ejected
-        ):
+        if _judging(config) != _judging(self.config):
             return False
         self.config = config
         self.observes = config.mode is OBSERVE
+        self._keep_to_limit(now)
         self.changed()
         return True
+
+    def succeed(self, former: "Ejection", members: dict[Member, Member], now: float) -> None:
+        """Go on with the state of another one, unless it is useless under these settings.
+
+        `members`: its member for each one that stays.
+        """
+        if _judging(former.config) == _judging(self.config):
+            for member, before in members.items():
+                member.go_on(before)
+            self._keep_to_limit(now)
+        self.changed()
 
     # --- for its members ------------------------------------------------------------------------
 
@@ -328,6 +342,14 @@ class Ejection:
         """Whether it would get requests if this acts."""
         return not member.ejected and not member.unhealthy
 
+    def _keep_to_limit(self, now: float) -> None:
+        """Those that are out beyond the limit come back, the one that would come first before the
+        others.
+        """
+        while self._too_many_out():
+            first = min([one for one in self.members if one.ejected], key=_until)
+            first.come_back(now)
+
     def _too_many_out(self) -> bool:
         out = self.ejected
         return out > self.most or (out > 0 and out == len(self.members))
@@ -336,6 +358,11 @@ class Ejection:
 def no_ejections() -> dict[Why, int]:
     """Counts that begin."""
     return dict.fromkeys(Why, 0)
+
+
+def _judging(config: OutlierConfig) -> tuple[object, ...]:
+    """The settings that its state depends on."""
+    return config.consecutive_failures, config.failure_rate, config.eject_for
 
 
 def _until(member: Member) -> float:

@@ -7,6 +7,7 @@ from typing import Final
 from proxy.clock import Random
 from proxy.config.model import LoadBalancing, UpstreamConfig
 from proxy.http.hash_key import HashKey
+from proxy.policies.ejection import Member
 from proxy.policies.ewma import PeakEwma
 from proxy.upstream.balancing import Admit, balancer
 from proxy.upstream.endpoint import Endpoint
@@ -96,12 +97,13 @@ class Choice:
 
     def adopt(self, config: UpstreamConfig) -> None:
         """Go on with these settings, and keep the state that they do not change."""
+        now = self._loop.time()
         before, self._config = self._config, config
         if config.load_balancing is not before.load_balancing:
             self._balancer = balancer(config.load_balancing, self._random)
         self.hash_key = _hash_key(config)
         standings = self.standings
-        if standings is None or not _judges(config) or not standings.adopt(config):
+        if standings is None or not _judges(config) or not standings.adopt(config, now):
             standings = self._new_standings(config)
         if standings is not self.standings:
             if self.standings is not None:
@@ -128,6 +130,28 @@ class Choice:
                 endpoint.full_weight = float(weights[place])
             self._watch(endpoint)
         self.renew(self._endpoints, (), ())
+
+    def succeed(self, former: "Choice", known: dict[Endpoint, Endpoint]) -> None:
+        """Go on with what another one knows. `known`: its endpoint for each one that stays."""
+        now = self._loop.time()
+        self._warming.clear()
+        self._start_slowly([one for one in self._endpoints if known and one not in known], now)
+        for endpoint, before in known.items():
+            if before in former._warming:
+                self._warming[endpoint] = former._warming[before]
+            if endpoint.latency is not None and before.latency is not None:
+                endpoint.watch(before.latency, endpoint.member)
+        checked = self._config.health_check is not None
+        members: dict[Member, Member] = {}
+        for endpoint, before in known.items():
+            if endpoint.member is not None and before.member is not None:
+                members[endpoint.member] = before.member
+                if checked:
+                    endpoint.check = before.check
+                    endpoint.member.keep_health(before.member)
+        if self.standings is not None and former.standings is not None:
+            self.standings.ejection.succeed(former.standings.ejection, members, now)
+        self._warm_up(now)
 
     # --- for this class -------------------------------------------------------------------------
 

@@ -145,10 +145,14 @@ class Discovery:
         """Close this one, and make one for other endpoints. Addresses that are known stay known."""
         self.close()
         new = Discovery(endpoints, self._refresh, self._resolver, self._loop, self._on_change)
-        for name in new._names:
-            if name in self.addresses:
-                new.addresses[name] = self.addresses[name]
+        new.learn(self)
         return new
+
+    def learn(self, other: "Discovery") -> None:
+        """Addresses that another one knows are known here too."""
+        for name in self._names:
+            if name in other.addresses:
+                self.addresses[name] = other.addresses[name]
 
     def close(self) -> None:
         """Stop refreshing. Waits for a first address still get it."""

@@ -98,7 +98,7 @@ class Upstreams:
         self._by_name = {
             name: before[name]
             if name in before and before[name].adopt(config)
-            else self._build(config)
+            else self._replace(before.get(name), config)
             for name, config in configured.items()
         }
         for name, upstream in before.items():
@@ -134,6 +134,12 @@ class Upstreams:
                 del self._by_authority[key]
                 upstream.close()
                 surplus -= 1
+
+    def _replace(self, former: Upstream | None, config: UpstreamConfig) -> Upstream:
+        upstream = self._build(config)
+        if former is not None:
+            upstream.succeed(former)
+        return upstream
 
     def _build(self, config: UpstreamConfig, is_own: IsOwn | None = None) -> Upstream:
         return Upstream(

@@ -66,15 +66,18 @@ class Standings:
         self.counts = counts
         self.ejection = Ejection(_settings(config), random, self._changed, counts.ejections)
         self.ejects = self.refuses = False
-        self.adopt(config)
+        self._settle(config)
 
-    def adopt(self, config: UpstreamConfig) -> bool:
+    def adopt(self, config: UpstreamConfig, now: float) -> bool:
         """Go on with these settings; False: make others."""
-        if not self.ejection.reconfigure(_settings(config)):
+        if not self.ejection.reconfigure(_settings(config), now):
             return False
+        self._settle(config)
+        return True
+
+    def _settle(self, config: UpstreamConfig) -> None:
         self.ejects = config.outlier_detection is not None
         self.refuses = self.ejection.config.on_none is OnNone.REFUSE
-        return True
 
     def join(self) -> Member:
         """The state of a new endpoint; `renew` follows."""

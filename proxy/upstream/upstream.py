@@ -230,6 +230,17 @@ class Upstream:
             self._renew()
         return True
 
+    def succeed(self, former: "Upstream") -> None:
+        """Take the place of one that cannot go on with these settings.
+
+        Its addresses stay known, and what is known of the endpoints that stay.
+        """
+        self._discovery.learn(former._discovery)
+        self._renew()
+        before = {_key_of(endpoint): endpoint for endpoint in former.endpoints}
+        known = {one: before[_key_of(one)] for one in self.endpoints if _key_of(one) in before}
+        self.choice.succeed(former.choice, known)
+
     def _any_stays(self, config: UpstreamConfig) -> bool:
         """Whether these settings keep a known endpoint, and no exchange waits for an address."""
         places = _places(config)
@@ -258,8 +269,7 @@ class Upstream:
                 wanted.setdefault(key, configured)
         staying, gone = [], []
         for endpoint in self.endpoints:
-            key = _key(endpoint.scheme, endpoint.host, endpoint.port, endpoint.ip)
-            found = wanted.pop(key, None)
+            found = wanted.pop(_key_of(endpoint), None)
             if found is not None:
                 endpoint.full_weight = float(found.weight)
                 staying.append(endpoint)
@@ -330,6 +340,10 @@ class Upstream:
 def _key(scheme: str, host: str, port: int, ip: str) -> _Key:
     """What makes an endpoint. A connection without TLS does not depend on the name."""
     return (scheme, host if scheme == "https" else "", port, ip)
+
+
+def _key_of(endpoint: Endpoint) -> _Key:
+    return _key(endpoint.scheme, endpoint.host, endpoint.port, endpoint.ip)
 
 
 def _connecting(config: UpstreamConfig) -> tuple[object, ...]:

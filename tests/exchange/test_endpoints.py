@@ -353,6 +353,43 @@ def test_a_reload_keeps_connections_and_state_where_the_settings_are(shop):
     assert ejections(shop) == 2
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "connections: {max: 7}",
+        "protocol: http1",
+        "dns_refresh: 9s",
+        "connections: {max_streams: 9}",
+    ],
+)
+def test_a_reload_of_what_connections_depend_on_keeps_the_state_too(shop, change):
+    eject(shop)
+    shop.pass_time(20.0)
+    shop.reload(TEXT.replace("    outlier_detection:", f"    {change}\n    outlier_detection:"))
+    assert member(shop).ejected
+    assert serve(shop) == SECOND
+    shop.pass_time(EJECTED_FOR - 19.9)
+    assert serve(shop) == FIRST
+    assert not member(shop).ejected
+
+
+def test_a_reload_of_connections_keeps_latencies_and_addresses(make_stage):
+    named = TWO_BY_EWMA.replace('["http://10.0.0.1:80", "http://10.0.0.2:80"]', '["http://shop"]')
+    stage = make_stage(named)
+    client = stage.ask(request())
+    stage.resolve(["10.0.0.1", "10.0.0.2"])
+    server = received_by(stage)
+    stage.pass_time(0.5)
+    server.answer()
+    assert client.answer().status == 200
+    stage.reload(
+        named.replace("    outlier_detection:", "    dns_refresh: 9s\n    outlier_detection:")
+    )
+    before, after = server.endpoint.ip, stage.gateway.upstreams["shop"].endpoints
+    assert [one.ip for one in after if one.latency.known] == [before]
+    begin(stage)
+
+
 def test_an_exchange_that_began_before_a_reload_ends_under_the_state_that_it_began_with(shop):
     client, server = begin(shop)
     shop.reload(TEXT.replace("failures: 2}", "failures: 1}"))

@@ -278,6 +278,8 @@ def test_a_reload_keeps_what_the_checks_said(shop):
     assert shop.connects == 2, "checks under way go on"
     shop.reload(TEXT.replace("interval: 10s", "interval: 5s"))
     assert health(shop) == "unhealthy"
+    shop.reload(TEXT.replace("    health_check", "    connections: {max: 7}\n    health_check"))
+    assert health(shop) == "unhealthy", "connections that are made otherwise change nothing"
     lines = [line for line in TEXT.splitlines() if "health_check" not in line]
     shop.reload("\n".join(lines))
     shop.connector.pending.clear()

@@ -258,13 +258,23 @@ def test_a_changed_mode_keeps_the_state_and_a_changed_threshold_does_not():
     one = cluster.members[0]
     cluster.give(one, BAD)
     settings = {"consecutive_failures": 1, "failure_rate": None}
-    assert cluster.ejection.reconfigure(OutlierConfig(mode=Mode.OBSERVE, **settings))
+    assert cluster.ejection.reconfigure(OutlierConfig(mode=Mode.OBSERVE, **settings), NOW)
     assert (one.ejected, one.usable) == (True, True)
-    assert cluster.ejection.reconfigure(OutlierConfig(**settings))
+    assert cluster.ejection.reconfigure(OutlierConfig(**settings), NOW)
     assert not one.usable
-    assert not cluster.ejection.reconfigure(OutlierConfig(failure_rate=None))
-    assert not cluster.ejection.reconfigure(OutlierConfig(max_ejected=0.1, **settings))
+    assert not cluster.ejection.reconfigure(OutlierConfig(failure_rate=None), NOW)
     assert not one.usable
+
+
+def test_a_lower_limit_brings_those_beyond_it_back():
+    cluster = Cluster(4, consecutive_failures=1)
+    cluster.give(cluster.members[1], BAD)
+    cluster.give(cluster.members[0], BAD, at=NOW + 1)
+    settings = {"consecutive_failures": 1, "failure_rate": None}
+    assert cluster.ejection.reconfigure(OutlierConfig(max_ejected=0.25, **settings), NOW + 2)
+    assert cluster.out == [0]
+    assert cluster.ejection.reconfigure(OutlierConfig(max_ejected=0.75, **settings), NOW + 3)
+    assert cluster.out == [0]
 
 
 def test_the_window_has_the_last_whole_seconds():
