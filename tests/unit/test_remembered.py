@@ -284,6 +284,7 @@ REMEMBERED: dict[str, Reason] = {
     "upstream.choice:Choice._warming": "the endpoints of one upstream",
     "upstream.dialing:Dial._failed": "at most MOST_ADDRESSES",
     "upstream.dialing:Dial._tickets": UNDER_WAY,
+    "upstream.endpoint:Endpoint.credits": "two kinds of turns",
     "upstream.health:HealthChecks._checks": "the endpoints of one upstream",
     "upstream.registry:Upstreams._counts": "the upstreams of all files that were loaded",
     "upstream.standings:StandingCounts.checks": "two results",
