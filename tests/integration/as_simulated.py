@@ -3,18 +3,33 @@
 import asyncio
 import re
 from collections import deque
+from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from random import Random
 from time import monotonic
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 FAILURE = b"HTTP/1.1 503 Out of order\r\nContent-Length: 0\r\n\r\n"
+REQUEST_ID = re.compile(rb"(?i)x-request-id: (\S+)")
+
+
+@dataclass
+class Try:
+    """A request at a service: `began` when it came, `seconds` for its wait there and its work.
+
+    A busy machine delays the answer further, which says nothing about the proxy.
+    """
+
+    request: bytes
+    began: float
+    seconds: float = 0.0
 
 
 class Service:
     """It does `capacity` requests at once, each in `mean` seconds on average; others wait.
 
-    `failing`: it answers 503 at once instead. `arrived`: when each request came.
+    `failing`: it answers 503 at once instead. `tries`: all requests, in the order they came.
     `worked`, `waited`: how many it did at once, and how many waited, on average since `measure`.
     """
 
@@ -23,7 +38,7 @@ class Service:
         self.random = Random(seed)
         self.busy = self.load = 0
         self.failing = False
-        self.arrived: list[float] = []
+        self.tries: list[Try] = []
         self.line: deque[asyncio.Future[None]] = deque()
         self.measure()
 
@@ -60,12 +75,15 @@ class Service:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                await reader.readuntil(b"\r\n\r\n")
-                self.arrived.append(monotonic())
+                head = await reader.readuntil(b"\r\n\r\n")
+                found = REQUEST_ID.search(head)
+                assert found
+                one = Try(found[1], monotonic())
+                self.tries.append(one)
                 if self.failing:
                     writer.write(FAILURE)
                     continue
-                await self.work()
+                one.seconds = await self.work()
                 writer.write(ANSWER)
         except (OSError, asyncio.IncompleteReadError):
             pass
@@ -74,16 +92,20 @@ class Service:
             with suppress(OSError):
                 await writer.wait_closed()
 
-    async def work(self) -> None:
+    async def work(self) -> float:
+        """Wait and work. Returns the seconds of both, as an idle machine would have them."""
         self.load += 1
         self._passed()
+        came = monotonic()
         if self.busy >= self.capacity:
             turn = asyncio.get_running_loop().create_future()
             self.line.append(turn)
             await turn
         else:
             self.busy += 1
-        await asyncio.sleep(self.random.expovariate(1 / self.mean))
+        waited = monotonic() - came
+        took = self.random.expovariate(1 / self.mean)
+        await asyncio.sleep(took)
         self._passed()
         self.busy -= 1
         while self.line and self.busy < self.capacity:
@@ -91,19 +113,19 @@ class Service:
             if not turn.done():
                 self.busy += 1
                 turn.set_result(None)
+        return waited + took
 
 
 class Callers:
     """They send requests at random through the proxy.
 
-    `seconds`: of each answer of status 200, `begun`: when its request was sent. `refused`: others.
+    `seconds`: of each answer of status 200. `refused`: others.
     """
 
     def __init__(self, port: int, seed: int) -> None:
         self.port = port
         self.random = Random(seed)
         self.seconds: list[float] = []
-        self.begun: list[float] = []
         self.refused = 0
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._calls: set[asyncio.Task[None]] = set()
@@ -130,7 +152,6 @@ class Callers:
         await reader.readexactly(int(length[1]))
         if head.startswith(b"HTTP/1.1 200 "):
             self.seconds.append(monotonic() - begun)
-            self.begun.append(begun)
         else:
             self.refused += 1
         self._idle.append((reader, writer))
@@ -142,4 +163,9 @@ class Callers:
             await writer.wait_closed()
 
     def quantile(self, share: float) -> float:
-        return sorted(self.seconds)[int(share * len(self.seconds))]
+        return quantile(self.seconds, share)
+
+
+def quantile(values: Iterable[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[int(share * len(ordered))]

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from integration.as_simulated import Callers, Service
+from integration.as_simulated import Callers, Service, quantile
 from integration.running_proxy import RunningProxy
 from integration.settings import ONCE, route
 
@@ -43,15 +43,15 @@ class Run:
     def check(self) -> None:
         found = json.loads(SIMULATED.read_text())["short_ejection"]
         (simulated,) = [one for one in found if one["endpoints"] == self.endpoints]
-        arrived = [at - self.start for at in self.services[0].arrived]
+        arrived = [one.began - self.start for one in self.services[0].tries]
         failed = [at for at in arrived if FAILS_AT <= at < WORKS_AT]
         out = failed[4]
         probes = [at for at in failed if at > out + 1]
         back = min(at for at in arrived if at >= WORKS_AT) - WORKS_AT
-        begun = [at - self.start for at in self.callers.begun]
-        answers = zip(begun, self.callers.seconds, strict=True)
-        seconds = sorted(one for at, one in answers if out <= at < WORKS_AT)
-        p99 = seconds[int(0.99 * len(seconds))] * 1000
+        rest = [one for service in self.services[1:] for one in service.tries]
+        p99 = 1000 * quantile(
+            [one.seconds for one in rest if out <= one.began - self.start < WORKS_AT], 0.99
+        )
         print(f"{self.name}: failed {self.callers.refused}, out after {out - failed[0]:.3f} s, "
               f"probes {len(probes)}, back after {back:.1f} s, p99 {p99:.0f} ms; simulated",
               simulated)  # fmt: skip
