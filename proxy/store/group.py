@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.errors import ProxyError
 from proxy.store.operations import Operation
 
 
@@ -16,3 +17,13 @@ class Group:
     future: "Future[Any]"
     alone: bool
     size: int
+
+
+def tell(future: "Future[Any]", result: Any = None, error: ProxyError | None = None) -> None:
+    """Set a group's result or failure, unless it is not waited for any more."""
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

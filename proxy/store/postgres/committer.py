@@ -23,12 +23,12 @@ from random import uniform
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.errors import InternalError, ProxyError, StoreFailed, StoreFull
-from proxy.store.group import Group
-from proxy.store.operations import Expire
+from proxy.errors import InternalError, StoreFailed, StoreFull
+from proxy.store.group import Group, tell
 from proxy.store.postgres.batches import brings_forward, decode, encode
 from proxy.store.postgres.connection import (
     Failure,
+    Lost,
     Opened,
     PostgresConfig,
     Unreachable,
@@ -39,6 +39,7 @@ from proxy.store.postgres.connection import (
 )
 from proxy.store.postgres.limited import limited
 from proxy.store.postgres.server_clock import ServerClock
+from proxy.store.postgres.upkeep import Upkeep
 from proxy.store.records import ClaimedEntries, ClaimedSagas
 from proxy.store.store import CannotOpen, StoreStats
 
@@ -51,10 +52,6 @@ MOST_IN_ONE: Final = 128
 BYTES_IN_ONE: Final = 4 * 1024 * 1024
 AGAIN: Final = 3
 """How often a batch that met another transaction is run again."""
-POLL_SECONDS: Final = 1.0
-"""Between two looks at what other replicas may have left."""
-SWEEP_SECONDS: Final = 5.0
-MEASURE_SECONDS: Final = 30.0
 FIRST_WAIT: Final = 0.05
 LONGEST_WAIT: Final = 5.0
 """Seconds between two attempts to connect."""
@@ -63,10 +60,6 @@ _FULL_SECONDS: Final = 1.0
 _NO_ROOM: Final = "The store's server has no room on its disk."
 
 _log = logging.getLogger("proxy.store")
-
-
-class Lost(Exception):
-    """The connection cannot be used any more."""
 
 
 class Committer:
@@ -97,7 +90,9 @@ class Committer:
         self._ending = asyncio.Event()
         self._full_until = 0.0
         self._told = ""
-        self._measure_at = 0.0
+        self._upkeep = Upkeep(
+            config, stats, up=lambda: self.up, submit=self.submit, due_earlier=due_earlier
+        )
         self._tasks: list[Task[None]] = []
 
     @property
@@ -125,8 +120,8 @@ class Committer:
         if first is not None:
             self._live += 1  # the first task's, which has not run yet
             self._up()
-        self._tasks.append(loop.create_task(self._poll()))
-        self._tasks.append(loop.create_task(self._sweep()))
+        self._tasks.append(loop.create_task(self._upkeep.poll()))
+        self._tasks.append(loop.create_task(self._upkeep.sweep()))
 
     async def stop(self) -> None:
         """Commit what waits, then close."""
@@ -210,8 +205,7 @@ class Committer:
             if batch is None:
                 return
             await self._process(opened, batch)
-            if monotonic() >= self._measure_at:
-                await self._measure(opened.connection)
+            await self._upkeep.measure(opened.connection)
 
     def _ended(self, connection: "Connection") -> None:
         """It broke; the one that waits with it must notice."""
@@ -287,12 +281,12 @@ class Committer:
         if kind is Failure.FULL:
             self._full_until = monotonic() + _FULL_SECONDS
             self._stats.refused_full += 1
-            _tell(group, error=StoreFull(_NO_ROOM))
+            tell(group.future, error=StoreFull(_NO_ROOM))
         elif kind is Failure.AGAIN:
             self._fail(group, f"The store did nothing: {sentence(error)}.")
         else:
             _log.error("internal error in the store", exc_info=error)
-            _tell(group, error=InternalError("This is a bug of the proxy's store."))
+            tell(group.future, error=InternalError("This is a bug of the proxy's store."))
 
     async def _run(self, opened: Opened, batch: list[Group]) -> None:
         started, asked = perf_counter(), monotonic()
@@ -307,13 +301,13 @@ class Committer:
             if isinstance(result, ClaimedEntries | ClaimedSagas) and result.now:
                 self.clock.learn(result.now, asked)
             earlier = earlier or any(brings_forward(*pair) for pair in _pairs(group, result))
-            _tell(group, result)
+            tell(group.future, result)
         if earlier:
             self._due_earlier()
 
     def _fail(self, group: Group, why: str) -> None:
         self._stats.refused_failed += 1
-        _tell(group, error=StoreFailed(why))
+        tell(group.future, error=StoreFailed(why))
 
     # --- up and down ------------------------------------------------------------------------------
 
@@ -348,53 +342,6 @@ class Committer:
                 "synchronous_commit of the store's server is %s: the last promises may be lost "
                 "with the server", opened.sync,
             )  # fmt: skip
-
-    # --- what is done now and then ----------------------------------------------------------------
-
-    async def _poll(self) -> None:
-        """Other replicas leave work, and tell no one."""
-        while True:
-            await asyncio.sleep(uniform(POLL_SECONDS / 2, POLL_SECONDS))
-            if self._live:
-                self._due_earlier()
-
-    async def _sweep(self) -> None:
-        """Delete what has expired."""
-        while True:
-            await asyncio.sleep(uniform(SWEEP_SECONDS / 2, SWEEP_SECONDS))
-            more = self._live > 0
-            while more:
-                future: Future[bool] = asyncio.get_running_loop().create_future()
-                self.submit(Group([Expire()], future, True, 0))
-                try:
-                    more = await future
-                except ProxyError:
-                    more = False
-
-    async def _measure(self, connection: "Connection") -> None:
-        self._measure_at = monotonic() + MEASURE_SECONDS
-        try:
-            async with limited(connection, self._config.timeout), connection.transaction():
-                size = await connection.fetchval(
-                    "SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_catalog.pg_class c"
-                    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-                    " WHERE n.nspname = $1 AND c.relkind = 'r'",
-                    self._config.schema,
-                )
-        except Exception as error:  # noqa: BLE001 - only a lost connection matters here
-            if meaning(error) is Failure.LOST:
-                raise Lost(sentence(error)) from None
-        else:
-            self._stats.bytes = size or 0
-
-
-def _tell(group: Group, result: Any = None, *, error: ProxyError | None = None) -> None:
-    if group.future.done():
-        return
-    if error is not None:
-        group.future.set_exception(error)
-    else:
-        group.future.set_result(result)
 
 
 def _pairs(group: Group, result: Any) -> Iterator[tuple[Any, Any]]:

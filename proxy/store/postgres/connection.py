@@ -50,6 +50,10 @@ class Unreachable(Exception):
     """There is no server now that takes writes. It may be there later."""
 
 
+class Lost(Exception):
+    """The connection cannot be used any more."""
+
+
 Run = Callable[..., Awaitable[Rows]]
 
 

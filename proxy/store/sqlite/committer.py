@@ -22,9 +22,9 @@ from time import monotonic, perf_counter
 from typing import Any, Final
 
 from proxy.errors import InternalError, ProxyError, StoreFailed, StoreFull
-from proxy.store.group import Group
+from proxy.store.group import Group, tell
 from proxy.store.records import Committed
-from proxy.store.sqlite.connection import MEMORY, SqliteConfig, error_name
+from proxy.store.sqlite.connection import MEMORY, Failure, SqliteConfig, error_name, meaning
 from proxy.store.sqlite.reserve import Reserve
 from proxy.store.sqlite.running import expire, next_expiry, run
 from proxy.store.sqlite.tables import NoRoom, Tables
@@ -42,6 +42,7 @@ _FULL_SECONDS: Final = 1.0
 """Seconds after which a full disk is tried again."""
 _LONGEST_RETRY: Final = 300
 """Seconds that a Retry-After asks for at most."""
+_FULL: Final = "The store takes no new promises until others are kept or forgotten."
 
 _log = logging.getLogger("proxy.store")
 
@@ -156,12 +157,12 @@ class Committer:
         try:
             return self._transaction(batch)
         except sqlite3.Error as error:
-            kind = _kind(error)
+            kind = meaning(error)
             self._roll_back()
-            if kind is _Kind.FAILED:
+            if kind is Failure.FAILED:
                 self._fail(error)
                 return [(group.future, None, self._failed()) for group in batch]
-            if kind is _Kind.FULL:
+            if kind is Failure.FULL:
                 if self._disk_is_full() or len(batch) > 1:
                     return self._one_by_one(batch)
                 return [self._refused(batch[0])]
@@ -254,7 +255,7 @@ class Committer:
             work()
         except sqlite3.Error as error:
             self._roll_back()
-            if _kind(error) is _Kind.FULL:
+            if meaning(error) is Failure.FULL:
                 self._disk_is_full()
             else:
                 self._fail(error)
@@ -323,7 +324,7 @@ class Committer:
         try:
             self._checkpoint()  # then the log is written from its beginning again
         except sqlite3.Error as error:
-            if _kind(error) is not _Kind.FULL:
+            if meaning(error) is not Failure.FULL:
                 self._fail(error)
             return False
         return freed
@@ -365,34 +366,9 @@ class Committer:
     def _resolve(self, outcomes: list[_Outcome], due_earlier: bool) -> None:
         """In the loop."""
         for future, result, error in outcomes:
-            if future.done():
-                continue
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            tell(future, result, error)
         if due_earlier:
             self._due_earlier()
 
     def at(self, point: Point) -> None:
         """A test may replace it, to end the process at this point."""
-
-
-class _Kind(Enum):
-    FULL = "full"
-    FAILED = "failed"
-    FAULT = "fault"
-
-
-_FAULTS: Final = ("SQLITE_ERROR", "SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH")
-_FULL: Final = "The store takes no new promises until others are kept or forgotten."
-
-
-def _kind(error: sqlite3.Error) -> _Kind:
-    """Every error that is not known to be harmless ends the store."""
-    name = error_name(error)
-    if name == "SQLITE_FULL":
-        return _Kind.FULL
-    if not name or name.startswith(_FAULTS):
-        return _Kind.FAULT
-    return _Kind.FAILED

@@ -1,8 +1,12 @@
-"""Opening the file: mode 0600, one process at a time, settings that are read back."""
+"""Opening the file: mode 0600, one process at a time, settings that are read back.
+
+And what failures mean.
+"""
 
 import os
 import sqlite3
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from proxy.store.sqlite.reserve import MOST as RESERVE
@@ -12,6 +16,21 @@ from proxy.store.store import CannotOpen
 MEMORY: Final = ":memory:"
 PAGE: Final = 4096
 _CACHE_KIB: Final = 2048
+
+
+class Failure(Enum):
+    """What a failed statement means.
+
+    FAULT: of one operation. FULL: the file or the disk is. FAILED: the file is not to be used
+    again.
+    """
+
+    FAULT = "fault"
+    FULL = "full"
+    FAILED = "failed"
+
+
+_FAULTS: Final = ("SQLITE_ERROR", "SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH")
 
 
 class Busy(Exception):
@@ -69,6 +88,16 @@ def connect(config: SqliteConfig, migrations: tuple[str, ...] = MIGRATIONS) -> s
 def error_name(error: sqlite3.Error) -> str:
     """SQLite's name of an error, "" for those of the Python module."""
     return getattr(error, "sqlite_errorname", "")
+
+
+def meaning(error: sqlite3.Error) -> Failure:
+    """What a failed statement means. An error that is not known to be harmless ends the store."""
+    name = error_name(error)
+    if name == "SQLITE_FULL":
+        return Failure.FULL
+    if not name or name.startswith(_FAULTS):
+        return Failure.FAULT
+    return Failure.FAILED
 
 
 def _sentence(config: SqliteConfig, why: str) -> str:
