@@ -1,13 +1,20 @@
-"""PING while requests are open on an HTTP/2 connection (RFC 9113 section 6.7).
+"""How a dead peer of an HTTP/2 connection is noticed.
+
+By the kernel; and by PING while requests are open (RFC 9113 section 6.7):
 
 ──interval without a byte──▶ PING ──timeout without a byte──▶ lost
 """
 
+import asyncio
+import socket
+from contextlib import suppress
 from typing import Final
 
 from proxy.wire.alarm import NEVER
 
 PAYLOAD: Final = b"keepaliv"
+_DEAD_SECONDS: Final = 20
+"""A peer that acknowledges nothing for so long is dead (TCP_USER_TIMEOUT)."""
 
 
 class Keepalive:
@@ -46,3 +53,15 @@ class Keepalive:
     def is_lost(self, now: float) -> bool:
         """Whether a PING was not answered in time."""
         return self.asked_at > 0.0 and now >= self.due
+
+
+def notice_death(transport: asyncio.BaseTransport) -> None:
+    """Let the kernel end a connection whose peer has vanished; no server objects to that."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return
+    with suppress(OSError):  # not every kind of socket has them
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _DEAD_SECONDS)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _DEAD_SECONDS // 2)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_SECONDS * 1000)

@@ -7,9 +7,7 @@ connect failure. Then its room is the peer's limit, at most `max_streams`. Strea
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 from typing import Final, cast
 
@@ -34,7 +32,7 @@ from proxy.http.h2.head import ResponseReader, read_trailers
 from proxy.http.h2.judge import Malformed
 from proxy.wire.alarm import NEVER
 from proxy.wire.h2.connection import LOST
-from proxy.wire.h2.keepalive import PAYLOAD, Keepalive
+from proxy.wire.h2.keepalive import PAYLOAD, Keepalive, notice_death
 from proxy.wire.h2.losses import (
     broken,
     broken_at_once,
@@ -54,8 +52,6 @@ from proxy.wire.streams import UpstreamSession, UpstreamStream
 
 LAST_ID: Final = MAX_STREAM_ID - 1000
 """A connection begins no stream beyond it."""
-_DEAD_SECONDS: Final = 20
-"""A peer that acknowledges nothing for so long is dead (TCP_USER_TIMEOUT)."""
 _GOAWAY_TEXT: Final = 200
 _PREFIX: Final = b"\x00\x00"
 """What the first frame begins with: SETTINGS of less than 256 bytes."""
@@ -151,7 +147,7 @@ class Http2Connection(Requests):
             (INITIAL_WINDOW_SIZE, STREAM_WINDOW),
             (MAX_HEADER_LIST_SIZE, MAX_HEAD_BYTES),
         ]
-        _notice_death(transport)
+        notice_death(transport)
         self.open(transport, PREFACE, settings)
         self.flush()
 
@@ -386,15 +382,3 @@ class Http2Session(UpstreamSession):
     def close(self) -> None:
         if self.connection is not None:
             self.connection.close()
-
-
-def _notice_death(transport: asyncio.BaseTransport) -> None:
-    """Let the kernel end a connection whose peer has vanished; no server objects to that."""
-    sock = transport.get_extra_info("socket")
-    if sock is None:
-        return
-    with suppress(OSError):  # not every kind of socket has them
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _DEAD_SECONDS)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _DEAD_SECONDS // 2)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_SECONDS * 1000)
