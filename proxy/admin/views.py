@@ -268,6 +268,7 @@ def _counts(stats: RouteStats) -> Document:
         "proxy_answers": sum(count for kind, count in stats.requests.items() if kind[1]),
         "retries": sum(stats.retries.values()),
         "hedges": stats.hedged,
+        "faults": sum(stats.faults.values()),
         "mirrored": stats.mirrored,
         "fallbacks": stats.fallbacks,
         "idempotency": dict(stats.idempotency),

@@ -212,7 +212,50 @@ def test_hedges_faults_and_grpc_statuses_are_told(
     boxes = [part.bounding_box() for part in (call.locator("time"), badge, call.locator(".what"))]
     edges = [(box["x"], box["x"] + box["width"]) for box in boxes if box]
     assert [end <= begin for (_, end), (begin, _) in pairwise(edges)] == [True, True]
-    page.locator("#routes tr", has_text="hedged").locator("small:text-is('1 hedge')").wait_for()
+    added = page.locator("#routes tr", has_text="hedged").locator("small:text-is('1 hedge')")
+    added.wait_for()
+    number = added.locator("xpath=preceding-sibling::span").bounding_box()
+    below = added.bounding_box()
+    assert number
+    assert below
+    assert below["y"] >= number["y"] + number["height"] - 1  # else it reads "11 hedge"
+    page.locator("#routes tr", has_text="faulty").locator("small:text-is('1 fault')").wait_for()
+
+
+def test_an_ejected_endpoint_is_seen_at_a_glance(
+    start_proxy: StartProxy, visit: Open, shared_chaos: ChaosUpstream
+) -> None:
+    proxy = start_proxy(
+        {
+            "upstreams": {
+                "chaos": {
+                    "endpoints": [shared_chaos.url, "http://127.0.0.1:1"],
+                    "load_balancing": "round_robin",
+                    "outlier_detection": {
+                        "consecutive_failures": 1,
+                        "eject_for": {"initial": "1s", "max": "1s"},
+                    },
+                }
+            },
+            "routes": [route("a", retry=ONCE)],
+        }
+    )
+    page = visit(proxy.admin).open()
+    figure = page.locator(".figure", has_text="Endpoints out")
+    figure.locator("small:has-text('of ')").wait_for()
+    assert figure.get_attribute("data-tone") is None
+    for _ in range(2):  # one of two balanced requests, at the latest, meets the closed port
+        proxy.call("GET", "/a", chaos="200")
+    figure.locator("strong:text-is('1')").wait_for()
+    assert figure.get_attribute("data-tone") == "warn"
+    row = page.locator("#upstreams tbody tr", has_text="▲ ejected")
+    row.locator("td", has_text=re.compile("consecutive.failures, 1 s left")).wait_for()
+    row.locator("td", has_text="the next request decides").wait_for()
+
+
+def test_plots_begin_with_the_process(start_proxy: StartProxy, visit: Open) -> None:
+    page = visit(start_proxy({}).admin).open()
+    page.locator("#charts-title:has-text('since the start')").wait_for()
 
 
 def test_live_requests_from_watch_to_stop(proxy: RunningProxy, visit: Open) -> None:

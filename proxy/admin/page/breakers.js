@@ -1,4 +1,4 @@
-// Circuit breakers: the state, the window's rates, and the states of 15 minutes as a strip.
+// Circuit breakers: the state, the window's rates, and the last states as a strip.
 
 import { anchorOf, failureOf, openers, showOnly } from "./alike.js";
 import { badge, breakerState, setBadge } from "./badges.js";
@@ -6,7 +6,6 @@ import { el, keyed, setAttribute, setText } from "./dom.js";
 import { age, count, moment, percent, plural } from "./format.js";
 import { table } from "./tables.js";
 
-const WINDOW = 900; // seconds
 
 export function breakers(container, announce, model) {
   const states = new Map();
@@ -21,7 +20,7 @@ export function breakers(container, announce, model) {
       { title: "Slow", class: "number", text: (one) => percent(one.slow_call_rate) },
       { title: "Calls", class: "number", text: (one) => count(one.calls) },
       { title: "Refused", class: "number", text: (one) => count(one.not_permitted) },
-      { title: "15 minutes", class: "strip-cell", draw: (cell, one) => drawPast(cell, one, model) },
+      { title: "Up to 15 minutes", class: "strip-cell", draw: (cell, one) => drawPast(cell, one, model) },
     ],
   });
   return () => {
@@ -69,7 +68,7 @@ function drawPast(cell, one, model) {
   const past = model.transitions.get(one.name);
   const changes = past?.transitions ?? [];
   const [strip, details] = cell.children;
-  drawStrip(strip, firstState(one, past), one.state, changes, model.now(), model.status.uptime_s);
+  drawStrip(strip, firstState(one, past), one.state, changes, model);
   const [summary, list] = details.children;
   const lastOne = changes.at(-1);
   setText(summary, lastOne ? sinceWhen(one.name, changes, model) : "No change so far");
@@ -124,10 +123,11 @@ function firstState(one, past) {
 }
 
 /** One piece for each state within the window; none before the process began. */
-function drawStrip(strip, first, state, changes, now, uptime) {
-  const begin = now - WINDOW;
+function drawStrip(strip, first, state, changes, model) {
+  const [now, shown] = [model.now(), model.window];
+  const begin = now - shown;
   const pieces = [];
-  let from = Math.max(begin, now - uptime);
+  let from = Math.max(begin, now - model.status.uptime_s);
   let current = first;
   for (const change of changes) {
     const at = Math.min(Date.parse(change.time) / 1000, now);
@@ -145,8 +145,8 @@ function drawStrip(strip, first, state, changes, now, uptime) {
     () => el("span"),
     (node, piece) => {
       setAttribute(node, "data-state", piece.state);
-      node.style.left = `${(100 * (piece.from - begin)) / WINDOW}%`;
-      node.style.width = `${(100 * (piece.to - piece.from)) / WINDOW}%`;
+      node.style.left = `${(100 * (piece.from - begin)) / shown}%`;
+      node.style.width = `${(100 * (piece.to - piece.from)) / shown}%`;
     },
   );
 }

@@ -1,9 +1,8 @@
-// The three plots of one route: rate, latency, errors, over the last 15 minutes (uPlot).
+// The three plots of one route: rate, latency, errors, over the time that the model shows (uPlot).
 
 import { el, setAttribute, setText } from "./dom.js";
 import { rate, span } from "./format.js";
 
-const WINDOW = 900; // seconds
 const HEIGHT = 168;
 
 const PLOTS = [
@@ -31,7 +30,7 @@ function lonely(plot, series) {
   return found;
 }
 
-function options(plot, width, now, onCursor) {
+function options(plot, width, model, onCursor) {
   const axis = {
     stroke: () => colour("--muted"),
     grid: { stroke: () => colour("--line"), width: 1 },
@@ -45,11 +44,11 @@ function options(plot, width, now, onCursor) {
     legend: { show: false },
     cursor: { sync: { key: "route" }, drag: { x: false, y: false }, points: { size: 7 } },
     scales: {
-      x: { time: true, range: () => [now() - WINDOW, now()] },
+      x: { time: true, range: () => [model.now() - model.window, model.now()] },
       y: { range: (_, low, high) => [0, high > 0 ? high * 1.15 : 1] },
     },
     axes: [
-      { ...axis, space: 64, size: 28, values: (_, ticks) => ticks.map(clock) },
+      { ...axis, space: 64, size: 28, values: (_, ticks) => ticks.map((tick) => clock(tick, model.window)) },
       { ...axis, size: 62, space: 34, values: (_, ticks) => ticks.map(plot.format) },
     ],
     series: [
@@ -65,12 +64,18 @@ function options(plot, width, now, onCursor) {
   };
 }
 
-const clock = (seconds) =>
-  new Date(seconds * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+/** With seconds where ticks of one minute would read the same. */
+const clock = (seconds, window) =>
+  new Date(seconds * 1000).toLocaleTimeString("en-GB", {
+    hour: "2-digit",
+    minute: "2-digit",
+    second: window < 300 ? "2-digit" : undefined,
+  });
 
 class Chart {
-  constructor(container, plot, now) {
+  constructor(container, plot, model) {
     this.plot = plot;
+    this.model = model;
     this.shown = el("span", { class: "chart-at muted" });
     this.values = plot.lines.map(() => el("strong"));
     const keys = plot.lines.map(([, word, name], index) => {
@@ -88,7 +93,7 @@ class Chart {
     );
     const width = Math.max(this.canvas.clientWidth, 200);
     this.uplot = new uPlot(
-      options(plot, width, now, () => this.caption()),
+      options(plot, width, model, () => this.caption()),
       [[], ...plot.lines.map(() => [])],
       this.canvas,
     );
@@ -103,7 +108,7 @@ class Chart {
     this.uplot.setData([times, ...this.plot.lines.map(([name]) => samples[name])]);
     this.caption();
     const told = this.plot.lines.map(([name, word]) => this.describe(word, samples[name]));
-    setAttribute(this.canvas, "aria-label", `${this.plot.title}, last 15 minutes. ${told.join(" ")}`);
+    setAttribute(this.canvas, "aria-label", `${this.plot.title}, ${this.model.windowName}. ${told.join(" ")}`);
   }
 
   describe(word, values) {
@@ -127,7 +132,7 @@ class Chart {
 const clockSeconds = (seconds) => `at ${new Date(seconds * 1000).toLocaleTimeString("en-GB")}`;
 
 /** Plots in `container`; returns a function that takes times and one route's samples. */
-export function charts(container, now) {
-  const all = PLOTS.map((plot) => new Chart(container, plot, now));
+export function charts(container, model) {
+  const all = PLOTS.map((plot) => new Chart(container, plot, model));
   return (times, samples) => all.forEach((chart) => chart.draw(times, samples));
 }

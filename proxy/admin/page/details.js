@@ -109,12 +109,12 @@ function endpointsOf(upstream) {
 
 function stateOf({ health, last_check, ejected, ejected_why, ejected_for_s, avoided }) {
   if (health === "unhealthy") return `▲ unhealthy: its health check got ${last_check}`;
-  if (ejected) return `▲ ejected: ${ejected_why.replaceAll("-", " ")}, ${seconds(ejected_for_s)} left`;
+  if (ejected) return `▲ ejected: ${ejected_why.replaceAll("-", " ")}, ${untilProbe(ejected_for_s)}`;
   if (avoided) return "▲ avoided: a recent connection failed";
   return health ?? "usable";
 }
 
-const seconds = (value) => `${Math.round(value)} s`;
+const untilProbe = (seconds) => (seconds ? `${Math.ceil(seconds)} s left` : "the next request decides");
 
 function drawState(cell, row) {
   setText(cell, row.state);

@@ -23,6 +23,8 @@ function read(model) {
   const errors = last(model, "errors");
   const breakers = status.circuit_breakers;
   const open = breakers.filter((breaker) => OPEN.includes(breaker.state)).length;
+  const endpoints = status.upstreams.flatMap((upstream) => upstream.endpoints);
+  const out = endpoints.filter(({ ejected, health }) => ejected || health === "unhealthy").length;
   const { inbound, outbound, tries } = status.in_flight;
   const trouble = recentTrouble(model);
   return [
@@ -51,9 +53,10 @@ function read(model) {
       tone: trouble ? "warn" : null,
     },
     {
-      name: "Connections",
-      value: count(connections(status)),
-      more: `to ${plural(status.upstreams.length, "upstream")}`,
+      name: "Endpoints out",
+      value: count(out),
+      more: `of ${endpoints.length}, ${plural(connections(status), "connection")}`,
+      tone: out ? "warn" : null,
     },
   ];
 }

@@ -1,6 +1,8 @@
 // The page's data: events write it, views read it.
 
 const SLOTS = 180; // samples of five seconds
+const LONGEST = 900; // seconds of the past
+const SHORTEST = 60;
 const MAX_TROUBLE = 200;
 const COLUMNS = ["rate", "errors", "p50_ms", "p99_ms"];
 
@@ -8,7 +10,6 @@ export const keyOf = (route) => `${route.listener} ${route.name}`;
 
 export class Model {
   constructor() {
-    this.slots = SLOTS;
     this.times = [];
     this.samples = new Map(); // by listener and name of the route
     this.transitions = new Map(); // by name of the breaker: the last changes, and the count of all
@@ -21,6 +22,15 @@ export class Model {
   /** The proxy's time, in seconds since the Unix epoch. */
   now() {
     return Date.now() / 1000 + this.offset;
+  }
+
+  /** The seconds that plots show: since the process began, from one minute to 15. */
+  get window() {
+    return Math.min(LONGEST, Math.max(SHORTEST, this.status?.uptime_s ?? LONGEST));
+  }
+
+  get windowName() {
+    return this.window < LONGEST ? "since the start" : "last 15 minutes";
   }
 
   /**

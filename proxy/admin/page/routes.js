@@ -33,7 +33,7 @@ export function routes(container, panel, model) {
       { title: "p50", class: "number", text: (row) => span(now(row, "p50_ms")) },
       { title: "p99", class: "number", text: (row) => span(now(row, "p99_ms")) },
       { title: "Since start", class: "number", draw: drawTotals },
-      { title: "15 minutes", class: "spark", draw: (cell, row) => drawLine(cell, row, model.slots) },
+      { title: "Up to 15 minutes", class: "spark", draw: (cell, row) => drawLine(cell, row, model.window) },
     ],
   });
 
@@ -54,8 +54,8 @@ export function routes(container, panel, model) {
   const drawPlots = (row) => {
     panel.hidden = !row;
     if (!row) return;
-    plots ??= charts(document.getElementById("chart-grid"), () => model.now());
-    setText(document.getElementById("charts-title"), `${row.route.name}, last 15 minutes`);
+    plots ??= charts(document.getElementById("chart-grid"), model);
+    setText(document.getElementById("charts-title"), `${row.route.name}, ${model.windowName}`);
     const nothing = model.times.map(() => null);
     plots(
       model.times,
@@ -78,12 +78,13 @@ function drawName(cell, row, show) {
   setText(note, row.route.listener);
 }
 
-/** All requests, and how many attempts were added to them. */
+/** All requests, and what was added to them. */
 function drawTotals(cell, { route }) {
   if (!cell.firstChild) cell.append(el("span"), el("small", { class: "muted" }));
   const added = [
     [route.retries, "retry", "retries"],
     [route.hedges, "hedge", "hedges"],
+    [route.faults, "fault", "faults"],
   ].filter(([number]) => number);
   setText(cell.firstChild, count(route.requests));
   setText(cell.lastChild, added.map(([number, one, many]) => `${count(number)} ${number === 1 ? one : many}`).join(", "));
@@ -95,10 +96,10 @@ function drawErrors(cell, row) {
   setAttribute(cell, "data-tone", errors ? "bad" : null);
 }
 
-function drawLine(cell, row, slots) {
+function drawLine(cell, row, seconds) {
   if (!cell.firstChild) cell.append(sparkline(), el("span", { class: "visually-hidden" }));
   const { rate: rates = [], errors = [] } = row.samples ?? {};
-  drawSparkline(cell.firstChild, rates, errors, slots);
+  drawSparkline(cell.firstChild, rates, errors, seconds);
   const [most, failed] = [Math.max(0, ...rates.map((value) => value ?? 0)), sum(errors) * 5];
   const bad = failed ? `, about ${count(Math.round(failed))} errors` : "";
   setText(cell.lastChild, `at most ${rate(most)} requests per second${bad}`);

@@ -1,7 +1,8 @@
-// A route's last 15 minutes in its table row: the rate as a line, errors as a filled area.
+// A route's last minutes in its table row: the rate as a line, errors as a filled area.
 
 const WIDTH = 132;
 const HEIGHT = 28;
+const SAMPLE = 5; // seconds
 const SVG = "http://www.w3.org/2000/svg";
 
 export function sparkline() {
@@ -18,8 +19,10 @@ export function sparkline() {
   return svg;
 }
 
-/** `rates` and `errors` per second; the last of `slots` is now. */
-export function drawSparkline(svg, rates, errors, slots) {
+/** `rates` and `errors` per second, of the last `seconds`. */
+export function drawSparkline(svg, allRates, allErrors, seconds) {
+  const slots = Math.ceil(seconds / SAMPLE);
+  const [rates, errors] = [allRates.slice(-slots), allErrors.slice(-slots)];
   const top = Math.max(...rates.map((value) => value ?? 0), 0);
   const step = WIDTH / (slots - 1);
   const first = slots - rates.length;

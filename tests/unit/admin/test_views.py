@@ -270,6 +270,7 @@ def test_routes(gateway: FakeGateway) -> None:
     stats.fallbacks = 4
     stats.hedges = {"won": 2, "lost": 3, "failed": 1, "no-budget": 9}
     stats.mirrors = {"2xx": 2, "slow": 1, "full": 7}
+    stats.faults = {"abort": 2, "delay": 3}
     stats.observed = {"timeouts.attempt": 2}
     stock, outbound, inbound = whole(views.routes(gateway))["routes"]
     assert stock == {
@@ -288,6 +289,7 @@ def test_routes(gateway: FakeGateway) -> None:
         "proxy_answers": 1,
         "retries": 1,
         "hedges": 6,
+        "faults": 5,
         "mirrored": 3,
         "fallbacks": 4,
         "idempotency": {},
