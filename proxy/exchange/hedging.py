@@ -35,7 +35,12 @@ async def race(carrier: Carrier, hedging: Hedging, first: Attempt) -> Attempt:
     request = carrier.request
     running = [first]
     made = 0
-    due = first.record.started + hedging.delay(first.record.started)
+    left = hedging.config.max
+    due = NEVER
+    if first.record.number > 1:  # a retry: `max` is for the whole request
+        left -= sum([attempt.hedge for attempt in request.record.attempts])
+    if left > 0:
+        due = first.record.started + hedging.delay(first.record.started)
     try:
         while True:
             decided = _decided(running)
@@ -51,16 +56,16 @@ async def race(carrier: Carrier, hedging: Hedging, first: Attempt) -> Attempt:
             now = monotonic()
             if now < due:
                 continue
-            left = _not_yet(request, hedging, first, made, now)
-            if left:
-                due = now + left
+            more = _not_yet(request, hedging, first, made, now)
+            if more:
+                due = now + more
                 continue
             hedge = _hedge(carrier, first, made)
             due = NEVER
             if hedge is not None:
                 running.append(hedge)
                 made += 1
-                if made < hedging.config.max:
+                if made < left:
                     due = now + hedging.delay(now)
     except ProxyError as end:
         for attempt in running:
@@ -159,8 +164,12 @@ def _end(
         if _wins(decided):
             result = _WON if decided.record.hedge else _LOST
         decided.binding.stats.count_hedge(result)
-    if first.head is not None or first.record.failure == HedgeLost.reason:
+    if first.record.number == 1 and (first.head is not None or _has_lost(first)):
         hedging.record(first.record.seconds, monotonic())
+
+
+def _has_lost(attempt: Attempt) -> bool:
+    return attempt.record.failure == HedgeLost.reason
 
 
 def _is_last(attempts: list[AttemptRecord], decided: AttemptRecord) -> None:

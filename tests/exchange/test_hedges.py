@@ -244,6 +244,20 @@ def test_more_than_one(make_stage):
     assert [one[1] for one in stage.records[-1].attempts] == ["hedge-lost", "hedge-lost", 200]
 
 
+def test_max_is_for_the_request_not_for_each_attempt(make_stage):
+    stage = make_stage(TEXT.replace("retry: {", "retry: {attempts: 5, "))
+    client, first, second = begin(stage)
+    first.answer(503)
+    second.answer(503)
+    stage.pass_time(0.4)  # the wait before the retry
+    third = stage.accept()
+    stage.pass_time(0.5)
+    assert stage.connects == 0, "the request has had its hedge"
+    third.answer()
+    assert client.answer().status == 200
+    assert stage.stats().hedges == {"failed": 1}
+
+
 def test_a_hedge_that_still_connects_leaves_its_place(shop):
     client = shop.ask(request())
     first = shop.accept()
