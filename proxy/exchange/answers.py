@@ -5,6 +5,7 @@ from typing import Any
 
 from proxy.errors import BadRequest, Draining, ProxyError
 from proxy.exchange.attempt import Attempt
+from proxy.exchange.binding import Binding
 from proxy.exchange.heads import DATE, PROXY_STATUS, REQUEST_ID
 from proxy.exchange.record import AttemptRecord, Record
 from proxy.exchange.request import Request
@@ -95,6 +96,16 @@ def forwarded_head(
     if rules is not None:
         own = rules.left_of(own)
     return head, own
+
+
+def changed_by_rules(
+    binding: Binding, head: ResponseHead, own: OwnFields
+) -> tuple[ResponseHead, OwnFields]:
+    """The head of the proxy's own answer, with the route's header rules applied."""
+    rules = binding.response_rules
+    if rules is None:
+        return head, own
+    return head.changed(rules.apply(head.fields)), rules.left_of(own)
 
 
 def error_answer(request: Request, error: ProxyError) -> Answer:

@@ -5,7 +5,12 @@ where that happens, for upstreams' responses, fallbacks and the proxy's own answ
 """
 
 from proxy.errors import ClientGone, ProxyError
-from proxy.exchange.answers import Answer, error_answer, forwarded_head
+from proxy.exchange.answers import (
+    Answer,
+    changed_by_rules,
+    error_answer,
+    forwarded_head,
+)
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.events import COMMITTED
 from proxy.exchange.grpc_attempt import GrpcAttempt
@@ -30,9 +35,12 @@ class Committing(Watching):
 
     def _commit(self, answer: Answer) -> None:
         """Commit to this answer. No retry is possible afterwards."""
+        head, own = answer.head, answer.own
+        if answer.attempt is None and self.record.binding is not None:
+            head, own = changed_by_rules(self.record.binding, head, own)
         self._commit_head(
-            answer.head,
-            answer.own,
+            head,
+            own,
             answer.attempt,
             answer.piece,
             answer.ended,

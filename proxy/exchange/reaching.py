@@ -284,13 +284,15 @@ class Reaching(AttemptClocks):
 
     def hold(self) -> None:
         """Whether its response is used is not decided yet: read no more of it."""
-        if self.stream is not None:
-            self.stream.pause_reading()
+        source = self.source
+        if source is not None:
+            source.pause_reading()
 
     def go_on(self) -> None:
         """Its response is used after all."""
-        if self.stream is not None:
-            self.stream.resume_reading()
+        source = self.source
+        if source is not None:
+            source.resume_reading()
 
     def _count_bytes(self) -> None:
         source = self.source

@@ -90,3 +90,12 @@ def test_check_and_explain_say_so():
     told = explain(loaded, Listener.OUTBOUND, describe_request("GET", "http://a/old", []))
     assert "answers 410: the route has a fixed answer (respond)" in told.text()
     assert told.document()["destination"] == {"respond": 410}
+
+
+def test_the_routes_header_rules_are_the_last_word(make_stage):
+    rules = "headers: {response: {set: {x-since: later, x-team: shop}, remove: [x-request-id]}}"
+    stage = make_stage(TEXT.replace("    rate_limits:", f"    {rules}\n    rate_limits:"))
+    answer = stage.ask(request("GET /old/x HTTP/1.1")).answer()
+    assert (answer.status, answer.body) == (410, b'{"error":"gone"}')
+    assert (answer.get("x-since"), answer.get("x-team")) == ("later", "shop")
+    assert answer.get("x-request-id") is None
