@@ -34,6 +34,16 @@ def seed_of(name: bytes) -> int:
     return draw(hash_of(name), 0)
 
 
+def endpoint_name(scheme: str, host: str, label: str) -> bytes:
+    """What an endpoint draws with: its address (`label`), so that replicas agree.
+
+    With https the name decides which service answers at an address, and is part of it.
+    """
+    if scheme == "https" and not label.startswith((f"{host}:", f"[{host}]:")):
+        return f"{host} {label}".encode()
+    return label.encode()
+
+
 def draw(hashed: int, seed: int) -> int:
     """A place's number for a hash, evenly spread. With equal weights the largest number wins."""
     bits: i64 = hashed ^ seed

@@ -21,7 +21,7 @@ from proxy.http.message import RequestHead
 from proxy.policies.ejection import Why
 from proxy.policies.ejection_config import OnNone, OutlierConfig
 from proxy.policies.gate import Mode
-from proxy.policies.rendezvous import draw, hash_of, seed_of, wait
+from proxy.policies.rendezvous import draw, endpoint_name, hash_of, seed_of, wait
 from proxy.units import format_duration, format_ratio
 
 
@@ -48,8 +48,9 @@ class Placing:
         endpoints = self.upstream.endpoints
         if not self.value or not all(_is_address(one.host) for one in endpoints):
             return None
-        places = [(_label(one), float(one.weight)) for one in endpoints]
-        return endpoints[owner_of(self.value, places)]
+        first = {_label(one): one for one in reversed(endpoints)}
+        places = [(label.encode(), float(one.weight)) for label, one in first.items()]
+        return list(first.values())[owner_of(self.value, places)]
 
     def balanced(self) -> str:
         """How the endpoint is chosen, if not in the usual way."""
@@ -122,23 +123,32 @@ class Placing:
 
         Raises KeyError, TypeError or ValueError for what is no such row.
         """
-        owner = self.owner_now(endpoints)
+        owner = self._owner_now(endpoints)
         width = max((len(one["address"]) for one in endpoints), default=0)
         for one in endpoints:
-            here = "; takes this request (hash)" if one["address"] == owner else ""
+            here = "; takes this request (hash)" if one is owner else ""
             yield f"  {one['address']:{width}}  {self._standing(one)}{here}"
         if not endpoints:
             yield "  no address: its names are not resolved yet, or cannot be"
 
     def owner_now(self, endpoints: Sequence[dict[str, Any]]) -> str | None:
         """The address of the endpoint that the hash decides on now."""
+        owner = self._owner_now(endpoints)
+        return None if owner is None else str(owner["address"])
+
+    def _owner_now(self, endpoints: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         if not self.value:
             return None
         usable = [one for one in endpoints if not self._is_out(one)]
         if not usable and not self._refuses:
             usable = list(endpoints)
-        places = [(str(one["address"]), float(one["weight"])) for one in usable]
-        return places[owner_of(self.value, places)][0] if places else None
+        reachable = [one for one in usable if not one["avoided"]]
+        usable = reachable or usable
+        places = [
+            (endpoint_name(one["scheme"], one["host"], one["address"]), float(one["weight"]))
+            for one in usable
+        ]
+        return usable[owner_of(self.value, places)] if places else None
 
     def _is_out(self, one: dict[str, Any]) -> bool:
         return one["health"] == "unhealthy" or (bool(one["ejected"]) and not self._observes)
@@ -183,10 +193,10 @@ _WHY = {
 }
 
 
-def owner_of(value: bytes, places: Sequence[tuple[str, float]]) -> int:
-    """Which of `places` (label and weight) takes a value under ``consistent_hash``."""
+def owner_of(value: bytes, places: Sequence[tuple[bytes, float]]) -> int:
+    """Which of `places` (name and weight) takes a value under ``consistent_hash``."""
     hashed = hash_of(value)
-    waits = [wait(draw(hashed, seed_of(label.encode())), weight) for label, weight in places]
+    waits = [wait(draw(hashed, seed_of(name)), weight) for name, weight in places]
     return waits.index(min(waits))
 
 

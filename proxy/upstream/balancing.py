@@ -22,7 +22,7 @@ from typing import Final, TypeAlias
 from proxy.clock import Random
 from proxy.config.model import LoadBalancing
 from proxy.policies.ewma import PENALTY
-from proxy.policies.rendezvous import draw, hash_of, seed_of, wait
+from proxy.policies.rendezvous import draw, endpoint_name, hash_of, seed_of, wait
 from proxy.upstream.endpoint import Endpoint
 
 Admit: TypeAlias = Callable[[Endpoint], bool]
@@ -284,7 +284,7 @@ class ConsistentHash(Balancer):
 
 def _seed(endpoint: Endpoint) -> int:
     if endpoint.seed < 0:
-        endpoint.seed = seed_of(endpoint.label.encode())
+        endpoint.seed = seed_of(endpoint_name(endpoint.scheme, endpoint.host, endpoint.label))
     return endpoint.seed
 
 

@@ -24,7 +24,8 @@ OUT = {
     "ejections_in_a_row": 1,
 }
 ROWS = [
-    {"address": f"10.0.0.{number}:80", "weight": 1.0, "health": None, "last_check": None,
+    {"address": f"10.0.0.{number}:80", "scheme": "http", "host": f"10.0.0.{number}",
+     "weight": 1.0, "health": None, "last_check": None,
      "ejected": False, "avoided": False, **({} if number == 1 else OUT)}
     for number in (1, 2)
 ]  # fmt: skip

@@ -30,8 +30,8 @@ class NoConnector:
     """Opens nothing."""
 
 
-def endpoint_at(ip):
-    address = Address("http", ip, 80, ip)
+def endpoint_at(ip, scheme="http", host="", port=80):
+    address = Address(scheme, host or ip, port, ip)
     return Endpoint(address, Pool(address, ConnectionsConfig(), NoConnector(), NoConnector()))
 
 
@@ -73,7 +73,7 @@ def test_the_endpoint_is_the_one_that_the_balancer_chooses():
 def test_equal_weights_agree_with_the_balancer_too():
     hashing = balancer(LoadBalancing.CONSISTENT_HASH, random.random)
     endpoints = [endpoint_at(ip) for ip in ADDRESSES]
-    places = [(one.label, 1.0) for one in endpoints]
+    places = [(one.label.encode(), 1.0) for one in endpoints]
     for number in range(500):
         key = b"u%d" % number
         assert endpoints[owner_of(key, places)] is hashing.choose(endpoints, 0.0, key)
@@ -176,8 +176,10 @@ def test_of_a_split_the_rules_of_the_chosen_upstream_are_told():
 
 
 def row(address, **more):
-    usual = {"weight": 1.0, "health": None, "last_check": None, "ejected": False, "avoided": False}
-    return {"address": address, **usual, **more}
+    host = address.rpartition(":")[0].strip("[]")
+    usual = {"scheme": "http", "host": host, "weight": 1.0}
+    standing = {"health": None, "last_check": None, "ejected": False, "avoided": False}
+    return {"address": address, **usual, **standing, **more}
 
 
 OUT = {
@@ -228,7 +230,34 @@ def test_the_hash_decides_among_the_endpoints_that_are_in_use():
     second = placing.owner_now(out)
     assert second not in (None, first)
     assert placing.owner_now([{**one, **OUT} for one in rows]) == first
+    avoided = [{**one, "avoided": one["address"] == first} for one in rows]
+    assert placing.owner_now(avoided) == second
+    assert placing.owner_now([{**one, "avoided": True} for one in rows]) == first
     assert placing.owner_now([]) is None
+
+
+def test_of_two_names_with_one_address_the_hash_decides_on_one():
+    hashing = balancer(LoadBalancing.CONSISTENT_HASH, random.random)
+    rows = [row("10.0.0.1:443", scheme="https", host=host) for host in ("a.shop", "b.shop")]
+    endpoints = [endpoint_at("10.0.0.1", "https", one["host"], 443) for one in rows]
+    chosen = set()
+    for number in range(30):
+        (placing,) = explained(f"user-id: u{number}", text=FILE).placings
+        expected = hashing.choose(endpoints, 0.0, b"u%d" % number)
+        (marked,) = [n for n, line in enumerate(placing.now_lines(rows)) if "(hash)" in line]
+        assert endpoints[marked] is expected
+        chosen.add(marked)
+    assert chosen == {0, 1}
+
+
+def test_an_endpoint_that_is_twice_in_the_file_has_its_first_weight():
+    twice = FILE.replace(
+        '"http://10.0.0.2:80"',
+        '"http://10.0.0.2:80", {url: "http://10.0.0.2:80", weight: 1000}',
+    )
+    for number in range(60):
+        found = [explained(f"user-id: u{number}", text=text).placings for text in (FILE, twice)]
+        assert found[0][0].owner == found[1][0].owner
 
 
 def test_with_none_left_and_on_none_refuse_it_goes_nowhere():

@@ -6,6 +6,7 @@ import pytest
 
 from proxy.config.model import ConnectionsConfig, LoadBalancing
 from proxy.policies.ewma import PeakEwma
+from proxy.policies.rendezvous import endpoint_name
 from proxy.upstream.address import Address
 from proxy.upstream.balancing import balancer
 from proxy.upstream.endpoint import Endpoint
@@ -313,6 +314,22 @@ def test_only_the_keys_of_a_missing_endpoint_move_and_to_all_others():
     assert sum(moved.values()) == before.count(gone) == pytest.approx(1_000, rel=0.12)
     assert set(moved) == {endpoint.label for endpoint in everything[1:]}
     assert all(200 < count < 300 for count in moved.values())
+
+
+def test_two_names_with_one_address_share_the_keys_where_the_name_decides():
+    def owned(scheme):
+        addresses = [Address(scheme, name, 443, "10.0.0.1") for name in ("a.shop", "b.shop")]
+        everything = [
+            Endpoint(one, Pool(one, ConnectionsConfig(), None, None)) for one in addresses
+        ]
+        found = balancer(LoadBalancing.CONSISTENT_HASH, random.Random(1).random)
+        return [owners(found, everything, 1_000).count(one) for one in everything]
+
+    assert owned("https") == pytest.approx([500, 500], abs=60)
+    only = Address("https", "10.0.0.1", 443, "10.0.0.1")
+    assert endpoint_name(only.scheme, only.host, only.label) == b"10.0.0.1:443"
+    six = Address("https", "fd00::1", 443, "fd00::1")
+    assert endpoint_name(six.scheme, six.host, six.label) == b"[fd00::1]:443"
 
 
 def test_a_new_endpoint_takes_its_share_and_no_other_key_moves():
