@@ -14,7 +14,8 @@ Rules:
 - the last endpoint that can be used is never ejected;
 - an outcome counts only in the state that it began in. IGNORED leaves no trace: a probe with this
   result is followed by another;
-- a probe without a result for `PROBE_SECONDS` does not keep others from probing;
+- after `PROBE_SECONDS` without a result of a probe another one begins. The first result of any of
+  them decides, so that an endpoint whose usual answers take longer comes back too;
 - health checks only mark an endpoint: they do not count as ejections.
 
 Pure: `now` is an argument (monotonic seconds), `random` is injected.
@@ -49,12 +50,16 @@ PROBE_FAILED: Final = Why.PROBE_FAILED
 
 
 class Pass:
-    """An attempt at an endpoint. `settle` returns it to its member, exactly once."""
+    """An attempt at an endpoint. `settle` returns it to its member, exactly once.
 
-    __slots__ = ("generation", "since")
+    `probes`: it decides whether the endpoint comes back.
+    """
+
+    __slots__ = ("generation", "probes", "since")
 
     def __init__(self, since: float) -> None:
         self.generation = 0
+        self.probes = False
         self.since = since
 
 
@@ -115,6 +120,7 @@ class Member:
         """An attempt begins; it is the probe, if the member wants one."""
         attempt.generation = self._generation
         if self.ejected and self.wants_probe(attempt.since):
+            attempt.probes = True
             self._probe = attempt
             self._ejection.plan()
 
@@ -123,8 +129,8 @@ class Member:
         if attempt.generation != self._generation:
             return
         if self.ejected:
-            if attempt is self._probe:
-                self._decide(verdict, now)
+            if attempt.probes:
+                self._decide(attempt, verdict, now)
         elif verdict is SUCCESS:
             self._failures = 0
             window = self._window
@@ -183,14 +189,14 @@ class Member:
         self._start_over()
         self._ejection.changed()
 
-    def _decide(self, verdict: Verdict, now: float) -> None:
-        self._probe = None
+    def _decide(self, attempt: Pass, verdict: Verdict, now: float) -> None:
         if verdict is SUCCESS:
             self.come_back(now)
         elif verdict is FAILURE:
             self._ejection.ejections[PROBE_FAILED] += 1
             self._go_out(PROBE_FAILED, self.row + 1, now)
-        else:
+        elif attempt is self._probe:
+            self._probe = None
             self._ejection.plan()
 
     def _judge(self, now: float) -> None:

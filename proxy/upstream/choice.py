@@ -64,10 +64,8 @@ class Choice:
         if standings is not None:
             endpoints = standings.usable
             if standings.ejection.due <= now:
-                # A probe must not move another endpoint's keys: of these the hash decides.
-                hashed = len(key) > 0
-                wanting = standings.probe(exclude, now, always=hashed or not endpoints)
-                if hashed:
+                wanting = standings.probe(exclude, now, always=not endpoints)
+                if key:  # a probe must not move another endpoint's keys: the hash decides
                     endpoints = endpoints + wanting
                 elif wanting and (admit is None or admit(wanting[0])):
                     return wanting[0]

@@ -4,6 +4,7 @@ import pytest
 from exchange.wires import request
 
 from proxy.errors import ConnectRefused
+from proxy.outcome import Verdict
 from proxy.policies.ejection import Why
 
 TEXT = """
@@ -433,6 +434,33 @@ def test_without_its_endpoint_a_user_moves_and_the_probe_is_one_of_its_own_users
     assert serve(stage, 200, *user(stays)) == SECOND
     assert serve(stage, 200, *user(gone)) == FIRST
     assert {number: serve(stage, 200, *user(number)) for number in range(12)} == owners
+
+
+def test_a_repeated_attempt_is_no_probe_with_a_hash_either(make_stage):
+    stage = make_stage(HASHED.replace("attempts: 1", "attempts: 2"))
+    endpoints = stage.gateway.upstreams["shop"].endpoints
+    hashing = stage.gateway.upstreams["shop"].choice._balancer
+    seconds = {
+        number: hashing.choose(
+            [one for one in endpoints if one.label != FIRST], 0.0, b"u%d" % number
+        ).label
+        for number in range(40)
+        if hashing.choose(endpoints, 0.0, b"u%d" % number).label == FIRST
+    }
+    (number,) = [number for number, label in seconds.items() if label == SECOND][:1]
+    fail = endpoints[1]
+    for _ in range(2):
+        fail.enter(stage.loop.now).leave(Verdict.FAILURE, stage.loop.now)
+    assert fail.member.ejected
+    stage.pass_time(EJECTED_FOR + 1)
+    client, server = begin(stage, *user(number))
+    assert server.endpoint.label == FIRST
+    server.answer(503)
+    stage.pass_time(0.11)
+    again = received_by(stage)
+    assert again.endpoint.label == THIRD
+    again.answer()
+    assert client.answer().status == 200
 
 
 EWMA = TEXT.replace("    outlier_detection:", "    load_balancing: ewma\n    outlier_detection:")

@@ -137,6 +137,34 @@ def test_a_probe_without_an_end_does_not_keep_others_out():
     assert one.usable
 
 
+def test_a_probe_that_takes_long_decides_when_it_ends():
+    for verdict in (OK, BAD):
+        cluster = Cluster(2, consecutive_failures=1)
+        one = cluster.members[0]
+        cluster.give(one, BAD)
+        first = entered(one, NOW + 30)
+        later = NOW + 30 + PROBE_SECONDS
+        second = entered(one, later)
+        one.settle(first, verdict, later + 10)
+        assert one.ejected is (verdict is BAD)
+        assert one.row == (1 if verdict is OK else 2)
+        one.settle(second, BAD, later + 11)
+        assert one.row == (1 if verdict is OK else 2)
+
+
+def test_an_old_probe_without_a_result_leaves_the_new_one_alone():
+    cluster = Cluster(2, consecutive_failures=1)
+    one = cluster.members[0]
+    cluster.give(one, BAD)
+    first = entered(one, NOW + 30)
+    later = NOW + 30 + PROBE_SECONDS
+    second = entered(one, later)
+    one.settle(first, IGNORED, later + 10)
+    assert not one.wants_probe(later + 10)
+    one.settle(second, OK, later + 11)
+    assert one.usable
+
+
 def test_outcomes_of_before_do_not_count_after():
     cluster = Cluster(2, consecutive_failures=2)
     one = cluster.members[0]
