@@ -9,7 +9,7 @@ the known addresses; without any, its failure is the answer for all waiters.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from proxy.config.model import EndpointConfig
 from proxy.errors import ConnectError, DnsFailure
@@ -17,6 +17,8 @@ from proxy.upstream.leases import Scheduler, Ticket
 from proxy.upstream.resolver import Addresses, OnLookedUp, literal
 from proxy.upstream.shortages import LookUpQueued, LookUpStoodStill, LookUpTimeout
 from proxy.wire.alarm import FINEST, HELD_UP, LATE
+
+_NO_NAMES: Final[frozenset[str]] = frozenset()
 
 PAUSE_AFTER = 5
 """Look-ups pause after this many periods without a use."""
@@ -55,7 +57,11 @@ class _Wait:
 
 
 class Discovery:
-    """`on_change` is called after every change of `addresses`."""
+    """`on_change` is called after every change of `addresses`.
+
+    `starting`: of several endpoints, the names whose first look-up has no result yet, or has just
+    got it.
+    """
 
     def __init__(
         self,
@@ -85,6 +91,7 @@ class Discovery:
                 self.addresses[endpoint.host] = (address,)
             elif endpoint.host not in self._names:
                 self._names.append(endpoint.host)
+        self.starting = frozenset(self._names) if len(endpoints) > 1 else _NO_NAMES
 
     @property
     def static(self) -> bool:
@@ -149,7 +156,8 @@ class Discovery:
         return new
 
     def learn(self, other: "Discovery") -> None:
-        """Addresses that another one knows are known here too."""
+        """Go on from another one, whose addresses are known here too; other names are new."""
+        self.starting &= other.starting
         for name in self._names:
             if name in other.addresses:
                 self.addresses[name] = other.addresses[name]
@@ -217,6 +225,7 @@ class Discovery:
             if known is None or set(known) != set(result):
                 self.addresses[name] = result
                 self._on_change()
+        self.starting -= {name}
         if self.addresses:
             self._answer_all(None)
         elif not self._flying:

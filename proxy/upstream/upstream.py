@@ -279,7 +279,9 @@ class Upstream:
         coming = [self._endpoint(configured, ip) for (_, _, _, ip), configured in wanted.items()]
         self._leaving += gone
         self.endpoints = staying + coming
-        self.choice.renew(self.endpoints, coming if staying else (), gone)
+        starting = self._discovery.starting
+        new = [one for one in coming if one.host not in starting] if staying else ()
+        self.choice.renew(self.endpoints, new, gone)
         if self._checks is not None:
             self._checks.renew(self.endpoints)
         six = {endpoint.host for endpoint in self.endpoints if endpoint.address.six}

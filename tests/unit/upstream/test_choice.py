@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.config.model import EndpointConfig, HealthCheckConfig, LoadBalancing, UpstreamConfig
+from proxy.errors import DnsFailure
 from proxy.http.hash_key import HashKey, HashSource
 from proxy.outcome import Verdict
 from proxy.policies.ejection_config import OnNone, OutlierConfig
@@ -19,6 +20,7 @@ EJECTING = OutlierConfig(consecutive_failures=1, failure_rate=None)
 
 class Bench:
     def __init__(self, scripted, config):
+        self.scripted = scripted
         self.loop = scripted.HandLoop()
         self.resolver = scripted.Resolver()
         self.upstream = Upstream(
@@ -67,6 +69,36 @@ def test_the_first_endpoints_start_at_once_and_a_new_one_slowly(bench):
     b.loop.advance(15.0)
     assert b.shares()[THREE] == pytest.approx(1 / 3, abs=0.04)
     assert b.endpoint(THREE).weight == 1.0
+
+
+def test_names_whose_first_look_ups_end_one_after_the_other_all_start_at_once(bench):
+    other, late = (EndpointConfig("http", name, 8080) for name in ("other", "late"))
+    b = bench(EndpointConfig("http", THREE, 8080), NAMED, other, late, slow_start=30.0)
+    b.upstream.pick((), None)
+    b.resolver.answer((ONE,), "inventory")
+    b.loop.advance(0.2)
+    b.resolver.answer((TWO,), "other")
+    b.resolver.answer(DnsFailure("late has no address."), "late")
+    assert {one.ip: one.weight for one in b.upstream.endpoints} == {ONE: 1, TWO: 1, THREE: 1}
+    b.upstream.pick((), None)
+    b.loop.advance(5.0)
+    b.resolver.answer(("10.0.0.4",), "late")
+    assert b.endpoint("10.0.0.4").weight == pytest.approx(0.1), "it is new by now"
+
+
+def test_a_name_that_a_reload_adds_starts_slowly(bench):
+    other = EndpointConfig("http", "other", 8080)
+    for more in ({}, {"dns_refresh": 9.0}):
+        b = bench(slow_start=30.0)
+        b.look_up(ONE)
+        config = replace(b.upstream.config, endpoints=(NAMED, other), **more)
+        upstream = b.upstream
+        if not upstream.adopt(config):
+            b = Bench(b.scripted, config)
+            b.upstream.succeed(upstream)
+        assert b.shares() == {ONE: 1.0}
+        b.resolver.answer((TWO,), "other")
+        assert b.endpoint(TWO).weight == pytest.approx(0.1)
 
 
 def test_one_that_comes_back_starts_slowly(bench):
