@@ -98,7 +98,7 @@ class Outbox:
         if self._refreshing is not None:
             self._refreshing.cancel()
         await self.worker.stop()
-        if self.store.failure or not self.store.dies_with_pod:
+        if not (self.store.dies_with_pod and self.store.finishes):
             return
         for name, counts in (await self.refresh()).items():
             unfinished = counts.of(EntryState.PENDING, EntryState.DELIVERING, EntryState.PARKED)

@@ -178,7 +178,7 @@ class Sagas:
         self._sender.tries.cut()
         await self.runner.ended(_LAST_TRIES)
         await self.runner.stop()
-        if self._store.failure or not self._store.dies_with_pod:
+        if not (self._store.dies_with_pod and self._store.finishes):
             return
         for (name, state), number in sorted((await self._store.do(CountSagas())).items()):
             if state in _UNFINISHED:

@@ -70,7 +70,6 @@ class Store:
     """
 
     engine: str
-    dies_with_pod: bool
     shared: bool
     recovers: bool = False
     max_bytes: int
@@ -81,8 +80,19 @@ class Store:
         raise NotImplementedError
 
     @property
+    def dies_with_pod(self) -> bool:
+        raise NotImplementedError
+
+    @property
     def failure(self) -> str:
-        """A sentence if it has failed, else ""."""
+        """A sentence if it has failed, else "". See `finishes`."""
+        raise NotImplementedError
+
+    @property
+    def finishes(self) -> bool:
+        """Whether what was promised can still be finished. A store that has failed may: its file
+        has been deleted, and is lost at the end of the process."""
+        return not self.failure
         raise NotImplementedError
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from chaos.upstream import ChaosUpstream
-from integration.conftest import StartProxy
+from integration.conftest import StartChaos, StartProxy
 from integration.running_proxy import eventually
 from integration.test_idempotency import settings
 from integration.test_store import started
@@ -54,6 +54,54 @@ def test_a_failed_fsync_ends_the_store_until_the_next_start(
     proxy.stop()
     again = start_proxy(ours).call("POST", "/a", first, b"{}")
     assert again.header("idempotent-replayed") == "true"
+
+
+def test_a_deleted_file_gets_no_promise_and_what_it_kept_is_delivered(
+    shared_chaos: ChaosUpstream, start_proxy: StartProxy, tmp_path: Path
+) -> None:
+    ours = settings(shared_chaos, tmp_path / "store.db")
+    ours["routes"][0]["outbox"] = {"mode": "prefer", "backoff": {"initial": "300ms"}}
+    proxy = start_proxy(ours)
+    first = {"Idempotency-Key": "gone-1"}
+    assert proxy.call("POST", "/a", first, b"{}").status == 200
+    (tmp_path / "store.db").unlink()
+    eventually(lambda: proxy.metric("proxy_store_failed") == 1, 5)
+    for header in ({"Idempotency-Key": "gone-2"}, {"Prefer": "respond-async"}):
+        refused = proxy.call("POST", "/a", header, b"{}", request_id="gone-2")
+        assert refused.problem["reason"] == "store-failed"
+        assert "store.db has been deleted" in refused.problem["detail"]
+    assert shared_chaos.seen("gone-2") == [], "nothing goes upstream without its claim"
+    again = proxy.call("POST", "/a", first, b"{}")
+    assert again.header("idempotent-replayed") == "true"
+    assert proxy.call("POST", "/a", None, b"{}").status == 200
+    assert proxy.state("/health/ready") == {"status": "ready", "store": "failed"}
+    store = proxy.state("/store")["store"]
+    assert (store["state"], store["dies_with_pod"]) == ("failed", True)
+    eventually(lambda: "what it keeps is lost when this process ends" in proxy.errors)
+
+
+@pytest.mark.parametrize("upstream_returns", [True, False])
+def test_what_a_deleted_file_kept_is_delivered_or_counted(
+    start_chaos: StartChaos, start_proxy: StartProxy, tmp_path: Path, upstream_returns: bool
+) -> None:
+    chaos = start_chaos()
+    ours = settings(chaos, tmp_path / "store.db")
+    ours["store"]["persistent"] = True
+    ours["drain"] = {"delay": "0s", "timeout": "1s"}
+    ours["routes"][0]["outbox"] = {"mode": "prefer", "backoff": {"initial": "100ms", "max": "1s"}}
+    proxy = start_proxy(ours)
+    chaos.pause()
+    accept = {"Prefer": "respond-async"}
+    assert proxy.call("POST", "/a", accept, b"{}", request_id="kept").status == 202
+    (tmp_path / "store.db").unlink()
+    eventually(lambda: proxy.metric("proxy_store_failed") == 1, 5)
+    if upstream_returns:
+        chaos.resume()
+        eventually(lambda: proxy.metric("proxy_outbox_pending", route="shop") == 0, 5)
+    proxy.stop()
+    assert proxy.process.returncode == (0 if upstream_returns else 3)
+    left = "entries of the outbox are left in a store that is lost with the pod"
+    assert (left in proxy.errors) is not upstream_returns
 
 
 def test_a_full_disk_refuses_new_keys_and_works_again_with_room(

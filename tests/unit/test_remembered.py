@@ -347,6 +347,8 @@ REMEMBERED: dict[str, Reason] = {
     "store.postgres.committer:Committer._queue": "what exchanges wait for",
     "store.postgres.committer:Committer._tasks": "one for each connection, and two",
     "store.queued:QueuedStore._watchers": "one for each part of the proxy that asks",
+    "store.sqlite.place:Place._files": "the store's file and its log",
+    "store.sqlite.place:left_open": "one store a process, whose file was deleted",
     "store.sqlite.tables:Tables.changed_parts": "one for each part",
     "store.sqlite.tables:Tables.lookups": "a statement for 100 parts",
     "store.sqlite.tables:Tables.parts": "each 16 MiB or an eighth of its time",

@@ -6,6 +6,8 @@ and then the log is copied into the file if it has grown. What can go wrong:
     full      the transaction has been rolled back: the reserve is given up, each runs alone, and
               new promises are refused
     failed    an I/O error, a failed fsync, a damaged file: the store is not used again
+    astray    the file is not at its path: new promises are refused, those that were made are kept
+              as long as this process lives
     a fault   of one operation: the others of its transaction run again without it
 """
 
@@ -25,6 +27,7 @@ from proxy.errors import InternalError, ProxyError, StoreFailed, StoreFull
 from proxy.store.group import Group, tell
 from proxy.store.records import Committed
 from proxy.store.sqlite.connection import MEMORY, Failure, SqliteConfig, error_name, meaning
+from proxy.store.sqlite.place import Place, left_open
 from proxy.store.sqlite.reserve import Reserve
 from proxy.store.sqlite.running import expire, next_expiry, run
 from proxy.store.sqlite.tables import NoRoom, Tables
@@ -60,7 +63,8 @@ _Outcome = tuple["Future[Any]", Any, ProxyError | None]
 
 
 class Committer:
-    """`full` and `failure` are read by the loop. `clock` gives Unix seconds."""
+    """`full`, `failure`, `astray` and `ended` are read by the loop. `ended`: why nothing is
+    committed any more, else "". `clock` gives Unix seconds."""
 
     def __init__(
         self,
@@ -72,7 +76,8 @@ class Committer:
         due_earlier: Callable[[], None],
     ) -> None:
         self.full = False
-        self.failure = ""
+        self.ended = ""
+        self._place = Place("" if config.path == MEMORY else config.path)
         self._db = db
         self._config = config
         self._loop = loop
@@ -94,6 +99,14 @@ class Committer:
 
     # --- for the loop -------------------------------------------------------------------------
 
+    @property
+    def failure(self) -> str:
+        return self.ended or self._place.problem
+
+    @property
+    def astray(self) -> bool:
+        return bool(self._place.problem)
+
     def start(self) -> None:
         self._thread.start()
 
@@ -114,9 +127,13 @@ class Committer:
             batch = self._next_batch()
             if batch:
                 self._process(batch)
-            if not self.failure and monotonic() - self._swept_at >= SWEEP_SECONDS:
+            if not self.ended and monotonic() - self._swept_at >= SWEEP_SECONDS:
                 self._maintain(self._sweep)
-        if not self.failure:
+        self._place.look()
+        if self.astray:
+            left_open.append(self._db)
+            return
+        if not self.ended:
             # Copies the log into the file; a failure here loses nothing, the log is kept.
             with suppress(sqlite3.Error):
                 self._db.close()
@@ -142,18 +159,17 @@ class Committer:
         return batch
 
     def _process(self, batch: list[Group]) -> None:
-        if self.failure:
-            self._deliver([(group.future, None, self._failed()) for group in batch], False)
-            return
         outcomes = self._commit(batch)
         due_earlier, self._tables.due_earlier = self._tables.due_earlier, False
         self._deliver(outcomes, due_earlier)
         self.at(Point.DELIVERED)
-        if self._log_is_long and not self.failure:
+        if self._log_is_long and not self.ended:
             self._maintain(self._checkpoint)
 
     def _commit(self, batch: list[Group]) -> list[_Outcome]:
         """Commit all of it; or, where that fails, what can be committed without the rest."""
+        if self.ended:
+            return [(group.future, None, self._failed()) for group in batch]
         try:
             return self._transaction(batch)
         except sqlite3.Error as error:
@@ -178,25 +194,30 @@ class Committer:
         return [(batch[0].future, None, InternalError("This is a bug of the proxy's store."))]
 
     def _one_by_one(self, batch: list[Group]) -> list[_Outcome]:
-        return [outcome for group in batch for outcome in self._process_alone(group)]
-
-    def _process_alone(self, group: Group) -> list[_Outcome]:
-        if self.failure:
-            return [(group.future, None, self._failed())]
-        return self._commit([group])
+        return [outcome for group in batch for outcome in self._commit([group])]
 
     def _transaction(self, batch: list[Group]) -> list[_Outcome]:
         started = perf_counter()
         tables = self._tables
-        tables.begin(self._clock(), room=not self._refuses_growth())
+        self._place.look()
+        tables.begin(self._clock(), room=not (self.astray or self._refuses_growth()))
         self._db.execute("BEGIN IMMEDIATE")
         self.at(Point.BEGUN)
-        outcomes = [self._run_group(group) for group in batch]
+        outcomes: list[_Outcome] = []
+        promising: list[Group] = []
+        for group in batch:
+            before = tables.promises
+            outcomes.append(self._run_group(group))
+            if tables.promises > before:
+                promising.append(group)
         tables.write_parts()
         self.at(Point.EXECUTED)
         self._db.execute("COMMIT")
         self.at(Point.COMMITTED)
         self._count(len(batch), sum(group.size for group in batch), perf_counter() - started)
+        self._place.look()
+        if self.astray:  # the first outcome of a future counts
+            outcomes[:0] = [(group.future, None, self._failed()) for group in promising]
         return outcomes
 
     def _run_group(self, group: Group) -> _Outcome:
@@ -244,7 +265,7 @@ class Committer:
         with suppress(sqlite3.Error):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-        if not self.failure:
+        if not self.ended:
             with suppress(sqlite3.Error):
                 self._tables.reload()
 
@@ -283,7 +304,8 @@ class Committer:
     def _sweep(self) -> None:
         """One transaction of what has expired. Called again soon while there is more."""
         self._swept_at = monotonic()
-        if self._swept_at >= self._disk_full_until:
+        self._place.look()
+        if self._swept_at >= self._disk_full_until and not self.astray:
             self._reserve.take()
         self._measure()
         tables = self._tables
@@ -330,6 +352,8 @@ class Committer:
         return freed
 
     def _refused(self, group: Group) -> _Outcome:
+        if self.astray:
+            return group.future, None, self._failed()
         self._stats.refused_full += 1
         self.full = True
         return group.future, None, StoreFull(_FULL, retry_after=self._room_in())
@@ -351,12 +375,14 @@ class Committer:
         self._measure()
 
     def _fail(self, error: sqlite3.Error) -> None:
-        self.failure = f"{error} ({error_name(error)})"
-        _log.error("the store has failed and is not used until a restart: %s", self.failure)
+        self.ended = f"{error} ({error_name(error)})"
+        _log.error("the store has failed and is not used until a restart: %s", self.ended)
 
     def _failed(self) -> StoreFailed:
         self._stats.refused_failed += 1
-        return StoreFailed(f"The store failed and is not used until a restart: {self.failure}.")
+        if self.ended:
+            return StoreFailed(f"The store failed and is not used until a restart: {self.ended}.")
+        return StoreFailed(f"The store takes no new promises until a restart: {self.failure}.")
 
     def _deliver(self, outcomes: list[_Outcome], due_earlier: bool) -> None:
         # The loop is closed: the process is ending, and nothing waits for the results.

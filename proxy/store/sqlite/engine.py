@@ -38,7 +38,7 @@ class SqliteStore(QueuedStore):
         super().__init__()
         self.engine = "memory" if config.path == MEMORY else "sqlite"
         self._state = StoreState.OPENING
-        self.dies_with_pod = dies_with_pod
+        self._dies_with_pod = dies_with_pod
         self.max_bytes = config.max_bytes
         self.freed = 0
         self._config = config
@@ -91,8 +91,16 @@ class SqliteStore(QueuedStore):
         return self._committer is not None and self._committer.full
 
     @property
+    def dies_with_pod(self) -> bool:
+        return self._dies_with_pod or (self._committer is not None and self._committer.astray)
+
+    @property
     def failure(self) -> str:
         return self._committer.failure if self._committer is not None else ""
+
+    @property
+    def finishes(self) -> bool:
+        return self._committer is None or not self._committer.ended
 
     def _queue(self) -> Callable[[Group], None] | None:
         if self._committer is None or self._state is StoreState.CLOSED:

@@ -46,7 +46,7 @@ def put(tables: Tables, ask: Put) -> EntryState | None:
         present = _state_of(tables, ask.id)
         if present is not None or crowded:
             return present or EntryState.PENDING
-        tables.need_room()
+    tables.need_room()
     head = not ask.lane or _head_of(tables, ask.queue, ask.lane) is None
     now = tables.now
     inserted = tables.execute(

@@ -32,7 +32,7 @@ class NoRoom(Exception):
 
 
 class Tables:
-    """`now` is the transaction's present. `room`: new promises can be made.
+    """`now` is the transaction's present. `room`: new promises can be made. `promises` counts them.
 
     `due_earlier`: watchers must be called after the commit. `parts` has the newest last; after a
     rollback `reload` makes it true again. `unfinished`: the entries of a queue that are not, as far
@@ -43,6 +43,7 @@ class Tables:
         self.db = db
         self.now = 0.0
         self.room = True
+        self.promises = 0
         self.due_earlier = False
         self.parts: list[Part] = []
         self.changed_parts: set[int] = set()
@@ -66,6 +67,7 @@ class Tables:
         """Before a new promise. Raises NoRoom."""
         if not self.room:
             raise NoRoom
+        self.promises += 1
 
     def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
         return self.db.execute(statement, values)

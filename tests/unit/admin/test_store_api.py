@@ -78,7 +78,7 @@ async def test_readiness_after_a_failure(
 ) -> None:
     monkeypatch.setattr("proxy.admin.api.all_inbound_needs_store", lambda config: required)
     assert (await admin.ask("GET", "/health/ready")).json == {"status": "ready"}
-    admin.controls.store._committer.failure = "disk I/O error"
+    admin.controls.store._committer.ended = "disk I/O error"
     answer = await admin.ask("GET", "/health/ready")
     assert (answer.status, answer.json) == (status, {"status": word, "store": "failed"})
     told = (await admin.ask("GET", "/store")).json["store"]
