@@ -189,7 +189,7 @@ def _health(endpoint: Endpoint) -> str:
 
 
 def _ejection(endpoint: Endpoint, now: float) -> Document:
-    """`ejected_for_s`: at least, until a request decides."""
+    """`ejected_for_s`: at least, until a request decides. `observed`: it is still used."""
     member = endpoint.member
     if member is None or not member.ejected:
         return {"ejected": False}
@@ -198,6 +198,7 @@ def _ejection(endpoint: Endpoint, now: float) -> Document:
         "ejected_for_s": round(max(member.until - now, 0.0), 1),
         "ejected_why": member.why.value,
         "ejections_in_a_row": member.row,
+        "observed": member.observed,
     }
 
 

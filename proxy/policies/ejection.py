@@ -109,6 +109,11 @@ class Member:
         """Whether it gets requests."""
         return not self.unhealthy and (not self.ejected or self._ejection.observes)
 
+    @property
+    def observed(self) -> bool:
+        """Whether its ejection is only counted: it is still used."""
+        return self.ejected and self._ejection.observes
+
     def wants_probe(self, now: float) -> bool:
         """Whether the next request at it decides about its return."""
         if not self.ejected or now < self.until or self.unhealthy:

@@ -151,12 +151,7 @@ class Placing:
         return usable[owner_of(self.value, places)] if places else None
 
     def _is_out(self, one: dict[str, Any]) -> bool:
-        return one["health"] == "unhealthy" or (bool(one["ejected"]) and not self._observes)
-
-    @property
-    def _observes(self) -> bool:
-        limits = self.upstream.outlier_detection
-        return limits is not None and limits.mode is Mode.OBSERVE
+        return one["health"] == "unhealthy" or (bool(one["ejected"]) and not one.get("observed"))
 
     def _standing(self, one: dict[str, Any]) -> str:
         parts = []
@@ -182,7 +177,8 @@ class Placing:
         )
         row = int(one["ejections_in_a_row"])
         again = f", {row} times in a row" if row > 1 else ""
-        out = "would be ejected, if mode were enforce" if self._observes else "ejected"
+        observed = one.get("observed")
+        out = "used (outlier_detection observes); ejected" if observed else "ejected"
         return f"{out} {until}{again}: {_WHY[Why(one['ejected_why'])]}"
 
 

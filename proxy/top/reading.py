@@ -218,7 +218,7 @@ def _state_of(told: Document) -> str:
     """``usable``, or what keeps requests from the endpoint."""
     if told.get("health") == "unhealthy":
         return "unhealthy"
-    if told.get("ejected"):
+    if told.get("ejected") and not told.get("observed"):
         return "ejected"
     return "avoided" if told["avoided"] else USABLE
 

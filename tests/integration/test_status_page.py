@@ -253,6 +253,23 @@ def test_an_ejected_endpoint_is_seen_at_a_glance(
     row.locator("td", has_text="the next request decides").wait_for()
 
 
+def test_an_observed_ejection_is_not_shown_as_one(start_proxy: StartProxy, visit: Open) -> None:
+    outliers = {"mode": "observe", "consecutive_failures": 1}
+    endpoints = ["http://127.0.0.1:1", "http://127.0.0.2:1"]
+    proxy = start_proxy(
+        {
+            "upstreams": {"a": {"endpoints": endpoints, "outlier_detection": outliers}},
+            "routes": [route("a", upstream="a", retry=ONCE)],
+        }
+    )
+    page = visit(proxy.admin).open()
+    proxy.call("GET", "/a")
+    row = page.locator("#upstreams tbody tr", has_text="used; observed: would be ejected")
+    row.first.wait_for()
+    figure = page.locator(".figure", has_text="Endpoints out")
+    assert figure.locator("strong").inner_text() == "0"
+
+
 def test_plots_begin_with_the_process(start_proxy: StartProxy, visit: Open) -> None:
     page = visit(start_proxy({}).admin).open()
     page.locator("#charts-title:has-text('since the start')").wait_for()

@@ -107,8 +107,9 @@ function endpointsOf(upstream) {
   return [{ key: upstream.name, upstream: upstream.name, address: "–", state: "not looked up", quiet: true, ...nothing }];
 }
 
-function stateOf({ health, last_check, ejected, ejected_why, ejected_for_s, avoided }) {
+function stateOf({ health, last_check, ejected, observed, ejected_why, ejected_for_s, avoided }) {
   if (health === "unhealthy") return `▲ unhealthy: its health check got ${last_check}`;
+  if (observed) return `used; observed: would be ejected, ${ejected_why.replaceAll("-", " ")}`;
   if (ejected) return `▲ ejected: ${ejected_why.replaceAll("-", " ")}, ${untilProbe(ejected_for_s)}`;
   if (avoided) return "▲ avoided: a recent connection failed";
   return health ?? "usable";

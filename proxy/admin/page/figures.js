@@ -24,7 +24,7 @@ function read(model) {
   const breakers = status.circuit_breakers;
   const open = breakers.filter((breaker) => OPEN.includes(breaker.state)).length;
   const endpoints = status.upstreams.flatMap((upstream) => upstream.endpoints);
-  const out = endpoints.filter(({ ejected, health }) => ejected || health === "unhealthy").length;
+  const out = endpoints.filter(({ ejected, observed, health }) => (ejected && !observed) || health === "unhealthy").length;
   const { inbound, outbound, tries } = status.in_flight;
   const trouble = recentTrouble(model);
   return [

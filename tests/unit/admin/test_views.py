@@ -247,6 +247,7 @@ def test_the_health_and_the_ejection_of_an_endpoint(gateway: FakeGateway) -> Non
             "ejected_for_s": 30.0,
             "ejected_why": "consecutive-failures",
             "ejections_in_a_row": 1,
+            "observed": False,
         }
         == shown()
     )

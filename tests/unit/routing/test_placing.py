@@ -216,9 +216,11 @@ def test_how_an_endpoint_stands(more, said):
 def test_an_observed_ejection_leaves_the_endpoint_in_use():
     text = FILE.replace("hash:", "outlier_detection: {mode: observe}\n        hash:")
     (placing,) = explained("user-id: u1", text=text).placings
-    rows = [row("10.0.0.1:80", **OUT), row("10.0.0.2:80", **OUT)]
+    rows = [row(f"10.0.0.{n}:80", **OUT, observed=True) for n in (1, 2)]
     assert placing.owner_now(rows) == placing.owner_now([row("10.0.0.1:80"), row("10.0.0.2:80")])
-    assert "would be ejected, if mode were enforce" in next(iter(placing.now_lines(rows)))
+    assert "used (outlier_detection observes); ejected for 12.5 s more" in next(
+        iter(placing.now_lines(rows))
+    )
 
 
 def test_the_hash_decides_among_the_endpoints_that_are_in_use():

@@ -56,6 +56,7 @@ BUSY = {
                 endpoint("10.0.0.8:80", avoided=True),
                 endpoint("10.0.0.9:80", ejected=True, ejected_for_s=12.0),
                 endpoint("10.0.0.10:80", ejected=True, health="unhealthy"),
+                endpoint("10.0.0.11:80", ejected=True, observed=True),
             ],
         }
     ],
@@ -91,6 +92,7 @@ def test_all_of_it():
     assert row(lines, "default-inbound")[1:4] == ["in", "0.0", "-"]
     assert row(lines, "10.0.0.7:80")[:3] == ["10.0.0.7:80", "inventory", "usable"]
     assert row(lines, "10.0.0.8:80")[:3] == ["10.0.0.8:80", "inventory", "avoided"]
+    assert row(lines, "10.0.0.11:80")[:3] == ["10.0.0.11:80", "inventory", "usable"]
     assert row(lines, "10.0.0.9:80")[:3] == ["10.0.0.9:80", "inventory", "ejected"]
     assert row(lines, "10.0.0.10:80")[:3] == ["10.0.0.10:80", "inventory", "unhealthy"]
     text = "\n".join(lines)
