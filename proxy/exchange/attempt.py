@@ -142,7 +142,7 @@ class Attempt(Reaching):
                 if error is not None:
                     raise error
             if fault.abort:
-                self.on_head(make_response(fault.abort, [], 0), b"", True, NO_TRAILERS)
+                self._abort(fault.abort)
                 return
             if fault.reset:
                 raise UpstreamReset("A fault of this route closes the connection (faults).")
@@ -153,6 +153,10 @@ class Attempt(Reaching):
             self._break(bug)
             return
         await self._reach(endpoint)
+
+    def _abort(self, status: int) -> None:
+        """A fault answers with this status in place of the upstream."""
+        self.on_head(make_response(status, [], 0), b"", True, NO_TRAILERS)
 
     async def _reach(self, endpoint: Endpoint | None) -> None:
         """Wait for addresses and a stream if necessary."""

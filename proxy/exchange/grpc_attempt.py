@@ -22,7 +22,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
-from proxy.grpc_status import OK, UNKNOWN, WORDS, of_http_response
+from proxy.grpc_status import OK, UNKNOWN, WORDS, of_http_answer, of_http_response
 from proxy.http.grpc import (
     ATTEMPTS,
     ATTEMPTS_FIELD,
@@ -35,7 +35,7 @@ from proxy.http.grpc import (
     parse_timeout,
     status_trailers,
 )
-from proxy.http.message import OwnFields, ResponseHead
+from proxy.http.message import OwnFields, ResponseHead, make_response
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
 from proxy.policies.gate import Gate, Permit, settle_gates
 from proxy.wire.alarm import NEVER
@@ -166,12 +166,21 @@ class GrpcAttempt(Attempt):
         fallback = policies.fallback
         if fallback is not None and fallback.outcomes.grpc:
             return True
+        if not policies.retry.on.grpc:
+            return False
+        if len(request.timing.attempts) > 1:  # another one may still have a better answer
+            return True
         return (
-            len(policies.retry.on.grpc) > 0
-            and self.record.number < policies.retry.attempts
+            self.record.number < policies.retry.attempts
             and (body is None or body.whole)
             and binding.retry.repeatable(request.head.method, request.keyed)
         )
+
+    def _abort(self, status: int) -> None:
+        """All policies see the code that the caller is told."""
+        self.head = make_response(status, [], 0)
+        self.ended = True
+        self._know(Outcome(status, None, of_http_answer(status)))
 
     # --- before the commit ------------------------------------------------------------------------
 

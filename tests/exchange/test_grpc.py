@@ -725,6 +725,33 @@ def test_a_fault_aborts_a_call(make, status, code):
     assert only(stage).reason == "fault-injected"
 
 
+def test_all_policies_see_the_code_that_a_fault_tells(make):
+    stage = make(more="faults: [{share: 100%, abort: 400}]")
+    assert Caller(stage).code == 3
+    assert (stage.snapshot().calls, stage.snapshot().failures) == (1, 0), "a caller's mistake"
+    retry = "methods: any, on: [grpc-resource-exhausted], attempts: 2"
+    stage = make(retry, more="faults: [{share: 100%, abort: 429}]")
+    caller = Caller(stage)
+    stage.pass_time(0.11)
+    assert caller.code == 8
+    assert len(stage.records[-1].attempts) == 2
+    stage = make(more="faults: [{share: 100%, abort: 200}]")
+    assert Caller(stage).code == 13
+    assert only(stage).reason == "fault-injected"
+
+
+def test_a_bad_status_in_trailers_does_not_win_while_another_attempt_runs(make):
+    stage = make(f"{RETRIED}, attempts: 2", more="hedge: {delay: 100ms}")
+    caller = Caller(stage)
+    calls = accept(stage)
+    stage.pass_time(0.11)
+    calls[1].answer()
+    calls[1].end_with(14)
+    assert caller.code is None, "the first attempt may still answer"
+    calls[0].answer(data=b"first", trailers=(("grpc-status", "0"),))
+    assert (caller.data, caller.code) == (b"first", 0)
+
+
 def test_a_hedge_that_wins(make):
     stage = make(RETRIED, more="hedge: {delay: 100ms}")
     caller = Caller(stage)
