@@ -21,6 +21,8 @@ _FAMILY: Final = b"x-forwarded-"
 _KIN: Final = frozenset({b"forwarded", b"x-real-ip"})
 _IMITATED: Final = _KIN | {b"x-request-id", b"x-request-timeout-ms", b"x-retry-attempt"}
 _MAX_PEERS: Final = 1000
+_MAX_HOPS: Final = 50
+"""Members of X-Forwarded-For that are read: a caller could send thousands, and 32 µs each."""
 
 _Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -75,11 +77,12 @@ class Forwarded:
         """The client, for limits that apply to each client.
 
         It is the peer; if the peer is trusted, the nearest address of X-Forwarded-For that is
-        not. With `all`, which names no proxy, it is always the peer.
+        not, within `_MAX_HOPS`. With `all`, which names no proxy, it is always the peer.
         """
         if self._all or not self._trusts(peer):
             return peer
-        members = b",".join(head.held.get(b"x-forwarded-for", ())).split(b",")
+        chain = b",".join(head.held.get(b"x-forwarded-for", ()))
+        members = chain.rsplit(b",", _MAX_HOPS)[-_MAX_HOPS:]
         for member in reversed(members):
             address = _address(member.strip().decode("latin-1"))
             if address is None:
