@@ -4,7 +4,7 @@ Before the commit everything can be retried, after it nothing. `_commit_head` is
 where that happens, for upstreams' responses, fallbacks and the proxy's own answers.
 """
 
-from proxy.errors import ClientGone, ProxyError
+from proxy.errors import ClientGone, DrainCut, ProxyError
 from proxy.exchange.answers import (
     Answer,
     changed_by_rules,
@@ -117,7 +117,7 @@ class Committing(Watching):
                 self.record.status = error.status
                 if self.request.grpc:
                     self.record.grpc = error.grpc
-                stream.break_off(hard=False)
+                stream.break_off(hard=False, cancelled=True)
             else:
                 self._commit(error_answer(self.request, error))
             return
@@ -128,4 +128,4 @@ class Committing(Watching):
         if self._tunnel is not None:
             hard = hard or not self._tunnel.upstream_ended
             self._tunnel.break_off()
-        stream.break_off(hard=hard)
+        stream.break_off(hard=hard, cancelled=isinstance(error, (ClientGone, DrainCut)))

@@ -296,7 +296,7 @@ class Exchange(Committing):
             body.use_client(client)
         if relay is not None:
             relay.use_client(client)
-        former.break_off(hard=False)
+        former.break_off(hard=False, cancelled=True)
         former.finish(monotonic())
         return True
 

@@ -58,7 +58,7 @@ class NoClient(ClientStream):
     def open_tunnel(self, head: ResponseHead, own: OwnFields, piece: bytes) -> bytes:
         raise InternalError("A request without a client became a tunnel.")
 
-    def break_off(self, *, hard: bool) -> None:
+    def break_off(self, *, hard: bool, cancelled: bool = False) -> None:
         pass
 
     def finish(self, now: float) -> None:

@@ -163,10 +163,11 @@ class ClientStream:
         """End sending; the client's bytes still arrive, except under TLS."""
         raise NotImplementedError
 
-    def break_off(self, *, hard: bool) -> None:
+    def break_off(self, *, hard: bool, cancelled: bool = False) -> None:
         """Stop without ending what was begun, so that no incomplete response looks complete.
 
-        `hard`: an orderly close would look like the end.
+        `hard`: an orderly close would look like the end. `cancelled`: nothing failed, the client
+        left or the proxy ends; HTTP/2 tells the client so.
         """
         raise NotImplementedError
 

@@ -126,7 +126,7 @@ class Caller(ClientStream):
         assert not self.broken
         self.trailers = [(name.decode().lower(), value.decode()) for name, value in trailers]
 
-    def break_off(self, *, hard):
+    def break_off(self, *, hard, cancelled=False):
         self.broken = "hard" if hard else "soft"
 
     def finish(self, now):

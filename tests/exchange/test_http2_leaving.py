@@ -1,7 +1,7 @@
 """How an HTTP/2 connection ends in order: idle, too old, drained, told to by its client."""
 
 import pytest
-from exchange.http2 import ACK, GOAWAY, PING, Http2Client, frame, number
+from exchange.http2 import ACK, GET, GOAWAY, PING, Http2Client, frame, number
 
 from proxy.config.model import Listener
 
@@ -141,16 +141,49 @@ def test_the_client_leaves(stage, client):
     assert client.gone
 
 
-def test_a_response_that_the_drain_cuts(stage, client):
-    """It is no fault of its upstream."""
+PART = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"
+CHAT = [(":method", "CONNECT"), (":protocol", "websocket"), *GET[1:]]
+
+
+@pytest.mark.parametrize("listener", list(Listener))
+def test_a_response_that_the_drain_cuts(stage, listener):
+    """It is no fault of its upstream, on the outbound listener neither, which stays open."""
+    gate = stage.gate(listener)
+    client = Http2Client(stage.loop, gate)
+    stage.clients.append(client)
     client.ask(1)
-    stage.accept().send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
-    stage.gate().closing = True
-    for exchange in tuple(stage.gate().exchanges):
+    stage.accept().send(PART)
+    gate.closing = listener is Listener.INBOUND
+    for exchange in tuple(gate.exchanges):
         exchange.cut()
     stage.loop.run()
     client.read()
     assert (client.error(1), client.ended) == ("CANCEL", set())
+
+
+def test_a_tunnel_that_the_drain_cuts(stage, client):
+    client.send(client.headers(1, CHAT, ended=False))
+    stage.accept().send(
+        b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    client.read()
+    assert client.head(1)[":status"] == "200"
+    for exchange in tuple(stage.gate().exchanges):
+        exchange.cut()
+    stage.loop.run()
+    client.read()
+    assert client.error(1) == "CANCEL"
+
+
+def test_a_response_that_its_upstream_breaks_off_during_the_drain(stage, client):
+    client.ask(1)
+    server = stage.accept()
+    server.send(PART)
+    stage.gate().closing = True
+    server.reset()
+    stage.loop.run()
+    client.read()
+    assert (client.error(1), client.ended) == ("INTERNAL_ERROR", set())
 
 
 AGED = """

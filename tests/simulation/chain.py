@@ -89,7 +89,7 @@ class _Client(ClientStream):
     def end(self, trailers):
         pass
 
-    def break_off(self, *, hard):
+    def break_off(self, *, hard, cancelled=False):
         self._over = True
 
     def finish(self, now):

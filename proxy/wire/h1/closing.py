@@ -70,7 +70,7 @@ class ClosingConnection(ResponseWriter):
         """Whether it is between two requests and has received nothing of the next one."""
         return self._state is HEAD and not self._buffer
 
-    def break_off(self, *, hard: bool) -> None:
+    def break_off(self, *, hard: bool, cancelled: bool = False) -> None:
         self.handler = None
         self._keep_alive = False
         if self._state is CLOSED:

@@ -342,9 +342,5 @@ class Http2Downstream(LeavingConnection):
         return self._gate.limits.body_bytes
 
     @property
-    def ending(self) -> bool:
-        return self._gate.closing
-
-    @property
     def patience(self) -> float:
         return self._gate.limits.idle_timeout

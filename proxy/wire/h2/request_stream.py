@@ -44,11 +44,6 @@ class RequestConnection(Connection):
         raise NotImplementedError
 
     @property
-    def ending(self) -> bool:
-        """Whether the listener is drained: an upstream is not to blame for what is cut then."""
-        raise NotImplementedError
-
-    @property
     def patience(self) -> float:
         """Seconds for a client to read the rest of an answer."""
         raise NotImplementedError
@@ -286,13 +281,13 @@ class RequestStream(ClientStream):
     def end_tunnel(self) -> None:
         self._connection.end(self.stream, NO_TRAILERS)
 
-    def break_off(self, *, hard: bool) -> None:
+    def break_off(self, *, hard: bool, cancelled: bool = False) -> None:
         self.handler = None
         code = INTERNAL_ERROR
-        if self.tunnels:
-            code = CONNECT_ERROR
-        elif hard or self._connection.ending:
+        if cancelled:
             code = CANCEL
+        elif self.tunnels:
+            code = CONNECT_ERROR
         self._connection.reset(self.stream, code)
 
     def finish(self, now: float) -> None:
