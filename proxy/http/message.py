@@ -70,6 +70,12 @@ def make_field(name: bytes, value: bytes) -> Field:
     return named_field(FieldName(name), value)
 
 
+FIXED: Final = -1
+NOT_FORWARDED: Final = -2
+SEVERAL: Final = -3
+"""Places of a field; see `Shared`."""
+
+
 class Shared:
     """The shared part of many heads.
 
@@ -78,11 +84,29 @@ class Shared:
     fields between the own ones: one block more than own fields. `keep_alive` and `chunked` are
     what the fields say about connection and body, `dated` whether they have a Date, `crumbs`
     whether a cookie is spread over several fields, as only HTTP/2 allows.
+
+    `sought` is the name that heads with this part were last asked for, `place` where its field is:
+    a position among the own fields, FIXED (its value is `fixed`), NOT_FORWARDED, or SEVERAL. All
+    heads with the same shared part have the same forwarded names in the same places.
     """
 
-    __slots__ = ("blocks", "chunked", "crumbs", "dated", "fields", "held", "keep_alive")
+    __slots__ = (
+        "blocks",
+        "chunked",
+        "crumbs",
+        "dated",
+        "fields",
+        "fixed",
+        "held",
+        "keep_alive",
+        "place",
+        "sought",
+    )
 
     def __init__(self, fields: list[Field | None], held: dict[bytes, list[bytes]]) -> None:
+        self.sought = b""
+        self.place = NOT_FORWARDED
+        self.fixed = b""
         self.fields = fields
         self.held = held
         self.keep_alive = True
@@ -107,6 +131,8 @@ def _blocks(fields: list[Field | None]) -> list[bytes]:
 
 _NO_OWN: Final[list[Field]] = []
 _NO_VALUES: Final[list[bytes]] = []
+_WITHOUT_FIELD: Final = frozenset((b"host", b"content-length"))
+"""Names with a value that no field needs to have: see `RequestHead.values`."""
 _WITH_CONTENT: Final = frozenset(("POST", "PUT", "PATCH"))
 
 
@@ -153,27 +179,60 @@ class Head:
 
     def first(self, name: bytes) -> bytes:
         """The first value of a field by its lower-case name; b"": it is empty, or there is none."""
-        values = self.values(name)
+        place = self._place(name)
+        if place >= 0:
+            return self.own[place].value
+        if place == FIXED:
+            return self.shared.fixed
+        values = self._others(name, place)
         return values[0] if values else b""
 
     def joined(self, name: bytes) -> bytes:
         """The values of a field by its lower-case name, with commas between them.
 
-        b"": it is empty, or there is none. A list is made only of several values.
+        b"": it is empty, or there is none.
         """
+        place = self._place(name)
+        if place >= 0:
+            return self.own[place].value
+        if place == FIXED:
+            return self.shared.fixed
+        return b",".join(self._others(name, place))
+
+    def _others(self, name: bytes, place: int) -> list[bytes]:
+        """The values of a field that is not forwarded, or that comes several times."""
+        if place == NOT_FORWARDED and name not in self.held and name not in _WITHOUT_FIELD:
+            return _NO_VALUES
+        return self.values(name)
+
+    def _place(self, name: bytes) -> int:
+        """Where the field is: `Shared.place`. The same name is sought in most heads."""
+        shared = self.shared
+        if shared.sought is not name and shared.sought != name:
+            self._seek(name)
+        return shared.place
+
+    def _seek(self, name: bytes) -> None:
+        """Note the place of this name's field in the shared part."""
+        shared = self.shared
+        shared.sought = name
+        shared.place = NOT_FORWARDED
         if name in self.held:
-            return b",".join(self.held[name])
-        found: Field | None = None
+            return
+        place = NOT_FORWARDED
         at = 0
-        for field in self.shared.fields:
+        for field in shared.fields:
+            own = field is None
             if field is None:
                 field = self.own[at]
                 at += 1
             if field.name.lower == name:
-                if found is not None:
-                    return b",".join(self.values(name))
-                found = field
-        return b"" if found is None else found.value
+                if place != NOT_FORWARDED:
+                    place = SEVERAL
+                    break
+                place = at - 1 if own else FIXED
+                shared.fixed = field.value
+        shared.place = place
 
 
 class RequestHead(Head):
