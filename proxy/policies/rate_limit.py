@@ -4,7 +4,6 @@ A key is remembered as the time at which its whole burst is available again. Key
 say nothing, and are dropped; beyond `MAX_KEYS` the key that has been idle longest goes.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
@@ -18,6 +17,7 @@ _FORGET_EVERY: Final = 16
 """Requests of known keys after which keys are forgotten; with a new key, they always are."""
 _LONGEST_KEY: Final = 32
 """Bytes; of a longer key its hash is remembered."""
+_MARK: Final = b"mark"
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _SHORTEST: Final = 1e-6
 _GRID: Final = 2.0**30
@@ -60,13 +60,26 @@ class RateLimitConfig:
 
 
 class Key:
-    """A key that a limit knows: its burst is whole again at `whole`."""
+    """A key that a limit knows: its burst is whole again at `whole`.
 
-    __slots__ = ("name", "whole")
+    `before` and `after` it are keys in the order of their last use. They form a ring: after the
+    latest comes a mark, and after the mark the idlest.
+    """
+
+    __slots__ = ("after", "before", "name", "whole")
+
+    before: "Key"
+    after: "Key"
 
     def __init__(self, name: bytes, whole: float) -> None:
         self.name = name
         self.whole = whole
+
+    def leave(self) -> None:
+        """Close the ring without it."""
+        before, after = self.before, self.after
+        before.after = after
+        after.before = before
 
 
 class Limit:
@@ -77,8 +90,8 @@ class Limit:
         "_client_key",
         "_header",
         "_known",
-        "_last",
         "_of_client",
+        "_ring",
         "_slack",
         "_span",
         "_step",
@@ -93,12 +106,17 @@ class Limit:
     def __init__(self, config: RateLimitConfig) -> None:
         self.allowed = self.waited = self.limited = self.observed = 0
         self._until_forgetting = _FORGET_EVERY
-        self._known: OrderedDict[bytes, Key] = OrderedDict()  # the idlest first
-        self._last: Key | None = None
+        self._known: dict[bytes, Key] = {}
+        ring = Key(_MARK, 0.0)
+        self._ring = ring.before = ring.after = ring
         # The client that came last: a service's proxy has one client.
         self._client = ""
         self._client_key = b""
         self.configure(config)
+
+    def __del__(self) -> None:
+        # Keys refer to each other: without this only the cycle collector could free them.
+        self.clear()
 
     def configure(self, config: RateLimitConfig) -> None:
         """Count with these settings from now on."""
@@ -129,9 +147,13 @@ class Limit:
         """How many it knows."""
         return len(self._known)
 
+    def _find(self, key: bytes) -> Key | None:
+        latest = self._ring.before
+        return latest if latest.name is key else self._known.get(key)
+
     def room_at(self, key: bytes, now: float, ahead: int) -> float:
         """When there is room for one request of this key after `ahead` others."""
-        known = self._known.get(key)
+        known = self._find(key)
         whole = now if known is None else known.whole
         if ahead and whole < now:
             whole = now
@@ -145,7 +167,7 @@ class Limit:
 
     def take(self, key: bytes, now: float) -> bool:
         """Charge one request that proceeds now, if there is room: `delay` and `charge` in one."""
-        known = self._known.get(key)
+        known = self._find(key)
         whole = now + self._step
         if known is not None and known.whole > now:
             whole = known.whole + self._step
@@ -157,7 +179,7 @@ class Limit:
 
     def charge(self, key: bytes, at: float, now: float) -> None:
         """Charge one request that could proceed at `at`, and does so now."""
-        known = self._known.get(key)
+        known = self._find(key)
         whole = at + self._step
         if known is not None and known.whole > at:
             whole = known.whole + self._step
@@ -166,26 +188,30 @@ class Limit:
 
     def _note(self, key: bytes, known: Key | None, whole: float, now: float) -> None:
         """The burst of `key` is whole again at `whole`; `known`: the key, if it is known."""
+        ring = self._ring
+        latest = ring.before
         if known is None:
-            self._known[key] = self._last = Key(key, whole)
-            if len(self._known) == 1:
-                return
+            known = self._known[key] = Key(key, whole)
+            forgets = True
         else:
             known.whole = whole
-            if known is not self._last:
-                # The very name in the dict: it is found without a comparison of bytes.
-                self._known.move_to_end(known.name)
-                self._last = known
             self._until_forgetting -= 1
-            if self._until_forgetting:
-                return
-        self._until_forgetting = _FORGET_EVERY
-        self._forget(now)
+            forgets = not self._until_forgetting
+            if known is not latest:
+                known.leave()
+        if known is not latest:
+            known.before = latest
+            known.after = ring
+            latest.after = ring.before = known
+        if forgets:
+            self._until_forgetting = _FORGET_EVERY
+            self._forget(now)
 
     def clear(self) -> None:
         """Forget every key."""
+        for known in self._known.values():
+            known.leave()
         self._known.clear()
-        self._last = None
 
     def refusal_fields(self, seconds: int) -> tuple[tuple[bytes, bytes], ...]:
         """The fields of draft-ietf-httpapi-ratelimit-headers for a refused request."""
@@ -198,13 +224,14 @@ class Limit:
         )
 
     def _forget(self, now: float) -> None:
-        """Drop at most two keys, so that keys leave faster than new ones come."""
-        known = self._known
+        """Drop at most two keys, so that keys leave faster than new ones come; never the latest."""
+        known, ring = self._known, self._ring
         for _ in range(2):
-            oldest = next(iter(known.values()))
-            if oldest is self._last or (oldest.whole > now and len(known) <= MAX_KEYS):
+            idlest = ring.after
+            if idlest is ring.before or (idlest.whole > now and len(known) <= MAX_KEYS):
                 return
-            del known[oldest.name]
+            idlest.leave()
+            del known[idlest.name]
 
 
 def _short(key: bytes) -> bytes:

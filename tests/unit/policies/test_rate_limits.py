@@ -1,5 +1,7 @@
 """Rate limits: GCRA, several limits that must agree, turns, and what is remembered."""
 
+import gc
+import random
 import tracemalloc
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from proxy.errors import RateLimited
 from proxy.outcome import Verdict
 from proxy.policies.gate import Ask, Mode
-from proxy.policies.rate_limit import MAX_KEYS, Rate, RateLimitConfig
+from proxy.policies.rate_limit import MAX_KEYS, Key, Rate, RateLimitConfig
 from proxy.policies.rate_limits import RateLimits, RateRefusal, RateWait, observing
 
 pytestmark = pytest.mark.interpreted  # a class in Python with a compiled base is none
@@ -403,6 +405,50 @@ def test_a_key_that_came_again_is_not_the_idlest():
     assert passed(gate, 2.0, Asked("new")) == 2
     assert passed(gate, 2.0, Asked("3")) == 2, "it was forgotten"
     assert [passed(gate, 2.0, Asked(client)) for client in "0125"] == [0, 0, 0, 1]
+
+
+def test_keys_leave_in_the_order_of_their_last_use():
+    """Held against a list in this order."""
+    gate = limits(limit("1000/h", 1_000_000, "client"))
+    draws, order = random.Random(1), []
+    for number in range(MAX_KEYS):
+        passes(gate, 0.0, Asked(f"{number}"))
+        order.append(f"{number}")
+    for number in range(300):
+        one = draws.choice(order[:500])
+        order.remove(one)
+        order.append(one)
+        assert passes(gate, 0.0, Asked(one))
+        if number % 3 == 0:
+            assert passes(gate, 0.0, Asked(f"new {number}"))
+            order = [*order[1:], f"new {number}"]
+    kept = list(gate._limits[0]._known)
+    assert len(kept) == MAX_KEYS
+    assert set(kept) == {one.encode() for one in order}
+
+
+@pytest.mark.parametrize("how", ["other settings", "removed", "the gate goes"])
+def test_forgotten_keys_do_not_wait_for_the_cycle_collector(how):
+    before = len(keys_in_memory())
+    gate = limits(limit("1/h", 1, "client"))
+    for number in range(100):
+        passes(gate, 0.0, Asked(f"{number}"))
+    gc.disable()
+    try:
+        assert len(keys_in_memory()) >= before + 100
+        if how == "other settings":
+            gate.adopt((limit("2/h", 1, "client"),))
+        elif how == "removed":
+            gate.adopt(())
+        else:
+            del gate
+        assert len(keys_in_memory()) <= before + 1
+    finally:
+        gc.enable()
+
+
+def keys_in_memory():
+    return [one for one in gc.get_objects() if type(one) is Key]
 
 
 def test_a_limit_with_as_many_keys_as_it_remembers_stays_small():
