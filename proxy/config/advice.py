@@ -9,6 +9,14 @@ from dataclasses import dataclass, field
 
 from proxy.config.problems import Path
 from proxy.config.suggestions import did_you_mean, fold, meant
+from proxy.config.traffic_advice import (
+    ABSENT,
+    IN_ROUTE,
+    IN_UPSTREAM,
+    ITEMS,
+    OFF_BY_ABSENCE,
+    UNKNOWN,
+)
 
 ON_WORDS = frozenset({"on", "yes", "true", "enabled"})
 OFF_WORDS = frozenset({"off", "no", "false", "none", "disabled"})
@@ -113,6 +121,7 @@ def unknown_key(path: Path, known: Collection[str], value: str | None, words: Vo
     return (
         _special(around, key)
         or _ABSENT.get(fold(key), "")
+        or ABSENT.get(fold(key), "")
         or _misplaced(around, key, value, words)
         or did_you_mean(key, known)
         or _section(key, words)
@@ -121,7 +130,10 @@ def unknown_key(path: Path, known: Collection[str], value: str | None, words: Vo
 
 def _special(around: list[str], key: str) -> str:
     place = next((step for step in reversed(around) if not step.isdigit()), "")
-    return _UNKNOWN.get(place, {}).get(fold(key), "")
+    if place == "endpoints" and "://" in key:
+        return f"; did you mean {{url: '{key}', weight: ...}}?" if key.isprintable() else ""
+    folded = fold(key)
+    return _UNKNOWN.get(place, {}).get(folded, "") or UNKNOWN.get(place, {}).get(folded, "")
 
 
 def _misplaced(around: list[str], key: str, value: str | None, words: Vocabulary) -> str:
@@ -129,8 +141,10 @@ def _misplaced(around: list[str], key: str, value: str | None, words: Vocabulary
         return _at_the_root(key, words)
     if len(around) != 2:
         return ""
+    if around[0] == "upstreams":
+        return IN_UPSTREAM.get(fold(key), "")
     if around[0] == "routes":
-        return _in_a_route(key, value, words)
+        return IN_ROUTE.get(key) or _in_a_route(key, value, words)
     return _in_a_policy(around[1], key, value, words) if around[0] == "policies" else ""
 
 
@@ -192,12 +206,21 @@ def one_value(path: Path, value: str) -> str:
     """Advice for a single value in place of a mapping: the mapping that was meant, or ""."""
     if not value or not value.isprintable() or not path:
         return ""
+    if isinstance(path[-1], int):
+        item = ITEMS.get(str(path[-2]), _no_item)(value)
+        return f"; did you mean {item}?" if item else ""
     key = str(path[-1])
+    if key in OFF_BY_ABSENCE and value.lower() in OFF_WORDS:
+        return f"; leave {key} out to have none"
     wrap = _WRAPS.get(key)
     if wrap is None and len(path) == 2 and path[0] == "upstreams":
         key, wrap = str(path[1]), _endpoints
     mend = wrap(value) if wrap else ""
     return f"; did you mean {key}: {mend}?" if mend else ""
+
+
+def _no_item(value: str) -> str:
+    return ""
 
 
 def upstream_name(text: str, known: Collection[str]) -> str:
@@ -258,7 +281,14 @@ def _window(text: str) -> str:
 
 
 def _hedge(text: str) -> str:
-    return f"{{delay: {text}}}" if _is_amount(text) or text == "p95" else ""
+    if _is_amount(text) or text == "p95":
+        return f"{{delay: {text}}}"
+    return _word(text, "{delay: p95}", "{delay: 0s}")
+
+
+def _inherit(text: str) -> str:
+    both = "{{deadline: {0}, retries: {0}}}".format
+    return _word(text, both("true"), both("false"))
 
 
 def _health_check(text: str) -> str:
@@ -280,6 +310,7 @@ _WRAPS: dict[str, Callable[[str], str]] = {
     "budget": _starting_with("ratio", _is_amount),
     "bulkhead": _limit("max_concurrent"),
     "circuit_breaker": _breaker,
+    "connections": _starting_with("max", _is_amount),
     "drain": _starting_with("timeout", _is_amount),
     "eject_for": _starting_with("initial", _is_amount),
     "failure_rate": _starting_with("rate", _is_amount),
@@ -287,12 +318,14 @@ _WRAPS: dict[str, Callable[[str], str]] = {
     "health_check": _health_check,
     "hedge": _hedge,
     "inbound": _address,
+    "inherit": _inherit,
     "log": lambda text: f"{{level: {text}}}",
     "match": _starting_with("prefix", _is_path),
     "mirror": lambda text: f"{{upstream: {text}}}",
     "open_for": _starting_with("initial", _is_amount),
     "outbound": _address,
     "outlier_detection": lambda text: _mode(text) or _word(text, "{}", ""),
+    "respond": _starting_with("status", _is_amount),
     "retry": _retry,
     "rewrite": _starting_with("prefix", _is_path),
     "slow_call": _starting_with("duration", _is_amount),

@@ -150,6 +150,8 @@ def _check_target(text: str) -> str:
 
 
 def _check_service(text: str) -> str:
+    if text.lower() in ("true", "false"):
+        raise ValueError("must be the name of a gRPC service, or '' for the server as a whole")
     if "/" in text:
         raise ValueError(f"{text!r}: give the service without a method, such as shop.v1.Inventory")
     return check_grpc_service(text) if text else text

@@ -219,6 +219,16 @@ CIRCUIT_BREAKER = Record(
     definition="circuit_breaker",
 )
 
+
+class _LimitKind(Choice[BulkheadLimit]):
+    """How the limit is found, which is not the limit itself."""
+
+    def parse(self, text: str) -> BulkheadLimit:
+        if text.isascii() and text.isdigit():
+            raise ValueError(f"must be {self.wants}; did you mean max_concurrent: {text}?")
+        return super().parse(text)
+
+
 BULKHEAD = Record(
     BulkheadConfig,
     {
@@ -231,7 +241,7 @@ BULKHEAD = Record(
             Integer(1), "Maximum concurrent exchanges, until the end of the body or tunnel."
         ),
         "limit": Field(
-            Choice(BulkheadLimit),
+            _LimitKind(BulkheadLimit),
             "fixed: max_concurrent; gradient: learned from the upstream's response times, between "
             "min and max_concurrent.",
         ),

@@ -206,6 +206,8 @@ class ListOf(Kind[tuple[T, ...]]):
         if cursors is None:
             found = at.text()
             hint = f": [{found[0]}]" if found and found[0].isprintable() and found[0] else ""
+            if at.members():
+                hint = "; put '- ' before its first key, or [ ] around it"
             raise at.error(f"must be a list of {self._what}{hint}")
         values: list[T] = []
         whole = True

@@ -1,13 +1,17 @@
 """The kind of a route's upstream: one name, or several by weight."""
 
 import re
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from proxy.config.cursor import Cursor, Reported
 from proxy.config.kinds import Integer, JsonSchema, Kind
 from proxy.config.names import UpstreamName
 from proxy.config.record import PairsOf
 from proxy.policies.split import Shares
+
+_PERCENT: Final = 100
+_NEARLY: Final = 10
+"""Weights whose sum is this close to 100 were probably meant as percent."""
 
 Target: TypeAlias = tuple[str | None, Shares]
 """The upstream of a route, of a split the first one; and the split, empty without one."""
@@ -18,6 +22,11 @@ class _Weight(Integer):
 
     def __init__(self) -> None:
         super().__init__(0, 1_000_000)
+
+    def read(self, at: Cursor, base: int | None = None) -> int:
+        if "weight" in (at.members() or {}):
+            raise at.error("must be the weight itself: {v1: 95, v2: 5}")
+        return super().read(at, base)
 
     def parse(self, text: str) -> int:
         try:
@@ -51,6 +60,13 @@ class TargetKind(Kind[Target]):
             raise Reported
         if not any(weight for _, weight in shares):
             raise at.error("at least one upstream needs a weight above 0, as in {v1: 95, v2: 5}")
+        whole = sum(weight for _, weight in shares)
+        first, weight = max(shares, key=lambda share: share[1])
+        if weight != whole != _PERCENT and abs(whole - _PERCENT) <= _NEARLY:
+            at.warning(
+                f"the weights' sum is {whole}, so {first} gets {100 * weight / whole:.1f} %, not "
+                f"{weight} %: each is divided by the sum"
+            )
         return shares[0][0], shares
 
     def dump(self, value: Target, reveal: bool) -> Any:

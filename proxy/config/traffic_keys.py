@@ -19,6 +19,7 @@ from proxy.config.kinds import (
 from proxy.config.names import UpstreamName, check_header_name
 from proxy.config.record import Field, Given, ListOf, Record, Values
 from proxy.config.suggestions import did_you_mean
+from proxy.config.traffic_advice import rate_meant
 from proxy.policies.faults import FaultConfig
 from proxy.policies.gate import Mode
 from proxy.policies.hedge import P95, HedgeConfig
@@ -28,6 +29,7 @@ from proxy.policies.rate_limit import CLIENT_KEY, HEADER_KEY, ROUTE_KEY, Rate, R
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*/\s*([a-z]+)")
 _UNITS = {"s": "s", "m": "m", "h": "h"}
 _LONG_UNITS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h", "hr": "h"}
+_USUAL_HEADER = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)+")
 _LIMIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _MOST_PER_SECOND = 1_000_000
 
@@ -38,7 +40,9 @@ class RateKind(Leaf[Rate]):
     def parse(self, text: str) -> Rate:
         found = _RATE.fullmatch(text.strip())
         if found is None:
-            raise ValueError(f"{text!r} is not {self.wants}")
+            mend = rate_meant(text)
+            hint = f"; did you mean {mend}?" if mend else ""
+            raise ValueError(f"{text!r} is not {self.wants}{hint}")
         unit = found[2]
         if unit not in _UNITS:
             short = _LONG_UNITS.get(unit.removesuffix("s"))
@@ -62,12 +66,23 @@ class RateKind(Leaf[Rate]):
 class LimitKey(Leaf[str]):
     wants = "route, client, or header:NAME such as header:x-user"
 
+    def read(self, at: Cursor, base: str | None = None) -> str:
+        (key, (_, name)), *others = (at.members() or {"": (at.mark, at)}).items()
+        if key == "header" and not others and name.text():
+            raise at.error(f"must be {self.wants}; did you mean header:{(name.text() or key)[0]}?")
+        return super().read(at, base)
+
     def parse(self, text: str) -> str:
         if text in (ROUTE_KEY, CLIENT_KEY):
             return text
-        if text.startswith(HEADER_KEY) and text != HEADER_KEY:
-            return HEADER_KEY + check_header_name(text.removeprefix(HEADER_KEY)).lower()
+        name = text.removeprefix(HEADER_KEY)
+        if text.startswith(HEADER_KEY) and name.strip():
+            if name != name.strip():
+                raise ValueError(f"did you mean {HEADER_KEY}{name.strip()}, without the space?")
+            return HEADER_KEY + check_header_name(name).lower()
         hint = did_you_mean(text, (ROUTE_KEY, CLIENT_KEY))
+        if not hint and _USUAL_HEADER.fullmatch(text):
+            hint = f"; did you mean {HEADER_KEY}{text}?"
         raise ValueError(f"must be {self.wants}, not {text!r}{hint}")
 
     def schema(self) -> JsonSchema:
@@ -138,7 +153,11 @@ class HedgeDelay(Leaf[float]):
     _duration = Duration(zero=True)
 
     def parse(self, text: str) -> float:
-        return P95 if text.lower() == "p95" else self._duration.parse(text)
+        if text.lower() == "p95":
+            return P95
+        if re.fullmatch(r"[pP][0-9.]+|[0-9.]+%", text):
+            raise ValueError(f"must be {self.wants}: no other percentile is learned, not {text!r}")
+        return self._duration.parse(text)
 
     def dump(self, value: float, reveal: bool) -> str:
         return "p95" if value == P95 else self._duration.dump(value, reveal)
@@ -161,11 +180,31 @@ HEDGE = Record(
 )
 
 
+class _Share(Ratio):
+    """Of requests or attempts. A bare 1 is 100 %, and often meant as 1 %."""
+
+    def read(self, at: Cursor, base: float | None = None) -> float:
+        found = at.text()
+        if found is not None and found[0] == "1":
+            at.warning("1 is 100 %: write 100%, or 1% for one of a hundred")
+        return super().read(at, base)
+
+
+class _Rate(Size):
+    """Bytes per second."""
+
+    def parse(self, text: str) -> int:
+        size = text.removesuffix("/s")
+        if size != text:
+            raise ValueError(f"is per second anyway; write {size}")
+        return super().parse(text)
+
+
 MIRROR = Record(
     MirrorConfig,
     {
         "upstream": Field(UpstreamName(), "Where the copies go.", required=True),
-        "share": Field(Ratio(), "Share of the requests that are copied."),
+        "share": Field(_Share(), "Share of the requests that are copied."),
         "max_in_flight": Field(
             Integer(1), "Copies at once; while so many are in flight, no request is copied."
         ),
@@ -192,7 +231,7 @@ def _settle_fault(values: Values, given: Given, at: Cursor) -> None:
 FAULT = Record(
     FaultConfig,
     {
-        "share": Field(Ratio(zero=False), "Share of the attempts.", required=True),
+        "share": Field(_Share(zero=False), "Share of the attempts.", required=True),
         "delay": Field(
             Duration(zero=True),
             "Wait this long before the attempt; with headers: the longest that may be asked for.",
@@ -200,7 +239,7 @@ FAULT = Record(
         "abort": Field(Integer(200, 599), "Answer with this status instead of the upstream."),
         "reset": Field(Boolean(), "Close the connection instead of an answer."),
         "throttle": Field(
-            Size(),
+            _Rate(),
             "Pass on so many bytes of the response's body per second; with headers: the slowest "
             "that may be asked for.",
         ),

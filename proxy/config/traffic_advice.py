@@ -1,0 +1,123 @@
+"""Advice for mistakes in the keys of traffic: words of Envoy, Istio and Linkerd, and shorthand.
+
+Keys are folded (`suggestions.fold`). Each text ends the sentence of a problem.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+_QUEUE: Final = "; did you mean 'max_queue'?"
+_RATE: Final = "; did you mean rate: 100/s?"
+_URL: Final = "; did you mean url: 'http://HOST:PORT'?"
+_CONSISTENT: Final = "; did you mean load_balancing: consistent_hash, hash: {header: user-id}?"
+_SLOW_START: Final = "; did you mean slow_start: 30s?"
+_ATTEMPT: Final = "; the time of one attempt is timeouts.attempt"
+
+UNKNOWN: Final[dict[str, dict[str, str]]] = {
+    "bulkhead": {
+        **dict.fromkeys(("maxpending", "pending", "queue", "queuesize"), _QUEUE),
+        **dict.fromkeys(("minlimit", "minconcurrent", "minconcurrency"), "; did you mean 'min'?"),
+        **dict.fromkeys(("maxlimit", "maxconcurrency"), "; did you mean 'max_concurrent'?"),
+    },
+    "eject_for": dict.fromkeys(("base", "min", "duration"), "; did you mean 'initial'?"),
+    "endpoints": {
+        **dict.fromkeys(("address", "host", "port", "hostname"), _URL),
+        "locality": "; endpoints have a url and a weight",
+    },
+    "faults": {
+        "grpcstatus": "; did you mean abort: 503? gRPC callers get it as a gRPC status",
+        "bandwidth": "; did you mean throttle: 10KiB?",
+    },
+    "health_check": {
+        **dict.fromkeys(("http", "httpget", "uri", "url"), "; did you mean path: /health?"),
+        "tcp": "; a check is HTTP (path: /health) or gRPC (grpc: SERVICE)",
+        "expectedstatuses": "; did you mean expect: [200-299]?",
+    },
+    "hedge": {
+        **dict.fromkeys(("after", "wait"), "; did you mean delay: 50ms?"),
+        **dict.fromkeys(("percentile", "quantile"), "; did you mean delay: p95?"),
+        **dict.fromkeys(("maxhedges", "maxhedgedattempts", "attempts"), "; did you mean 'max'?"),
+    },
+    "mirror": dict.fromkeys(
+        ("host", "cluster", "destination", "to", "backend"), "; did you mean upstream: NAME?"
+    ),
+    "outlier_detection": {
+        "minhealthpercent": "; the last endpoint is never ejected, and max_ejected is their share",
+        "splitexternallocaloriginerrors": "; failed connections count as other failures do",
+    },
+    "rate_limits": {
+        **dict.fromkeys(
+            ("limit", "requests", "requestsperunit", "requestspersecond", "unit", "limitforperiod"),
+            _RATE,
+        ),
+        **dict.fromkeys(("maxtokens", "tokens"), "; did you mean 'burst'?"),
+        "header": "; did you mean key: header:NAME?",
+    },
+    "respond": {
+        "code": "; did you mean 'status'?",
+        **dict.fromkeys(("text", "message", "content"), "; did you mean 'body'?"),
+    },
+    "retry": {
+        **dict.fromkeys(("pertrytimeout", "attempttimeout", "pertryidletimeout"), _ATTEMPT),
+        **dict.fromkeys(
+            ("retries", "numretries", "maxretries"),
+            "; did you mean 'attempts'? It includes the first attempt",
+        ),
+    },
+    "timeouts": {"inheritdeadline": "; did you mean inherit: {deadline: true}?"},
+}
+"""By the key of the mapping around it."""
+
+ABSENT: Final = {
+    "adaptiveconcurrency": "; did you mean bulkhead: {limit: gradient}?",
+    "concurrencylimit": "; did you mean bulkhead: {max_concurrent: 50}?",
+    "directresponse": "; did you mean respond: {status: 404} of a route?",
+    **dict.fromkeys(
+        ("faultinjection", "chaos"), "; did you mean faults: [{share: 1%, abort: 503}]?"
+    ),
+    **dict.fromkeys(
+        ("sticky", "stickysession", "sessionaffinity"),
+        "; did you mean split_by: {header: user-id} of a route, or hash of an upstream?",
+    ),
+    **dict.fromkeys(
+        ("observe", "dryrun"),
+        "; write mode: observe in timeouts, retry, circuit_breaker, bulkhead or a rate limit",
+    ),
+}
+"""Features under other names, wherever they stand."""
+
+IN_UPSTREAM: Final = {
+    **dict.fromkeys(("consistenthash", "hashpolicy", "ringhash", "maglev"), _CONSISTENT),
+    **dict.fromkeys(
+        ("warmup", "warmupduration", "warmupdurationsecs", "slowstartwindow"), _SLOW_START
+    ),
+}
+
+IN_ROUTE: Final = {
+    "mode": "; each policy has its own, such as retry: {mode: observe}",
+}
+"""In a route or a policy."""
+
+OFF_BY_ABSENCE: Final = frozenset({"health_check", "mirror", "outlier_detection", "respond"})
+"""Keys that turn something on by their presence."""
+
+
+def _limit(text: str) -> str:
+    rate = rate_meant(text)
+    return f"{{rate: {rate}}}" if rate else ""
+
+
+ITEMS: Final[Mapping[str, Callable[[str], str]]] = {"rate_limits": _limit}
+"""By the key of a list: the mapping that an item means which is a single value."""
+
+_UNIT = r"(?:s|m|h|sec|second|min|minute|hr|hour)s?"
+_RATE_IN_WORDS = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*(?:/|per|p)?\s*(?:({_UNIT}))?")
+_PER_SECOND = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*[rq]p([sm])")
+
+
+def rate_meant(text: str) -> str:
+    """``100/s`` for ``100``, ``100 per second`` or ``100rps``; "" for anything else."""
+    written = text.strip().lower()
+    found = _PER_SECOND.fullmatch(written) or _RATE_IN_WORDS.fullmatch(written)
+    return f"{found[1]}/{(found[2] or 's')[0]}" if found and float(found[1]) else ""

@@ -1,0 +1,108 @@
+"""What users of Envoy, Istio and Linkerd write for the keys of traffic: the mend is named."""
+
+import pytest
+
+from proxy.config.traffic_advice import rate_meant
+
+TWO = "upstreams: {v1: {endpoints: ['http://a:1']}, v2: {endpoints: ['http://b:1']}}\n"
+
+
+def upstream(keys: str) -> str:
+    return (
+        f"upstreams: {{inv: {{endpoints: ['http://a:1', 'http://b:1'], {keys}}}}}\n"
+        "routes: [{name: r, upstream: inv}]"
+    )
+
+
+def route(keys: str) -> str:
+    return TWO + f"routes: [{{name: r, upstream: {{v1: 1, v2: 1}}, {keys}}}]"
+
+
+def split(weights: str, more: str = "") -> str:
+    return TWO + f"routes: [{{name: r, upstream: {weights}{more}}}]"
+
+
+MISTAKES = [
+    # upstreams
+    (
+        upstream("consistentHash: {a: b}"),
+        "load_balancing: consistent_hash, hash: {header: user-id}",
+    ),
+    (upstream("warmupDurationSecs: 30s"), "did you mean slow_start: 30s?"),
+    (upstream("outlier_detection: {eject_for: {base: 30s}}"), "did you mean 'initial'?"),
+    (upstream("outlier_detection: off"), "leave outlier_detection out to have none"),
+    (upstream("health_check: false"), "leave health_check out to have none"),
+    (upstream("outlier_detection: {minHealthPercent: 5}"), "the last endpoint is never ejected"),
+    (upstream("health_check: {path: /h, tcp: true}"), "HTTP (path: /health) or gRPC"),
+    (upstream("health_check: {grpc: true}"), "the name of a gRPC service, or '' for the server"),
+    (upstream("connections: 100"), "did you mean connections: {max: 100}?"),
+    (
+        "upstreams: {a: {endpoints: [{url: 'http://a:1', 'http://b:1': 3}]}}\n"
+        "routes: [{name: r, upstream: a}]",
+        "did you mean {url: 'http://b:1', weight: ...}?",
+    ),
+    # limits
+    (route("rate_limits: {rate: 100/s}"), "put '- ' before its first key, or [ ] around it"),
+    (route("rate_limits: [100/s]"), "must be a mapping; did you mean {rate: 100/s}?"),
+    (route("rate_limits: [{rate: 100}]"), "did you mean 100/s?"),
+    (route("rate_limits: [{rate: 100 per second}]"), "did you mean 100/s?"),
+    (route("rate_limits: [{rate: 5rpm}]"), "did you mean 5/m?"),
+    (route("rate_limits: [{rate: 1/s, key: user-id}]"), "did you mean header:user-id?"),
+    (route("rate_limits: [{rate: 1/s, key: {header: user-id}}]"), "did you mean header:user-id?"),
+    (route("rate_limits: [{rate: 1/s, key: 'header: x'}]"), "did you mean header:x, without"),
+    (route("rate_limits: [{rate: 1/s, key: ip}]"), "did you mean 'client'?"),
+    (route("rate_limits: [{rate: 1/s, limit: 5}]"), "did you mean rate: 100/s?"),
+    (route("bulkhead: {max_pending: 5}"), "did you mean 'max_queue'?"),
+    (route("bulkhead: {limit: 100}"), "did you mean max_concurrent: 100?"),
+    (route("bulkhead: {limit: adaptive}"), "did you mean 'gradient'?"),
+    (route("adaptive_concurrency: {}"), "did you mean bulkhead: {limit: gradient}?"),
+    # hedges and retries
+    (route("hedge: true"), "did you mean hedge: {delay: p95}?"),
+    (route("hedge: {delay: p99}"), "no other percentile is learned"),
+    (route("hedge: {after: 50ms}"), "did you mean delay: 50ms?"),
+    (route("retry: {perTryTimeout: 1s}"), "the time of one attempt is timeouts.attempt"),
+    (route("retry: {numRetries: 3}"), "'attempts'? It includes the first attempt"),
+    (route("timeouts: {inherit: false}"), "inherit: {deadline: false, retries: false}?"),
+    (route("mode: observe"), "each policy has its own, such as retry: {mode: observe}"),
+    # splits, mirrors, answers, faults
+    (split("{v1: {weight: 95}, v2: 5}"), "must be the weight itself: {v1: 95, v2: 5}"),
+    (split("v1", ", sticky: true"), "split_by: {header: user-id} of a route, or hash"),
+    (route("mirror: {upstream: v1, cluster: v2}"), "did you mean upstream: NAME?"),
+    ("routes: [{name: r, respond: 404}]", "did you mean respond: {status: 404}?"),
+    ("routes: [{name: r, respond: {code: 404}}]", "did you mean 'status'?"),
+    (route("faults: {share: 1%, delay: 5s}"), "put '- ' before its first key"),
+    (route("faults: [{share: 1%, throttle: 10KiB/s}]"), "is per second anyway; write 10KiB"),
+    (route("fault_injection: []"), "did you mean faults: [{share: 1%, abort: 503}]?"),
+]
+
+
+@pytest.mark.parametrize(("text", "mend"), MISTAKES)
+def test_a_mistake_is_one_sentence_that_names_the_mend(text, mend, errors):
+    told = [one for one in errors(text) if "no route uses it" not in one]
+    assert len([one for one in told if ": warning: " not in one]) == 1
+    assert mend in "\n".join(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (route("faults: [{share: 1, delay: 5s}]"), "1 is 100 %: write 100%, or 1% for one of a"),
+        (
+            split("{v1: 95, v2: 4}"),
+            "the weights' sum is 99, so v1 gets 96.0 %, not 95 %: each is divided by the sum",
+        ),
+    ],
+)
+def test_what_is_probably_not_meant_is_a_warning(text, told, warned):
+    (warning,) = warned(text)
+    assert told in warning
+
+
+@pytest.mark.parametrize("weights", ["{v1: 95, v2: 5}", "{v1: 3, v2: 1}", "{v1: 1, v2: 0}"])
+def test_weights_are_relative(weights, warned):
+    assert warned(split(weights)) == []
+
+
+@pytest.mark.parametrize("text", ["", "/s", "0", "many", "1.5.2", "10/d", "-1/s", "1" * 30 + "x"])
+def test_no_rate_is_guessed(text):
+    assert rate_meant(text) == ""
