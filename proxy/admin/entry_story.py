@@ -73,6 +73,9 @@ def _end(entry: Document) -> Iterator[str]:
     state = entry["state"]
     if state == "pending":
         due, end = entry["next_attempt_at"], entry["give_up_at"]
+        if due is None:
+            yield f"no try is planned: the file has no route {entry['route']}"
+            return
         yield f"{due}  is the next try; there is none after {end} (outbox.max_age)"
     elif state == "delivering":
         yield "and another try is in flight now"

@@ -6,26 +6,31 @@ from proxy.delivery.entries import StoredHead, instant, last_of, outcomes_in
 from proxy.store.records import Entry, EntryState, Lane, QueueCounts
 
 
-def state_of(entry: Entry) -> dict[str, Any]:
-    """What a client that knows the id may read."""
-    waits = entry.state in (EntryState.PENDING, EntryState.DELIVERING)
+def state_of(entry: Entry, earliest: float | None) -> dict[str, Any]:
+    """What a client that knows the id may read.
+
+    `earliest`: Unix seconds before which no entry of its queue is tried; None: no try is planned.
+    """
+    due = None
+    if entry.state is EntryState.PENDING and earliest is not None:
+        due = instant(max(entry.due_at, earliest))
     told = StoredHead.unpack(entry.meta).accepted
     return {
         "id": entry.id,
         "state": entry.state.value,
         "attempts": entry.attempts,
-        "next_attempt_at": instant(entry.due_at) if waits else None,
+        "next_attempt_at": due,
         "accepted_at": instant(told or entry.accepted_at),
         "finished_at": instant(entry.finished_at),
         "last": last_of(entry.history),
     }
 
 
-def summary_of(entry: Entry) -> dict[str, Any]:
+def summary_of(entry: Entry, earliest: float | None) -> dict[str, Any]:
     """One line of a list for operators."""
     head = StoredHead.unpack(entry.meta)
     return {
-        **state_of(entry),
+        **state_of(entry, earliest),
         "route": entry.queue,
         "lane": entry.lane,
         "method": head.method,
@@ -35,11 +40,11 @@ def summary_of(entry: Entry) -> dict[str, Any]:
     }
 
 
-def details_of(entry: Entry) -> dict[str, Any]:
+def details_of(entry: Entry, earliest: float | None) -> dict[str, Any]:
     """All but the body and the fields' values."""
     head = StoredHead.unpack(entry.meta)
     return {
-        **summary_of(entry),
+        **summary_of(entry, earliest),
         "listener": head.listener.value,
         "fields": [name for name, _ in head.fields],
         "request_id": head.held.get("x-request-id"),

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from time import monotonic
 from typing import Any
 
 from proxy.delivery.accepting import Accepting
@@ -51,7 +52,9 @@ class Outbox:
         self._record_bytes = record_bytes
         self._new_id = new_id = Identities().new
         self.worker = Worker(store, gateway, new_id)
-        self.places = OutboxPlaces(store, lambda name: self.worker.queue(name).config.keep_done)
+        self.places = OutboxPlaces(
+            store, lambda name: self.worker.queue(name).config.keep_done, self.earliest
+        )
         self.left = 0
         self._refreshing: asyncio.Task[None] | None = None
         self.counts: Mapping[str, QueueCounts] = {}
@@ -150,7 +153,19 @@ class Outbox:
         found = await self.store.do(
             ListEntries(queue=route, state=state, since=since, before_seq=before, limit=limit)
         )
-        return [{**summary_of(entry), "seq": entry.seq} for entry in found]
+        return [self._summary(entry) for entry in found]
+
+    def _summary(self, entry: Entry) -> dict[str, Any]:
+        return {**summary_of(entry, self.earliest(entry.queue)), "seq": entry.seq}
+
+    def earliest(self, route: str) -> float | None:
+        """Unix seconds before which no entry of a route is tried. None: the file has no route of
+        this name. Another replica may know it, or try sooner."""
+        now = self.store.now()
+        if self.store.shared:
+            return now
+        queue = self.worker.queue(route)
+        return None if queue.route is None else now + max(0.0, queue.paused_until - monotonic())
 
     async def of_request(self, request_id: str, limit: int) -> list[dict[str, Any]]:
         """Entries that this request became, of the newest `_SEARCHED`."""
@@ -159,7 +174,7 @@ class Outbox:
         for _ in range(_SEARCHED // _AT_ONCE):
             page = await self.store.do(ListEntries(before_seq=before, limit=_AT_ONCE))
             found += [
-                {**summary_of(entry), "seq": entry.seq}
+                self._summary(entry)
                 for entry in page
                 if StoredHead.unpack(entry.meta).held.get("x-request-id") == request_id
             ]
@@ -171,7 +186,7 @@ class Outbox:
     async def entry(self, entry_id: str) -> dict[str, Any] | None:
         """One entry with its outcomes."""
         found = await self.store.do(GetEntry(entry_id))
-        return None if found is None else details_of(found)
+        return None if found is None else details_of(found, self.earliest(found.queue))
 
     async def body(self, entry_id: str) -> bytes | None:
         """The stored body of an entry."""

@@ -16,7 +16,7 @@ from proxy.exchange.heads import REQUEST_ID
 from proxy.exchange.promised import promised
 from proxy.http.message import make_field, named_field
 from proxy.store.operations import Cancel, GetEntry
-from proxy.store.records import EntryState
+from proxy.store.records import Entry, EntryState
 from proxy.store.store import Store
 
 _CONTENT_TYPE: Final = make_field(b"Content-Type", b"application/json")
@@ -26,10 +26,17 @@ _NO_STORE: Final = make_field(b"Cache-Control", b"no-store")
 class OutboxPlaces:
     """The states of the outbox's entries."""
 
-    def __init__(self, store: Store, keep: Callable[[str], float]) -> None:
-        """`keep`: how long a cancelled entry of a queue is remembered, in seconds."""
+    def __init__(
+        self,
+        store: Store,
+        keep: Callable[[str], float],
+        earliest: Callable[[str], float | None],
+    ) -> None:
+        """`keep`: how long a cancelled entry of a queue is remembered, in seconds. `earliest`: when
+        an entry of a queue can be tried (`state_of`)."""
         self._store = store
         self._keep = keep
+        self._earliest = earliest
 
     async def answer(self, carrier: Carrier, entry_id: str) -> Answer | None:
         request = carrier.request
@@ -43,10 +50,13 @@ class OutboxPlaces:
             before = await promised(carrier, self._store.do(cancel))
             entry = await promised(carrier, self._store.do(GetEntry(entry_id))) or entry
             done = before in (EntryState.PENDING, EntryState.PARKED, EntryState.CANCELLED)
-            return document_answer(carrier, 200 if done else 409, state_of(entry))
+            return document_answer(carrier, 200 if done else 409, self._state(entry))
         if request.head.method not in ("GET", "HEAD"):
-            return document_answer(carrier, 405, state_of(entry), allow="GET, HEAD, DELETE")
-        return document_answer(carrier, 200, state_of(entry))
+            return document_answer(carrier, 405, self._state(entry), allow="GET, HEAD, DELETE")
+        return document_answer(carrier, 200, self._state(entry))
+
+    def _state(self, entry: Entry) -> dict[str, Any]:
+        return state_of(entry, self._earliest(entry.queue))
 
 
 def document_answer(

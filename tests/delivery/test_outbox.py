@@ -2,6 +2,7 @@ import asyncio
 import gc
 import json
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from delivery.bed import Bed
@@ -12,6 +13,7 @@ from proxy.delivery.identities import is_identity
 from proxy.delivery.worker import Worker
 from proxy.errors import NoHealthyEndpoint, StoreFull
 from proxy.store.operations import ClaimEntries, GetEntry
+from proxy.store.records import EntryState
 from proxy.store.sqlite.connection import MEMORY, SqliteConfig
 from proxy.store.sqlite.engine import SqliteStore
 
@@ -128,6 +130,8 @@ async def test_an_open_circuit_spends_no_attempt():
         state = await b.state(answer.get("location"))
         assert (state["state"], state["attempts"]) == ("pending", 2)
         assert len(b.upstream.requests) == 2
+        wait = datetime.fromisoformat(state["next_attempt_at"]).timestamp() - b.store.now()
+        assert 0.2 < wait < 1.0, "not before the breaker's next probe"
         state = await b.until_state(answer.get("location"), "delivered")
         assert state["attempts"] == 3
 
@@ -231,9 +235,23 @@ async def test_its_state_has_the_time_that_its_caller_was_told():
         told = json.loads((await b.ask()).body)
         entry = await b.store.do(GetEntry(told["id"]))
         late = replace(entry, accepted_at=entry.accepted_at + 5)
-        assert state_of(late)["accepted_at"] == told["accepted_at"]
+        assert state_of(late, None)["accepted_at"] == told["accepted_at"]
         of_another_version = replace(late, meta=b'{"m":"POST","t":"/","l":"outbound"}')
-        assert state_of(of_another_version)["accepted_at"] > told["accepted_at"]
+        assert state_of(of_another_version, None)["accepted_at"] > told["accepted_at"]
+
+
+async def test_the_next_try_is_never_in_the_past():
+    async with bed() as b:
+        told = json.loads((await b.ask()).body)
+        entry = await b.store.do(GetEntry(told["id"]))
+        waits = replace(entry, state=EntryState.PENDING, due_at=1_800_000_000.0)
+        assert state_of(waits, 1_800_000_060.5)["next_attempt_at"] == "2027-01-15T08:01:00.500Z"
+        assert state_of(waits, 1_799_999_999.0)["next_attempt_at"] == "2027-01-15T08:00:00.000Z"
+        assert state_of(waits, None)["next_attempt_at"] is None
+        tried = replace(waits, state=EntryState.DELIVERING)
+        assert state_of(tried, 1_800_000_060.5)["next_attempt_at"] is None
+        gone = b.outbox.earliest("a route that the file no longer has")
+        assert gone is None
 
 
 async def test_not_before():
