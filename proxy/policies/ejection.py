@@ -12,6 +12,8 @@ Rules:
   stays in for as long as its last ejection lasted begins a new row;
 - at most `max_ejected` are out: rounded down, but one of two or more;
 - the last endpoint that can be used is never ejected;
+- a success ejects only if it is the last of `minimum_calls`. Else an endpoint that `max_ejected`
+  kept in during an outage would be ejected when it works again;
 - an outcome counts only in the state that it began in. IGNORED leaves no trace: a probe with this
   result is followed by another;
 - after `PROBE_SECONDS` without a result of a probe another one begins. The first result of any of
@@ -141,7 +143,7 @@ class Member:
             window = self._window
             if window is not None:
                 window.record(False, now)
-                if window.failures:
+                if window.failures and window.calls == self._ejection.least_calls:
                     self._judge(now)
         elif verdict is FAILURE:
             self._failures += 1
@@ -321,6 +323,12 @@ class Ejection:
         self.changed()
 
     # --- for its members ------------------------------------------------------------------------
+
+    @property
+    def least_calls(self) -> int:
+        """Outcomes from which on the failure rate is judged; 0: never."""
+        limit = self.config.failure_rate
+        return 0 if limit is None else limit.minimum_calls
 
     def new_window(self) -> RateWindow | None:
         """An empty window for the failure rate, if that is judged."""

@@ -1,5 +1,6 @@
 """What holds for ejections whatever the endpoints, the health checks and the look-ups do."""
 
+from dataclasses import replace
 from math import inf
 
 from hypothesis import settings
@@ -9,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from proxy.outcome import Verdict
 from proxy.policies.ejection import PROBE_SECONDS, Ejection, Member, Pass
 from proxy.policies.ejection_config import EjectForConfig, FailureRateConfig, OutlierConfig
+from proxy.policies.gate import Mode
 
 INDEX = st.integers(0, 1000)
 
@@ -93,6 +95,28 @@ class EjectionMachine(RuleBasedStateMachine):
         if len(self.members) > 1:
             self.ejection.leave(self.members[index % len(self.members)], self.now)
 
+    @rule(share=st.sampled_from([0.05, 0.34, 0.67, 1.0]), observes=st.booleans())
+    def is_reloaded(self, share: float, observes: bool) -> None:
+        mode = Mode.OBSERVE if observes else Mode.ENFORCE
+        config = replace(self.ejection.config, max_ejected=share, mode=mode)
+        assert self.ejection.reconfigure(config, self.now)
+
+    @rule(share=st.sampled_from([0.34, 1.0]), gone=st.integers(0, 2), rate=st.booleans())
+    def is_replaced(self, share: float, gone: int, rate: bool) -> None:
+        former = self.ejection
+        config = replace(former.config, max_ejected=share)
+        if rate:
+            config = replace(config, consecutive_failures=config.consecutive_failures + 1)
+        before = self.members
+        staying = before[min(gone, len(before) - 1) :]
+        self.ejection = Ejection(config, former._random, self._on_change)
+        known = {self.ejection.join(): member for member in staying}
+        out = [member.until for member in staying if member.ejected]
+        self.ejection.succeed(former, known, self.now)
+        still = [member.until for member in self.members if member.ejected]
+        assert set(still) <= set(out)
+        assert not rate or not still
+
     @invariant()
     def at_most_so_many_are_out(self) -> None:
         out = [member for member in self.members if member.ejected]
@@ -106,7 +130,7 @@ class EjectionMachine(RuleBasedStateMachine):
                 usual = min(60.0, 10.0 * member.row)
                 assert 0.9 * usual - 1e-9 <= member.until - member.since <= 1.1 * usual + 1e-9
                 assert member.row >= 1
-                assert not member.usable
+                assert member.usable is (self.ejection.observes and not member.unhealthy)
 
     @invariant()
     def whoever_is_out_gets_a_probe_in_time(self) -> None:

@@ -224,6 +224,19 @@ def test_the_failure_rate_ejects_from_a_minimum_on():
     assert one.why is Why.FAILURE_RATE
 
 
+def test_what_failed_together_is_used_together_when_it_works_again():
+    cluster = Cluster(2, failure_rate=FailureRateConfig(0.5, 10, 60.0))
+    one, other = cluster.members
+    cluster.give(one, *[BAD] * 5)
+    cluster.give(other, *[BAD] * 40)
+    assert cluster.out == [0]
+    cluster.give(one, OK, at=NOW + 30)
+    cluster.give(other, *[OK] * 5, at=NOW + 31)
+    assert cluster.out == [], "a success is no reason to eject"
+    cluster.give(other, BAD, at=NOW + 32)
+    assert cluster.out == [1]
+
+
 def test_the_failure_rate_forgets():
     rate = FailureRateConfig(0.5, 10, 30.0)
     cluster = Cluster(3, consecutive_failures=0, failure_rate=rate)
