@@ -11,7 +11,7 @@ from aiohttp import ClientSession, TCPConnector, web
 from chaos.upstream import ChaosUpstream
 from documents.blocks import ROOT
 from integration.conftest import LoadProxy, StartChaos
-from integration.running_proxy import RunningProxy
+from integration.running_proxy import RunningProxy, eventually
 from integration.settings import Settings, merged
 
 from proxy.config import load
@@ -86,6 +86,45 @@ def test_an_attempt_has_a_second(run: Run, start_chaos: StartChaos) -> None:
     response = proxy.call("GET", "/users/1", chaos="hang")
     assert (response.status, response.why) == (504, "attempt-timeout")
     assert 1.0 <= response.elapsed < 5
+
+
+@pytest.mark.long
+async def test_one_of_a_thousand_attempts_is_delayed_and_retries_hide_it(
+    reload_proxy: LoadProxy, start_chaos: StartChaos
+) -> None:
+    file: Settings = yaml.safe_load(EXAMPLE.read_text())
+    file["upstreams"]["users"]["endpoints"] = [start_chaos().url]
+    proxy = await asyncio.to_thread(
+        reload_proxy, {key: file[key] for key in ("upstreams", "routes")}
+    )
+    url = f"http://127.0.0.1:{proxy.outbound}/users/1"
+
+    async def ask(session: ClientSession, times: int) -> Counter[int]:
+        statuses: Counter[int] = Counter()
+        for _ in range(times):
+            async with session.get(url) as response:
+                await response.read()
+                statuses[response.status] += 1
+        return statuses
+
+    async with ClientSession(connector=TCPConnector(limit=0)) as session:
+        found = await asyncio.gather(*(ask(session, 1000) for _ in range(12)))
+    assert sum(found, Counter()) == {200: 12_000}
+    delayed = proxy.metric("proxy_faults_total", route="users", kind="delay")
+    assert 1 <= delayed <= 40, "12 on average"
+    assert proxy.metric("proxy_retries_total", route="users", condition="timeout") >= delayed
+
+    def lines() -> list[dict[str, Any]]:
+        return [line for line in proxy.log_lines() if line.get("fault") == "delay"]
+
+    def told() -> int:
+        return sum("fault" in attempt for line in lines() for attempt in line["attempts"])
+
+    eventually(lambda: told() == delayed)
+    first, second = lines()[0]["attempts"][:2]
+    assert (first["failure"], first["fault"]) == ("attempt-timeout", "delay")
+    assert 1000 <= first["duration_ms"] < 5000, "timeouts.attempt, before the delay of 5 s ends"
+    assert second["status"] == 200
 
 
 def test_a_user_stays_at_an_endpoint(run: Run, pair: list[ChaosUpstream]) -> None:
