@@ -256,6 +256,20 @@ def test_a_passing_check_brings_it_back_from_half_of_the_first_time_on():
     assert one.usable
 
 
+def test_a_probe_from_before_a_return_holds_up_no_later_one():
+    cluster = Cluster(3, consecutive_failures=1, eject_for=EjectForConfig(3.0, 300.0))
+    one = cluster.members[0]
+    cluster.give(one, BAD)
+    probe = entered(one, NOW + 3)
+    one.passed_check(NOW + 4)
+    cluster.give(one, BAD, at=NOW + 8)
+    assert one.until == NOW + 11
+    assert cluster.ejection.due == NOW + 11
+    assert one.wants_probe(NOW + 11)
+    one.settle(probe, OK, NOW + 11)
+    assert one.ejected
+
+
 def test_an_unhealthy_one_is_not_probed():
     cluster = Cluster(3, consecutive_failures=1)
     one = cluster.members[0]
@@ -279,6 +293,18 @@ def test_endpoints_that_leave_take_the_places_of_the_ejected_with_them():
     assert cluster.out == [1]
     cluster.ejection.leave(cluster.members[0], NOW + 2)
     assert cluster.out == []
+
+
+def test_attempts_at_an_endpoint_that_has_left_say_nothing():
+    cluster = Cluster(3, consecutive_failures=1)
+    gone = cluster.members[0]
+    flying = entered(gone, NOW)
+    cluster.ejection.leave(gone, NOW + 1)
+    changes = cluster.changes
+    gone.settle(flying, BAD, NOW + 2)
+    assert not gone.ejected
+    assert cluster.changes == changes
+    assert cluster.ejection.ejections[Why.CONSECUTIVE_FAILURES] == 0
 
 
 def test_observing_ejects_nothing_and_counts():
