@@ -1,4 +1,4 @@
-"""The keys of rate limits, hedges and faults."""
+"""The keys of rate limits, hedges, mirrors and faults."""
 
 import re
 from math import ceil

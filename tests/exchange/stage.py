@@ -17,6 +17,7 @@ from proxy.exchange.held_key import Keys
 from proxy.exchange.idempotency import Idempotency
 from proxy.policies.bulkhead import BULKHEAD
 from proxy.policies.circuit_breaker import CIRCUIT_BREAKER
+from proxy.policies.rate_limits import RATE_LIMITS
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.upstream.negotiation import http2_connection
@@ -262,9 +263,14 @@ class Stage:
         """Nothing is in flight, and nothing of what was lent is missing."""
         for gate in self.gateway.gates.values():
             assert not gate.in_flight
+        assert not self.gateway.lineage, "requests in flight by trace id"
         for bindings in (self.bindings, *self.former):
             for bulkhead in bulkheads(bindings):
                 assert (bulkhead.in_use, bulkhead.queued) == (0, 0)
+            for entry in bindings.gates.of(RATE_LIMITS).values():
+                assert not entry.gate.waiting
+            for mirrors in bindings._mirrors.values():
+                assert not mirrors.places.in_flight
         for upstream in self.gateway.upstreams:
             counts = upstream.connections()
             assert (counts.active, counts.waiting) == (0, 0)

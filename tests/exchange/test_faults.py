@@ -283,6 +283,31 @@ def test_without_a_body_there_is_nothing_to_throttle(suffer):
     assert client.answer().status == 200
 
 
+def test_informational_heads_pass_at_once(suffer):
+    stage = suffer(SLOW)
+    client = stage.ask(request())
+    server = stage.accept()
+    server.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+    assert client.received().startswith(b"HTTP/1.1 103")
+    server.answer(200, 50 * b"x")
+    stage.pass_time(0.1)
+    assert client.received().endswith(50 * b"x")
+
+
+def test_an_upload_is_held_back_as_without_it(suffer):
+    stage = suffer(SLOW)
+    client = stage.ask(request("POST /x HTTP/1.1", "Content-Length: 9", body=b"abc"))
+    server = stage.accept()
+    server.stop_reading()
+    assert not client.transport.reading
+    server.read_on()
+    assert client.transport.reading
+    client.send(b"defghi")
+    assert server.request().body == b"abcdefghi"
+    server.answer()
+    assert client.answer().status == 200
+
+
 def test_a_drain_cuts_it(suffer):
     stage = suffer(SLOW)
     client, server = begun(stage)

@@ -8,6 +8,7 @@ from proxy.config.loading import load_text
 from proxy.config.model import Listener
 from proxy.config.standing_aside import standing_aside
 from proxy.config.summary import summary
+from proxy.exchange import mirroring
 from proxy.exchange.mirroring import BEHIND
 from proxy.routing.explain import describe_request, explain
 
@@ -112,6 +113,21 @@ def test_no_copy_has_anything_of_another_request(stage):
         client.answer()
 
 
+def test_credentials_that_differ_in_every_request_stay_behind_too(stage):
+    client = stage.client()
+    for turn in range(30):
+        client.send(request("GET / HTTP/1.1", f"Authorization: Bearer {turn}", f"X-Turn: {turn}"))
+        if not turn:
+            server, mirror = both(stage)
+        original, copy = server.request(), mirror.request()
+        assert original.get("authorization") == f"Bearer {turn}"
+        assert (copy.get("authorization"), copy.get("x-turn")) == (None, str(turn))
+        assert copy.get("x-mirrored") == "1"
+        mirror.answer()
+        server.answer()
+        client.answer()
+
+
 def test_share(make_stage):
     stage = make_stage(TEXT.replace("max_in_flight: 2", "share: 50%"))
     for chance, copies in ((0.5, 0), (0.49, 1)):
@@ -183,6 +199,56 @@ def test_an_answer_without_end_is_left(stage):
         stage.pass_time(0.2)
     assert mirror.closed
     assert stage.stats().mirrors == {"2xx": 1}
+
+
+def test_an_answer_that_breaks_off_is_left(stage):
+    client = stage.ask(request())
+    server, mirror = both(stage)
+    mirror.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+    mirror.reset()
+    assert stage.stats().mirrors == {"2xx": 1}
+    server.answer()
+    assert client.answer().status == 200
+
+
+def test_an_answer_before_the_bodys_end_does_not_stop_the_body(stage):
+    client = stage.ask(request("POST /x HTTP/1.1", "Content-Length: 9", body=b"abc"))
+    server, mirror = both(stage)
+    mirror.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
+    mirror.received()
+    mirror.stop_reading()
+    client.send(b"def")
+    mirror.read_on()
+    client.send(b"ghi")
+    assert mirror.received() == b"defghi"
+    mirror.send(b"b")
+    assert not mirror.closed
+    assert stage.stats().mirrors == {"2xx": 1}
+    server.answer()
+    assert client.answer().status == 200
+
+
+@pytest.mark.interpreted
+@pytest.mark.parametrize(
+    ("where", "name", "result"),
+    [(mirroring, "_copied", {}), (mirroring.Mirror, "_take_answer", {"2xx": 1})],
+)
+def test_a_bug_in_a_mirror_costs_no_request(stage, monkeypatch, caplog, where, name, result):
+    def broken(*_arguments):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(where, name, broken)
+    client = stage.ask(request())
+    server = stage.accept()
+    if result:
+        mirror = stage.accept()
+        mirror.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+        assert mirror.closed
+    assert not stage.connects
+    server.answer()
+    assert client.answer().status == 200
+    assert stage.stats().mirrors == result
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [RuntimeError]
 
 
 def test_its_places(stage):

@@ -38,6 +38,7 @@ def test_the_slowest_throttle_counts_and_only_without_an_end() -> None:
     entries = (FaultConfig(1.0, throttle=2000), FaultConfig(1.0, throttle=1000))
     fault = drawn(*entries)
     assert (fault.throttle, fault.kinds) == (1000, ["throttle"])
+    assert drawn(*reversed(entries), FaultConfig(1.0, delay=1.0)).throttle == 1000
     assert drawn(*entries, FaultConfig(1.0, reset=True)).kinds == ["reset"]
     asked = Faults((FaultConfig(1.0, throttle=1000, headers=True),), lambda: 0.0)
     found = [asked.draw(0.0, 0, rate) for rate in (0, 10, 5000)]
