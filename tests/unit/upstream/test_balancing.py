@@ -289,6 +289,15 @@ def test_ewma_without_any_sample_spreads():
     assert all(share > 0.2 for share in shares(ewma, everything, 1_000))
 
 
+def test_with_weights_ewma_still_leaves_a_slow_one_alone():
+    """Its share falls with the square of its latency: 2/100 beside 1."""
+    found, (slow, quick) = weighted(LoadBalancing.EWMA, 2, 1)
+    for endpoint, latency in ((slow, 0.1), (quick, 0.01)):
+        endpoint.watch(PeakEwma(), None)
+        endpoint.latency.note(latency, NOW)
+    assert shares(found, [slow, quick], 20_000)[0] == pytest.approx(0.02, abs=0.005)
+
+
 # --- consistent hash ----------------------------------------------------------------------------
 
 
