@@ -221,6 +221,28 @@ def test_a_name_that_a_reload_adds_is_looked_up_and_a_known_one_stays_known(benc
     b.upstream.close()
 
 
+def test_a_reload_without_health_checks_forgets_what_they_said(bench):
+    b = bench(*LITERAL[:2], outlier_detection=EJECTING, health_check=HealthCheckConfig("/health"))
+    b.endpoint(ONE).member.mark(unhealthy=True)
+    b.endpoint(ONE).check = "503"
+    assert b.shares() == {TWO: 1.0}
+    assert b.upstream.adopt(replace(b.upstream.config, health_check=None))
+    assert set(b.shares()) == {ONE, TWO}
+    assert (b.endpoint(ONE).check, b.endpoint(ONE).member.checked) == ("", False)
+
+
+@pytest.mark.parametrize("outliers", [None, replace(EJECTING, consecutive_failures=9)])
+def test_other_thresholds_keep_what_health_checks_said(bench, outliers):
+    b = bench(*LITERAL, outlier_detection=EJECTING, health_check=HealthCheckConfig("/health"))
+    b.endpoint(ONE).member.mark(unhealthy=True)
+    b.fail(TWO)
+    assert b.shares() == {THREE: 1.0}
+    assert b.upstream.adopt(replace(b.upstream.config, outlier_detection=outliers))
+    assert set(b.shares()) == {TWO, THREE}, "its outcomes start anew"
+    assert b.endpoint(ONE).member.checked
+    b.upstream.close()
+
+
 def test_endpoints_that_are_not_known_yet_need_another_upstream(bench):
     b = bench()
     assert not b.upstream.adopt(replace(b.upstream.config, endpoints=(NAMED, *LITERAL)))
