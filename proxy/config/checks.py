@@ -53,6 +53,7 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
         _warn_unreachable(reachable[route.listener], route, ("routes", index), given, problems)
         _warn_same_upstream(route, ("routes", index), given, problems)
         _warn_mirror(config, route, ("routes", index), given, problems)
+        _warn_useless(route, ("routes", index), given, problems)
         _warn_unreadable_fallback(route, ("routes", index), given, problems)
     _warn_unused(config, given, problems)
     _warn_inbound_policy(config, given, problems)
@@ -126,6 +127,22 @@ def _warn_mirror(
         place = (*path, "mirror", key)
         mark = given.get(place, given.get((*path, "name"), Mark(1, 1)))
         problems.warning(mark, place, message)
+
+
+_OF_UPSTREAMS = ("retry", "hedge", "circuit_breaker", "faults")
+"""What a policy has for the upstream: a route that asks none has no use for it."""
+
+
+def _warn_useless(route: RouteConfig, path: Path, given: Given, problems: Problems) -> None:
+    """What the route itself sets, and cannot use. What its policy has is for others too."""
+    if route.respond is not None:
+        for key in _OF_UPSTREAMS:
+            if (*path, key) in given:
+                message = "has no effect: the route answers by itself (respond)"
+                problems.warning(given[*path, key], (*path, key), message)
+    inherit = (*path, "timeouts", "inherit")
+    if route.listener is Listener.INBOUND and inherit in given:
+        problems.warning(given[inherit], inherit, "has no effect: only outbound calls inherit")
 
 
 def _places(config: Config, upstream: str) -> list[str]:

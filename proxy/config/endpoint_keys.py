@@ -33,7 +33,7 @@ from proxy.units import format_duration
 
 _MOST_WEIGHT = 1000
 _LONGEST_WINDOW = 600.0
-_TARGET = re.compile(r"/[!-~]{0,1023}")
+_TARGET = re.compile(r"/[!\"$-~]{0,1023}")
 
 
 class WeightedEndpoint(Kind[EndpointConfig]):
@@ -72,9 +72,11 @@ class WeightedEndpoint(Kind[EndpointConfig]):
 
 
 def _check_rate(value: FailureRateConfig, given: Given, at: Cursor) -> None:
-    if not 1.0 <= value.window <= _LONGEST_WINDOW:
+    if not 1.0 <= value.window <= _LONGEST_WINDOW or value.window != int(value.window):
         place = given.get("window", at)
-        place.error(f"must be between 1s and 10m, not {format_duration(value.window)}")
+        place.error(
+            f"must be whole seconds between 1s and 10m, not {format_duration(value.window)}"
+        )
 
 
 def _check_times(value: EjectForConfig, given: Given, at: Cursor) -> None:

@@ -81,6 +81,7 @@ def test_weights(warned):
         ("health_check: {}", "needs a 'path', such as /health, or 'grpc'"),
         ("health_check: {path: /a, grpc: b.C}", "grpc: is another kind of check than path"),
         ("health_check: {path: health}", "must be a path such as /health"),
+        ('health_check: {path: "/health#all"}', "must be a path such as /health"),
         ("health_check: {path: '/a b'}", "must be a path such as /health"),
         ("health_check: {path: /, timeout: 11s}", "must be at most interval (10s)"),
         ("health_check: {path: /, expect: [99]}", "99"),
@@ -92,6 +93,10 @@ def test_weights(warned):
         ("outlier_detection: {consecutive_failures: 0, failure_rate: none}", "would eject nothing"),
         ("outlier_detection: {eject_for: {initial: 10m}}", "must be at least initial (10m)"),
         ("outlier_detection: {failure_rate: {window: 11m}}", "between 1s and 10m, not 11m"),
+        (
+            "outlier_detection: {failure_rate: {window: 2500ms}}",
+            "must be whole seconds between 1s and 10m, not 2.5s",
+        ),
         ("outlier_detection: {max_ejected: 0}", "more than 0"),
         ("outlier_detection: {on_none: refused}", "did you mean 'refuse'?"),
         ("outlier_detection: {mode: off}", "must be one of enforce, observe"),

@@ -43,6 +43,19 @@ TWO = 'upstreams: {a: {endpoints: ["http://a:1"]}, b: {endpoints: ["http://b:1",
             "hedge.delay: has no effect: hedges are attempts of the retry policy, and retry.mode "
             "is observe",
         ),
+        (
+            "routes: [{name: r, respond: {status: 404}, hedge: {delay: 1s}}]",
+            "routes[0].hedge: has no effect: the route answers by itself (respond)",
+        ),
+        (
+            "routes: [{name: r, respond: {}, faults: [{share: 1%, abort: 503}]}]",
+            "routes[0].faults: has no effect: the route answers by itself (respond)",
+        ),
+        (
+            "routes: [{name: r, upstream: app, listener: inbound, "
+            "timeouts: {inherit: {deadline: true}}}]",
+            "routes[0].timeouts.inherit: has no effect: only outbound calls inherit",
+        ),
     ],
 )
 def test_what_has_no_effect_is_told(text, told, warned):
@@ -59,6 +72,8 @@ def test_what_has_no_effect_is_told(text, told, warned):
         "policies: {default: {bulkhead: {limit: gradient, min: 9}}}",
         "policies: {default: {bulkhead: {min: 4}}}",  # the default, written down
         "policies: {default: {hedge: {delay: 1s, max: 2}}}",
+        "routes: [{name: r, respond: {}, rate_limits: [{rate: 1/s}], bulkhead: {max_queue: 0}}]",
+        "routes: [{name: r, upstream: app, timeouts: {inherit: {deadline: true}}}]",
     ],
 )
 def test_and_what_has_an_effect_is_not(text, warned):
