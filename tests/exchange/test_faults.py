@@ -175,6 +175,20 @@ def test_a_hedge_overtakes_a_delay(make_stage):
     assert client.answer().body == b"hedge"
 
 
+def test_a_hedge_draws_its_own(make_stage):
+    text = TEXT.replace("FAULT", "{share: 60%, abort: 503}").replace("attempts: 1", "attempts: 3")
+    stage = make_stage(text.replace("faults:", "hedge: {delay: 100ms}, faults:"))
+    stage.chance = 0.9
+    client = stage.ask(request())
+    server = stage.accept()
+    stage.chance = 0.5
+    stage.pass_time(0.11)
+    assert not stage.connects
+    assert stage.stats().faults == {"abort": 1}
+    server.answer(200, b"first")
+    assert client.answer().body == b"first"
+
+
 # --- throttle -------------------------------------------------------------------------------------
 
 SLOW = "{share: 100%, throttle: 1000B}"

@@ -1,6 +1,7 @@
 """Weights, slow start and what can be used, in an upstream whose addresses change."""
 
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -137,6 +138,28 @@ def test_addresses_that_are_all_new_keep_nobody_in(bench):
     late.leave(Verdict.FAILURE, b.loop.now)
     assert b.shares() == {THREE: 1.0}
     assert sum(b.upstream.choice.standings.counts.ejections.values()) == 1
+
+
+def test_the_log_tells_each_ejection_and_return_once(bench, caplog):
+    caplog.set_level("INFO", "proxy.upstream")
+    b = bench(*LITERAL, outlier_detection=EJECTING)
+    b.fail(ONE)
+    lasts = b.endpoint(ONE).member.until - b.loop.time()
+    told = [f"endpoint {ONE}:8080 of inventory is ejected for {lasts:.0f} s: "
+            "consecutive-failures, 1 in a row"]  # fmt: skip
+    b.fail(TWO)  # no room for another one
+    assert caplog.messages == told
+    b.loop.advance(lasts)
+    b.fail(ONE)
+    told.append(f"endpoint {ONE}:8080 of inventory is ejected for 60 s: probe-failed, 2 in a row")
+    assert [re.sub(r"(5[4-9]|6[0-6]) s", "60 s", one) for one in caplog.messages] == told
+    b.loop.advance(66.0)
+    seat = b.endpoint(ONE).enter(b.loop.now)
+    seat.leave(Verdict.SUCCESS, b.loop.now)
+    assert caplog.messages[2:] == [f"endpoint {ONE}:8080 of inventory is back"]
+    b.fail(TWO)
+    assert b.upstream.adopt(replace(b.upstream.config, endpoints=LITERAL[2:]))
+    assert len(caplog.messages) == 4, "one that has left is not back"
 
 
 def test_endpoints_that_get_no_requests_are_named(bench):
