@@ -21,11 +21,21 @@ from proxy.kubernetes.settings import (
     Settings,
     unknown,
 )
-from proxy.kubernetes.shape import Malformed, copied, items_of, mapping_of, text_map_of
+from proxy.kubernetes.shape import (
+    Malformed,
+    check_text,
+    copied,
+    items_of,
+    mapping_of,
+    text_map_of,
+    text_of,
+)
 from proxy.kubernetes.sidecar import NAME, Object
 
 DEFAULT_GRACE = 30
 """Seconds; Kubernetes' default of `terminationGracePeriodSeconds`."""
+
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 OTHER_SIDECARS = frozenset(
     {
@@ -78,7 +88,7 @@ def inject(
     """
     annotations = text_map_of(mapping_of(pod, "metadata"), "annotations")
     spec = mapping_of(pod, "spec")
-    items_of(spec, "containers", required=True)
+    _check_shape(spec)
     said = {**(above or {}), **annotations}
     settings, wrong = settings.override(said)
     mistakes: list[Exception] = [*wrong]
@@ -94,6 +104,7 @@ def inject(
     changed = copied(pod)
     if INJECTED in annotations:
         _take_out(changed)
+        items_of(changed["spec"], "containers", required=True)
     if insists or not obstacles:
         mistakes += settings.contradictions()
         mistakes += _misfits(changed["spec"], settings)
@@ -110,6 +121,22 @@ def inject(
     return done
 
 
+def _check_shape(spec: Object) -> None:
+    """Raises Malformed where what is read below is not of Kubernetes' types."""
+    items_of(spec, "containers", required=True)
+    items_of(spec, "volumes")
+    for container in _all_containers(spec):
+        check_text(container, "name")
+        mapping_of(container, "lifecycle")
+        for variable in items_of(container, "env"):
+            check_text(variable, "name")
+        for port in items_of(container, "ports"):
+            check_text(port, "name")
+            number = port.get("containerPort")
+            if number is not None and type(number) is not int:
+                raise Malformed("containerPort is not a number")
+
+
 def _obstacles(spec: Object, annotations: dict[str, str], settings: Settings) -> Iterator[str]:
     """Why this pod cannot have a sidecar, or None."""
     operating_system = spec.get("os")
@@ -124,7 +151,7 @@ def _obstacles(spec: Object, annotations: dict[str, str], settings: Settings) ->
             "it has hostNetwork: the sidecar's ports 7070 to 7072 would be the node's, where "
             "only one process can use each"
         )
-    if settings.legacy and spec.get("restartPolicy", "Always") != "Always":
+    if settings.legacy and _ends(spec):
         yield (
             "it should end (restartPolicy is not Always), and a legacy sidecar would keep it "
             "from ending; a native one (without --legacy, Kubernetes 1.29 and later) ends with it"
@@ -175,7 +202,7 @@ def _put_in(
             warning = set_proxy(container, settings.no_proxy)
             if warning is not None:
                 warnings.append(warning)
-    if settings.pre_stop and spec.get("restartPolicy", "Always") == "Always":
+    if settings.pre_stop and not _ends(spec):
         running = [c.get("name") for c in items_of(spec, "containers")]
         for container in service:
             if container.get("name") in running:
@@ -190,8 +217,9 @@ def _put_in(
         metadata["annotations"] = {}
     metadata["annotations"][INJECTED] = __version__
     if settings.legacy:  # otherwise kubectl logs and exec would use the first container
-        first = items_of(spec, "containers")[1].get("name")
-        metadata["annotations"].setdefault("kubectl.kubernetes.io/default-container", first)
+        first = text_of(items_of(spec, "containers")[1], "name")
+        if first:
+            metadata["annotations"].setdefault(DEFAULT_CONTAINER, first)
     pod["metadata"] = metadata
     return app_port
 
@@ -264,6 +292,10 @@ def _raise_grace(spec: Object, drain_timeout: float) -> None:
 def _name_of(metadata: Object) -> str | None:
     labels = text_map_of(metadata, "labels")
     return labels.get("app.kubernetes.io/name") or labels.get("app") or None
+
+
+def _ends(spec: Object) -> bool:
+    return (spec.get("restartPolicy") or "Always") != "Always"
 
 
 def _all_containers(spec: Object) -> list[Object]:

@@ -69,7 +69,7 @@ class Ports:
     def _tcp(self) -> Iterator[tuple[Object, Object]]:
         for container in self._containers:
             for port in items_of(container, "ports"):
-                if port.get("protocol", "TCP") == "TCP":
+                if (port.get("protocol") or "TCP") == "TCP":
                     yield container, port
 
     def _free_name(self, name: str) -> str:

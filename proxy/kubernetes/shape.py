@@ -45,6 +45,12 @@ def text_map_of(parent: Object, key: str) -> dict[str, str]:
     return value
 
 
+def check_text(parent: Object, key: str) -> None:
+    """Raises Malformed if the value at `key` is there and not a text."""
+    if not isinstance(parent.get(key), str | None):
+        raise Malformed(f"{key} is not a text: put it in quotes")
+
+
 def text_of(parent: Object, key: str) -> str:
     value: Any = parent.get(key)
     return value if isinstance(value, str) else ""

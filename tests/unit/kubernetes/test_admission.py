@@ -160,3 +160,39 @@ def test_a_pod_that_is_nested_without_end_is_none():
     body = json.dumps(review({"spec": {"containers": [{}]}, "x": "DEEP"})).encode()
     with pytest.raises(NoReview, match="nested"):
         admission.review(body.replace(b'"DEEP"', deep), NATIVE)
+
+
+def places(value, path=()):
+    """The path of everything within."""
+    if path:
+        yield path
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield from places(inner, (*path, key))
+
+
+WHOLE = deepcopy(POD)
+WHOLE["metadata"]["annotations"] = {"resilience-proxy/app-port": "http"}
+WHOLE["spec"] |= {"os": {"name": "linux"}, "nodeSelector": {"kubernetes.io/os": "linux"}}
+WHOLE["spec"]["initContainers"] = [{"name": "first", "restartPolicy": "Always"}]
+WHOLE["spec"]["containers"][0] |= {
+    "env": [{"name": "NO_PROXY", "value": "a.test"}],
+    "lifecycle": {"postStart": {"httpGet": {"port": "http"}}},
+    "livenessProbe": {"tcpSocket": {"port": 8080}},
+}
+INJECTED = deepcopy(WHOLE)
+inject(INJECTED, Settings(legacy=True))
+
+
+@pytest.mark.parametrize("wrong", [None, 7.5, ["x"], {"x": []}], ids=repr)
+@pytest.mark.parametrize("pod", [WHOLE, INJECTED], ids=["new", "injected"])
+@pytest.mark.parametrize("settings", [NATIVE, Settings(legacy=True)], ids=["native", "legacy"])
+def test_a_value_of_any_type_anywhere_is_answered(pod, settings, wrong):
+    for path in places(pod):
+        changed = deepcopy(pod)
+        within = changed
+        for key in path[:-1]:
+            within = within[key]
+        within[path[-1]] = wrong
+        ask(review(changed), settings)

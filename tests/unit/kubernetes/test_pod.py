@@ -337,6 +337,9 @@ def test_annotations_that_mean_nothing_are_told(pod):
     assert "app-prot" in inject(annotate(pod, app_prot="1"), NATIVE).warnings[0]
 
 
+ANNOTATED = {"annotations": {"resilience-proxy/injected": "0.1.0"}}
+
+
 @pytest.mark.parametrize(
     "pod",
     [
@@ -351,13 +354,44 @@ def test_annotations_that_mean_nothing_are_told(pod):
         {"metadata": {}, "spec": {"containers": [{"lifecycle": []}]}},
         {"metadata": {}, "spec": {"containers": [{}], "volumes": {}}},
         {"metadata": {}, "spec": {"containers": [{}], "terminationGracePeriodSeconds": "30"}},
+        {"metadata": {}, "spec": {"containers": [{"name": ["main"]}]}},
+        {"metadata": {}, "spec": {"containers": [{"name": {}}]}},
+        {"metadata": {}, "spec": {"containers": [{}], "initContainers": [{"env": "x"}]}},
+        {"metadata": {}, "spec": {"containers": [{"env": [{"name": 1}]}]}},
+        {"metadata": {}, "spec": {"containers": [{"ports": [{"containerPort": [7070]}]}]}},
+        {"metadata": {}, "spec": {"containers": [{"ports": [{"containerPort": "80"}]}]}},
+        {
+            "metadata": {},
+            "spec": {"containers": [{"ports": [{"containerPort": 80, "name": "p"}, {"name": []}]}]},
+        },
+        {"metadata": ANNOTATED, "spec": {"containers": [{"lifecycle": "x"}]}},
+        {"metadata": ANNOTATED, "spec": {"containers": [{"name": "resilience-proxy"}]}},
     ],
 )
-def test_what_is_no_pod(pod):
+@pytest.mark.parametrize("settings", [Settings(config_map="x", app_port=80), LEGACY])
+def test_what_is_no_pod(pod, settings):
     before = deepcopy(pod)
     with pytest.raises(Malformed):
-        inject(pod, Settings(config_map="x", app_port=80))
+        inject(pod, settings)
     assert pod == before
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_null_is_kubernetes_default(legacy):
+    pod = {
+        "metadata": {},
+        "spec": {
+            "restartPolicy": None,
+            "containers": [
+                {"name": "main", "ports": [{"name": "p", "containerPort": 80, "protocol": None}]}
+            ],
+        },
+    }
+    done = inject(pod, Settings(app_port="p", legacy=legacy))
+    assert (done.skipped, done.app_port) == (None, 80)
+    main = pod["spec"]["containers"][-1]
+    assert "preStop" in main["lifecycle"]
+    assert main["ports"][0]["name"] == "p-app"
 
 
 # --- twice --------------------------------------------------------------------------------------
