@@ -110,14 +110,14 @@ class BulkheadRefusal(Refusal):
         self.learned = learned
 
     def error(self) -> ProxyError:
+        queue = f"its queue of {self.max_queue} is full" if self.max_queue else "it has no queue"
         if self.learned:
             return ConcurrencyLimited(
                 f"Bulkhead {self.name!r} has learned that the upstream can take {self.limit} "
-                f"requests at once; they are in flight, and its queue of {self.max_queue} is full."
+                f"requests at once; they are in flight, and {queue}."
             )
         return BulkheadFull(
-            f"All {self.limit} permits of bulkhead {self.name!r} are in use, and its "
-            f"queue of {self.max_queue} is full."
+            f"All {self.limit} permits of bulkhead {self.name!r} are in use, and {queue}."
         )
 
 

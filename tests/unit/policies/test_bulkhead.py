@@ -152,3 +152,12 @@ def test_in_mode_observe_everything_enters_and_the_permit_says_what_would_have_h
     assert counts(guard) == (0, 0)
     hasty = Bulkhead("b", BulkheadConfig(1, 1, 0.0, mode=Mode.OBSERVE))
     assert [permit(hasty).observed for _ in range(2)] == ["", "bulkhead.refused"]
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_refusal_says_whether_there_is_a_queue(learned: bool) -> None:
+    def detail(queue: int) -> str:
+        return str(BulkheadRefusal("b", 20, queue, learned=learned).error())
+
+    assert detail(5).endswith("and its queue of 5 is full.")
+    assert detail(0).endswith("and it has no queue.")
