@@ -40,7 +40,7 @@ function options(plot, width, model, onCursor) {
   return {
     width,
     height: HEIGHT,
-    padding: [10, 8, 0, 0],
+    padding: [10, 26, 0, 0], // half of a time at the last tick
     legend: { show: false },
     cursor: { sync: { key: "route" }, drag: { x: false, y: false }, points: { size: 7 } },
     scales: {
