@@ -140,7 +140,8 @@ class Binding:
         if not self._late:
             return True
         return any(
-            _all_allow(self.endpoint_gates(endpoint), now) for endpoint in self.upstream.endpoints
+            _all_allow(self.endpoint_gates(endpoint), now)
+            for endpoint in self.upstream.choice.usable
         )
 
     def verdict_of(self, outcome: Outcome) -> Verdict:

@@ -49,6 +49,12 @@ class Choice:
         self.hash_key = _hash_key(config)
         self.standings = self._new_standings(config)
 
+    @property
+    def usable(self) -> list[Endpoint]:
+        """The endpoints that get requests; if none can be used, all."""
+        standings = self.standings
+        return self._endpoints if standings is None else standings.usable or self._endpoints
+
     def pick(
         self, exclude: Collection[Endpoint], admit: Admit | None, key: bytes
     ) -> Endpoint | None:
@@ -94,7 +100,7 @@ class Choice:
         self._warm_up(now)
 
     def adopt(self, config: UpstreamConfig) -> None:
-        """Go on with these settings, and keep the state that they do not change."""
+        """Go on with these settings, and keep what they do not change; `renew` follows."""
         now = self._loop.time()
         before, self._config = self._config, config
         if config.load_balancing is not before.load_balancing:
@@ -118,16 +124,8 @@ class Choice:
                 endpoint.check = ""
                 if endpoint.member is not None:
                     endpoint.member.forget_health()
-        weights = {
-            (one.scheme, one.host.strip("[]"), one.port): one.weight
-            for one in reversed(config.endpoints)
-        }
         for endpoint in self._endpoints:
-            place = (endpoint.scheme, endpoint.host, endpoint.port)
-            if place in weights:  # else it leaves
-                endpoint.full_weight = float(weights[place])
             self._watch(endpoint)
-        self.renew(self._endpoints, (), ())
 
     def succeed(self, former: "Choice", known: dict[Endpoint, Endpoint]) -> None:
         """Go on with what another one knows. `known`: its endpoint for each one that stays."""

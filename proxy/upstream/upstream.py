@@ -226,8 +226,7 @@ class Upstream:
         if config.health_check != before.health_check or self._static != was_static:
             self._stop_checks()
             self._start_checks()
-        if moves:
-            self._renew()
+        self._renew()
         return True
 
     def succeed(self, former: "Upstream") -> None:

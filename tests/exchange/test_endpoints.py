@@ -320,6 +320,23 @@ def test_a_refusal_is_no_failure_for_the_breaker(make_stage):
     assert serve(stage) == FIRST
 
 
+def test_an_ejected_endpoint_is_no_reason_to_retry_where_the_others_breakers_are_open(make_stage):
+    breaker = "{scope: endpoint, minimum_calls: 1, window: {type: count, size: 4}}"
+    text = TEXT.replace('{mode: "off"}', breaker).replace("failures: 2", "failures: 1")
+    stage = make_stage(
+        text.replace(', "http://10.0.0.3:80"', "").replace("attempts: 1", "attempts: 2")
+    )
+    _, out = stage.gateway.upstreams["shop"].endpoints
+    out.enter(stage.loop.now).leave(Verdict.FAILURE, stage.loop.now)
+    assert out.member.ejected
+    client, server = begin(stage)
+    server.answer(503, body=b"down for repair")
+    stage.pass_time(0.11)
+    answer = client.answer()
+    assert (answer.status, answer.body) == (503, b"down for repair"), "as the upstream said it"
+    assert stage.records[-1].retry_refused == "circuit-open"
+
+
 def test_a_fallback_may_cover_it(make_stage):
     text = TEXT.replace("failures: 2}", "failures: 2, on_none: refuse}").replace(
         "upstream: shop}",

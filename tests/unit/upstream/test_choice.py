@@ -212,6 +212,19 @@ def test_what_connections_depend_on_needs_another_upstream(bench, change):
     assert b.upstream.config is before
 
 
+def test_of_two_names_of_one_address_the_first_ones_weight_holds_after_a_reload_too(bench):
+    light, heavy = (EndpointConfig("http", name, 80, weight) for name, weight in NAMES)
+    b = bench(light, heavy, EndpointConfig("http", THREE, 80), load_balancing=LoadBalancing.RANDOM)
+    b.upstream.pick((), None)
+    for name, _ in NAMES:
+        b.resolver.answer((ONE,), name)
+    assert b.shares()[ONE] == pytest.approx(0.5, abs=0.04)
+    config = replace(b.upstream.config, endpoints=(heavy, light, b.upstream.config.endpoints[2]))
+    assert b.upstream.adopt(config)
+    assert b.shares()[ONE] == pytest.approx(0.75, abs=0.04)
+
+
+NAMES = (("light", 1), ("heavy", 3))
 LITERAL = tuple(EndpointConfig("http", ip, 8080) for ip in (ONE, TWO, THREE))
 
 
