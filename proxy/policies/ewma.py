@@ -38,6 +38,11 @@ class PeakEwma:
         if seconds > self.estimate(now):
             self.note(seconds, now)
 
+    def forget(self) -> None:
+        """Begin again, without a sample."""
+        self._seconds = 0.0
+        self.known = False
+
     def estimate(self, now: float) -> float:
         """Seconds that an attempt would take now; 0 without a sample."""
         if now <= self._at:

@@ -168,7 +168,11 @@ class Choice:
         endpoint.watch(latency, endpoint.member)
 
     def _came_back(self, endpoints: list[Endpoint]) -> None:
+        """They work again: what was learned of them while they failed is of no use."""
         now = self._loop.time()
+        for endpoint in endpoints:
+            if endpoint.latency is not None:
+                endpoint.latency.forget()
         self._start_slowly(endpoints, now)
         self._warm_up(now)
 

@@ -551,6 +551,34 @@ def test_a_loser_that_a_fault_delayed_is_no_sample_for_ewma(make_stage):
         assert endpoint.latency.known is (endpoint.label == server.endpoint.label)
 
 
+def test_ewma_forgets_the_failures_of_an_endpoint_that_is_back(make_stage):
+    stage = make_stage(TWO_BY_EWMA)
+    both = [serve_in(stage, 0.001) for _ in range(2)]
+    assert both == [FIRST, SECOND]
+    first, second = stage.gateway.upstreams["shop"].endpoints
+    for _ in range(2):
+        seat = first.enter(stage.loop.now)
+        seat.note(Verdict.FAILURE, 0.001, stage.loop.now, False)
+        seat.leave(Verdict.FAILURE, stage.loop.now)
+    assert serve_in(stage, 0.001) == SECOND
+    stage.pass_time(EJECTED_FOR + 1)
+    second.latency.note(0.001, stage.loop.now)
+    assert serve_in(stage, 0.001) == FIRST, "the probe"
+    assert not first.member.ejected
+    assert not first.latency.known
+    assert serve_in(stage, 0.0005) == FIRST, "one request, to learn how fast it is now"
+    assert first.latency.estimate(stage.loop.now) == pytest.approx(0.0005)
+
+
+def serve_in(stage, seconds):
+    """A whole exchange that takes so long; the address that got it."""
+    client, server = begin(stage)
+    stage.pass_time(seconds)
+    server.answer()
+    assert client.answer().status == 200
+    return server.endpoint.label
+
+
 def test_nothing_is_left_behind(make_stage):
     stage = make_stage(EWMA)
     begin(stage)[0].reset()
