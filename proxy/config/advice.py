@@ -24,6 +24,9 @@ OFF_WORDS = frozenset({"off", "no", "false", "none", "disabled"})
 _FEW = 8
 """Names that fit into one sentence."""
 
+_COMMON = frozenset({"headers", "name", "policy"})
+"""Keys of a route that other sections have too."""
+
 _VAGUE = frozenset({"timeout", "delay"})
 """Keys of one section only that usually mean something else."""
 
@@ -120,6 +123,7 @@ def unknown_key(path: Path, known: Collection[str], value: str | None, words: Vo
     *around, key = map(str, path)
     return (
         _special(around, key)
+        or _elsewhere(around, key, words)
         or _ABSENT.get(fold(key), "")
         or ABSENT.get(fold(key), "")
         or _misplaced(around, key, value, words)
@@ -136,6 +140,27 @@ def _special(around: list[str], key: str) -> str:
     return _UNKNOWN.get(place, {}).get(folded, "") or UNKNOWN.get(place, {}).get(folded, "")
 
 
+def _elsewhere(around: list[str], key: str, words: Vocabulary) -> str:
+    """A policy's or a route's key, as it is spelled, in another section."""
+    if around and around[0] not in ("policies", "routes", "upstreams"):
+        return ""
+    if key in words.policy:
+        return _of_a_policy(key)
+    in_route = around and around[0] == "routes"
+    return _of_a_route(key) if key in words.route and key not in _COMMON and not in_route else ""
+
+
+def _of_a_policy(key: str) -> str:
+    return (
+        f"; it is a policy's key: write policies: {{default: {{{key}: ...}}}} for all "
+        "routes, or put it into one route"
+    )
+
+
+def _of_a_route(key: str) -> str:
+    return f"; it is a route's key: write routes: [{{name: ..., {key}: ...}}]"
+
+
 def _misplaced(around: list[str], key: str, value: str | None, words: Vocabulary) -> str:
     if not around:
         return _at_the_root(key, words)
@@ -143,13 +168,19 @@ def _misplaced(around: list[str], key: str, value: str | None, words: Vocabulary
         return ""
     if around[0] == "upstreams":
         return IN_UPSTREAM.get(fold(key), "")
+    if around[0] not in ("routes", "policies"):
+        return ""
+    if key in IN_ROUTE and around[1] not in words.policy:
+        return IN_ROUTE[key]
     if around[0] == "routes":
-        return IN_ROUTE.get(key) or _in_a_route(key, value, words)
-    return _in_a_policy(around[1], key, value, words) if around[0] == "policies" else ""
+        return _in_a_route(key, value, words)
+    return _in_a_policy(around[1], key, value, words)
 
 
 def _section(key: str, words: Vocabulary) -> str:
     section = None if key in _VAGUE else words.sections.get(key)
+    if section == "upstreams":
+        return f"; it is an upstream's key: write upstreams: {{NAME: {{{key}: ...}}}}"
     return f"; it belongs in '{section}'" if section else ""
 
 
@@ -163,15 +194,10 @@ def _at_the_root(key: str, words: Vocabulary) -> str:
         )
     policy = meant(key, words.policy)
     if policy and (fold(key) in fold(policy) or fold(policy) in fold(key) or key == "retries"):
-        return (
-            f"; it is a policy's key: write policies: {{default: {{{policy}: ...}}}} for all "
-            "routes, or put it into one route"
-        )
+        return _of_a_policy(policy)
     if key in words.match:
         return f"; it is a route's key: write routes: [{{name: ..., match: {{{key}: ...}}}}]"
-    if key in words.route:
-        return f"; it is a route's key: write routes: [{{name: ..., {key}: ...}}]"
-    return ""
+    return _of_a_route(key) if key in words.route else ""
 
 
 def _in_a_route(key: str, value: str | None, words: Vocabulary) -> str:
@@ -200,6 +226,19 @@ def _retries(key: str, value: str | None) -> str:
         attempts = int(value[:6]) + 1
         return f"; did you mean retry: {{attempts: {attempts}}}? It includes the first attempt"
     return ""
+
+
+def no_mapping(path: Path, words: Vocabulary) -> str:
+    """Advice for a list in place of a mapping."""
+    if len(path) != 2:
+        return ""
+    section, name = map(str, path)
+    if section == "policies" and name in words.policy:
+        return (
+            f"; '{name}' is read as the name of a policy: write policies: {{default: {{{name}: "
+            "...}}"
+        )
+    return f"; did you mean {name}: {{endpoints: [...]}}?" if section == "upstreams" else ""
 
 
 def one_value(path: Path, value: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from proxy.config.advice import Vocabulary, one_value, unknown_key
+from proxy.config.advice import Vocabulary, no_mapping, one_value, unknown_key
 from proxy.config.document import Mapping as MappingNode
 from proxy.config.document import Node, Scalar, Sequence, is_null, merged_entries
 from proxy.config.environment import pieces, substitute
@@ -153,8 +153,10 @@ class Cursor:
         return entries
 
     def _no_mapping(self, known: Collection[str]) -> str:
-        text = self.node.text if isinstance(self.node, Scalar) else ""
-        advice = one_value(self.path, text)
+        if isinstance(self.node, Scalar):
+            advice = one_value(self.path, self.node.text)
+        else:
+            advice = no_mapping(self.path, self.reading.vocabulary)
         such = "" if advice else f" with keys such as '{next(iter(known))}'"
         return f"must be a mapping{such}{advice}"
 

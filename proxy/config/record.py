@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
+from proxy.config.advice import OFF_WORDS
 from proxy.config.cursor import Cursor, Reported
 from proxy.config.kinds import JsonSchema, Kind, Leaf
 from proxy.config.problems import Path
@@ -206,7 +207,9 @@ class ListOf(Kind[tuple[T, ...]]):
         if cursors is None:
             found = at.text()
             hint = f": [{found[0]}]" if found and found[0].isprintable() and found[0] else ""
-            if at.members():
+            if found and found[0] in OFF_WORDS:
+                hint = "; [] is none"
+            elif at.members():
                 hint = "; put '- ' before its first key, or [ ] around it"
             raise at.error(f"must be a list of {self._what}{hint}")
         values: list[T] = []

@@ -122,7 +122,7 @@ MATCH = Record(
     MatchConfig,
     {
         "hosts": Field(
-            ListOf(HOST_PATTERN, "hosts such as inventory or *.shop.svc"),
+            ListOf(HOST_PATTERN, "hosts such as inventory or *.shop.svc", minimum=1),
             "The host of the URL or the Host field, without port; *.suffix covers all names below.",
         ),
         "prefix": Field(PREFIX, "Whole segments: /api covers /api and /api/x, not /apix."),
@@ -132,7 +132,7 @@ MATCH = Record(
             "A regular expression (RE2's: linear time, no look-around, no back references) that "
             "covers the whole path.",
         ),
-        "methods": Field(SetOf(METHOD, "methods such as GET"), "The request's method."),
+        "methods": Field(SetOf(METHOD, "methods such as GET", minimum=1), "The request's method."),
         "headers": Field(
             PairsOf(
                 HEADER_NAME,

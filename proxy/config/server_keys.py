@@ -77,6 +77,8 @@ class TrustKind(Kind[Trust]):
         if found[0] in ("all", "none"):
             return Trust(found[0] == "all")
         hint = did_you_mean(found[0], ("all", "none"))
+        if found[0][:1].isdigit() or ":" in found[0]:
+            hint = f"; did you mean [{found[0]}]?"
         raise at.error(f"must be all, none or a list of networks, not {found[0]!r}{hint}")
 
     def dump(self, value: Trust, reveal: bool) -> Any:

@@ -19,6 +19,7 @@ UNKNOWN: Final[dict[str, dict[str, str]]] = {
         **dict.fromkeys(("maxpending", "pending", "queue", "queuesize"), _QUEUE),
         **dict.fromkeys(("minlimit", "minconcurrent", "minconcurrency"), "; did you mean 'min'?"),
         **dict.fromkeys(("maxlimit", "maxconcurrency"), "; did you mean 'max_concurrent'?"),
+        "rate": "; did you mean rate_limits: [{rate: 100/s}]?",
     },
     "eject_for": dict.fromkeys(("base", "min", "duration"), "; did you mean 'initial'?"),
     "endpoints": {
@@ -27,6 +28,7 @@ UNKNOWN: Final[dict[str, dict[str, str]]] = {
     },
     "faults": {
         "grpcstatus": "; did you mean abort: 503? gRPC callers get it as a gRPC status",
+        "mode": "; faults have none: a small share, or headers: true, tries them out",
         "bandwidth": "; did you mean throttle: 10KiB?",
     },
     "health_check": {
@@ -35,13 +37,17 @@ UNKNOWN: Final[dict[str, dict[str, str]]] = {
         "expectedstatuses": "; did you mean expect: [200-299]?",
     },
     "hedge": {
+        "mode": "; hedges have none: they need retry.mode: enforce",
         **dict.fromkeys(("after", "wait"), "; did you mean delay: 50ms?"),
         **dict.fromkeys(("percentile", "quantile"), "; did you mean delay: p95?"),
         **dict.fromkeys(("maxhedges", "maxhedgedattempts", "attempts"), "; did you mean 'max'?"),
     },
-    "mirror": dict.fromkeys(
-        ("host", "cluster", "destination", "to", "backend"), "; did you mean upstream: NAME?"
-    ),
+    "mirror": {
+        "mode": "; a mirror has none: it never changes the request",
+        **dict.fromkeys(
+            ("host", "cluster", "destination", "to", "backend"), "; did you mean upstream: NAME?"
+        ),
+    },
     "outlier_detection": {
         "minhealthpercent": "; the last endpoint is never ejected, and max_ejected is their share",
         "splitexternallocaloriginerrors": "; failed connections count as other failures do",
@@ -88,6 +94,7 @@ ABSENT: Final = {
 """Features under other names, wherever they stand."""
 
 IN_UPSTREAM: Final = {
+    "weight": "; an endpoint has it: endpoints: [{url: ..., weight: 3}]",
     **dict.fromkeys(("consistenthash", "hashpolicy", "ringhash", "maglev"), _CONSISTENT),
     **dict.fromkeys(
         ("warmup", "warmupduration", "warmupdurationsecs", "slowstartwindow"), _SLOW_START
@@ -95,6 +102,7 @@ IN_UPSTREAM: Final = {
 }
 
 IN_ROUTE: Final = {
+    "connections": "; it is an upstream's key: write upstreams: {NAME: {connections: ...}}",
     "mode": "; each policy has its own, such as retry: {mode: observe}",
 }
 """In a route or a policy."""
