@@ -18,10 +18,14 @@ TEXT = """
 service: stage
 upstreams:
   shop:
+    protocol: {protocol}
     endpoints: [{endpoints}]
     connections: {{max: {connections}}}
     load_balancing: {balancing}
-  copy: {{endpoints: ["http://10.0.1.1:80"], connections: {{max: {connections}}}}}
+  copy:
+    protocol: {protocol}
+    endpoints: ["http://10.0.1.1:80"]
+    connections: {{max: {connections}}}
 policies:
   default:
     timeouts: {{attempt: {attempt}, request: 30s, connect: 1s, idle: 2s}}
@@ -37,8 +41,9 @@ routes:
 IGNORED = {"hedge-lost", "client-gone"}
 
 
-def text(draw):
+def text(draw, protocol):
     return TEXT.format(
+        protocol=protocol,
         endpoints=", ".join(f'"http://10.0.0.{n}:80"' for n in range(1, draw([1, 2, 3]) + 1)),
         connections=draw([1, 2, 100]),
         balancing=draw(["least_request", "ewma", "round_robin"]),
@@ -78,9 +83,12 @@ class History:
             pending = self.stage.connector.pending
             pending.insert(0, pending.pop(self.random.randrange(len(pending))))
             if self.random.random() < 0.85:
-                self.stage.accept()
+                self.accept()
             else:
                 self.stage.refuse()
+
+    def accept(self):
+        self.stage.accept()
 
     def serve(self):
         servers = [server for server in self.stage.servers if not server.closed]
@@ -118,11 +126,60 @@ class History:
         self.stage.pass_time(40)
 
 
-def play(seed):
+class Http2History(History):
+    """The same with upstreams that speak HTTP/2."""
+
+    def __init__(self, stage, draw):
+        super().__init__(stage, draw)
+        self.answered = set()
+
+    def accept(self):
+        self.stage.accept_http2()
+
+    def serve(self):
+        waiting = list(self.waiting())
+        if not waiting:
+            return
+        server, one = self.random.choice(waiting)
+        self.answered.add(one)
+        what = self.random.choice(["answer", "answer", "large", "503", "refuse", "away", "part"])
+        if what == "refuse":
+            server.refuse(one)
+        elif what == "away":
+            last = self.random.choice([2**31 - 1, one.id, 0])
+            server.go_away(last)
+            self.answered.discard(one)
+            self.answered.update(one for one in server.requests if one.id > last)
+        elif what == "part":
+            server.head(one)
+            server.flush()
+        else:
+            body = 5000 * b"x" if what == "large" else b"ok"
+            server.answer(503 if what == "503" else 200, body, one=one)
+
+    def waiting(self):
+        """Streams that have neither an answer nor an end."""
+        for server in self.stage.servers:
+            if not server.closed:
+                server.listen()
+                assert not server.goaway, "the proxy found fault with a lawful server"
+                for one in server.requests if server.goaway is None else ():
+                    if one.reset is None and one not in self.answered:
+                        yield server, one
+
+    def end(self):
+        super().end()
+        assert not list(self.waiting()), "cancelled, but the upstream does not know"
+
+
+HISTORIES = {"http1": History, "http2": Http2History}
+
+
+def play(seed, protocol):
     """What was done to requests, for the sum of all histories."""
     draw = random.Random(seed)
-    with staged(text(draw.choice)) as stage:
-        history = History(stage, draw)
+    with staged(text(draw.choice, protocol)) as stage:
+        history = HISTORIES[protocol](stage, draw)
         for _ in range(draw.randrange(10, 60)):
             history.step()
         history.end()
@@ -152,14 +209,17 @@ def quiet():
     logging.disable(logging.NOTSET)
 
 
-def test_some_histories():
-    losers, copies = (sum(each) for each in zip(*map(play, range(60)), strict=True))
-    assert losers > 5
-    assert copies > 50
+@pytest.mark.parametrize("protocol", HISTORIES)
+def test_some_histories(protocol):
+    played = [play(seed, protocol) for seed in range(30)]
+    losers, copies = (sum(each) for each in zip(*played, strict=True))
+    assert losers >= 2
+    assert copies > 20
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", range(1000, 5000, 1000))
-def test_thousands_of_histories(first):
+@pytest.mark.parametrize("protocol", HISTORIES)
+@pytest.mark.parametrize("first", [1000, 2000])
+def test_thousands_of_histories(first, protocol):
     for seed in range(first, first + 1000):
-        play(seed)
+        play(seed, protocol)
