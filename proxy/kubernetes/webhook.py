@@ -8,7 +8,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import perf_counter
 
 from aiohttp import web
@@ -137,17 +137,23 @@ class Room:
             await place
             yield
         finally:
-            if place.done() and not place.cancelled():
+            if not place.cancelled():
                 self._free += size
             else:
-                self._waiting.remove((size, place))
+                with suppress(ValueError):  # it may have reached the front meanwhile
+                    self._waiting.remove((size, place))
             self._let_in()
 
     def _let_in(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._free:
-            size, place = self._waiting.popleft()
-            self._free -= size
-            place.set_result(None)
+        while self._waiting:
+            size, place = self._waiting[0]
+            # Several may give up in one turn of the loop: each is cancelled before it is removed.
+            if not place.cancelled():
+                if size > self._free:
+                    return
+                self._free -= size
+                place.set_result(None)
+            self._waiting.popleft()
 
 
 def _json(document: object, status: int = 200) -> web.Response:

@@ -125,6 +125,25 @@ async def test_bodies_are_read_while_there_is_room():
         pass
 
 
+async def test_all_who_give_up_at_once_take_no_room():
+    room = webhook.Room(10)
+    read = asyncio.Event()
+
+    async def body(size):
+        async with room.take(size):
+            await read.wait()
+
+    bodies = [asyncio.create_task(body(5)) for _ in range(10)]
+    await asyncio.sleep(0)
+    for one in bodies:
+        one.cancel()
+    ended = await asyncio.gather(*bodies, return_exceptions=True)
+    assert {type(one) for one in ended} == {asyncio.CancelledError}
+    read.set()
+    async with asyncio.timeout(1):
+        await body(10)
+
+
 async def test_who_gives_up_waiting_takes_no_room():
     room = webhook.Room(10)
     async with room.take(10):
