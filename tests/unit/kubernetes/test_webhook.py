@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import time
 
 import pytest
 from unit.kubernetes.reviews import annotated, review
@@ -106,6 +107,36 @@ async def test_a_body_that_does_not_come_whole_ends(client, monkeypatch):
     answer = await client.post("/inject", data=half())
     assert answer.status == 408
     assert "did not arrive completely" in (await answer.json())["detail"]
+
+
+async def test_a_small_review_waits_for_no_large_one(client, monkeypatch):
+    monkeypatch.setattr(webhook, "BODY_WITHIN", 0.3)
+    ended = asyncio.Event()
+
+    async def slow():
+        yield b"{"
+        await ended.wait()
+
+    sizes = {"Content-Length": str(3 * 2**20)}
+    slow_ones = [
+        asyncio.create_task(client.post("/inject", data=slow(), headers=sizes)) for _ in range(5)
+    ]
+    await asyncio.sleep(0.05)
+    answer = await client.post("/inject", json=review())
+    assert (await answer.json())["response"]["allowed"]
+    assert not any(one.done() for one in slow_ones)
+    ended.set()
+    await asyncio.gather(*slow_ones, return_exceptions=True)
+
+
+async def test_large_reviews_leave_half_of_the_time(monkeypatch):
+    """An object of 100,000 values takes a tenth of a second."""
+    hook = webhook.Webhook(Settings(), lambda: True)
+    monkeypatch.setattr(hook, "_review", lambda body: time.sleep(0.01))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await asyncio.gather(*(hook._large_review(b"{}") for _ in range(5)))
+    assert loop.time() - began >= 5 * (0.01 + 0.01)
 
 
 async def test_bodies_are_read_while_there_is_room():
