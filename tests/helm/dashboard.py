@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .dashboard_rows import ROWS, Panel
+from .dashboard_panel import Panel
+from .dashboard_rows import ROWS
 
 FILE = Path(__file__).resolve().parents[2] / "helm/resilience-proxy/files/dashboard.json"
 

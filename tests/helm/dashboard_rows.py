@@ -4,23 +4,10 @@ Queries name the selection by a word: ``@`` is the process (namespace, job, pod)
 the route, ``@listener`` the listener as well. `dashboard.py` spells them out.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One panel: `queries` are pairs of PromQL and legend, `width` and `height` in grid units."""
-
-    title: str
-    tells: str
-    queries: tuple[tuple[str, str], ...]
-    unit: str = "short"
-    kind: str = "timeseries"
-    width: int = 8
-    height: int = 8
-    more: dict[str, Any] = field(default_factory=dict)
-
+from .dashboard_panel import Panel
+from .dashboard_traffic import TRAFFIC
 
 _NONE_IS_ZERO = " or vector(0)"
 _STATES = {0: ("closed", "green"), 1: ("half-open", "yellow"), 2: ("open", "red"),
@@ -388,6 +375,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     ("Requests", _REQUESTS),
     ("Circuit breakers", _BREAKERS),
     ("Attempts, retries, bulkheads", _RETRIES),
+    ("Endpoints, limits, hedges, faults", TRAFFIC),
     ("Connections", _CONNECTIONS),
     ("Store, outbox, sagas", _PROMISES),
     ("Processes", _PROCESSES),

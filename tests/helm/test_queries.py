@@ -41,6 +41,7 @@ VALUES = {
     "outcome": {"1xx", "2xx", "3xx", "4xx", "5xx", *reasons()},
     "code": {str(status) for status in range(100, 600)},
     "listener": {"inbound", "outbound"},
+    "result": {"passed", "failed"} | {"allowed", "limited", "observed"},
 }
 
 
