@@ -32,6 +32,8 @@ _LONG_UNITS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h"
 _USUAL_HEADER = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)+")
 _LIMIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _MOST_PER_SECOND = 1_000_000
+_RAREST = 366 * 86_400.0  # seconds
+_LARGEST_BURST = 10_000_000  # times the rarest: 15 digits, as RFC 9651 has for the fields of a 429
 
 
 class RateKind(Leaf[Rate]):
@@ -53,6 +55,8 @@ class RateKind(Leaf[Rate]):
             raise ValueError("must be more than 0; a route that admits nothing is not a limit")
         if rate.seconds * _MOST_PER_SECOND < 1:
             raise ValueError(f"must be at most {_MOST_PER_SECOND}/s, not {text}")
+        if rate.seconds > _RAREST:
+            raise ValueError(f"must be at least one request a year, not {text}")
         return rate
 
     def dump(self, value: Rate, reveal: bool) -> str:
@@ -121,7 +125,8 @@ RATE_LIMIT = Record(
         "rate": Field(RateKind(), "Requests per second, minute or hour: 100/s, 60/m, 1000/h.", (),
                       required=True),
         "burst": Field(
-            Integer(1), "Requests at once after a pause. Default: the number of the rate."
+            Integer(1, _LARGEST_BURST),
+            "Requests at once after a pause. Default: the number of the rate.",
         ),
         "mode": Field(
             Choice(Mode), "observe: counts what it would refuse, and refuses nothing."

@@ -62,6 +62,11 @@ MISTAKES = [
     ("policies: {default: {rate_limits: [{rate: 5/minute}]}}", "did you mean 5/m?"),
     ("policies: {default: {rate_limits: [{rate: 0/s}]}}", "must be more than 0"),
     ("policies: {default: {rate_limits: [{rate: 2000000/s}]}}", "must be at most 1000000/s"),
+    ("policies: {default: {rate_limits: [{rate: 0.0000000001/h}]}}", "at least one request a year"),
+    (
+        "policies: {default: {rate_limits: [{rate: 1/s, burst: 20000000}]}}",
+        "must be at most 10000000",
+    ),
     ("policies: {default: {rate_limits: [{rate: 1/s, key: ip}]}}", "must be route, client, or"),
     ("policies: {default: {rate_limits: [{rate: 1/s, key: 'header:a b'}]}}", "a b"),
     ("policies: {default: {rate_limits: [{rate: 1/s, burst: 0}]}}", "must be at least 1"),
