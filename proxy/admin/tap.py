@@ -75,8 +75,12 @@ def line_of(record: Mapping[str, Any]) -> str:
     ]
     if len(record["attempts"]) > 1:
         words.append(f"attempts={len(record['attempts'])}")
-    if record.get("fallback"):
-        words.append("fallback")
+    for member in ("hedged", "fallback"):
+        if record.get(member):
+            words.append(member)
+    if record.get("fault"):
+        words.append(f"fault={record['fault']}")
+    words.extend(f"observed={what}" for what in record.get("observed", ()))
     if record.get("grpc_status"):
         words.append(record["grpc_status"])
     if record["reason"]:

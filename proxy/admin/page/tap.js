@@ -95,7 +95,10 @@ function drawStatus(cell, row) {
 function troubleOf(row) {
   const words = [row.listener];
   if (row.attempts.length > 1) words.push(plural(row.attempts.length, "attempt"));
+  if (row.hedged) words.push("hedged");
   if (row.fallback) words.push("fallback");
+  if (row.fault) words.push(`fault ${row.fault}`);
+  if (row.observed) words.push(`observed ${row.observed.join(", ")}`);
   if (row.reason) words.push(row.reason);
   if (row.outbox_id) words.push(`outbox ${row.outbox_id}`);
   if (row.saga) words.push(`saga ${row.saga}`);
