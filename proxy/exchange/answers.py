@@ -1,7 +1,7 @@
 """Responses to the client: an upstream's, or the proxy's own answers."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from proxy.errors import BadRequest, Draining, ProxyError
 from proxy.exchange.attempt import Attempt
@@ -11,7 +11,7 @@ from proxy.exchange.record import AttemptRecord, Record
 from proxy.exchange.request import Request
 from proxy.exchange.terms import Terms
 from proxy.grpc_status import of_http_answer
-from proxy.http.grpc import trailers_only
+from proxy.http.grpc import GRPC_TYPE, trailers_only
 from proxy.http.max_forwards import MESSAGE_HTTP, reflection
 from proxy.http.message import (
     Field,
@@ -101,11 +101,19 @@ def forwarded_head(
 def changed_by_rules(
     binding: Binding, head: ResponseHead, own: OwnFields
 ) -> tuple[ResponseHead, OwnFields]:
-    """The head of the proxy's own answer, with the route's header rules applied."""
+    """The head of the proxy's own answer, with the route's header rules applied.
+
+    They do not change what a problem document or a gRPC status says about itself: a rule that calls
+    an upstream's pages text/html would have browsers read the document as a page.
+    """
     rules = binding.response_rules
     if rules is None:
         return head, own
-    return head.changed(rules.apply(head.fields)), rules.left_of(own)
+    if any([field.value in _TOLD_AS for field in head.fields]):
+        fields = rules.apply_but(_OF_ITSELF, head.fields)
+    else:
+        fields = rules.apply(head.fields)
+    return head.changed(fields), rules.left_of(own)
 
 
 def error_answer(request: Request, error: ProxyError) -> Answer:
@@ -203,6 +211,10 @@ def _retried_status(request: Request, last: AttemptRecord) -> bytes:
     return status.refused(made, last.endpoint, record.retry_refused)
 
 
+_TOLD_AS: Final = (PROBLEM_TYPE, GRPC_TYPE)
+_OF_ITSELF: Final = frozenset(
+    {b"content-type", b"content-encoding", b"content-language", b"grpc-status", b"grpc-message"}
+)
 _OF_A_BODY = ("content-type", "content-length", "content-encoding")
 _PLAIN_ENDS = ("", StopReason.ATTEMPTS.value, StopReason.CONDITION.value)
 

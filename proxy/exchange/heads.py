@@ -63,6 +63,12 @@ class FieldRules:
         kept = [field for field in fields if field.name.lower not in self._dropped]
         return kept + self._added
 
+    def apply_but(self, names: frozenset[bytes], fields: list[Field]) -> list[Field]:
+        """The same, except for fields of these names: they stay as they are."""
+        dropped = self._dropped - names
+        kept = [field for field in fields if field.name.lower not in dropped]
+        return kept + [field for field in self._added if field.name.lower not in names]
+
     def left_of(self, own: OwnFields) -> OwnFields:
         """The proxy's own fields, without those that the rules set or remove."""
         return [field for field in own if field[0].lower not in self._dropped]

@@ -752,6 +752,14 @@ def test_a_bad_status_in_trailers_does_not_win_while_another_attempt_runs(make):
     assert (caller.data, caller.code) == (b"first", 0)
 
 
+def test_header_rules_leave_a_status_a_status(make_stage):
+    rules = "{set: {x-team: shop, content-type: text/html}, remove: [grpc-status, grpc-message]}"
+    route = f"{{name: gone, respond: {{status: 404}}, headers: {{response: {rules}}}}}"
+    caller = Caller(make_stage(f"service: stage\nroutes: [{route}]"))
+    assert (caller.code, caller.get("x-team")) == (5, "shop")
+    assert caller.get("content-type") == "application/grpc"
+
+
 def test_a_hedge_that_wins(make):
     stage = make(RETRIED, more="hedge: {delay: 100ms}")
     caller = Caller(stage)

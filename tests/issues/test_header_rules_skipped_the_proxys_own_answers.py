@@ -9,7 +9,10 @@ from collections.abc import Callable
 from integration.running_proxy import RunningProxy
 from integration.settings import route
 
-CORS = {"set": {"access-control-allow-origin": "*"}, "remove": ["proxy-status"]}
+CORS = {
+    "set": {"access-control-allow-origin": "*", "content-type": "text/html"},
+    "remove": ["proxy-status"],
+}
 
 
 def test_they_apply_to_refusals_fallbacks_and_fixed_answers(
@@ -44,4 +47,7 @@ def test_they_apply_to_refusals_fallbacks_and_fixed_answers(
         assert got.header("access-control-allow-origin") == "*"
         assert not [name for name, _ in got.headers if name.lower() == "proxy-status"]
         assert got.header("x-request-id")
+        problem = got.status == 502
+        described = "application/problem+json" if problem else "text/html"
+        assert got.header("content-type") == described, "a problem document is no page"
     assert proxy.call("GET", "/plain").header("proxy-status")
