@@ -334,6 +334,23 @@ def test_a_grpc_deadline_lasts_to_the_end_of_the_stream(stage):
 
 
 @pytest.mark.interpreted
+def test_a_call_under_way_keeps_the_deadline_of_a_grpc_stream_that_answers(stage):
+    parent = Caller(
+        stage, trace(), "grpc-timeout: 2S", listener=Listener.INBOUND, path="/shop.Cart/Add"
+    )
+    (served,) = accept(stage)
+    call = stage.ask(request("GET /out HTTP/1.1", trace()))
+    assert stage.connects
+    served.answer(("content-type", "application/grpc"), data=b"m")
+    stage.pass_time(1.9)
+    assert not call.received()
+    stage.pass_time(0.11)
+    assert call.answer().reason == "request-timeout"
+    served.end_with(0)
+    assert parent.code == 0
+
+
+@pytest.mark.interpreted
 def test_an_http_deadline_does_not_cut_a_stream(stage):
     parent = inbound(stage, "X-Request-Timeout-Ms: 2000")
     call = Caller(stage, trace(), path="/shop.Stock/Watch")
