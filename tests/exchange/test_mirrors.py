@@ -313,6 +313,32 @@ def test_a_slow_mirror_is_dropped_and_the_body_is_not_held_back(stage):
     assert client.answer().status == 200
 
 
+def test_a_mirror_that_was_slow_for_a_while_is_kept(stage):
+    size = 3 * BEHIND
+    client = stage.ask(request("POST /x HTTP/1.1", f"Content-Length: {size}"))
+    server, mirror = both(stage)
+    mirror.stop_reading()
+    client.send(16384 * b"x")
+    mirror.read_on()
+    for _ in range(size // 16384 - 1):
+        client.send(16384 * b"x")
+    assert not mirror.closed
+    mirror.answer()
+    server.answer()
+    assert client.answer().status == 200
+    assert stage.stats().mirrors == {"2xx": 1}
+
+
+def test_trailers_that_came_with_the_head_are_copied(stage):
+    head = request("POST /x HTTP/1.1", "Transfer-Encoding: chunked")
+    client = stage.ask(head + b"3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n")
+    server, mirror = both(stage)
+    for one in (server, mirror):
+        assert one.request().body.endswith(b"\r\n0\r\nX-Sum: 1\r\n\r\n")
+        one.answer()
+    assert client.answer().status == 200
+
+
 def test_a_mirror_without_a_connection_keeps_a_bounded_part(stage):
     client = stage.ask(request("POST /x HTTP/1.1", f"Content-Length: {3 * BEHIND}"))
     server = stage.accept()
