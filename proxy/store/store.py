@@ -93,7 +93,6 @@ class Store:
         """Whether what was promised can still be finished. A store that has failed may: its file
         has been deleted, and is lost at the end of the process."""
         return not self.failure
-        raise NotImplementedError
 
     @property
     def full(self) -> bool:

@@ -14,7 +14,6 @@ from proxy.store.sqlite.schema import MIGRATIONS, WrongFile, migrate
 from proxy.store.store import CannotOpen
 
 MEMORY: Final = ":memory:"
-PAGE: Final = 4096
 _CACHE_KIB: Final = 2048
 
 
