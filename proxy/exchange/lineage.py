@@ -27,16 +27,19 @@ MOST_PARENTS: Final = 64
 class Kin(Ask):
     """A request, as its relatives see it.
 
-    `lineage`: where it is noted, None: nowhere. `parent`: whose deadline it inherited, while it is
-    noted. `retried_below`: a call that was made for it failed, and its retries are spent.
+    `lineage`: where it is noted, None: nowhere. `parent`: whose deadline it inherited, while both
+    are noted. `heir`: the latest call that inherited its deadline. `sorted`: it is noted by its
+    trace id. `retried_below`: a call that was made for it failed, and its retries are spent.
     """
 
-    __slots__ = ("after", "before", "lineage", "parent", "retried_below")
+    __slots__ = ("after", "before", "heir", "lineage", "parent", "retried_below", "sorted")
 
+    sorted: bool
     retried_below: bool
 
     lineage: "Lineage | None"
     parent: "Kin | None"
+    heir: "Kin | None"
     before: "Kin | None"
     after: "Kin | None"
 
@@ -68,111 +71,155 @@ class Kin(Ask):
         raise NotImplementedError
 
 
-class Inheritance:
-    """What a call inherits from `parent`, the one that decided.
-
-    `left`: seconds, NEVER without a deadline. `streams`: it lasts to the end of a stream.
-    `repeat`: the parent's number as a repeat, b"" if not all parents are repeats.
-    """
-
-    __slots__ = ("left", "parent", "repeat", "streams")
-
-    def __init__(self, parent: Kin, left: float, repeat: bytes, *, streams: bool) -> None:
-        self.parent = parent
-        self.left = left
-        self.repeat = repeat
-        self.streams = streams
-
-
 class Lineage:
     """The inbound requests in flight by trace id, and the outbound calls with their deadlines.
 
-    Requests of one trace are a list, linked by `before` and `after`.
+    An inbound request is noted by its trace id when the next outbound call asks: many services make
+    none. Requests are in lists, linked by `before` and `after`, the latest first: the requests that
+    are not sorted yet, those of one trace, and the heirs of one request.
     """
 
-    __slots__ = ("_heirs", "_parents")
+    __slots__ = ("_parents", "_size", "_unsorted")
 
     def __init__(self) -> None:
         self._parents: dict[str, Kin] = {}
-        self._heirs: dict[str, Kin] = {}
+        self._unsorted: Kin | None = None
+        self._size = 0
 
     def __len__(self) -> int:
-        return len(self._parents) + len(self._heirs)
+        """How many requests and calls are noted."""
+        return self._size
 
     @property
     def occupied(self) -> bool:
         """Whether an inbound request is in flight."""
-        return len(self._parents) > 0
+        return self._unsorted is not None or len(self._parents) > 0
 
     def enter(self, request: Kin) -> None:
-        """An inbound request begins, or an outbound call with an inherited deadline."""
+        """An inbound request begins, or an outbound call with the deadline of its `parent`."""
         request.lineage = self
-        _link(self._parents if request.inbound else self._heirs, request)
+        self._size += 1
+        parent = request.parent
+        if parent is not None:
+            _put_before(request, parent.heir)
+            parent.heir = request
+        else:
+            request.sorted = False
+            _put_before(request, self._unsorted)
+            self._unsorted = request
 
     def leave(self, request: Kin) -> None:
         """It has ended."""
-        request.lineage = request.parent = None
-        _unlink(self._parents if request.inbound else self._heirs, request)
+        request.lineage = None
+        self._size -= 1
+        if not request.inbound:
+            parent = request.parent
+            if parent is not None:
+                request.parent = None
+                if parent.heir is request:
+                    parent.heir = request.after
+        elif request.sorted:
+            if request.before is None:
+                self._replace(request.kinship, request.after)
+        elif request is self._unsorted:
+            self._unsorted = request.after
+        _take_out(request)
+        if request.heir is not None:
+            _disown(request)
 
     def answered(self, request: Kin) -> None:
         """Its upstream's response goes to its client now: its deadline is handed on no longer."""
-        if not request.inbound or request.streams or not self._heirs:
+        heir = request.heir
+        if heir is None or request.streams:
             return
-        heir = self._heirs.get(request.kinship)
         while heir is not None:
-            if heir.parent is request:
-                heir.disinherit()
+            heir.disinherit()
             heir = heir.after
 
     def retries_spent(self, kinship: str) -> None:
         """An outbound call of this trace failed, and was retried as far as that is allowed."""
-        parent = self._parents.get(kinship)
+        parent = self.latest(kinship)
         count = 0
         while parent is not None and count < MOST_PARENTS:
             count += 1
             parent.retried_below = True
             parent = parent.after
 
-    def inherited(self, kinship: str, now: float) -> Inheritance | None:
-        """What an outbound call of this trace inherits; None: it has no parent in flight."""
-        first = parent = self._parents.get(kinship)
-        if first is None:
-            return None
-        longest, left, streams = first, -1.0, True
-        repeat = first.repeat
-        count = 0
-        while parent is not None:
-            count += 1
-            if count > MOST_PARENTS:
-                return Inheritance(first, NEVER, b"", streams=False)
-            has = parent.left_to_hand_on(now)
-            if has > left:
-                longest, left = parent, has
-            streams = streams and parent.streams
-            if not parent.repeat:
-                repeat = b""
-            parent = parent.after
-        return Inheritance(longest, left, repeat, streams=streams)
+    def latest(self, kinship: str) -> Kin | None:
+        """The latest inbound request of this trace; None: none is in flight."""
+        if self._unsorted is not None:
+            self._sort()
+        return self._parents.get(kinship)
+
+    def _sort(self) -> None:
+        """Note the inbound requests by their trace ids, the earliest first."""
+        request = self._unsorted
+        while request is not None and request.after is not None:
+            request = request.after
+        while request is not None:
+            later = request.before
+            kinship = request.kinship
+            request.before = None
+            _put_before(request, self._parents.get(kinship))
+            self._parents[kinship] = request
+            request.sorted = True
+            request = later
+        self._unsorted = None
+
+    def _replace(self, kinship: str, latest: Kin | None) -> None:
+        if latest is None:
+            del self._parents[kinship]
+        else:
+            self._parents[kinship] = latest
 
 
-def _link(of: dict[str, Kin], request: Kin) -> None:
-    kinship = request.kinship
-    first = of.get(kinship)
+def inherited(latest: Kin, now: float) -> tuple[Kin, float, bytes, bool]:
+    """What an outbound call inherits; `latest`: the latest inbound request of its trace.
+
+    Returns the request that decided, and of its deadline the seconds left, NEVER without one; the
+    number as a repeat, b"" if not all requests of the trace are repeats; and whether the deadline
+    lasts to the end of a stream.
+    """
+    longest, left, repeat = latest, latest.left_to_hand_on(now), latest.repeat
+    streams = latest.streams
+    count = 1
+    parent = latest.after
+    while parent is not None:
+        count += 1
+        if count > MOST_PARENTS:
+            return latest, NEVER, b"", False
+        has = parent.left_to_hand_on(now)
+        if has > left:
+            longest, left = parent, has
+        streams = streams and parent.streams
+        if repeat and not parent.repeat:
+            repeat = b""
+        parent = parent.after
+    return longest, left, repeat, streams
+
+
+def _put_before(request: Kin, after: Kin | None) -> None:
     request.before = None
-    request.after = first
-    if first is not None:
-        first.before = request
-    of[kinship] = request
-
-
-def _unlink(of: dict[str, Kin], request: Kin) -> None:
-    before, after = request.before, request.after
+    request.after = after
     if after is not None:
-        after.before = before
+        after.before = request
+
+
+def _take_out(request: Kin) -> None:
+    before, after = request.before, request.after
     if before is not None:
         before.after = after
-    elif after is not None:
-        of[request.kinship] = after
-    else:
-        del of[request.kinship]
+    if after is not None:
+        after.before = before
     request.before = request.after = None
+
+
+def _disown(request: Kin) -> None:
+    """It has ended before the calls that inherited its deadline."""
+    heir = request.heir
+    request.heir = None
+    while heir is not None:
+        heir.parent = None
+        after = heir.after
+        heir.before = heir.after = None
+        heir = after

@@ -117,7 +117,7 @@ class Record:
     `started` is monotonic. `grpc` is the code that a gRPC caller got, `NO_GRPC` for others. Input
     that is not a request has no `head`. `idempotency`: what its key led to, "" without one.
     `mirrored`: the upstream that got a copy, else "".
-    `inherited_from`: the id of the inbound request that it is made for, "" if there is none.
+    `parent_id`: the id of the inbound request that it is made for, b"" if there is none.
     """
 
     __slots__ = (
@@ -135,11 +135,11 @@ class Record:
         "head",
         "id",
         "idempotency",
-        "inherited_from",
         "listener",
         "mirrored",
         "observed",
         "outbox_id",
+        "parent_id",
         "queued",
         "reason",
         "retry_refused",
@@ -176,7 +176,7 @@ class Record:
         self.observed = _NOTHING
         self.mirrored = ""
         self.idempotency = ""
-        self.inherited_from = ""
+        self.parent_id = b""
         self.outbox_id = ""
         self.delivers = False
         self.saga = ""
@@ -220,6 +220,11 @@ class Record:
     @property
     def request_id(self) -> str:
         return self.id.decode("ascii")
+
+    @property
+    def inherited_from(self) -> str:
+        """The id of the inbound request that it is made for, "" if there is none."""
+        return self.parent_id.decode("ascii")
 
     @property
     def grpc_status(self) -> str:

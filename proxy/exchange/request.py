@@ -14,7 +14,7 @@ from proxy.exchange.body import RequestBody
 from proxy.exchange.claim import Claim
 from proxy.exchange.heads import repeat_number
 from proxy.exchange.lease import Lease
-from proxy.exchange.lineage import Kin, Lineage
+from proxy.exchange.lineage import Kin, Lineage, inherited
 from proxy.exchange.record import Record
 from proxy.exchange.script import Script
 from proxy.exchange.terms import Terms, request_to
@@ -30,6 +30,7 @@ from proxy.policies.gate import Permit
 from proxy.wire.alarm import NEVER
 from proxy.wire.streams import ClientStream, Gate
 
+_INBOUND: Final = Listener.INBOUND
 _KEY_FIELDS: Final = (b"idempotency-key", b"x-idempotency-key")
 
 
@@ -101,7 +102,7 @@ class Request(Kin):
         self.grpc = head.version == 20 and is_grpc(head)
         self.id = terms.request_id(head) if of is None else of.id
         self.trace = terms.trace(head) if of is None else of.trace
-        self.lineage = self.parent = None
+        self.lineage = self.parent = self.heir = None
         self.retried_below = False
         self.mirrors: Mirrors | None = None
         self.nested = b""
@@ -180,7 +181,7 @@ class Request(Kin):
 
     @property
     def inbound(self) -> bool:
-        return self.terms.listener is Listener.INBOUND
+        return self.terms.listener is _INBOUND
 
     def left_to_hand_on(self, now: float) -> float:
         if self.record.answered and not self.grpc:
@@ -210,21 +211,21 @@ class Request(Kin):
         """
         if not wanted.deadline and not wanted.retries:
             return NEVER
-        now = self.timing.started
-        found = lineage.inherited(self.kinship, now)
-        if found is None:
+        latest = lineage.latest(self.kinship)
+        if latest is None:
             return NEVER
-        parent = found.parent
+        now = self.timing.started
+        parent, left, repeat, streams = inherited(latest, now)
         assert isinstance(parent, Request)
-        self.record.inherited_from = parent.record.request_id
+        self.record.parent_id = parent.id
         if wanted.retries:
-            self.nested = found.repeat
+            self.nested = repeat
         if not wanted.deadline:
             return NEVER
         self.parent = parent
-        if found.streams:
-            self.timing.stream_until = now + found.left
-        return found.left
+        if streams:
+            self.timing.stream_until = now + left
+        return left
 
     # --- for gates --------------------------------------------------------------------------------
 
@@ -251,7 +252,7 @@ class Request(Kin):
 
     def take_place(self) -> float:
         """Only of outbound requests: a caller from elsewhere can wait itself."""
-        if self.terms.listener is not Listener.OUTBOUND:
+        if self.terms.listener is _INBOUND:
             return 0.0
         bulkhead = self.binding.gate(BULKHEAD)
         if not isinstance(bulkhead, Bulkhead):

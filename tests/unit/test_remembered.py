@@ -328,7 +328,6 @@ REMEMBERED: dict[str, Reason] = {
     "exchange.body:RequestBody._streams": UNDER_WAY,
     "exchange.watching:Watching._permits": CONFIGURED,
     "exchange.watching:_NO_GATES": "stays empty",
-    "exchange.lineage:Lineage._heirs": UNDER_WAY,
     "exchange.lineage:Lineage._parents": UNDER_WAY,
     "exchange.throttle:Throttle._pieces": "HELD_BYTES and one read of the upstream",
     "exchange.stats:RouteStats.faults": "four kinds",
