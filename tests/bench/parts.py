@@ -1,9 +1,14 @@
 """``python -m tests.bench.parts``: what each part of a route's policy adds to a request.
 
 Instructions in user space, counted as `instructions` does. One proxy has a route for each part,
-which uses this part alone, and the same routes without any. The requests of a part and those
-without it alternate, and the smallest counts are compared. There is one connection: with more, a
-turn of the loop may find one event or many, and the counts differ by more than most parts take.
+which uses this part alone, and the same routes without any. The same requests with a part and
+without it are counted in turns. The table has the median of the turns and the differences between
+them. The first row has no part: it shows how exact the others are.
+
+Before the first turn every head has come so often that the proxy remembers it, and requests with a
+trace have a new one each time: heads that are remembered halfway would cost more or less in each
+turn. There is one connection: with more, a turn of the loop may find one event or many, and the
+counts differ by more than most parts take.
 
     python -m tests.bench.parts                              the installed package
     python -m tests.bench.parts --package DIRECTORY --parts "ewma" "mirror of 5 %"
@@ -18,6 +23,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from .instructions import (
     WARM_UP,
@@ -33,11 +39,12 @@ from .loads import LOADS
 from .peers import Site
 from .process import free_port
 
-SHORT, LONG = 100, 900
-"""Requests in a short run and in a long one."""
-RUNS = 2
+TURNS, REQUESTS = 5, 2_000
+"""Turns, and requests in each, with a part and without it."""
 USERS = 1_000
 """Different values of the header that some parts have their key from."""
+_UNTIL_KNOWN = 3
+"""A head is remembered when it comes again soon; with the third time the last one has."""
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 _CONFIG = """\
@@ -109,6 +116,7 @@ _EACH = "rate: 20/m, burst: 1000000"
 _FILLERS = 8
 """Routes that no request takes: of more than a few routes the proxy has an index."""
 PARTS = (
+    Part("none"),
     Part("weights", "{url: ONE, weight: 3}, TWO"),
     _pair("round_robin", "load_balancing: round_robin"),
     _pair("ewma", "load_balancing: ewma"),
@@ -146,21 +154,30 @@ PARTS = (
     _route("faults by header", "faults: [{headers: true, share: 5%, delay: 2s}]"),
     Part("inheritance", traced=True, parent=True),
 )
-"""Every part of a route or an upstream that acts on requests."""
+"""None, and every part of a route or an upstream that acts on requests."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """Instructions of a request, with a part and without it."""
+    """Instructions of a request in each turn, with a part and without it."""
 
     part: str
-    instructions: float
-    without: float
+    counts: list[float]
+    without: list[float]
+
+    @property
+    def shares(self) -> list[float]:
+        """What the part adds in each turn, as a share of the request without it."""
+        return [one / other - 1 for one, other in zip(self.counts, self.without, strict=True)]
 
     @property
     def row(self) -> str:
-        more = self.instructions / self.without - 1
-        return f"| {self.part} | {self.without:,.0f} | {self.instructions:,.0f} | {more:+.1%} |"
+        without, counts = median(self.without), median(self.counts)
+        more, shares = median(self.shares), self.shares
+        return (
+            f"| {self.part} | {without:,.0f} | {counts:,.0f} | {more:+.1%} "
+            f"| {min(shares):+.1%} … {max(shares):+.1%} |"
+        )
 
 
 def configuration(parts: Sequence[Part], site: Site, inbound: int, silent: int) -> str:
@@ -209,18 +226,15 @@ class Counter:
 
     def price(self, part: Part) -> Price:
         """Count requests with a part and without it, in turns."""
-        loops = [self._loop(one) for one in (part.without, part)]
-        found: tuple[list[float], list[float]] = ([], [])
-        for run in range(RUNS):
-            for loop, counts in zip(loops, found, strict=True):
-                with contextlib.ExitStack() as stack:
-                    if part.parent and loop is loops[1]:
-                        stack.enter_context(_parent(self._inbound))
-                    if not run:
-                        loop.run(WARM_UP)
-                    short, long = (self._callgrind.count(loop, number) for number in (SHORT, LONG))
-                counts.append((long - short) / (LONG - SHORT))
-        return Price(part.name, min(found[1]), min(found[0]))
+        found: dict[Part, list[float]] = {part.without: [], part: []}
+        loops = {one: self._loop(one) for one in found}
+        for loop in loops.values():
+            loop.run(_UNTIL_KNOWN * USERS if part.users else WARM_UP)
+        for _ in range(TURNS):
+            for one, counts in found.items():
+                with _parent(self._inbound) if one.parent else contextlib.nullcontext():
+                    counts.append(self._callgrind.count(loops[one], REQUESTS) / REQUESTS)
+        return Price(part.name, found[part], found[part.without])
 
     def _loop(self, part: Part) -> ClosedLoop:
         load = next(load for load in LOADS if load.name == "GET 1 KiB")
@@ -238,6 +252,9 @@ def prices(package: str, parts: Sequence[Part], tell: Callable[[Price], None]) -
             return [sys.executable, "-P", "-m", "proxy", "run", "--config", file]
 
         with under_callgrind(package, command) as (callgrind, port):
+            print(f"Each second: {callgrind.listen():,.0f} instructions, left out below.\n")
+            print("| part | without | with | more | in one turn … |", flush=True)
+            print("| --- | ---: | ---: | ---: | ---: |", flush=True)
             counter = Counter(callgrind, port, inbound)
             for part in parts:
                 found.append(counter.price(part))
@@ -251,7 +268,6 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", choices=[part.name for part in PARTS])
     options = parsed(parser)
     parts = [part for part in PARTS if not options.parts or part.name in options.parts]
-    print("| part | without | with | |\n| --- | ---: | ---: | ---: |", flush=True)
     found = prices(options.package, parts, lambda price: print(price.row, flush=True))
     write(options, "parts", prices=found)
     return 0

@@ -28,8 +28,6 @@ from .upstream import start_nginx
 
 LOAD = next(load for load in LOADS if load.name == "GET 1 KiB")
 WARM_UP, REQUESTS = 300, 3_000
-IDLE = 4
-"""Seconds."""
 _ROUTES = "routes:\n"
 _OTHER = "  - {name: other, match: {hosts: [other]}, upstream: bench%s}\n"
 _PROMISES = ", idempotency: {mode: optional}, outbox: {mode: prefer}"
@@ -64,19 +62,9 @@ def instructions(package: str, command: Command) -> float:
         requests.run(WARM_UP)
         counts = []
         for _ in range(3):
-            began = time.monotonic()
-            counted = callgrind.count(requests, REQUESTS)
-            took = time.monotonic() - began
-            idle = callgrind.count(_Nothing(), IDLE) / IDLE
-            counts.append((counted - idle * took) / REQUESTS)
+            callgrind.listen()
+            counts.append(callgrind.count(requests, REQUESTS) / REQUESTS)
     return min(counts)
-
-
-class _Nothing:
-    """A load of so many seconds without a request."""
-
-    def run(self, seconds: int) -> None:
-        time.sleep(seconds)
 
 
 def start(package: str, command: Command) -> tuple[float, float]:
