@@ -13,8 +13,8 @@ from proxy.policies.gate import OBSERVE, Ask, Mode
 
 MAX_KEYS = 100_000
 """Keys that one limit remembers."""
-_FORGET_EVERY: Final = 16
-"""Requests of known keys after which keys are forgotten; with a new key, they always are."""
+_FORGET_EVERY: Final = 8
+"""Requests of known keys after which one may be forgotten; with a new key, two may be."""
 _LONGEST_KEY: Final = 32
 """Bytes; of a longer key its hash is remembered."""
 _MARK: Final = b"mark"
@@ -189,23 +189,26 @@ class Limit:
     def _note(self, key: bytes, known: Key | None, whole: float, now: float) -> None:
         """The burst of `key` is whole again at `whole`; `known`: the key, if it is known."""
         ring = self._ring
-        latest = ring.before
         if known is None:
-            known = self._known[key] = Key(key, whole)
-            forgets = True
-        else:
-            known.whole = whole
-            self._until_forgetting -= 1
-            forgets = not self._until_forgetting
-            if known is not latest:
-                known.leave()
-        if known is not latest:
-            known.before = latest
-            known.after = ring
-            latest.after = ring.before = known
-        if forgets:
+            known = self._take_out(now, 1)
+            if known is None:
+                known = Key(key, whole)
+            else:  # to use the object again is cheaper than to make another one
+                known.name = key
+                known.whole = whole
+            self._known[key] = known
+            _append(known, ring)
+            # Keys leave faster than new ones come.
+            self._take_out(now, 0)
+            return
+        known.whole = whole
+        if known is not ring.before:
+            known.leave()
+            _append(known, ring)
+        self._until_forgetting -= 1
+        if not self._until_forgetting:
             self._until_forgetting = _FORGET_EVERY
-            self._forget(now)
+            self._take_out(now, 0)
 
     def clear(self) -> None:
         """Forget every key."""
@@ -223,15 +226,28 @@ class Limit:
             (b"RateLimit", f'"{name}";r=0;t={seconds}'.encode("ascii")),
         )
 
-    def _forget(self, now: float) -> None:
-        """Drop at most two keys, so that keys leave faster than new ones come; never the latest."""
-        known, ring = self._known, self._ring
-        for _ in range(2):
-            idlest = ring.after
-            if idlest is ring.before or (idlest.whole > now and len(known) <= MAX_KEYS):
-                return
-            idlest.leave()
-            del known[idlest.name]
+    def _take_out(self, now: float, new: int) -> Key | None:
+        """Forget the idlest key if it says nothing any more, or if there are too many.
+
+        Never the latest. `new`: how many are about to come.
+        """
+        ring = self._ring
+        idlest = ring.after
+        if idlest is ring.before:
+            return None
+        if idlest.whole > now and len(self._known) + new <= MAX_KEYS:
+            return None
+        idlest.leave()
+        del self._known[idlest.name]
+        return idlest
+
+
+def _append(key: Key, ring: Key) -> None:
+    """It is the latest."""
+    latest = ring.before
+    key.before = latest
+    key.after = ring
+    latest.after = ring.before = key
 
 
 def _short(key: bytes) -> bytes:
