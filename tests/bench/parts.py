@@ -111,8 +111,10 @@ def _route(name: str, route: str, *, users: bool = False) -> Part:
 
 
 _FAST = "rate: 1000000/s, burst: 1000000"
-_EACH = "rate: 20/m, burst: 1000000"
-"""Of each user; a burst that is never whole again during a count, as that of a busy user."""
+_BUSY = "rate: 1/h, burst: 1000000"
+"""Of each user. The burst is never whole again during a count: the user is known."""
+_RARE = "rate: 1000000/s, burst: 1000000"
+"""The burst is always whole again: the user has been forgotten."""
 _FILLERS = 8
 """Routes that no request takes: of more than a few routes the proxy has an index."""
 PARTS = (
@@ -132,10 +134,13 @@ PARTS = (
     _pair("health checks", "health_check: {path: /1k, interval: 1h}"),
     _route("rate limit of the route", f"rate_limits: [{{name: all, {_FAST}}}]"),
     _route("rate limit by client", f"rate_limits: [{{name: all, key: client, {_FAST}}}]"),
-    _route(
-        "rate limit by header",
-        f'rate_limits: [{{name: all, key: "header:user-id", {_EACH}}}]',
-        users=True,
+    *(
+        _route(
+            f"rate limit by header, {users} users",
+            f'rate_limits: [{{name: all, key: "header:user-id", {each}}}]',
+            users=True,
+        )
+        for users, each in (("busy", _BUSY), ("rare", _RARE))
     ),
     _route("gradient limit", "bulkhead: {max_concurrent: 4096, limit: gradient, min: 64}"),
     _route("hedge after a delay", "hedge: {delay: 4s}"),
