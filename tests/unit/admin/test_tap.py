@@ -60,7 +60,7 @@ def test_lines(streamed, capsys):
     more_records = [RECORD | one for one in (more, call, entry, step, traffic)]
     records = [RECORD, *more_records]
     asked = streamed([b": hello\n", *(line for one in records for line in event("request", one))])
-    assert tap.tap("http://h:1", {"route": "stock", "status": ""}, 5, as_json=False) == 0
+    assert tap.tap("http://h:1", {"route": "stock", "status": ""}, 6, as_json=False) == 0
     assert asked == ["/events?requests=1&route=stock"]
     assert capsys.readouterr().out.splitlines() == [
         "18:09:07.970  200  GET      inventory/api/7  stock  2.1ms",
@@ -69,8 +69,8 @@ def test_lines(streamed, capsys):
         "18:09:07.970  200  POST     inventory/shop.v1.Stock/Deduct  stock  2.1ms  UNAVAILABLE",
         "18:09:07.970  200  GET      inventory/api/7  stock  2.1ms  outbox rows/\\x1b7",
         "18:09:07.970  200  GET      inventory/api/7  stock  2.1ms  saga 8e4d",
-        "18:09:07.970  200  GET      inventory/api/7  stock  2.1ms  attempts=2  hedged  fault=delay  "
-        "observed=retry.reset",
+        "18:09:07.970  200  GET      inventory/api/7  stock  2.1ms  attempts=2  hedged  "
+        "fault=delay  observed=retry.reset",
     ]
 
 
