@@ -35,6 +35,7 @@ from proxy.outcome import FAILURE, IGNORED, SUCCESS, UNPROCESSED, Outcome, Verdi
 from proxy.policies.faults import Fault
 from proxy.policies.gate import settle_gates
 from proxy.upstream.endpoint import Endpoint, Seat
+from proxy.wire.alarm import NEVER
 from proxy.wire.streams import NO_TRAILERS, StreamHandler, Trailers, UpstreamStream
 
 _PATIENCE: Final = 0.1
@@ -52,6 +53,7 @@ class Attempt(Reaching):
     __slots__ = (
         "_owner",
         "_taken_again",
+        "_wake_at",
         "bug",
         "ended",
         "error",
@@ -79,6 +81,7 @@ class Attempt(Reaching):
         super().__init__(request, binding, record)
         self._owner = owner
         self._taken_again = False
+        self._wake_at = NEVER  # the end of a fault's delay
         self.bug: Exception | None = None
         self.error: ProxyError | None = None
         self.fault: Fault | None = None
@@ -134,13 +137,14 @@ class Attempt(Reaching):
         """What the upstream would do with this fault; without an end of its own, go on."""
         try:
             endpoint = self._choose() if self.binding.upstream.endpoints else None
-            until = self.record.started + fault.delay
+            until = self._wake_at = self.record.started + fault.delay
             while monotonic() < until:
                 due = self._due
                 await self._wait(until if until < due else due)
-                error = self._overdue()
+                error = self._overdue() if self._request.timing.marks is None else None
                 if error is not None:
                     raise error
+            self._wake_at = NEVER
             if fault.abort:
                 self._abort(fault.abort)
                 return
@@ -201,8 +205,13 @@ class Attempt(Reaching):
             self._owner.on_sending(held)
 
     def on_due(self) -> None:
-        if self._request.timing.marks is not None:
+        timing = self._request.timing
+        if timing.marks is not None:
             self.on_mark()
+            if monotonic() >= self._wake_at:
+                self.wake(ALARM)
+            elif self._wake_at < self.until:
+                timing.arm(self, self._wake_at)
             return
         if self._phase is not SENT:
             self.wake(ALARM)

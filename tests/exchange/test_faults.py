@@ -86,6 +86,17 @@ def test_a_long_delay_is_ended_by_the_attempts_deadline(suffer):
     assert stage.snapshot().failures == 1
 
 
+@pytest.mark.parametrize(("delay", "noted"), [("1s", []), ("3s", ["timeouts.attempt"])])
+def test_a_delay_ends_where_timeouts_only_observe(make_stage, delay, noted):
+    text = TEXT.replace("FAULT", f"{{share: 100%, delay: {delay}}}")
+    stage = make_stage(text.replace("timeouts: {", "timeouts: {mode: observe, "))
+    client = stage.ask(request())
+    stage.pass_time(float(delay[:-1]) + 0.01)
+    stage.accept().answer()
+    assert client.answer().status == 200
+    assert stage.records[-1].observed == noted
+
+
 def test_a_delay_after_a_retry_tells_both(suffer):
     stage = suffer("{share: 60%, delay: 500ms}", attempts=2)
     stage.chance = 0.9
