@@ -87,14 +87,6 @@ def _check_times(value: EjectForConfig, given: Given, at: Cursor) -> None:
         )
 
 
-def _check_outliers(value: OutlierConfig, given: Given, at: Cursor) -> None:
-    if not value.consecutive_failures and value.failure_rate is None:
-        at.error(
-            "would eject nothing: consecutive_failures is 0 and failure_rate is none; leave "
-            "outlier_detection out"
-        )
-
-
 OUTLIERS = Record(
     OutlierConfig,
     {
@@ -140,7 +132,6 @@ OUTLIERS = Record(
             "If no endpoint is left: use-all, or refuse (503 no-healthy-endpoint).",
         ),
     },
-    check=_check_outliers,
     definition="outlier_detection",
 )  # fmt: skip
 
@@ -209,14 +200,28 @@ def check_endpoints(value: UpstreamConfig, given: Given, at: Cursor) -> None:
     if "hash" in given and not hashes:
         given["hash"].warning("has no effect without load_balancing: consistent_hash")
     _warn_twice(value, given, at)
-    only = value.endpoints[0].host if len(value.endpoints) == 1 else ""
-    if value.outlier_detection is not None and (only == "localhost" or _is_address(only)):
-        given.get("outlier_detection", at).warning(
-            "ejects nothing: there is one endpoint, and the last one is never ejected"
-        )
+    _check_outliers(value, given, at)
     check = value.health_check
     if check is not None and check.grpc is not None and value.protocol is UpstreamProtocol.HTTP1:
         given.get("health_check", at).error("gRPC needs HTTP/2, and protocol is http1")
+
+
+def _check_outliers(value: UpstreamConfig, given: Given, at: Cursor) -> None:
+    """Whether outlier detection can do anything: eject, or refuse what health checks leave none
+    for.
+    """
+    outliers = value.outlier_detection
+    if outliers is None or (outliers.on_none is OnNone.REFUSE and value.health_check is not None):
+        return
+    place = given.get("outlier_detection", at)
+    only = value.endpoints[0].host if len(value.endpoints) == 1 else ""
+    if not outliers.judges:
+        place.error(
+            "would eject nothing: consecutive_failures is 0 and failure_rate is none; leave "
+            "outlier_detection out"
+        )
+    elif only == "localhost" or _is_address(only):
+        place.warning("ejects nothing: there is one endpoint, and the last one is never ejected")
 
 
 def _warn_twice(value: UpstreamConfig, given: Given, at: Cursor) -> None:

@@ -88,7 +88,7 @@ def describe_upstream(upstream: UpstreamConfig) -> str:
     more = []
     if upstream.load_balancing is not LoadBalancing.LEAST_REQUEST:
         more.append(f", {upstream.load_balancing.value}")
-    if upstream.outlier_detection is not None:
+    if upstream.outlier_detection is not None and upstream.outlier_detection.judges:
         more.append(f", ejects{_observes(upstream.outlier_detection.mode)}")
     if upstream.health_check is not None:
         more.append(", checked")

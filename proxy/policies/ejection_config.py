@@ -40,3 +40,8 @@ class OutlierConfig:
     eject_for: EjectForConfig = EjectForConfig()
     max_ejected: float = 0.5
     on_none: OnNone = OnNone.USE_ALL
+
+    @property
+    def judges(self) -> bool:
+        """Whether attempts may eject an endpoint."""
+        return self.consecutive_failures > 0 or self.failure_rate is not None

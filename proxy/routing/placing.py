@@ -212,6 +212,8 @@ def _label(endpoint: EndpointConfig) -> str:
 
 def _ejected(limits: OutlierConfig) -> str:
     """The rules of ejection in words."""
+    if not limits.judges:
+        return "no endpoint is ejected"
     reasons = []
     if limits.consecutive_failures:
         reasons.append(f"{_count(limits.consecutive_failures, 'failure')} in a row")
@@ -223,7 +225,7 @@ def _ejected(limits: OutlierConfig) -> str:
         )
     least, longest = map(format_duration, (limits.eject_for.initial, limits.eject_for.max))
     out = "would be left out" if limits.mode is Mode.OBSERVE else "is left out"
-    why = " or ".join(reasons) or "nothing"
+    why = " or ".join(reasons)
     most = f"at most {format_ratio(limits.max_ejected)}, but one of two or more"
     return f"an endpoint {out} for {least} to {longest} after {why}; {most}"
 

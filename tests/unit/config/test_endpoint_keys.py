@@ -134,6 +134,18 @@ def test_what_has_no_effect(warned, keys, message):
     assert message in found
 
 
+NOTHING = "outlier_detection: {consecutive_failures: 0, failure_rate: none, on_none: refuse}"
+
+
+def test_health_checks_alone_may_refuse(warned, errors):
+    checked = f"health_check: {{path: /health}}, {NOTHING}"
+    one_address = HEAD.replace("shop:80", "127.0.0.1")
+    for head in (HEAD, one_address):
+        assert warned(head + checked + TAIL) == []
+    (found,) = errors(HEAD + NOTHING + TAIL)
+    assert "would eject nothing" in found
+
+
 def test_one_address_is_never_ejected(warned):
     for address, told in (("127.0.0.1", 1), ("[::1]", 1), ("localhost", 1), ("shop.svc", 0)):
         text = HEAD.replace("shop:80", address) + "outlier_detection: {}" + TAIL

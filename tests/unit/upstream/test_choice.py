@@ -305,7 +305,13 @@ def test_another_balancer_takes_over_what_is_known(bench):
 def test_none_left(bench):
     check = HealthCheckConfig("/health")
     refusing = OutlierConfig(on_none=OnNone.REFUSE)
-    for outliers, picked in ((None, {ONE, TWO}), (EJECTING, {ONE, TWO}), (refusing, set())):
+    checked_alone = replace(refusing, consecutive_failures=0, failure_rate=None)
+    for outliers, picked in (
+        (None, {ONE, TWO}),
+        (EJECTING, {ONE, TWO}),
+        (refusing, set()),
+        (checked_alone, set()),
+    ):
         b = bench(health_check=check, outlier_detection=outliers)
         b.look_up(ONE, TWO)
         for ip in (ONE, TWO):
