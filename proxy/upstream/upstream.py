@@ -178,14 +178,13 @@ class Upstream:
         last = tried[-1].address
         now = self._loop.time()
         best, best_rank = None, 4
-        for endpoint in self.endpoints:
+        for endpoint in self.choice.usable:
             address = endpoint.address
             if (
                 endpoint in tried
                 or address.host != last.host
                 or address.port != last.port
                 or address.scheme != last.scheme
-                or (endpoint.member is not None and not endpoint.member.usable)
             ):
                 continue
             rank = 2 * (endpoint.avoid_until > now) + (address.six == last.six)

@@ -332,6 +332,15 @@ def test_an_address_of_the_same_name_that_is_ejected_is_no_alternative(bench):
     assert b.upstream.alternative([*tried, b.endpoint(THREE)]) is None
 
 
+def test_where_none_can_be_used_every_address_of_the_name_is_an_alternative(bench):
+    b = bench(health_check=HealthCheckConfig(path="/"))
+    b.look_up(ONE, TWO)
+    for ip in (ONE, TWO):
+        b.endpoint(ip).member.mark(unhealthy=True)
+    assert b.upstream.alternative([b.endpoint(ONE)]).ip == TWO
+    b.upstream.close()
+
+
 def test_an_upstream_without_any_of_this_has_no_standings_and_watches_nothing(bench):
     b = bench()
     b.look_up(ONE, TWO)
