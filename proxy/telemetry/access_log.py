@@ -65,7 +65,8 @@ def as_json(exchange: Exchange, began: str) -> str:
     """The members in the documented order. Assembled by hand, in a third of the time that encoding
     a dictionary takes: this runs for every request if all are logged.
     """
-    attempts = ",".join([_attempt_json(attempt) for attempt in exchange.attempts])
+    upstream = exchange.upstream
+    attempts = ",".join([_attempt_json(attempt, upstream) for attempt in exchange.attempts])
     return (
         f'{{"time":"{began}"'
         f',"listener":"{exchange.listener.value}"'
@@ -74,7 +75,7 @@ def as_json(exchange: Exchange, began: str) -> str:
         f',"host":{_quoted(exchange.host)}'
         f',"path":{_quoted(exchange.path)}'
         f',"route":{_quoted(exchange.route)}'
-        f',"upstream":{_quoted(exchange.upstream)}'
+        f',"upstream":{_quoted(upstream)}'
         f',"status":{exchange.status}'
         f',"reason":{_quoted(exchange.reason)}'
         f',"duration_ms":{exchange.duration * 1000:.3f}'
@@ -89,7 +90,7 @@ def as_json(exchange: Exchange, began: str) -> str:
 
 def _why_json(exchange: Exchange) -> str:
     """Optional members that explain an exchange with trouble."""
-    members = ""
+    members = f',"queued_ms":{exchange.queued * 1000:.3f}' if exchange.queued else ""
     if exchange.grpc_status:
         members += f',"grpc_status":"{exchange.grpc_status}"'
     hedged = exchange.hedged if len(exchange.attempts) > 1 else 0
@@ -119,8 +120,11 @@ def _why_json(exchange: Exchange) -> str:
     return members
 
 
-def _attempt_json(attempt: AttemptRecord) -> str:
-    """`status` or `failure`; both if the response's head arrived and the body did not."""
+def _attempt_json(attempt: AttemptRecord, upstream: str) -> str:
+    """`status` or `failure`; both if the response's head arrived and the body did not.
+
+    `upstream`: the request's; a fallback's attempt has another one, and names it.
+    """
     status = f',"status":{attempt.status}' if attempt.status else ""
     failure = f',"failure":{_quoted(attempt.failure)}' if attempt.failure else ""
     if attempt.fault:
@@ -129,6 +133,8 @@ def _attempt_json(attempt: AttemptRecord) -> str:
         failure += ',"hedge":true'
     if attempt.grpc >= 0:
         status += f',"grpc_status":"{name_of(attempt.grpc)}"'
+    if attempt.upstream != upstream:
+        failure += f',"upstream":{_quoted(attempt.upstream)}'
     return (
         f'{{"endpoint":{_quoted(attempt.endpoint)}{status}{failure}'
         f',"duration_ms":{attempt.duration * 1000:.3f},"wait_ms":{attempt.wait * 1000:.3f}}}'
@@ -153,12 +159,14 @@ def _as_text(exchange: Exchange, began: str) -> str:
         f"request_id={_word(exchange.request_id)}",
         f"trace_id={_word(exchange.trace_id)}",
     ]
-    words += [_attempt_words(attempt) for attempt in exchange.attempts]
+    words += [_attempt_words(attempt, exchange.upstream) for attempt in exchange.attempts]
     _add_what_is_seldom(words, exchange)
     return " ".join(words)
 
 
 def _add_what_is_seldom(words: list[str], exchange: Exchange) -> None:
+    if exchange.queued:
+        words.append(f"queued={exchange.queued * 1000:.3f}ms")
     if exchange.grpc_status:
         words.append(f"grpc_status={exchange.grpc_status}")
     if exchange.hedged:
@@ -185,9 +193,11 @@ def _add_what_is_seldom(words: list[str], exchange: Exchange) -> None:
         words.append(f"detail={_word(exchange.detail)}")
 
 
-def _attempt_words(attempt: AttemptRecord) -> str:
+def _attempt_words(attempt: AttemptRecord, upstream: str) -> str:
     parts = (str(attempt.status or ""), name_of(attempt.grpc), attempt.failure)
     outcome = "+".join(filter(None, parts)) + (" hedge" if attempt.hedge else "")
+    if attempt.upstream != upstream:
+        outcome += f" upstream={_word(attempt.upstream)}"
     took, waited = attempt.duration * 1000, attempt.wait * 1000
     return f"[{_word(attempt.endpoint)} {outcome} {took:.3f}ms wait={waited:.3f}ms]"
 

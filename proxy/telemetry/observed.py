@@ -62,12 +62,12 @@ class Exchange(Protocol):
 
     `reason` is "" if the upstream's response was sent complete, `detail` is the sentence of the
     proxy's answer; `path` has no query. `observed`: what policies in mode observe would have done
-    (``policy.what``). `retry_refused` says why there was no other attempt, "" if
-    none was considered. A request without a route has no `binding`. `stood_still`: seconds in which
-    the client sent its body. `grpc_status`: the name of the status that a gRPC caller got, "" for
-    others; `grpc_failed`: it means that the upstream failed. `outbox_id`: the entry of the outbox
-    that it became, or with `delivers` is a try of; else "". `saga`: the saga that it started, or
-    with `delivers` is a try of; else "".
+    (``policy.what``). `retry_refused` says why there was no other attempt, "" if none was
+    considered. A request without a route has no `binding`. `queued`: seconds that it waited for
+    permits. `stood_still`: seconds in which the client sent its body. `grpc_status`: the name of
+    the status that a gRPC caller got, "" for others; `grpc_failed`: it means that the upstream
+    failed. `outbox_id`: the entry of the outbox that it became, or with `delivers` is a try of;
+    else "". `saga`: the saga that it started, or with `delivers` is a try of; else "".
     """
 
     @property
@@ -102,6 +102,8 @@ class Exchange(Protocol):
     def troubled(self) -> bool: ...
     @property
     def binding(self) -> Binding | None: ...
+    @property
+    def queued(self) -> float: ...
     @property
     def stood_still(self) -> float: ...
     @property

@@ -32,6 +32,7 @@ def test_every_member_is_told_in_order() -> None:
     told = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
     everything = FakeExchange(
         grpc=14,
+        queued=0.02,
         fallback=True,
         detail="how",
         retry_refused="budget",

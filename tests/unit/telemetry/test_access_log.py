@@ -123,6 +123,24 @@ def test_a_fallback_is_marked() -> None:
     assert line_of(FakeExchange(fallback=True), LogFormat.TEXT).endswith(" fallback")
 
 
+def test_a_wait_for_a_permit_is_told() -> None:
+    waited = FakeExchange(queued=0.0205)
+    assert json.loads(line_of(waited))["queued_ms"] == 20.5
+    assert line_of(waited, LogFormat.TEXT).endswith(" queued=20.500ms")
+    assert "queued" not in line_of(FakeExchange())
+
+
+def test_the_attempt_of_a_fallback_names_its_upstream() -> None:
+    elsewhere = FakeAttempt("10.0.0.9:80", upstream="spare")
+    attempts = [FakeAttempt("10.0.0.1:80", 503), elsewhere]
+    told = FakeExchange(fallback=True, attempts=attempts)
+    first, second = json.loads(line_of(told))["attempts"]
+    assert "upstream" not in first
+    assert second["upstream"] == "spare"
+    text = line_of(told, LogFormat.TEXT)
+    assert "[10.0.0.9:80 200 upstream=spare 10.000ms wait=0.000ms]" in text
+
+
 def test_a_calls_status_is_named() -> None:
     """Unlike its HTTP status it can be bad although all was answered."""
     failed = FakeExchange(grpc=14, attempts=[FakeAttempt(grpc=14)])
