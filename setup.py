@@ -135,6 +135,7 @@ COMPILED = (
     "routing/matchers",
     "routing/route",
     "routing/table",
+    "simulation/followed",
     "simulation/sides",
     "telemetry/access_log",
     "telemetry/sieves",

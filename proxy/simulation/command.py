@@ -7,7 +7,9 @@ from pathlib import Path
 
 from proxy.config.model import Config
 from proxy.simulation.page import as_html
-from proxy.simulation.recorded import Recording, read_log
+from proxy.simulation.playable import Keys
+from proxy.simulation.recorded import read_log
+from proxy.simulation.recording import Recording
 from proxy.simulation.report import Result, as_json, as_text
 from proxy.simulation.tally import Tally, tally, told_by
 from proxy.simulation.world import play
@@ -41,14 +43,17 @@ def simulate(recording: Recording, configs: Sequence[tuple[str, Config]], seed: 
         tally(LOG, seconds, (told_by(request, since) for request in recording.requests))
     ]
     worlds = []
+    keys = Keys(recording.requests, [config for _, config in configs])
     log = logging.getLogger("proxy")
     level = log.level
     log.setLevel(logging.ERROR)  # what happens in virtual time stands in the tables
     try:
         for name, config in configs:
-            world = play(config, recording, seed)
+            made = tally(name, seconds, ())
+            world = play(config, recording, seed, keys, made.count)
+            made.ejections = world.ejections()
             worlds.append(world)
-            tallies.append(tally(name, seconds, world.told, world.ejections()))
+            tallies.append(made)
     finally:
         log.setLevel(level)
     return Result(recording, tallies, worlds, [config for _, config in configs], seed)

@@ -8,9 +8,12 @@ used: so the same file gives nearly the same counts.
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from dataclasses import replace
+from math import inf
 
 from proxy.clock import Random
-from proxy.simulation.recorded import RecordedAttempt, RecordedRequest
+from proxy.simulation.guide import attempt_of
+from proxy.simulation.recording import UNSENT, RecordedAttempt, RecordedRequest
 
 NEAREST = 40
 """Recorded attempts around a moment, among which is drawn."""
@@ -60,19 +63,24 @@ class Drawing:
         self._connects: dict[tuple[str, str], _Line] = _connects(requests)
 
     def of(
-        self, request: RecordedRequest, number: int, upstream: str, endpoint: str, at: float
+        self,
+        request: RecordedRequest,
+        number: int,
+        upstream: str,
+        endpoint: str,
+        at: float,
+        fault: str = "",
     ) -> RecordedAttempt | None:
         """What becomes of attempt `number` (from 1) at an endpoint; None: no answer ever.
 
         An attempt that was cut off before its answer is known to take longer: it gets the answer of
-        one that took longer, or none.
+        one that took longer, or none. `fault`: those that it suffers.
         """
-        if number <= len(request.attempts):
-            own = request.attempts[number - 1]
-            if own.endpoint == endpoint and own.tells and own.failure not in CONNECT_FAILURES:
-                self.known += 1
-                self._used.add(id(own))
-                return self._longer(request, own, at) if own.censored else own
+        own = attempt_of(request, upstream, number)
+        if own is not None and _happened(own, endpoint, fault):
+            self.known += 1
+            self._used.add(id(own))
+            return self._whole(request, own, at)
         self.drawn += 1
         around = self._around(request.route, upstream, endpoint, number, at)
         if not around:
@@ -80,7 +88,7 @@ class Drawing:
         fresh = [one for one in around if one.at <= at and id(one) not in self._used] or around
         drawn = fresh[int(self._random() * len(fresh))]
         self._used.add(id(drawn))
-        return self._longer(request, drawn, at) if drawn.censored else drawn
+        return self._whole(request, drawn, at)
 
     def connect_failure(self, upstream: str, endpoint: str, at: float) -> RecordedAttempt | None:
         """How a connect fails that begins now; None: it succeeds."""
@@ -105,12 +113,41 @@ class Drawing:
                 return line.around(at, NEAREST)
         return []
 
+    def _whole(
+        self, request: RecordedRequest, one: RecordedAttempt, at: float
+    ) -> RecordedAttempt | None:
+        """Itself, or where it was cut short, what it would have come to."""
+        if one.censored:
+            return self._longer(request, one, at)
+        return self._longer_body(request, one, at) if one.cut else one
+
     def _longer(
         self, request: RecordedRequest, cut: RecordedAttempt, at: float
     ) -> RecordedAttempt | None:
         around = self._around(request.route, cut.upstream, cut.endpoint, 1, at)
         longer = [one for one in around if not one.censored and one.head > cut.head]
-        return longer[int(self._random() * len(longer))] if longer else None
+        return self._one_of(longer)
+
+    def _longer_body(
+        self, request: RecordedRequest, cut: RecordedAttempt, at: float
+    ) -> RecordedAttempt:
+        """Its head, and then the body of one that took longer; without one, an end that never
+        comes."""
+        around = self._around(request.route, cut.upstream, cut.endpoint, 1, at)
+        longer = [one for one in around if not one.cut and one.status and one.body > cut.body]
+        other = self._one_of(longer)
+        body = inf if other is None else other.body
+        failure = "" if other is None else other.failure
+        return replace(cut, body=body, failure=failure, cut=False)
+
+    def _one_of(self, attempts: list[RecordedAttempt]) -> RecordedAttempt | None:
+        return attempts[int(self._random() * len(attempts))] if attempts else None
+
+
+def _happened(own: RecordedAttempt, endpoint: str, fault: str) -> bool:
+    """Whether the recorded attempt was sent to this endpoint, under the same faults."""
+    sent = own.failure not in UNSENT and own.failure not in CONNECT_FAILURES
+    return sent and own.endpoint == endpoint and own.fault in ("", fault)
 
 
 def _keys(route: str, upstream: str, endpoint: str, number: int) -> list[tuple[str, ...]]:

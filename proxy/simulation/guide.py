@@ -1,71 +1,172 @@
-"""Random numbers that follow a log: where any endpoint would do, the recorded one is taken.
+"""What the log has for the attempt that begins now."""
 
-Balancers draw one or two endpoints, and take the better of them. The first draw for an attempt is
-made to fall on the endpoint that the log has for it; the rest is chance. So a file that balances
-as before meets known outcomes, and one that prefers other endpoints meets theirs. Where the log
-does not have all endpoints it cannot be followed: new ones would get nothing.
-"""
-
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from proxy.clock import Random
 from proxy.config.model import Listener
+from proxy.exchange.exchange import Exchange
 from proxy.exchange.gate import ListenerGate
-from proxy.simulation.recorded import RecordedRequest
-from proxy.upstream.endpoint import Endpoint
-from proxy.upstream.upstream import Upstream
+from proxy.exchange.record import Record
+from proxy.policies.backoff import Backoff, BackoffConfig
+from proxy.policies.faults import FaultConfig
+from proxy.simulation.followed import Shares
+from proxy.simulation.recording import RecordedAttempt, RecordedRequest
 
 Requests = Callable[[bytes], RecordedRequest]
 """The recorded request by the id that it is played with."""
+_ALIKE = 0.8
+"""Of the longest wait that a backoff allows: the longest of a few dozen is seldom shorter."""
+
+
+def attempt_of(request: RecordedRequest, upstream: str, number: int) -> RecordedAttempt | None:
+    """The recorded attempt `number` (from 1) at an upstream: that of a fallback begins again."""
+    for attempt in request.attempts:
+        if attempt.upstream == upstream:
+            number -= 1
+            if not number:
+                return attempt
+    return None
+
+
+class Waited(NamedTuple):
+    """Attempt `number` failed, after a wait of `previous`; `wait` followed. `longest`: of all that
+    followed such an attempt of this route. Seconds.
+    """
+
+    number: int
+    previous: float
+    wait: float
+    longest: float
 
 
 class Guide:
-    """`draw` is the chance of one upstream, `upstream`, which is made with it and set then."""
+    """Finds the exchange that is running, and its recorded request."""
 
     def __init__(
         self,
         gates: Mapping[Listener, ListenerGate],
         requests: Requests,
-        chance: Random,
-        recorded: Collection[str],
+        longest: Mapping[tuple[str, int], float],
     ) -> None:
-        """`recorded`: the upstream's endpoints in the log."""
-        self._recorded_endpoints = frozenset(recorded)
+        """`longest`: see `longest_waits`."""
         self._gates = gates
         self._requests = requests
-        self._chance = chance
-        self._last = (b"", 0)
-        self.upstream: Upstream | None = None
+        self._longest = longest
 
-    def draw(self) -> float:
-        if self.upstream is not None:
-            standings = self.upstream.choice.standings
-            usable = self.upstream.endpoints if standings is None else standings.usable
-            if len(usable) > 1 and self._knows(usable):
-                label = self._recorded()
-                for place, endpoint in enumerate(usable):
-                    if endpoint.label == label:
-                        return (place + 0.5) / len(usable)
-        return self._chance()
+    def begun(self) -> tuple[int, str]:
+        """The attempt that begins now: its number, and its recorded endpoint, "" without one."""
+        record = self._running()
+        if record is None:
+            return 0, ""
+        last = record.attempts[-1]
+        found = attempt_of(self._requests(record.id), last.upstream, last.number)
+        return last.number, "" if found is None else found.endpoint
 
-    def _knows(self, endpoints: Sequence[Endpoint]) -> bool:
-        """Whether the log has them all, and their weights are equal: else each draw counts."""
-        weight = endpoints[0].weight
-        return all(
-            endpoint.label in self._recorded_endpoints and endpoint.weight == weight
-            for endpoint in endpoints
-        )
+    def coming(self) -> RecordedAttempt | None:
+        """The recorded attempt that is about to begin, None if the log has none."""
+        exchange = self._exchange()
+        if exchange is None:
+            return None
+        made, attempts = len(exchange.record.attempts), self._requests(exchange.record.id).attempts
+        return attempts[made] if made < len(attempts) else None
 
-    def _recorded(self) -> str:
-        """The recorded endpoint of the attempt that begins now, "" after its first draw."""
+    def wait(self) -> Waited | None:
+        """The recorded wait after the attempt that has just failed, None if the log has none."""
+        record = self._running()
+        if record is None:
+            return None
+        last, request = record.attempts[-1], self._requests(record.id)
+        number = len(record.attempts)
+        found = attempt_of(request, last.upstream, number + 1)
+        if found is None:
+            return None
+        longest = self._longest.get((request.route, number), 0.0)
+        return Waited(number, last.wait, found.wait, longest)
+
+    def _running(self) -> Record | None:
+        """The record of the exchange that is running, if it has made an attempt."""
+        exchange = self._exchange()
+        return exchange.record if exchange is not None and exchange.record.attempts else None
+
+    def _exchange(self) -> Exchange | None:
+        """The one that is running."""
         for gate in self._gates.values():
             for exchange in gate.exchanges:
                 if exchange.running:
-                    record = exchange.record
-                    number = len(record.attempts)
-                    attempts = self._requests(record.id).attempts
-                    if (record.id, number) == self._last or not 0 < number <= len(attempts):
-                        return ""
-                    self._last = (record.id, number)
-                    return attempts[number - 1].endpoint
-        return ""
+                    return exchange
+        return None
+
+
+def longest_waits(requests: Iterable[RecordedRequest]) -> dict[tuple[str, int], float]:
+    """The longest wait by route and number of the attempt that had failed."""
+    longest: dict[tuple[str, int], float] = {}
+    for request in requests:
+        for number, attempt in enumerate(request.attempts[1:], 1):
+            kind = (request.route, number)
+            if attempt.wait > longest.get(kind, 0.0):
+                longest[kind] = attempt.wait
+    return longest
+
+
+class FollowedWaits:
+    """Chance for one backoff: what makes a wait as long as the log has it.
+
+    Only where the log's waits reach to about the longest that this backoff allows: another backoff
+    draws its own.
+    """
+
+    def __init__(self, config: BackoffConfig, chance: Random, guide: Guide) -> None:
+        self._chance = chance
+        self._guide = guide
+        self._shortest = Backoff(config, lambda: 0.0)
+        self._longest = Backoff(config, lambda: 1.0)
+
+    def draw(self) -> float:
+        found = self._guide.wait()
+        if found is not None:
+            low = self._shortest.delay(found.number, found.previous)
+            high = self._longest.delay(found.number, found.previous)
+            alike = _ALIKE * high < found.longest <= high
+            if alike and low <= found.wait < high:
+                return (found.wait - low) / (high - low)
+        return self._chance()
+
+
+class FollowedFaults:
+    """Chance for the faults of one route: each entry acts where the log has its kind, while it has
+    not acted more, or less, than its share.
+
+    `Faults` asks once for each entry that no header asks for, in the file's order.
+    """
+
+    def __init__(self, entries: Iterable[FaultConfig], chance: Random, guide: Guide) -> None:
+        self._entries = [one for one in entries if not one.headers]
+        self._shares = [Shares() for _ in self._entries]
+        self._chance = chance
+        self._guide = guide
+        self._next = 0
+
+    def draw(self) -> float:
+        place = self._next
+        self._next = (place + 1) % len(self._entries)
+        entry, shares = self._entries[place], self._shares[place]
+        recorded = self._guide.coming()
+        due = {_ACTS: entry.share, _RESTS: 1.0 - entry.share}
+        acts = self._chance() < entry.share
+        if recorded is not None:
+            told = _kinds(entry) <= set(recorded.fault.split("+"))
+            told = told and entry.abort in (0, recorded.status)
+            name = _ACTS if told else _RESTS
+            if shares.allow(name, due[name]):
+                acts = told
+        shares.give(_ACTS if acts else _RESTS, due)
+        return 0.0 if acts else 1.0
+
+
+_ACTS, _RESTS = "acts", "rests"
+
+
+def _kinds(entry: FaultConfig) -> set[str]:
+    kinds = {"delay": entry.delay, "abort": entry.abort, "reset": entry.reset}
+    return {kind for kind, value in (kinds | {"throttle": entry.throttle}).items() if value}

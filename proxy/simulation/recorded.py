@@ -5,109 +5,59 @@ counted and left out.
 """
 
 import json
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
+from math import inf
+from sys import intern
 from typing import Any
 
-UNSEEN_END = frozenset({"attempt-timeout", "request-timeout", "hedge-lost", "client-gone"})
-"""Failures of attempts that say only that there was no answer until then."""
-UNSENT = frozenset({"circuit-open", "drain-cut", "draining", "no-healthy-endpoint"})
-"""Failures that say nothing of an upstream."""
+from proxy.errors import (
+    ClientGone,
+    HedgeLost,
+    RateLimited,
+    RequestTimeout,
+    UpstreamReset,
+    UpstreamTruncated,
+)
+from proxy.policies.retry import StopReason
+from proxy.simulation.clocks import Clocks
+from proxy.simulation.recording import BEYOND, RecordedAttempt, RecordedRequest, Recording
 
-
-@dataclass(frozen=True, slots=True)
-class RecordedAttempt:
-    """One attempt. `at` is when it began (Unix seconds), `head` the seconds to its response's head
-    or failure, `body` the seconds from the head to the response's end.
-
-    `endpoint` is ``ip:port``, "" where it came to none. `status` is 0 and `failure` "" without one;
-    `grpc` is the name of a gRPC status. `artificial`: a fault of the proxy decided it.
-    """
-
-    at: float
-    upstream: str
-    endpoint: str
-    status: int
-    failure: str
-    grpc: str
-    head: float
-    body: float
-    size: int
-    artificial: bool
-
-    @property
-    def censored(self) -> bool:
-        """Whether it is only known that there was no answer until `head`."""
-        return self.failure in UNSEEN_END
-
-    @property
-    def tells(self) -> bool:
-        """Whether it says something about its endpoint."""
-        return not self.artificial and self.failure not in UNSENT
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedRequest:
-    """One line. `at` is when it began (Unix seconds), `duration` in seconds; `refused`: the
-    decisions of policies in its way, as `retry_refused` names them.
-    """
-
-    at: float
-    listener: str
-    client: str
-    method: str
-    host: str
-    path: str
-    route: str
-    upstream: str
-    status: int
-    reason: str
-    duration: float
-    bytes_in: int
-    bytes_out: int
-    grpc: str
-    hedged: int
-    fault: str
-    attempts: tuple[RecordedAttempt, ...]
-
-
-@dataclass(slots=True)
-class Recording:
-    """`requests` in the order in which they began. `foreign` lines were no requests of the proxy;
-    `unreadable` of them looked like one. `unroutable` requests had no head that a route could take.
-    """
-
-    requests: list[RecordedRequest] = field(default_factory=list)
-    foreign: int = 0
-    unreadable: int = 0
-    unroutable: int = 0
-
-    @property
-    def seconds(self) -> float:
-        if not self.requests:
-            return 0.0
-        return max(one.at + one.duration for one in self.requests) - self.requests[0].at
+_OWN_DEADLINE = "(timeouts.request)"
+_OWN_CUTS = ("(timeouts.max_duration)", "none of the response's body for")
+"""In the sentences of failures that a policy of the proxy decided."""
+_LIMIT = re.compile(r"Rate limit '(.*?)' of route '")
+_HOUR = 3600
+_PROMISES = ("idempotency", "outbox_id", "saga")
+_LATEST = 0.0015
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 def read_log(lines: Iterable[str]) -> Recording:
     """The requests of a log."""
     recording = Recording()
-    for line in lines:
+    clocks = Clocks()
+    for number, line in enumerate(lines, 1):
         start = line.find("{")
         if start < 0 or '"attempts"' not in line:
             recording.foreign += bool(line.strip())
             continue
         try:
-            request = _request(json.loads(line[start:]))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            values = json.loads(line[start:])
+            request = _request(values)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             recording.foreign += 1
             recording.unreadable += 1
+            recording.first_unreadable = recording.first_unreadable or number
             continue
         if request.method:
             recording.requests.append(request)
+            clocks.note(request, str(values.get("detail", "")), values.get("retry_refused"))
         else:
             recording.unroutable += 1
+    recording.requests[:] = map(clocks.corrected, recording.requests)
     recording.requests.sort(key=lambda one: one.at)
     return recording
 
@@ -115,50 +65,148 @@ def read_log(lines: Iterable[str]) -> Recording:
 def _request(line: dict[str, Any]) -> RecordedRequest:
     at = datetime.fromisoformat(line["time"]).timestamp()
     duration = float(line["duration_ms"]) / 1000
+    if not 0.0 <= duration < inf:
+        raise ValueError("no duration")
+    reason, detail = str(line["reason"]), str(line.get("detail", ""))
+    limited = _LIMIT.match(detail) if reason == RateLimited.reason else None
     return RecordedRequest(
         at=at,
-        listener=str(line["listener"]),
-        client=str(line["client"]),
-        method=str(line["method"]),
-        host=str(line["host"]),
+        listener=intern(str(line["listener"])),
+        client=intern(str(line["client"])),
+        method=intern(str(line["method"])),
+        host=intern(str(line["host"])),
         path=str(line["path"]),
-        route=str(line["route"]),
-        upstream=str(line["upstream"]),
+        route=intern(str(line["route"])),
+        upstream=intern(str(line["upstream"])),
         status=int(line["status"]),
-        reason=str(line["reason"]),
+        reason=intern(reason),
         duration=duration,
         bytes_in=int(line["bytes_in"]),
         bytes_out=int(line["bytes_out"]),
-        grpc=str(line.get("grpc_status", "")),
+        grpc=intern(str(line.get("grpc_status", ""))),
         hedged=int(line.get("hedged", 0)),
-        fault=str(line.get("fault", "")),
+        fault=intern(str(line.get("fault", ""))),
+        limit="" if limited is None else intern(limited[1]),
+        deadline=_deadline(line, reason, detail, duration),
+        keyed=_keyed(line),
+        settled=reason in BEYOND or _promised(line),
         attempts=tuple(_attempts(line, at, duration)),
     )
 
 
+def _deadline(line: dict[str, Any], reason: str, detail: str, duration: float) -> float:
+    """What the caller gave, or an inbound request handed on: known where it expired."""
+    if reason == RequestTimeout.reason:
+        own = _OWN_DEADLINE in detail or _OWN_CUTS[0] in detail
+        return inf if own or not detail else max(0.001, int(duration * 1000) / 1000)
+    return inf
+
+
+def _keyed(line: dict[str, Any]) -> bool | None:
+    """Only a request that may be repeated is retried after it has reached a service."""
+    if line.get("retry_refused") == StopReason.NOT_REPEATABLE.value:
+        return False
+    if line["method"] in _IDEMPOTENT:
+        return None
+    known = str(line.get("idempotency", ""))
+    if known and known not in ("minted", "key-missing", "key-invalid"):
+        return True
+    attempts = line["attempts"]
+    for one, after in pairwise(attempts):
+        failure = str(one.get("failure", ""))
+        # A stream that was refused is a reset in a log.
+        unprocessed = failure == UpstreamReset.reason or failure.startswith(_UNCONNECTED)
+        if after.get("hedge") or not (unprocessed or "upstream" in after):
+            return True
+    return None
+
+
+_UNCONNECTED = ("connect-", "dns-", "tls-")
+
+
 def _attempts(line: dict[str, Any], at: float, duration: float) -> list[RecordedAttempt]:
     """They follow each other, except hedges, which begin beside the one before."""
-    attempts = []
-    begins, last = at, len(line["attempts"]) - 1
-    for number, one in enumerate(line["attempts"]):
+    attempts: list[RecordedAttempt] = []
+    late = _late(line, duration)
+    found = _as_they_began(line["attempts"])
+    begins = at + float(line.get("queued_ms", 0.0)) / 1000
+    decided = line["attempts"][-1] if line["attempts"] else None
+    for place, one in enumerate(found):
         head, wait = float(one["duration_ms"]) / 1000, float(one["wait_ms"]) / 1000
+        if not 0.0 <= head + wait < inf:
+            raise ValueError("no duration")
+        if wait:
+            wait += late
         begins += wait
         failure, status = str(one.get("failure", "")), int(one.get("status", 0))
-        final = number == last and bool(status)
+        final = one is decided and bool(status)
+        body = max(0.0, at + duration - begins - head) if final else 0.0
+        truncated = final and line["reason"] in (UpstreamTruncated.reason, ClientGone.reason)
+        cut = truncated and _by_this_side(line)
+        if truncated and not cut:
+            failure = failure or UpstreamTruncated.reason
         attempts.append(
             RecordedAttempt(
                 at=begins,
-                upstream=str(line["upstream"]),
-                endpoint=str(one["endpoint"]),
+                upstream=intern(str(one.get("upstream", line["upstream"]))),
+                endpoint=intern(str(one["endpoint"])),
                 status=status,
-                failure=failure,
-                grpc=str(one.get("grpc_status", line.get("grpc_status", "") if final else "")),
+                failure=intern(failure),
+                grpc=intern(
+                    str(one.get("grpc_status", line.get("grpc_status", "") if final else ""))
+                ),
                 head=head,
-                body=max(0.0, at + duration - begins - head) if final else 0.0,
+                body=body,
                 size=int(line["bytes_out"]) if final else 0,
-                artificial="fault" in one,
+                fault=intern(str(one.get("fault", ""))),
+                wait=wait,
+                cut=cut,
+                retry_after=_retry_after(line, last=one is decided),
+                refused=failure == UpstreamReset.reason and _at_once(found[place + 1 :]),
             )
         )
         if not one.get("hedge"):
             begins += head
     return attempts
+
+
+def _promised(line: dict[str, Any]) -> bool:
+    """A promise was kept in place of attempts."""
+    return not line["attempts"] and any(line.get(name) for name in _PROMISES)
+
+
+def _late(line: dict[str, Any], duration: float) -> float:
+    """Seconds that each retry began later than its wait says: timers are not exact."""
+    alone = [one for one in line["attempts"] if not one.get("hedge")]
+    retries = sum(float(one["wait_ms"]) > 0.0 for one in alone)
+    if not retries:
+        return 0.0
+    told = sum(float(one["duration_ms"]) + float(one["wait_ms"]) for one in alone)
+    left = duration - (told + float(line.get("queued_ms", 0.0))) / 1000
+    return min(max(0.0, left / (retries + 1)), _LATEST)
+
+
+def _as_they_began(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The attempt that decided stands last in a line, although its hedges began after it."""
+    found = list(attempts)
+    for place in range(len(found) - 1, 0, -1):
+        before = found[place - 1]
+        lost = before.get("failure") == HedgeLost.reason
+        if before.get("hedge") and lost and not found[place].get("hedge"):
+            found[place - 1], found[place] = found[place], before
+    return found
+
+
+def _at_once(after: list[dict[str, Any]]) -> bool:
+    """Whether the next attempt followed without a wait: only a refused stream is retried so."""
+    return bool(after) and not after[0].get("hedge") and float(after[0]["wait_ms"]) == 0.0
+
+
+def _by_this_side(line: dict[str, Any]) -> bool:
+    detail = str(line.get("detail", ""))
+    return line["reason"] == ClientGone.reason or any(one in detail for one in _OWN_CUTS)
+
+
+def _retry_after(line: dict[str, Any], *, last: bool) -> int:
+    """An hour where its response asked for a longer wait than the policy allowed; else unknown."""
+    return _HOUR if last and line.get("retry_refused") == StopReason.RETRY_AFTER.value else 0

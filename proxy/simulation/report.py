@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.config.model import Config
-from proxy.simulation.recorded import Recording
+from proxy.simulation.recording import Recording
 from proxy.simulation.tally import RouteTally, Tally, routes_of
 from proxy.simulation.world import World
 
@@ -113,11 +113,14 @@ def notes(result: Result) -> list[str]:
         ]
     recording = result.recording
     if recording.unreadable:
-        said.append(f"{recording.unreadable:,} lines could not be read.")
+        said.append(
+            f"{recording.unreadable:,} lines could not be read, the first is line "
+            f"{recording.first_unreadable:,}."
+        )
     if recording.unroutable:
         said.append(f"{recording.unroutable:,} lines were input that is not a request.")
-    for tally, config in zip(result.tallies[1:], result.configs, strict=True):
-        said += [f"{tally.name}: {line}" for line in _unknowable(config)]
+    for tally, config, world in zip(result.tallies[1:], result.configs, result.worlds, strict=True):
+        said += [f"{tally.name}: {line}" for line in _unknowable(config, world)]
     said.append(
         "Not in a log: header fields and queries, Retry-After, the pace of bodies, the time that "
         "an upstream would take under another load."
@@ -125,12 +128,30 @@ def notes(result: Result) -> list[str]:
     return said
 
 
-def _unknowable(config: Config) -> list[str]:
-    blind = [route.name for route in config.routes if route.match.headers or route.match.query]
+def _unknowable(config: Config, world: World) -> list[str]:
     said = []
+    blind = [route.name for route in config.routes if route.match.headers or route.match.query]
     if blind:
         names = ", ".join(blind)
         said.append(f"no request goes to {names}: the log has no headers and no query to match.")
+    limits = sorted(frozenset().union(*world.playable.left_out.values()))
+    if limits:
+        said.append(
+            f"rate limits that count by a header ({', '.join(limits)}) refuse what they refused in "
+            "the log, and nothing else."
+        )
+    for route, method in sorted(world.keys.assumed):
+        said.append(
+            f"{method} requests of {route} are taken to have an idempotency key, because the log "
+            "has retries of such requests."
+        )
+    if world.as_logged:
+        said.append(
+            f"{world.as_logged:,} requests that an idempotency key, the outbox or a saga answered, "
+            "or that failed for a reason that no policy decides, are counted as the log has them."
+        )
+    if any(route.mirror is not None for route in config.routes):
+        said.append("mirrors get no copies.")
     if any(upstream.health_check is not None for upstream in config.upstreams.values()):
         said.append("health checks are off: the log has traffic only.")
     return said

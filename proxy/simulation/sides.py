@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from proxy.errors import ConnectError, ProxyError, UpstreamReset, by_reason
+from proxy.errors import ConnectError, ProxyError, StreamRefused, UpstreamReset, by_reason
 from proxy.exchange.attempt import Attempt
+from proxy.exchange.throttle import Throttle
 from proxy.grpc_status import OK, code_of
 from proxy.http.message import (
     FieldName,
@@ -18,8 +19,9 @@ from proxy.http.message import (
     make_response,
     named_field,
 )
-from proxy.simulation.recorded import RecordedAttempt
+from proxy.simulation.recording import RecordedAttempt
 from proxy.upstream.leases import OnClosed
+from proxy.wire.alarm import NEVER
 from proxy.wire.no_client import NoClient
 from proxy.wire.streams import (
     NO_TRAILERS,
@@ -31,11 +33,14 @@ from proxy.wire.streams import (
 )
 
 PIECES: Final = 10
-"""A response's body comes in so many pieces, evenly."""
+"""A response's body comes in so many pieces, evenly; a short one in fewer."""
+_APART: Final = 0.01
+"""Seconds from one piece to the next, at least."""
 PIECE_BYTES: Final = 64 * 1024
 _ZEROS: Final = bytes(PIECE_BYTES)
 _CONTENT_TYPE: Final = named_field(FieldName(b"content-type"), b"application/grpc")
 _GRPC_STATUS: Final = FieldName(b"grpc-status")
+_RETRY_AFTER: Final = FieldName(b"retry-after")
 
 
 class PlayedClient(NoClient):
@@ -127,7 +132,7 @@ class PlayedSession(UpstreamSession):
 class PlayedStream(UpstreamStream):
     """One attempt at an upstream."""
 
-    __slots__ = ("_loop", "_outcome", "_outcome_of", "_pieces", "_timer")
+    __slots__ = ("_interval", "_loop", "_outcome", "_outcome_of", "_pieces", "_throttled", "_timer")
 
     def __init__(
         self,
@@ -141,6 +146,8 @@ class PlayedStream(UpstreamStream):
         self._outcome_of = outcome_of
         self._outcome: RecordedAttempt | None = None
         self._pieces = 0
+        self._interval = 0.0
+        self._throttled = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -165,14 +172,21 @@ class PlayedStream(UpstreamStream):
         trailers: Trailers,
     ) -> None:
         self.handler = handler
-        assert isinstance(handler, Attempt)
+        self._throttled = isinstance(handler, Throttle)
+        attempt = handler.view.handler if isinstance(handler, Throttle) else handler
+        assert isinstance(attempt, Attempt)
         request_id = b""
         for name, value in own:
             if name.lower == b"x-request-id":
                 request_id = value
-        self._outcome = outcome = self._outcome_of(handler, request_id)
+        self._outcome = outcome = self._outcome_of(attempt, request_id)
         if outcome is not None:
-            self._at(handler.record.started + outcome.head, self._answer)
+            # The recorded time begins with the attempt, before its connection; before a fault's
+            # delay only if the recorded attempt had it too.
+            delayed = attempt.fault is not None and attempt.fault.delay > 0.0
+            late = delayed and not outcome.fault
+            since = self._loop.time() if late else attempt.record.started
+            self._at(since + outcome.head, self._answer)
 
     def _at(self, when: float, what: Callable[[], None]) -> None:
         self._timer = self._loop.call_later(max(0.0, when - self._loop.time()), what)
@@ -181,12 +195,15 @@ class PlayedStream(UpstreamStream):
         outcome, handler = self._outcome, self.handler
         if outcome is None or handler is None:
             return
-        if not outcome.status or (outcome.failure and not outcome.body):
+        if not outcome.status:
             handler.on_lost(_failure(outcome))
             return
         handler.on_head(*_head(outcome))
-        if outcome.body:
+        if outcome.body or outcome.failure:
             self._pieces = PIECES
+            if not self._throttled and outcome.body < PIECES * _APART:
+                self._pieces = max(1, int(outcome.body / _APART))
+            self._interval = outcome.body / self._pieces
             self._send_piece()
 
     def _send_piece(self) -> None:
@@ -195,12 +212,19 @@ class PlayedStream(UpstreamStream):
             return
         if self._pieces:
             self._pieces -= 1
-            self._at(self._loop.time() + outcome.body / PIECES, self._send_piece)
-            handler.on_piece(b"\0")
+            if outcome.body < NEVER:
+                self._at(self._loop.time() + self._interval, self._send_piece)
+            handler.on_piece(self._piece(outcome))
         elif outcome.failure:
             handler.on_lost(_failure(outcome))
         else:
             handler.on_end(NO_TRAILERS)
+
+    def _piece(self, outcome: RecordedAttempt) -> bytes:
+        """A fault that throttles counts bytes; nothing else does."""
+        if not self._throttled:
+            return b"\0"
+        return _ZEROS[: min(outcome.size // PIECES + 1, PIECE_BYTES)]
 
     # --- UpstreamStream ---------------------------------------------------------------------------
 
@@ -238,6 +262,8 @@ class PlayedStream(UpstreamStream):
 
 def _failure(outcome: RecordedAttempt) -> ProxyError:
     """The recorded failure again; what is decided on this side, or unknown, is a reset."""
+    if outcome.refused:
+        return StreamRefused("as recorded")
     kind = by_reason(outcome.failure)
     if kind is None or not issubclass(kind, ProxyError) or issubclass(kind, ConnectError):
         return UpstreamReset("as recorded")
@@ -250,8 +276,10 @@ def _head(outcome: RecordedAttempt) -> tuple[ResponseHead, bytes, bool, Trailers
     code = code_of(outcome.grpc.lower().replace("_", "-")) if outcome.grpc else None
     if outcome.grpc:
         fields = [_CONTENT_TYPE, named_field(_GRPC_STATUS, b"%d" % (OK if code is None else code))]
-    ended = not outcome.body
-    head = make_response(outcome.status, fields, None if outcome.body else 0)
+    if outcome.retry_after:
+        fields.append(named_field(_RETRY_AFTER, b"%d" % outcome.retry_after))
+    ended = not outcome.body and not outcome.failure
+    head = make_response(outcome.status, fields, 0 if ended else None)
     head.chunked = not ended
     if outcome.grpc:
         head.version = 20

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from sys import intern
 
-from proxy.simulation.recorded import RecordedRequest
+from proxy.simulation.recording import RecordedRequest
 
 LIMITED = frozenset({"rate-limited", "concurrency-limited", "bulkhead-full", "queue-timeout"})
 SLICES = 120
@@ -35,7 +36,7 @@ def told_by(request: RecordedRequest, since: float) -> Told:
         duration=request.duration,
         hedged=request.hedged,
         endpoints=tuple(
-            f"{one.upstream} {one.endpoint}" for one in request.attempts if one.endpoint
+            intern(f"{one.upstream} {one.endpoint}") for one in request.attempts if one.endpoint
         ),
     )
 
@@ -112,11 +113,9 @@ class Tally:
         route.count(told, self.slice_of)
 
 
-def tally(
-    name: str, seconds: float, all_told: Iterable[Told], ejections: Counter[str] | None = None
-) -> Tally:
+def tally(name: str, seconds: float, all_told: Iterable[Told]) -> Tally:
     """`seconds`: how long the log is."""
-    made = Tally(name, max(seconds / SLICES, 0.001), ejections=ejections)
+    made = Tally(name, max(seconds / SLICES, 0.001))
     for told in all_told:
         made.count(told)
     return made

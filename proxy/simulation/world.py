@@ -4,13 +4,13 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
-from typing import cast
+from math import inf
+from sys import intern
+from typing import TypeAlias, cast
 
 from proxy.config.model import Config, Listener, UpstreamConfig
 from proxy.errors import ConnectError, ConnectFailed, by_reason
 from proxy.exchange.attempt import Attempt
-from proxy.exchange.bindings import Bindings
 from proxy.exchange.gate import ListenerGate
 from proxy.exchange.gateway import Gateway
 from proxy.exchange.record import Record
@@ -18,12 +18,15 @@ from proxy.http.message import RequestHead
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.simulation.drawn import Drawing
-from proxy.simulation.guide import Guide
-from proxy.simulation.recorded import RecordedAttempt, RecordedRequest, Recording
+from proxy.simulation.followed import Followed, FollowedBindings, Followers
+from proxy.simulation.guide import FollowedFaults, FollowedWaits, Guide, longest_waits
+from proxy.simulation.playable import Keys, playable
+from proxy.simulation.recording import RecordedAttempt, RecordedRequest, Recording
 from proxy.simulation.sides import PlayedClient, PlayedSession
-from proxy.simulation.tally import Told
+from proxy.simulation.tally import Told, told_by
 from proxy.simulation.virtual_time import VirtualLoop, virtual_time
 from proxy.upstream.address import Address
+from proxy.upstream.balancing import balancer
 from proxy.upstream.leases import OnClosed, OnConnected
 from proxy.upstream.registry import Upstreams
 from proxy.upstream.resolver import OnLookedUp, literal
@@ -31,22 +34,40 @@ from proxy.upstream.upstream import IsOwn, Upstream
 
 UNKNOWN_ADDRESS = "192.0.2.{}"
 """Of an endpoint that the log does not have (RFC 5737: no host has it)."""
+OnTold: TypeAlias = Callable[[Told], object]
 _LONGEST = 24 * 3600.0
 """Seconds after the last request, when everything must have ended."""
 
 
 class World:
-    """`skipped`: requests that cannot be played, by the reason."""
+    """`skipped`: requests that cannot be played, by the reason. `as_logged`: those that no policy
+    decided about, which are counted as the log has them.
+    """
 
-    def __init__(self, config: Config, recording: Recording, seed: int, loop: VirtualLoop) -> None:
+    def __init__(
+        self,
+        config: Config,
+        recording: Recording,
+        seed: int,
+        loop: VirtualLoop,
+        keys: Keys | None = None,
+        on_told: OnTold | None = None,
+    ) -> None:
+        """`on_told` takes what became of each request; without it, `told` keeps it all."""
         chance = random.Random(seed)
-        config = _without_health_checks(config)
+        self.playable = playable(config)
+        config = self.playable.config
         self.recording = recording
+        self.keys = keys if keys is not None else Keys(recording.requests, [config])
+        self.beginning: RecordedRequest | None = None
         self.drawing = Drawing(recording.requests, chance.random)
         self.told: list[Told] = []
+        self._on_told = on_told if on_told is not None else self.told.append
         self.skipped: dict[str, int] = {}
+        self.as_logged = 0
         self.loop = loop
         self.gates: dict[Listener, ListenerGate] = {}
+        self.guide = Guide(self.gates, self.request, longest_waits(recording.requests))
         self._start = loop.now
         self._since = recording.requests[0].at if recording.requests else 0.0
         upstreams = _PlayedUpstreams(config, self, chance)
@@ -54,7 +75,7 @@ class World:
             config,
             table=RouteTable(config),
             upstreams=upstreams,
-            bindings=Bindings(config, upstreams, chance.random),
+            bindings=FollowedBindings(config, upstreams, chance.random, self._follow(chance)),
             own_addresses=OwnAddresses(lambda address: False),
             random=chance.random,
             observers=[self._tell],
@@ -86,6 +107,13 @@ class World:
         """The request that is played with this id."""
         return self.recording.requests[int(request_id)]
 
+    def _follow(self, chance: random.Random) -> Followers:
+        return Followers(
+            lambda: "" if self.beginning is None else self.beginning.upstream,
+            lambda config: FollowedWaits(config, chance.random, self.guide).draw,
+            lambda entries: FollowedFaults(entries, chance.random, self.guide).draw,
+        )
+
     def _virtual(self, at: float) -> float:
         return at - self._since + self._start
 
@@ -94,15 +122,22 @@ class World:
         if why:
             self.skipped[why] = self.skipped.get(why, 0) + 1
             return
+        if request.settled or self.playable.refused(request):
+            self.as_logged += request.settled
+            self._on_told(told_by(request, self._since))
+            return
         gate = self.gateway.gates[Listener(request.listener)]
         try:
-            head = _head(gate.parser.parse(_text(number, request)), request)
+            text = _text(number, request, keyed=self.keys.of(request))
+            head = _head(gate.parser.parse(text), request)
         except Exception:  # noqa: BLE001 - a log is input, and a bad line is left out
             self.skipped["no valid request"] = self.skipped.get("no valid request", 0) + 1
             return
         loop = cast(asyncio.AbstractEventLoop, self.loop)
         client = PlayedClient(loop, request.client, request.bytes_in)
+        self.beginning = request
         client.begin(gate, head, request.bytes_in)
+        self.beginning = None
         if request.reason == "client-gone" and not client.over:
             self.loop.call_later(request.duration, client.leave)
         self.loop.run()
@@ -111,12 +146,17 @@ class World:
         """What becomes of an attempt."""
         record = attempt.record
         return self.drawing.of(
-            self.request(request_id), record.number, record.upstream, record.endpoint, self.unix()
+            self.request(request_id),
+            record.number,
+            record.upstream,
+            record.endpoint,
+            self.unix(),
+            record.fault,
         )
 
     def _tell(self, record: Record) -> None:
         request = self.request(record.id)
-        self.told.append(
+        self._on_told(
             Told(
                 at=request.at - self._since,
                 route=record.route,
@@ -125,16 +165,12 @@ class World:
                 duration=record.duration,
                 hedged=record.hedged,
                 endpoints=tuple(
-                    f"{one.upstream} {one.endpoint}" for one in record.attempts if one.endpoint
+                    intern(f"{one.upstream} {one.endpoint}")
+                    for one in record.attempts
+                    if one.endpoint
                 ),
             )
         )
-
-
-def _without_health_checks(config: Config) -> Config:
-    """The log has no endpoint's answer to one."""
-    upstreams = {name: replace(one, health_check=None) for name, one in config.upstreams.items()}
-    return replace(config, upstreams=upstreams)
 
 
 def _unplayable(request: RecordedRequest) -> str:
@@ -147,13 +183,17 @@ def _unplayable(request: RecordedRequest) -> str:
     return ""
 
 
-def _text(number: int, request: RecordedRequest) -> bytes:
+def _text(number: int, request: RecordedRequest, *, keyed: bool) -> bytes:
     """The request's head as HTTP/1: the log has no other fields than these."""
     host = request.host
     if host and request.upstream.rpartition(":")[0].strip("[]") == host:
         host = request.upstream  # a caller-named authority: the log's host has no port
     lines = [f"{request.method} {request.path} HTTP/1.1", f"Host: {host}"]
     lines.append(f"X-Request-Id: {number}")
+    if keyed:
+        lines.append(f"Idempotency-Key: {number}")
+    if request.deadline < inf:
+        lines.append(f"X-Request-Timeout-Ms: {request.deadline * 1000:.0f}")
     if request.grpc:
         lines += ["content-type: application/grpc", "te: trailers", "Transfer-Encoding: chunked"]
     elif request.bytes_in:
@@ -181,15 +221,16 @@ class _PlayedUpstreams(Upstreams):
 
     def _build(self, config: UpstreamConfig, is_own: IsOwn | None = None) -> Upstream:
         world = self._world
-        recorded = world.drawing.addresses(config.name)
-        guide = Guide(world.gates, world.request, self._random, recorded)
-        guide.upstream = upstream = Upstream(
+        upstream = Upstream(
             config,
             resolver=_Names(config, world.drawing),
             connector=_Connects(config.name, world),
             loop=world.loop,
-            random=guide.draw,
+            random=self._random,
         )
+        own = balancer(config.load_balancing, self._random)
+        known = frozenset(world.drawing.addresses(config.name))
+        upstream.choice.balance_by(Followed(own, world.guide.begun, known))
         return upstream
 
 
@@ -232,9 +273,17 @@ class _Connects:
         world.loop.call_later(min(failed.head, timeout), on_done, error("as recorded"))
 
 
-def play(config: Config, recording: Recording, seed: int) -> World:
-    """A world that has played the whole recording."""
+def play(
+    config: Config,
+    recording: Recording,
+    seed: int,
+    keys: Keys | None = None,
+    on_told: OnTold | None = None,
+) -> World:
+    """A world that has played the whole recording. `keys`: who had one; None: as under `config`.
+    `on_told` as of `World`.
+    """
     with virtual_time() as loop:
-        world = World(config, recording, seed, loop)
+        world = World(config, recording, seed, loop, keys, on_told)
         world.play()
     return world

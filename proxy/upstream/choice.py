@@ -9,7 +9,7 @@ from proxy.config.model import LoadBalancing, UpstreamConfig
 from proxy.http.hash_key import HashKey
 from proxy.policies.ejection import Member
 from proxy.policies.ewma import PeakEwma
-from proxy.upstream.balancing import Admit, balancer
+from proxy.upstream.balancing import Admit, Balancer, balancer
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.leases import Scheduler
 from proxy.upstream.standings import StandingCounts, Standings
@@ -42,7 +42,7 @@ class Choice:
         self._loop = loop
         self._random = random
         self._counts = counts
-        self._balancer = balancer(config.load_balancing, random)
+        self._balancer: Balancer = balancer(config.load_balancing, random)
         self._endpoints: list[Endpoint] = []
         # New or returned endpoints, and when they came.
         self._warming: dict[Endpoint, float] = {}
@@ -80,6 +80,11 @@ class Choice:
                     return None
                 endpoints = self._endpoints
         return self._balancer.pick(endpoints, exclude, admit, now, key)
+
+    def balance_by(self, other: Balancer) -> None:
+        """Choose by this balancer, in place of the one that the configuration asks for."""
+        other.weighted = self._balancer.weighted
+        self._balancer = other
 
     def join(self, endpoint: Endpoint, weight: int) -> None:
         """An endpoint is new; `renew` follows."""

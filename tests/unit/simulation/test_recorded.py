@@ -19,8 +19,8 @@ def test_attempts_follow_each_other():
     (request,) = read_log([line(0.0, first, second, duration_ms=170.0)]).requests
     one, two = request.attempts
     assert (one.status, one.head, one.body) == (503, pytest.approx(0.01), 0.0)
-    assert two.at - one.at == pytest.approx(0.11, abs=1e-5)
-    assert two.body == pytest.approx(0.04, abs=1e-5)
+    assert two.at - one.at == pytest.approx(0.11, abs=0.002)
+    assert two.body == pytest.approx(0.04, abs=0.002)
     assert two.size == 5
 
 
@@ -71,3 +71,109 @@ def test_what_a_fault_did_says_nothing_of_an_endpoint():
 def test_neither_does_a_refusal():
     (request,) = read_log([line(0.0, attempt(0.1, 0, "circuit-open", endpoint=""))]).requests
     assert not request.attempts[0].tells
+
+
+def only(*attempts, **more):
+    (request,) = read_log([line(0.0, *attempts, **more)]).requests
+    return request
+
+
+BAD = attempt(10.0, 503)
+
+
+@pytest.mark.parametrize(
+    ("keyed", "attempts", "more"),
+    [
+        (True, [BAD, attempt(5.0, wait=10.0)], {}),
+        (True, [attempt(40.0, 0, "hedge-lost"), attempt(5.0, hedge=True)], {}),
+        (True, [attempt()], {"idempotency": "remembered"}),
+        (False, [BAD], {"retry_refused": "not-repeatable"}),
+        (None, [attempt(1.0, 0, "connect-refused"), attempt(5.0, wait=10.0)], {}),
+        (None, [attempt(1.0, 0, "upstream-reset"), attempt(5.0)], {}),
+        (None, [BAD, attempt(5.0, upstream="spare")], {}),
+        (None, [attempt()], {"idempotency": "minted"}),
+        (None, [attempt()], {}),
+        (None, [BAD, attempt(5.0, wait=10.0)], {"method": "GET"}),
+    ],
+)
+def test_retries_tell_of_an_idempotency_key(keyed, attempts, more):
+    assert only(*attempts, **({"method": "POST"} | more)).keyed is keyed
+
+
+@pytest.mark.parametrize(
+    ("detail", "deadline"),
+    [
+        ("The caller's deadline for this request has expired.", 0.03),
+        ("The deadline of the inbound request that this call is made for has expired (…).", 0.03),
+        ("No response within 0.03 s (timeouts.request).", float("inf")),
+        ("The exchange took longer than 0.03 s (timeouts.max_duration).", float("inf")),
+    ],
+)
+def test_a_callers_deadline_is_known_where_it_expired(detail, deadline):
+    late = attempt(30.7, 0, "request-timeout")
+    assert only(late, detail=detail).deadline == deadline
+
+
+def test_the_wait_in_a_queue_is_not_the_bodys():
+    request = only(attempt(10.0), queued_ms=30.0, duration_ms=45.0)
+    assert request.attempts[0].at - request.at == pytest.approx(0.03, abs=1e-5)
+    assert request.attempts[0].body == pytest.approx(0.005, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("reason", "detail", "failure", "cut"),
+    [
+        ("upstream-truncated", "It closed the connection.", "upstream-truncated", False),
+        ("upstream-truncated", "… took longer than 1 s (timeouts.max_duration).", "", True),
+        ("upstream-truncated", "The upstream sent none of the response's body for 1 s.", "", True),
+        ("client-gone", "The client closed the connection.", "", True),
+    ],
+)
+def test_who_ended_a_body(reason, detail, failure, cut):
+    (one,) = only(attempt(), reason=reason, detail=detail, duration_ms=40.0).attempts
+    assert (one.failure, one.cut) == (failure, cut)
+
+
+def test_the_attempt_that_decided_began_before_its_hedge():
+    lost = attempt(15.0, 0, "hedge-lost", endpoint="10.0.0.2:80", hedge=True)
+    first, hedge = only(lost, attempt(40.0)).attempts
+    assert (first.endpoint, first.status) == ("10.0.0.1:80", 200)
+    assert hedge.censored
+
+
+def test_a_refused_stream_is_known_by_the_retry_at_once():
+    refused, _ = only(attempt(1.0, 0, "upstream-reset"), attempt(5.0)).attempts
+    reset, _ = only(attempt(1.0, 0, "upstream-reset"), attempt(5.0, wait=0.1)).attempts
+    assert (refused.refused, reset.refused) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("detail", "took", "exact"),
+    [
+        ("10.0.0.1:80 sent no response head within 1 s (timeouts.attempt).", 1004.0, 999.9),
+        ("10.0.0.1:80 sent no response head within 1 s (timeouts.attempt).", 1300.0, 1300.0),
+        ("10.0.0.1:80 sent no response head within 1 s (timeouts.attempt).", 998.0, 998.0),
+        ("No response within 1 s (timeouts.request).", 1004.0, 999.9),
+    ],
+)
+def test_an_answer_a_little_after_a_deadline_came_in_time(detail, took, exact):
+    failed = line(0.0, attempt(1000.8, 0, "attempt-timeout"), detail=detail)
+    _, answered = read_log([failed, line(5.0, attempt(took))]).requests
+    assert answered.attempts[0].head * 1000 == pytest.approx(exact)
+
+
+def test_a_body_that_ended_a_little_after_max_duration_ended_in_time():
+    detail = "The exchange took longer than 1 s (timeouts.max_duration)."
+    cut = line(0.0, attempt(), reason="upstream-truncated", detail=detail, duration_ms=1000.5)
+    _, whole = read_log([cut, line(5.0, attempt(10.0), duration_ms=1003.0)]).requests
+    assert whole.attempts[0].body * 1000 == pytest.approx(989.9)
+
+
+def test_unreadable_lines_are_named():
+    recording = read_log([line(), "noise", line()[:-10], line(time="yesterday")])
+    assert (recording.unreadable, recording.first_unreadable) == (2, 3)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", -5])
+def test_times_that_are_none_are_unreadable(value):
+    assert read_log([line(duration_ms=value)]).unreadable == 1

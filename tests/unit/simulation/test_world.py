@@ -6,6 +6,7 @@ import pytest
 from unit.simulation.lines import attempt, line
 
 from proxy.config.loading import load_text
+from proxy.simulation.playable import Keys
 from proxy.simulation.recorded import read_log
 from proxy.simulation.world import play
 
@@ -192,3 +193,176 @@ def test_an_ejected_endpoint_gets_nothing_for_a_while():
     assert reasons(kept) == {"200": 100, "502": 100}
     assert world.ejections()["shop"] >= 1
     assert reasons(world)["502"] < 20
+
+
+def spread(world):
+    return Counter(endpoint for told in world.told for endpoint in told.endpoints)
+
+
+POST = {"method": "POST"}
+TRIED = [line(n, BAD, attempt(5.0, wait=50.0), **POST) for n in range(10)]
+
+
+def test_requests_with_an_idempotency_key_are_retried_again():
+    plain = [line(20.0 + n, BAD, **POST, retry_refused="not-repeatable") for n in range(3)]
+    assert reasons(played([*TRIED, *plain])) == {"200": 10, "503": 3}
+
+
+def test_a_retry_under_a_file_that_repeats_all_methods_tells_of_no_key():
+    recording = read_log(TRIED)
+    configs = [
+        load_text(FILE % ("", "", f", retry: {{methods: {methods}}}"), "m.yaml", {}).config
+        for methods in ("any", "idempotent")
+    ]
+    keys = Keys(recording.requests, configs)
+    assert [reasons(play(one, recording, 1, keys)) for one in configs] == [
+        {"200": 10},
+        {"503": 10},
+    ]
+
+
+def test_a_limit_by_a_header_refuses_what_it_refused():
+    detail = "Rate limit 'user' of route 'shop' admits 1/s for each header:x-user, 1 at once."
+    refused = {"status": 429, "reason": "rate-limited", "attempts": [], "detail": detail}
+    lines = [line(n / 100, **(refused if n % 4 == 0 else {})) for n in range(100)]
+    limit = "rate_limits: [{name: user, key: 'header:x-user', rate: 1/s, burst: 1}]"
+    assert reasons(played(lines, limit)) == {"200": 75, "rate-limited": 25}
+    assert reasons(played(lines)) == {"200": 100}
+
+
+def test_who_waited_in_the_queue_takes_no_longer():
+    lines = [line(0.0, attempt(50.0)), line(0.01, attempt(50.0), queued_ms=40.0, duration_ms=90.0)]
+    world = played(lines, "bulkhead: {max_concurrent: 1, max_queue: 1, queue_timeout: 1s}")
+    assert [round(told.duration, 3) for told in world.told] == [0.05, 0.09]
+
+
+def test_a_body_that_the_upstream_cut_is_cut_again():
+    cut = {"reason": "upstream-truncated", "detail": "It closed the connection."}
+    lines = [line(n, **(cut if n % 2 else {}), duration_ms=30.0) for n in range(10)]
+    assert reasons(played(lines)) == {"200": 5, "upstream-truncated": 5}
+
+
+def test_without_the_longest_duration_bodies_end_as_others_did():
+    detail = "The exchange took longer than 1 s (timeouts.max_duration)."
+    cut = {"reason": "upstream-truncated", "detail": detail, "duration_ms": 1000.0}
+    lines = [line(n, **(cut if n % 2 else {"duration_ms": 3000.0})) for n in range(10)]
+    world = played(lines, "", ", timeouts: {request: 10s}")
+    assert reasons(world) == {"200": 10}
+    assert reasons(played(lines, "", ", timeouts: {max_duration: 1s}")) == {
+        "upstream-truncated": 10
+    }
+
+
+def test_a_callers_deadline_comes_again():
+    detail = "The caller's deadline for this request has expired."
+    late = attempt(200.0, 0, "request-timeout")
+    world = played([line(n, late, detail=detail) for n in range(3)])
+    assert reasons(world) == {"request-timeout": 3}
+    assert {round(told.duration, 3) for told in world.told} == {0.2}
+
+
+def test_faults_are_drawn_as_the_log_has_them():
+    lines = [
+        line(n / 10, attempt(0.1, 418, fault="abort"), status=418, reason="fault-injected")
+        if n % 20 == 7
+        else line(n / 10)
+        for n in range(400)
+    ]
+    found = played(lines, "faults: [{share: 5%, abort: 418}]")
+    assert reasons(found) == {"200": 380, "fault-injected": 20}
+    assert found.drawing.drawn == 0
+    more = reasons(played(lines, "faults: [{share: 20%, abort: 418}]"))
+    assert more["fault-injected"] == pytest.approx(80, abs=16)
+
+
+def test_a_fault_that_throttles_takes_time():
+    lines = [line(n, bytes_out=10_000, duration_ms=11.0) for n in range(3)]
+    world = played(lines, "faults: [{share: 100%, throttle: 10KiB}]")
+    assert reasons(world) == {"200": 3}
+    assert all(told.duration == pytest.approx(0.98, abs=0.15) for told in world.told)
+
+
+def test_a_fault_that_delays_comes_before_what_the_upstream_did():
+    world = played([line(0.0, attempt(20.0))], "faults: [{share: 100%, delay: 500ms}]")
+    assert world.told[0].duration == pytest.approx(0.52, abs=0.005)
+
+
+def test_a_mirror_makes_no_attempts():
+    route = ", mirror: {upstream: shop}"
+    world = played([line(n, **POST) for n in range(5)], "", route)
+    assert (world.drawing.known, world.drawing.drawn) == (5, 0)
+    assert spread(world) == {"shop 10.0.0.1:80": 5}
+
+
+TWO = """
+upstreams:
+  old: {endpoints: ["http://10.0.0.1:80"]}
+  new: {endpoints: ["http://10.0.0.2:80"]}
+policies: {default: {circuit_breaker: {mode: off}}}
+routes: [{name: shop, upstream: {old: %d, new: %d}}]
+"""
+
+
+@pytest.mark.parametrize("new", [10, 50])
+def test_a_split_follows_the_log_as_far_as_its_weights(new):
+    lines = [
+        line(n / 10, attempt(endpoint=f"10.0.0.{2 if n % 10 == 3 else 1}:80"), upstream=upstream)
+        for n in range(400)
+        for upstream in ["new" if n % 10 == 3 else "old"]
+    ]
+    config = load_text(TWO % (100 - new, new), "n.yaml", {}).config
+    world = play(config, read_log(lines), 1)
+    assert spread(world)["new 10.0.0.2:80"] == pytest.approx(4 * new, abs=0 if new == 10 else 24)
+
+
+ENDPOINTS = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]
+
+
+@pytest.mark.parametrize("kind", ["least_request", "round_robin", "random", "ewma"])
+def test_endpoints_are_those_of_the_log_where_they_can_be(kind):
+    lines = [line(n / 10, attempt(endpoint=ENDPOINTS[n * n % 7 % 3])) for n in range(300)]
+    known = Counter(f"shop {ENDPOINTS[n * n % 7 % 3]}" for n in range(300))
+    more = "".join(f', "http://{endpoint}"' for endpoint in ENDPOINTS[1:])
+    text = (FILE % (more, "", "")).replace('80"]}', f'80"], load_balancing: {kind}}}')
+    world = play(load_text(text, "n.yaml", {}).config, read_log(lines), 1)
+    if kind == "least_request":
+        assert spread(world) == known
+    for endpoint in ENDPOINTS:  # else each has about its share
+        assert spread(world)[f"shop {endpoint}"] == pytest.approx(100, abs=80)
+
+
+def test_other_weights_are_obeyed():
+    lines = [line(n / 10, attempt(endpoint=ENDPOINTS[n % 2])) for n in range(400)]
+    text = FILE.replace('"http://10.0.0.1:80"%s', "{url: 'http://10.0.0.1:80', weight: 3}%s")
+    text = text % (f', "http://{ENDPOINTS[1]}"', "", "")
+    world = play(load_text(text, "n.yaml", {}).config, read_log(lines), 1)
+    assert spread(world)[f"shop {ENDPOINTS[1]}"] == pytest.approx(100, abs=25)
+
+
+def test_the_attempt_of_a_fallback_is_found_at_its_upstream():
+    text = """
+upstreams:
+  shop: {endpoints: ["http://10.0.0.1:80"]}
+  spare: {endpoints: ["http://10.0.0.2:80"]}
+policies: {default: {circuit_breaker: {mode: off}, retry: {attempts: 1}}}
+routes: [{name: shop, upstream: shop, fallback: {when: [503], upstream: spare}}]
+"""
+    spare = attempt(30.0, 200, endpoint="10.0.0.2:80", upstream="spare")
+    lines = [line(n, BAD, spare, fallback=True) for n in range(5)]
+    world = play(load_text(text, "n.yaml", {}).config, read_log(lines), 1)
+    assert spread(world) == {"shop 10.0.0.1:80": 5, "spare 10.0.0.2:80": 5}
+    assert reasons(world) == {"200": 5}
+    assert world.drawing.drawn == 0
+
+
+def test_what_a_promise_answered_is_counted_as_the_log_has_it():
+    accepted = {"status": 202, "attempts": [], "outbox_id": "5f0c", "duration_ms": 3.0}
+    world = played([line(0.0), line(1.0, **POST, **accepted)])
+    assert [told.status for told in world.told] == [200, 202]
+    assert world.as_logged == 1
+
+
+@pytest.mark.parametrize("reason", ["loop", "body-timeout", "draining"])
+def test_what_no_policy_decides_happens_again(reason):
+    world = played([line(0.0, attempts=[], status=508, reason=reason, route="")])
+    assert [(told.route, told.reason) for told in world.told] == [("", reason)]

@@ -1,0 +1,127 @@
+"""What an access log tells: requests, and the result of each attempt."""
+
+from dataclasses import dataclass, field
+
+from proxy.errors import (
+    AttemptTimeout,
+    BodyTimeout,
+    CircuitOpen,
+    ClientGone,
+    ConnectionsFull,
+    DrainCut,
+    Draining,
+    HedgeLost,
+    InternalError,
+    Loop,
+    NoHealthyEndpoint,
+    RequestTimeout,
+)
+
+UNSEEN_END = frozenset(
+    {AttemptTimeout.reason, RequestTimeout.reason, HedgeLost.reason, ClientGone.reason}
+)
+"""Failures of attempts that say only that there was no answer until then."""
+UNSENT = frozenset({CircuitOpen.reason, DrainCut.reason, Draining.reason, NoHealthyEndpoint.reason})
+"""Failures that say nothing of an upstream."""
+BEYOND = frozenset(
+    {
+        BodyTimeout.reason,
+        ConnectionsFull.reason,
+        DrainCut.reason,
+        Draining.reason,
+        InternalError.reason,
+        Loop.reason,
+    }
+)
+"""Reasons that no policy decides: what a client, an address or the process itself did."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAttempt:
+    """One attempt. `at` is when it began (Unix seconds), `head` the seconds to its response's head
+    or failure, `body` the seconds from the head to the response's end.
+
+    `endpoint` is ``ip:port``, "" where it came to none. `status` is 0 and `failure` "" without one;
+    `grpc` is the name of a gRPC status. `wait`: the seconds before it, after a failure.
+    `fault`: those of the proxy that it suffered. `cut`: the proxy or its client ended the body,
+    which would have taken longer. `retry_after`: seconds that its response asked to wait, as far as
+    the log tells. `refused`: an HTTP/2 stream that was not processed.
+    """
+
+    at: float
+    upstream: str
+    endpoint: str
+    status: int
+    failure: str
+    grpc: str
+    head: float
+    body: float
+    size: int
+    fault: str = ""
+    wait: float = 0.0
+    cut: bool = False
+    retry_after: int = 0
+    refused: bool = False
+
+    @property
+    def censored(self) -> bool:
+        """Whether it is only known that there was no answer until `head`."""
+        return self.failure in UNSEEN_END and not self.status
+
+    @property
+    def tells(self) -> bool:
+        """Whether it says something about its endpoint."""
+        return not self.fault and self.failure not in UNSENT
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """One line. `at` is when it began (Unix seconds), `duration` in seconds.
+
+    `limit`: the rate limit that refused it. `deadline`: the seconds that its caller gave, inf
+    where the log does not tell. `keyed`: whether it had an idempotency key, None where the log does
+    not tell. `settled`: it was answered by its idempotency key, the outbox or a saga, or for a
+    reason that no policy decides.
+    """
+
+    at: float
+    listener: str
+    client: str
+    method: str
+    host: str
+    path: str
+    route: str
+    upstream: str
+    status: int
+    reason: str
+    duration: float
+    bytes_in: int
+    bytes_out: int
+    grpc: str
+    hedged: int
+    fault: str
+    limit: str
+    deadline: float
+    keyed: bool | None
+    settled: bool
+    attempts: tuple[RecordedAttempt, ...]
+
+
+@dataclass(slots=True)
+class Recording:
+    """`requests` in the order in which they began. `foreign` lines were no requests of the proxy;
+    `unreadable` of them looked like one, the first in line `first_unreadable`. `unroutable`
+    requests had no head that a route could take.
+    """
+
+    requests: list[RecordedRequest] = field(default_factory=list)
+    foreign: int = 0
+    unreadable: int = 0
+    first_unreadable: int = 0
+    unroutable: int = 0
+
+    @property
+    def seconds(self) -> float:
+        if not self.requests:
+            return 0.0
+        return max(one.at + one.duration for one in self.requests) - self.requests[0].at
