@@ -1,7 +1,6 @@
 """``simulate``: what a configuration would have done with the traffic of an access log."""
 
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from proxy.simulation.tally import Tally, tally, told_by
 from proxy.simulation.world import play
 
 LOG = "log"
+_STDIN = 0
 
 
 class Unusable(Exception):
@@ -24,7 +24,8 @@ class Unusable(Exception):
 def read(file: Path) -> Recording:
     """The requests of a log; ``-``: standard input. Raises OSError, Unusable."""
     if str(file) == "-":
-        recording = read_log(sys.stdin)
+        with open(_STDIN, encoding="utf-8", errors="replace", closefd=False) as lines:
+            recording = read_log(lines)
     else:
         with file.open(encoding="utf-8", errors="replace") as lines:
             recording = read_log(lines)

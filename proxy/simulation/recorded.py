@@ -30,6 +30,8 @@ _OWN_CUTS = ("(timeouts.max_duration)", "none of the response's body for")
 """In the sentences of failures that a policy of the proxy decided."""
 _LIMIT = re.compile(r"Rate limit '(.*?)' of route '")
 _HOUR = 3600
+_ENDLESS = 30 * 24 * _HOUR
+_SWITCHED, _LOWEST_STATUS, _HIGHEST_STATUS = 101, 200, 999
 _PROMISES = ("idempotency", "outbox_id", "saga")
 _LATEST = 0.0015
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -47,7 +49,7 @@ def read_log(lines: Iterable[str]) -> Recording:
         try:
             values = json.loads(line[start:])
             request = _request(values)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             recording.foreign += 1
             recording.unreadable += 1
             recording.first_unreadable = recording.first_unreadable or number
@@ -64,9 +66,7 @@ def read_log(lines: Iterable[str]) -> Recording:
 
 def _request(line: dict[str, Any]) -> RecordedRequest:
     at = datetime.fromisoformat(line["time"]).timestamp()
-    duration = float(line["duration_ms"]) / 1000
-    if not 0.0 <= duration < inf:
-        raise ValueError("no duration")
+    duration = _seconds(line["duration_ms"])
     reason, detail = str(line["reason"]), str(line.get("detail", ""))
     limited = _LIMIT.match(detail) if reason == RateLimited.reason else None
     return RecordedRequest(
@@ -78,11 +78,11 @@ def _request(line: dict[str, Any]) -> RecordedRequest:
         path=str(line["path"]),
         route=intern(str(line["route"])),
         upstream=intern(str(line["upstream"])),
-        status=int(line["status"]),
+        status=_status(line["status"]),
         reason=intern(reason),
         duration=duration,
-        bytes_in=int(line["bytes_in"]),
-        bytes_out=int(line["bytes_out"]),
+        bytes_in=_bytes(line["bytes_in"]),
+        bytes_out=_bytes(line["bytes_out"]),
         grpc=intern(str(line.get("grpc_status", ""))),
         hedged=int(line.get("hedged", 0)),
         fault=intern(str(line.get("fault", ""))),
@@ -92,6 +92,27 @@ def _request(line: dict[str, Any]) -> RecordedRequest:
         settled=reason in BEYOND or _promised(line),
         attempts=tuple(_attempts(line, at, duration)),
     )
+
+
+def _seconds(milliseconds: Any) -> float:
+    found = float(milliseconds) / 1000
+    if not 0.0 <= found < _ENDLESS:
+        raise ValueError("no duration")
+    return found
+
+
+def _status(value: Any) -> int:
+    found = int(value)
+    if found and found != _SWITCHED and not _LOWEST_STATUS <= found <= _HIGHEST_STATUS:
+        raise ValueError("no status")
+    return found
+
+
+def _bytes(value: Any) -> int:
+    found = int(value)
+    if not 0 <= found < _ENDLESS * 2**20:
+        raise ValueError("no size")
+    return found
 
 
 def _deadline(line: dict[str, Any], reason: str, detail: str, duration: float) -> float:
@@ -129,16 +150,14 @@ def _attempts(line: dict[str, Any], at: float, duration: float) -> list[Recorded
     attempts: list[RecordedAttempt] = []
     late = _late(line, duration)
     found = _as_they_began(line["attempts"])
-    begins = at + float(line.get("queued_ms", 0.0)) / 1000
+    begins = at + _seconds(line.get("queued_ms", 0.0))
     decided = line["attempts"][-1] if line["attempts"] else None
     for place, one in enumerate(found):
-        head, wait = float(one["duration_ms"]) / 1000, float(one["wait_ms"]) / 1000
-        if not 0.0 <= head + wait < inf:
-            raise ValueError("no duration")
+        head, wait = _seconds(one["duration_ms"]), _seconds(one["wait_ms"])
         if wait:
             wait += late
         begins += wait
-        failure, status = str(one.get("failure", "")), int(one.get("status", 0))
+        failure, status = str(one.get("failure", "")), _status(one.get("status", 0))
         final = one is decided and bool(status)
         body = max(0.0, at + duration - begins - head) if final else 0.0
         truncated = final and line["reason"] in (UpstreamTruncated.reason, ClientGone.reason)
@@ -157,7 +176,7 @@ def _attempts(line: dict[str, Any], at: float, duration: float) -> list[Recorded
                 ),
                 head=head,
                 body=body,
-                size=int(line["bytes_out"]) if final else 0,
+                size=_bytes(line["bytes_out"]) if final else 0,
                 fault=intern(str(one.get("fault", ""))),
                 wait=wait,
                 cut=cut,

@@ -23,6 +23,8 @@ UNSEEN_END = frozenset(
 """Failures of attempts that say only that there was no answer until then."""
 UNSENT = frozenset({CircuitOpen.reason, DrainCut.reason, Draining.reason, NoHealthyEndpoint.reason})
 """Failures that say nothing of an upstream."""
+_SWITCHED = 101
+_SERVER_ERROR = 500
 BEYOND = frozenset(
     {
         BodyTimeout.reason,
@@ -71,7 +73,7 @@ class RecordedAttempt:
     @property
     def tells(self) -> bool:
         """Whether it says something about its endpoint."""
-        return not self.fault and self.failure not in UNSENT
+        return not self.fault and self.failure not in UNSENT and self.status != _SWITCHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,14 @@ class Recording:
     unreadable: int = 0
     first_unreadable: int = 0
     unroutable: int = 0
+
+    @property
+    def only_trouble(self) -> bool:
+        """Whether these may be the errors alone (`access_log.requests: errors`)."""
+        return all(
+            one.reason or one.status >= _SERVER_ERROR or len(one.attempts) > 1
+            for one in self.requests
+        )
 
     @property
     def seconds(self) -> float:

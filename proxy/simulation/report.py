@@ -114,8 +114,13 @@ def notes(result: Result) -> list[str]:
     recording = result.recording
     if recording.unreadable:
         said.append(
-            f"{recording.unreadable:,} lines could not be read, the first is line "
+            f"lines that could not be read: {recording.unreadable:,}, the first is line "
             f"{recording.first_unreadable:,}."
+        )
+    if recording.only_trouble:
+        said.append(
+            "Each request of the log had trouble: it seems to be the log of a proxy without "
+            "access_log: {requests: all}, and the others are missing."
         )
     if recording.unroutable:
         said.append(f"{recording.unroutable:,} lines were input that is not a request.")

@@ -104,6 +104,22 @@ def test_a_log_without_requests(files, capsys):
     assert "access_log: {requests: all}" in capsys.readouterr().err
 
 
+def test_a_log_of_errors_alone_is_told(files, capsys):
+    simulate(files, "--config", str(files / "now.yaml"))
+    assert "Each request of the log had trouble" in capsys.readouterr().out
+    with (files / "access.log").open("a") as log:
+        log.write("\n" + line(30.0))
+    simulate(files, "--config", str(files / "now.yaml"))
+    assert "had trouble" not in capsys.readouterr().out
+
+
+def test_lines_that_cannot_be_read_are_told_with_the_first_ones_number(files, capsys):
+    with (files / "access.log").open("ab") as log:
+        log.write(b'\n\xff\xfe{"attempts"\n' + line(30.0)[:-9].encode())
+    assert simulate(files, "--config", str(files / "now.yaml")) == 0
+    assert "lines that could not be read: 2, the first is line 22." in capsys.readouterr().out
+
+
 def test_a_log_that_is_not_there(files, capsys):
     (files / "access.log").unlink()
     assert simulate(files, "--config", str(files / "now.yaml")) == 1

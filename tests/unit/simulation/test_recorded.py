@@ -174,6 +174,19 @@ def test_unreadable_lines_are_named():
     assert (recording.unreadable, recording.first_unreadable) == (2, 3)
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", -5])
-def test_times_that_are_none_are_unreadable(value):
-    assert read_log([line(duration_ms=value)]).unreadable == 1
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        line(duration_ms="nan"),
+        line(duration_ms="inf"),
+        line(duration_ms=-5),
+        line(queued_ms=-1),
+        line(status=70),
+        line(0.0, attempt(5.0, 1200)),
+        line(bytes_in=-1),
+        line(bytes_out=10**30),
+        '{"attempts":' + "[" * 100_000,
+    ],
+)
+def test_values_that_no_line_has_are_unreadable(wrong):
+    assert read_log([wrong]).unreadable == 1

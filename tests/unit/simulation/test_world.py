@@ -366,3 +366,11 @@ def test_what_a_promise_answered_is_counted_as_the_log_has_it():
 def test_what_no_policy_decides_happens_again(reason):
     world = played([line(0.0, attempts=[], status=508, reason=reason, route="")])
     assert [(told.route, told.reason) for told in world.told] == [("", reason)]
+
+
+def test_an_upgrade_is_no_answer_for_others():
+    upgrades = [line(n, attempt(5.0, 101), status=101) for n in range(10)]
+    once = [line(n + 0.5, BAD, attempt(5.0, 503), method="POST") for n in range(10)]
+    world = played([*upgrades, *once], "", ", retry: {methods: any}")
+    assert reasons(world) == {"503": 10}
+    assert world.skipped == {"upgrades": 10}
