@@ -1,6 +1,7 @@
 """`explain --request-id`: shows what a running proxy knows of one request."""
 
 import sys
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -49,23 +50,26 @@ def explain_request(url: str, request_id: str) -> int:
 
 
 def _of_both_sides(url: str, request_id: str) -> list[Document]:
-    """The requests with this id, the inbound requests that they were made for, and the calls that
-    were made for them, in the order in which they began."""
+    """The requests with this id, the inbound requests that they were made for, and all calls that
+    were made for one of these, in the order in which they began.
+
+    An inbound request without trouble is not kept, although its calls may be.
+    """
     own = _entries(url, "request_id", request_id)
-    known = {request_id}
+    family = dict.fromkeys([request_id, *(one["inherited_from"] for one in own)])
     told = list(own)
-    for one in own:
-        parent = one["inherited_from"]
-        if parent and parent not in known:
-            known.add(parent)
-            told += _entries(url, "request_id", parent)
-    if own:
-        told += [
-            one
-            for one in _entries(url, "inherited_from", request_id)
-            if one["request_id"] not in known
-        ]
-    return sorted(told, key=lambda one: str(one["time"]))
+    for one in family:
+        if one and one != request_id:
+            told += _entries(url, "request_id", one)
+        if one:
+            told += _entries(url, "inherited_from", one)
+    return sorted(_once(told), key=lambda one: str(one["time"]))
+
+
+def _once(found: list[Document]) -> Iterable[Document]:
+    """Each of them once: a service may send the id of its request on."""
+    names = ("listener", "request_id", "time", "number", "under_way")
+    return {tuple(one.get(name) for name in names): one for one in found}.values()
 
 
 def _promised(

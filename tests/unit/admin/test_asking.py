@@ -22,7 +22,9 @@ class Server(HTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         assert isinstance(self.server, Server)
-        code, text = self.server.answers.get(self.path, (404, "nothing here"))
+        calls = self.path.startswith("/recent?inherited_from=")
+        other = (200, NONE) if calls else (404, "nothing here")
+        code, text = self.server.answers.get(self.path, other)
         self.send_response(code)
         self.end_headers()
         self.wfile.write(text.encode())
@@ -228,6 +230,39 @@ def test_a_row_of_a_table():
         "",
         "look next: docs/runbook.md#rows-of-an-outbox-table-are-not-delivered",
     ]
+
+
+def test_calls_are_told_although_their_request_had_no_trouble(server, url, capsys):
+    call = troubled(request_id="out", inherited_from="in")
+    other = troubled(request_id="more", inherited_from="in", time="2026-03-01T23:00:00.000Z")
+    for query, entries in (
+        ("request_id=in", []),
+        ("request_id=out", [call]),
+        ("inherited_from=in", [call, other]),
+        ("inherited_from=out", []),
+    ):
+        answer = json.dumps({"recent": entries, "in_flight": []})
+        server.answers[f"/recent?{query}"] = (200, answer)
+    for asked in ("in", "out"):
+        assert explain_request(url, asked) == 0
+        shown = capsys.readouterr().out
+        assert shown.index("request id out") < shown.index("request id more")
+        assert shown.count("request id") == 2
+
+
+def test_a_service_that_sends_its_requests_id_on_is_told_once(server, url, capsys):
+    first = troubled(request_id="r", listener="inbound", time="2026-03-01T12:00:00.000Z")
+    second = troubled(request_id="r", inherited_from="r", time="2026-03-01T12:00:00.010Z")
+    server.answers["/recent?request_id=r"] = (
+        200,
+        json.dumps({"recent": [second, first], "in_flight": []}),
+    )
+    server.answers["/recent?inherited_from=r"] = (
+        200,
+        json.dumps({"recent": [second], "in_flight": []}),
+    )
+    assert explain_request(url, "r") == 0
+    assert capsys.readouterr().out.count("request id r") == 2
 
 
 @pytest.mark.parametrize("asked", ["in", "out"])
