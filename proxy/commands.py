@@ -97,7 +97,9 @@ def simulate(options: argparse.Namespace) -> int:
         recording = command.read(options.log)
         result = command.simulate(recording, configs, options.seed)
         command.show(result, options.format, options.html)
-    except (OSError, command.Unusable) as error:
+    except OSError as error:
+        return fail(f"{error.filename} cannot be used: {error.strerror}", FAILED)
+    except command.Unusable as error:
         return fail(str(error), FAILED)
     return OK
 

@@ -461,3 +461,21 @@ def test_a_missing_file_names_one_beside_it_and_who_asked_for_it(tmp_path, monke
         in shown
     )
     assert "resilience-proxy: $RESILIENCE_PROXY_CONFIG names this file" in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "access.log cannot be used: No such file or directory"),
+        ("", "access.log has no request: simulate reads an access log in JSON"),
+    ],
+)
+def test_a_log_that_simulate_cannot_use(
+    content: str | None, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, file = tmp_path / "access.log", tmp_path / "proxy.yaml"
+    file.write_text("{}")
+    if content is not None:
+        log.write_text(content)
+    assert cli.main(["simulate", "--log", str(log), "--config", str(file)]) == 1
+    assert told in capsys.readouterr().err
