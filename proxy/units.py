@@ -89,7 +89,10 @@ def parse_ratio(value: str | float) -> float:
     if not _is_number(number):
         # str() writes a small float with an exponent; the value is valid.
         if isinstance(value, str) or not 0 <= value <= 1:
-            raise UnitError(f"{_shown(value)} is not a ratio; {hint}")
+            plain = _plainly(number)
+            sign = "%" if percent else ""
+            meant = f"; did you mean {plain}{sign}?" if _is_number(plain) else ""
+            raise UnitError(f"{_shown(value)} is not a ratio; {hint}{meant}")
         return float(value)
     above, below = _exact(number)
     if percent:
@@ -127,7 +130,9 @@ def _parse(value: str | float, units: Mapping[str, _Exact], what: str, examples:
         end -= 1
     number, unit = text[:end], text[end:]
     if not _is_number(number) or not isfinite(float(number)):
-        raise UnitError(f"{_shown(value)} is not {what} such as {examples}")
+        plain = _plainly(number)
+        meant = f"; did you mean {plain}{unit}?" if unit in units and _is_number(plain) else ""
+        raise UnitError(f"{_shown(value)} is not {what} such as {examples}{meant}")
     above, below = _exact(number)
     if unit in units:
         times, parts = units[unit]
@@ -138,6 +143,12 @@ def _parse(value: str | float, units: Mapping[str, _Exact], what: str, examples:
         return 0, 1
     meant = " or ".join(number + candidate for candidate in units)
     raise UnitError(f"{number} has no unit; did you mean {meant}?")
+
+
+def _plainly(number: str) -> str:
+    """``0.5`` for ``.5``, ``0,5`` or ``0.5 ``: the same without other habits of writing numbers."""
+    plain = number.strip().replace(",", ".")
+    return f"0{plain}" if plain.startswith(".") else plain
 
 
 def _about(number: str, unit: str, units: Mapping[str, _Exact]) -> str:

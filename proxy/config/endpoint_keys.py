@@ -80,11 +80,13 @@ def _check_rate(value: FailureRateConfig, given: Given, at: Cursor) -> None:
 
 
 def _check_times(value: EjectForConfig, given: Given, at: Cursor) -> None:
-    if value.max < value.initial:
-        given.get("max", at).error(
-            f"must be at least initial ({format_duration(value.initial)}), not "
-            f"{format_duration(value.max)}"
-        )
+    if value.max >= value.initial:
+        return
+    initial, most = format_duration(value.initial), format_duration(value.max)
+    if "max" in given:
+        given["max"].error(f"must be at least initial ({initial}), not {most}")
+    else:
+        given["initial"].error(f"{initial} is more than max, which is {most}: write max too")
 
 
 OUTLIERS = Record(

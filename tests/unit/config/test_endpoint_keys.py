@@ -91,7 +91,7 @@ def test_weights(warned):
         ("health_check: {grpc: a.B/Check}", "give the service without a method"),
         ("health_check: {grpc: a.B}, protocol: http1", "gRPC needs HTTP/2"),
         ("outlier_detection: {consecutive_failures: 0, failure_rate: none}", "would eject nothing"),
-        ("outlier_detection: {eject_for: {initial: 10m}}", "must be at least initial (10m)"),
+        ("outlier_detection: {eject_for: {initial: 10m}}", "10m is more than max, which is 5m"),
         ("outlier_detection: {failure_rate: {window: 11m}}", "between 1s and 10m, not 11m"),
         (
             "outlier_detection: {failure_rate: {window: 2500ms}}",
