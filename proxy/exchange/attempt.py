@@ -53,7 +53,6 @@ class Attempt(Reaching):
     __slots__ = (
         "_owner",
         "_taken_again",
-        "_wake_at",
         "bug",
         "ended",
         "error",
@@ -81,7 +80,6 @@ class Attempt(Reaching):
         super().__init__(request, binding, record)
         self._owner = owner
         self._taken_again = False
-        self._wake_at = NEVER  # the end of a fault's delay
         self.bug: Exception | None = None
         self.error: ProxyError | None = None
         self.fault: Fault | None = None
@@ -205,13 +203,8 @@ class Attempt(Reaching):
             self._owner.on_sending(held)
 
     def on_due(self) -> None:
-        timing = self._request.timing
-        if timing.marks is not None:
+        if self._request.timing.marks is not None:
             self.on_mark()
-            if monotonic() >= self._wake_at:
-                self.wake(ALARM)
-            elif self._wake_at < self.until:
-                timing.arm(self, self._wake_at)
             return
         if self._phase is not SENT:
             self.wake(ALARM)

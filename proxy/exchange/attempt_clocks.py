@@ -12,6 +12,7 @@ from typing import Final
 from proxy.errors import AttemptTimeout, BodyTimeout, ProxyError
 from proxy.exchange import marks
 from proxy.exchange.binding import Binding
+from proxy.exchange.events import ALARM
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
 from proxy.exchange.script import SUSPENDED, Script
@@ -34,7 +35,8 @@ DONE: Final = Phase.DONE
 class AttemptClocks(Script):
     """An attempt as its clocks know it: its phase, its gates, its stream.
 
-    `stream` is set from sending to release.
+    `stream` is set from sending to release. `_wake_at`: the end of a fault's delay, at which it
+    goes on even if the timeouts only observe.
     """
 
     __slots__ = (
@@ -44,6 +46,7 @@ class AttemptClocks(Script):
         "_phase",
         "_request",
         "_stood_before",
+        "_wake_at",
         "binding",
         "record",
         "stream",
@@ -54,6 +57,7 @@ class AttemptClocks(Script):
         self._request = request
         self._phase = REACHING
         self._paused = False
+        self._wake_at = NEVER
         self._gates = binding.attempt_gates
         self._permits: list[Permit] = []
         self._stood_before = request.timing.deadline.stood_still
@@ -129,7 +133,9 @@ class AttemptClocks(Script):
             if now >= self._due:
                 record.observe(marks.ATTEMPT)
             due = self._due
-        timing.arm(self, due)
+        timing.arm(self, min(due, self._wake_at))
+        if now >= self._wake_at:
+            self.wake(ALARM)
 
     @property
     def _connect_seconds(self) -> float:
