@@ -112,3 +112,14 @@ def test_it_says_where_to_look_if_it_does_not_work(page: str) -> None:
     assert re.search(r"^## If |^If the upstream answers instead", text, re.MULTILINE)
     for metric in set(re.findall(r"\bproxy_\w+", text)):
         assert f"`{metric}`" in METRICS, f"{page} names {metric}, which metrics.md does not"
+
+
+def test_the_names_beside_those_of_istio_exist() -> None:
+    text = (DOCS / "policies.md").read_text(encoding="utf-8").partition("## Coming from Istio")[2]
+    reference = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    known = set(re.findall(r"^\| `([a-z_.]+)` \|", reference, re.MULTILINE))
+    here = [row.split("|")[2] for row in text.splitlines() if row.startswith("| `")]
+    named = {key for cell in here for key in re.findall(r"`(?:upstreams\.NAME\.)?([a-z_.]+)", cell)}
+    assert len(named) > 15
+    spelled = {key for one in known for key in (one, one.rsplit(".", 1)[-1], one.split(".")[0])}
+    assert named - spelled == set()
