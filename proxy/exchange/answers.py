@@ -130,7 +130,7 @@ def error_answer(request: Request, error: ProxyError) -> Answer:
         request_id=record.request_id,
         trace_id=record.trace_id,
     )
-    fields = _fields(request.terms, request.id, error, _fault_of(record, error))
+    fields = _fields(request.terms, request.id, error, fault_of(record, error))
     answer = own_answer(request.terms, request.head.method, error.status, fields, body)
     # Bytes after a CONNECT are not meant for this proxy (RFC 9110 section 9.3.6).
     refused_connect = request.head.method == "CONNECT"
@@ -235,10 +235,12 @@ def describe_attempt(attempt: AttemptRecord) -> dict[str, Any]:
     return told
 
 
-def _fault_of(record: Record, error: ProxyError) -> str:
-    """The fault of the attempt whose failure this is, "" without one."""
-    last = record.attempts[-1] if record.attempts else None
-    return last.fault if last is not None and last.failure == error.reason else ""
+def fault_of(record: Record, error: ProxyError | None) -> str:
+    """The fault of the attempt whose failure this is, "" without one. None: its status failed."""
+    if not record.attempts:
+        return ""
+    last = record.attempts[-1]
+    return last.fault if last.failure == ("" if error is None else error.reason) else ""
 
 
 def _status_field(terms: Terms, error: ProxyError, fault: str) -> Field:
@@ -262,7 +264,7 @@ def _fields(terms: Terms, request_id: bytes, error: ProxyError, fault: str = "")
 def _grpc_answer(request: Request, error: ProxyError) -> Answer:
     """The same for a gRPC caller."""
     request.record.grpc = error.grpc
-    fault = _fault_of(request.record, error)
+    fault = fault_of(request.record, error)
     answer = _grpc_failure(request.terms, error, request.id, fault)
     answer.last = isinstance(error, BadRequest | Draining)
     return answer

@@ -12,7 +12,7 @@ from proxy.errors import (
     ReceiveError,
     RequestTimeout,
 )
-from proxy.exchange.answers import Answer, fallback_answer, upstream_answer
+from proxy.exchange.answers import Answer, fallback_answer, fault_of, upstream_answer
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
@@ -61,6 +61,9 @@ async def fall_back(
     status_field = request.terms.proxy_status.value(
         error=error, fallback=True, received_status=received_status or None
     )
+    fault = fault_of(request.record, error)
+    if fault:
+        status_field += b"; fault=%b" % fault.encode("ascii")
     if fallback.response is not None:
         answer = fallback_answer(request, fallback.response, status_field)
     else:

@@ -43,6 +43,25 @@ def test_an_abort_is_an_answer_of_the_upstream_to_all_policies(suffer):
     assert stage.ask(request()).answer().reason == "circuit-open"
 
 
+@pytest.mark.parametrize(
+    ("fault", "when", "told"),
+    [
+        ("abort: 503", "503", "stage; received-status=503; fallback; fault=abort"),
+        (
+            "reset: true",
+            "reset",
+            'stage; error=connection_terminated; details="upstream-reset"; fallback; fault=reset',
+        ),
+    ],
+)
+def test_a_fallback_tells_the_fault_that_it_covers(make_stage, fault, when, told):
+    fallback = f"fallback: {{when: [{when}], response: {{status: 200, body: spare}}}}"
+    text = TEXT.replace("FAULT]", f"{{share: 100%, {fault}}}], {fallback}")
+    answer = make_stage(text).ask(request()).answer()
+    assert (answer.status, answer.body) == (200, b"spare")
+    assert answer.get("proxy-status") == told
+
+
 def test_an_abort_is_retried_and_each_attempt_draws_anew(suffer):
     stage = suffer("{share: 60%, abort: 503}", attempts=3)
     client = stage.ask(request())  # every draw is 0.5

@@ -3,6 +3,7 @@
 import gc
 import random
 import tracemalloc
+from fractions import Fraction
 
 import pytest
 
@@ -100,6 +101,25 @@ def test_the_answer_to_a_refused_request(text, burst, policy, later, seconds):
         (b"RateLimit-Policy", policy),
         (b"RateLimit", b'"route";r=0;t=%d' % seconds),
     )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_it_agrees_with_exact_arithmetic(seed):
+    drawn = random.Random(seed)
+    unit, seconds = drawn.choice([("s", 1), ("m", 60), ("h", 3600)])
+    rate, burst = drawn.choice([1, 3, 7, 60, 999, 5000]), drawn.choice([1, 2, 10, 50])
+    gate = limits(limit(f"{rate}/{unit}", burst, "client"))
+    step, whole = Fraction(seconds, rate), {}
+    now = Fraction(drawn.choice([0, 1000, 10**6]))
+    for _ in range(300):
+        client = str(drawn.randrange(drawn.choice([1, 3, 200])))
+        now += step * drawn.choice([0, Fraction(1, 10), 1, 3, burst]) * Fraction(drawn.random())
+        after = max(whole.get(client, now), now) + step
+        delay = after - burst * step - now
+        passed = passes(gate, float(now), Asked(client))
+        assert passed == (delay <= 0) or abs(delay) < step / 500
+        if passed:
+            whole[client] = after
 
 
 def test_retry_after_is_when_it_passes():
