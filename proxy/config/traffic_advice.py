@@ -88,7 +88,8 @@ ABSENT: Final = {
     ),
     **dict.fromkeys(
         ("observe", "dryrun"),
-        "; write mode: observe in timeouts, retry, circuit_breaker, bulkhead or a rate limit",
+        "; write mode: observe in timeouts, retry, circuit_breaker, bulkhead, a rate limit or "
+        "outlier_detection",
     ),
 }
 """Features under other names, wherever they stand."""
