@@ -36,11 +36,23 @@ _LONGEST_WINDOW = 600.0
 _TARGET = re.compile(r"/[!\"$-~]{0,1023}")
 
 
+class _Weight(Integer):
+    """Nothing is drained by its weight: 0 says what to do instead."""
+
+    def parse(self, text: str) -> int:
+        if text == "0":
+            raise ValueError(
+                "must be at least 1, not 0; to drain an endpoint leave it out of the list: its "
+                "requests finish"
+            )
+        return super().parse(text)
+
+
 class WeightedEndpoint(Kind[EndpointConfig]):
     """A URL, or ``{url: …, weight: 3}``."""
 
     _url = EndpointKind()
-    _weight = Integer(1, _MOST_WEIGHT)
+    _weight = _Weight(1, _MOST_WEIGHT)
     _kinds: Mapping[str, Leaf[Any]] = {"url": _url, "weight": _weight}
 
     def read(self, at: Cursor, base: EndpointConfig | None = None) -> EndpointConfig:

@@ -112,7 +112,11 @@ def test_what_is_refused(errors, keys, message):
     ("endpoint", "message"),
     [
         ("{weight: 3}", "'url' is missing"),
-        ("{url: 'http://a', weight: 0}", "weight"),
+        (
+            "{url: 'http://a', weight: 0}",
+            "not 0; to drain an endpoint leave it out of the list",
+        ),
+        ("{url: 'http://a', weight: -1}", "must be at least 1, not -1"),
         ("{url: 'http://a', weight: 1001}", "weight"),
         ("{url: 'http://a', wieght: 2}", "did you mean 'weight'?"),
         ("{url: a}", "has no scheme"),
