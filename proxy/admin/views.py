@@ -142,6 +142,7 @@ def _upstreams(gateway: Gateway, clock: Clock) -> Iterator[Document]:
 
 
 def _upstream(upstream: Upstream, clock: Clock) -> Document:
+    upstream.weigh()
     return {
         "name": upstream.name,
         "load_balancing": upstream.config.load_balancing.value,

@@ -86,6 +86,11 @@ class Choice:
         other.weighted = self._balancer.weighted
         self._balancer = other
 
+    def weigh(self) -> None:
+        """Bring the weights up to date, which `slow_start` changes with time."""
+        if self._warming:
+            self._warm_up(self._loop.time())
+
     def join(self, endpoint: Endpoint, weight: int) -> None:
         """An endpoint is new; `renew` follows."""
         endpoint.full_weight = float(weight)

@@ -139,6 +139,10 @@ class Upstream:
             return only if admit is None or admit(only) else None
         return choice.pick(exclude, admit, key)
 
+    def weigh(self) -> None:
+        """Bring the weights of `endpoints` up to date, for those who show them."""
+        self.choice.weigh()
+
     def none_left(self) -> ProxyError:
         """The failure if `pick` finds no endpoint."""
         if self.endpoints and self.choice.standings is not None:

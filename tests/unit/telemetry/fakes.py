@@ -116,6 +116,9 @@ class FakeUpstream:
             for label, out in ejected.items()
         ]
 
+    def weigh(self) -> None:
+        """Its weights never change."""
+
     def connections(self) -> ConnectionCounts:
         return self._counts
 

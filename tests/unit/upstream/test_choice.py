@@ -102,6 +102,19 @@ def test_a_name_that_a_reload_adds_starts_slowly(bench):
         assert b.endpoint(TWO).weight == pytest.approx(0.1)
 
 
+def test_weights_rise_without_requests_too(bench):
+    b = bench(slow_start=30.0, outlier_detection=EJECTING)
+    b.look_up(ONE, TWO)
+    b.look_up(ONE, TWO, THREE)
+    b.loop.advance(15.0)
+    b.upstream.weigh()
+    assert b.endpoint(THREE).weight == pytest.approx(0.5)
+    b.look_up(THREE)
+    b.loop.advance(30.0)
+    b.upstream.weigh()
+    assert b.endpoint(THREE).weight == 1.0
+
+
 def test_one_that_comes_back_starts_slowly(bench):
     b = bench(slow_start=30.0, load_balancing=LoadBalancing.RANDOM, outlier_detection=EJECTING)
     b.look_up(ONE, TWO)
