@@ -28,7 +28,7 @@ upstreams:
     connections: {{max: {connections}}}
 policies:
   default:
-    timeouts: {{attempt: {attempt}, request: 30s, connect: 1s, idle: 2s}}
+    timeouts: {{mode: {mode}, attempt: {attempt}, request: 30s, connect: 1s, idle: 2s}}
     hedge: {{delay: {hedge}, max: {most}}}
     retry: {{attempts: {attempts}, backoff: {{initial: 50ms, jitter: none}}}}
     circuit_breaker: {{minimum_calls: 1000, window: {{size: 1000}}, scope: {scope}}}
@@ -47,6 +47,7 @@ def text(draw, protocol):
         endpoints=", ".join(f'"http://10.0.0.{n}:80"' for n in range(1, draw([1, 2, 3]) + 1)),
         connections=draw([1, 2, 100]),
         balancing=draw(["least_request", "ewma", "round_robin"]),
+        mode=draw(["enforce", "enforce", "observe"]),
         attempt=draw(["300ms", "2s"]),
         hedge=draw(["0s", "100ms", "100ms", "p95"]),
         most=draw([1, 2]),
@@ -55,7 +56,13 @@ def text(draw, protocol):
         limits=draw(
             ["", "{rate: 5/s, burst: 2}, {name: u, key: header:x-user, rate: 2/s, burst: 1}"]
         ),
-        faults=draw(["", "{share: 60%, delay: 120ms}", "{share: 30%, abort: 503}"]),
+        faults=draw(
+            [
+                "",
+                "{share: 60%, delay: 400ms}",
+                "{share: 30%, abort: 503}, {share: 40%, throttle: 1KiB}",
+            ]
+        ),
         copies=draw([1, 3]),
     )
 
@@ -65,7 +72,7 @@ class History:
 
     def __init__(self, stage, draw):
         self.stage, self.random = stage, draw
-        self.clients, self.asked = [], set()
+        self.clients, self.asked, self.begun = [], set(), []
 
     def step(self):
         self.stage.chance = self.random.random()
@@ -107,6 +114,7 @@ class History:
             server.close()
         elif what == "part":
             server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+            self.begun.append(server)
         else:
             server.answer(503 if what == "503" else 200, 5000 * b"x" if what == "large" else b"ok")
 
@@ -119,7 +127,25 @@ class History:
             self.random.choice(there).reset()
             self.stage.loop.run()
 
+    def answer_all(self):
+        """Every upstream answers what it was asked, and ends what it began."""
+        while self.stage.connects:
+            self.accept()
+        for server in self.stage.servers:
+            if server in self.begun and not server.closed:
+                server.reset()
+            if server.received():
+                self.asked.add(server)
+            if server in self.asked and not server.closed:
+                self.asked.discard(server)
+                server.answer()
+
     def end(self):
+        """Nobody waits forever; and what is left of the clients ends."""
+        for _ in range(60):
+            self.answer_all()
+            self.stage.pass_time(0.2)
+        assert not any(gate.in_flight for gate in self.stage.gateway.gates.values())
         for client in self.clients:
             client.reset()
         self.stage.loop.run()
@@ -153,9 +179,21 @@ class Http2History(History):
         elif what == "part":
             server.head(one)
             server.flush()
+            self.begun.append((server, one))
         else:
             body = 5000 * b"x" if what == "large" else b"ok"
             server.answer(503 if what == "503" else 200, body, one=one)
+
+    def answer_all(self):
+        while self.stage.connects:
+            self.accept()
+        for server, one in self.begun:
+            if not server.closed and one.reset is None:
+                server.refuse(one, 2)
+        self.begun.clear()
+        for server, one in list(self.waiting()):
+            self.answered.add(one)
+            server.answer(one=one)
 
     def waiting(self):
         """Streams that have neither an answer nor an end."""
