@@ -251,6 +251,28 @@ def test_a_throttled_body_comes_at_its_rate(suffer):
     assert client.answer().status == 200, "the connections are kept"
 
 
+def test_portions_have_a_distance(suffer):
+    stage = suffer(SLOW)
+    client, _ = begun(stage)
+    client.received()
+    stage.pass_time(0.045)
+    assert not client.received()
+    stage.pass_time(0.01)
+    assert 45 <= len(client.received()) <= 55
+
+
+def test_an_upstream_that_paused_gets_no_burst(suffer):
+    stage = suffer(SLOW)
+    client = stage.ask(request())
+    server = stage.accept()
+    server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + 50 * b"x")
+    stage.pass_time(2)
+    client.received()
+    server.send(450 * b"x")
+    stage.pass_time(0.1)
+    assert 50 <= len(client.received()) <= 110
+
+
 def test_chunks_and_trailers_follow(suffer):
     stage = suffer(SLOW)
     client = stage.ask(request("GET /x HTTP/1.1", "TE: trailers"))

@@ -347,6 +347,7 @@ def test_the_call_of_a_grpc_check(grpc):
         (b"\0\0\0\0\0", [("grpc-status", "0")], "UNKNOWN"),
         (b"", [("grpc-status", "12")], "UNIMPLEMENTED"),
         (b"", [("grpc-status", "5")], "NOT_FOUND"),
+        (SERVING, [("grpc-status", "1")], "CANCELLED"),
         (b"", [("grpc-status", "0")], "malformed"),
         (SERVING, [], "no grpc-status"),
     ],
