@@ -26,6 +26,16 @@ def test_a_share_of_the_requests(requests: int, ratio: float, allowed: int) -> N
     assert spend(budget, 50.0) == allowed
 
 
+def test_requests_without_retries_leave_the_window_each_in_its_time() -> None:
+    budget = RetryBudget("b", BudgetConfig(ratio=1, min_per_second=0, window=10))
+    budget.record_request(9.0)
+    budget.record_request(12.4)
+    assert budget.snapshot(18.7).requests == 2
+    assert budget.snapshot(18.8).requests == 1
+    assert budget.snapshot(20.0).requests == 1
+    assert budget.snapshot(22.0).requests == 0
+
+
 def test_nothing_is_allowed_with_an_empty_budget() -> None:
     budget = RetryBudget("b", BudgetConfig(ratio=0, min_per_second=0, window=10))
     budget.record_request(1.0)

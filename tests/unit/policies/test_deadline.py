@@ -23,6 +23,18 @@ def test_no_deadline() -> None:
     assert not deadline.expired(1e12)
 
 
+def test_it_knows_how_long_it_stood_still() -> None:
+    deadline = Deadline(100.0, 5.0)
+    assert deadline.standing(101.0) == 0.0
+    deadline.pause(101.0)
+    assert (deadline.stood_still, deadline.standing(103.0)) == (0.0, 2.0)
+    deadline.resume(104.0)
+    assert (deadline.stood_still, deadline.standing(110.0)) == (3.0, 3.0)
+    deadline.pause(110.0)
+    deadline.resume(111.0)
+    assert deadline.stood_still == 4.0
+
+
 def test_it_stands_still_while_paused() -> None:
     deadline = Deadline(100.0, 5.0)
     deadline.pause(101.0)
