@@ -46,6 +46,7 @@ check:    ## the shipped configuration files
 
 docs:     ## generate tables in docs/ and helm/, and the dashboard
 	python -m tests.documents.reference
+	python -m tests.documents.settings
 	python -m tests.documents.sidecar_settings
 	python -m tests.helm.chart_readme
 	python -m tests.helm.dashboard

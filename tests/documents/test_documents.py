@@ -73,6 +73,15 @@ def test_commands_exist(line: str) -> None:
             assert (ROOT / words[1]).is_file()
 
 
+def test_make_docs_renews_all_that_is_generated() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    renewed = re.findall(r"python -m (\S+)", makefile.partition("\ndocs:")[2].partition("\n\n")[0])
+    told = set()
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        told |= set(re.findall(r'"run: python -m ([\w.]+)"', file.read_text(encoding="utf-8")))
+    assert set(renewed) == told
+
+
 def test_every_command_is_in_the_table() -> None:
     """And no other: `test_commands_exist` parses the commands of the blocks."""
     table = (DOCS / "commands.md").read_text(encoding="utf-8").partition("\n## ")[0]
