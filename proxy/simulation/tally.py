@@ -5,16 +5,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from sys import intern
 
+from proxy.grpc_status import FAILURES, name_of
 from proxy.simulation.recording import RecordedRequest
 
 LIMITED = frozenset({"rate-limited", "concurrency-limited", "bulkhead-full", "queue-timeout"})
+_FAILURES = frozenset(name_of(code) for code in FAILURES)
 SLICES = 120
 """Moments of a plot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is counted of one exchange. `at` is its beginning in seconds since the first one's."""
+    """What is counted of one exchange. `at` is its beginning in seconds since the first one's,
+    `grpc` the name of the status that a gRPC caller got, "" for others.
+    """
 
     at: float
     route: str
@@ -22,6 +26,7 @@ class Told:
     reason: str
     duration: float
     hedged: int
+    grpc: str
     endpoints: tuple[str, ...]
     """Of each attempt: ``upstream ip:port``."""
 
@@ -35,6 +40,7 @@ def told_by(request: RecordedRequest, since: float) -> Told:
         reason=request.reason,
         duration=request.duration,
         hedged=request.hedged,
+        grpc=request.grpc,
         endpoints=tuple(
             intern(f"{one.upstream} {one.endpoint}") for one in request.attempts if one.endpoint
         ),
@@ -58,12 +64,15 @@ class RouteTally:
 
     def count(self, told: Told, slice_of: float) -> None:
         self.requests += 1
-        bad = bool(told.reason) or told.status >= 500
+        broken = told.grpc in _FAILURES
+        bad = bool(told.reason) or told.status >= 500 or broken
         self.answered += not bad
         self.failed += bad
         self.limited += told.reason in LIMITED
         if told.reason:
             self.reasons[told.reason] += 1
+        elif broken:
+            self.reasons[f"upstream's {told.grpc}"] += 1
         elif told.status >= 500:
             self.reasons[f"upstream's {told.status}"] += 1
         self.hedges += told.hedged

@@ -164,6 +164,7 @@ class World:
                 reason=record.reason,
                 duration=record.duration,
                 hedged=record.hedged,
+                grpc=record.grpc_status,
                 endpoints=tuple(
                     intern(f"{one.upstream} {one.endpoint}")
                     for one in record.attempts

@@ -2,10 +2,12 @@
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chaos.upstream import ChaosUpstream
@@ -58,13 +60,50 @@ def _settings(urls: list[str]) -> Settings:
     }
 
 
+def _with(urls: list[str], policy: Settings, **route_keys: Any) -> Settings:
+    """One route to one upstream under this policy, without a circuit breaker."""
+    default = {"circuit_breaker": {"mode": "off"}, **policy}
+    return {
+        "access_log": {"requests": "all", "format": "json"},
+        "upstreams": {"shop": {"endpoints": urls[:2]}, "spare": {"endpoints": urls[2:]}},
+        "policies": {"default": default},
+        "routes": [route("read", "shop", match={"prefix": "/"}, **route_keys)],
+    }
+
+
+def _many_parts(urls: list[str]) -> dict[str, Settings]:
+    wide = {"budget": {"ratio": "50%", "min_per_second": 100}}
+    queue = {"max_concurrent": 6, "max_queue": 6, "queue_timeout": "50ms"}
+    by_user = {"name": "user", "key": "header:x-user", "rate": "20/s", "burst": 5}
+    faults = [{"share": "10%", "delay": "20ms"}, {"share": "5%", "abort": 503}]
+    split = _with(urls, {"retry": wide})
+    split["routes"][0]["upstream"] = {"shop": 80, "spare": 20}
+    return {
+        "queue": _with(urls, {"retry": wide, "bulkhead": queue}),
+        "limit by header": _with(urls, {"retry": wide, "rate_limits": [by_user]}),
+        "faults": _with(urls, {"retry": wide, "faults": faults}),
+        "fallback": _with(
+            urls, {"retry": {"attempts": 1}}, fallback={"when": [503], "upstream": "spare"}
+        ),
+        "split": split,
+        "hedges": _with(urls, {"retry": wide, "hedge": {"delay": "50ms"}}),
+    }
+
+
+PARTS = ["queue", "limit by header", "faults", "fallback", "split", "hedges"]
+
+
 def _call(proxy: RunningProxy, seed: int, requests: int) -> None:
     chance = random.Random(seed)
     connection = HTTPConnection("127.0.0.1", proxy.outbound, timeout=5)
     for number in range(requests):
+        time.sleep(chance.expovariate(100))
         try:
             method = "POST" if chance.random() < 0.4 else "GET"
-            connection.request(method, f"/{seed}/{number}", headers={"X-Chaos": _script(chance)})
+            fields = {"X-Chaos": _script(chance), "X-User": str(number % 7)}
+            if number % 4 and method == "POST":
+                fields["Idempotency-Key"] = f"{seed}-{number}"
+            connection.request(method, f"/{seed}/{number}", headers=fields)
             connection.getresponse().read()
         except (OSError, HTTPException):
             connection.close()
@@ -120,6 +159,16 @@ def test_the_same_file_gives_the_same_counts(
     log, played = _both(start_proxy(_settings(urls)), 1500)
     apart = {what: share for what, share in _apart(log, played).items() if "load" not in what}
     assert max(apart.values()) < 0.02, apart
+
+
+@pytest.mark.alone
+@pytest.mark.long
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_gives_the_same_counts(
+    start_proxy: Callable[[Settings], RunningProxy], urls: list[str], part: str
+) -> None:
+    log, played = _both(start_proxy(_many_parts(urls)[part]), 200)
+    assert max(_apart(log, played).values()) < 0.03, _apart(log, played)
 
 
 @pytest.mark.long

@@ -8,6 +8,7 @@ from unit.simulation.lines import attempt, line
 from proxy.config.loading import load_text
 from proxy.simulation.playable import Keys
 from proxy.simulation.recorded import read_log
+from proxy.simulation.tally import tally, told_by
 from proxy.simulation.world import play
 
 FILE = """
@@ -145,6 +146,20 @@ def test_grpc_statuses_decide():
     retried = played(lines, "", ", retry: {on: [grpc-unavailable], methods: any}")
     assert [len(told.endpoints) for told in once.told] == [1] * 5
     assert [len(told.endpoints) for told in retried.told] == [3] * 5
+
+
+def test_calls_with_a_failing_status_are_counted_as_failed():
+    failing = attempt(5.0, 200, grpc_status="UNAVAILABLE")
+    fields = {"method": "POST", "path": "/shop.Stock/Deduct", "grpc_status": "UNAVAILABLE"}
+    missing = {**fields, "grpc_status": "NOT_FOUND"}
+    recording = read_log([line(0.0, failing, **fields), line(1.0, attempt(), **missing)])
+    once = load_text(FILE % ("", "", ", retry: {attempts: 1}"), "g.yaml", {}).config
+    log = tally("log", 1.0, (told_by(one, 0.0) for one in recording.requests))
+    then = tally("played", 1.0, play(once, recording, 1).told)
+    for counted in (log, then):
+        route = counted.routes["shop"]
+        assert (route.answered, route.failed) == (1, 1)
+        assert route.reasons == {"upstream's UNAVAILABLE": 1}
 
 
 def test_a_body_beyond_the_limit_is_sent_once():
