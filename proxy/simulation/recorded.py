@@ -13,6 +13,7 @@ from math import inf
 from sys import intern
 from typing import Any
 
+from proxy.config.model import Listener
 from proxy.errors import (
     ClientGone,
     HedgeLost,
@@ -29,6 +30,7 @@ _OWN_DEADLINE = "(timeouts.request)"
 _OWN_CUTS = ("(timeouts.max_duration)", "none of the response's body for")
 """In the sentences of failures that a policy of the proxy decided."""
 _LIMIT = re.compile(r"Rate limit '(.*?)' of route '")
+_TRACE = re.compile("[0-9a-f]{32}")
 _HOUR = 3600
 _ENDLESS = 30 * 24 * _HOUR
 _SWITCHED, _LOWEST_STATUS, _HIGHEST_STATUS = 101, 200, 999
@@ -41,6 +43,7 @@ def read_log(lines: Iterable[str]) -> Recording:
     """The requests of a log."""
     recording = Recording()
     clocks = Clocks()
+    repeats: set[str] = set()
     for number, line in enumerate(lines, 1):
         start = line.find("{")
         if start < 0 or '"attempts"' not in line:
@@ -48,7 +51,7 @@ def read_log(lines: Iterable[str]) -> Recording:
             continue
         try:
             values = json.loads(line[start:])
-            request = _request(values)
+            request = _request(values, repeats)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             recording.foreign += 1
             recording.unreadable += 1
@@ -64,11 +67,17 @@ def read_log(lines: Iterable[str]) -> Recording:
     return recording
 
 
-def _request(line: dict[str, Any]) -> RecordedRequest:
+def _request(line: dict[str, Any], repeats: set[str]) -> RecordedRequest:
+    """`repeats`: ids of inbound requests that are repeats, as the calls made for them told: their
+    lines come before.
+    """
     at = datetime.fromisoformat(line["time"]).timestamp()
     duration = _seconds(line["duration_ms"])
     reason, detail = str(line["reason"]), str(line.get("detail", ""))
     limited = _LIMIT.match(detail) if reason == RateLimited.reason else None
+    attempts = tuple(_attempts(line, at, duration))
+    if _nested(line) and not any(one.below for one in attempts):
+        repeats.add(str(line.get("inherited_from", "")))
     return RecordedRequest(
         at=at,
         listener=intern(str(line["listener"])),
@@ -90,7 +99,9 @@ def _request(line: dict[str, Any]) -> RecordedRequest:
         deadline=_deadline(line, reason, detail, duration),
         keyed=_keyed(line),
         settled=reason in BEYOND or _promised(line),
-        attempts=tuple(_attempts(line, at, duration)),
+        attempts=attempts,
+        trace=_trace(line),
+        repeat=bool(repeats) and str(line["request_id"]) in repeats,
     )
 
 
@@ -181,12 +192,24 @@ def _attempts(line: dict[str, Any], at: float, duration: float) -> list[Recorded
                 wait=wait,
                 cut=cut,
                 retry_after=_retry_after(line, last=one is decided),
+                below=one is decided and bool(status) and _nested(line),
                 refused=failure == UpstreamReset.reason and _at_once(found[place + 1 :]),
             )
         )
         if not one.get("hedge"):
             begins += head
     return attempts
+
+
+def _trace(line: dict[str, Any]) -> str:
+    """Only what two requests have in common is kept."""
+    kin = line["listener"] == Listener.INBOUND.value or line.get("inherited_from")
+    trace = str(line["trace_id"])
+    return trace if kin and _TRACE.fullmatch(trace) else ""
+
+
+def _nested(line: dict[str, Any]) -> bool:
+    return line.get("retry_refused") == StopReason.NESTED.value
 
 
 def _promised(line: dict[str, Any]) -> bool:

@@ -47,7 +47,8 @@ class RecordedAttempt:
     `grpc` is the name of a gRPC status. `wait`: the seconds before it, after a failure.
     `fault`: those of the proxy that it suffered. `cut`: the proxy or its client ended the body,
     which would have taken longer. `retry_after`: seconds that its response asked to wait, as far as
-    the log tells. `refused`: an HTTP/2 stream that was not processed.
+    the log tells. `refused`: an HTTP/2 stream that was not processed. `below`: its response was
+    not retried, because the layer below had done so.
     """
 
     at: float
@@ -64,6 +65,7 @@ class RecordedAttempt:
     cut: bool = False
     retry_after: int = 0
     refused: bool = False
+    below: bool = False
 
     @property
     def censored(self) -> bool:
@@ -83,7 +85,8 @@ class RecordedRequest:
     `limit`: the rate limit that refused it. `deadline`: the seconds that its caller gave, inf
     where the log does not tell. `keyed`: whether it had an idempotency key, None where the log does
     not tell. `settled`: it was answered by its idempotency key, the outbox or a saga, or for a
-    reason that no policy decides.
+    reason that no policy decides. `trace`: the trace id of an inbound request, and of a call
+    that was made for one. `repeat`: it is a repeat, as a call that was made for it tells.
     """
 
     at: float
@@ -107,6 +110,8 @@ class RecordedRequest:
     keyed: bool | None
     settled: bool
     attempts: tuple[RecordedAttempt, ...]
+    trace: str = ""
+    repeat: bool = False
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from proxy.http.message import (
     make_response,
     named_field,
 )
+from proxy.http.problem import RETRIED_BELOW
 from proxy.simulation.recording import RecordedAttempt
 from proxy.upstream.leases import OnClosed
 from proxy.wire.alarm import NEVER
@@ -41,6 +42,7 @@ _ZEROS: Final = bytes(PIECE_BYTES)
 _CONTENT_TYPE: Final = named_field(FieldName(b"content-type"), b"application/grpc")
 _GRPC_STATUS: Final = FieldName(b"grpc-status")
 _RETRY_AFTER: Final = FieldName(b"retry-after")
+_PROXY_STATUS: Final = FieldName(b"proxy-status")
 
 
 class PlayedClient(NoClient):
@@ -278,6 +280,8 @@ def _head(outcome: RecordedAttempt) -> tuple[ResponseHead, bytes, bool, Trailers
         fields = [_CONTENT_TYPE, named_field(_GRPC_STATUS, b"%d" % (OK if code is None else code))]
     if outcome.retry_after:
         fields.append(named_field(_RETRY_AFTER, b"%d" % outcome.retry_after))
+    if outcome.below:
+        fields.append(named_field(_PROXY_STATUS, b"as recorded" + RETRIED_BELOW))
     ended = not outcome.body and not outcome.failure
     head = make_response(outcome.status, fields, 0 if ended else None)
     head.chunked = not ended

@@ -35,6 +35,7 @@ from proxy.upstream.upstream import IsOwn, Upstream
 UNKNOWN_ADDRESS = "192.0.2.{}"
 """Of an endpoint that the log does not have (RFC 5737: no host has it)."""
 OnTold: TypeAlias = Callable[[Told], object]
+_PARENT = "0000000000000001"
 _LONGEST = 24 * 3600.0
 """Seconds after the last request, when everything must have ended."""
 
@@ -193,6 +194,10 @@ def _text(number: int, request: RecordedRequest, *, keyed: bool) -> bytes:
     lines.append(f"X-Request-Id: {number}")
     if keyed:
         lines.append(f"Idempotency-Key: {number}")
+    if request.trace:
+        lines.append(f"traceparent: 00-{request.trace}-{_PARENT}-00")
+    if request.repeat and request.listener == Listener.INBOUND.value:
+        lines.append("X-Retry-Attempt: 1")
     if request.deadline < inf:
         lines.append(f"X-Request-Timeout-Ms: {request.deadline * 1000:.0f}")
     if request.grpc:

@@ -389,3 +389,28 @@ def test_an_upgrade_is_no_answer_for_others():
     world = played([*upgrades, *once], "", ", retry: {methods: any}")
     assert reasons(world) == {"503": 10}
     assert world.skipped == {"upgrades": 10}
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+NESTED = {"retry_refused": "nested", "inherited_from": "in", "trace_id": TRACE}
+
+
+@pytest.mark.parametrize("inherits", [True, False])
+def test_a_call_for_a_repeat_is_not_retried_again(inherits):
+    reset = attempt(10.0, 0, "upstream-reset")
+    lines = [
+        line(0.1, reset, **NESTED),
+        line(0.0, attempt(500.0), listener="inbound", trace_id=TRACE, request_id="in"),
+        line(1.0, reset, attempt(5.0, wait=100.0), trace_id=TRACE),
+    ]
+    world = played(lines, "", f", timeouts: {{inherit: {{retries: {str(inherits).lower()}}}}}")
+    made = {round(told.at, 1): len(told.endpoints) for told in world.told}
+    assert (made[0.1] == 1) == inherits
+    assert (made[0.0], made[1.0]) == (1, 2)
+
+
+@pytest.mark.parametrize("inherits", [True, False])
+def test_what_was_retried_below_is_not_retried_again(inherits):
+    lines = [line(0.0, BAD, retry_refused="nested")]
+    world = played(lines, "", f", timeouts: {{inherit: {{retries: {str(inherits).lower()}}}}}")
+    assert [len(told.endpoints) for told in world.told] == ([1] if inherits else [3])
