@@ -45,12 +45,17 @@ class TimeLimit:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        task, self._task = self._task, None
-        if not self._over or task is None:
-            return
-        alone = task.uncancel() == 0  # else something other than this limit cancelled it too
-        if alone and kind is asyncio.CancelledError:
+        if self._cancelled_alone() and kind is asyncio.CancelledError:
             raise TimeoutError from error
+
+    def _cancelled_alone(self) -> bool:
+        """Whether this limit has cancelled the task, and nothing else has.
+
+        A function of its own: `__exit__` must not refer to the task. Its frame belongs to the
+        TimeoutError, and that to the task, which would keep each other in memory.
+        """
+        task, self._task = self._task, None
+        return self._over and task is not None and task.uncancel() == 0
 
     def _ring(self) -> None:
         behind = monotonic() - self._due

@@ -62,7 +62,6 @@ class RequestWriter(UpstreamStream):
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = Http1Session(self)
         self._state = IDLE
         self._chunks = False
         self._reusable = True

@@ -9,7 +9,7 @@ from typing import cast
 
 from proxy.http.message import OwnFields, RequestHead
 from proxy.wire.flow import Channel
-from proxy.wire.h1.request_writer import HEAD, TUNNEL
+from proxy.wire.h1.request_writer import HEAD, TUNNEL, Http1Session
 from proxy.wire.h1.response_reader import ResponseReader
 from proxy.wire.streams import NO_TRAILERS, StreamHandler, Trailers
 
@@ -24,6 +24,8 @@ class UpstreamConnection(ResponseReader):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._channel = Channel(cast(asyncio.Transport, transport))
+        # Not before: each refers to the other until it is lost, and a failed connect is never lost.
+        self.session = Http1Session(self)
         if not self._channel.half_closes:
             self._later = []
 

@@ -1,8 +1,10 @@
 """A task's time limit, which is judged after what had arrived was read."""
 
 import asyncio
+import gc
 import socket
 import time
+import weakref
 
 import pytest
 import uvloop
@@ -75,3 +77,26 @@ def test_what_is_missed_in_a_standstill_is_told():
             return limit.stood_still
 
     assert run(misses()) is True
+
+
+def test_a_task_that_it_ends_is_not_kept_by_its_own_error():
+    async def ends():
+        loop = asyncio.get_running_loop()
+
+        async def limited():
+            with TimeLimit(loop, 0.01):
+                await asyncio.sleep(10)
+
+        task = loop.create_task(limited())
+        await asyncio.wait([task])
+        assert isinstance(task.exception(), TimeoutError)
+        kept = weakref.ref(task)
+        del task
+        await asyncio.sleep(0)
+        return kept() is not None
+
+    gc.disable()
+    try:
+        assert run(ends()) is False
+    finally:
+        gc.enable()
