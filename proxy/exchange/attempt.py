@@ -133,6 +133,8 @@ class Attempt(Reaching):
 
     async def _suffer(self, fault: Fault) -> None:
         """What the upstream would do with this fault; without an end of its own, go on."""
+        for kind in fault.kinds:
+            self.binding.stats.count_fault(kind)
         try:
             endpoint = self._choose() if self.binding.upstream.endpoints else None
             until = self._wake_at = self.record.started + fault.delay

@@ -13,7 +13,7 @@ _LONGEST: Final = 20
 
 
 def draw_fault(attempt: Attempt, faults: Faults) -> None:
-    """Draw the fault of an attempt that is about to begin, and count it."""
+    """Draw the fault of an attempt that is about to begin."""
     delay, abort, throttle = 0.0, 0, 0
     if faults.asks:
         held = attempt.head_held
@@ -24,10 +24,7 @@ def draw_fault(attempt: Attempt, faults: Faults) -> None:
     if fault is None:
         return
     attempt.fault = fault
-    kinds = fault.kinds
-    attempt.record.fault = "+".join(kinds)
-    for kind in kinds:
-        attempt.binding.stats.count_fault(kind)
+    attempt.record.fault = "+".join(fault.kinds)
 
 
 def injected(attempt: Attempt) -> FaultInjected | None:

@@ -41,6 +41,7 @@ def test_an_abort_is_an_answer_of_the_upstream_to_all_policies(suffer):
     assert stage.snapshot().failures == 1
     stage.ask(request())
     assert stage.ask(request()).answer().reason == "circuit-open"
+    assert stage.stats().faults == {"abort": 2}, "an attempt that was refused suffered none"
 
 
 @pytest.mark.parametrize(
