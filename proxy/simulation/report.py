@@ -173,6 +173,7 @@ def as_json(result: Result) -> str:
                 {
                     "name": one.name,
                     "routes": [_route(name, one.routes[name]) for name in one.routes],
+                    "ejections": one.ejections if one.ejections is None else dict(one.ejections),
                 }
                 for one in result.tallies
             ],

@@ -70,6 +70,18 @@ def test_json(files, capsys):
     assert (made["requests"], made["results"][1]["name"]) == (20, "then.yaml")
     assert (log["answered"], then["answered"]) == (20, 0)
     assert then["reasons"] == {"upstream's 503": 20}
+    assert [one["ejections"] for one in made["results"]] == [None, {}]
+
+
+def test_json_has_the_ejections(files, capsys):
+    config = files / "then.yaml"
+    endpoints = '["http://10.0.0.1:80", "http://10.0.0.2:80"], '
+    detection = "outlier_detection: {consecutive_failures: 1}"
+    text = config.read_text().replace('["http://10.0.0.1:80"]', endpoints + detection)
+    config.write_text(text)
+    simulate(files, "--config", str(config), "--format", "json")
+    _, then = json.loads(capsys.readouterr().out)["results"]
+    assert then["ejections"]["shop"] >= 1
 
 
 def test_the_page_stands_alone(files, capsys):
