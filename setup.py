@@ -99,6 +99,7 @@ COMPILED = (
     "http/hash_key",
     "http/lists",
     "http/max_forwards",
+    "http/making",
     "http/message",
     "http/random_hex",
     "http/request_id",

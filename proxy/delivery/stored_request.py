@@ -6,7 +6,8 @@ from typing import Final
 from proxy.errors import BulkheadFull, ClaimLost, ConcurrencyLimited, Draining, QueueTimeout
 from proxy.exchange.lease import Lease
 from proxy.http.authority import parse_authority
-from proxy.http.message import RequestHead, make_field, make_request
+from proxy.http.making import make_request
+from proxy.http.message import RequestHead, make_field
 
 CROWDED: Final = 0.1
 """Seconds of a pause after a try that was `crowded_out`."""

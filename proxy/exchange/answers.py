@@ -12,16 +12,9 @@ from proxy.exchange.request import Request
 from proxy.exchange.terms import Terms
 from proxy.grpc_status import of_http_answer
 from proxy.http.grpc import GRPC_TYPE, trailers_only
+from proxy.http.making import make_response
 from proxy.http.max_forwards import MESSAGE_HTTP, reflection
-from proxy.http.message import (
-    Field,
-    OwnFields,
-    RequestHead,
-    ResponseHead,
-    make_field,
-    make_response,
-    named_field,
-)
+from proxy.http.message import Field, OwnFields, RequestHead, ResponseHead, make_field, named_field
 from proxy.http.problem import PROBLEM_TYPE, RETRIED_BELOW, problem_body
 from proxy.policies.fallback import FallbackResponse
 from proxy.policies.retry import StopReason

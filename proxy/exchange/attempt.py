@@ -10,7 +10,6 @@ the metrics and the log use. The steps of *reach* are in `reaching`, its deadlin
 """
 
 from time import monotonic
-from typing import Final
 
 from proxy.errors import (
     ConnectError,
@@ -30,16 +29,14 @@ from proxy.exchange.request import Request
 from proxy.exchange.script import Script
 from proxy.exchange.throttle import Throttle
 from proxy.grpc_status import RESOURCE_EXHAUSTED
-from proxy.http.message import ResponseHead, make_response
+from proxy.http.making import make_response
+from proxy.http.message import ResponseHead
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, UNPROCESSED, Outcome, Verdict
 from proxy.policies.faults import Fault
 from proxy.policies.gate import settle_gates
 from proxy.upstream.endpoint import Endpoint, Seat
 from proxy.wire.alarm import NEVER
 from proxy.wire.streams import NO_TRAILERS, StreamHandler, Trailers, UpstreamStream
-
-_PATIENCE: Final = 0.1
-"""Seconds that an upstream waits for a body at least before it gives up."""
 
 
 class Attempt(Reaching):
@@ -326,22 +323,6 @@ class Attempt(Reaching):
         self._request.timing.leave(self)
         if not self._owner.running:
             self._owner.wake(self)
-
-    @property
-    def _client_owes(self) -> bool:
-        """Whether the upstream waits for body bytes from the client."""
-        body = self._request.body
-        return body is not None and body.owed
-
-    @property
-    def _gave_up(self) -> bool:
-        """Whether the upstream may answer because the client did not send its body.
-
-        An earlier answer has another reason.
-        """
-        if not self._client_owes:
-            return False
-        return self.stood_still(monotonic()) >= _PATIENCE
 
     def _settle(self, verdict: Verdict) -> None:
         """Return the permits, and count."""

@@ -31,6 +31,9 @@ REACHING: Final = Phase.REACHING
 SENT: Final = Phase.SENT
 DONE: Final = Phase.DONE
 
+_PATIENCE: Final = 0.1
+"""Seconds that an upstream waits for a body at least before it gives up."""
+
 
 class AttemptClocks(Script):
     """An attempt as its clocks know it: its phase, its gates, its stream.
@@ -185,3 +188,19 @@ class AttemptClocks(Script):
             resume_gates(self.binding.outer_gates, request.outer_permits, now)
         if self._phase is SENT:
             self._arm()
+
+    @property
+    def _client_owes(self) -> bool:
+        """Whether the upstream waits for body bytes from the client."""
+        body = self._request.body
+        return body is not None and body.owed
+
+    @property
+    def _gave_up(self) -> bool:
+        """Whether the upstream may answer because the client did not send its body.
+
+        An earlier answer has another reason.
+        """
+        if not self._client_owes:
+            return False
+        return self.stood_still(monotonic()) >= _PATIENCE

@@ -6,7 +6,7 @@ from typing import Final
 from proxy.errors import BodyTimeout, BodyTooLarge
 from proxy.exchange.body import RequestBody
 from proxy.exchange.carrier import Carrier
-from proxy.http.message import make_response
+from proxy.http.making import make_response
 
 WHOLE: Final = -1
 """No limit: a body that is not kept, only looked at as it passes."""

@@ -35,7 +35,8 @@ from proxy.http.grpc import (
     parse_timeout,
     status_trailers,
 )
-from proxy.http.message import OwnFields, ResponseHead, make_response
+from proxy.http.making import make_response
+from proxy.http.message import OwnFields, ResponseHead
 from proxy.outcome import FAILURE, IGNORED, SUCCESS, Outcome, Verdict
 from proxy.policies.gate import Gate, Permit, settle_gates
 from proxy.wire.alarm import NEVER

@@ -6,7 +6,8 @@ from typing import Any, Final
 from proxy.exchange.answers import Answer
 from proxy.exchange.heads import DATE, REQUEST_ID
 from proxy.exchange.request import Request
-from proxy.http.message import Field, make_field, make_response, named_field
+from proxy.http.making import make_response
+from proxy.http.message import Field, make_field, named_field
 
 REPLAYED: Final = (b"Idempotent-Replayed", b"true")
 _LEFT_OUT: Final = frozenset(

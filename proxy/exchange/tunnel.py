@@ -15,7 +15,7 @@ from proxy.exchange.marks import IDLE
 from proxy.exchange.relay import client_gone
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
-from proxy.http.message import make_response
+from proxy.http.making import make_response
 from proxy.wire.streams import StreamHandler, Trailers, UpstreamStream
 
 

@@ -7,14 +7,8 @@ as plain HTTP.
 from typing import Final
 
 from proxy.grpc_status import NO_GRPC, UNKNOWN, of_http_response
-from proxy.http.message import (
-    Field,
-    FieldName,
-    RequestHead,
-    ResponseHead,
-    make_response,
-    named_field,
-)
+from proxy.http.making import make_response
+from proxy.http.message import Field, FieldName, RequestHead, ResponseHead, named_field
 from proxy.outcome import Condition, Outcome, of_status
 
 TIMEOUT_FIELD: Final = b"grpc-timeout"

@@ -42,3 +42,9 @@ def appended(values: Sequence[bytes], member: bytes) -> bytes:
     """The lists of several fields as one, with another member behind them."""
     text = joined(values)
     return text + b", " + member if text else member
+
+
+def connection_options(values: list[bytes]) -> frozenset[bytes]:
+    """The lower-case options of Connection fields (RFC 9110 section 7.6.1)."""
+    text = b",".join(values).lower()
+    return frozenset(option.strip() for option in text.split(b",")) - {b""}

@@ -11,7 +11,7 @@ length, a cookie. Heads are immutable; `RequestHead.changed` makes another one.
 from typing import Final, TypeAlias
 
 from proxy.http.authority import Authority
-from proxy.http.lists import joined
+from proxy.http.lists import connection_options, joined
 
 
 class FieldName:
@@ -129,11 +129,10 @@ def _blocks(fields: list[Field | None]) -> list[bytes]:
     return blocks
 
 
-_NO_OWN: Final[list[Field]] = []
+NO_OWN: Final[list[Field]] = []
 _NO_VALUES: Final[list[bytes]] = []
 _WITHOUT_FIELD: Final = frozenset((b"host", b"content-length"))
 """Names with a value that no field needs to have: see `RequestHead.values`."""
-_WITH_CONTENT: Final = frozenset(("POST", "PUT", "PATCH"))
 
 
 class Head:
@@ -332,7 +331,7 @@ class RequestHead(Head):
         """The same request with another path and host and other forwarded fields."""
         shared = Shared([*fields], self.shared.held)
         shared.crumbs = self.shared.crumbs
-        return self.sharing(shared, _NO_OWN, path=path, host_text=host_text)
+        return self.sharing(shared, NO_OWN, path=path, host_text=host_text)
 
     def sharing(
         self, shared: Shared, own: list[Field], *, path: str, host_text: str
@@ -387,7 +386,7 @@ class ResponseHead(Head):
         """The same response with other forwarded fields."""
         head = ResponseHead()
         head.shared = Shared([*fields], self.shared.held)
-        head.own = _NO_OWN
+        head.own = NO_OWN
         head.held = self.held
         head.written = b""
         head.version = self.version
@@ -397,59 +396,3 @@ class ResponseHead(Head):
         head.length = self.length
         head.chunked = self.chunked
         return head
-
-
-def make_request(
-    method: str,
-    scheme: str,
-    host: tuple[str, Authority | None, str],
-    target: tuple[str, str | None],
-    fields: list[Field],
-    held: dict[bytes, list[bytes]],
-    length: int,
-) -> RequestHead:
-    """The head of a request that the proxy makes itself, or makes again.
-
-    `host` is a Host field's text, its authority and the authority's host; `target` the path and
-    the query. `length` 0: there is no body.
-    """
-    head = RequestHead()
-    head.shared = Shared([*fields], held)
-    head.own = _NO_OWN
-    head.held = held
-    head.written = b""
-    head.method = method
-    head.scheme = scheme
-    head.host_text, head.authority, head.host = host
-    head.path, head.query_text = target
-    head.absolute = False
-    head.version = 11
-    head.keep_alive = True
-    head.length = length
-    head.sized = length > 0 or method in _WITH_CONTENT
-    head.chunked = False
-    head.unusual = False
-    return head
-
-
-def make_response(status: int, fields: list[Field], length: int | None) -> ResponseHead:
-    """The head of the proxy's own response."""
-    head = ResponseHead()
-    head.shared = Shared([*fields], {})
-    head.shared.dated = True  # its writer adds a date where it needs one
-    head.own = _NO_OWN
-    head.held = head.shared.held
-    head.written = b""
-    head.version = 11
-    head.status = status
-    head.status_line = b""
-    head.keep_alive = True
-    head.length = length
-    head.chunked = False
-    return head
-
-
-def connection_options(values: list[bytes]) -> frozenset[bytes]:
-    """The lower-case options of Connection fields (RFC 9110 section 7.6.1)."""
-    joined = b",".join(values).lower()
-    return frozenset(option.strip() for option in joined.split(b",")) - {b""}

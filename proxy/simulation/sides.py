@@ -11,14 +11,8 @@ from proxy.errors import ConnectError, ProxyError, StreamRefused, UpstreamReset,
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.throttle import Throttle
 from proxy.grpc_status import OK, code_of
-from proxy.http.message import (
-    FieldName,
-    OwnFields,
-    RequestHead,
-    ResponseHead,
-    make_response,
-    named_field,
-)
+from proxy.http.making import make_response
+from proxy.http.message import FieldName, OwnFields, RequestHead, ResponseHead, named_field
 from proxy.http.problem import RETRIED_BELOW
 from proxy.simulation.recording import RecordedAttempt
 from proxy.upstream.leases import OnClosed

@@ -2,7 +2,8 @@
 
 from proxy.config.model import Listener
 from proxy.errors import UpstreamReset
-from proxy.http.message import make_field, make_response
+from proxy.http.making import make_response
+from proxy.http.message import make_field
 from proxy.wire.alarm import Alarm
 from proxy.wire.streams import NO_TRAILERS, ClientStream, UpstreamSession, UpstreamStream
 

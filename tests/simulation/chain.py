@@ -24,7 +24,8 @@ from proxy.config.loading import load_text
 from proxy.config.model import Listener
 from proxy.exchange.bindings import Bindings
 from proxy.exchange.gateway import Gateway
-from proxy.http.message import make_field, make_response
+from proxy.http.making import make_response
+from proxy.http.message import make_field
 from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.simulation.plots import plot

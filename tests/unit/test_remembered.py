@@ -436,7 +436,7 @@ REMEMBERED: dict[str, Reason] = {
     "http.h2.fields:StoredName._values": "at most _MAX_VALUES: flooded with the names",
     "http.h2.huffman:_Tree.one": "a fixed number",
     "http.h2.huffman:_Tree.zero": "a fixed number",
-    "http.message:_NO_OWN": "stays empty",
+    "http.message:NO_OWN": "stays empty",
     "http.message:_NO_VALUES": "stays empty",
     "http.problem:ProxyStatus._failures": "one for each reason and error type",
     "http.tracing:Propagator._span_ids": "one batch",

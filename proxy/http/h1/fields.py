@@ -24,7 +24,8 @@ from typing import Any, Final, Protocol
 import httptools
 
 from proxy.http.h1.shapes import Name, Shapes, printable
-from proxy.http.message import Field, FieldName, Head, Shared, connection_options
+from proxy.http.lists import connection_options
+from proxy.http.message import Field, FieldName, Head, Shared
 from proxy.http.treatment import (
     CHECKED,
     DISGUISED,

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from unit.http.h1.lines import lines
 
 from proxy.http.h1.fields import JUDGE, MEMORY_BYTES, FieldReader, give
-from proxy.http.message import Head, connection_options
+from proxy.http.lists import connection_options
+from proxy.http.message import Head
 
 JUDGED = b"GET / HTTP/1.1"
 

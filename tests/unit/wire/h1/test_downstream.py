@@ -14,7 +14,7 @@ from proxy.config.model import LimitsConfig, Listener
 from proxy.errors import BadRequest, BodyTooLarge, ConnectionsFull
 from proxy.http.h1.chunked import FIRST_CHUNKS, MORE_CHUNKS
 from proxy.http.h1.request import RequestParser
-from proxy.http.message import make_response
+from proxy.http.making import make_response
 from proxy.wire.h1.downstream import Downstream
 
 pytestmark = pytest.mark.interpreted  # its gate and its handler are doubles

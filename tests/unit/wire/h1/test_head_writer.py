@@ -5,7 +5,8 @@ import pytest
 
 from proxy.http.h1.request import RequestParser
 from proxy.http.h1.response import ResponseParser
-from proxy.http.message import FieldName, make_field, make_response
+from proxy.http.making import make_response
+from proxy.http.message import FieldName, make_field
 from proxy.wire.h1.head_writer import HEAD_ENDS, add_own, last_chunk, request_front, response_front
 
 
