@@ -2,8 +2,12 @@
 
 Instructions in user space, counted as `instructions` does. One proxy has a route for each part,
 which uses this part alone, and the same routes without any. The same requests with a part and
-without it are counted in turns. The table has the median of the turns and the differences between
-them. The first row has no part: it shows how exact the others are.
+without it are counted in turns: what the proxy executes for events of connections, which is nearly
+all of a request. What it does each second besides would be as much again as some parts, and is left
+out. The table has the medians, and the least and most of a turn. `besides`: by how much the median
+of all the rest (timers, callbacks, threads) differs. It has what a part does outside the events of
+connections, and is as exact as the work of each second is even: some hundreds. The first row has no
+part: it shows how exact the others are.
 
 Before the first turn every head has come so often that the proxy remembers it, and requests with a
 trace have a new one each time: heads that are remembered halfway would cost more or less in each
@@ -164,11 +168,16 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Price:
-    """Instructions of a request in each turn, with a part and without it."""
+    """Instructions of a request in each turn, with a part and without it.
+
+    `rest`, `rest_without`: those that are not for events of connections.
+    """
 
     part: str
     counts: list[float]
     without: list[float]
+    rest: list[float]
+    rest_without: list[float]
 
     @property
     def shares(self) -> list[float]:
@@ -179,9 +188,10 @@ class Price:
     def row(self) -> str:
         without, counts = median(self.without), median(self.counts)
         more, shares = median(self.shares), self.shares
+        besides = median(self.rest) - median(self.rest_without)
         return (
             f"| {self.part} | {without:,.0f} | {counts:,.0f} | {more:+.1%} "
-            f"| {min(shares):+.1%} … {max(shares):+.1%} |"
+            f"| {min(shares):+.1%} … {max(shares):+.1%} | {besides:+,.0f} |"
         )
 
 
@@ -226,27 +236,36 @@ def _parent(inbound: int) -> Iterator[None]:
 class Counter:
     """One proxy with all parts, under callgrind."""
 
-    def __init__(self, callgrind: Callgrind, port: int, inbound: int) -> None:
+    def __init__(
+        self, callgrind: Callgrind, port: int, inbound: int, turns: int, requests: int
+    ) -> None:
         self._callgrind, self._port, self._inbound = callgrind, port, inbound
+        self._turns, self._requests = turns, requests
 
     def price(self, part: Part) -> Price:
         """Count requests with a part and without it, in turns."""
-        found: dict[Part, list[float]] = {part.without: [], part: []}
+        found: dict[Part, list[tuple[float, float]]] = {part.without: [], part: []}
         loops = {one: self._loop(one) for one in found}
         for loop in loops.values():
             loop.run(_UNTIL_KNOWN * USERS if part.users else WARM_UP)
-        for _ in range(TURNS):
+        for _ in range(self._turns):
             for one, counts in found.items():
                 with _parent(self._inbound) if one.parent else contextlib.nullcontext():
-                    counts.append(self._callgrind.count(loops[one], REQUESTS) / REQUESTS)
-        return Price(part.name, found[part], found[part.without])
+                    events, rest = self._callgrind.divided(loops[one], self._requests)
+                    counts.append((events / self._requests, rest / self._requests))
+        (counts, rest), (without, rest_without) = (
+            [list(each) for each in zip(*found[one], strict=True)] for one in (part, part.without)
+        )
+        return Price(part.name, counts, without, rest, rest_without)
 
     def _loop(self, part: Part) -> ClosedLoop:
         load = next(load for load in LOADS if load.name == "GET 1 KiB")
         return ClosedLoop(load, self._port, part.fields, part.host, connections=1)
 
 
-def prices(package: str, parts: Sequence[Part], tell: Callable[[Price], None]) -> list[Price]:
+def prices(
+    package: str, parts: Sequence[Part], tell: Callable[[Price], None], turns: int, requests: int
+) -> list[Price]:
     """Count each part."""
     inbound, found = free_port(), []
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -258,9 +277,9 @@ def prices(package: str, parts: Sequence[Part], tell: Callable[[Price], None]) -
 
         with under_callgrind(package, command) as (callgrind, port):
             print(f"Each second: {callgrind.listen():,.0f} instructions, left out below.\n")
-            print("| part | without | with | more | in one turn … |", flush=True)
-            print("| --- | ---: | ---: | ---: | ---: |", flush=True)
-            counter = Counter(callgrind, port, inbound)
+            print("| part | without | with | more | in one turn | besides |", flush=True)
+            print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
+            counter = Counter(callgrind, port, inbound, turns, requests)
             for part in parts:
                 found.append(counter.price(part))
                 tell(found[-1])
@@ -271,9 +290,17 @@ def main() -> int:
     parser = options_of("parts", __doc__)
     parser.add_argument("--package", type=package_in, default="", metavar="DIR")
     parser.add_argument("--parts", nargs="+", choices=[part.name for part in PARTS])
+    parser.add_argument("--turns", type=int, default=TURNS, help=f"default: {TURNS}")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help=f"default: {REQUESTS}")
     options = parsed(parser)
     parts = [part for part in PARTS if not options.parts or part.name in options.parts]
-    found = prices(options.package, parts, lambda price: print(price.row, flush=True))
+    found = prices(
+        options.package,
+        parts,
+        lambda price: print(price.row, flush=True),
+        options.turns,
+        options.requests,
+    )
     write(options, "parts", prices=found)
     return 0
 
