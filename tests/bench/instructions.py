@@ -231,9 +231,9 @@ def _of_events(dump: str) -> int:
     """What libuv executed for events of connections: `uv_run` calls `uv__io_poll` for all."""
     numbers = {name: f"({number})" for number, name in _FUNCTION.findall(dump)}
     caller, called = numbers["uv_run"], numbers["uv__io_poll"]
-    (calls,) = re.findall(rf"^fn={re.escape(caller)}.*?(?=^fn=|\Z)", dump, re.MULTILINE | re.DOTALL)
+    calls = re.findall(rf"^fn={re.escape(caller)}.*?(?=^fn=|\Z)", dump, re.MULTILINE | re.DOTALL)
     cost = rf"^cfn={re.escape(called)}.*\ncalls=.*\n\S+ (\d+)"
-    return sum(int(one) for one in re.findall(cost, calls, re.MULTILINE))
+    return sum(int(one) for one in re.findall(cost, "\n".join(calls), re.MULTILINE))
 
 
 @contextlib.contextmanager
