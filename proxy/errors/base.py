@@ -57,6 +57,14 @@ class ProxyError(Exception):
         self.pushback = pushback
 
 
+def let_go(error: ProxyError) -> None:
+    """Forget the traceback of a failure that was handled.
+
+    Its frames refer to the failure: only the cycle collector could free both.
+    """
+    error.__traceback__ = error.__context__ = None
+
+
 def by_reason(reason: str) -> type[ProxyError] | None:
     """The failure of that reason."""
     for failure in subclasses():

@@ -4,7 +4,7 @@ Before the commit everything can be retried, after it nothing. `_commit_head` is
 where that happens, for upstreams' responses, fallbacks and the proxy's own answers.
 """
 
-from proxy.errors import ClientGone, DrainCut, ProxyError
+from proxy.errors import ClientGone, DrainCut, ProxyError, let_go
 from proxy.exchange.answers import (
     Answer,
     changed_by_rules,
@@ -105,6 +105,7 @@ class Committing(Watching):
             tunnel.break_off()
             if not isinstance(error, ClientGone):
                 raise
+            let_go(error)
         else:
             tunnel.leave(reset=False)
 

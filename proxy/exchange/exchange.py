@@ -10,7 +10,7 @@ In every case `_settle` returns everything held, exactly once, and records.
 import logging
 from time import monotonic
 
-from proxy.errors import DrainCut, Draining, InternalError, ProxyError
+from proxy.errors import DrainCut, Draining, InternalError, ProxyError, let_go
 from proxy.exchange.answers import Answer, error_answer, fixed_answer, upstream_answer
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
@@ -28,7 +28,7 @@ from proxy.exchange.promise import Promise
 from proxy.exchange.queueing import wait_for_permit
 from proxy.exchange.relay import client_gone
 from proxy.exchange.request import Keeper, Request
-from proxy.exchange.retrying import let_go, make_attempts
+from proxy.exchange.retrying import make_attempts
 from proxy.exchange.terms import Terms
 from proxy.exchange.timing import Timing
 from proxy.http.message import RequestHead

@@ -11,6 +11,7 @@ from proxy.errors import (
     ProxyError,
     ReceiveError,
     RequestTimeout,
+    let_go,
 )
 from proxy.exchange.answers import Answer, fallback_answer, fault_of, upstream_answer
 from proxy.exchange.attempt import Attempt
@@ -18,7 +19,7 @@ from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.grpc_attempt import GrpcAttempt
 from proxy.exchange.request import Request
-from proxy.exchange.retrying import let_go, run_attempt
+from proxy.exchange.retrying import run_attempt
 from proxy.http.grpc import outcome_of_code
 from proxy.policies.fallback import FallbackConfig
 

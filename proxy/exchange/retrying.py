@@ -4,7 +4,7 @@ from collections.abc import Coroutine
 from time import monotonic, time
 from typing import Any, Final
 
-from proxy.errors import AdmitError, ConnectError, ProxyError, ReceiveError, RequestTimeout
+from proxy.errors import AdmitError, ConnectError, ProxyError, ReceiveError, RequestTimeout, let_go
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
@@ -63,14 +63,6 @@ def _raise_failure(attempt: Attempt) -> None:
     failure, attempt.error = attempt.error, None
     if failure is not None:
         raise failure
-
-
-def let_go(error: ProxyError) -> None:
-    """Forget the traceback of a failure that was handled.
-
-    Its frames refer to the failure: only the cycle collector could free both.
-    """
-    error.__traceback__ = error.__context__ = None
 
 
 async def _within_gates(carrier: Carrier, binding: Binding) -> Attempt:

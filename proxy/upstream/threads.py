@@ -35,6 +35,10 @@ def _run(
 ) -> None:
     try:
         done = partial(_succeed, future, call())
+    except (OSError, ValueError) as error:
+        # An answer like any. Its frames refer to the future, and that to the error: without them
+        # nothing needs the cycle collector.
+        done = partial(_fail, future, error.with_traceback(None))
     except BaseException as error:  # noqa: BLE001 - any exception belongs to the future
         done = partial(_fail, future, error)
     try:

@@ -1,9 +1,12 @@
 """Ends that somebody else decides: max_duration, the closing gate, the drain's last moment."""
 
+import gc
+
 import pytest
 from exchange.wires import Answer, request, response
 
 from proxy.config.model import Listener
+from proxy.exchange.exchange import Exchange
 
 CONFIG = """
 service: stage
@@ -197,3 +200,24 @@ def test_max_duration_of_an_upload_that_the_upstream_does_not_take_is_not_its_cl
     answer = client.answer()
     assert (answer.status, answer.reason) == (504, "request-timeout")
     assert stage.snapshot().failures == 1
+
+
+def test_tunnels_whose_client_is_lost_leave_nothing(stage):
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            client = stage.ask(
+                request("GET /chat HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket")
+            )
+            stage.accept().send(
+                b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            )
+            assert client.answer().status == 101
+            client.reset()
+            stage.clients.clear()
+        stage.loop.run()
+        alive = [one for one in gc.get_objects() if isinstance(one, Exchange)]
+        assert alive == []
+    finally:
+        gc.enable()

@@ -17,6 +17,7 @@ from proxy.errors import ConnectError
 from proxy.upstream.address import Address
 from proxy.upstream.connector import Connector
 from proxy.upstream.tasks import Tasks
+from proxy.upstream.threads import in_thread
 from proxy.upstream.tls import TlsContexts
 from proxy.wire.h1.upstream import UpstreamConnection
 
@@ -74,3 +75,21 @@ async def failed_connects(connector: Connector, reason: str) -> None:
     while len(reasons) < COUNT:
         await asyncio.sleep(0.01)
     assert set(reasons) == {reason}
+
+
+async def test_a_look_up_that_fails() -> None:
+    def look_up() -> None:
+        raise OSError(errno.ENOENT, "no such name")
+
+    async def looks_up() -> None:
+        await in_thread(look_up)
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(COUNT):
+            with pytest.raises(OSError, match="no such name"):
+                await asyncio.create_task(looks_up())
+        assert gc.collect() < COUNT, "not one object for each"
+    finally:
+        gc.enable()
