@@ -3,7 +3,7 @@
     usual      the time that the upstream takes for a request that does not queue in it
     window     at least 10 answers and 1 s: their average time, and the requests in use
     falls      the window is TOLERANCE times slower than usual: to what the upstream got done (in
-               use × usual ÷ window), at most to half, and on until requests no longer queue
+               use × usual ÷ the window's end), at most to half, and on until no request queues
     rises      while requests do not queue and at least half of the limit was in use. If the limit
                is used up, it rises by a quarter and compares
 
@@ -31,6 +31,8 @@ START: Final = 20
 TOLERANCE: Final = 1.5
 _WINDOW: Final = 1.0
 _SAMPLES: Final = 10
+_EARLY: Final = 0.5  # seconds of a window
+_LATE: Final = 20  # answers after that, at least
 _LEAST: Final = 0.5  # of the limit, after one window
 _QUEUEING: Final = 1.05  # times the usual time
 _FALLING: Final = 1.15  # in place of TOLERANCE, once it falls
@@ -49,12 +51,15 @@ _SLOWER: Final = 0.002
 _COMPARED: Final = 0.03
 _FIRST: Final = 10  # windows whose mean is usual
 _NEW: Final = 3  # windows after which it may fall
+_STILL: Final = 3.0  # standard deviations: requests still queue after a fall
+_MUCH: Final = 0.75  # of the limit before: smaller falls are judged by chance
 _FALLS: Final = 2  # that made the upstream no faster: it is slower for another reason
 
 # Comparing. Evidence is the logarithm of how much likelier one answer is than the other (Wald's
 # sequential test), for times that vary as much as exponential ones.
 _RAISE: Final = 1.25
 _FIRST_RAISE: Final = 1.5
+_RISING: Final = 1.2  # times its average: the upstream is becoming slower
 _LOWER: Final = 0.5
 _SURE: Final = 3.5
 _FIRST_SURE: Final = 6.0
@@ -101,6 +106,8 @@ class Gradient:
         "_before",
         "_begun",
         "_count",
+        "_early_count",
+        "_early_sum",
         "_failed",
         "_falls",
         "_former",
@@ -136,8 +143,9 @@ class Gradient:
         self._former = 0.0  # the limit before them
         self._unless_above = 0.0  # seconds; a slower window after a fall: it made it no faster
         self._begun = self._settled = 0.0
-        self._sum = 0.0
+        self._sum = self._early_sum = 0.0
         self._count = self._failed = self._in_use = self._most = self._windows = 0
+        self._early_count = 0
         self.configure(lowest, highest)
 
     @property
@@ -165,6 +173,9 @@ class Gradient:
         usual = self.usual
         self._sum += seconds if not usual or seconds < _LONGEST * usual else _LONGEST * usual
         self._count += 1
+        if now - self._begun < _EARLY:
+            self._early_sum = self._sum
+            self._early_count = self._count
         self._failed += failed
         self._in_use += in_use
         if in_use > self._most:
@@ -178,8 +189,10 @@ class Gradient:
         count, most = self._count, self._most
         average, in_use = max(self._sum / count, _SHORTEST), self._in_use / count
         well = self._failed <= _FEW_FAILURES * count
-        self._sum = 0.0
-        self._count = self._failed = self._in_use = self._most = 0
+        late = count - self._early_count
+        latest = (self._sum - self._early_sum) / late if late >= _LATE else average
+        self._sum = self._early_sum = 0.0
+        self._count = self._failed = self._in_use = self._most = self._early_count = 0
         self._windows += 1
         before, permits = self.limit, float(self.permits)
         if self._windows <= 2:  # the first one has only answers that came quickly
@@ -191,8 +204,9 @@ class Gradient:
             self._falls = 0
         used_up = in_use >= _USED_UP * permits
         if slower > self._tolerance(count, in_use) and 2.0 * in_use >= permits:
-            self._fall(average, in_use, in_use / slower, now)
-        elif used_up:
+            self._fall(average, max(latest, average), in_use, now)
+            return self.limit != before
+        if used_up:
             self._compare(count, in_use, average, now)
         elif self._state != _HOLDS:
             self._slack += 1
@@ -223,16 +237,18 @@ class Gradient:
     # --- falls ------------------------------------------------------------------------------------
 
     def _tolerance(self, count: int, in_use: float) -> float:
-        if self._windows <= _NEW:
+        if self._windows <= _NEW or self._state == _IS_LOWERED:
             return _LONGEST
         if self._falls and count >= _ENOUGH:
             return _FALLING
-        tolerance = max(TOLERANCE, 1.0 + _SPREAD / sqrt(count))
+        tolerance = 1.0 + _SPREAD / sqrt(count)
         if self._state == _IS_RAISED:  # if they queue, the time rises with them
-            tolerance *= max(in_use / self._before.in_use, 1.0)
-        return tolerance
+            before = self._before
+            tolerance *= max(in_use / before.in_use, 1.0) * max(before.time / self.usual, 1.0)
+        return max(TOLERANCE, tolerance)
 
-    def _fall(self, average: float, in_use: float, capacity: float, now: float) -> None:
+    def _fall(self, average: float, latest: float, in_use: float, now: float) -> None:
+        """`latest`: the average of the window's end, which tells more if the window began well."""
         largest = self.limit
         if self._state == _IS_RAISED:
             largest = min(largest, self._before.in_use)
@@ -241,7 +257,7 @@ class Gradient:
         self._falls += 1
         self._state = _HOLDS
         self._rests_until = self._windows + _REST
-        self._set(max(capacity, largest * _LEAST))
+        self._set(max(in_use * self.usual / latest, largest * _LEAST))
         # The next answers belong to requests that came before; and the quick ones come first.
         self._settled = now + 2.0 * average
         # If they queued, the time falls with the limit; else it stays. This is between the two.
@@ -251,7 +267,7 @@ class Gradient:
         if average < self._unless_above:
             self._falls = 1
             self._former = self.limit
-        elif self._falls >= _FALLS and well:
+        elif self._falls >= _FALLS and well and self.limit <= _MUCH * self._former:
             self.usual = average
             self._falls = 0
             self._set(self._former)
@@ -262,10 +278,14 @@ class Gradient:
         self._slack = 0
         here = self._here
         here.add(count, in_use, average)
+        slower = here.time / self.usual
+        if self._falls and slower > 1.0 + _STILL / sqrt(here.count):
+            self._move(self.limit / slower, here.time, now)
+            return
         if here.windows < _WINDOWS:
             return
         if self._state == _HOLDS:
-            if self._windows >= self._rests_until:
+            if self._windows >= self._rests_until and average < _RISING * here.time:
                 self._raise(now)
             return
         before = self._before
