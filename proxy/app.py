@@ -249,9 +249,9 @@ class _Proxy:
             status = await self._lifecycle.ended()
             await self._lifecycle.tables.finish()
             lost = await self._promises.finish() if self._promises is not None else 0
-            return 3 if lost else status
         finally:
             await self._close()
+        return 3 if lost or self._lifecycle.drain_cut else status
 
     def _on_hangup(self) -> None:
         """SIGHUP: reload, unless the terminal was closed. During the start it is deferred."""
@@ -352,12 +352,13 @@ class _Proxy:
         self._access.flush(_FLUSH_SECONDS)
 
     async def _until_flushed(self) -> None:
-        """Give the last answers a moment to be sent."""
+        """Give the last answers a moment to be sent, then cut what has come meanwhile."""
         gates = self._gateway.gates.values()
         for _ in range(int(_FLUSH_SECONDS / 0.02)):
             if self._lifecycle.at_once or not any(gate.connections for gate in gates):
                 break
             await asyncio.sleep(0.02)
+        self._lifecycle.cut(exchange for gate in gates for exchange in gate.exchanges)
         for gate in gates:
             for connection in tuple(gate.connections):
                 connection.cut()

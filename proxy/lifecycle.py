@@ -241,7 +241,7 @@ class Lifecycle:
         await self._until(self._drained)
         if not self._at_once.is_set():
             await self._finish_outbound()
-        self._cut(self._inbound.exchanges | self._outbound.exchanges)
+        self.cut(self._inbound.exchanges | self._outbound.exchanges)
         if self._task is not None:
             self._task.cancel()
         return 3 if self.drain_cut else 0
@@ -270,9 +270,9 @@ class Lifecycle:
                 self._inbound_drained.set()
             await asyncio.sleep(_TICK)
         self._inbound_drained.set()
-        self._cut(self._inbound.exchanges)
+        self.cut(self._inbound.exchanges)
         if self._exit_asked.is_set():
-            self._cut(self._outbound.exchanges)
+            self.cut(self._outbound.exchanges)
         self.phase = Phase.DRAINED
         _log.info("drained after %.3f s, %d cut", monotonic() - begun, self.drain_cut)
         self._drained.set()
@@ -338,7 +338,8 @@ class Lifecycle:
         for wait in waits:
             wait.cancel()
 
-    def _cut(self, exchanges: Iterable[Exchange]) -> None:
+    def cut(self, exchanges: Iterable[Exchange]) -> None:
+        """Cut, log and count them. Their connections must still be open: they are answered."""
         for exchange in tuple(exchanges):
             self.drain_cut += 1
             record = exchange.record
