@@ -72,9 +72,9 @@ class Negotiated:
             return
         else:
             made = self._factory(self._on_closed)
-        self.session = made.session
         transport.set_protocol(cast(asyncio.Protocol, made))
         made.connection_made(transport)
+        self.session = made.session
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Only where nothing was agreed: the connector sees that there is no session."""
