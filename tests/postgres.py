@@ -242,10 +242,23 @@ class Server:
 
 
 def _signal_with_children(parent: int, number: signal.Signals) -> None:
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    for pid in (parent, *map(int, children)):
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
+    children = _children(parent)
+    _signal(parent, number)
+    # The parent may have made another one meanwhile; now it makes none.
+    for pid in children | _children(parent):
+        _signal(pid, number)
+
+
+def _children(parent: int) -> set[int]:
+    try:
+        return set(map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()))
+    except OSError:  # it has ended
+        return set()
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _end_all(directory: Path) -> None:

@@ -12,10 +12,10 @@ from integration.running_proxy import eventually
 from integration.test_idempotency import settings
 from integration.test_store import started
 
-from proxy.store.sqlite.connection import PAGE
-
 SOURCE = Path(__file__).parents[1] / "store" / "failing_disk.c"
 COMPILER = shutil.which("cc") or shutil.which("gcc")
+PAGE = 4096
+"""Bytes; SQLite's default."""
 
 
 @pytest.fixture(scope="session")
