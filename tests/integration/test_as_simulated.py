@@ -24,7 +24,7 @@ def play(start_proxy: StartProxy) -> Callable[[Callable[[StartProxy], Awaitable[
     return lambda run: asyncio.run(run(start_proxy))  # type: ignore[arg-type]  # a coroutine
 
 
-DELAY = 0.155
+DELAY = 0.16
 HEDGED = f"{1000 * DELAY:.0f}ms"
 
 
