@@ -382,7 +382,7 @@ def test_the_theme_follows_the_system_until_one_is_chosen(visit: Open) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(ground)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"{ground} !== '{light}'")
+    eventually(lambda: page.evaluate(ground) != light)
     page.get_by_role("button", name="Theme: system").click()
     page.get_by_role("button", name="Theme: light").wait_for()
     assert page.evaluate(ground) == light
