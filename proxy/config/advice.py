@@ -42,13 +42,12 @@ class Vocabulary:
 
 
 _OPEN_FOR = "; how long it stays open is open_for: {initial: 30s}"
+_ATTEMPT = "; the time of one attempt is timeouts.attempt"
 _RATE = "; failures are counted as a rate: failure_rate: 50%, from minimum_calls: 20 on"
-
-_IN_A_ROW = "; did you mean consecutive_failures: 5?"
-_SHARE = "; did you mean share: 1%?"
 
 # By the key of the mapping around it; the keys are folded.
 _UNKNOWN: dict[str, dict[str, str]] = {
+    **UNKNOWN,
     "circuit_breaker": {
         "timeout": f"{_OPEN_FOR}, and how long a call may take is timeouts.attempt",
         "resettimeout": _OPEN_FOR,
@@ -61,58 +60,20 @@ _UNKNOWN: dict[str, dict[str, str]] = {
         "enabled": "; write mode: enforce, observe or off",
     },
     "retry": {
-        "timeout": "; the time of one attempt is timeouts.attempt",
+        "timeout": _ATTEMPT,
         "delay": "; the wait between attempts is backoff: {initial: 25ms}",
+        **dict.fromkeys(("pertrytimeout", "attempttimeout", "pertryidletimeout"), _ATTEMPT),
+        **dict.fromkeys(
+            ("retries", "numretries", "maxretries"),
+            "; did you mean 'attempts'? It includes the first attempt",
+        ),
         "enabled": "; attempts: 1 turns retries off",
     },
     "headers": {
         word: f"; did you mean headers: {{request: {{{mend}: ...}}}}, or response?"
         for word, mend in (("set", "set"), ("remove", "remove"), ("add", "set"))
     },
-    "outlier_detection": {
-        "consecutive5xx": _IN_A_ROW,
-        "consecutivegatewayfailure": _IN_A_ROW,
-        "consecutivegatewayerrors": _IN_A_ROW,
-        "consecutive5xxerrors": _IN_A_ROW,
-        "interval": "; attempts are judged as they end, and failure_rate has a window",
-        "baseejectiontime": "; did you mean eject_for: {initial: 30s}?",
-        "maxejectiontime": "; did you mean eject_for: {max: 5m}?",
-        "enabled": "; write mode: enforce or observe, or leave outlier_detection out",
-    },
-    "mirror": dict.fromkeys(
-        ("percent", "percentage", "weight", "ratio", "sample", "fraction", "mirrorpercentage"),
-        "; did you mean share: 10%?",
-    ),
-    "faults": {
-        **dict.fromkeys(("percent", "percentage", "ratio", "probability"), _SHARE),
-        **dict.fromkeys(("status", "httpstatus", "statuscode"), "; did you mean abort: 503?"),
-        **dict.fromkeys(("fixeddelay", "latency"), "; did you mean delay: 500ms?"),
-    },
-    "bulkhead": {"enabled": "; it cannot be removed: a large max_concurrent admits everything"},
 }
-
-_RATE_LIMIT = "; did you mean rate_limits: [{rate: 100/s}]?"
-_HEDGE = "; did you mean hedge: {delay: p95}?"
-_MIRROR = "; did you mean mirror: {upstream: NAME, share: 10%} of a route?"
-_SPLIT = "; did you mean upstream: {v1: 95, v2: 5} of a route?"
-_ABSENT = {
-    "ratelimit": _RATE_LIMIT,
-    "ratelimits": _RATE_LIMIT,
-    "ratelimiter": _RATE_LIMIT,
-    "ratelimiting": _RATE_LIMIT,
-    "throttle": _RATE_LIMIT,
-    "hedge": _HEDGE,
-    "hedging": _HEDGE,
-    "hedgepolicy": _HEDGE,
-    "mirror": _MIRROR,
-    "mirrors": _MIRROR,
-    "mirroring": _MIRROR,
-    "shadow": _MIRROR,
-    "split": _SPLIT,
-    "weights": _SPLIT,
-    "weightedclusters": _SPLIT,
-}
-"""Features that other proxies have; the keys are folded."""
 
 
 def unknown_key(path: Path, known: Collection[str], value: str | None, words: Vocabulary) -> str:
@@ -124,7 +85,6 @@ def unknown_key(path: Path, known: Collection[str], value: str | None, words: Vo
     return (
         _special(around, key)
         or _elsewhere(around, key, words)
-        or _ABSENT.get(fold(key), "")
         or ABSENT.get(fold(key), "")
         or _misplaced(around, key, value, words)
         or did_you_mean(key, known)
@@ -137,7 +97,7 @@ def _special(around: list[str], key: str) -> str:
     if place == "endpoints" and "://" in key:
         return f"; did you mean {{url: '{key}', weight: ...}}?" if key.isprintable() else ""
     folded = fold(key)
-    return _UNKNOWN.get(place, {}).get(folded, "") or UNKNOWN.get(place, {}).get(folded, "")
+    return _UNKNOWN.get(place, {}).get(folded, "")
 
 
 def _elsewhere(around: list[str], key: str, words: Vocabulary) -> str:

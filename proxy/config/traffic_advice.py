@@ -12,14 +12,20 @@ _RATE: Final = "; did you mean rate: 100/s?"
 _URL: Final = "; did you mean url: 'http://HOST:PORT'?"
 _CONSISTENT: Final = "; did you mean load_balancing: consistent_hash, hash: {header: user-id}?"
 _SLOW_START: Final = "; did you mean slow_start: 30s?"
-_ATTEMPT: Final = "; the time of one attempt is timeouts.attempt"
+_SHARE: Final = "; did you mean share: 1%?"
+_IN_A_ROW: Final = "; did you mean consecutive_failures: 5?"
+_RATE_LIMIT: Final = "; did you mean rate_limits: [{rate: 100/s}]?"
+_HEDGE: Final = "; did you mean hedge: {delay: p95}?"
+_MIRROR: Final = "; did you mean mirror: {upstream: NAME, share: 10%} of a route?"
+_SPLIT: Final = "; did you mean upstream: {v1: 95, v2: 5} of a route?"
 
 UNKNOWN: Final[dict[str, dict[str, str]]] = {
     "bulkhead": {
         **dict.fromkeys(("maxpending", "pending", "queue", "queuesize"), _QUEUE),
         **dict.fromkeys(("minlimit", "minconcurrent", "minconcurrency"), "; did you mean 'min'?"),
         **dict.fromkeys(("maxlimit", "maxconcurrency"), "; did you mean 'max_concurrent'?"),
-        "rate": "; did you mean rate_limits: [{rate: 100/s}]?",
+        "rate": _RATE_LIMIT,
+        "enabled": "; it cannot be removed: a large max_concurrent admits everything",
     },
     "eject_for": dict.fromkeys(("base", "min", "duration"), "; did you mean 'initial'?"),
     "endpoints": {
@@ -27,6 +33,9 @@ UNKNOWN: Final[dict[str, dict[str, str]]] = {
         "locality": "; endpoints have a url and a weight",
     },
     "faults": {
+        **dict.fromkeys(("percent", "percentage", "ratio", "probability"), _SHARE),
+        **dict.fromkeys(("status", "httpstatus", "statuscode"), "; did you mean abort: 503?"),
+        **dict.fromkeys(("fixeddelay", "latency"), "; did you mean delay: 500ms?"),
         "grpcstatus": "; did you mean abort: 503? gRPC callers get it as a gRPC status",
         "mode": "; faults have none: a small share, or headers: true, tries them out",
         "bandwidth": "; did you mean throttle: 10KiB?",
@@ -47,8 +56,20 @@ UNKNOWN: Final[dict[str, dict[str, str]]] = {
         **dict.fromkeys(
             ("host", "cluster", "destination", "to", "backend"), "; did you mean upstream: NAME?"
         ),
+        **dict.fromkeys(
+            ("percent", "percentage", "weight", "ratio", "sample", "fraction", "mirrorpercentage"),
+            "; did you mean share: 10%?",
+        ),
     },
     "outlier_detection": {
+        "consecutive5xx": _IN_A_ROW,
+        "consecutivegatewayfailure": _IN_A_ROW,
+        "consecutivegatewayerrors": _IN_A_ROW,
+        "consecutive5xxerrors": _IN_A_ROW,
+        "interval": "; attempts are judged as they end, and failure_rate has a window",
+        "baseejectiontime": "; did you mean eject_for: {initial: 30s}?",
+        "maxejectiontime": "; did you mean eject_for: {max: 5m}?",
+        "enabled": "; write mode: enforce or observe, or leave outlier_detection out",
         "minhealthpercent": "; the last endpoint is never ejected, and max_ejected is their share",
         "splitexternallocaloriginerrors": "; failed connections count as other failures do",
     },
@@ -64,18 +85,17 @@ UNKNOWN: Final[dict[str, dict[str, str]]] = {
         "code": "; did you mean 'status'?",
         **dict.fromkeys(("text", "message", "content"), "; did you mean 'body'?"),
     },
-    "retry": {
-        **dict.fromkeys(("pertrytimeout", "attempttimeout", "pertryidletimeout"), _ATTEMPT),
-        **dict.fromkeys(
-            ("retries", "numretries", "maxretries"),
-            "; did you mean 'attempts'? It includes the first attempt",
-        ),
-    },
     "timeouts": {"inheritdeadline": "; did you mean inherit: {deadline: true}?"},
 }
 """By the key of the mapping around it."""
 
 ABSENT: Final = {
+    **dict.fromkeys(
+        ("ratelimit", "ratelimits", "ratelimiter", "ratelimiting", "throttle"), _RATE_LIMIT
+    ),
+    **dict.fromkeys(("hedge", "hedging", "hedgepolicy"), _HEDGE),
+    **dict.fromkeys(("mirror", "mirrors", "mirroring", "shadow"), _MIRROR),
+    **dict.fromkeys(("split", "weights", "weightedclusters"), _SPLIT),
     "adaptiveconcurrency": "; did you mean bulkhead: {limit: gradient}?",
     "concurrencylimit": "; did you mean bulkhead: {max_concurrent: 50}?",
     "directresponse": "; did you mean respond: {status: 404} of a route?",
@@ -92,7 +112,7 @@ ABSENT: Final = {
         "outlier_detection",
     ),
 }
-"""Features under other names, wherever they stand."""
+"""Features under other names, or in a wrong place."""
 
 IN_UPSTREAM: Final = {
     "weight": "; an endpoint has it: endpoints: [{url: ..., weight: 3}]",
