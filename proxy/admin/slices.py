@@ -6,9 +6,9 @@ One text is made at a time.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from proxy.admin.pace import Pace
 from proxy.clock import Clock
@@ -33,7 +33,7 @@ class Slices:
         self._turns = pace if takes_turns else None
         self._one_at_a_time = asyncio.Lock()
         self._next: dict[Hashable, _Text] = {}
-        self._kept: dict[int, _Kept] = {}
+        self._kept: dict[int, _Text] = {}
 
     async def text(self, key: Hashable, pieces: Pieces) -> list[bytes]:
         """The text of `pieces()`, which is called after this call, in slices. Equal keys share it.
@@ -43,15 +43,12 @@ class Slices:
         text = self._next.get(key)
         if text is None:
             text = self._next[key] = _Text()
-            text.task = asyncio.get_running_loop().create_task(self._make(key, text, pieces))
-            text.task.add_done_callback(_retrieved)
-        text.waiting += 1
+            text.begin(self._make(key, text, pieces))
         try:
-            return await asyncio.shield(text.task)
+            async with text.used() as slices:
+                return slices
         finally:
-            text.waiting -= 1
-            if not text.waiting and not text.task.done():
-                text.task.cancel()
+            if not text.users:
                 self._closed(key, text)
 
     @asynccontextmanager
@@ -61,18 +58,15 @@ class Slices:
         It is made once and kept until its last reader leaves this context, so that slow readers
         of a large text hold it only once.
         """
-        kept = self._kept.get(id(about))
-        if kept is None:
-            kept = self._kept[id(about)] = _Kept(about)
-            kept.task = asyncio.get_running_loop().create_task(self.text(kept, pieces))
-            kept.task.add_done_callback(_retrieved)
-        kept.readers += 1
+        text = self._kept.get(id(about))
+        if text is None:
+            text = self._kept[id(about)] = _Text(about)
+            text.begin(self.text(text, pieces))
         try:
-            yield await asyncio.shield(kept.task)
+            async with text.used() as slices:
+                yield slices
         finally:
-            kept.readers -= 1
-            if not kept.readers:
-                kept.task.cancel()
+            if not text.users:
                 del self._kept[id(about)]
 
     async def _make(self, key: Hashable, text: "_Text", pieces: Pieces) -> list[bytes]:
@@ -114,24 +108,32 @@ class Slices:
 
 
 class _Text:
-    """One text, and how many wait for it. Without them it is not made."""
+    """One text, and how many use it. Without them it is not made.
 
-    __slots__ = ("task", "waiting")
+    `about`: what it is about, if it is kept: no other object has its id meanwhile.
+    """
 
-    def __init__(self) -> None:
-        self.task: asyncio.Task[list[bytes]]
-        self.waiting = 0
+    __slots__ = ("_task", "about", "users")
 
-
-class _Kept:
-    """One text, how many read it, and what it is about, whose id no other object has meanwhile."""
-
-    __slots__ = ("about", "readers", "task")
-
-    def __init__(self, about: object) -> None:
+    def __init__(self, about: object = None) -> None:
         self.about = about
-        self.readers = 0
-        self.task: asyncio.Task[list[bytes]]
+        self.users = 0
+        self._task: asyncio.Task[list[bytes]]
+
+    def begin(self, making: Coroutine[Any, Any, list[bytes]]) -> None:
+        self._task = asyncio.get_running_loop().create_task(making)
+        self._task.add_done_callback(_retrieved)
+
+    @asynccontextmanager
+    async def used(self) -> AsyncIterator[list[bytes]]:
+        """The text, for one of its users."""
+        self.users += 1
+        try:
+            yield await asyncio.shield(self._task)
+        finally:
+            self.users -= 1
+            if not self.users:
+                self._task.cancel()
 
 
 def _retrieved(task: asyncio.Task[list[bytes]]) -> None:
