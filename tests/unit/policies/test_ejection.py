@@ -137,14 +137,19 @@ def test_a_probe_without_an_end_does_not_keep_others_out():
     assert one.usable
 
 
+def two_probes():
+    """An ejected endpoint, its probes, of which the first one takes long, and when the second one
+    began."""
+    cluster = Cluster(2, consecutive_failures=1)
+    one = cluster.members[0]
+    cluster.give(one, BAD)
+    later = NOW + 30 + PROBE_SECONDS
+    return one, entered(one, NOW + 30), entered(one, later), later
+
+
 def test_a_probe_that_takes_long_decides_when_it_ends():
     for verdict in (OK, BAD):
-        cluster = Cluster(2, consecutive_failures=1)
-        one = cluster.members[0]
-        cluster.give(one, BAD)
-        first = entered(one, NOW + 30)
-        later = NOW + 30 + PROBE_SECONDS
-        second = entered(one, later)
+        one, first, second, later = two_probes()
         one.settle(first, verdict, later + 10)
         assert one.ejected is (verdict is BAD)
         assert one.row == (1 if verdict is OK else 2)
@@ -153,12 +158,7 @@ def test_a_probe_that_takes_long_decides_when_it_ends():
 
 
 def test_an_old_probe_without_a_result_leaves_the_new_one_alone():
-    cluster = Cluster(2, consecutive_failures=1)
-    one = cluster.members[0]
-    cluster.give(one, BAD)
-    first = entered(one, NOW + 30)
-    later = NOW + 30 + PROBE_SECONDS
-    second = entered(one, later)
+    one, first, second, later = two_probes()
     one.settle(first, IGNORED, later + 10)
     assert not one.wants_probe(later + 10)
     one.settle(second, OK, later + 11)
