@@ -119,7 +119,7 @@ class RateLimitsSnapshot(Snapshot):
 class RateLimits(Gate):
     """All rate limits of one route."""
 
-    __slots__ = ("_arrived", "_limits", "_lines", "_observed", "_only", "_waits", "waiting")
+    __slots__ = ("_arrived", "_limits", "_lines", "_only", "_waits", "waiting")
 
     def __init__(self, name: str, config: tuple[RateLimitConfig, ...]) -> None:
         super().__init__(name)
@@ -129,7 +129,6 @@ class RateLimits(Gate):
         self._waits: dict[int, RateWait] = {}  # in the order of arrival
         self._arrived = 0
         self.waiting = 0
-        self._observed = 0
 
     def admit(self, now: float, ask: Ask) -> Answer:
         only = self._only
@@ -138,9 +137,7 @@ class RateLimits(Gate):
         keys = [limit.key(ask) for limit in self._limits]
         place, delay = self._strictest(keys, now, None)
         if place < 0:
-            before = self._observed
-            self._charge(keys, now, now)
-            return _PASSED if self._observed == before else _OBSERVED
+            return self._charge(keys, now, now)
         longest = _longest_wait(ask, delay)
         if longest <= 0.0:
             limit = self._limits[place]
@@ -178,14 +175,17 @@ class RateLimits(Gate):
             return len(line)
         return _position(line, wait)
 
-    def _charge(self, keys: list[bytes], at: float, now: float) -> None:
+    def _charge(self, keys: list[bytes], at: float, now: float) -> _Passed:
+        """Charge every limit that has room; the others only observe."""
+        permit = _PASSED
         for position in range(len(keys)):
             limit, key = self._limits[position], keys[position]
             if limit.config.mode is OBSERVE and limit.delay(key, now):
                 limit.observed += 1
-                self._observed += 1
+                permit = _OBSERVED
             else:
                 limit.charge(key, at, now)
+        return permit
 
     def settle(self, permit: Permit, verdict: Verdict, seconds: float, now: float) -> None:
         pass
@@ -202,12 +202,11 @@ class RateLimits(Gate):
             self._stand(wait, place, now + delay)
             return
         self._leave(wait)
-        before = self._observed
-        self._charge(wait.keys, self._had_room_at(wait, now), now)
+        permit = self._charge(wait.keys, self._had_room_at(wait, now), now)
         for limit in self._limits:
             limit.waited += 1
-        if self._observed != before:
-            wait.ask.observe(_OBSERVED.observed)
+        if permit is _OBSERVED:
+            wait.ask.observe(permit.observed)
         wait.permit = _PASSED
 
     def _had_room_at(self, wait: RateWait, now: float) -> float:
