@@ -351,18 +351,26 @@ async def test_a_value_that_the_table_refuses_is_told(table):
         assert bed.target.sent == []
 
 
-async def test_a_connection_that_ends_is_opened_again(table):
+async def test_a_connection_that_ends_is_opened_again(table, shared_postgres):
+    """Until then the database takes no other, so that the worker stays without one."""
+    server, name = shared_postgres.server, table.url.rpartition("/")[2]
     async with Bed(config_of(table.url, COLUMNS)) as bed:
         bed.target.hold = asyncio.Event()
         await bed.insert("a")
         await bed.until(lambda: bed.target.sent)
+        server.sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         await bed.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'resilience-proxy' AND datname = current_database()"
         )
         await bed.until(lambda: bed.worker.state is State.UNREACHABLE)
         bed.target.hold.set()
+        await bed.until(lambda: bed.worker.hand.finished)
+        assert await bed.statuses() == ["PROCESSING"]
+        server.sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        bed.worker._wake.set()
         await bed.all("PROCESSED")
+        assert bed.worker.state is State.READY
         assert bed.target.ids == ["1"], "its result was kept until the database was back"
 
 
