@@ -205,9 +205,7 @@ class ProxyCollector(Collector):
             if standings.ejects:
                 for endpoint in upstream.endpoints:
                     member = endpoint.member
-                    out = member is not None and member.ejected
-                    # With TLS two names may have one address.
-                    ejected[name, endpoint.label] = max(ejected.get((name, endpoint.label), 0), out)
+                    ejected[name, endpoint.label] = member is not None and member.ejected
                 for why, count in counts.ejections.items():
                     ejections[name, why.value] = count
             if upstream.config.health_check is not None:

@@ -52,7 +52,8 @@ class Endpoint:
     """An address and the pools of connections to it.
 
     It stays the same object while look-ups return its address, so that its state (its pools, a
-    breaker with its `label`) is kept. `pool` has the connections for ordinary requests. Some
+    breaker with its `label`) is kept. `label` is ``ip:port``; its upstream adds the name where
+    another endpoint has the same address. `pool` has the connections for ordinary requests. Some
     requests need another protocol, and get a pool of their own when the first of them comes:
 
         https, auto    TLS decides (ALPN)           HTTP/1.1 for CONNECT, and where it is required

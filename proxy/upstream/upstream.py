@@ -281,6 +281,7 @@ class Upstream:
         coming = [self._endpoint(configured, ip) for (_, _, _, ip), configured in wanted.items()]
         self._leaving += gone
         self.endpoints = staying + coming
+        _tell_apart(self.endpoints)
         starting = self._discovery.starting
         new = [one for one in coming if one.host not in starting] if staying else ()
         self.choice.renew(self.endpoints, new, gone)
@@ -348,6 +349,22 @@ def _key(scheme: str, host: str, port: int, ip: str) -> _Key:
 
 def _key_of(endpoint: Endpoint) -> _Key:
     return _key(endpoint.scheme, endpoint.host, endpoint.port, endpoint.ip)
+
+
+def _tell_apart(endpoints: list[Endpoint]) -> None:
+    """Label those with TLS by their names too, where two endpoints have one address.
+
+    Such a label stays if the other endpoint goes: gates and metrics are named after it.
+    """
+    shared: dict[str, int] = {}
+    for endpoint in endpoints:
+        label = endpoint.address.label
+        shared[label] = shared.get(label, 0) + 1
+    if len(shared) == len(endpoints):
+        return
+    for endpoint in endpoints:
+        if endpoint.scheme == "https" and shared[endpoint.address.label] > 1:
+            endpoint.label = f"{endpoint.address.label} ({endpoint.host})"
 
 
 def _connecting(config: UpstreamConfig) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ from exchange.wires import request
 
 from proxy.errors import ConnectRefused
 from proxy.outcome import Verdict
+from proxy.policies.circuit_breaker_answers import BreakerState
 from proxy.policies.ejection import Why
 
 TEXT = """
@@ -335,6 +336,27 @@ def test_an_ejected_endpoint_is_no_reason_to_retry_where_the_others_breakers_are
     answer = client.answer()
     assert (answer.status, answer.body) == (503, b"down for repair"), "as the upstream said it"
     assert stage.records[-1].retry_refused == "circuit-open"
+
+
+def test_two_https_names_at_one_address_have_a_breaker_each(make_stage):
+    """The address decides nothing there: what answers depends on the name (SNI)."""
+    text = TEXT.replace('{mode: "off"}', "{scope: endpoint, minimum_calls: 1}").replace(
+        '["http://10.0.0.1:80", "http://10.0.0.2:80", "http://10.0.0.3:80"]',
+        '["https://a.shop", "https://b.shop"]',
+    )
+    stage = make_stage(text.replace("consecutive_failures: 2", "consecutive_failures: 9"))
+    client = stage.ask(request())
+    for _ in ("a.shop", "b.shop"):
+        stage.resolve(("10.0.0.1",))
+    received_by(stage).answer(200)
+    assert client.answer().status == 200
+    failed, other = "10.0.0.1:443 (a.shop)", "10.0.0.1:443 (b.shop)"
+    serve(stage, 503)
+    assert stage.snapshot(f"shop:{failed}").state is BreakerState.OPEN
+    serve(stage)
+    serve(stage)
+    assert stage.snapshot(f"shop:{other}").state is BreakerState.CLOSED
+    assert [record.attempts[0][0] for record in stage.records[1:]] == [failed, other, other]
 
 
 def test_a_fallback_may_cover_it(make_stage):

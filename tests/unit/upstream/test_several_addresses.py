@@ -104,6 +104,28 @@ def test_with_tls_two_names_of_an_address_are_two_services(bench):
     b = bench(named("a", scheme="https"), named("b", scheme="https"))
     b.look_up([ONE], [ONE])
     assert [(one.host, one.ip) for one in b.upstream.endpoints] == [("a", ONE), ("b", ONE)]
+    assert b.labels == [f"{ONE}:80 (a)", f"{ONE}:80 (b)"]
+
+
+def test_only_endpoints_that_share_an_address_are_labelled_with_their_names(bench):
+    b = bench(named("a", scheme="https"), named("b", scheme="https"))
+    b.look_up([ONE, TWO], [TWO, THREE])
+    assert b.labels == [f"{ONE}:80", f"{TWO}:80 (a)", f"{TWO}:80 (b)", f"{THREE}:80"]
+
+
+def test_a_label_with_a_name_stays_when_the_other_name_moves(bench):
+    """What has the label as its name (a breaker, a metric) would begin again with every look-up."""
+    b = bench(named("a", scheme="https"), named("b", scheme="https"))
+    b.look_up([ONE], [ONE])
+    b.look_up([ONE], [TWO])
+    assert b.labels == [f"{ONE}:80 (a)", f"{TWO}:80"]
+
+
+@pytest.mark.parametrize("order", [("http", "https"), ("https", "http")])
+def test_one_port_with_and_without_tls_is_two_endpoints_with_two_labels(bench, order):
+    b = bench(*(named(ONE, scheme=scheme) for scheme in order))
+    labels = {one.scheme: one.label for one in b.upstream.endpoints}
+    assert labels == {"http": f"{ONE}:80", "https": f"{ONE}:80 ({ONE})"}
 
 
 # --- addresses that go and come -------------------------------------------------------------------
