@@ -67,9 +67,7 @@ def _warn_loops(config: Config, given: _Given, problems: Problems) -> None:
 
 def _warn_open_proxy(config: Config, given: _Given, problems: Problems) -> None:
     path = ("listeners", "outbound", "address")
-    hosts = [address.host for address in config.listeners.outbound.addresses]
-    loopback = all(host in ("localhost", "::1") or host.startswith("127.") for host in hosts)
-    if path in given and not loopback and "*" in config.egress.allow:
+    if path in given and not config.listeners.outbound.local and "*" in config.egress.allow:
         problems.warning(
             given[path],
             path,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from proxy.config.address_checks import warn_of_addresses
+from proxy.config.client_checks import warn_of_clients
 from proxy.config.model import (
     BUILT_IN_POLICIES,
     DEFAULT_POLICY,
@@ -58,6 +59,7 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
     _warn_unused(config, given, problems)
     _warn_inbound_policy(config, given, problems)
     warn_of_addresses(config, given, problems)
+    warn_of_clients(config, given, problems)
     warn_of_store(config, given, problems)
     warn_of_outbox(config, given, problems)
     warn_of_tables(config, given, problems)

@@ -22,6 +22,11 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    @property
+    def local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
 
 @dataclass(frozen=True, slots=True)
 class ListenerTls:
@@ -63,6 +68,11 @@ class ListenerConfig:
     protocols: frozenset[ListenerProtocol] = ALL_PROTOCOLS
     tls: ListenerTls | None = None
     forwarded: ForwardedConfig = ForwardedConfig()
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return all(address.local for address in self.addresses)
 
 
 class RemoteAccess(Enum):

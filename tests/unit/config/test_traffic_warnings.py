@@ -78,3 +78,94 @@ def test_what_has_no_effect_is_told(text, told, warned):
 )
 def test_and_what_has_an_effect_is_not(text, warned):
     assert warned(text) == []
+
+
+# --- client as a key where there is one client ---------------------------------------------------
+
+LIMIT = "rate_limits: [{rate: 9/s}, {rate: 1/s, key: client}]"
+HASH = (
+    'upstreams: {a: {endpoints: ["http://a:1", "http://b:1"], load_balancing: consistent_hash, '
+    "hash: client}}\n"
+)
+SPLIT = (
+    'upstreams: {a: {endpoints: ["http://a:1"]}, b: {endpoints: ["http://b:1"]}}\n'
+    "routes: [{name: r, upstream: {a: 1, b: 1}, split_by: client}]\n"
+)
+LOCAL = "listeners: {inbound: {address: 'localhost:7071'}}\n"
+SAME = (
+    "all requests have the same client, because only this machine reaches the outbound listener "
+    "(127.0.0.1:7070)"
+)
+SAME_INBOUND = SAME.replace("outbound", "inbound").replace("127.0.0.1:7070", "localhost:7071")
+BEHIND = "list the proxy in front in listeners.inbound.forwarded.trust"
+
+
+def trusting(networks: str) -> str:
+    return LOCAL.replace("}}", f", forwarded: {{trust: {networks}}}}}}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            f"routes: [{{name: r, {LIMIT}}}]",
+            f"1:64: warning: routes[0].rate_limits[1].key: {SAME}: they share one limit; use key: "
+            "route or key: header:NAME",
+        ),
+        (f"policies: {{default: {{{LIMIT}}}}}", f"policies.default.rate_limits[1].key: {SAME}"),
+        (
+            f"policies: {{default: {{{LIMIT}}}, p: {{}}}}\nroutes: [{{name: r, policy: p}}]",
+            f"policies.default.rate_limits[1].key: {SAME}",
+        ),
+        (
+            HASH + "routes: [{name: r, upstream: a}]",
+            f"upstreams.a.hash: {SAME}: one endpoint gets all of them; use {{header: NAME}}",
+        ),
+        (
+            HASH + "routes: [{name: r, mirror: {upstream: a}}]",
+            f"upstreams.a.hash: {SAME}",
+        ),
+        (
+            SPLIT,
+            f"routes[0].split_by: {SAME}: one upstream gets all of them; use {{header: NAME}}",
+        ),
+        (
+            f"{LOCAL}routes: [{{name: r, listener: inbound, upstream: app, {LIMIT}}}]",
+            f"{SAME_INBOUND}: they share one limit; use key: route or key: "
+            f"header:NAME, or {BEHIND}",
+        ),
+        (
+            f"{LOCAL}policies: {{inbound: {{{LIMIT}}}}}",
+            f"policies.inbound.rate_limits[1].key: {SAME_INBOUND}",
+        ),
+        (
+            f"{trusting('[10.0.0.0/8]')}policies: {{inbound: {{{LIMIT}}}}}",
+            f"policies.inbound.rate_limits[1].key: {SAME_INBOUND}",
+        ),
+    ],
+)
+def test_client_is_no_key_where_all_requests_come_from_this_machine(text, told, warned):
+    (warning,) = warned(text)
+    assert told in warning
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"routes: [{{name: r, listener: inbound, upstream: app, {LIMIT}}}]",
+        f"listeners: {{outbound: {{address: '10.0.0.1:7070'}}}}\nroutes: [{{name: r, {LIMIT}}}]\n"
+        "egress: {allow: [a]}",
+        "listeners: {outbound: {address: ['127.0.0.1:7070', '10.0.0.1:7070']}}\n"
+        f"routes: [{{name: r, {LIMIT}}}]\negress: {{allow: [a]}}",
+        f"{trusting('[127.0.0.0/8]')}policies: {{inbound: {{{LIMIT}}}}}",
+        trusting("['::/0']") + f"policies: {{inbound: {{{LIMIT}}}}}",
+        # A policy for inbound routes says nothing about the default route of the other listener.
+        f"policies: {{default: {{{LIMIT}}}, inbound: {{}}}}\n"
+        "routes: [{name: r, listener: inbound, upstream: app, policy: default}]",
+        HASH + "routes: [{name: r, upstream: a, listener: inbound}]",
+        # Both listeners: the key tells the inbound clients apart.
+        HASH + "routes: [{name: r, upstream: a, listener: inbound}, {name: s, upstream: a}]",
+    ],
+)
+def test_and_it_is_one_where_clients_differ(text, warned):
+    assert warned(text) == []
