@@ -21,6 +21,8 @@ from proxy.config.reachability import Reachability
 from proxy.config.store_checks import warn_of_store
 from proxy.config.table_checks import warn_of_tables
 from proxy.grpc_status import NO_GRPC, WORDS, of_http_answer
+from proxy.policies.mirror import MirrorConfig
+from proxy.units import format_ratio
 
 Given = Mapping[Path, Mark]
 
@@ -100,10 +102,10 @@ def _warn_unreachable(
 
 def _warn_same_upstream(route: RouteConfig, path: Path, given: Given, problems: Problems) -> None:
     fallback = route.policies.fallback
-    if fallback and fallback.upstream is not None and route.upstreams == (fallback.upstream,):
+    if fallback and fallback.upstream is not None and [*route.shares] == [fallback.upstream]:
         mark = given.get((*path, "fallback"), given.get((*path, "name"), Mark(1, 1)))
         problems.warning(
-            mark, (*path, "fallback"), f"goes to {route.upstream!r}, as the route does"
+            mark, (*path, "fallback"), f"goes to {fallback.upstream!r}, as the route does"
         )
 
 
@@ -114,13 +116,13 @@ def _warn_mirror(
     if mirror is None:
         return
     key, message = "upstream", ""
-    if mirror.upstream in route.upstreams:
-        message = f"{mirror.upstream!r} is where the requests go: it gets each of them twice"
-    elif not mirror.share:
+    if not mirror.share:
         key, message = "share", "copies nothing: it is 0%"
+    elif mirror.upstream in route.shares:
+        message = _copied_to_itself(mirror, route.shares[mirror.upstream])
     else:
         copies = set(_places(config, mirror.upstream))
-        for name in route.upstreams:
+        for name in route.shares:
             both = copies.intersection(_places(config, name))
             if both:
                 message = f"{min(both)} is an endpoint of {name!r} too: it gets requests twice"
@@ -129,6 +131,13 @@ def _warn_mirror(
         place = (*path, "mirror", key)
         mark = given.get(place, given.get((*path, "name"), Mark(1, 1)))
         problems.warning(mark, place, message)
+
+
+def _copied_to_itself(mirror: MirrorConfig, share: float) -> str:
+    """`share`: of the requests, that the mirror's upstream gets itself."""
+    requests = "the requests" if share == 1 else f"{100 * share:.3g}% of the requests"
+    copied = "each" if mirror.share == 1 else format_ratio(mirror.share)
+    return f"{mirror.upstream!r} is where {requests} go: it gets {copied} of them twice"
 
 
 _OF_UPSTREAMS = ("retry", "hedge", "circuit_breaker", "faults")

@@ -290,6 +290,14 @@ class RouteConfig:
         return () if self.upstream is None else (self.upstream,)
 
     @property
+    def shares(self) -> Mapping[str, float]:
+        """The upstreams that get requests, each with its share."""
+        if not self.split:
+            return dict.fromkeys(self.upstreams, 1.0)
+        total = sum(weight for _, weight in self.split)
+        return {name: weight / total for name, weight in self.split if weight}
+
+    @property
     def forwards(self) -> bool:
         """Whether requests go to an upstream, not to a fixed answer or a saga."""
         return self.respond is None and self.saga is None

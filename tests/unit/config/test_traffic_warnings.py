@@ -3,6 +3,7 @@
 import pytest
 
 TWO = 'upstreams: {a: {endpoints: ["http://a:1"]}, b: {endpoints: ["http://b:1", "http://a:1"]}}\n'
+ONE = 'upstreams: {a: {endpoints: ["http://a:1"]}}\n'
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,27 @@ TWO = 'upstreams: {a: {endpoints: ["http://a:1"]}, b: {endpoints: ["http://b:1",
         (
             TWO + "routes: [{name: r, upstream: {a: 1, app: 9}, mirror: {upstream: b}}]",
             "mirror.upstream: http://a:1 is an endpoint of 'a' too: it gets requests twice",
+        ),
+        (
+            ONE + "routes: [{name: r, upstream: a, mirror: {upstream: a}}]",
+            "mirror.upstream: 'a' is where the requests go: it gets each of them twice",
+        ),
+        (
+            ONE + "routes: [{name: r, upstream: a, mirror: {upstream: a, share: 10%}}]",
+            "mirror.upstream: 'a' is where the requests go: it gets 10% of them twice",
+        ),
+        (
+            ONE + "routes: [{name: r, upstream: {app: 95, a: 5}, mirror: {upstream: a}}]",
+            "mirror.upstream: 'a' is where 5% of the requests go: it gets each of them twice",
+        ),
+        (
+            ONE + "routes: [{name: r, upstream: {app: 0, a: 5}, mirror: {upstream: a}}]",
+            "mirror.upstream: 'a' is where the requests go: it gets each of them twice",
+        ),
+        (
+            ONE
+            + "routes: [{name: r, upstream: {app: 0, a: 5}, fallback: {when: [5xx], upstream: a}}]",
+            "routes[0].fallback: goes to 'a', as the route does",
         ),
         (
             "routes: [{name: r, mirror: {upstream: app, share: 0%}}]",
@@ -69,6 +91,10 @@ def test_what_has_no_effect_is_told(text, told, warned):
         'upstreams: {a: {endpoints: [{url: "http://a:1", weight: 2}, "http://a:2"]}}\n'
         "routes: [{name: r, upstream: a}]",
         "routes: [{name: r, mirror: {upstream: app, share: 1%}}]",
+        # Before an upstream gets its share, it gets copies.
+        ONE + "routes: [{name: r, upstream: {app: 9, a: 0}, mirror: {upstream: a}}]",
+        TWO + "routes: [{name: r, upstream: {app: 9, a: 0}, mirror: {upstream: b}}]",
+        ONE + "routes: [{name: r, upstream: {app: 9, a: 0}, fallback: {when: [5xx], upstream: a}}]",
         "policies: {default: {bulkhead: {limit: gradient, min: 9}}}",
         "policies: {default: {bulkhead: {min: 4}}}",  # the default, written down
         "policies: {default: {hedge: {delay: 1s, max: 2}}}",
