@@ -46,6 +46,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         response = problem(error.status, _detail(request, error))
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
+        # aiohttp keeps the error of an unknown path in the request: with its frames it is a cycle.
+        error.__traceback__ = None
     except Exception as error:  # noqa: BLE001 - the last handler of the admin API
         process_log.bug("an admin request failed", error, method=request.method, path=request.path)
         response = problem(500, _BUG)

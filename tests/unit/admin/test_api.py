@@ -1,12 +1,14 @@
 """The endpoints: shapes, statuses, names in paths, and errors that are documents."""
 
 import asyncio
+import gc
 import json
 import logging
 from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
+from aiohttp import web
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
@@ -234,6 +236,20 @@ async def test_unknown_paths_and_methods(admin: Admin) -> None:
         answer = await admin.ask(method, path)
         assert method in assert_problem(answer, 405)
         assert answer.headers["Allow"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("POST", "/status")])
+async def test_a_refused_request_leaves_no_cycle(admin: Admin, method: str, path: str) -> None:
+    """A scanner's requests would make the garbage collector run, which stops the data plane."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            await admin.ask(method, path)
+        alive = [one for one in gc.get_objects() if isinstance(one, web.Request)]
+    finally:
+        gc.enable()
+    assert len(alive) <= 1, "that of the open connection"
 
 
 async def test_a_bug_is_a_document_outside_and_a_traceback_in_the_log(
