@@ -4,7 +4,7 @@ Before the commit everything can be retried, after it nothing. `_commit_head` is
 where that happens, for upstreams' responses, fallbacks and the proxy's own answers.
 """
 
-from proxy.errors import ClientGone, DrainCut, ProxyError, let_go
+from proxy.errors import ClientGone, DrainCut, ProxyError
 from proxy.exchange.answers import (
     Answer,
     changed_by_rules,
@@ -96,18 +96,11 @@ class Committing(Watching):
     async def _tunnelling(self, tunnel: Tunnel) -> None:
         """Relay a tunnel until it ends."""
         timing = self.request.timing
-        try:
-            while not tunnel.over:
-                await self.wait(timing.idle_at)
-                if tunnel.idle:
-                    break
-        except ProxyError as error:
-            tunnel.break_off()
-            if not isinstance(error, ClientGone):
-                raise
-            let_go(error)
-        else:
-            tunnel.leave(reset=False)
+        while not tunnel.over:
+            await self.wait(timing.idle_at)
+            if not tunnel.over and tunnel.is_idle():
+                break
+        tunnel.close()
 
     def _conclude(self, error: ProxyError) -> None:
         """It failed: answer if nothing was sent yet, else make sure that nothing looks complete."""

@@ -2,17 +2,19 @@
 
 Either side may end its half first (RFC 9110 section 9.3.6); the other continues. A tunnel ends when
 both halves have ended, one side is lost, no byte moves for `timeouts.idle`, or by the drain. A side
-that uses TLS with the proxy has no halves: its end is the tunnel's end. If a side is lost before it
-has ended its half, the other side gets a reset, never an end.
+that uses TLS with the proxy has no halves: its end is the tunnel's end.
+
+No end may hide a loss. If a side is lost before it has ended its half, the other side gets a reset.
+So does, at the end by `timeouts.idle`, a side that waits for the other half after its own end, and
+both if bytes wait for one that does not read. Only a tunnel in which both were silent gets an end.
 """
 
 from time import monotonic
 
-from proxy.errors import ProxyError
+from proxy.errors import ClientGone, ProxyError, UpstreamTruncated
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.events import MOVED
 from proxy.exchange.marks import IDLE
-from proxy.exchange.relay import client_gone
 from proxy.exchange.request import Request
 from proxy.exchange.script import Script
 from proxy.http.making import make_response
@@ -38,6 +40,7 @@ class Tunnel(StreamHandler):
         "_attempt",
         "_client",
         "_client_ended",
+        "_client_lost",
         "_owner",
         "_record",
         "_timing",
@@ -55,6 +58,7 @@ class Tunnel(StreamHandler):
         self._timing = request.timing
         self._upstream = attempt.stream
         self._client_ended = False
+        self._client_lost = False
         self._told_client = False
         self.over = False
 
@@ -77,7 +81,13 @@ class Tunnel(StreamHandler):
         if self._attempt.ended:
             self._end_of_upstream()
 
-    def leave(self, *, reset: bool) -> None:
+    def close(self) -> None:
+        """It is over, or idle: end what has not ended, or cut it if the other half has ended."""
+        if not self._client_lost and not self._told_client:
+            self._client.end_tunnel()
+        self._leave(reset=not self._client_ended and (self._client_lost or self._attempt.ended))
+
+    def _leave(self, *, reset: bool) -> None:
         """Close the upstream's side. `reset`: it must see that it was cut."""
         stream, self._attempt.stream = self._attempt.stream, None
         self._upstream = None
@@ -89,21 +99,33 @@ class Tunnel(StreamHandler):
                 self._attempt.pool.give_back(stream, True)
 
     def break_off(self) -> None:
-        """One side was lost, or the drain ended: a half that has not ended is cut."""
-        self.leave(reset=not self._client_ended)
+        """It failed, or the drain ended: a half that has not ended is cut."""
+        self._leave(reset=not self._client_ended)
 
-    @property
-    def idle(self) -> bool:
-        """Whether it must end because no byte moved for `timeouts.idle`."""
+    def is_idle(self) -> bool:
+        """Whether it must end because no byte moved for `timeouts.idle`.
+
+        Raises the failure if the end would hide a loss.
+        """
         timing = self._timing
         now = monotonic()
         if now < timing.idle_at:
             return False
-        if timing.marks is None:
-            return True
-        self._record.observe(IDLE)
-        timing.activity = now
-        return False
+        if timing.marks is not None:
+            self._record.observe(IDLE)
+            timing.activity = now
+            return False
+        seconds = timing.idle_seconds
+        if self._client.write_paused:
+            raise ClientGone(f"The client read nothing of the tunnel for {seconds:g} s.")
+        if self._upstream is not None and self._upstream.write_paused:
+            raise UpstreamTruncated(f"The upstream read nothing of the tunnel for {seconds:g} s.")
+        if self._client_ended and not self._attempt.ended:
+            raise UpstreamTruncated(
+                f"The upstream did not end its half of the tunnel, and sent nothing for "
+                f"{seconds:g} s after the client's end."
+            )
+        return True
 
     # --- from the upstream ------------------------------------------------------------------------
 
@@ -153,7 +175,9 @@ class Tunnel(StreamHandler):
         self._check_over()
 
     def on_client_gone(self) -> None:
-        self._owner.wake(client_gone())
+        self._client_lost = True
+        self.over = True
+        self._owner.wake(MOVED)
 
     def on_client_writable(self, writable: bool) -> None:
         upstream = self._upstream

@@ -32,6 +32,13 @@ def reset_on_close(transport: asyncio.Transport) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
+def discard(transport: asyncio.Transport) -> None:
+    """Close at once. Bytes that are still unsent make it a reset: an end would hide their loss."""
+    if transport.get_write_buffer_size() and transport.get_extra_info("socket") is not None:
+        reset_on_close(transport)
+    transport.abort()
+
+
 def unread(transport: asyncio.Transport) -> bytes:
     """Bytes that arrived on a broken connection and were not read, up to `UNREAD_BYTES`.
 

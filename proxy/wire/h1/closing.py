@@ -15,7 +15,7 @@ from typing import Final
 
 from proxy.errors import ProxyError
 from proxy.http.message import RequestHead
-from proxy.wire.flow import reset_on_close
+from proxy.wire.flow import discard, reset_on_close
 from proxy.wire.h1.plain_connect import ACCESS_DENIED
 from proxy.wire.h1.response_writer import ResponseWriter
 from proxy.wire.streams import Gate
@@ -116,7 +116,7 @@ class ClosingConnection(ResponseWriter):
         if transport.get_write_buffer_size() and now < self._linger_until:
             self.alarm.set(now + LINGER_SECONDS)
         elif self.half_closes or transport.is_closing():
-            transport.abort()
+            discard(transport)
         else:
             transport.close()  # its end is not sent yet, see `_linger`
 

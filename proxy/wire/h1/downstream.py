@@ -95,15 +95,18 @@ class Downstream(RequestReader):
             self._linger(more=self.receiving or bool(self._buffer))
 
     def _nothing_follows(self) -> bool:
-        """Whether the client has said that it sends nothing more, so that no byte can cause a
-        reset. Under TLS its close_notify follows.
+        """Whether the client sends nothing more, so that no byte can cause a reset: it said so in
+        its request, or has ended its side of a tunnel. Under TLS its close_notify follows.
         """
+        if not self.half_closes:
+            return False
+        if self._state is TUNNEL:
+            return self._ended
         return (
             self._state is EXCHANGE
             and not self._asked.keep_alive
             and not self.receiving
             and not self._buffer
-            and self.half_closes
         )
 
     def leave(self) -> None:

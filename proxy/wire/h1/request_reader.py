@@ -59,7 +59,8 @@ class RequestReader(ClosingConnection):
         self._decoder: BodyDecoder | None = None
         self._advancing = False
         self._queued = False
-        self._ended = False  # the client's end arrived before its requests were begun
+        # The client's end arrived in a tunnel, or before its requests were begun.
+        self._ended = False
         self._head_started = False
         self._leaves_at = 0.0  # after `limits.connection_age`; 0.0: never
         self._bound: Authority | None = None
@@ -95,6 +96,7 @@ class RequestReader(ClosingConnection):
     def eof_received(self) -> bool:
         """The client has ended its side. During an exchange this counts as gone."""
         if self._state is TUNNEL and self.handler is not None:
+            self._ended = True
             self.handler.on_client_end()
             return self.half_closes
         if self._state is HEAD and self._buffer and (self._queued or self.write_paused):

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final, cast
 
 from proxy.http.message import OwnFields, RequestHead
-from proxy.wire.flow import Channel, reset_on_close
+from proxy.wire.flow import Channel, discard, reset_on_close
 from proxy.wire.h1.head_writer import (
     HEAD_ENDS,
     add_own,
@@ -21,7 +21,9 @@ from proxy.wire.h1.head_writer import (
 )
 from proxy.wire.streams import Trailers, UpstreamSession, UpstreamStream
 
-LINGER_SECONDS = 1.0
+LINGER_SECONDS: Final = 1.0
+LAST_BYTES_SECONDS: Final = 60.0
+"""Seconds for the upstream to take the last bytes of a tunnel."""
 _LATER_BYTES: Final = 64 * 1024
 """Above this many bytes to be written later, no more is taken."""
 
@@ -157,15 +159,29 @@ class RequestWriter(UpstreamStream):
         self._channel.write(data)
 
     def leave_tunnel(self, *, reset: bool) -> bool:
-        """Give the last bytes a moment to be sent, then close."""
+        """Close once the last bytes were sent; a peer that does not take them is reset."""
         transport = self._channel.transport
+        patience = LAST_BYTES_SECONDS
         if reset and not transport.is_closing():
+            patience = LINGER_SECONDS
             reset_on_close(transport)
             if not self.half_closes:
                 transport.abort()  # TLS would send close_notify first
         self.close()
-        asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abort)
+        self._close_later(patience)
         return False
+
+    def _close_later(self, patience: float) -> None:
+        """Look again after a while; `patience`: seconds for unsent bytes."""
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._end_leaving, patience)
+
+    def _end_leaving(self, patience: float) -> None:
+        transport = self._channel.transport
+        patience -= LINGER_SECONDS
+        if patience > 0.0 and transport.get_write_buffer_size():
+            self._close_later(patience)
+        else:
+            discard(transport)
 
     def pause_reading(self) -> None:
         self._channel.pause_reading()
