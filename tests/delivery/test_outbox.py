@@ -496,12 +496,14 @@ async def test_the_concurrency_is_kept():
 
 
 async def test_a_reload_keeps_the_entries_and_an_unknown_route_lets_them_wait():
-    async with bed() as b:
-        place = (await b.ask("POST", "/o", b"x", "X-Not-Before: 1")).get("location")
-        queue = b.outbox.worker.queues["shop"]
-        queue.use(None)
-        await asyncio.sleep(1.1)
+    async with bed("match: {prefix: /o}}\n  - {name: other, upstream: shop") as b:
+        b.outbox.worker.queues["shop"].use(None)
+        place = (await b.ask("POST", "/o")).get("location")
+        later = (await b.ask("POST", "/later")).get("location")
+        # One claim asks for all that is due: the later entry shows that the worker has looked.
+        await b.until_state(later, "delivered")
         assert (await b.state(place))["state"] == "pending"
+        assert [one.line for one in b.upstream.requests] == ["POST /later HTTP/1.1"]
         b.outbox.reconfigure()
         await b.until_state(place, "delivered")
 
