@@ -15,8 +15,10 @@ from proxy.simulation.recording import RecordedAttempt, RecordedRequest
 
 Requests = Callable[[bytes], RecordedRequest]
 """The recorded request by the id that it is played with."""
-_ALIKE = 0.8
-"""Of the longest wait that a backoff allows: the longest of a few dozen is seldom shorter."""
+_SELDOM = 0.001
+"""How seldom the longest of the waits that a backoff draws is shorter than what is taken for it."""
+_ROUNDED = 1e-6
+"""Seconds by which a wait in a log may be longer than it was."""
 
 
 def attempt_of(request: RecordedRequest, upstream: str, number: int) -> RecordedAttempt | None:
@@ -31,13 +33,14 @@ def attempt_of(request: RecordedRequest, upstream: str, number: int) -> Recorded
 
 class Waited(NamedTuple):
     """Attempt `number` failed, after a wait of `previous`; `wait` followed. `longest`: of all that
-    followed such an attempt of this route. Seconds.
+    followed such an attempt of this route, `waits` in number. Seconds.
     """
 
     number: int
     previous: float
     wait: float
     longest: float
+    waits: int
 
 
 class Guide:
@@ -47,7 +50,7 @@ class Guide:
         self,
         gates: Mapping[Listener, ListenerGate],
         requests: Requests,
-        longest: Mapping[tuple[str, int], float],
+        longest: Mapping[tuple[str, int], tuple[float, int]],
     ) -> None:
         """`longest`: see `longest_waits`."""
         self._gates = gates
@@ -81,8 +84,8 @@ class Guide:
         found = attempt_of(request, last.upstream, number + 1)
         if found is None:
             return None
-        longest = self._longest.get((request.route, number), 0.0)
-        return Waited(number, last.wait, found.wait, longest)
+        longest, waits = self._longest.get((request.route, number), (0.0, 0))
+        return Waited(number, last.wait, found.wait, longest, waits)
 
     def _running(self) -> Record | None:
         """The record of the exchange that is running, if it has made an attempt."""
@@ -98,15 +101,17 @@ class Guide:
         return None
 
 
-def longest_waits(requests: Iterable[RecordedRequest]) -> dict[tuple[str, int], float]:
-    """The longest wait by route and number of the attempt that had failed."""
-    longest: dict[tuple[str, int], float] = {}
+def longest_waits(requests: Iterable[RecordedRequest]) -> dict[tuple[str, int], tuple[float, int]]:
+    """The longest wait by route and number of the attempt that had failed, and how many waits
+    there were.
+    """
+    found: dict[tuple[str, int], tuple[float, int]] = {}
     for request in requests:
         for number, attempt in enumerate(request.attempts[1:], 1):
             kind = (request.route, number)
-            if attempt.wait > longest.get(kind, 0.0):
-                longest[kind] = attempt.wait
-    return longest
+            longest, waits = found.get(kind, (0.0, 0))
+            found[kind] = (max(longest, attempt.wait), waits + (attempt.wait > 0.0))
+    return found
 
 
 class FollowedWaits:
@@ -127,7 +132,8 @@ class FollowedWaits:
         if found is not None:
             low = self._shortest.delay(found.number, found.previous)
             high = self._longest.delay(found.number, found.previous)
-            alike = _ALIKE * high < found.longest <= high
+            likely = high * _SELDOM ** (1.0 / max(1, found.waits))
+            alike = likely < found.longest <= high + _ROUNDED
             if alike and low <= found.wait < high:
                 return (found.wait - low) / (high - low)
         return self._chance()

@@ -33,6 +33,7 @@ _LIMIT = re.compile(r"Rate limit '(.*?)' of route '")
 _TRACE = re.compile("[0-9a-f]{32}")
 _HOUR = 3600
 _ENDLESS = 30 * 24 * _HOUR
+_UPTIME = 100 * 365 * 24 * _HOUR
 _SWITCHED, _LOWEST_STATUS, _HIGHEST_STATUS = 101, 200, 999
 _PROMISES = ("idempotency", "outbox_id", "saga")
 _LATEST = 0.0015
@@ -52,11 +53,14 @@ def read_log(lines: Iterable[str]) -> Recording:
         try:
             values = json.loads(line[start:])
             request = _request(values, repeats)
+            ahead = _ahead(values, request.at)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             recording.foreign += 1
             recording.unreadable += 1
             recording.first_unreadable = recording.first_unreadable or number
             continue
+        if recording.offset is None:
+            recording.offset = ahead
         if request.method:
             recording.requests.append(request)
             clocks.note(request, str(values.get("detail", "")), values.get("retry_refused"))
@@ -103,6 +107,16 @@ def _request(line: dict[str, Any], repeats: set[str]) -> RecordedRequest:
         trace=_trace(line),
         repeat=bool(repeats) and str(line["request_id"]) in repeats,
     )
+
+
+def _ahead(line: dict[str, Any], at: float) -> float | None:
+    """What the monotonic clock is ahead of Unix time, if the line tells."""
+    if "monotonic_s" not in line:
+        return None
+    found = float(line["monotonic_s"])
+    if not 0.0 < found < _UPTIME:
+        raise ValueError("no monotonic time")
+    return found - at
 
 
 def _seconds(milliseconds: Any) -> float:
@@ -165,9 +179,10 @@ def _attempts(line: dict[str, Any], at: float, duration: float) -> list[Recorded
     decided = line["attempts"][-1] if line["attempts"] else None
     for place, one in enumerate(found):
         head, wait = _seconds(one["duration_ms"]), _seconds(one["wait_ms"])
-        if wait:
-            wait += late
-        begins += wait
+        if "started_ms" in one:
+            begins = at + _seconds(one["started_ms"])
+        elif wait:
+            begins += wait + late
         failure, status = str(one.get("failure", "")), _status(one.get("status", 0))
         final = one is decided and bool(status)
         body = max(0.0, at + duration - begins - head) if final else 0.0
@@ -218,7 +233,10 @@ def _promised(line: dict[str, Any]) -> bool:
 
 
 def _late(line: dict[str, Any], duration: float) -> float:
-    """Seconds that each retry began later than its wait says: timers are not exact."""
+    """Seconds that each retry began later than its wait says: timers are not exact.
+
+    Logs of earlier versions do not tell when each attempt started.
+    """
     alone = [one for one in line["attempts"] if not one.get("hedge")]
     retries = sum(float(one["wait_ms"]) > 0.0 for one in alone)
     if not retries:

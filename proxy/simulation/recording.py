@@ -1,6 +1,7 @@
 """What an access log tells: requests, and the result of each attempt."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from proxy.errors import (
     AttemptTimeout,
@@ -36,6 +37,15 @@ BEYOND = frozenset(
     }
 )
 """Reasons that no policy decides: what a client, an address or the process itself did."""
+
+
+class Ring(NamedTuple):
+    """A timer that was due at `since` or a little later, and rang at `at`: no timer is exact. Unix
+    seconds.
+    """
+
+    since: float
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,7 @@ class RecordedRequest:
     not tell. `settled`: it was answered by its idempotency key, the outbox or a saga, or for a
     reason that no policy decides. `trace`: the trace id of an inbound request, and of a call
     that was made for one. `repeat`: it is a repeat, as a call that was made for it tells.
+    `rings`: its timers, as far as the log tells.
     """
 
     at: float
@@ -112,13 +123,15 @@ class RecordedRequest:
     attempts: tuple[RecordedAttempt, ...]
     trace: str = ""
     repeat: bool = False
+    rings: tuple[Ring, ...] = ()
 
 
 @dataclass(slots=True)
 class Recording:
     """`requests` in the order in which they began. `foreign` lines were no requests of the proxy;
     `unreadable` of them looked like one, the first in line `first_unreadable`. `unroutable`
-    requests had no head that a route could take.
+    requests had no head that a route could take. `offset`: what the monotonic clock was ahead of
+    Unix time, in seconds, None where no line tells: windows count its whole seconds.
     """
 
     requests: list[RecordedRequest] = field(default_factory=list)
@@ -126,6 +139,7 @@ class Recording:
     unreadable: int = 0
     first_unreadable: int = 0
     unroutable: int = 0
+    offset: float | None = None
 
     @property
     def only_trouble(self) -> bool:

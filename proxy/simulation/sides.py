@@ -4,7 +4,7 @@ These are compiled, because the streams that they are based on are (ADR 14).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from proxy.errors import ConnectError, ProxyError, StreamRefused, UpstreamReset, by_reason
@@ -14,9 +14,9 @@ from proxy.grpc_status import OK, code_of
 from proxy.http.making import make_response
 from proxy.http.message import FieldName, OwnFields, RequestHead, ResponseHead, named_field
 from proxy.http.problem import RETRIED_BELOW
-from proxy.simulation.recording import RecordedAttempt
+from proxy.simulation.recording import RecordedAttempt, Ring
 from proxy.upstream.leases import OnClosed
-from proxy.wire.alarm import NEVER
+from proxy.wire.alarm import NEVER, Alarm
 from proxy.wire.no_client import NoClient
 from proxy.wire.streams import (
     NO_TRAILERS,
@@ -39,6 +39,30 @@ _RETRY_AFTER: Final = FieldName(b"retry-after")
 _PROXY_STATUS: Final = FieldName(b"proxy-status")
 
 
+class PlayedAlarm(Alarm):
+    """Rings as late as the timers of the recorded request did, and else exactly."""
+
+    __slots__ = ("_rings",)
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_due: Callable[[], None], rings: Sequence[Ring]
+    ) -> None:
+        """`rings` on the clock of the loop."""
+        super().__init__(loop, on_due)
+        self._rings = rings
+
+    def set(self, due: float) -> None:
+        for since, at in self._rings:
+            if since <= due <= at:
+                due = at
+                break
+        super().set(due)
+
+    def _set_timer(self, now: float, due: float) -> None:
+        self._armed_for = self._expected = due
+        self._handle = self._loop.call_later(max(0.0, due - now), self._ring)
+
+
 class PlayedClient(NoClient):
     """One client with one request, which sends it at once and reads everything.
 
@@ -47,9 +71,12 @@ class PlayedClient(NoClient):
 
     __slots__ = ("_left", "_loop", "_paused", "over")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, client: str, body: int) -> None:
-        """`body`: its bytes."""
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, client: str, body: int, rings: Sequence[Ring]
+    ) -> None:
+        """`body`: its bytes. `rings` of its alarm, on the clock of the loop."""
         super().__init__(loop, client)
+        self.alarm = PlayedAlarm(loop, self._on_alarm, rings)
         self._loop = loop
         self._paused = False
         self._left = max(0, body - PIECE_BYTES)

@@ -21,7 +21,7 @@ from proxy.simulation.drawn import Drawing
 from proxy.simulation.followed import Followed, FollowedBindings, Followers
 from proxy.simulation.guide import FollowedFaults, FollowedWaits, Guide, longest_waits
 from proxy.simulation.playable import Keys, playable
-from proxy.simulation.recording import RecordedAttempt, RecordedRequest, Recording
+from proxy.simulation.recording import RecordedAttempt, RecordedRequest, Recording, Ring
 from proxy.simulation.sides import PlayedClient, PlayedSession
 from proxy.simulation.tally import Told, told_by
 from proxy.simulation.virtual_time import VirtualLoop, virtual_time
@@ -35,6 +35,7 @@ from proxy.upstream.upstream import IsOwn, Upstream
 UNKNOWN_ADDRESS = "192.0.2.{}"
 """Of an endpoint that the log does not have (RFC 5737: no host has it)."""
 OnTold: TypeAlias = Callable[[Told], object]
+_ANY_TIME = 1000.0
 _PARENT = "0000000000000001"
 _LONGEST = 24 * 3600.0
 """Seconds after the last request, when everything must have ended."""
@@ -135,7 +136,8 @@ class World:
             self.skipped["no valid request"] = self.skipped.get("no valid request", 0) + 1
             return
         loop = cast(asyncio.AbstractEventLoop, self.loop)
-        client = PlayedClient(loop, request.client, request.bytes_in)
+        rings = [Ring(self._virtual(one.since), self._virtual(one.at)) for one in request.rings]
+        client = PlayedClient(loop, request.client, request.bytes_in, rings)
         self.beginning = request
         client.begin(gate, head, request.bytes_in)
         self.beginning = None
@@ -279,6 +281,13 @@ class _Connects:
         world.loop.call_later(min(failed.head, timeout), on_done, error("as recorded"))
 
 
+def _begins(recording: Recording) -> float:
+    """The monotonic time of the first request."""
+    if recording.offset is None or not recording.requests:
+        return _ANY_TIME
+    return recording.requests[0].at + recording.offset
+
+
 def play(
     config: Config,
     recording: Recording,
@@ -289,7 +298,7 @@ def play(
     """A world that has played the whole recording. `keys`: who had one; None: as under `config`.
     `on_told` as of `World`.
     """
-    with virtual_time() as loop:
+    with virtual_time(_begins(recording)) as loop:
         world = World(config, recording, seed, loop, keys, on_told)
         world.play()
     return world

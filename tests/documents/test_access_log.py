@@ -22,8 +22,9 @@ class Lines:
 
 def line(form: LogFormat, exchange: FakeExchange) -> str:
     kept = Lines()
+    config, ended = AccessLogConfig(1.0, True, form), exchange.started + exchange.duration
     at = 1772366400.5 + exchange.duration
-    AccessLog(AccessLogConfig(1.0, True, form), lambda: 0.0, kept, lambda: at).record(exchange)
+    AccessLog(config, lambda: 0.0, kept, lambda: at, lambda: ended).record(exchange)
     return kept.lines[0]
 
 

@@ -184,9 +184,67 @@ def test_unreadable_lines_are_named():
         line(status=70),
         line(0.0, attempt(5.0, 1200)),
         line(bytes_in=-1),
+        line(monotonic_s="nan"),
+        line(monotonic_s=-1.0),
+        line(0.0, attempt(started_ms=-1.0)),
         line(bytes_out=10**30),
         '{"attempts":' + "[" * 100_000,
     ],
 )
 def test_values_that_no_line_has_are_unreadable(wrong):
     assert read_log([wrong]).unreadable == 1
+
+
+def test_an_attempt_began_when_the_log_says():
+    first = attempt(10.0, 503)
+    second = attempt(20.0, 200, wait=25.0, started_ms=37.25)
+    request = only(first, second, duration_ms=60.0)
+    one, two = request.attempts
+    assert two.at - request.at == pytest.approx(0.03725, abs=1e-5)
+    assert (two.wait, two.body) == (0.025, pytest.approx(0.00275, abs=1e-5))
+    assert one.at == request.at
+
+
+def late(request):
+    """How late each of its timers rang, in ms, and when."""
+    return [((one.at - one.since) * 1000, (one.at - request.at) * 1000) for one in request.rings]
+
+
+SENT_NONE = "10.0.0.1:80 sent no response head within 0.05 s (timeouts.attempt)."
+NO_PERMIT = "No permit of bulkhead 'shop' became free within 0.05 s (bulkhead.queue_timeout)."
+
+
+@pytest.mark.parametrize(
+    ("attempts", "more", "rang"),
+    [
+        ([BAD, attempt(5.0, wait=25.0, started_ms=36.2)], {}, [(1.2, 36.2)]),
+        ([attempt(50.8, 0, "attempt-timeout")], {"detail": SENT_NONE}, [(0.8, 50.8)]),
+        (
+            [attempt(50.8, 0, "attempt-timeout"), attempt(5.0, wait=25.0, started_ms=77.3)],
+            {},
+            [(0.8, 50.8), (1.5, 77.3)],
+        ),
+        (
+            [attempt(52.0, 0, "request-timeout")],
+            {"detail": "No response within 0.05 s (timeouts.request)."},
+            [(2.0, 52.0)],
+        ),
+        ([], {"reason": "queue-timeout", "detail": NO_PERMIT, "duration_ms": 51.0}, [(1.0, 51.0)]),
+        ([attempt(50.0)], {}, []),
+    ],
+)
+def test_timers_rang_late(attempts, more, rang):
+    more = {"attempts": [], "status": 503, **more} if not attempts else more
+    found = late(only(*attempts, **more))
+    assert len(found) == len(rang)
+    for one, expected in zip(found, rang, strict=True):
+        assert one == pytest.approx(expected, abs=0.06)
+
+
+def test_windows_count_by_the_monotonic_clock():
+    recording = read_log([line(), line(2.0, monotonic_s=777.25), line(3.0, monotonic_s=1.0)])
+    assert recording.requests[0].at + recording.offset == pytest.approx(775.25)
+
+
+def test_without_trouble_the_monotonic_clock_is_unknown():
+    assert read_log([line()]).offset is None

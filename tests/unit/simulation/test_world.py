@@ -414,3 +414,37 @@ def test_what_was_retried_below_is_not_retried_again(inherits):
     lines = [line(0.0, BAD, retry_refused="nested")]
     world = played(lines, "", f", timeouts: {{inherit: {{retries: {str(inherits).lower()}}}}}")
     assert [len(told.endpoints) for told in world.told] == ([1] if inherits else [3])
+
+
+ALONE = "bulkhead: {max_concurrent: 1}"
+FULL = {"status": 503, "reason": "bulkhead-full", "attempts": [], "duration_ms": 0.1}
+
+
+def test_a_timeout_cuts_as_late_as_it_did():
+    detail = "10.0.0.1:80 sent no response head within 0.05 s (timeouts.attempt)."
+    cut = line(0.0, attempt(53.0, 0, "attempt-timeout"), detail=detail, method="POST")
+    lines = [cut, line(0.052, **FULL)]
+    route = ", timeouts: {attempt: %s}"
+    assert reasons(played(lines, ALONE, route % "50ms")) == {
+        "attempt-timeout": 1,
+        "bulkhead-full": 1,
+    }
+    sooner = played(lines, ALONE, route % "45ms")  # another file's timers are exact
+    assert sooner.told[0].duration == pytest.approx(0.045)
+
+
+def test_a_retry_begins_as_late_as_it_did():
+    retried = line(0.0, BAD, attempt(10.0, wait=100.0, started_ms=114.0), duration_ms=124.0)
+    world = played([retried, line(0.122, **FULL)], ALONE)
+    assert reasons(world) == {"200": 1, "bulkhead-full": 1}
+    assert world.told[1].duration == pytest.approx(0.124)
+
+
+@pytest.mark.parametrize(("monotonic", "refused"), [(5.95, 0), (5.55, 1)])
+def test_a_time_window_counts_the_seconds_of_the_recorded_clock(monotonic, refused):
+    """Of which it forgets the oldest: failures of two seconds do not open it."""
+    bad = attempt(5.0, 500)
+    lines = [line(at, bad, method="POST", monotonic_s=monotonic + at) for at in (0.0, 0.2)]
+    breaker = "mode: enforce, window: {type: time, size: 1s}, minimum_calls: 2"
+    world = played([*lines, line(0.3, method="POST")], "", f", circuit_breaker: {{{breaker}}}")
+    assert reasons(world)["circuit-open"] == refused

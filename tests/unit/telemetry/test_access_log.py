@@ -17,6 +17,9 @@ from proxy.telemetry.access_log import AccessLog
 
 WALL = datetime(2026, 3, 1, 12, 0, 0, 512_500, UTC).timestamp()
 
+NOW = 100.0125
+"""Monotonic: the end of a `FakeExchange`."""
+
 NONE = AccessLogConfig(0.0, False)
 ERRORS = AccessLogConfig(0.0, True)
 ALL = AccessLogConfig(1.0, True)
@@ -39,7 +42,7 @@ class Lines:
 
     def __init__(self, config: AccessLogConfig = ALL, chance: float = 0.5) -> None:
         self.lines: list[bytes] = []
-        self.log = AccessLog(config, lambda: chance, self, lambda: WALL)
+        self.log = AccessLog(config, lambda: chance, self, lambda: WALL, lambda: NOW)
 
     def write(self, line: bytes) -> None:
         self.lines.append(line)
@@ -114,7 +117,32 @@ def test_json_has_the_keys_of_the_contract_in_order() -> None:
                 },
             ],
         ),
+        ("monotonic_s", 100.0),
     ]
+
+
+def test_an_attempt_that_did_not_start_with_the_request_says_when_it_did() -> None:
+    """A wait is what was decided; the timer after it is late."""
+    later = FakeAttempt(started=100.026, wait=0.025)
+    line = line_of(FakeExchange(attempts=[FakeAttempt(status=503), later]))
+    first, second = json.loads(line)["attempts"]
+    assert "started_ms" not in first
+    assert second["started_ms"] == 26.0
+    text = line_of(FakeExchange(attempts=[later]), LogFormat.TEXT)
+    assert "[10.0.0.1:8080 200 10.000ms wait=25.000ms started=26.000ms]" in text
+
+
+def test_the_time_is_that_of_the_start_however_late_the_line_is() -> None:
+    lines = Lines()
+    log = AccessLog(ALL, lambda: 0.5, lines, lambda: WALL + 0.3, lambda: NOW + 0.3)
+    log.record(FakeExchange())
+    assert json.loads(lines.lines[0])["time"] == "2026-03-01T12:00:00.500000Z"
+
+
+def test_only_trouble_tells_the_monotonic_clock() -> None:
+    assert "monotonic_s" not in json.loads(line_of(FINE))
+    for exchange in TROUBLED:
+        assert json.loads(line_of(exchange))["monotonic_s"] == 100.0
 
 
 def test_a_fallback_is_marked() -> None:
@@ -217,6 +245,7 @@ def test_text_says_all_that_json_says() -> None:
         return str(value) in text
 
     line = json.loads(line_of(exchange))
+    del line["monotonic_s"]  # for `simulate` alone, which reads JSON
     attempts_told = [value for one in line.pop("attempts") for value in one.values()]
     missing = [value for value in (*line.values(), *attempts_told) if not told(value)]
     assert not missing, text
