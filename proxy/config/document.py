@@ -10,6 +10,7 @@ tree is built from the parser's events without recursion, so that no nesting can
 nesting beyond `MAX_DEPTH` is a problem.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
@@ -60,6 +61,8 @@ _NO_KEY = (
     "a key must be plain text; a text that begins with { or [ needs quotes, and the {{ }} of a "
     "template must be replaced first"
 )
+_HALF = re.compile("[\ud800-\udfff]")
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -174,7 +177,7 @@ class _Builder:
             case "DocumentStartEvent" if self._root is not None:
                 self._fail(mark, "a second document begins here; a file has only one")
             case "ScalarEvent":
-                node = Scalar(mark, event.value, bool(event.style))
+                node = Scalar(mark, self._characters(event.value, mark), bool(event.style))
                 self._announce(node, event)
                 self._finish(node, mark)
             case "AliasEvent":
@@ -186,6 +189,19 @@ class _Builder:
             case "MappingEndEvent" | "SequenceEndEvent":
                 closed = self._open.pop().node
                 self._finish(closed, closed.mark)
+
+    def _characters(self, text: str, mark: Mark) -> str:
+        """The text whose characters beyond U+FFFF may be two escapes each, as JSON writes them."""
+        if text.isascii() or not _HALF.search(text):
+            return text
+        units = text.encode("utf-16-le", "surrogatepass")
+        try:
+            return units.decode("utf-16-le")
+        except UnicodeDecodeError:
+            path = self._open[-1].next_path() if self._open else ()
+            half = ord(_HALF.findall(_PAIR.sub("", text))[0])
+            self._problems.error(mark, path, f"the escape \\u{half:04x} is half of a character")
+            return units.decode("utf-16-le", "replace")
 
     def _begin(self, node: Mapping | Sequence, event: Any) -> None:
         self._announce(node, event)

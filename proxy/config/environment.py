@@ -57,12 +57,23 @@ def _value_of(found: re.Match[str], environ: Mapping[str, str], unset: list[str]
     if not found[3] or not _NAME.fullmatch(name):
         raise ValueError(f"{found[0]} is malformed; write ${{NAME}} or ${{NAME:-default}}")
     value = environ.get(name)
+    if value and not _is_text(value):
+        raise ValueError(f"{name} is not UTF-8 in the environment")
     if default_given:
         return value or default
     if value is None:
         unset.append(name)
         return ""
     return value
+
+
+def _is_text(value: str) -> bool:
+    """Python keeps bytes of the environment that are not UTF-8 as halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def other_syntax(text: str) -> str:

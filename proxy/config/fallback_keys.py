@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, replace
+from math import isinf
 from typing import Any
 
 from proxy.config.cursor import Cursor, Reported, read_all
@@ -95,7 +96,12 @@ class Json(Kind[Any]):
             return None
         if text in _JSON_WORDS:
             return _JSON_WORDS[text]
-        return json.loads(text) if _JSON_NUMBER.fullmatch(text) else text
+        if not _JSON_NUMBER.fullmatch(text):
+            return text
+        number = json.loads(text)
+        if isinf(number):
+            raise at.error(f"{text} is beyond the numbers of JSON; in quotes it is a text")
+        return number
 
     def dump(self, value: Any, reveal: bool) -> Any:
         return value

@@ -15,6 +15,16 @@ import pytest
         ("service: a\n---", "2:1: a second document begins here"),
         ("- a\n- b", "1:1: the file must be a mapping"),
         ("text", "1:1: the file must be a mapping"),
+        ('service: "a\\ud83e"', "1:10: service: the escape \\ud83e is half of a character"),
+        (
+            'routes: [{name: a, respond: {body: "\\ud83e\\udd80\\udd80"}}]',
+            "1:36: routes[0].respond.body: the escape \\udd80 is half of a character",
+        ),
+        ('"\\ud800": 1', "1:1: the escape \\ud800 is half of a character"),
+        (
+            'upstreams: {a: {endpoints: ["http://a"], hash: {query: "\\ud800"}}}',
+            "1:56: upstreams.a.hash.query: the escape \\ud800 is half of a character",
+        ),
         ("service: a\nservice: b", "2:1: service: duplicate key; line 1 has it too"),
         ("service: !!str a", "1:10: service: YAML tags are not allowed: !!str"),
         ("service: !x a", "1:10: service: YAML tags are not allowed: !x"),
@@ -29,6 +39,11 @@ import pytest
 )
 def test_a_text_that_is_no_usable_yaml_is_one_problem_at_its_place(text, expected, errors):
     assert any(problem.startswith(expected) for problem in errors(text)), errors(text)
+
+
+def test_a_character_may_be_two_escapes_as_json_writes_it(config):
+    (route,) = config('{"routes": [{"name": "a", "respond": {"body": "\\ud83e\\udd80"}}]}').routes
+    assert route.respond.body == "\N{CRAB}".encode()
 
 
 @pytest.mark.parametrize("text", ["a: {b: 1\nc: 2", "a: [1,\n  2\nc: 2", "a: 'b\nc: 2"])

@@ -2,7 +2,7 @@ import pytest
 
 from proxy.config.environment import substitute
 
-ENVIRON = {"A": "1", "EMPTY": "", "_x9": "y", "MONEY": "${A}"}
+ENVIRON = {"A": "1", "EMPTY": "", "_x9": "y", "MONEY": "${A}", "BYTES": "a\udcff"}
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,8 @@ def test_replacement(text, expected):
     [
         ("${NONE}", "NONE is not set"),
         ("${NONE} ${A} ${NOR}", "NONE and NOR is not set"),
+        ("x${BYTES}", "BYTES is not UTF-8 in the environment"),
+        ("${BYTES:-d}", "BYTES is not UTF-8 in the environment"),
         ("${}", "malformed"),
         ("${A", "malformed"),
         ("${A-b}", "malformed"),

@@ -60,6 +60,10 @@ def test_when_names_reasons_groups_and_statuses(config):
         ),
         ("{when: [timeout], upstream: apq}", "there is no upstream 'apq'; did you mean 'app'?"),
         ("{when: [timeout], response: {status: 199}}", "must be at least 200, not 199"),
+        (
+            "{when: [timeout], response: {json: {a: [1e400]}}}",
+            "response.json.a[0]: 1e400 is beyond the numbers of JSON; in quotes it is a text",
+        ),
         ("{when: [timeout], response: {json: {}, body: x}}", "give either 'json' or 'body'"),
         ("{when: [timeout], response: {json: null, body: x}}", "give either 'json' or 'body'"),
         (
