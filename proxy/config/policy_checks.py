@@ -9,8 +9,14 @@ from proxy.config.problems import Mark, Path, Problems
 from proxy.outcome import GRPC_TERMS
 from proxy.policies.backoff import BackoffConfig, JitterKind
 from proxy.policies.bulkhead import BulkheadConfig, BulkheadLimit
-from proxy.policies.circuit_breaker_config import BreakerCounts, SlowCallConfig, WindowType
+from proxy.policies.circuit_breaker_config import (
+    BreakerCounts,
+    BreakerScope,
+    SlowCallConfig,
+    WindowType,
+)
 from proxy.policies.gate import Mode
+from proxy.policies.hedge import LEAST, P95, HedgeConfig
 from proxy.units import format_duration
 
 
@@ -124,16 +130,60 @@ def _no_call_is_repeated(p: PolicyConfig) -> str | None:
     )
 
 
+def _nothing_in_the_budget(p: PolicyConfig) -> str | None:
+    budget = p.retry.budget
+    if budget.ratio or budget.min_per_second * budget.window >= 1 or p.retry.attempts == 1:
+        return None
+    return (
+        f"nothing is retried or hedged: it allows less than one in {format_duration(budget.window)}"
+    )
+
+
+def _counts_at_endpoints(p: PolicyConfig) -> str | None:
+    breaker = p.circuit_breaker
+    if breaker.counts is BreakerCounts.ATTEMPTS or breaker.scope is not BreakerScope.ENDPOINT:
+        return None
+    return "counts: requests has no effect with scope: endpoint: an endpoint gets attempts"
+
+
+def _queued_beyond_request(p: PolicyConfig) -> str | None:
+    wait, request = p.bulkhead.queue_timeout, p.timeouts.request
+    if not p.bulkhead.max_queue or wait < request or p.timeouts.mode is Mode.OBSERVE:
+        return None
+    return (
+        f"queue_timeout is {format_duration(wait)}, but timeouts.request ends a request after "
+        f"{format_duration(request)}"
+    )
+
+
+def _no_delay(p: PolicyConfig) -> str | None:
+    if p.hedge.delay or p.hedge.max == HedgeConfig().max:
+        return None
+    return "has no effect without hedge.delay"
+
+
 def _no_hedge(p: PolicyConfig) -> str | None:
+    """The place may be any of the keys that it depends on."""
     if not p.hedge.delay:
         return None
     if p.retry.attempts == 1:
-        return "has no effect: a hedge counts in retry.attempts, which is 1"
+        return "no hedge can begin: it counts in retry.attempts, which is 1"
     if p.retry.mode is Mode.OBSERVE:
-        return "has no effect: hedges are attempts of the retry policy, and retry.mode is observe"
-    if p.hedge.delay >= p.timeouts.attempt:
+        return (
+            "no hedge can begin: hedges are attempts of the retry policy, and retry.mode is observe"
+        )
+    methods = p.retry.methods
+    if not (methods.any or methods.keyed or methods.names):
+        return "no hedge can begin: retry.methods lists no method"
+    if p.timeouts.mode is Mode.OBSERVE:
+        return None
+    delay = LEAST if p.hedge.delay == P95 else p.hedge.delay
+    if delay >= p.timeouts.attempt:
         attempt = format_duration(p.timeouts.attempt)
-        return f"has no effect: timeouts.attempt ends an attempt after {attempt}"
+        return f"no hedge can begin: timeouts.attempt ends an attempt after {attempt}"
+    if delay >= p.timeouts.request:
+        request = format_duration(p.timeouts.request)
+        return f"no hedge can begin: timeouts.request ends a request after {request}"
     return None
 
 
@@ -171,10 +221,21 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[PolicyConfig], str | None]], ...]
     (("retry.on", "retry.methods"), _no_call_is_repeated),
     (("circuit_breaker.slow_call.duration",), _never_slow),
     (("circuit_breaker.minimum_calls",), _minimum_beyond_window),
+    (("circuit_breaker.counts", "circuit_breaker.scope"), _counts_at_endpoints),
+    (
+        ("retry.budget.ratio", "retry.budget.min_per_second", "retry.budget.window"),
+        _nothing_in_the_budget,
+    ),
     (("bulkhead.max_queue", "bulkhead.queue_timeout"), _nobody_queues),
+    (("bulkhead.queue_timeout", "timeouts.request"), _queued_beyond_request),
     (("bulkhead.min",), _minimum_without_gradient),
     (("bulkhead.min", "bulkhead.max_concurrent"), _minimum_beyond_maximum),
-    (("hedge.delay", "retry.attempts", "retry.mode", "timeouts.attempt"), _no_hedge),
+    (
+        ("hedge.delay", "retry.attempts", "retry.mode", "retry.methods", "timeouts.attempt",
+         "timeouts.request"),
+        _no_hedge,
+    ),
+    (("hedge.max",), _no_delay),
     (("hedge.max", "retry.attempts"), _fewer_hedges),
 )  # fmt: skip
 

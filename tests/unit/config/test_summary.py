@@ -8,7 +8,7 @@ HERE = Path(__file__).parent
 
 def test_every_route_has_its_match_target_and_numbers():
     text = summary(load(HERE / "everything.yaml", {}))
-    assert "valid; 5 routes, 2 upstreams, 3 policies, 5 warnings" in text
+    assert "valid; 5 routes, 2 upstreams, 3 policies, 6 warnings" in text
     assert "outbound  [::1]:0 (TLS)" in text
     assert "inbound  127.0.0.1:8071 (mutual TLS)" in text
     assert "GET|POST a|*.b /api/*, x-a: v, x-b: ~v+, x-c: absent, ?q=1, ?r s=~.*" in text

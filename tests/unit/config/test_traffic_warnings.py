@@ -62,8 +62,43 @@ ONE = 'upstreams: {a: {endpoints: ["http://a:1"]}}\n'
         ),
         (
             "policies: {default: {hedge: {delay: 1s}, retry: {mode: observe}}}",
-            "hedge.delay: has no effect: hedges are attempts of the retry policy, and retry.mode "
-            "is observe",
+            "hedge.delay: no hedge can begin: hedges are attempts of the retry policy, and "
+            "retry.mode is observe",
+        ),
+        (
+            "policies: {default: {hedge: {delay: 2s}}}\n"
+            "routes: [{name: r, timeouts: {request: 2s, attempt: 4s}, "
+            "retry: {on: [connect-failure]}}]",
+            "routes[0].timeouts.attempt: no hedge can begin: timeouts.request ends a request",
+        ),
+        (
+            "policies: {default: {hedge: {delay: p95}, timeouts: {connect: 5ms, attempt: 10ms}}}",
+            "hedge.delay: no hedge can begin: timeouts.attempt ends an attempt after 10ms",
+        ),
+        (
+            "policies: {default: {hedge: {delay: p95}, retry: {methods: []}}}",
+            "hedge.delay: no hedge can begin: retry.methods lists no method",
+        ),
+        (
+            "policies: {default: {hedge: {max: 2}}}",
+            "hedge.max: has no effect without hedge.delay",
+        ),
+        (
+            "policies: {default: {retry: {budget: {ratio: 0%, min_per_second: 0}}}}",
+            "retry.budget.ratio: nothing is retried or hedged: it allows less than one in 10s",
+        ),
+        (
+            "policies: {default: {retry: {budget: {ratio: 0%, min_per_second: 0.2, window: 4s}}}}",
+            "retry.budget.ratio: nothing is retried or hedged: it allows less than one in 4s",
+        ),
+        (
+            "policies: {default: {circuit_breaker: {counts: requests, scope: endpoint}}}",
+            "circuit_breaker.counts: counts: requests has no effect with scope: endpoint",
+        ),
+        (
+            "policies: {default: {bulkhead: {max_queue: 5, queue_timeout: 15s}}}",
+            "bulkhead.queue_timeout: queue_timeout is 15s, but timeouts.request ends a request "
+            "after 15s",
         ),
         (
             "routes: [{name: r, respond: {status: 404}, hedge: {delay: 1s}}]",
@@ -98,6 +133,11 @@ def test_what_has_no_effect_is_told(text, told, warned):
         "policies: {default: {bulkhead: {limit: gradient, min: 9}}}",
         "policies: {default: {bulkhead: {min: 4}}}",  # the default, written down
         "policies: {default: {hedge: {delay: 1s, max: 2}}}",
+        "policies: {default: {hedge: {delay: p95}, timeouts: {connect: 5ms, attempt: 11ms}}}",
+        "policies: {default: {hedge: {delay: 9s}, timeouts: {mode: observe}}}",
+        "policies: {default: {retry: {budget: {ratio: 0%, min_per_second: 0.1}}}}",
+        "policies: {default: {retry: {budget: {ratio: 1%, min_per_second: 0}}}}",
+        "policies: {default: {bulkhead: {max_queue: 5, queue_timeout: 14s}}}",
         "routes: [{name: r, respond: {}, rate_limits: [{rate: 1/s}], bulkhead: {max_queue: 0}}]",
         "routes: [{name: r, upstream: app, timeouts: {inherit: {deadline: true}}}]",
     ],
