@@ -102,6 +102,9 @@ class AttemptClocks(Script):
         if timing.deadline.paused:
             if now < timing.idle_at:
                 return None
+            if self._body_moves:
+                timing.activity = now
+                return None
             seconds = timing.idle_seconds
             if self.stream is not None and self.stream.write_paused:
                 return AttemptTimeout(
@@ -129,7 +132,8 @@ class AttemptClocks(Script):
         now = monotonic()
         if timing.deadline.paused:
             if now >= timing.idle_at:
-                record.observe(marks.IDLE)
+                if not self._body_moves:
+                    record.observe(marks.IDLE)
                 timing.activity = now
             due = timing.idle_at
         else:
@@ -188,6 +192,12 @@ class AttemptClocks(Script):
             resume_gates(self.binding.outer_gates, request.outer_permits, now)
         if self._phase is SENT:
             self._arm()
+
+    @property
+    def _body_moves(self) -> bool:
+        """Whether the upstream still reads the request's body, slower than any event tells."""
+        body = self._request.body
+        return body is not None and body.moves()
 
     @property
     def _client_owes(self) -> bool:

@@ -34,6 +34,7 @@ class RequestBody:
         "_limit",
         "_pieces",
         "_streams",
+        "_taken",
         "_timing",
         "complete",
         "digest",
@@ -64,6 +65,7 @@ class RequestBody:
         self.whole = True
         self.pace: SendingPace | None = None
         self._timing: Timing | None = None
+        self._taken = 0  # bytes, at the last time that the upstream was looked at
 
     @property
     def flowing(self) -> bool:
@@ -187,10 +189,27 @@ class RequestBody:
     def on_writable(self, writable: bool) -> None:
         """Whether writing to an upstream must pause."""
         if not writable:
+            self._taken = self._taken_now
             self._hold()
         elif not self._held_up:
             self._client.resume_reading()
             self._wait()
+
+    def moves(self) -> bool:
+        """Whether the upstream has to read first, and took some since this was asked last.
+
+        A slow reader lets a transport write again only after a third of the kernel's buffer, which
+        can be a megabyte.
+        """
+        if not self._held_up:
+            return False
+        before, self._taken = self._taken, self._taken_now
+        return self._taken > before
+
+    @property
+    def _taken_now(self) -> int:
+        """Grows by the bytes that the upstream takes."""
+        return self._client.request_bytes - sum([one.unsent_bytes for one in self._streams])
 
     @property
     def _held_up(self) -> bool:

@@ -29,6 +29,7 @@ class Relay(StreamHandler):
         "_client",
         "_owner",
         "_request",
+        "_taken",
         "_timing",
         "_upstream",
         "ended",
@@ -44,6 +45,7 @@ class Relay(StreamHandler):
         self._client = request.stream
         self._timing = request.timing
         self._upstream = attempt.source
+        self._taken = 0  # bytes, at the last time that the client was looked at
         self.ended = False
         self.pace: TakingPace | None = None
 
@@ -59,6 +61,7 @@ class Relay(StreamHandler):
             if self._client.write_paused:
                 upstream.pause_reading()
         if self._client.write_paused:
+            self._taken = self._taken_now
             self._measure(True)
         if self._body is not None:
             self._body.forfeit()
@@ -98,14 +101,33 @@ class Relay(StreamHandler):
         timing = self._timing
         if self.over or monotonic() < timing.idle_at:
             return
-        if timing.marks is not None:
-            self._request.record.observe(self._mark)
+        moves = self._moves()
+        if moves or timing.marks is not None:
+            if not moves:
+                self._request.record.observe(self._mark)
             timing.activity = monotonic()
             return
         seconds = timing.idle_seconds
         if self._client.write_paused:
             raise ClientGone(f"The client read none of the response for {seconds:g} s.")
         raise self._silent(seconds)
+
+    def _moves(self) -> bool:
+        """Whether one side reads what waits for it, slower than any event tells.
+
+        A transport can be written to again only when a third of the kernel's buffer is free.
+        """
+        if not self._client.write_paused:
+            return self._body is not None and self._body.moves()
+        before, self._taken = self._taken, self._taken_now
+        return self._taken > before
+
+    @property
+    def _taken_now(self) -> int:
+        """Grows by the bytes that the client takes."""
+        upstream = self._upstream
+        passed = upstream.payload_bytes if upstream is not None else self._request.record.bytes_out
+        return passed - self._client.unsent_bytes
 
     @property
     def _mark(self) -> str:
@@ -159,6 +181,7 @@ class Relay(StreamHandler):
         upstream = self._upstream
         self._measure(not writable)
         if not writable:
+            self._taken = self._taken_now
             if upstream is not None:
                 upstream.pause_reading()
             return

@@ -41,11 +41,13 @@ class Tunnel(StreamHandler):
         "_client",
         "_client_ended",
         "_client_lost",
+        "_client_took",
         "_owner",
         "_record",
         "_timing",
         "_told_client",
         "_upstream",
+        "_upstream_took",
         "over",
     )
 
@@ -60,6 +62,7 @@ class Tunnel(StreamHandler):
         self._client_ended = False
         self._client_lost = False
         self._told_client = False
+        self._client_took = self._upstream_took = 0  # bytes, at the last time it was looked at
         self.over = False
 
     @property
@@ -75,7 +78,7 @@ class Tunnel(StreamHandler):
         if upstream is not None:
             upstream.handler = self
             if self._client.write_paused:
-                upstream.pause_reading()
+                self.on_client_writable(False)
         if early:
             self.on_body(early)
         if self._attempt.ended:
@@ -111,8 +114,10 @@ class Tunnel(StreamHandler):
         now = monotonic()
         if now < timing.idle_at:
             return False
-        if timing.marks is not None:
-            self._record.observe(IDLE)
+        moves = self._moves()
+        if moves or timing.marks is not None:
+            if not moves:
+                self._record.observe(IDLE)
             timing.activity = now
             return False
         seconds = timing.idle_seconds
@@ -126,6 +131,20 @@ class Tunnel(StreamHandler):
                 f"{seconds:g} s after the client's end."
             )
         return True
+
+    def _moves(self) -> bool:
+        """Whether one side reads what waits for it, slower than any event tells."""
+        moves = False
+        record, upstream = self._record, self._upstream
+        unsent = self._client.unsent_bytes
+        if unsent:
+            before, self._client_took = self._client_took, record.bytes_out - unsent
+            moves = self._client_took > before
+        unsent = upstream.unsent_bytes if upstream is not None else 0
+        if unsent:
+            before, self._upstream_took = self._upstream_took, record.bytes_in - unsent
+            moves = moves or self._upstream_took > before
+        return moves
 
     # --- from the upstream ------------------------------------------------------------------------
 
@@ -154,8 +173,10 @@ class Tunnel(StreamHandler):
         if writable:
             self._timing.activity = monotonic()
             self._client.resume_reading()
-        else:
-            self._client.pause_reading()
+            return
+        if self._upstream is not None:
+            self._upstream_took = self._record.bytes_in - self._upstream.unsent_bytes
+        self._client.pause_reading()
 
     # --- from the client --------------------------------------------------------------------------
 
@@ -181,6 +202,8 @@ class Tunnel(StreamHandler):
 
     def on_client_writable(self, writable: bool) -> None:
         upstream = self._upstream
+        if not writable:
+            self._client_took = self._record.bytes_out - self._client.unsent_bytes
         if upstream is not None:
             if writable:
                 upstream.resume_reading()

@@ -178,6 +178,10 @@ class PlayedStream(UpstreamStream):
         return self._outcome.size if self._outcome is not None else 0
 
     @property
+    def unsent_bytes(self) -> int:
+        return 0
+
+    @property
     def half_closes(self) -> bool:
         return False
 

@@ -247,6 +247,14 @@ class UpstreamStream:
         raise NotImplementedError
 
     @property
+    def unsent_bytes(self) -> int:
+        """Bytes written that the upstream has not received: in memory and in the kernel's buffer.
+
+        Over HTTP/2 those alone for which it has given no window.
+        """
+        raise NotImplementedError
+
+    @property
     def half_closes(self) -> bool:
         """Whether sending can end while receiving continues."""
         raise NotImplementedError

@@ -191,6 +191,10 @@ class Call(UpstreamStream):
         return 0
 
     @property
+    def unsent_bytes(self):
+        return 0
+
+    @property
     def half_closes(self):
         return True
 

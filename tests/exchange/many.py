@@ -26,6 +26,10 @@ class Stream(UpstreamStream):
         return self.payload
 
     @property
+    def unsent_bytes(self):
+        return 0
+
+    @property
     def half_closes(self):
         return True
 

@@ -108,7 +108,7 @@ class _Client(ClientStream):
 class _Call(UpstreamStream):
     """One attempt of a proxy. `place(fields, answer)` takes it; returns what ends it early."""
 
-    payload_bytes = 0
+    payload_bytes = unsent_bytes = 0
     half_closes = True
     upgrades = False
 

@@ -104,6 +104,10 @@ class RequestWriter(UpstreamStream):
             self._channel.write_parts(parts, piece)
 
     @property
+    def unsent_bytes(self) -> int:
+        return self._later_bytes + self._channel.unsent_bytes
+
+    @property
     def half_closes(self) -> bool:
         return self._channel.half_closes
 
@@ -161,14 +165,13 @@ class RequestWriter(UpstreamStream):
     def leave_tunnel(self, *, reset: bool) -> bool:
         """Close once the last bytes were sent; a peer that does not take them is reset."""
         transport = self._channel.transport
-        patience = LAST_BYTES_SECONDS
         if reset and not transport.is_closing():
-            patience = LINGER_SECONDS
             reset_on_close(transport)
-            if not self.half_closes:
-                transport.abort()  # TLS would send close_notify first
-        self.close()
-        self._close_later(patience)
+            self._reusable = False
+            transport.abort()
+        else:
+            self.close()
+            self._close_later(LAST_BYTES_SECONDS)
         return False
 
     def _close_later(self, patience: float) -> None:

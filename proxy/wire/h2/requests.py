@@ -141,6 +141,10 @@ class Http2Stream(UpstreamStream):
         return self._stream.body_bytes if self._stream is not None else 0
 
     @property
+    def unsent_bytes(self) -> int:
+        return self._stream.waiting_bytes if self._stream is not None else 0
+
+    @property
     def half_closes(self) -> bool:
         return True
 

@@ -36,6 +36,9 @@ class Side:
     def write(self, data):
         self.written += data
 
+    def get_write_buffer_size(self):
+        return 0
+
     def get_extra_info(self, name):
         return None
 
