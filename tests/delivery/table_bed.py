@@ -42,8 +42,8 @@ def config_of(
 class Target:
     """Answers each row with what `answers` holds, then with 200, when `hold` is set or None.
 
-    `sent` has the rows as (id, key, attempt), `bodies` what was in them; `keys` their idempotency
-    keys; `together` the most rows of one key at once.
+    `sent` has the rows as (id, key, attempt), `times` when that was, by the loop's clock; `bodies`
+    what was in them; `keys` their idempotency keys; `overlaps` those sent beside one of their key.
     """
 
     def __init__(self, config, answers=()):
@@ -51,6 +51,7 @@ class Target:
         self.answers = deque(answers)
         self.hold = None
         self.sent = []
+        self.times = []
         self.bodies = []
         self.keys = []
         self.now = []
@@ -59,6 +60,7 @@ class Target:
 
     def send(self, row, shape, on_done):
         self.sent.append((row.id, row.key, row.attempts + 1))
+        self.times.append(asyncio.get_running_loop().time())
         self.bodies.append(row.body)
         self.keys.append(key_of(shape, row.id))
         if row.key is not None and row.key in self.now:
@@ -158,6 +160,12 @@ class Bed:
             return all(one in statuses for one in await self.statuses())
 
         await self.until(there)
+
+    def renew(self):
+        """What the workers have is renewed now, and not after a third of `reclaim`."""
+        for worker in self.workers:
+            worker._renew_at = 0.0
+            worker._wake.set()
 
     async def ready(self):
         await self.until(lambda: all(one.state is State.READY for one in self.workers))

@@ -63,7 +63,7 @@ async def test_the_databases_isolation_level_changes_nothing(table, level, caplo
 
 @pytest.mark.parametrize("columns", [COLUMNS, ALL_COLUMNS], ids=["few", "all"])
 async def test_a_try_whose_row_another_proxy_has_is_ended(table, columns):
-    config = config_of(table.url, columns, "order_by: key", reclaim="300ms")
+    config = config_of(table.url, columns, "order_by: key")
     async with Bed(config) as bed:
         bed.target.hold = asyncio.Event()
         await bed.sql("INSERT INTO outbox_events (aggregate_id, payload) VALUES ('a', '{}')")
@@ -71,10 +71,13 @@ async def test_a_try_whose_row_another_proxy_has_is_ended(table, columns):
         (row,) = bed.worker.hand.rows.values()
         ended = asyncio.Event()
         row.lease.on_end = ended.set
-        await asyncio.sleep(0.4)
+        version = row.version
+        bed.renew()
+        await bed.until(lambda: row.version != version)
         assert not row.lease.over, "it is renewed"
         await bed.sql("UPDATE outbox_events SET status = 'PROCESSED' WHERE id = 1")
-        await asyncio.wait_for(ended.wait(), 1)
+        bed.renew()
+        await asyncio.wait_for(ended.wait(), 5)
         bed.target.hold.set()
         await bed.until(lambda: not bed.worker.busy)
         assert bed.target.ids == ["1"]
@@ -84,7 +87,7 @@ async def test_a_try_whose_row_another_proxy_has_is_ended(table, columns):
 async def test_a_waiting_row_whose_claim_was_lost_is_not_sent(table, columns):
     """The service has withdrawn it; or this proxy was paused, and another one has delivered it."""
     outbox = "order_by: key, concurrency: 1"
-    config = config_of(table.url, columns, outbox, reclaim="150ms")
+    config = config_of(table.url, columns, outbox)
     async with Bed(config) as bed:
         bed.target.hold = asyncio.Event()
         await bed.sql(
@@ -93,7 +96,8 @@ async def test_a_waiting_row_whose_claim_was_lost_is_not_sent(table, columns):
         await bed.until(lambda: bed.target.sent)
         assert await bed.statuses() == ["PROCESSING", "PROCESSING"]
         await bed.sql("UPDATE outbox_events SET status = 'PROCESSED' WHERE id = 2")
-        await asyncio.sleep(0.2)
+        bed.renew()
+        await bed.until(lambda: len(bed.worker.hand.rows) == 1)
         bed.target.hold.set()
         await bed.until(lambda: not bed.worker.busy)
         assert bed.target.ids == ["1"]
