@@ -17,6 +17,7 @@ from proxy.config.traffic_advice import (
     OFF_BY_ABSENCE,
     UNKNOWN,
 )
+from proxy.grpc_status import WORDS
 
 ON_WORDS = frozenset({"on", "yes", "true", "enabled"})
 OFF_WORDS = frozenset({"off", "no", "false", "none", "disabled"})
@@ -290,6 +291,18 @@ def _inherit(text: str) -> str:
     return _word(text, both("true"), both("false"))
 
 
+def _failure_rate(text: str) -> str:
+    return f"{{rate: {text}}}" if _is_amount(text) else _word(text, "", "none")
+
+
+def _grpc(text: str) -> str:
+    """Of a match or of a fixed answer."""
+    if "." in text and not text.startswith("/"):
+        return f"{{service: {text}}}"
+    word = fold(text)
+    return next((f"{{status: {one}}}" for one in WORDS if fold(one) == word), "")
+
+
 def _health_check(text: str) -> str:
     path = _starting_with("path", _is_path)
     return path(text) or _word(text, "{path: /health}", "")
@@ -312,7 +325,8 @@ _WRAPS: dict[str, Callable[[str], str]] = {
     "connections": _starting_with("max", _is_amount),
     "drain": _starting_with("timeout", _is_amount),
     "eject_for": _starting_with("initial", _is_amount),
-    "failure_rate": _starting_with("rate", _is_amount),
+    "failure_rate": _failure_rate,
+    "grpc": _grpc,
     "half_open": _starting_with("calls", _is_amount),
     "health_check": _health_check,
     "hedge": _hedge,

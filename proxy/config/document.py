@@ -304,6 +304,10 @@ def _syntax_message(problem: str, text: str, begin: Mark, place: Mark) -> str:
         hint = "; inside { } and [ ] a value with ${...} needs quotes"
     elif problem.startswith("mapping values are not allowed"):
         hint = "; is the indentation right, or does a value with a colon need quotes?"
+    elif problem.startswith("found character"):
+        return "not valid YAML: a text that begins with this character needs quotes"
+    elif "<block end>" in problem:
+        return "not valid YAML: this line is indented otherwise than the ones that it belongs to"
     elif begin.line < place.line and _character(text, begin) in ("{", "[", "'", '"'):
         hint = f"; is what begins at {begin.line}:{begin.column} closed?"
     return f"not valid YAML: {problem}{hint}"

@@ -172,8 +172,13 @@ def _settle_check(values: Values, given: Given, at: Cursor) -> None:
     if "grpc" in given and "expect" in given:
         given["expect"].error("has no meaning with grpc: the service answers SERVING or not")
     if values["timeout"] > values["interval"]:
-        place = given.get("timeout", at)
-        place.error(f"must be at most interval ({format_duration(values['interval'])})")
+        timeout, interval = map(format_duration, (values["timeout"], values["interval"]))
+        if "timeout" in given:
+            given["timeout"].error(f"must be at most interval ({interval})")
+        else:
+            given["interval"].error(
+                f"{interval} is less than timeout, which is {timeout}: write timeout too"
+            )
 
 
 HEALTH_CHECK = Record(

@@ -19,7 +19,7 @@ from proxy.config.kinds import (
     words_schema,
 )
 from proxy.config.names import WRITTEN_HEADER, UpstreamName, check_header_value
-from proxy.config.policy_kinds import STATUS
+from proxy.config.policy_kinds import STATUS, family_meant
 from proxy.config.record import Field, Given, ListOf, PairsOf, Record, Values
 from proxy.config.suggestions import did_you_mean
 from proxy.grpc_status import NO_GRPC, WORDS, code_of, to_http_answer
@@ -43,6 +43,8 @@ class Reason(Leaf[str]):
             expand((text,))
         except ValueError as error:
             hint = did_you_mean(text, _words())
+            if text.lower() not in STATUS_WORDS:
+                hint = family_meant(text) or hint
             raise ValueError(f"{text!r} is not a status{hint}" if hint else str(error)) from None
         return text
 
@@ -125,7 +127,10 @@ class GrpcStatus(Leaf[int]):
     def parse(self, text: str) -> int:
         code = code_of(text.lower().replace("_", "-"))
         if code is None:
-            raise ValueError(f"must be {self.wants}, not {text!r}{did_you_mean(text, WORDS)}")
+            number = int(text) if text.isascii() and text.isdigit() and len(text) < 3 else -1
+            known = number in range(len(WORDS))
+            hint = f"; did you mean {WORDS[number]}?" if known else did_you_mean(text, WORDS)
+            raise ValueError(f"must be {self.wants}, not {text!r}{hint}")
         return code
 
     def dump(self, value: int, reveal: bool) -> str:

@@ -224,6 +224,8 @@ class Choice(Leaf[E]):
             hint = did_you_mean(text, self.words)
             if text in OFF_WORDS and "observe" in self.words:
                 hint = "; observe lets everything pass"
+            elif text in ON_WORDS and "enforce" in self.words:
+                hint = "; did you mean 'enforce'?"
             raise ValueError(f"must be {self.wants}, not {text!r}{hint}")
         return self._enum(text)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 from proxy.config.advice import upstream_name
 from proxy.config.cursor import Cursor
@@ -22,7 +22,7 @@ _GRPC_METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _GRPC_SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _NUMBERS = re.compile(r"[0-9.]+")
 
-_KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 
 # The proxy writes these itself: another value would break the message's framing or the
 # request's routing.
@@ -100,6 +100,10 @@ def check_host_pattern(text: str) -> str:
 
 def check_egress_pattern(text: str) -> str:
     """A host pattern with or without a port; IPv6 addresses have brackets."""
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme in DEFAULT_PORTS:
+        authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+        raise ValueError(f"{text!r} is a URL; did you mean '{authority}'?")
     host, port = split_port(text)
     pattern = check_host_pattern(host)
     shown = f"[{pattern}]" if ":" in pattern else pattern
@@ -125,7 +129,7 @@ def check_method(text: str) -> str:
     """A method is a token and case-sensitive (RFC 9110 section 9.1)."""
     if not _TOKEN.fullmatch(text):
         raise ValueError(f"{text!r} is not a method")
-    if text.upper() in _KNOWN_METHODS and text not in _KNOWN_METHODS:
+    if text.upper() in KNOWN_METHODS and text not in KNOWN_METHODS:
         raise ValueError(f"methods are in upper case; did you mean '{text.upper()}'?")
     return text
 
@@ -258,6 +262,10 @@ class Addresses(Kind[tuple[Address, ...]]):
         return {"anyOf": [*one["anyOf"], {"type": "array", "minItems": 1, "items": one}]}
 
 
+_OTHER_SCHEMES: Final = {"grpc": "http", "h2c": "http", "grpcs": "https", "h2": "https"}
+"""What is meant by schemes that name the protocol."""
+
+
 class EndpointKind(Leaf[EndpointConfig]):
     """``scheme://host[:port]``: where to connect, without anything about requests."""
 
@@ -269,7 +277,9 @@ class EndpointKind(Leaf[EndpointConfig]):
             raise ValueError(f"{text!r} has no scheme; did you mean 'http://{text}'?")
         scheme = scheme.lower()
         if scheme not in DEFAULT_PORTS:
-            raise ValueError(f"{text!r}: the scheme must be http or https")
+            other = _OTHER_SCHEMES.get(scheme, "")
+            hint = f"; did you mean '{other}://{rest}' with protocol: http2?" if other else ""
+            raise ValueError(f"{text!r}: the scheme must be http or https{hint}")
         if "@" in rest:
             raise ValueError("an endpoint has no user name or password")
         if any(mark in rest for mark in "/?#"):

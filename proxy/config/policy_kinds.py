@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
+from proxy.config.advice import OFF_WORDS
 from proxy.config.cursor import Cursor
 from proxy.config.kinds import (
     ENVIRONMENT,
@@ -17,7 +18,7 @@ from proxy.config.kinds import (
     Size,
     words_schema,
 )
-from proxy.config.names import METHOD
+from proxy.config.names import KNOWN_METHODS, METHOD
 from proxy.config.problems import Path
 from proxy.config.record import Field, Given, ListOf, Record, Values
 from proxy.config.suggestions import did_you_mean
@@ -48,6 +49,12 @@ class BodyRate(Kind[int | None]):
         return {"anyOf": [{"const": "listener"}, self._size.schema()]}
 
 
+def family_meant(text: str) -> str:
+    """``; did you mean 400-499?`` for ``4xx``, "" for anything else."""
+    family = re.fullmatch(r"([2-5])xx", text.lower())
+    return f"; did you mean {family[1]}00-{family[1]}99?" if family else ""
+
+
 class Outcome(Leaf[str]):
     """A condition, a status or a range of statuses, as `OutcomeSet` parses it."""
 
@@ -57,7 +64,10 @@ class Outcome(Leaf[str]):
         try:
             OutcomeSet((text,))
         except ValueError as error:
-            raise ValueError(f"{error}{did_you_mean(text, OUTCOMES)}") from None
+            hint = did_you_mean(text, OUTCOMES)
+            if text.lower() != "5xx":
+                hint = family_meant(text) or hint
+            raise ValueError(f"{error}{hint}") from None
         return text
 
     def schema(self) -> JsonSchema:
@@ -73,9 +83,7 @@ class StatusRange(Leaf[str]):
         try:
             parse_statuses(text)
         except ValueError:
-            family = re.fullmatch(r"([2-5])xx", text.lower())
-            hint = f"; did you mean {family[1]}00-{family[1]}99?" if family else ""
-            raise ValueError(f"{text!r} is not {self.wants}{hint}") from None
+            raise ValueError(f"{text!r} is not {self.wants}{family_meant(text)}") from None
         return text
 
     def dump(self, value: str, reveal: bool) -> Any:
@@ -119,6 +127,8 @@ class Methods(Kind[RetryMethods]):
         if found[0] == "any":
             return RetryMethods(any=True)
         hint = did_you_mean(found[0], ("idempotent", "any"))
+        if found[0].upper() in KNOWN_METHODS:
+            hint = f"; did you mean [{found[0].upper()}]?"
         raise at.error(f"must be idempotent, any or a list of methods, not {found[0]!r}{hint}")
 
     def dump(self, value: RetryMethods, reveal: bool) -> Any:
@@ -139,6 +149,8 @@ class JitterKindOrRatio(Leaf[Jitter]):
             return Jitter(JitterKind(text))
         if not text[:1].isdigit():
             hint = did_you_mean(text, self._words)
+            if text.lower() in OFF_WORDS:
+                hint = "; did you mean 'none'?"
             raise ValueError(f"must be {self.wants}, not {text!r}{hint}")
         return Jitter(JitterKind.RATIO, parse_ratio(text))
 

@@ -24,10 +24,19 @@ UNKNOWN: Final[dict[str, dict[str, str]]] = {
         **dict.fromkeys(("maxpending", "pending", "queue", "queuesize"), _QUEUE),
         **dict.fromkeys(("minlimit", "minconcurrent", "minconcurrency"), "; did you mean 'min'?"),
         **dict.fromkeys(("maxlimit", "maxconcurrency"), "; did you mean 'max_concurrent'?"),
+        "max": "; did you mean 'max_concurrent'?",
+        **dict.fromkeys(("initial", "initiallimit"), "; the learned limit begins at 20"),
+        **dict.fromkeys(("tolerance", "rtttolerance"), "; it is 1.5, as in Gradient2"),
         "rate": _RATE_LIMIT,
         "enabled": "; it cannot be removed: a large max_concurrent admits everything",
     },
-    "eject_for": dict.fromkeys(("base", "min", "duration"), "; did you mean 'initial'?"),
+    "eject_for": {
+        **dict.fromkeys(("base", "min", "duration"), "; did you mean 'initial'?"),
+        **dict.fromkeys(
+            ("multiplier", "factor"),
+            "; the second ejection in a row lasts twice initial, and so on",
+        ),
+    },
     "endpoints": {
         **dict.fromkeys(("address", "host", "port", "hostname"), _URL),
         "locality": "; endpoints have a url and a weight",
@@ -43,6 +52,18 @@ UNKNOWN: Final[dict[str, dict[str, str]]] = {
     "health_check": {
         **dict.fromkeys(("http", "httpget", "uri", "url"), "; did you mean path: /health?"),
         "tcp": "; a check is HTTP (path: /health) or gRPC (grpc: SERVICE)",
+        **dict.fromkeys(("period", "periodseconds", "every"), "; did you mean interval: 10s?"),
+        "timeoutseconds": "; did you mean timeout: 1s?",
+        **dict.fromkeys(("failurethreshold", "failures"), "; did you mean unhealthy: 3?"),
+        **dict.fromkeys(("successthreshold", "successes"), "; did you mean healthy: 2?"),
+        **dict.fromkeys(
+            ("initialdelay", "initialdelayseconds", "startperiod"),
+            "; an endpoint is used until checks fail, so the first ones need no delay",
+        ),
+        "method": "; a check is a GET",
+        "host": "; the Host of a check is the endpoint's own",
+        "headers": "; a check has no headers of its own",
+        "port": "; a check goes to the endpoint's own port",
         "expectedstatuses": "; did you mean expect: [200-299]?",
     },
     "hedge": {
@@ -51,7 +72,14 @@ UNKNOWN: Final[dict[str, dict[str, str]]] = {
         **dict.fromkeys(("percentile", "quantile"), "; did you mean delay: p95?"),
         **dict.fromkeys(("maxhedges", "maxhedgedattempts", "attempts"), "; did you mean 'max'?"),
     },
+    "inherit": {
+        **dict.fromkeys(("retry", "repeat", "repeats", "nested"), "; did you mean 'retries'?"),
+        **dict.fromkeys(("timeout", "timeouts"), "; did you mean 'deadline'?"),
+    },
     "mirror": {
+        **dict.fromkeys(("timeout", "timeouts"), "; copies have the route's timeouts"),
+        **dict.fromkeys(("retry", "retries"), "; a copy is never retried"),
+        "headers": "; copies have the request's headers, without Authorization and Cookie",
         "mode": "; a mirror has none: it never changes the request",
         **dict.fromkeys(
             ("host", "cluster", "destination", "to", "backend"), "; did you mean upstream: NAME?"
@@ -70,6 +98,10 @@ UNKNOWN: Final[dict[str, dict[str, str]]] = {
         "baseejectiontime": "; did you mean eject_for: {initial: 30s}?",
         "maxejectiontime": "; did you mean eject_for: {max: 5m}?",
         "enabled": "; write mode: enforce or observe, or leave outlier_detection out",
+        **dict.fromkeys(
+            ("panicthreshold", "healthypanicthreshold"),
+            "; on_none: use-all uses all endpoints if none is left",
+        ),
         "minhealthpercent": "; the last endpoint is never ejected, and max_ejected is their share",
         "splitexternallocaloriginerrors": "; failed connections count as other failures do",
     },
@@ -79,6 +111,8 @@ UNKNOWN: Final[dict[str, dict[str, str]]] = {
             _RATE,
         ),
         **dict.fromkeys(("maxtokens", "tokens"), "; did you mean 'burst'?"),
+        **dict.fromkeys(("by", "per", "descriptor", "scope"), "; did you mean 'key'?"),
+        **dict.fromkeys(("maxkeys", "keys"), "; it keeps 100,000 keys, and the idlest goes"),
         "header": "; did you mean key: header:NAME?",
     },
     "respond": {

@@ -84,6 +84,9 @@ class LimitKey(Leaf[str]):
             if name != name.strip():
                 raise ValueError(f"did you mean {HEADER_KEY}{name.strip()}, without the space?")
             return HEADER_KEY + check_header_name(name).lower()
+        lower = text.lower()
+        if lower.startswith(HEADER_KEY) and name.strip():
+            raise ValueError(f"must be {self.wants}, not {text!r}; did you mean {lower}?")
         hint = did_you_mean(text, (ROUTE_KEY, CLIENT_KEY))
         if not hint and _USUAL_HEADER.fullmatch(text):
             hint = f"; did you mean {HEADER_KEY}{text}?"

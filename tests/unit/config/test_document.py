@@ -10,6 +10,15 @@ import pytest
         ("a: b: c", "1:5: not valid YAML: mapping values are not allowed here; is the indent"),
         ("drain:\n\tdelay: 1s", "2:1: not valid YAML: a tab cannot indent"),
         ("retry: {attempts: ${N}}", "1:20: not valid YAML: "),
+        ("service: `a`", "1:10: not valid YAML: a text that begins with this character needs quot"),
+        (
+            "service: @a",
+            "1:10: not valid YAML: a text that begins with this character needs quotes",
+        ),
+        (
+            "routes:\n  - name: a\n   upstream: b",
+            "3:4: not valid YAML: this line is indented other",
+        ),
         ('service: "\\UFFFFFFFF"', "1:13: not valid YAML: an escape or number"),
         ("service: a\n---\nservice: b", "2:1: a second document begins here"),
         ("service: a\n---", "2:1: a second document begins here"),

@@ -5,6 +5,7 @@ from proxy.config.model import LoadBalancing
 from proxy.config.policy_keys import CIRCUIT_BREAKER, POLICY, RETRY, TIMEOUTS
 from proxy.config.route_keys import MATCH
 from proxy.config.suggestions import _SYNONYMS, meant
+from proxy.policies.ejection_config import OnNone
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,8 @@ def test_every_synonym_stands_for_a_key_that_exists():
     known |= set(RouteKind().keys) | set(UPSTREAM.keys) | set(MATCH.keys)
     for record in (POLICY, UPSTREAM, MATCH, *_records(POLICY), *_records(UPSTREAM)):
         known |= set(record.keys)
-    known |= {"prefix", "status", "observe", "client", "gradient"}  # and values
+    known |= {"prefix", "status", "observe", "client", "gradient", "any"}  # and values
+    known |= {one.value for one in OnNone}
     known |= {one.value for one in LoadBalancing}
     assert {word for words in _SYNONYMS.values() for word in words} <= known
 
