@@ -140,17 +140,26 @@ def _copied_to_itself(mirror: MirrorConfig, share: float) -> str:
     return f"{mirror.upstream!r} is where {requests} go: it gets {copied} of them twice"
 
 
-_OF_UPSTREAMS = ("retry", "hedge", "circuit_breaker", "faults")
-"""What a policy has for the upstream: a route that asks none has no use for it."""
+_OF_UPSTREAMS: tuple[Path, ...] = (
+    ("retry",),
+    ("hedge",),
+    ("circuit_breaker",),
+    ("faults",),
+    ("rewrite",),
+    ("headers", "request"),
+)
+"""What a route has for the upstream: one that asks none has no use for it."""
 
 
 def _warn_useless(route: RouteConfig, path: Path, given: Given, problems: Problems) -> None:
     """What the route itself sets, and cannot use. What its policy has is for others too."""
-    if route.respond is not None:
+    if not route.forwards:
+        saga = "each request starts a saga, and its steps have policies of their own"
+        why = saga if route.respond is None else "the route answers by itself (respond)"
         for key in _OF_UPSTREAMS:
-            if (*path, key) in given:
-                message = "has no effect: the route answers by itself (respond)"
-                problems.warning(given[*path, key], (*path, key), message)
+            place = (*path, *key)
+            if place in given:
+                problems.warning(given[place], place, f"has no effect: {why}")
     inherit = (*path, "timeouts", "inherit")
     if route.listener is Listener.INBOUND and inherit in given:
         problems.warning(given[inherit], inherit, "has no effect: only outbound calls inherit")

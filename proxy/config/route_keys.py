@@ -263,7 +263,7 @@ ROUTE = Record(
 
 def _of_saga(route: RouteConfig, given: Given) -> RouteConfig:
     """The route with the one method that starts a saga."""
-    for key in ("upstream", "respond", "mirror", "rewrite"):
+    for key in ("upstream", "split_by", "respond", "mirror", "rewrite"):
         if key in given:
             raise given[key].error(f"give either 'saga' or '{key}'")
     if route.match.grpc is not None:
@@ -290,8 +290,9 @@ class RouteKind(Kind[RouteConfig]):
         if route.respond is not None:
             if "upstream" in given:
                 raise given["respond"].error("give either 'upstream' or 'respond'")
-            if "mirror" in given:
-                raise given["mirror"].error("has no meaning with 'respond': nothing is sent")
+            for key in ("split_by", "mirror"):
+                if key in given:
+                    raise given[key].error("has no meaning with 'respond': nothing is sent")
         elif "split_by" in given and not route.split:
             raise given["split_by"].error("needs a split: upstream: {v1: 95, v2: 5}")
         elif route.upstream is None and route.listener is Listener.INBOUND:

@@ -107,6 +107,10 @@ MISTAKES = [
     ("routes: [{name: a, mirror: {share: 10%}}]", "'upstream' is missing"),
     ("routes: [{name: a, mirror: {upstream: shop}}]", "there is no upstream 'shop'"),
     (
+        "routes: [{name: a, split_by: {header: x}, respond: {status: 404}}]",
+        "routes[0].split_by: has no meaning with 'respond'",
+    ),
+    (
         "routes: [{name: a, mirror: {upstream: app}, respond: {status: 404}}]",
         "routes[0].mirror: has no meaning with 'respond'",
     ),

@@ -102,6 +102,7 @@ def test_what_can_be_written_can_be_read_again():
         ("policy: slow", "optional: true\n    pivot: pay", "is optional: whether it works"),
         ("x-token", "Idempotency-Key", "is the saga's: the same on every try"),
         ("saga: order}", "saga: ordr}", "there is no saga 'ordr'; did you mean 'order'?"),
+        ("saga: order}", "saga: order, split_by: client}", "give either 'saga' or 'split_by'"),
         ("saga: order}", "saga: order, upstream: a}", "give either 'saga' or 'upstream'"),
         ("path: /orders}", "path: /orders, methods: [PUT]}", "only POST starts a saga"),
         ("    steps:", "    id: orderId\n    steps:", "must be body: and a JSON pointer"),

@@ -3,6 +3,10 @@
 import pytest
 
 TWO = 'upstreams: {a: {endpoints: ["http://a:1"]}, b: {endpoints: ["http://b:1", "http://a:1"]}}\n'
+SAGA = (
+    "store: {url: 'sqlite:/x.db', persistent: true}\n"
+    "sagas: {s: {steps: [{name: x, request: {method: POST, upstream: app, path: /x}}]}}\n"
+)
 ONE = 'upstreams: {a: {endpoints: ["http://a:1"]}}\n'
 
 
@@ -105,6 +109,18 @@ ONE = 'upstreams: {a: {endpoints: ["http://a:1"]}}\n'
             "routes[0].hedge: has no effect: the route answers by itself (respond)",
         ),
         (
+            "routes: [{name: r, match: {prefix: /a}, respond: {}, rewrite: {prefix: /b}}]",
+            "routes[0].rewrite: has no effect: the route answers by itself (respond)",
+        ),
+        (
+            "routes: [{name: r, respond: {}, headers: {request: {set: {a: b}}}}]",
+            "routes[0].headers.request: has no effect: the route answers by itself (respond)",
+        ),
+        (
+            SAGA + "routes: [{name: r, saga: s, retry: {attempts: 2}}]",
+            "routes[0].retry: has no effect: each request starts a saga",
+        ),
+        (
             "routes: [{name: r, respond: {}, faults: [{share: 1%, abort: 503}]}]",
             "routes[0].faults: has no effect: the route answers by itself (respond)",
         ),
@@ -138,6 +154,8 @@ def test_what_has_no_effect_is_told(text, told, warned):
         "policies: {default: {retry: {budget: {ratio: 0%, min_per_second: 0.1}}}}",
         "policies: {default: {retry: {budget: {ratio: 1%, min_per_second: 0}}}}",
         "policies: {default: {bulkhead: {max_queue: 5, queue_timeout: 14s}}}",
+        "routes: [{name: r, respond: {}, headers: {response: {set: {a: b}}}}]",
+        SAGA + "routes: [{name: r, saga: s, rate_limits: [{rate: 1/s}]}]",
         "routes: [{name: r, respond: {}, rate_limits: [{rate: 1/s}], bulkhead: {max_queue: 0}}]",
         "routes: [{name: r, upstream: app, timeouts: {inherit: {deadline: true}}}]",
     ],
