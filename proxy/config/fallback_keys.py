@@ -262,7 +262,9 @@ def _settle_fallback(values: Values, given: Given, at: Cursor) -> None:
 _RESPONSE_KEYS = {
     "status": Field(Integer(200, 599), "The status; default 200, or that of `grpc`."),
     "headers": Field(
-        PairsOf(WRITTEN_HEADER, Text("a header value", check_header_value, blank=True)),
+        PairsOf(
+            WRITTEN_HEADER, Text("a header value", check_header_value, blank=True), any_case=True
+        ),
         "Header fields of the answer.",
     ),
     "json": Field(Json(), "The body as data; content-type is application/json.", ("json_body",)),

@@ -26,7 +26,7 @@ from proxy.errors import (
     StoreFailed,
     StoreFull,
 )
-from proxy.exchange.answers import Answer, fallback_answer, own_answer
+from proxy.exchange.answers import Answer, add_own, fallback_answer, own_answer
 from proxy.exchange.carrier import Carrier
 from proxy.exchange.gathering import gather
 from proxy.exchange.heads import REQUEST_ID
@@ -338,10 +338,10 @@ class Accepting:
         names = {field.name.lower for field in fields}
         if b"content-type" not in names and body:
             fields.append(_JSON)
-        fields.append(make_field(b"Location", PLACE.encode() + entry.id.encode()))
+        add_own(fields, make_field(b"Location", PLACE.encode() + entry.id.encode()))
         if prefers_async(request.head.values(b"prefer")):
             fields.append(_PREFERENCE)
-        fields.append(named_field(REQUEST_ID, request.id))
+        add_own(fields, named_field(REQUEST_ID, request.id))
         if config.status == _NO_CONTENT:
             body = b""
         return own_answer(request.terms, request.head.method, config.status, fields, body)

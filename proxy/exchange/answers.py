@@ -146,7 +146,7 @@ def fixed_answer(
         if not request.grpc or name.lower() not in _OF_A_BODY
     ]
     fields.extend(more)
-    fields.append(named_field(REQUEST_ID, request.id))
+    add_own(fields, named_field(REQUEST_ID, request.id))
     if request.grpc:
         code, message = response.grpc, response.message
         if code < 0:
@@ -156,6 +156,18 @@ def fixed_answer(
         return _in_one_head(request.terms, trailers_only(code, message, fields))
     method = request.head.method
     return own_answer(request.terms, method, response.status, fields, response.body)
+
+
+def add_own(fields: list[Field], own: Field) -> None:
+    """Add a field of the proxy's own, unless the configuration has it: what it says is the last
+    word.
+    """
+    if not _has(fields, own.name.lower):
+        fields.append(own)
+
+
+def _has(fields: list[Field], name: bytes) -> bool:
+    return any([field.name.lower == name for field in fields])
 
 
 def last_recipient_answer(terms: Terms, head: RequestHead, request_id: bytes) -> Answer:
@@ -270,7 +282,11 @@ def _grpc_failure(terms: Terms, error: ProxyError, request_id: bytes, fault: str
 
 
 def _in_one_head(terms: Terms, head: ResponseHead) -> Answer:
-    return Answer(head, [(DATE, terms.date())], b"")
+    return Answer(head, _date(terms, head.fields), b"")
+
+
+def _date(terms: Terms, fields: list[Field]) -> OwnFields:
+    return [] if _has(fields, DATE.lower) else [(DATE, terms.date())]
 
 
 def own_answer(terms: Terms, method: str, status: int, fields: list[Field], body: bytes) -> Answer:
@@ -279,4 +295,4 @@ def own_answer(terms: Terms, method: str, status: int, fields: list[Field], body
     204 and 304 have no length (RFC 9110 section 8.6); HEAD has that of a GET.
     """
     head = make_response(status, fields, None if status in (204, 304) else len(body))
-    return Answer(head, [(DATE, terms.date())], body if head.has_body(method) else b"")
+    return Answer(head, _date(terms, fields), body if head.has_body(method) else b"")

@@ -229,6 +229,14 @@ async def test_full_says_when_to_come_again():
         await b.until(accepted)
 
 
+async def test_a_field_of_the_configured_answer_is_there_once():
+    async with bed("outbox: {answer: {headers: {x-request-id: mine, date: never}}}") as b:
+        answer = await b.ask()
+        told = [(name.lower(), value) for name, value in answer.fields]
+        own = [field for field in told if field[0] in ("x-request-id", "date")]
+        assert own == [("x-request-id", "mine"), ("date", "never")]
+
+
 async def test_its_state_has_the_time_that_its_caller_was_told():
     """The store notes its own, a commit later; on a server by another clock."""
     async with bed() as b:

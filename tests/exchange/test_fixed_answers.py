@@ -43,6 +43,16 @@ def test_the_answer(stage):
     assert client.answer().status == 410, "the connection is kept"
 
 
+def test_fields_of_the_answer_are_there_once_as_configured(make_stage):
+    fields = "{date: never, X-Request-ID: mine, Content-Type: text/csv}"
+    stage = make_stage(
+        f"service: stage\nroutes: [{{name: a, respond: {{body: x, headers: {fields}}}}}]"
+    )
+    answer = stage.ask(request("GET /x HTTP/1.1")).answer()
+    told = {name: answer.all(name) for name in ("date", "x-request-id", "content-type")}
+    assert told == {"date": ["never"], "x-request-id": ["mine"], "content-type": ["text/csv"]}
+
+
 def test_head_and_a_body_that_nobody_wants(stage):
     assert stage.ask(request("HEAD /old HTTP/1.1")).answer().body == b""
     client = stage.ask(request("POST /old HTTP/1.1", body=b"hello" * 100))

@@ -64,6 +64,10 @@ def test_when_names_reasons_groups_and_statuses(config):
             "{when: [timeout], response: {json: {a: [1e400]}}}",
             "response.json.a[0]: 1e400 is beyond the numbers of JSON; in quotes it is a text",
         ),
+        (
+            "{when: [timeout], response: {headers: {x-a: 1, X-A: 2}}}",
+            "response.headers.X-A: 'X-A' is already here in another spelling",
+        ),
         ("{when: [timeout], response: {json: {}, body: x}}", "give either 'json' or 'body'"),
         ("{when: [timeout], response: {json: null, body: x}}", "give either 'json' or 'body'"),
         (
