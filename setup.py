@@ -58,6 +58,7 @@ COMPILED = (
     "exchange/marks",
     "exchange/mirroring",
     "exchange/pace",
+    "exchange/one_attempt",
     "exchange/promised",
     "exchange/reaching",
     "exchange/record",

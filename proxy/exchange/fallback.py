@@ -17,9 +17,8 @@ from proxy.exchange.answers import Answer, fallback_answer, fault_of, upstream_a
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
-from proxy.exchange.grpc_attempt import GrpcAttempt
+from proxy.exchange.one_attempt import new_attempt, run_attempt
 from proxy.exchange.request import Request
-from proxy.exchange.retrying import run_attempt
 from proxy.http.grpc import outcome_of_code
 from proxy.policies.fallback import FallbackConfig
 
@@ -69,9 +68,7 @@ async def fall_back(
         answer = fallback_answer(request, fallback.response, status_field)
     else:
         assert binding.fallback is not None
-        attempt: Attempt = (GrpcAttempt if request.grpc else Attempt)(
-            request, binding.fallback, carrier
-        )
+        attempt = new_attempt(carrier, binding.fallback)
         try:
             await run_attempt(carrier, attempt)
         except (

@@ -14,8 +14,7 @@ from proxy.errors import HedgeLost, ProxyError
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
-from proxy.exchange.faults import draw_fault
-from proxy.exchange.grpc_attempt import GrpcAttempt
+from proxy.exchange.one_attempt import new_attempt
 from proxy.exchange.record import AttemptRecord
 from proxy.exchange.request import Request
 from proxy.exchange.script import SUSPENDED
@@ -25,6 +24,13 @@ from proxy.policies.hedge import Hedging
 from proxy.wire.alarm import NEVER
 
 _WON, _LOST, _FAILED, _NO_BUDGET = "won", "lost", "failed", "no-budget"
+
+
+def hedging_of(request: Request, hedging: Hedging) -> Hedging | None:
+    """`hedging`, None for a request that makes a tunnel or asks for one: it is never sent twice."""
+    if request.head.method == "CONNECT" or request.head.upgrade is not None:
+        return None
+    return hedging
 
 
 async def race(carrier: Carrier, hedging: Hedging, first: Attempt) -> Attempt:
@@ -122,11 +128,8 @@ def _hedge(carrier: Carrier, first: Attempt, made: int) -> Attempt | None:
         binding.stats.count_hedge(_NO_BUDGET)
         return None
     number, repeat = len(request.record.attempts) + 1, first.record.repeat
-    make = GrpcAttempt if request.grpc else Attempt
-    hedge = make(request, binding, carrier, number, 0.0, repeat)
+    hedge = new_attempt(carrier, binding, number, 0.0, repeat)
     hedge.record.hedge = True
-    if binding.faults is not None:
-        draw_fault(hedge, binding.faults)
     hedge.begin()
     if hedge.refused:
         request.record.attempts.remove(hedge.record)  # nothing was attempted

@@ -8,13 +8,11 @@ from proxy.errors import AdmitError, ConnectError, ProxyError, ReceiveError, Req
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.binding import Binding
 from proxy.exchange.carrier import Carrier
-from proxy.exchange.faults import draw_fault
-from proxy.exchange.grpc_attempt import GrpcAttempt
-from proxy.exchange.hedging import race
+from proxy.exchange.hedging import hedging_of, race
+from proxy.exchange.one_attempt import new_attempt, raise_failure
 from proxy.exchange.queueing import wait_for_permit
 from proxy.exchange.request import Request
 from proxy.exchange.script import SUSPENDED
-from proxy.exchange.tunnel import ConnectAttempt
 from proxy.grpc_status import FAILURES
 from proxy.http.grpc import PUSHBACK_FIELD, outcome_of_code, parse_pushback, trailer_values
 from proxy.http.problem import RETRIED_BELOW
@@ -41,28 +39,6 @@ def make_attempts(carrier: Carrier, binding: Binding) -> Coroutine[None, Any, At
     if binding.outer_gates:
         return _within_gates(carrier, binding)
     return _retrying(carrier, binding)
-
-
-async def run_attempt(carrier: Carrier, attempt: Attempt) -> None:
-    """Make one attempt and wait until it is done. Raises its failure, or what ends the exchange."""
-    attempt.begin()
-    try:
-        while not attempt.over:
-            carrier.expect(NEVER)
-            await SUSPENDED
-            carrier.heard()
-    except ProxyError as error:
-        attempt.cancel(error)
-        raise
-    _raise_failure(attempt)
-
-
-def _raise_failure(attempt: Attempt) -> None:
-    if attempt.bug is not None:
-        raise attempt.bug
-    failure, attempt.error = attempt.error, None
-    if failure is not None:
-        raise failure
 
 
 async def _within_gates(carrier: Carrier, binding: Binding) -> Attempt:
@@ -105,58 +81,35 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
     request = carrier.request
     number, wait, repeat = 1, 0.0, 0
     refused = False
-    tunnel = request.head.method == "CONNECT"
-    on = binding.policies.retry.on
-    hedging = binding.hedging
-    if hedging is not None and (tunnel or request.head.upgrade is not None):
-        hedging = None
+    hedging = None if binding.hedging is None else hedging_of(request, binding.hedging)
     now = request.timing.started if request.timing.undelayed else monotonic()
     while True:
-        if tunnel:
-            attempt: Attempt = ConnectAttempt(request, binding, carrier, number, wait, repeat, now)
-        elif request.grpc:
-            attempt = GrpcAttempt(request, binding, carrier, number, wait, repeat, now)
-        else:
-            attempt = Attempt(request, binding, carrier, number, wait, repeat, now)
+        attempt = new_attempt(carrier, binding, number, wait, repeat, now)
         error: ProxyError | None = None
-        if binding.faults is not None and not tunnel:
-            draw_fault(attempt, binding.faults)
         attempt.begin()
         try:
+            if hedging is not None:
+                attempt = await race(carrier, hedging, attempt)
             # As in `run_attempt`: a coroutine more would cost each request 250 instructions.
-            try:
-                if hedging is not None:
-                    attempt = await race(carrier, hedging, attempt)
-                while not attempt.over:
-                    carrier.expect(NEVER)
-                    await SUSPENDED
-                    carrier.heard()
-            except ProxyError as end:
-                attempt.cancel(end)
-                raise
-            _raise_failure(attempt)
-            status, code = attempt.record.status, attempt.record.grpc
-            if code <= 0:
-                final = status < 500 and status not in on.statuses
-            else:
-                final = code not in FAILURES and outcome_of_code(status, code) not in on
-            if final and status == _CONFLICT and _in_progress(attempt):
-                final, status = False, _LIKE
-            if final:
+            while not attempt.over:
+                carrier.expect(NEVER)
+                await SUSPENDED
+                carrier.heard()
+            raise_failure(attempt)
+            outcome = _retriable_response(attempt, binding)
+            if outcome is None:
                 binding.stats.count_result(False, number > 1)
                 return attempt
-            outcome = outcome_of_code(status, code)
-        except (ConnectError, ReceiveError, RequestTimeout) as failure:
-            if isinstance(failure, ConnectError) and failure.condition is None:
-                raise  # a shortage of the proxy itself: another attempt would fail in the same way
+        except ProxyError as failure:
+            attempt.cancel(failure)  # if it goes on: something else has ended the exchange
+            outcome = _retriable_failure(attempt, failure)
+            if outcome is None:
+                if isinstance(failure, AdmitError):
+                    binding.stats.count_result(True, number > 1)
+                if attempt.refused:
+                    request.record.attempts.pop()  # nothing was attempted
+                raise
             error = failure
-            condition = failure.condition or Condition.TIMEOUT
-            outcome = Outcome(0, condition, attempt.record.grpc)
-        except AdmitError:
-            if attempt.refused:
-                request.record.attempts.pop()  # nothing was attempted
-            binding.stats.count_result(True, number > 1)
-            raise
         at_once = outcome.condition is Condition.REFUSED_STREAM and not refused
         retry = _next_retry(request, binding, attempt, outcome, at_once)
         if retry is None:
@@ -172,6 +125,28 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
         if outcome.condition not in UNPROCESSED:
             repeat += made - number + 1
         number, wait, refused = made + 1, retry.delay, refused or at_once
+
+
+def _retriable_response(attempt: Attempt, binding: Binding) -> Outcome | None:
+    """The outcome of a response that the retry policy is asked about; None: it is final."""
+    on = binding.policies.retry.on
+    status, code = attempt.record.status, attempt.record.grpc
+    if code <= 0:
+        final = status < 500 and status not in on.statuses
+    else:
+        final = code not in FAILURES and outcome_of_code(status, code) not in on
+    if final and status == _CONFLICT and _in_progress(attempt):
+        final, status = False, _LIKE
+    return None if final else outcome_of_code(status, code)
+
+
+def _retriable_failure(attempt: Attempt, error: ProxyError) -> Outcome | None:
+    """The outcome of a failure that the retry policy is asked about; None: no retry may follow."""
+    if isinstance(error, ConnectError) and error.condition is None:
+        return None  # a shortage of the proxy itself: another attempt would fail in the same way
+    if isinstance(error, (ConnectError, ReceiveError, RequestTimeout)):
+        return Outcome(0, error.condition or Condition.TIMEOUT, attempt.record.grpc)
+    return None
 
 
 def _in_progress(attempt: Attempt) -> bool:

@@ -66,8 +66,9 @@ ORDER = {
         "events stats labels heads forwarded script pace promise claim lease gates binding "
         "bindings record marks timing body lineage terms request throttle attempt_clocks reaching "
         "attempt grpc_attempt answers carrier relay grpc_relay tunnel watching committing "
-        "queueing faults hedging retrying fallback mirroring gathering keeping lost_client "
-        "exchange holding stored_answer promised held_key idempotency well_known gate gateway"
+        "queueing faults one_attempt hedging retrying fallback mirroring gathering keeping "
+        "lost_client exchange holding stored_answer promised held_key idempotency well_known gate "
+        "gateway"
     ),
     "upstream": (
         "address tasks time_limit leases shortages threads local_address tls_sessions resolver tls "
