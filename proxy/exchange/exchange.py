@@ -33,7 +33,6 @@ from proxy.exchange.terms import Terms
 from proxy.exchange.timing import Timing
 from proxy.http.message import RequestHead
 from proxy.outcome import IGNORED
-from proxy.policies.fallback import FallbackResponse
 from proxy.policies.gate import Answer as GateAnswer
 from proxy.policies.gate import Refusal, pass_gates, settle_gates
 from proxy.wire.alarm import NEVER
@@ -66,22 +65,21 @@ class Exchange(Committing):
         try:
             binding = self._bind()
             self._enter(binding)
-            fallback = binding.policies.fallback
             attempt: Attempt | None = None
             failure: ProxyError | None = None
-            fixed: FallbackResponse | None = None
-            kept: Answer | None = None
+            answer: Answer | None = None
             try:
                 if binding.promises is not None:
-                    kept = await self._ask_promises(binding, binding.promises)
-                if kept is None:
-                    answer = pass_gates(self._gates, self._permits, request.timing.started, request)
-                    if answer is not None:
-                        await self._queue(answer)
+                    answer = await self._ask_promises(binding, binding.promises)
+                if answer is None:
+                    asked = pass_gates(self._gates, self._permits, request.timing.started, request)
+                    if asked is not None:
+                        await self._queue(asked)
                     self.phase = TRYING
-                    fixed = binding.route.respond
-                    if fixed is None:
+                    if binding.route.respond is None:
                         attempt = await make_attempts(self, binding)
+                    else:
+                        answer = fixed_answer(request, binding.route.respond)
             except ProxyError as error:
                 if not self._replaces(binding, error):
                     raise
@@ -89,29 +87,14 @@ class Exchange(Committing):
                 let_go(error)
             # Not in the handler above: a compiled coroutine that waits there would leave its
             # exception behind as the one that its caller handles.
-            if binding.promises is not None and kept is None and fixed is None:
-                kept = await rescue(self, binding.promises, failure, attempt)
-            if kept is not None:
-                self._commit(kept)
-            elif fixed is not None and failure is None:
-                self._commit(fixed_answer(request, fixed))
-            elif attempt is None:
-                assert failure is not None
-                if fallback is None or not answers_failure(request, fallback, failure):
-                    raise failure
-                self._commit(await fall_back(self, binding, fallback, failure))
-            elif fallback is not None and answers_outcome(request, fallback, attempt):
-                attempt.drop()
-                status = attempt.record.status
-                self._commit(await fall_back(self, binding, fallback, None, status))
+            if answer is None and binding.promises is not None:
+                answer = await rescue(self, binding.promises, failure, attempt)
+            if answer is not None:
+                self._commit(answer)
+            elif attempt is not None and self._forwards(binding, attempt):
+                self._forward(attempt)
             else:
-                if attempt.fault is None and request.claim is None:
-                    self._forward(attempt)
-                else:
-                    given = self._given(attempt)
-                    if request.claim is not None and given.attempt is not None:
-                        given = await keep(self, request.claim, given)
-                    self._commit(given)
+                self._commit(await self._other_answer(binding, attempt, failure))
             if self._relay is not None:
                 await self._relaying(self._relay)
             elif self._tunnel is not None:
@@ -142,6 +125,34 @@ class Exchange(Committing):
         if fallback is not None and answers_failure(self.request, fallback, error):
             return True
         return promises is not None and covers(self, promises, error, 0)
+
+    def _forwards(self, binding: Binding, attempt: Attempt) -> bool:
+        """Whether the response of this attempt is the answer as it is, and no one keeps it."""
+        if attempt.fault is not None or self.request.claim is not None:
+            return False
+        fallback = binding.policies.fallback
+        return fallback is None or not answers_outcome(self.request, fallback, attempt)
+
+    async def _other_answer(
+        self, binding: Binding, attempt: Attempt | None, failure: ProxyError | None
+    ) -> Answer:
+        """The answer that is not the response of an attempt as it is. Raises a failure that stays.
+
+        `failure`: of the last attempt, or before one; without it there is an `attempt`.
+        """
+        request, fallback = self.request, binding.policies.fallback
+        if attempt is None:
+            assert failure is not None
+            if fallback is None or not answers_failure(request, fallback, failure):
+                raise failure
+            return await fall_back(self, binding, fallback, failure)
+        if fallback is not None and answers_outcome(request, fallback, attempt):
+            attempt.drop()
+            return await fall_back(self, binding, fallback, None, attempt.record.status)
+        given = self._given(attempt)
+        if request.claim is not None and given.attempt is not None:
+            given = await keep(self, request.claim, given)
+        return given
 
     def _given(self, attempt: Attempt) -> Answer:
         """The response of an attempt; one that suffered a fault says so."""
