@@ -113,6 +113,7 @@ async def _retrying(carrier: Carrier, binding: Binding) -> Attempt:
         at_once = outcome.condition is Condition.REFUSED_STREAM and not refused
         retry = _next_retry(request, binding, attempt, outcome, at_once)
         if retry is None:
+            binding.stats.count_result(True, number > 1)
             if error is not None:
                 raise error
             return attempt
@@ -177,7 +178,6 @@ def _next_retry(
     if decision.condition:
         request.record.observe(f"retry.{decision.condition}")
     binding.stats.count_refused(why)
-    binding.stats.count_result(True, attempt.record.number > 1)
     return None
 
 

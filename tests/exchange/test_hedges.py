@@ -66,6 +66,19 @@ def test_the_first_answer_wins_and_the_other_attempt_leaves_no_trace(shop, winne
     ]
 
 
+@pytest.mark.parametrize(
+    ("answers", "kind"), [([503, 503], "failed"), ([503, 200], "successful")], ids=str
+)
+def test_a_hedge_is_not_a_retry_of_the_requests_result(make_stage, answers, kind):
+    stage = make_stage(TEXT.replace("retry: {", "retry: {attempts: 2, "))
+    client, *servers = begin(stage)
+    for server, status in zip(servers, answers, strict=True):
+        server.answer(status)
+    assert client.answer().status == answers[-1]
+    counted = {name: count for name, count in stage.stats().results_by_kind.items() if count}
+    assert counted == {f"{kind}_without_retry": 1}
+
+
 def test_a_hedge_is_not_marked_as_a_retry(shop):
     client, first, second = begin(shop)
     assert second.request().get("x-retry-attempt") is None
