@@ -181,21 +181,25 @@ class ResponseReader(RequestWriter):
             if head.status >= 200 or head.status == 101:
                 self._on_final_head(head, data)
                 return
-            if self._informed != self.exchanges:
-                self._informed, self._informed_bytes = self.exchanges, 0
-            self._informed_bytes += end
-            if self._informed_bytes > MAX_HEAD_BYTES:
-                self._fail(UpstreamMalformed("The upstream sent too many informational responses."))
-                return
-            if self.handler is not None:
-                self.handler.on_informational(head)
-            if not data:
+            if not self._on_informational_head(head, end) or not data:
                 return
             passed += 1
             if passed == _INFORMATIONAL_HEADS:
                 self._buffer = data
                 self._go_on_later()
                 return
+
+    def _on_informational_head(self, head: ResponseHead, size: int) -> bool:
+        """Pass it on; False: those of this exchange are too long together, and it has failed."""
+        if self._informed != self.exchanges:
+            self._informed, self._informed_bytes = self.exchanges, 0
+        self._informed_bytes += size
+        if self._informed_bytes > MAX_HEAD_BYTES:
+            self._fail(UpstreamMalformed("The upstream sent too many informational responses."))
+            return False
+        if self.handler is not None:
+            self.handler.on_informational(head)
+        return True
 
     def _keep_partial(self, data: bytes) -> None:
         if len(data) > MAX_HEAD_BYTES:
