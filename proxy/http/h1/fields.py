@@ -81,8 +81,8 @@ class _Line:
 class Reading:
     """The result of reading a head. `lengths` are the values of Content-Length.
 
-    `fault`: what is wrong, or None. `named`: the options of Connection that name fields. `learnt`:
-    the shared part is new; the caller validates it and passes it to `remember`.
+    `fault`: what is wrong, or None. `learnt`: the shared part is new; the caller validates it and
+    passes it to `remember`, which keeps it under `key` (None: not at all) as `size` bytes.
     """
 
     __slots__ = ("fault", "held", "key", "learnt", "lengths", "own", "shared", "size")
@@ -211,12 +211,8 @@ class FieldReader:
         reading.learnt = True
         reading.lengths.clear()
         fields = lines[1:]
-        try:
-            self._make_parser(JUDGE).feed_data(b"\r\n".join((first, *fields)))
-        except httptools.HttpParserUpgrade:
-            pass  # the head is complete; llhttp gets nothing else
-        except httptools.HttpParserError as error:
-            reading.fault = str(error)
+        reading.fault = self._fault_of(b"\r\n".join((first, *fields)))
+        if reading.fault is not None:
             return reading
         key: list[object] = [version]
         shared: list[Field | None] = []
@@ -261,6 +257,16 @@ class FieldReader:
         reading.held = {**held, **own_held} if own_held else held
         reading.key = tuple(key) if lasting else None
         return reading
+
+    def _fault_of(self, head: bytes) -> str | None:
+        """What llhttp says is wrong with a head, None if nothing."""
+        try:
+            self._make_parser(JUDGE).feed_data(head)
+        except httptools.HttpParserUpgrade:
+            pass  # the head is complete; llhttp gets nothing else
+        except httptools.HttpParserError as error:
+            return str(error)
+        return None
 
     def _take_apart(self, line: bytes) -> tuple[_Line, bool]:
         """Parse an unknown line; also returns whether heads with it can be remembered."""
