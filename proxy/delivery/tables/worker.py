@@ -201,6 +201,7 @@ class TableWorker:
             await self._sleep(self._until_next())
 
     async def _cycle(self, session: Session, sql: Statements, shape: Shape) -> None:
+        """Settle finished rows, renew the claims of others, and claim new ones: one transaction."""
         now, since = monotonic(), present()
         finished = self.hand.finished[: self._settle_at_once]
         renewed = self._to_renew(now)
@@ -211,7 +212,6 @@ class TableWorker:
         settled: Sequence[Any] = ()
         claimed: Sequence[Any] = ()
         still: Sequence[Any] = ()
-        window = _ALL if self._wide else max(_NEAR, 10 * self.table.batch)
         signs: Sequence[Any] = ()
         lost: set[str] = set()
         try:
@@ -222,17 +222,10 @@ class TableWorker:
                     settled = await self._settle(session, sql, finished)
                     still = await self._unsettled(session, sql, finished, settled)
                 if renewed:
-                    ids = [row.id for row in renewed]
-                    versions = [row.version for row in renewed]
-                    signs = await session.rows(sql.renew, ids, versions, self._lost)
-                    kept = await self._unsettled(session, sql, renewed, signs)
-                    lost = set(ids) - {row["id"] for row in (*signs, *kept)}
+                    signs, lost = await self._renew(session, sql, renewed)
                 if room:
-                    ready = self._sightings.ready(now)
-                    hand = list(self.hand.rows.keys() - {row["id"] for row in settled})
-                    began = monotonic()
-                    claimed = await session.rows(sql.claim, room, hand, *ready, self._lost, window)
-                    self._widen(room, len(claimed), window, monotonic() - began)
+                    hand = self.hand.rows.keys() - {row["id"] for row in settled}
+                    claimed = await self._claim(session, sql, room, list(hand), now)
                 await session.check(self.table, shape)
         except Unreachable:
             if version:  # whether this commit is there is not known
@@ -247,6 +240,27 @@ class TableWorker:
         self.hand.lost(lost)
         for one in claimed:
             self.hand.take(one, now, since)
+
+    async def _renew(
+        self, session: Session, sql: Statements, renewed: list[HeldRow]
+    ) -> tuple[Sequence[Any], set[str]]:
+        """Renew the claims of these rows: their new signs, and the ids of claims that were lost."""
+        ids = [row.id for row in renewed]
+        versions = [row.version for row in renewed]
+        signs = await session.rows(sql.renew, ids, versions, self._lost)
+        kept = await self._unsettled(session, sql, renewed, signs)
+        return signs, set(ids) - {row["id"] for row in (*signs, *kept)}
+
+    async def _claim(
+        self, session: Session, sql: Statements, room: int, hand: list[str], now: float
+    ) -> Sequence[Any]:
+        """Claim at most `room` rows, except those in `hand`."""
+        window = _ALL if self._wide else max(_NEAR, 10 * self.table.batch)
+        ready = self._sightings.ready(now)
+        began = monotonic()
+        claimed = await session.rows(sql.claim, room, hand, *ready, self._lost, window)
+        self._widen(room, len(claimed), window, monotonic() - began)
+        return claimed
 
     def _widen(self, room: int, claimed: int, window: int, seconds: float) -> None:
         """Whether the next claim looks at all rows.
