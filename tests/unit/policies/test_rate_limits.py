@@ -89,6 +89,7 @@ def test_rates_per_second_minute_and_hour(text, seconds):
         ("60/m", 60, b'"route";q=60;w=60', 0.0, 1),
         ("100/h", 1, b'"route";q=1;w=36', 0.0, 36),
         ("100/h", 1, b'"route";q=1;w=36', 33.5, 3),
+        ("1000000/s", 1, b'"route";q=1;w=1', 0.0, 1),
     ],
 )
 def test_the_answer_to_a_refused_request(text, burst, policy, later, seconds):
@@ -217,6 +218,26 @@ def test_a_newcomer_does_not_overtake():
     assert wait(gate, waiting.turn, Asked(longest=1.0)).turn == pytest.approx(0.2)
 
 
+def test_a_newcomer_does_not_overtake_one_whose_timer_is_late():
+    gate = limits(limit("10/s"))
+    assert passes(gate, 0.0)
+    wait(gate, 0.0, Asked(longest=1.0))
+    assert not passes(gate, 0.9), "one has room, and it is the one that waits"
+
+
+@pytest.mark.parametrize(
+    ("late", "next_turn"), [(0.02, 0.2), (0.05, 0.2), (0.3, 0.45)], ids=["a bit", "just", "far"]
+)
+def test_a_timer_that_is_a_bit_late_costs_no_part_of_the_rate(late, next_turn):
+    gate = limits(limit("10/s"))
+    assert passes(gate, 0.0)
+    waiting = wait(gate, 0.0, Asked(longest=1.0))
+    gate.grant(waiting, waiting.turn + late)
+    assert waiting.permit is not None
+    assert not passes(gate, next_turn - 0.01)
+    assert passes(gate, next_turn + 0.01)
+
+
 def test_who_leaves_the_line_costs_nothing_and_the_others_move_up():
     gate = limits(limit("10/s"))
     assert passes(gate, 0.0)
@@ -285,6 +306,9 @@ def test_a_turn_at_one_limit_may_lead_into_the_line_of_another():
     assert (later.permit, later.turn) == (None, pytest.approx(1.15))
     gate.grant(own, own.turn)
     assert own.permit is not None
+    again = wait(gate, own.turn, Asked("a", longest=5.0))
+    assert again.turn == pytest.approx(2.05), "nothing is left of it in the first line"
+    gate.abandon(again)
     gate.grant(later, later.turn)
     assert later.permit is not None
     assert not passes(gate, 1.9, Asked("a")), "charged when it proceeded"
