@@ -21,6 +21,7 @@ class Asked(Ask):
 
     def __init__(self, client="10.0.0.1", longest=0.0, **headers):
         self.ip, self.longest, self.headers, self.places = client, longest, headers, 0
+        self.observed = []
 
     @property
     def client(self):
@@ -29,6 +30,9 @@ class Asked(Ask):
     def values(self, name):
         value = self.headers.get(name.decode().replace("-", "_"))
         return [] if value is None else [value] if isinstance(value, bytes) else value
+
+    def observe(self, what):
+        self.observed.append(what)
 
     def take_place(self):
         self.places += bool(self.longest)
@@ -312,6 +316,16 @@ def test_a_turn_at_one_limit_may_lead_into_the_line_of_another():
     gate.grant(later, later.turn)
     assert later.permit is not None
     assert not passes(gate, 1.9, Asked("a")), "charged when it proceeded"
+
+
+def test_a_request_that_waited_says_which_limit_would_have_refused_it():
+    watching = limit("1/m", name="watching", mode=Mode.OBSERVE)
+    gate = limits(limit("10/s"), watching)
+    assert passes(gate, 0.0)
+    waiting = wait(gate, 0.0, Asked(longest=1.0))
+    gate.grant(waiting, waiting.turn)
+    assert waiting.ask.observed == ["rate_limits.limited"]
+    assert gate.snapshot(0.1).observed == {"route": 0, "watching": 1}
 
 
 def test_a_turn_that_does_not_come_in_time_is_a_refusal():
