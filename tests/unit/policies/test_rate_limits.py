@@ -233,7 +233,7 @@ def test_a_newcomer_does_not_overtake_one_whose_timer_is_late():
     ("late", "next_turn"), [(0.02, 0.2), (0.05, 0.2), (0.3, 0.45)], ids=["a bit", "just", "far"]
 )
 def test_a_timer_that_is_a_bit_late_costs_no_part_of_the_rate(late, next_turn):
-    gate = limits(limit("10/s"))
+    gate = limits(limit("10/s"), limit("1/h", name="watching", mode=Mode.OBSERVE))
     assert passes(gate, 0.0)
     waiting = wait(gate, 0.0, Asked(longest=1.0))
     gate.grant(waiting, waiting.turn + late)
