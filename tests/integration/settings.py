@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.units import parse_duration
+
 Settings = dict[str, Any]
 
 
@@ -32,6 +34,17 @@ def breaker(calls: int = 4, open_for: str = "400ms", probes: int = 1, **keys: An
         "half_open": {"calls": probes},
         **keys,
     }
+
+
+def more_time(routes: list[Settings], *, attempt: float, request: float) -> None:
+    """Lengthen the timeouts of routes, by these factors: so that no attempt that is answered is
+    too late on a machine with much else to do. Breakers call no attempt slow that is in time."""
+    for one in routes:
+        timeouts = one["timeouts"]
+        for name, factor in (("attempt", attempt), ("request", request)):
+            timeouts[name] = f"{parse_duration(timeouts[name]) * factor:.3f}s"
+        slow = {"slow_call": {"duration": timeouts["attempt"]}}
+        one["circuit_breaker"] = merged(one.get("circuit_breaker", {}), slow)
 
 
 ONCE: Settings = {"attempts": 1}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from integration.grpc_service import SERVICE, StockService
 from integration.running_proxy import RunningProxy
-from integration.settings import Settings
+from integration.settings import Settings, more_time
 
 from proxy.demo.configuration import Ports, render
 from proxy.demo.dependencies import DependencyServer, make_server
@@ -26,7 +26,7 @@ class TroubledScene(Scene):
     """The first requests meet these troubles, one each; later ones none."""
 
     def __init__(self) -> None:
-        super().__init__(8)
+        super().__init__(300)  # a slow answer comes after seconds: no test waits for one
         self.troubles: list[Trouble] = []
 
     def trouble(self, dependency: Dependency, now: float, replica: int = 0) -> Trouble:
@@ -139,26 +139,29 @@ async def test_a_server_that_dies_fails_the_call_and_the_next_one_connects_again
 # --- through the real command -----------------------------------------------------------------
 
 
-def _settings(pricing: DependencyServer) -> Settings:
+def _settings(pricing: DependencyServer, attempt: float = 20) -> Settings:
+    """The demo's file, whose attempts may last longer by this factor."""
     endpoints = {dependency: [pricing.port] for dependency in Dependency}
     file: Settings = yaml.safe_load(render(Tempo(8), Ports(0, 0, 0), endpoints))
     file["policies"]["dependency"]["circuit_breaker"]["mode"] = "enforce"
+    more_time(file["routes"], attempt=attempt, request=20)
     return {key: file[key] for key in ("upstreams", "policies", "routes")}
 
 
 @pytest.mark.parametrize(
-    ("troubles", "seconds"),
-    [([Trouble.UNAVAILABLE, Trouble.UNAVAILABLE], 0.24), ([Trouble.SLOW], 0.2)],
+    ("troubles", "attempt", "seconds"),
+    [([Trouble.UNAVAILABLE, Trouble.UNAVAILABLE], 20, 0.24), ([Trouble.SLOW], 5, 0.68)],
 )
 async def test_the_proxy_hides_a_burst_of_trouble(
     start_proxy: StartProxy,
     pricing: DependencyServer,
     scene: TroubledScene,
     troubles: list[Trouble],
+    attempt: float,
     seconds: float,
 ) -> None:
-    """Two waits of 0.1 and 0.2 s, or an attempt of 0.12 s and a wait, a fifth less at the least."""
-    proxy = await asyncio.to_thread(start_proxy, _settings(pricing))
+    """Two waits of 0.1 and 0.2 s, or an attempt of 0.6 s and a wait, a fifth less at the least."""
+    proxy = await asyncio.to_thread(start_proxy, _settings(pricing, attempt))
     scene.troubles = list(troubles)
     async with GrpcChannel("127.0.0.1", proxy.outbound, "pricing") as channel:
         began = time.monotonic()

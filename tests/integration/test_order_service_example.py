@@ -8,26 +8,30 @@ from chaos.upstream import ChaosUpstream
 from integration.conftest import LoadProxy
 from integration.raw_client import Response
 from integration.running_proxy import RunningProxy, eventually
-from integration.settings import Settings
+from integration.settings import Settings, more_time
 
 from proxy.demo.configuration import Ports, render, request_timeouts
 from proxy.demo.scene import OVER_HTTP, Dependency, Tempo
 
-TEMPO = Tempo(8)
-"""Timeouts and waits are a fifth of the example's, breakers stay open for 0.8 s."""
+TEMPO = Tempo(15)
+"""Waits are a fifth of the example's, breakers stay open for a second."""
 
 
-def _settings(chaos: ChaosUpstream) -> Settings:
-    """The demonstration's file, which is the example's at another tempo, in front of `chaos`."""
+def _settings(chaos: ChaosUpstream, *, attempt: float, request: float) -> Settings:
+    """The demonstration's file, which is the example's at another tempo, in front of `chaos`.
+
+    Its timeouts are longer by these factors.
+    """
     endpoints = {dependency: [chaos.port] for dependency in Dependency}
     file: Settings = yaml.safe_load(render(TEMPO, Ports(0, 0, 0), endpoints))
     file["policies"]["dependency"]["circuit_breaker"]["mode"] = "enforce"
+    more_time(file["routes"], attempt=attempt, request=request)
     return {key: file[key] for key in ("upstreams", "policies", "routes")}
 
 
 @pytest.fixture
 def proxy(reload_proxy: LoadProxy, shared_chaos: ChaosUpstream) -> RunningProxy:
-    return reload_proxy(_settings(shared_chaos))
+    return reload_proxy(_settings(shared_chaos, attempt=20, request=20))
 
 
 def _call(
@@ -106,15 +110,17 @@ def test_half_of_the_calls_failing_opens_payment_alone(
 
 
 def test_shipping_too_slow_is_deferred_and_stays_so_while_its_breaker_is_open(
-    proxy: RunningProxy, shared_chaos: ChaosUpstream
+    reload_proxy: LoadProxy, shared_chaos: ChaosUpstream
 ) -> None:
+    more = 4.0
+    proxy = reload_proxy(_settings(shared_chaos, attempt=1, request=more))
     deferred = b'{"status":"DEFERRED","trackingNumber":null}'
     for _ in range(2):
         response = _call(proxy, Dependency.SHIPPING, "hang")
         assert (response.status, response.body) == (200, deferred)
         assert response.header("content-type") == "application/json"
         assert len(shared_chaos.seen(response.id)) == 2
-        assert response.elapsed < request_timeouts(TEMPO)[Dependency.SHIPPING] + 0.4
+        assert response.elapsed < more * request_timeouts(TEMPO)[Dependency.SHIPPING]
     _call(proxy, Dependency.SHIPPING, "hang")
     assert proxy.breaker("shipping")["state"] == "open"
     response = _call(proxy, Dependency.SHIPPING, "200")
