@@ -97,8 +97,12 @@ class StockService:
         left = context.time_remaining()
         return b"none" if left is None else b"%.3f" % left
 
+    def _tell_of_the_end(self, context: Any) -> None:
+        if not context.add_callback(self.heard.cancelled.set):  # it has ended already
+            self.heard.cancelled.set()
+
     def _sleep(self, request: bytes, context: Any) -> bytes:
-        context.add_callback(self.heard.cancelled.set)
+        self._tell_of_the_end(context)
         end = time.monotonic() + float(request)
         while time.monotonic() < end and context.is_active():
             time.sleep(0.005)
@@ -110,7 +114,7 @@ class StockService:
 
     def _watch(self, request: bytes, context: Any) -> Iterator[bytes]:
         """Its head at once; a message when there is news; then on until the client leaves."""
-        context.add_callback(self.heard.cancelled.set)
+        self._tell_of_the_end(context)
         context.send_initial_metadata([("x-watching", "1")])
         while not self.heard.news.wait(0.05):
             if not context.is_active():

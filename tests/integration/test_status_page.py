@@ -180,7 +180,7 @@ def test_hedges_faults_and_grpc_statuses_are_told(
         {
             "upstreams": {"chaos": endpoints, "calls": endpoints},
             "routes": [
-                route("hedged", timeouts={"attempt": "200ms"}, hedge={"delay": "20ms"}),
+                route("hedged", timeouts={"attempt": "2s"}, hedge={"delay": "20ms"}),
                 route("faulty", retry=ONCE, faults=[{"share": "100%", "abort": 503}]),
                 {
                     "name": "calls",
@@ -193,7 +193,7 @@ def test_hedges_faults_and_grpc_statuses_are_told(
     )
     page = visit(proxy.admin).open()
     # The first attempt answers after its hedge, and later than half of timeouts.attempt.
-    proxy.call("GET", "/hedged/a", chaos="delay=0.15 | delay=0.15")
+    proxy.call("GET", "/hedged/a", chaos="delay=1.1 | delay=1.1")
     proxy.call("GET", "/faulty/a")
     caller = Caller(proxy.outbound)
     caller.failing("Echo")
@@ -201,14 +201,18 @@ def test_hedges_faults_and_grpc_statuses_are_told(
     hedged, faulty, call = (
         page.locator("#trouble summary", has_text=text) for text in ("/hedged", "/faulty", "/shop")
     )
-    hedged.locator(".tag:text-is('hedged')").wait_for()
+    badge = call.locator(".status:has-text('DEADLINE_EXCEEDED')")
+    # All are there before one is opened: after that, new ones would wait for a click.
+    for told in (
+        hedged.locator(".tag:text-is('hedged')"),
+        faulty.locator(".tag:text-is('fault')"),
+        badge,
+    ):
+        told.wait_for()
     hedged.click()
     page.locator(".timeline li", has_text="(a hedge): ").wait_for()
-    faulty.locator(".tag:text-is('fault')").wait_for()
     faulty.click()
     page.locator(".line-said", has_text="The proxy injected a fault: abort.").wait_for()
-    badge = call.locator(".status:has-text('DEADLINE_EXCEEDED')")
-    badge.wait_for()
     boxes = [part.bounding_box() for part in (call.locator("time"), badge, call.locator(".what"))]
     edges = [(box["x"], box["x"] + box["width"]) for box in boxes if box]
     assert [end <= begin for (_, end), (begin, _) in pairwise(edges)] == [True, True]
