@@ -166,7 +166,11 @@ def _check_service(text: str) -> str:
 
 def _settle_check(values: Values, given: Given, at: Cursor) -> None:
     if "path" in given and "grpc" in given:
-        given["grpc"].error("is another kind of check than path: leave one of them out")
+        lower, upper = sorted(("path", "grpc"), key=lambda key: given[key].mark.file)
+        hint = ""
+        if given[lower].mark.file != given[upper].mark.file:
+            hint = f"; {lower}: null removes that of the other file"
+        given[upper].error(f"is another kind of check than {lower}: leave one of them out{hint}")
     elif "path" not in given and "grpc" not in given:
         at.error("needs a 'path', such as /health, or 'grpc' with the name of a service")
     if "grpc" in given and "expect" in given:

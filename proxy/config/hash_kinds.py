@@ -1,6 +1,7 @@
 """The kind of a key that requests are hashed by: where a request has it."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.config.cursor import Cursor, Reported
@@ -40,6 +41,14 @@ def _mapping_of(text: str) -> str:
     return f"; did you mean {{{source}: {name.strip()}}}?" if named else ""
 
 
+def _several(given: Mapping[str, Cursor]) -> str:
+    """What a mapping has that several files have made, each with a key of its own."""
+    if len({cursor.mark.file for cursor in given.values()}) == 1:
+        return ""
+    other = min(given, key=lambda key: given[key].mark.file)
+    return f", not {' and '.join(given)}; {other}: null removes that of the other file"
+
+
 class HashKeyKind(Kind[HashKey]):
     """``{header: NAME}``, ``{cookie: NAME}``, ``{query: NAME}`` or ``client``.
 
@@ -62,7 +71,7 @@ class HashKeyKind(Kind[HashKey]):
         if (at.members() or {}).keys() - set(keys):
             raise Reported
         if len(given) != 1:
-            raise at.error(f"must be {self.wants}")
+            raise at.error(f"must be {self.wants}{_several(given) if given else ''}")
         ((source, cursor),) = given.items()
         if source == _CLIENT:
             if not _FLAG.read(cursor):

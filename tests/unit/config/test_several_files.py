@@ -195,3 +195,30 @@ def test_an_address_of_the_environment_that_clashes_is_named(files):
         "$RESILIENCE_PROXY_ADMIN: admin.address: conflicts with listeners.outbound.address, "
         "which is 127.0.0.1:7070"
     )
+
+
+@pytest.mark.parametrize(
+    ("upper", "told"),
+    [
+        (
+            "hash: {cookie: sid}",
+            "team.yaml:1:23: upstreams.a.hash: must be {header: NAME}, {cookie: NAME}, "
+            "{query: NAME} or client, not header and cookie; header: null removes that of the "
+            "other file",
+        ),
+        (
+            "health_check: {grpc: shop.Stock}",
+            "team.yaml:1:38: upstreams.a.health_check.grpc: is another kind of check than path: "
+            "leave one of them out; path: null removes that of the other file",
+        ),
+    ],
+)
+def test_one_of_several_keys_in_each_file_is_one_too_many(files, upper, told):
+    base = "endpoints: ['http://a'], load_balancing: consistent_hash, hash: {header: user}"
+    platform, team = files
+    platform.write_text(f"upstreams: {{a: {{{base}, health_check: {{path: /health}}}}}}")
+    team.write_text(f"upstreams: {{a: {{{upper}}}}}")
+    assert problems(files) == [told]
+    lower = "header" if "hash" in upper else "path"
+    team.write_text(f"upstreams: {{a: {{{upper[:-1]}, {lower}: null}}}}}}")
+    assert both(files).config.upstreams["a"]
