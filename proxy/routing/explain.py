@@ -77,6 +77,8 @@ def describe_request(method: str, url: str, headers: Iterable[str]) -> Described
     if not url.isprintable() or " " in url:
         raise ValueError(f"{url!r} is not a URL: it has blanks or control characters")
     if method == "CONNECT":
+        if "/" in url:
+            raise ValueError(f"CONNECT needs HOST:PORT such as shop:443, not {url!r}")
         authority = parse_authority(url)
         if authority.port is None or not authority.host:
             raise ValueError(f"CONNECT needs HOST:PORT such as {url}:443")
@@ -85,7 +87,10 @@ def describe_request(method: str, url: str, headers: Iterable[str]) -> Described
     authority = parse_authority(hosts[0] if hosts else "")
     scheme, target = "http", url
     if not url.startswith("/") and url != "*":
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise ValueError(f"{url!r} is not a URL: its host cannot be read") from None
         scheme = parts.scheme
         if scheme not in DEFAULT_PORTS or not parts.netloc:
             raise ValueError(f"{url!r} is neither an http or https URL nor a path")

@@ -45,7 +45,7 @@ def test_every_synonym_stands_for_a_key_that_exists():
     known |= set(RouteKind().keys) | set(UPSTREAM.keys) | set(MATCH.keys)
     for record in (POLICY, UPSTREAM, MATCH, *_records(POLICY), *_records(UPSTREAM)):
         known |= set(record.keys)
-    known |= {"prefix", "status", "observe", "client", "gradient", "any"}  # and values
+    known |= {"prefix", "status", "observe", "client", "gradient", "any", "http2"}  # and values
     known |= {one.value for one in OnNone}
     known |= {one.value for one in LoadBalancing}
     assert {word for words in _SYNONYMS.values() for word in words} <= known

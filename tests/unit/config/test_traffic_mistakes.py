@@ -73,6 +73,9 @@ MISTAKES = [
     (upstream("health_check: {path: /h, failureThreshold: 4}"), "did you mean unhealthy: 3?"),
     (upstream("health_check: {path: /h, successThreshold: 4}"), "did you mean healthy: 2?"),
     (upstream("health_check: {path: /h, initialDelaySeconds: 4}"), "the first ones need no delay"),
+    (upstream("protocol: grpc"), "did you mean 'http2'?"),
+    (upstream("protocol: h2"), "did you mean 'http2'?"),
+    (upstream("connections: {keepalive: 10s}"), "did you mean keepalive: {interval: 10s}?"),
     # limits
     (route("rate_limits: [{rate: 1/s, per: client}]"), "did you mean 'key'?"),
     (route("rate_limits: [{rate: 1/s, max_keys: 5}]"), "it keeps 100,000 keys"),
@@ -109,6 +112,7 @@ MISTAKES = [
     (route("retry: {methods: post}"), "did you mean [POST]?"),
     (route("retry: {methods: all}"), "did you mean 'any'?"),
     (route("retry: {backoff: {jitter: off}}"), "did you mean 'none'?"),
+    (route("fallback: off"), "did you mean fallback: none?"),
     (route("circuit_breaker: {mode: on}"), "did you mean 'enforce'?"),
     (route("fallback: {when: [4xx], response: {status: 200}}"), "did you mean 400-499?"),
     ("egress: {allow: ['https://pay.example:443/']}", "is a URL; did you mean 'pay.example:443'?"),

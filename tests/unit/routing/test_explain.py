@@ -155,11 +155,12 @@ def test_the_urls_authority_counts_more_than_host():
         ("GET", "http://a b/", [], "blanks or control characters"),
         ("GET", "http://u@a/", [], "user information"),
         ("GET", "http://a:99999/", [], "a port is a number"),
-        ("GET", "http://[::1/", [], "Invalid IPv6 URL"),
+        ("GET", "http://[::1/", [], "is not a URL: its host cannot be read"),
         ("GET", "/", ["novalue"], "write 'name: value'"),
         ("GET", "/", ["a b: c"], "'a b' is not a header name"),
         ("GET", "/", ["a: b\nc"], "not usable as a header value"),
         ("CONNECT", "a", [], "CONNECT needs HOST:PORT such as a:443"),
+        ("CONNECT", "http://a:80/", [], "CONNECT needs HOST:PORT such as shop:443, not"),
     ],
 )
 def test_what_is_no_request(method, url, headers, message):
