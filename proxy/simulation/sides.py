@@ -72,7 +72,7 @@ class PlayedClient(NoClient):
     __slots__ = ("_left", "_loop", "_paused", "over")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, client: str, body: int, rings: Sequence[Ring]
+        self, loop: asyncio.AbstractEventLoop, client: str, body: int, rings: Sequence[Ring] = ()
     ) -> None:
         """`body`: its bytes. `rings` of its alarm, on the clock of the loop."""
         super().__init__(loop, client)
