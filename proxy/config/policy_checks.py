@@ -132,7 +132,7 @@ def _no_call_is_repeated(p: PolicyConfig) -> str | None:
 
 def _nothing_in_the_budget(p: PolicyConfig) -> str | None:
     budget = p.retry.budget
-    if budget.ratio or budget.min_per_second * budget.window >= 1 or p.retry.attempts == 1:
+    if not budget.empty or p.retry.attempts == 1:
         return None
     return (
         f"nothing is retried or hedged: it allows less than one in {format_duration(budget.window)}"

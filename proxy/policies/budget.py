@@ -23,6 +23,11 @@ class BudgetConfig:
     min_per_second: float = 3.0
     window: float = 10.0
 
+    @property
+    def empty(self) -> bool:
+        """Whether it never allows a retry."""
+        return not self.ratio and self.min_per_second * self.window < 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetSnapshot(Snapshot):

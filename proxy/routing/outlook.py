@@ -55,6 +55,10 @@ def repeats(method: str, headers: Mapping[str, str], policies: PolicyConfig) -> 
         return Repeats(1, False, (), "retry.attempts is 1")
     if retry.mode is Mode.OBSERVE:
         return Repeats(1, False, (), "retry.mode is observe, so a retry is only counted")
+    if retry.budget.empty:
+        return Repeats(1, False, (), "retry.budget allows no retry")
+    if not retry.on.terms:
+        return Repeats(1, False, (), "retry.on is empty")
     never_sent = {condition.value for condition in UNPROCESSED}
     unprocessed = tuple(term for term in retry.on.terms if term in never_sent)
     if method == "CONNECT":

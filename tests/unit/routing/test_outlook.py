@@ -5,6 +5,7 @@ import pytest
 from proxy.config.model import PolicyConfig, RouteConfig
 from proxy.outcome import OutcomeSet
 from proxy.policies.backoff import BackoffConfig, Jitter, JitterKind
+from proxy.policies.budget import BudgetConfig
 from proxy.policies.bulkhead import BulkheadConfig
 from proxy.policies.deadline import TimeoutsConfig
 from proxy.policies.gate import Mode
@@ -69,6 +70,9 @@ def test_what_was_never_sent_is_repeated_for_every_method():
     [
         ("GET", {"attempts": 1}, "retry.attempts is 1"),
         ("POST", {"on": OutcomeSet(("5xx",))}, "POST"),
+        ("GET", {"on": OutcomeSet(())}, "retry.on is empty"),
+        ("GET", {"budget": BudgetConfig(0.0, 0.0)}, "retry.budget allows no retry"),
+        ("CONNECT", {"budget": BudgetConfig(0.0, 0.3, 3.0)}, "retry.budget allows no retry"),
     ],
 )
 def test_never(method, retry, why):
