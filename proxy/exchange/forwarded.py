@@ -84,7 +84,10 @@ class Forwarded:
         chain = b",".join(head.held.get(b"x-forwarded-for", ()))
         members = chain.rsplit(b",", _MAX_HOPS)[-_MAX_HOPS:]
         for member in reversed(members):
-            address = _address(member.strip().decode("latin-1"))
+            text = member.strip()
+            if not text:  # means nothing in a list (RFC 9110 section 5.6.1)
+                continue
+            address = _address(text.decode("latin-1"))
             if address is None:
                 break
             peer = str(address)
