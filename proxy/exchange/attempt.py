@@ -19,6 +19,7 @@ from proxy.errors import (
     ProxyError,
     SessionLost,
     UpstreamReset,
+    let_go,
 )
 from proxy.exchange.attempt_clocks import DONE, REACHING, SENT
 from proxy.exchange.binding import Binding
@@ -293,6 +294,7 @@ class Attempt(Reaching):
     def _fail(self, error: ProxyError) -> None:
         """The response is not used: close the stream."""
         self.error = error
+        let_go(error)  # nothing raises it again if another attempt wins, or if this is a copy
         self.record.failure = error.reason
         self.record.detail = error.detail
         self.record.unprocessed = error.condition in UNPROCESSED

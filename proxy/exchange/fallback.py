@@ -78,7 +78,10 @@ async def fall_back(
             CircuitOpen,
             NoHealthyEndpoint,
         ) as failure:
-            raise error or failure from None
+            if error is None:
+                raise
+            let_go(failure)
+            raise error from None
         answer = upstream_answer(request, attempt, status_field)
     record = request.record
     record.fallback = True

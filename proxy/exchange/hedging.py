@@ -90,7 +90,6 @@ def _decided(running: list[Attempt]) -> Attempt | None:
         if not running or attempt.bug is not None or _wins(attempt):
             return attempt
         attempt.drop()
-        attempt.error = None
     return None
 
 

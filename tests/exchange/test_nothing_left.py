@@ -16,6 +16,36 @@ policies:
   default: {retry: {attempts: 1}, fallback: {when: [reset, 503], response: {status: 200}}}
 routes: [{name: shop, upstream: shop}]
 """
+FALLBACK_AWAY = """
+service: stage
+upstreams:
+  shop: {endpoints: ["http://10.0.0.1:80"]}
+  next: {endpoints: ["http://10.0.0.2:80"]}
+policies:
+  default: {retry: {attempts: 1}, fallback: {when: [reset], upstream: next}}
+routes: [{name: shop, upstream: shop}]
+"""
+HEDGED = """
+service: stage
+upstreams: {shop: {endpoints: ["http://10.0.0.1:80", "http://10.0.0.2:80"]}}
+policies:
+  default: {retry: {attempts: 2}, hedge: {delay: 100ms}}
+routes: [{name: shop, upstream: shop}]
+"""
+MIRRORED = """
+service: stage
+upstreams:
+  shop: {endpoints: ["http://10.0.0.1:80"]}
+  next: {endpoints: ["http://10.0.0.2:80"]}
+routes: [{name: shop, upstream: shop, mirror: {upstream: next}}]
+"""
+FAULTY = """
+service: stage
+upstreams: {shop: {endpoints: ["http://10.0.0.1:80"]}}
+policies:
+  default: {retry: {attempts: 1}, faults: [{share: 100%, delay: 50ms}, {share: 100%, abort: 503}]}
+routes: [{name: shop, upstream: shop}]
+"""
 
 
 def answered(stage):
@@ -49,6 +79,13 @@ def retried(stage):
 def fallen_back(stage):
     client, server = stage.ask(request()), stage.accept()
     server.reset()
+    return client, server
+
+
+def fallen_back_in_vain(stage):
+    client, server = stage.ask(request()), stage.accept()
+    server.reset()
+    stage.refuse()
     return client, server
 
 
@@ -97,6 +134,76 @@ def tunnelled(stage):
     return client, server
 
 
+def hedged(stage):
+    client, first = stage.ask(request()), stage.accept()
+    stage.pass_time(0.11)
+    second = stage.accept()
+    return client, first, second
+
+
+def won_by_a_hedge(stage):
+    client, first, second = hedged(stage)
+    second.answer()
+    return client, first, second
+
+
+def won_by_a_hedge_after_a_failure(stage):
+    client, first, second = hedged(stage)
+    first.reset()
+    second.answer()
+    return client, first, second
+
+
+def lost_with_its_hedge(stage):
+    client, first, second = hedged(stage)
+    first.reset()
+    second.reset()
+    return client, first, second
+
+
+def won_while_its_hedge_connects(stage):
+    client, first = stage.ask(request()), stage.accept()
+    stage.pass_time(0.11)
+    assert stage.connects == 1
+    first.answer()
+    return client, first
+
+
+def hedged_in_vain(stage):
+    client, first = stage.ask(request()), stage.accept()
+    stage.pass_time(0.11)
+    stage.refuse()
+    first.answer()
+    return client, first
+
+
+def mirrored(stage):
+    client, server, copy = stage.ask(request()), stage.accept(), stage.accept()
+    copy.answer()
+    server.answer()
+    return client, server, copy
+
+
+def mirrored_in_vain(stage):
+    client, server, copy = stage.ask(request()), stage.accept(), stage.accept()
+    copy.reset()
+    server.answer()
+    return client, server, copy
+
+
+def mirrored_nowhere(stage):
+    client, server = stage.ask(request()), stage.accept()
+    stage.refuse()
+    server.answer()
+    return client, server
+
+
+def faulty(stage):
+    client = stage.ask(request())
+    stage.pass_time(0.06)
+    return (client,)
+
+
 KINDS = [
     answered, answered_in_chunks, uploaded, retried, refused_by_the_upstream, timed_out,
     broken_off, left_by_the_client, malformed, silent, tunnelled,
@@ -119,7 +226,16 @@ def end(stage, kind):
 
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [*((kind, None) for kind in KINDS), (fallen_back, FALLBACK)],
+    [
+        *((kind, None) for kind in KINDS),
+        (fallen_back, FALLBACK),
+        (fallen_back_in_vain, FALLBACK_AWAY),
+        *((kind, HEDGED) for kind in (won_by_a_hedge, won_by_a_hedge_after_a_failure)),
+        *((kind, HEDGED) for kind in (won_while_its_hedge_connects, hedged_in_vain)),
+        (lost_with_its_hedge, HEDGED),
+        *((kind, MIRRORED) for kind in (mirrored, mirrored_in_vain, mirrored_nowhere)),
+        (faulty, FAULTY),
+    ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_nothing_is_left(make_stage, kind, text):
