@@ -20,6 +20,13 @@ policies:
 routes: [{name: shop, upstream: shop}]
 """
 
+HEDGED = """
+service: stage
+upstreams: {shop: {endpoints: ["http://10.0.0.1:80", "http://10.0.0.2:80"]}}
+policies: {default: {hedge: {delay: 100ms}}}
+routes: [{name: shop, upstream: shop}]
+"""
+
 
 def broken(*_args, **_keywords):
     raise RuntimeError("a bug")
@@ -65,6 +72,20 @@ def test_a_bug_in_a_probe_gives_the_probes_permit_back(make_stage, monkeypatch):
     stage.accept().answer()
     assert client.answer().status == 200
     assert stage.snapshot().state.value == "closed"
+
+
+@pytest.mark.interpreted
+def test_a_bug_in_a_hedge_ends_the_request_at_once(make_stage, monkeypatch, tracebacks):
+    stage = make_stage(HEDGED)
+    client = stage.ask(request())
+    first = stage.accept()
+    monkeypatch.setattr(Attempt, "_own_fields", broken)
+    stage.pass_time(0.11)
+    stage.accept()
+    assert client.answer().reason == "internal"
+    assert first.closed
+    assert RuntimeError in tracebacks()
+    stage.assert_at_rest()
 
 
 @pytest.mark.interpreted

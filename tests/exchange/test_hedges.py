@@ -93,6 +93,30 @@ def test_a_hedge_is_not_marked_as_a_retry(shop):
     assert shop.stats().hedges == {"failed": 1}
 
 
+def test_the_hedge_of_a_retry_has_the_retrys_number(shop):
+    client = shop.ask(request())
+    shop.accept().answer(503)
+    shop.pass_time(0.11)
+    retry = shop.accept() if shop.connects else shop.servers[0]
+    assert retry.request().get("x-retry-attempt") == "1"
+    shop.pass_time(0.11)
+    hedge = shop.accept()
+    assert hedge.request().get("x-retry-attempt") == "1", "a service has seen one attempt"
+    hedge.answer()
+    assert client.answer().status == 200
+
+
+def test_a_connect_that_may_be_repeated_is_not_hedged(shop):
+    client = shop.ask(
+        b"CONNECT db.test:443 HTTP/1.1\r\nHost: db.test:443\r\nIdempotency-Key: 7\r\n\r\n"
+    )
+    shop.resolve(["10.0.0.7"])
+    shop.pass_time(0.5)
+    assert shop.connects == 1
+    shop.accept()
+    assert client.received().startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_quick_answer_needs_none(shop):
     client = shop.ask(request())
     shop.accept().answer()
@@ -224,6 +248,7 @@ def test_an_open_breaker_allows_none(make_stage):
     assert stage.connects == 0
     first.answer()
     assert client.answer().status == 200
+    assert retries(stage).retries == 0, "and none is charged"
 
 
 def test_a_client_that_leaves_cancels_both(shop):
@@ -339,6 +364,59 @@ def hedges_soon(stage):
     client.reset()
     stage.loop.run()
     return hedged == 2
+
+
+def quick(stage):
+    """A connection is open: the answer takes 5 ms."""
+    client = stage.ask(request())
+    server = stage.accept() if stage.connects else stage.servers[-1]
+    stage.pass_time(0.005)
+    server.answer()
+    assert client.answer().status == 200
+
+
+def slow_retry(stage):
+    client = stage.ask(request())
+    stage.servers[-1].answer(503)
+    stage.pass_time(0.011)
+    stage.pass_time(0.1)
+    stage.servers[-1].answer()
+    assert client.answer().status == 200
+
+
+def slow_failure(stage):
+    client = stage.ask(request("POST /x HTTP/1.1"))
+    stage.pass_time(0.1)
+    stage.servers[-1].reset()
+    assert client.answer().status == 502
+    quick(stage)
+
+
+def slow_loser(stage):
+    client = stage.ask(request())
+    stage.pass_time(0.1)
+    server = stage.accept() if stage.connects else stage.servers[-1]  # no hedge: it has learned
+    server.answer()
+    assert client.answer().status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "soon"), [(slow_retry, True), (slow_failure, True), (slow_loser, False)]
+)
+def test_the_delay_is_learned_from_first_attempts_with_an_answer_or_a_hedge(make_stage, kind, soon):
+    """Quick answers, then others after 100 ms: whether a hedge still begins after 65 ms."""
+    stage = make_stage(
+        P95.replace(
+            "retry: {backoff: {initial: 100ms", "retry: {attempts: 2, backoff: {initial: 10ms"
+        )
+        .replace(', "http://10.0.0.2:80", "http://10.0.0.3:80"', "")
+        .replace("minimum_calls: 1", "mode: off, minimum_calls: 1")
+    )
+    for _ in range(30):
+        quick(stage)
+    for _ in range(40):
+        kind(stage)
+    assert hedges_soon(stage) == soon
 
 
 @pytest.mark.parametrize(

@@ -333,6 +333,29 @@ def test_a_changed_mode_keeps_the_state_and_a_changed_threshold_does_not():
     assert not one.usable
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_successor_goes_on_unless_it_judges_otherwise(same):
+    settings = {"failure_rate": FailureRateConfig(0.5, 4, 30.0)}
+    cluster = Cluster(6, consecutive_failures=2, **settings)
+    back, often, once = cluster.members[:3]
+    cluster.give(back, BAD, BAD)
+    cluster.give(back, OK, at=NOW + 31)
+    cluster.give(often, BAD, OK, BAD, at=NOW + 31)
+    cluster.give(once, BAD, at=NOW + 31)
+    after = Cluster(6, consecutive_failures=2 if same else 3, **settings)
+    known = dict(zip(after.members, cluster.members, strict=True))
+    after.ejection.succeed(cluster.ejection, known, NOW + 32)
+    back, often, once = after.members[:3]
+    after.give(once, BAD, at=NOW + 33)
+    after.give(often, OK, at=NOW + 33)
+    after.give(back, BAD, BAD, at=NOW + 33)
+    assert after.out == ([0, 1, 2] if same else [])
+    assert [one.why for one in (often, once)] == (
+        [Why.FAILURE_RATE, Why.CONSECUTIVE_FAILURES] if same else [Why.CONSECUTIVE_FAILURES] * 2
+    )
+    assert back.row == (2 if same else 0), "it did not stay in for as long as it was out"
+
+
 def test_a_lower_limit_brings_those_beyond_it_back():
     cluster = Cluster(4, consecutive_failures=1)
     cluster.give(cluster.members[1], BAD)

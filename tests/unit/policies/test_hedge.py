@@ -36,6 +36,13 @@ def test_a_twentieth_takes_longer(scale: float, start: float) -> None:
     assert 0.03 <= longer <= 0.06
 
 
+def test_nineteen_of_twenty_are_enough() -> None:
+    hedging = learned()
+    for seconds in [0.05] * 19 + [5.0]:
+        hedging.record(seconds, 1.0)
+    assert hedging.delay(1.5) < 0.06
+
+
 def test_ten_seconds_are_remembered() -> None:
     hedging = learned()
     for n in range(100):
