@@ -112,6 +112,11 @@ class ChaosConnection:
         except TimeoutError:
             return
 
+    async def _hold(self, seen: Seen) -> None:
+        """Until the test lets it go, unless the peer leaves first: Lost."""
+        while not seen.may_go.is_set():
+            await self._pause(0.005)
+
     async def _until(self, mark: bytes) -> bytes:
         while (place := self._buffer.find(mark)) < 0:
             await self._more()
@@ -176,6 +181,8 @@ class ChaosConnection:
             await self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
         if "early" not in step.flags:
             await self._read_body(seen)
+        if "held" in step.flags:
+            await self._hold(seen)
         if step.delay:
             await self._pause(step.delay)
         keep = await self._answer(seen, step)
@@ -253,9 +260,9 @@ class ChaosConnection:
             chunked = step.framing is Framing.CHUNKED
             await self._send_for_ever(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
         if seen.method != "HEAD" and not bodiless:
-            await self._send_body(body, step)
+            await self._send_body(body, seen, step)
 
-    async def _send_body(self, body: bytes, step: Step) -> None:
+    async def _send_body(self, body: bytes, seen: Seen, step: Step) -> None:
         sent = 0
         stop = step.truncate if step.truncate is not None else step.stall
         size = max(1, -(-len(body) // step.pieces))
@@ -264,6 +271,8 @@ class ChaosConnection:
         for start in range(0, len(body), size):
             if stop is not None and sent >= stop:
                 break
+            if start and "held-body" in step.flags:
+                await self._hold(seen)
             if start and step.interval:
                 await self._pause(step.interval)
             piece = body[start : start + size]

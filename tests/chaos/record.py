@@ -11,7 +11,10 @@ KEPT = 1024 * 1024
 
 @dataclass(eq=False)
 class Seen:
-    """One request as it arrived. `complete`: to its last byte. `lost`: its connection is gone."""
+    """One request as it arrived. `complete`: to its last byte. `lost`: its connection is gone.
+
+    `may_go`: what its script holds back may be sent.
+    """
 
     connection: int
     method: str
@@ -27,6 +30,7 @@ class Seen:
     complete: threading.Event = field(default_factory=threading.Event)
     lost: threading.Event = field(default_factory=threading.Event)
     answered: threading.Event = field(default_factory=threading.Event)
+    may_go: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self._digest = hashlib.sha256()

@@ -5,6 +5,8 @@ step serves all that follow. A step is words divided by spaces, each of them one
 
     503                      the status (200 if none is given)
     delay=0.2                seconds before the response's head
+    held                     no answer until the test lets it go (`ChaosUpstream.let_go`)
+    held-body                likewise after the first of several pieces of the body
     head-pause=0.2           seconds in the middle of the response's head
     read-delay=0.2           seconds before the request's body is read
     size=1000                a body of that many bytes (see `pattern`), else ``ok``
@@ -100,6 +102,7 @@ class Step:
 
 FLAGS = frozenset(
     {"echo", "rst", "ragged", "twice", "early", "continue", "upgrade", "http10", "drip", "endless"}
+    | {"held", "held-body"}
 )
 
 

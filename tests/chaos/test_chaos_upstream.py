@@ -73,6 +73,28 @@ def test_notices_that_the_client_left(client: RawClient, chaos: ChaosUpstream) -
     assert seen.lost.wait(2)
 
 
+@pytest.mark.parametrize(
+    ("script", "before"), [("held", b""), ("held-body size=4 pieces=2", b"00")]
+)
+def test_holds_back_until_it_is_let_go(
+    client: RawClient, chaos: ChaosUpstream, script: str, before: bytes
+) -> None:
+    client.send(b"GET /held HTTP/1.1\r\nX-Request-Id: %b\r\n" % script[:9].encode())
+    client.send(b"X-Chaos: %b\r\n\r\n" % script.encode())
+    (seen,) = chaos.wait_seen(script[:9])
+    if before:
+        assert client.read_head().status == 200
+        assert client.read_some(2) == before
+    assert client.stays_open(0.05)
+    assert not seen.answered.is_set()
+    chaos.let_go("/held")
+    if before:
+        assert client.read_some(2) == b"00"
+    else:
+        assert client.read_response().body == b"ok"
+    assert seen.answered.wait(2)
+
+
 def test_restart_keeps_the_port() -> None:
     upstream = ChaosUpstream().start()
     port = upstream.port

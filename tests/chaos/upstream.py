@@ -98,6 +98,11 @@ class ChaosUpstream:
         with self._changed:
             return [entry for entry in self.records if entry.target.startswith(prefix)]
 
+    def let_go(self, prefix: str) -> None:
+        """Send what scripts hold back (``held``) of the requests seen so far with such a path."""
+        for entry in self.seen_path(prefix):
+            entry.may_go.set()
+
     def wait(self, condition: Callable[[], object], timeout: float = 5.0) -> None:
         """Until `condition` holds; it is asked again whenever something arrived or left."""
         end = time.monotonic() + timeout
