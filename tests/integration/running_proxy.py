@@ -261,8 +261,8 @@ def _port(settings: Settings) -> int:
     return int(settings["address"].rpartition(":")[2])
 
 
-def eventually(condition: Callable[[], object], timeout: float = 3.0) -> None:
-    """Wait until `condition` holds."""
+def eventually(condition: Callable[[], object], timeout: float = 10.0) -> None:
+    """Wait until `condition` holds, for something that stays: a moment may pass unseen."""
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, f"{condition} did not come true within {timeout} s"

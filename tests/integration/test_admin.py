@@ -56,10 +56,10 @@ def test_bulkheads(proxy: RunningProxy) -> None:
     assert entry == entry | {"in_use": 0, "limit": 256, "queued": 0, "max_queue": 0}
 
 
-def test_in_flight(proxy: RunningProxy) -> None:
+def test_in_flight(proxy: RunningProxy, shared_chaos: ChaosUpstream) -> None:
     with proxy.client() as client:
-        client.send(request_bytes("GET", "/a/x?secret=1", chaos="delay=0.3", request_id="flying"))
-        eventually(lambda: proxy.in_flight() == 1)
+        client.send(request_bytes("GET", "/a/x?secret=1", chaos="held", request_id="flying"))
+        shared_chaos.wait_seen("flying")
         state = proxy.state("/in-flight")
         assert (state["inbound"], state["outbound"]) == (0, 1)
         (entry,) = state["requests"]
@@ -70,8 +70,9 @@ def test_in_flight(proxy: RunningProxy) -> None:
             "route": "a",
             "attempt": 1,
         }
-        assert 0 <= entry["age_s"] < 1
+        assert 0 <= entry["age_s"] < 5
         assert proxy.metric("proxy_in_flight", listener="outbound") == 1
+        shared_chaos.let_go("/a/x")
         client.read_response()
     eventually(lambda: proxy.in_flight() == 0)
 

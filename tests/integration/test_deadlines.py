@@ -199,10 +199,10 @@ def test_after_the_upload_the_attempts_clock_runs(proxy: RunningProxy) -> None:
 
 def test_a_stalled_upload_is_cut_by_idle(proxy: RunningProxy, shared_chaos: ChaosUpstream) -> None:
     with proxy.client() as client:
+        started = time.monotonic()
         client.send(
             request_bytes("POST", "/idle", {"Content-Length": "20"}, request_id="stalled") + b"01"
         )
-        started = time.monotonic()
         response = client.read_response("POST")
         elapsed = time.monotonic() - started
         assert client.closed()

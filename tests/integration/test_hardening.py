@@ -218,7 +218,7 @@ def test_a_client_that_leaves_gives_its_place_back(
     with ExitStack() as stack:
         if stage == "waiting for a place":
             first = stack.enter_context(proxy.client())
-            first.send(request_bytes("GET", "/one", chaos="delay=0.4"))
+            first.send(request_bytes("GET", "/one", chaos="hang"))
             eventually(lambda: proxy.bulkhead("one")["in_use"] == 1)
         client = stack.enter_context(proxy.client(receive_buffer=65536))
         client.send(request_bytes("GET", "/one", chaos=STAGES[stage]))

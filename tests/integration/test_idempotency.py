@@ -87,17 +87,19 @@ def test_over_http2(shared_chaos: ChaosUpstream, proxy: RunningProxy) -> None:
 def test_a_client_that_resets_its_stream_does_not_cancel_the_request(
     shared_chaos: ChaosUpstream, proxy: RunningProxy
 ) -> None:
-    asked = ("idempotency-key", "h2-2"), ("x-request-id", "h2-reset"), ("x-chaos", "delay=0.3")
+    asked = ("idempotency-key", "h2-2"), ("x-request-id", "h2-reset"), ("x-chaos", "held")
     with Http2Client(proxy.outbound) as client:
         client.send(client.head(1, "/h2", *asked, ended=False, method="POST"))
         client.send(frame(DATA, END_STREAM, 1, b"{}"))
         shared_chaos.wait_seen("h2-reset")
-        client.send(rst(1))
+        client.send(rst(1) + client.head(3, "/next"))
+        assert client.until_ended(3).status == 200  # the reset has been read before
+        shared_chaos.let_go("/h2")
         result = {"route": "shop", "result": "remembered"}
         eventually(lambda: proxy.metric("proxy_idempotency_total", **result) == 1, 5)
-        client.send(client.head(3, "/h2", *asked[:1], ended=False, method="POST"))
-        client.send(frame(DATA, END_STREAM, 3, b"{}"))
-        answer = client.until_ended(3)
+        client.send(client.head(5, "/h2", *asked[:1], ended=False, method="POST"))
+        client.send(frame(DATA, END_STREAM, 5, b"{}"))
+        answer = client.until_ended(5)
         assert dict(answer.fields).get("idempotent-replayed") == "true"
 
 
@@ -106,8 +108,10 @@ def test_a_client_that_closes_does_not_cancel_the_request(
 ) -> None:
     key = {"Idempotency-Key": "closes-1"}
     with proxy.client() as client:
-        client.send(request_bytes("POST", "/a", key, b"{}", chaos="delay=0.3", request_id="closes"))
+        client.send(request_bytes("POST", "/a", key, b"{}", chaos="held", request_id="closes"))
         shared_chaos.wait_seen("closes")
+    eventually(lambda: proxy.metric("proxy_connections", listener="outbound") == 0)
+    shared_chaos.let_go("/a")
     assert proxy.logged("closes", 5)["reason"] == "client-gone"
     again = proxy.call("POST", "/a", key, b"{}")
     assert again.header("idempotent-replayed") == "true"

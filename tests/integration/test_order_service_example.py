@@ -80,8 +80,8 @@ def test_a_breaker_opens_at_five_failures_and_closes_after_three_good_probes(
     for _ in range(4):
         _call(proxy, dependency, "503", key=None)
     assert proxy.breaker(name)["state"] == "closed"
-    _call(proxy, dependency, "503", key=None)
     opened = time.monotonic()
+    _call(proxy, dependency, "503", key=None)
     assert proxy.breaker(name)["state"] == "open"
     refused = _call(proxy, dependency, "200")
     assert (refused.status, refused.why, refused.header("retry-after")) == (
@@ -91,7 +91,7 @@ def test_a_breaker_opens_at_five_failures_and_closes_after_three_good_probes(
     )
     assert shared_chaos.seen(refused.id) == []
     eventually(lambda: _call(proxy, dependency, "200").status == 200)
-    assert time.monotonic() - opened >= 0.9 * 30 * TEMPO.open_for
+    assert time.monotonic() - opened >= 30 * TEMPO.open_for
     assert proxy.breaker(name)["state"] == "half_open"
     for _ in range(2):
         assert _call(proxy, dependency, "200").status == 200

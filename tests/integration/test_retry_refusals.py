@@ -19,7 +19,7 @@ def proxy(
     module_proxy: Callable[[Settings], RunningProxy], shared_chaos: ChaosUpstream
 ) -> RunningProxy:
     chaos = {"endpoints": [shared_chaos.url]}
-    slow_backoff = {"initial": "2s", "max": "2s", "jitter": "none"}
+    slow_backoff = {"initial": "6s", "max": "6s", "jitter": "none"}
     return module_proxy(
         {
             "upstreams": {"chaos": chaos, "crowd": chaos},
@@ -38,7 +38,7 @@ def proxy(
                 route("body", retry={"body_limit": "1KiB"}),
                 route("circuit-open", circuit_breaker=breaker(calls=1)),
                 route("retry-after"),
-                route("deadline", timeouts={"request": "1s"}, retry={"backoff": slow_backoff}),
+                route("deadline", timeouts={"request": "5s"}, retry={"backoff": slow_backoff}),
                 route("budget", policy="strict"),
                 route("crowd", upstream="crowd", policy="small"),
             ],
@@ -71,7 +71,7 @@ def test_every_refusal_is_counted_by_its_reason(
     response = proxy.call(method, f"/{why}", body=body, chaos=script)
     assert response.status == int(script[:3])
     assert response.why is None, "an answer of the upstream goes back as it came"
-    assert response.elapsed < 0.95, "what will not be tried again is answered at once"
+    assert response.elapsed < 4, "what will not be tried again is answered at once"
     assert len(shared_chaos.seen(response.id)) == attempts
     assert proxy.metric("proxy_retries_refused_total", route=why) == 1
     assert proxy.metric("proxy_retries_refused_total", route=why, why=why) == 1
@@ -114,7 +114,9 @@ def test_300_simultaneous_failures_stay_inside_the_budget(
     with ExitStack() as stack:
         clients = [stack.enter_context(proxy.client()) for _ in range(300)]
         for client in clients:
-            client.send(request_bytes("GET", "/crowd/burst", chaos="503 delay=0.3"))
+            client.send(request_bytes("GET", "/crowd/burst", chaos="503 held | 503"))
+        shared_chaos.wait(lambda: len(shared_chaos.seen_path("/crowd/burst")) == 300, timeout=10)
+        shared_chaos.let_go("/crowd/burst")
         statuses = [client.read_response().status for client in clients]
     assert statuses == [503] * 300
     retries = len(shared_chaos.seen_path("/crowd/burst")) - 300

@@ -196,18 +196,18 @@ def test_idle_ends_a_tunnel_and_traffic_either_way_keeps_it(
     reload_proxy: LoadProxy, start_chaos: Callable[..., ChaosUpstream]
 ) -> None:
     chaos = start_chaos()
-    proxy = reload_proxy(_settings(chaos.port, timeouts={"idle": "400ms"}))
+    proxy = reload_proxy(_settings(chaos.port, timeouts={"idle": "800ms"}))
     with connect(proxy, chaos.port) as silent, connect(proxy, chaos.port) as busy:
         assert (silent.read_head().status, busy.read_head().status) == (200, 200)
         started = time.monotonic()
         for _ in range(8):  # down, and now and then up
-            assert busy.request("GET", "/", chaos="size=10 pieces=3 interval=0.05").status == 200
+            assert busy.request("GET", "/", chaos="size=10 pieces=3 interval=0.1").status == 200
         assert silent.closed()
         assert time.monotonic() - started < 4
+        last = time.monotonic()
         assert busy.request("GET", "/").status == 200
-        ended = time.monotonic()
         assert busy.closed()
-        assert 0.3 < time.monotonic() - ended < 2
+        assert 0.8 <= time.monotonic() - last < 4
 
 
 def test_a_tunnel_under_pressure_is_bounded(

@@ -17,7 +17,7 @@ HEAD = b"POST /a HTTP/1.1\r\nHost: a\r\nX-Chaos: 200\r\nContent-Length: 12\r\n\r
 def test_a_probe_whose_body_flows_is_no_failure(
     reload_proxy: Callable[..., RunningProxy], shared_chaos: ChaosUpstream
 ) -> None:
-    patience = {"half_open": {"calls": 1, "max_wait": "300ms"}}
+    patience = {"half_open": {"calls": 1, "max_wait": "600ms"}}
     keys = breaker(calls=2, open_for="100ms") | patience
     proxy = reload_proxy(
         {

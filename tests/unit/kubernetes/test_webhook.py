@@ -110,7 +110,7 @@ async def test_a_body_that_does_not_come_whole_ends(client, monkeypatch):
 
 
 async def test_a_small_review_waits_for_no_large_one(client, monkeypatch):
-    monkeypatch.setattr(webhook, "BODY_WITHIN", 0.3)
+    monkeypatch.setattr(webhook, "BODY_WITHIN", 5)
     ended = asyncio.Event()
 
     async def slow():
