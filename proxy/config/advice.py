@@ -28,7 +28,7 @@ _FEW = 8
 _COMMON = frozenset({"headers", "name", "policy"})
 """Keys of a route that other sections have too."""
 
-_VAGUE = frozenset({"timeout", "delay"})
+_VAGUE = frozenset({"timeout", "delay", "retries", "rate"})
 """Keys of one section only that usually mean something else."""
 
 

@@ -51,7 +51,13 @@ class TargetKind(Kind[Target]):
             raise at.error("must be the name of an upstream, or weights such as {v1: 95, v2: 5}")
         if at.members() is None:
             return self._one.read(at), ()
-        for key, (mark, cursor) in (at.members() or {}).items():
+        members = at.members() or {}
+        if "endpoints" in members and "endpoints" not in at.reading.upstreams:
+            raise at.error(
+                "must be the name of an upstream: write upstreams: {NAME: {endpoints: [...]}}, and "
+                "NAME here"
+            )
+        for key, (mark, cursor) in members.items():
             hint = self._one.unknown(key, at.reading.upstreams)
             if hint:
                 at.reading.problems.error(mark, cursor.path, hint)

@@ -129,9 +129,10 @@ ABSENT: Final = {
     ),
     **dict.fromkeys(("hedge", "hedging", "hedgepolicy"), _HEDGE),
     **dict.fromkeys(("mirror", "mirrors", "mirroring", "shadow"), _MIRROR),
-    **dict.fromkeys(("split", "weights", "weightedclusters"), _SPLIT),
+    **dict.fromkeys(("split", "weights", "weightedclusters", "trafficsplit"), _SPLIT),
     "adaptiveconcurrency": "; did you mean bulkhead: {limit: gradient}?",
     "concurrencylimit": "; did you mean bulkhead: {max_concurrent: 50}?",
+    "redirect": "; did you mean respond: {status: 301, headers: {location: URL}} of a route?",
     "directresponse": "; did you mean respond: {status: 404} of a route?",
     **dict.fromkeys(
         ("faultinjection", "chaos"), "; did you mean faults: [{share: 1%, abort: 503}]?"
@@ -149,6 +150,31 @@ ABSENT: Final = {
 """Features under other names, or in a wrong place."""
 
 IN_UPSTREAM: Final = {
+    **dict.fromkeys(
+        ("connecttimeout", "connectiontimeout"),
+        "; it is a policy's: policies: {default: {timeouts: {connect: 1s}}}",
+    ),
+    **dict.fromkeys(
+        ("timeout", "requesttimeout"),
+        "; it is a policy's: policies: {default: {timeouts: {request: 15s}}}",
+    ),
+    **dict.fromkeys(
+        ("retries", "maxretries", "retrypolicy"),
+        "; it is a policy's: policies: {default: {retry: {attempts: 3}}}",
+    ),
+    **dict.fromkeys(
+        ("circuitbreakers", "circuitbreaker", "breaker"),
+        "; it is a policy's: policies: {default: {circuit_breaker: {failure_rate: 50%}}}",
+    ),
+    "maxconnections": "; did you mean connections: {max: 1024}?",
+    "idletimeout": "; did you mean connections: {idle_timeout: 4s}?",
+    **dict.fromkeys(("outlier", "ejection", "outliers"), "; did you mean 'outlier_detection'?"),
+    **dict.fromkeys(
+        ("panic", "panicthreshold"), "; did you mean outlier_detection: {on_none: ...}?"
+    ),
+    **dict.fromkeys(("lb", "balancer", "balancing"), "; did you mean 'load_balancing'?"),
+    **dict.fromkeys(("http2", "grpc", "h2"), "; did you mean protocol: http2?"),
+    "ttl": "; did you mean 'dns_refresh'?",
     "weight": "; an endpoint has it: endpoints: [{url: ..., weight: 3}]",
     **dict.fromkeys(("consistenthash", "hashpolicy", "ringhash", "maglev"), _CONSISTENT),
     **dict.fromkeys(
@@ -157,6 +183,11 @@ IN_UPSTREAM: Final = {
 }
 
 IN_ROUTE: Final = {
+    **dict.fromkeys(
+        ("status", "body", "json"), "; did you mean respond: {status: 404} of a route?"
+    ),
+    **dict.fromkeys(("rate", "burst"), _RATE_LIMIT),
+    "abort": "; did you mean faults: [{share: 1%, abort: 503}]?",
     "connections": "; it is an upstream's key: write upstreams: {NAME: {connections: ...}}",
     "mode": "; each policy has its own, such as retry: {mode: observe}",
 }
