@@ -259,7 +259,7 @@ class SagaRunner:
                 address=sender.address(route),
             )
         except Unusable as error:
-            saga.cannot_send(act, str(error), now)
+            saga.cannot_send(act, str(error))
             _log.warning(
                 "saga %s: step %s cannot be sent: %s",
                 accepted.id,

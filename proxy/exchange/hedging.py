@@ -62,11 +62,11 @@ async def race(carrier: Carrier, hedging: Hedging, first: Attempt) -> Attempt:
             now = monotonic()
             if now < due:
                 continue
-            more = _not_yet(request, hedging, first, made, now)
+            more = _further_wait(request, hedging, first, made, now)
             if more:
                 due = now + more
                 continue
-            hedge = _hedge(carrier, first, made)
+            hedge = _hedge(carrier, first)
             due = NEVER
             if hedge is not None:
                 running.append(hedge)
@@ -107,7 +107,9 @@ def _wins(attempt: Attempt) -> bool:
     return outcome not in attempt.binding.policies.retry.on
 
 
-def _not_yet(request: Request, hedging: Hedging, first: Attempt, made: int, now: float) -> float:
+def _further_wait(
+    request: Request, hedging: Hedging, first: Attempt, made: int, now: float
+) -> float:
     """Seconds to wait further, because the client's body flowed in the meantime; else 0."""
     body = request.body
     if body is not None and not body.complete:
@@ -117,7 +119,7 @@ def _not_yet(request: Request, hedging: Hedging, first: Attempt, made: int, now:
     return max(first.record.started + first.stood_still(now) + hedging.delay(now) - now, 0.0)
 
 
-def _hedge(carrier: Carrier, first: Attempt, made: int) -> Attempt | None:
+def _hedge(carrier: Carrier, first: Attempt) -> Attempt | None:
     """Begin another attempt, if it is allowed."""
     request, binding = carrier.request, first.binding
     now = monotonic()
@@ -161,7 +163,7 @@ def _end(
     for attempt in running:
         attempt.cancel(HedgeLost())
     if made:
-        _is_last(request.record.attempts, decided.record)
+        _put_last(request.record.attempts, decided.record)
         result = _FAILED
         if _wins(decided):
             result = _WON if decided.record.hedge else _LOST
@@ -174,8 +176,8 @@ def _has_lost(attempt: Attempt) -> bool:
     return attempt.record.failure == HedgeLost.reason
 
 
-def _is_last(attempts: list[AttemptRecord], decided: AttemptRecord) -> None:
-    """Readers of the record take the last attempt for the one that decided."""
+def _put_last(attempts: list[AttemptRecord], decided: AttemptRecord) -> None:
+    """Make it the last one: readers of the record take that for the one that decided."""
     if attempts[-1] is not decided:
         attempts.remove(decided)
         attempts.append(decided)

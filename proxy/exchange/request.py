@@ -52,7 +52,8 @@ class Keeper(Gate):
 class Request(Kin):
     """`sent` is the head as the route's rules make it. `grpc`: it is a gRPC call.
 
-    `nested`: that number as a repeat of the request that it is made for, b"" if it is none.
+    `nested`: the number, as a repeat, of the inbound request that it is made for; b"" if that is
+    not a repeat, or none is known.
     `mirrors`: the mirror that gets a copy with the first attempt; None afterwards, or without one.
     `outer_permits`: permits of the gates around all attempts, None without such a gate. `claim`:
     that of its idempotency key, None without one. `lease`: that of the claim under which it is

@@ -28,9 +28,9 @@ from proxy.policies.gate import Permit, Tries, pass_gates, settle_gates
 from proxy.policies.retry import Retry, Stop, StopReason
 from proxy.wire.alarm import NEVER
 
-_SAID_BY_RETRY_AFTER = (429, 503)
+_SAID_BY_RETRY_AFTER: Final = (429, 503)
 _CONFLICT: Final = 409
-_LIKE: Final = 503
+_UNAVAILABLE: Final = 503
 _IN_PROGRESS: Final = b'details="idempotency-in-progress"'
 
 
@@ -137,7 +137,7 @@ def _retriable_response(attempt: Attempt, binding: Binding) -> Outcome | None:
     else:
         final = code not in FAILURES and outcome_of_code(status, code) not in on
     if final and status == _CONFLICT and _in_progress(attempt):
-        final, status = False, _LIKE
+        final, status = False, _UNAVAILABLE
     return None if final else outcome_of_code(status, code)
 
 

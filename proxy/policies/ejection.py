@@ -333,7 +333,7 @@ class Ejection:
     def new_window(self) -> RateWindow | None:
         """An empty window for the failure rate, if that is judged."""
         limit = self.config.failure_rate
-        return None if limit is None else RateWindow(max(int(limit.window), 1))
+        return None if limit is None else RateWindow(int(limit.window))
 
     def seconds(self, row: int) -> float:
         """How long the last of `row` ejections in a row lasts."""

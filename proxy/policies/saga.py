@@ -163,11 +163,11 @@ class Saga:
         step = self.steps[send.step]
         step.progress(send.phase).ended(told, now)
         if send.phase is Phase.DO:
-            self._did(send.step, step, told, now)
+            self._did(step, told, now)
         else:
             self._undid(step, told, now)
 
-    def _did(self, at: int, step: Step, told: Told, now: float) -> None:
+    def _did(self, step: Step, told: Told, now: float) -> None:
         do, rules = step.do, step.rules
         if told.effect is Effect.DONE:
             do.state = StepState.DONE
@@ -176,7 +176,7 @@ class Saga:
         step.fear(told.effect)
         if self._must_work(step):
             if do.spent(0, rules.max_age, now):
-                self._get_stuck(do, now)
+                self._get_stuck(do)
             else:
                 do.wait_on(rules.backoff, told, now, self._random)
         elif told.final or do.spent(rules.attempts, rules.max_age, now):
@@ -189,11 +189,11 @@ class Saga:
         if told.effect is Effect.DONE:
             undo.state = StepState.DONE
         elif told.final or undo.spent(rules.attempts, rules.max_age, now):
-            self._get_stuck(undo, now)
+            self._get_stuck(undo)
         else:
             undo.wait_on(rules.backoff, told, now, self._random)
 
-    def cannot_send(self, send: Send, reason: str, now: float) -> None:
+    def cannot_send(self, send: Send, reason: str) -> None:
         """Its request cannot be made: a template has no value. Nothing was sent."""
         step = self.steps[send.step]
         progress = step.progress(send.phase)
@@ -203,16 +203,16 @@ class Saga:
                 # The upstream said that it failed, and gave nothing that could be undone.
                 progress.state = StepState.DONE
             else:
-                self._get_stuck(progress, now)
+                self._get_stuck(progress)
         elif self._must_work(step):
-            self._get_stuck(progress, now)
+            self._get_stuck(progress)
         else:
             step.give_up(reason)
 
     def _must_work(self, step: Step) -> bool:
         return self.past_pivot and not step.rules.optional
 
-    def _get_stuck(self, progress: Progress, now: float) -> None:
+    def _get_stuck(self, progress: Progress) -> None:
         progress.state = StepState.STUCK
         self.state = SagaState.STUCK
 

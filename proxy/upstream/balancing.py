@@ -117,10 +117,7 @@ class LeastRequest(Balancer):
         if count == 1:
             return endpoints[0]
         first = int(self._random() * count)
-        second = 1 - first if count == 2 else int(self._random() * (count - 1))
-        if count > 2 and second >= first:
-            second += 1
-        one, other = endpoints[first], endpoints[second]
+        one, other = endpoints[first], endpoints[_another(first, count, self._random)]
         return other if other.active < one.active else one
 
     def _lightest(self, endpoints: Sequence[Endpoint]) -> Endpoint:
@@ -130,6 +127,14 @@ class LeastRequest(Balancer):
             if load < least:
                 best, least = endpoint, load
         return best
+
+
+def _another(first: int, count: int, random: Random) -> int:
+    """A random index below `count`, at least 2, that is not `first`."""
+    if count == 2:
+        return 1 - first
+    second = int(random() * (count - 1))
+    return second + 1 if second >= first else second
 
 
 class RoundRobin(Balancer):
@@ -221,10 +226,7 @@ class Ewma(Balancer):
         if count == 1:
             return endpoints[0]
         first = int(self._random() * count)
-        second = 1 - first if count == 2 else int(self._random() * (count - 1))
-        if count > 2 and second >= first:
-            second += 1
-        one, other = endpoints[first], endpoints[second]
+        one, other = endpoints[first], endpoints[_another(first, count, self._random)]
         ones = _latency(one, now) * (one.active + 1)
         return other if _latency(other, now) * (other.active + 1) < ones else one
 

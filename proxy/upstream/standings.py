@@ -15,6 +15,9 @@ LeftOut: TypeAlias = tuple[tuple[str, str], ...]
 NONE_LEFT_OUT: Final[LeftOut] = ()
 MOST_TOLD: Final = 8
 """Endpoints of a `LeftOut`; of more, the last entry says how many."""
+_NEVER_EJECTS: Final = OutlierConfig(consecutive_failures=0, failure_rate=None)
+"""With health checks alone."""
+_ONLY_OBSERVED: Final = " (outlier_detection.mode is observe: it is still used)"
 
 _log = logging.getLogger("proxy.upstream")
 
@@ -146,13 +149,8 @@ class Standings:
         self._out = out
 
 
-_ONLY_OBSERVED: Final = " (outlier_detection.mode is observe: it is still used)"
-NEVER_EJECTS = OutlierConfig(consecutive_failures=0, failure_rate=None)
-"""With health checks alone."""
-
-
 def _settings(config: UpstreamConfig) -> OutlierConfig:
-    return config.outlier_detection or NEVER_EJECTS
+    return config.outlier_detection or _NEVER_EJECTS
 
 
 def _usable(endpoint: Endpoint) -> bool:

@@ -189,17 +189,20 @@ def test_of_several_the_longest_counts_and_one_without_means_none(stage):
     assert len(stage.gateway.lineage) == 0
 
 
-def test_too_many_parents_hand_nothing_on(stage):
+@pytest.mark.parametrize(
+    ("count", "milliseconds"), [(MOST_PARENTS, 3000), (MOST_PARENTS + 1, 10000)]
+)
+def test_too_many_parents_hand_nothing_on(stage, count, milliseconds):
     parents = [
         stage.ask(
             request("GET /in HTTP/1.1", trace(), "X-Request-Timeout-Ms: 3000"),
             listener=Listener.INBOUND,
         )
-        for _ in range(MOST_PARENTS + 1)
+        for _ in range(count)
     ]
     stage.connector.pending.clear()
     call = outbound(stage)
-    assert left(call[1]) == 10000
+    assert left(call[1]) == milliseconds
     finish(call)
     for parent in parents:
         parent.reset()

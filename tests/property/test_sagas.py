@@ -98,7 +98,7 @@ class World:
         end = self.draw(st.sampled_from(ENDS)) if self.troubles else "done"
         self.troubles -= end != "done"
         if end == "cannot be sent":
-            self.saga.cannot_send(act, "no value", self.now)
+            self.saga.cannot_send(act, "no value")
             return
         self.saga.intend(act, self.now)
         if self.dies("before it is kept"):

@@ -307,6 +307,16 @@ def test_attempts_at_an_endpoint_that_has_left_say_nothing():
     assert cluster.ejection.ejections[Why.CONSECUTIVE_FAILURES] == 0
 
 
+def test_attempts_that_end_after_another_took_its_place_say_nothing():
+    cluster = Cluster(3, consecutive_failures=1)
+    one = cluster.members[0]
+    attempt = entered(one, NOW)
+    cluster.ejection.retire()
+    before = cluster.changes
+    one.settle(attempt, BAD, NOW + 1)
+    assert (cluster.out, cluster.changes) == ([], before)
+
+
 def test_observing_ejects_nothing_and_counts():
     cluster = Cluster(2, consecutive_failures=1, mode=Mode.OBSERVE)
     one, other = cluster.members

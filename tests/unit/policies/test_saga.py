@@ -270,7 +270,7 @@ def test_only_a_stuck_saga_takes_an_order(order: Order) -> None:
 def test_a_missing_value_fails_the_step_and_nothing_is_sent() -> None:
     run = Clockwork()
     run.end(DONE)
-    run.saga.cannot_send(DO_1, "no value for ${steps.reserve./id}", run.now)
+    run.saga.cannot_send(DO_1, "no value for ${steps.reserve./id}")
     assert run.act() == UNDO_0
     assert run.saga.steps[1].do.attempts == 0
 
@@ -279,7 +279,7 @@ def test_an_undos_missing_value_makes_the_saga_stuck() -> None:
     run = Clockwork(replace(RULES, steps=(RESERVE, replace(PAY, attempts=1))))
     run.ends(DONE, TIMEOUT)
     assert run.act() == UNDO_1
-    run.saga.cannot_send(UNDO_1, "no value", run.now)
+    run.saga.cannot_send(UNDO_1, "no value")
     assert run.saga.state is SagaState.STUCK
 
 
@@ -287,7 +287,7 @@ def test_an_upstreams_own_fault_that_gave_nothing_to_undo_is_settled() -> None:
     run = Clockwork(replace(RULES, steps=(RESERVE, replace(PAY, attempts=1))))
     run.ends(DONE, FAULT)
     assert run.act() == UNDO_1
-    run.saga.cannot_send(UNDO_1, "no value", run.now)
+    run.saga.cannot_send(UNDO_1, "no value")
     assert run.act() == UNDO_0
 
 
