@@ -16,11 +16,18 @@ async def wait_for_permit(carrier: Carrier, gate: Gate, answer: Answer) -> Permi
     if isinstance(answer, Refusal):
         raise answer.error()
     assert isinstance(answer, Wait)
-    timing = carrier.request.timing
-    # From the loop, not within the call that freed the permit: a long queue of exchanges that
-    # end at once would recurse.
+    timing, record = carrier.request.timing, carrier.request.record
     loop = asyncio.get_running_loop()
-    answer.on_granted = lambda: loop.call_soon(carrier.wake, GRANTED)
+    before = record.queued
+
+    def on_granted() -> None:
+        if answer.permit is not None:
+            record.queued = monotonic() - timing.started
+        # From the loop, not within the call that freed the permit: a long queue of exchanges that
+        # end at once would recurse.
+        loop.call_soon(carrier.wake, GRANTED)
+
+    answer.on_granted = on_granted
     try:
         while answer.permit is None:
             until = min(answer.deadline, answer.turn, timing.deadline.at)
@@ -39,5 +46,6 @@ async def wait_for_permit(carrier: Carrier, gate: Gate, answer: Answer) -> Permi
         raise
     finally:
         answer.on_granted = None
-        carrier.request.record.queued = monotonic() - timing.started
+        if answer.permit is None or record.queued == before:
+            record.queued = monotonic() - timing.started
     return answer.permit

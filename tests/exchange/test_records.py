@@ -92,6 +92,30 @@ def test_the_wait_for_a_place(stage):
     assert [record.queued for record in stage.records] == [0.0, pytest.approx(0.5)]
 
 
+class Slow(list):
+    """Observers that take 0.2 s for each record."""
+
+    def __init__(self, loop):
+        super().__init__()
+        self.loop = loop
+
+    def append(self, record):
+        super().append(record)
+        self.loop.stand_still(0.2)
+
+
+def test_the_wait_ends_with_the_permit_although_the_loop_is_busy(stage):
+    """Else a log would not tell which request's end freed the place."""
+    stage.records = Slow(stage.loop)
+    stage.ask(request())
+    stage.ask(request())
+    stage.pass_time(0.5)
+    server = stage.accept()
+    server.answer(200)
+    server.answer(200)
+    assert stage.records[1].queued == pytest.approx(0.5)
+
+
 def test_a_wait_in_vain(stage):
     stage.ask(request())
     stage.ask(request())
