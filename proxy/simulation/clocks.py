@@ -1,43 +1,48 @@
-"""What the clocks of the proxy did not see in time.
+"""When the timers of recorded requests rang: none is exact.
 
-A process that has much to do reads what has arrived before it judges a deadline: an answer that a
-log has after 1.002 s came although attempts had 1 s. Virtual time is exact, and would cut it. So
-an answer that came a little after the deadline is taken to have come a little before.
-
-What a timer decided came late too: a retry began 1 ms after its wait, a timeout cut at 50.8 ms. In
-between, other requests were refused or admitted. So timers ring as late as they did.
+A process that has much to do begins a retry 1 ms after its wait, and cuts an attempt of 50 ms at
+50.8 ms. In between, other requests were admitted or refused. It also reads what has arrived before
+it judges a deadline: an answer that a log has after 1.002 s came although attempts had 1 s. Virtual
+time would be exact. So a timer that is due when one was due in the log rings when that one did.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
 
-from proxy.errors import AttemptTimeout, QueueTimeout, RequestTimeout
+from proxy.errors import AttemptTimeout, ConnectTimeout, QueueTimeout, RequestTimeout
 from proxy.policies.retry import StopReason
-from proxy.simulation.recording import RecordedAttempt, RecordedRequest, Ring
+from proxy.simulation.recording import LIMITED, RecordedAttempt, RecordedRequest, Ring
+from proxy.wire.alarm import LATE
 
-_LATE = 0.02
-"""Seconds, or this share of the deadline, if that is more."""
-_LATE_SHARE = 0.1
-_BEFORE = 0.0001
 _TOLD = re.compile(
     r".* ([0-9.e-]+) s \((?:timeouts|bulkhead)\.(attempt|request|max_duration|queue_timeout)\)"
 )
 _EXACT = 2e-5
-"""Seconds between the moment from which a timer counts and the moment in the log."""
-_USUAL = 0.0015
-"""Seconds that timers ring late, where the log does not tell when one was due."""
+"""Seconds between a moment in the log and the one from which a timer counts, at most."""
+_AFTER = 1e-6
+"""Seconds from what came in time to the timer that it forestalled."""
+_FEWEST, _USUAL, _HIGHEST = 20, 0.0015, 0.05
+"""Timers that tell how late timers are in a log; what is assumed with fewer, and at most."""
+_SHARE = 0.99
 
 
 class Clocks:
-    """The deadlines of each route, as far as the log tells."""
+    """The deadlines of each route, as far as the log tells. All of its requests are noted first."""
 
     def __init__(self) -> None:
         self._seconds: dict[tuple[str, str], float] = {}
+        # Of attempts that were cut off, where no sentence has told more.
+        self._shortest: dict[str, float] = {}
         # Routes where callers' deadlines expired.
         self._given: set[str] = set()
         self._refused: set[int] = set()
+        # When exchanges ended that may have held a permit.
+        self._ends: list[float] = []
+        self._late: list[float] = []
+        self._usual = 0.0
 
     def note(self, request: RecordedRequest, detail: str, refused: object) -> None:
         """`detail`: the sentence of its failure; `refused`: why it was not retried."""
@@ -48,67 +53,125 @@ class Clocks:
             self._given.add(request.route)
         if refused == StopReason.DEADLINE.value and request.status and request.deadline == inf:
             self._refused.add(id(request))
-        kind = (request.route, "attempt")
+        if request.reason not in LIMITED:
+            self._ends.append(request.at + request.duration)
+        ended = request.at
         for attempt in request.attempts:
-            if attempt.failure == AttemptTimeout.reason and kind not in self._seconds:
-                self._seconds[kind] = int(attempt.head * 1000) / 1000
+            if attempt.wait:
+                self._late.append(attempt.at - ended - attempt.wait)
+            ended = attempt.at + attempt.head
+            if attempt.failure == AttemptTimeout.reason:
+                shortest = self._shortest.get(request.route, inf)
+                self._shortest[request.route] = min(shortest, int(attempt.head * 1000) / 1000)
 
     def corrected(self, request: RecordedRequest) -> RecordedRequest:
-        """The request as exact clocks would have had it, with its timers."""
-        request = replace(request, rings=tuple(self._rings(request)))
-        attempts = request.attempts
+        """The request with its timers, and with its caller's deadline where that was noticed."""
         answered = request.reason != RequestTimeout.reason
         if answered and id(request) in self._refused and request.route in self._given:
             request = replace(request, deadline=max(0.001, round(request.duration, 3)))
-        seconds = self._seconds.get((request.route, "attempt"))
-        if seconds is not None and any(_late(one.head, seconds) for one in attempts):
-            attempts = tuple(_sooner(one, seconds) for one in attempts)
-        seconds = self._seconds.get((request.route, "request"))
-        if seconds is not None and attempts:
-            attempts = (
-                *attempts[:-1],
-                _sooner(attempts[-1], seconds + request.at - attempts[-1].at),
-            )
-        seconds = self._seconds.get((request.route, "max_duration"))
-        if (
-            seconds is not None
-            and attempts
-            and not request.reason
-            and _late(request.duration, seconds)
-        ):
-            last = attempts[-1]
-            body = max(0.0, last.body - (request.duration - seconds) - _BEFORE)
-            attempts = (*attempts[:-1], replace(last, body=body))
-        return request if attempts is request.attempts else replace(request, attempts=attempts)
+        rings = tuple(self._rings(request))
+        seconds = self._attempt_seconds(request)
+        attempts = request.attempts
+        if any(_late(one, seconds) for one in attempts):
+            attempts = tuple(replace(one, late=_late(one, seconds)) for one in attempts)
+        return replace(request, rings=rings, attempts=attempts)
 
     def _rings(self, request: RecordedRequest) -> Iterator[Ring]:
+        if request.queued or request.reason == QueueTimeout.reason:
+            yield from self._queued(request)
+        if request.refused < inf:
+            tried = [one for one in request.attempts if one.upstream == request.upstream][-1]
+            yield Ring(tried.at + tried.head, request.refused, request.refused)
         ended = request.at
         for number, attempt in enumerate(request.attempts):
-            if number and attempt.wait:
-                yield Ring(ended + attempt.wait - _EXACT, attempt.at)
+            if attempt.wait:
+                yield _ring(ended + attempt.wait, attempt.at)
             elif number:
-                yield Ring(attempt.at - _USUAL, attempt.at)
+                yield self._some_time(attempt.at)
             ended = attempt.at + attempt.head
-            if attempt.failure == AttemptTimeout.reason:
-                yield self._cut(request.route, "attempt", attempt.at, ended)
-        ended = request.at + request.duration
+            yield from self._deadline(request, attempt, ended)
         if request.reason == RequestTimeout.reason:
-            yield self._cut(request.route, "request", request.at, ended)
-        elif request.reason == QueueTimeout.reason:
-            yield self._cut(request.route, "queue_timeout", request.at, ended)
+            yield self._cut(request, "request", request.at + request.duration)
+        elif request.attempts:
+            yield from _in_time(request.at + self._of(request, "request"), ended)
+        if not request.reason:
+            ended = request.at + request.duration
+            yield from _in_time(request.at + self._of(request, "max_duration"), ended)
 
-    def _cut(self, route: str, kind: str, began: float, ended: float) -> Ring:
-        """A deadline of `kind` that expired."""
-        seconds = self._seconds.get((route, kind))
-        late = _USUAL if seconds is None else ended - began - seconds
-        return Ring(ended - late - _EXACT if 0.0 <= late <= _LATE else ended - _USUAL, ended)
+    def _queued(self, request: RecordedRequest) -> Iterator[Ring]:
+        """A wait that ended with a permit, or with its longest time."""
+        ended = request.at + request.duration
+        if request.reason == QueueTimeout.reason:
+            yield self._cut(request, "queue_timeout", ended)
+            return
+        granted = request.at + request.queued
+        began = request.attempts[0].at if request.attempts else ended
+        first = min(granted - self._lateness, self._freed(granted) - _EXACT)
+        yield Ring(first, began, began)
+        yield from _in_time(request.at + self._of(request, "queue_timeout"), began)
+
+    def _freed(self, at: float) -> float:
+        """When the last permit before `at` can have become free."""
+        place = bisect_right(self._ends, at + _EXACT)
+        found = self._ends[place - 1] if place else at
+        return found if at - found <= LATE else at
+
+    def _deadline(
+        self, request: RecordedRequest, attempt: RecordedAttempt, ended: float
+    ) -> Iterator[Ring]:
+        """Of one attempt."""
+        due = attempt.at + self._attempt_seconds(request)
+        if attempt.failure in (AttemptTimeout.reason, ConnectTimeout.reason):
+            yield _ring(due, ended)
+        elif not attempt.censored:
+            yield from _in_time(due, ended)
+
+    def _attempt_seconds(self, request: RecordedRequest) -> float:
+        """What an attempt has, as far as is known; else inf."""
+        shortest = self._shortest.get(request.route, inf)
+        return self._seconds.get((request.route, "attempt"), shortest)
+
+    def _of(self, request: RecordedRequest, kind: str) -> float:
+        """The seconds of a deadline; inf: unknown."""
+        if kind == "request" and request.deadline < inf:
+            return request.deadline
+        return self._seconds.get((request.route, kind), inf)
+
+    def _cut(self, request: RecordedRequest, kind: str, ended: float) -> Ring:
+        """A deadline of the whole request that expired."""
+        due = request.at + self._of(request, kind)
+        return _ring(due, ended) if due <= ended else self._some_time(ended)
+
+    def _some_time(self, at: float) -> Ring:
+        """The log does not tell when it was due."""
+        return Ring(at - self._lateness, at, at)
+
+    @property
+    def _lateness(self) -> float:
+        """How late timers usually are in this log, in seconds."""
+        if not self._usual:
+            self._usual = _usual(self._late)
+            self._ends.sort()
+        return self._usual
 
 
-def _late(took: float, seconds: float) -> bool:
-    return seconds <= took <= seconds + max(_LATE, seconds * _LATE_SHARE)
+def _usual(late: list[float]) -> float:
+    if len(late) < _FEWEST:
+        return _USUAL
+    return min(max(sorted(late)[int(len(late) * _SHARE)], _USUAL), _HIGHEST)
 
 
-def _sooner(attempt: RecordedAttempt, seconds: float) -> RecordedAttempt:
-    if attempt.censored or not _late(attempt.head, seconds):
-        return attempt
-    return replace(attempt, head=seconds - _BEFORE)
+def _ring(due: float, at: float) -> Ring:
+    return Ring(due - _EXACT, due + _EXACT, at)
+
+
+def _late(attempt: RecordedAttempt, seconds: float) -> float:
+    """How long after its deadline of so many seconds it was answered, although in time."""
+    in_time = not attempt.censored and seconds <= attempt.head <= seconds + LATE
+    return attempt.head - seconds + _AFTER if in_time else 0.0
+
+
+def _in_time(due: float, ended: float) -> Iterator[Ring]:
+    """What ended a little after its deadline was in time."""
+    if due <= ended <= due + LATE:
+        yield _ring(due, ended + _AFTER)

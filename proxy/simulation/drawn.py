@@ -88,6 +88,8 @@ class Drawing:
         fresh = [one for one in around if one.at <= at and id(one) not in self._used] or around
         drawn = fresh[int(self._random() * len(fresh))]
         self._used.add(id(drawn))
+        if drawn.late:
+            drawn = replace(drawn, head=drawn.head - drawn.late, late=0.0)
         return self._whole(request, drawn, at)
 
     def connect_failure(self, upstream: str, endpoint: str, at: float) -> RecordedAttempt | None:
@@ -103,6 +105,11 @@ class Drawing:
         return sorted(
             key[2] for key in self._lines if key[0] == "endpoint" and key[1] == upstream and key[2]
         )
+
+    def begun(self, upstream: str, endpoint: str) -> list[float]:
+        """When the recorded attempts at an endpoint began, in order."""
+        line = self._lines.get(("endpoint", upstream, endpoint))
+        return [] if line is None else line.times
 
     def _around(
         self, route: str, upstream: str, endpoint: str, number: int, at: float
@@ -146,7 +153,7 @@ class Drawing:
 
 def _happened(own: RecordedAttempt, endpoint: str, fault: str) -> bool:
     """Whether the recorded attempt was sent to this endpoint, under the same faults."""
-    sent = own.failure not in UNSENT and own.failure not in CONNECT_FAILURES
+    sent = own.failure not in UNSENT
     return sent and own.endpoint == endpoint and own.fault in ("", fault)
 
 

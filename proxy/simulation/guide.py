@@ -1,22 +1,28 @@
 """What the log has for the attempt that begins now."""
 
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from typing import NamedTuple
 
-from proxy.clock import Random
+from proxy.clock import Clock, Random
 from proxy.config.model import Listener
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.gate import ListenerGate
 from proxy.exchange.record import Record
 from proxy.policies.backoff import Backoff, BackoffConfig
+from proxy.policies.ejection import JITTER
 from proxy.policies.faults import FaultConfig
 from proxy.simulation.followed import Shares
 from proxy.simulation.recording import RecordedAttempt, RecordedRequest
+from proxy.upstream.upstream import Upstream
 
 Requests = Callable[[bytes], RecordedRequest]
 """The recorded request by the id that it is played with."""
 _SELDOM = 0.001
 """How seldom the longest of the waits that a backoff draws is shorter than what is taken for it."""
+_JUST_BEFORE = 2e-6
+_HIGHEST = 1.0 - 2**-53
 _ROUNDED = 1e-6
 """Seconds by which a wait in a log may be longer than it was."""
 
@@ -51,20 +57,28 @@ class Guide:
         gates: Mapping[Listener, ListenerGate],
         requests: Requests,
         longest: Mapping[tuple[str, int], tuple[float, int]],
+        now: Clock,
     ) -> None:
-        """`longest`: see `longest_waits`."""
+        """`longest`: see `longest_waits`. `now`: Unix seconds, as the log tells the time."""
         self._gates = gates
         self._requests = requests
         self._longest = longest
+        self._now = now
 
     def begun(self) -> tuple[int, str]:
         """The attempt that begins now: its number, and its recorded endpoint, "" without one."""
         record = self._running()
+        found = self.beginning()
+        number = 0 if record is None else record.attempts[-1].number
+        return number, "" if found is None else found.endpoint
+
+    def beginning(self) -> RecordedAttempt | None:
+        """The recorded attempt that begins now, None if the log has none."""
+        record = self._running()
         if record is None:
-            return 0, ""
+            return None
         last = record.attempts[-1]
-        found = attempt_of(self._requests(record.id), last.upstream, last.number)
-        return last.number, "" if found is None else found.endpoint
+        return attempt_of(self._requests(record.id), last.upstream, last.number)
 
     def coming(self) -> RecordedAttempt | None:
         """The recorded attempt that is about to begin, None if the log has none."""
@@ -82,10 +96,11 @@ class Guide:
         last, request = record.attempts[-1], self._requests(record.id)
         number = len(record.attempts)
         found = attempt_of(request, last.upstream, number + 1)
-        if found is None:
+        wait = request.refused - self._now() if found is None else found.wait
+        if not 0.0 <= wait < inf:
             return None
         longest, waits = self._longest.get((request.route, number), (0.0, 0))
-        return Waited(number, last.wait, found.wait, longest, waits)
+        return Waited(number, last.wait, wait, longest, waits)
 
     def _running(self) -> Record | None:
         """The record of the exchange that is running, if it has made an attempt."""
@@ -134,9 +149,48 @@ class FollowedWaits:
             high = self._longest.delay(found.number, found.previous)
             likely = high * _SELDOM ** (1.0 / max(1, found.waits))
             alike = likely < found.longest <= high + _ROUNDED
-            if alike and low <= found.wait < high:
-                return (found.wait - low) / (high - low)
+            if alike and low <= found.wait <= high + _ROUNDED and low < high:
+                return min((found.wait - low) / (high - low), _HIGHEST)
         return self._chance()
+
+
+class FollowedReturns:
+    """Chance for how long the ejections of one upstream last, about a tenth more or less: until the
+    log has the request that decides about the endpoint's return.
+    """
+
+    def __init__(
+        self,
+        begun: Callable[[str], Sequence[float]],
+        chance: Random,
+        clock: Clock,
+    ) -> None:
+        """`begun`: when the recorded attempts at an endpoint began, on the clock."""
+        self._begun = begun
+        self._chance = chance
+        self._clock = clock
+        self.upstream: Upstream | None = None
+
+    def draw(self) -> float:
+        now, upstream = self._clock(), self.upstream
+        standings = None if upstream is None else upstream.choice.standings
+        if upstream is not None and standings is not None:
+            for endpoint in upstream.endpoints:
+                if endpoint.member is not None and endpoint.member.since == now:
+                    row = endpoint.member.row
+                    eject_for = standings.ejection.config.eject_for
+                    seconds = min(eject_for.max, eject_for.initial * row)
+                    share = self._back(endpoint.label, now) / seconds
+                    drawn = (share - 1.0 + JITTER) / (2.0 * JITTER)
+                    if 0.0 <= drawn < 1.0:
+                        return drawn
+        return self._chance()
+
+    def _back(self, label: str, now: float) -> float:
+        """Seconds until just before the next recorded attempt at the endpoint began."""
+        begun = self._begun(label)
+        place = bisect_right(begun, now)
+        return begun[place] - _JUST_BEFORE - now if place < len(begun) else inf
 
 
 class FollowedFaults:

@@ -15,6 +15,7 @@ from typing import Any
 
 from proxy.config.model import Listener
 from proxy.errors import (
+    CircuitOpen,
     ClientGone,
     HedgeLost,
     RateLimited,
@@ -37,6 +38,10 @@ _UPTIME = 100 * 365 * 24 * _HOUR
 _SWITCHED, _LOWEST_STATUS, _HIGHEST_STATUS = 101, 200, 999
 _PROMISES = ("idempotency", "outbox_id", "saga")
 _LATEST = 0.0015
+_BUSY = 0.25
+"""Seconds in which the proxy was busy before an attempt that waited for nothing, at most: they
+count as the attempt's.
+"""
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
@@ -106,6 +111,8 @@ def _request(line: dict[str, Any], repeats: set[str]) -> RecordedRequest:
         attempts=attempts,
         trace=_trace(line),
         repeat=bool(repeats) and str(line["request_id"]) in repeats,
+        queued=_seconds(line.get("queued_ms", 0.0)),
+        refused=_refused_at(line, attempts, at + duration),
     )
 
 
@@ -117,6 +124,12 @@ def _ahead(line: dict[str, Any], at: float) -> float | None:
     if not 0.0 < found < _UPTIME:
         raise ValueError("no monotonic time")
     return found - at
+
+
+def _refused_at(line: dict[str, Any], attempts: tuple[RecordedAttempt, ...], ended: float) -> float:
+    if not _refused_retry(line):
+        return inf
+    return next((one.at for one in attempts if one.upstream != line["upstream"]), ended)
 
 
 def _seconds(milliseconds: Any) -> float:
@@ -180,7 +193,12 @@ def _attempts(line: dict[str, Any], at: float, duration: float) -> list[Recorded
     for place, one in enumerate(found):
         head, wait = _seconds(one["duration_ms"]), _seconds(one["wait_ms"])
         if "started_ms" in one:
-            begins = at + _seconds(one["started_ms"])
+            began = at + _seconds(one["started_ms"])
+            waited = wait or _refused_retry(line) or (not place and line.get("queued_ms"))
+            if not waited and 0.0 <= began - begins <= _BUSY:
+                head += began - begins
+            else:
+                begins = began
         elif wait:
             begins += wait + late
         failure, status = str(one.get("failure", "")), _status(one.get("status", 0))
@@ -214,6 +232,12 @@ def _attempts(line: dict[str, Any], at: float, duration: float) -> list[Recorded
         if not one.get("hedge"):
             begins += head
     return attempts
+
+
+def _refused_retry(line: dict[str, Any]) -> bool:
+    """Whether the circuit breaker refused a retry, after its wait."""
+    refused = line["reason"] == CircuitOpen.reason and not line.get("retry_refused")
+    return refused and bool(line["attempts"]) and "upstream" not in line["attempts"][0]
 
 
 def _trace(line: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What an access log tells: requests, and the result of each attempt."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from proxy.errors import (
@@ -22,6 +23,8 @@ UNSEEN_END = frozenset(
     {AttemptTimeout.reason, RequestTimeout.reason, HedgeLost.reason, ClientGone.reason}
 )
 """Failures of attempts that say only that there was no answer until then."""
+LIMITED = frozenset({"rate-limited", "concurrency-limited", "bulkhead-full", "queue-timeout"})
+"""Reasons of requests that a rate limit, a bulkhead or its queue refused."""
 UNSENT = frozenset({CircuitOpen.reason, DrainCut.reason, Draining.reason, NoHealthyEndpoint.reason})
 """Failures that say nothing of an upstream."""
 _SWITCHED = 101
@@ -40,11 +43,10 @@ BEYOND = frozenset(
 
 
 class Ring(NamedTuple):
-    """A timer that was due at `since` or a little later, and rang at `at`: no timer is exact. Unix
-    seconds.
-    """
+    """A timer that was due from `first` to `last`, and rang at `at`. Unix seconds."""
 
-    since: float
+    first: float
+    last: float
     at: float
 
 
@@ -58,7 +60,8 @@ class RecordedAttempt:
     `fault`: those of the proxy that it suffered. `cut`: the proxy or its client ended the body,
     which would have taken longer. `retry_after`: seconds that its response asked to wait, as far as
     the log tells. `refused`: an HTTP/2 stream that was not processed. `below`: its response was
-    not retried, because the layer below had done so.
+    not retried, because the layer below had done so. `late`: the seconds from the attempt's
+    deadline to an answer that had come in time.
     """
 
     at: float
@@ -76,6 +79,7 @@ class RecordedAttempt:
     retry_after: int = 0
     refused: bool = False
     below: bool = False
+    late: float = 0.0
 
     @property
     def censored(self) -> bool:
@@ -97,7 +101,9 @@ class RecordedRequest:
     not tell. `settled`: it was answered by its idempotency key, the outbox or a saga, or for a
     reason that no policy decides. `trace`: the trace id of an inbound request, and of a call
     that was made for one. `repeat`: it is a repeat, as a call that was made for it tells.
-    `rings`: its timers, as far as the log tells.
+    `queued`: the seconds in the bulkhead's queue, or until its turn. `refused`: when the circuit
+    breaker refused a retry, inf if it did not. `rings`: its timers, as far as
+    the log tells.
     """
 
     at: float
@@ -123,6 +129,8 @@ class RecordedRequest:
     attempts: tuple[RecordedAttempt, ...]
     trace: str = ""
     repeat: bool = False
+    queued: float = 0.0
+    refused: float = inf
     rings: tuple[Ring, ...] = ()
 
 

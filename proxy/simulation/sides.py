@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from proxy.errors import ConnectError, ProxyError, StreamRefused, UpstreamReset, by_reason
+from proxy.errors import ProxyError, StreamRefused, UpstreamReset, by_reason
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.throttle import Throttle
 from proxy.grpc_status import OK, code_of
@@ -52,11 +52,14 @@ class PlayedAlarm(Alarm):
         self._rings = rings
 
     def set(self, due: float) -> None:
-        for since, at in self._rings:
-            if since <= due <= at:
-                due = at
-                break
-        super().set(due)
+        super().set(self.rings(due))
+
+    def rings(self, due: float) -> float:
+        """When it rings, if it is due at `due`."""
+        for first, last, at in self._rings:
+            if first <= due <= last and due < at:
+                return at
+        return due
 
     def _set_timer(self, now: float, due: float) -> None:
         self._armed_for = self._expected = due
@@ -292,7 +295,7 @@ def _failure(outcome: RecordedAttempt) -> ProxyError:
     if outcome.refused:
         return StreamRefused("as recorded")
     kind = by_reason(outcome.failure)
-    if kind is None or not issubclass(kind, ProxyError) or issubclass(kind, ConnectError):
+    if kind is None or not issubclass(kind, ProxyError):
         return UpstreamReset("as recorded")
     return kind("as recorded")
 

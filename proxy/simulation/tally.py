@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from sys import intern
 
 from proxy.grpc_status import FAILURES, name_of
-from proxy.simulation.recording import RecordedRequest
+from proxy.simulation.recording import LIMITED, RecordedRequest
 
-LIMITED = frozenset({"rate-limited", "concurrency-limited", "bulkhead-full", "queue-timeout"})
 _FAILURES = frozenset(name_of(code) for code in FAILURES)
 SLICES = 120
 """Moments of a plot."""

@@ -111,15 +111,16 @@ class VirtualLoop:
 
 
 @contextmanager
-def virtual_time(start: float = 1000.0) -> Iterator[VirtualLoop]:
-    """A loop that is the running one, and whose time is what the data plane's clocks say.
+def virtual_time(loop: VirtualLoop | None = None) -> Iterator[VirtualLoop]:
+    """A loop that is the running one, and whose time is what the data plane's clocks say. `loop`:
+    this one.
 
     All modules of the data plane are imported before: one that is first imported in the meantime
     would have the real clock. Other threads' loops are left alone.
     """
     for name in DATA_PLANE:
         _import_all(name)
-    loop = VirtualLoop(start)
+    loop = VirtualLoop() if loop is None else loop
     clock = loop.time
     _replace(_REAL, clock)
     asyncio._set_running_loop(cast(asyncio.AbstractEventLoop, loop))

@@ -19,8 +19,15 @@ from proxy.routing.own_addresses import OwnAddresses
 from proxy.routing.table import RouteTable
 from proxy.simulation.drawn import Drawing
 from proxy.simulation.followed import Followed, FollowedBindings, Followers
-from proxy.simulation.guide import FollowedFaults, FollowedWaits, Guide, longest_waits
+from proxy.simulation.guide import (
+    FollowedFaults,
+    FollowedReturns,
+    FollowedWaits,
+    Guide,
+    longest_waits,
+)
 from proxy.simulation.playable import Keys, playable
+from proxy.simulation.played_loop import PlayedLoop
 from proxy.simulation.recording import RecordedAttempt, RecordedRequest, Recording, Ring
 from proxy.simulation.sides import PlayedClient, PlayedSession
 from proxy.simulation.tally import Told, told_by
@@ -69,7 +76,8 @@ class World:
         self.as_logged = 0
         self.loop = loop
         self.gates: dict[Listener, ListenerGate] = {}
-        self.guide = Guide(self.gates, self.request, longest_waits(recording.requests))
+        longest = longest_waits(recording.requests)
+        self.guide = Guide(self.gates, self.request, longest, self.unix)
         self._start = loop.now
         self._since = recording.requests[0].at if recording.requests else 0.0
         upstreams = _PlayedUpstreams(config, self, chance)
@@ -136,7 +144,7 @@ class World:
             self.skipped["no valid request"] = self.skipped.get("no valid request", 0) + 1
             return
         loop = cast(asyncio.AbstractEventLoop, self.loop)
-        rings = [Ring(self._virtual(one.since), self._virtual(one.at)) for one in request.rings]
+        rings = [Ring(*map(self._virtual, one)) for one in request.rings]
         client = PlayedClient(loop, request.client, request.bytes_in, rings)
         self.beginning = request
         client.begin(gate, head, request.bytes_in)
@@ -144,6 +152,10 @@ class World:
         if request.reason == "client-gone" and not client.over:
             self.loop.call_later(request.duration, client.leave)
         self.loop.run()
+
+    def begun(self, upstream: str, endpoint: str) -> list[float]:
+        """When the recorded attempts at an endpoint began."""
+        return [self._virtual(at) for at in self.drawing.begun(upstream, endpoint)]
 
     def outcome(self, attempt: Attempt, request_id: bytes) -> RecordedAttempt | None:
         """What becomes of an attempt."""
@@ -229,13 +241,17 @@ class _PlayedUpstreams(Upstreams):
 
     def _build(self, config: UpstreamConfig, is_own: IsOwn | None = None) -> Upstream:
         world = self._world
+        returns = FollowedReturns(
+            lambda label: world.begun(config.name, label), self._random, world.loop.time
+        )
         upstream = Upstream(
             config,
             resolver=_Names(config, world.drawing),
             connector=_Connects(config.name, world),
             loop=world.loop,
-            random=self._random,
+            random=returns.draw,
         )
+        returns.upstream = upstream
         own = balancer(config.load_balancing, self._random)
         known = frozenset(world.drawing.addresses(config.name))
         upstream.choice.balance_by(Followed(own, world.guide.begun, known))
@@ -271,7 +287,11 @@ class _Connects:
         self, address: Address, timeout: float, on_closed: OnClosed, on_done: OnConnected
     ) -> None:
         world = self._world
-        failed = world.drawing.connect_failure(self._upstream, address.label, world.unix())
+        own = world.guide.beginning()
+        if own is not None and own.endpoint == address.label and own.head <= _in_time(timeout):
+            failed = None  # its stream fails if it failed: a connect would give way to another's
+        else:
+            failed = world.drawing.connect_failure(self._upstream, address.label, world.unix())
         if failed is None:
             loop = cast(asyncio.AbstractEventLoop, world.loop)
             world.loop.call_soon(on_done, PlayedSession(loop, on_closed, world.outcome))
@@ -279,6 +299,11 @@ class _Connects:
         kind = by_reason(failed.failure)
         error = kind if kind is not None and issubclass(kind, ConnectError) else ConnectFailed
         world.loop.call_later(min(failed.head, timeout), on_done, error("as recorded"))
+
+
+def _in_time(timeout: float) -> float:
+    """The longest that a connect with this timeout takes, in a log: no timer is exact."""
+    return timeout * 1.1 + 0.02
 
 
 def _begins(recording: Recording) -> float:
@@ -298,7 +323,7 @@ def play(
     """A world that has played the whole recording. `keys`: who had one; None: as under `config`.
     `on_told` as of `World`.
     """
-    with virtual_time(_begins(recording)) as loop:
+    with virtual_time(PlayedLoop(_begins(recording))) as loop:
         world = World(config, recording, seed, loop, keys, on_told)
         world.play()
     return world

@@ -448,3 +448,68 @@ def test_a_time_window_counts_the_seconds_of_the_recorded_clock(monotonic, refus
     breaker = "mode: enforce, window: {type: time, size: 1s}, minimum_calls: 2"
     world = played([*lines, line(0.3, method="POST")], "", f", circuit_breaker: {{{breaker}}}")
     assert reasons(world)["circuit-open"] == refused
+
+
+def test_an_answer_a_little_after_its_deadline_is_an_answer_again():
+    detail = "10.0.0.1:80 sent no response head within 1 s (timeouts.attempt)."
+    cut = line(0.0, attempt(1000.8, 0, "attempt-timeout"), detail=detail, method="POST")
+    lines = [cut, line(2.0, attempt(1004.0), method="POST")]
+    world = played(lines)
+    assert [told.status for told in world.told] == [504, 200]
+    assert world.told[1].duration == pytest.approx(1.004)
+    assert reasons(played(lines, "", ", timeouts: {attempt: 900ms}")) == {"attempt-timeout": 2}
+
+
+def test_a_permit_reaches_its_request_as_late_as_it_did():
+    waited = line(0.01, attempt(10.0, started_ms=35.0), queued_ms=30.0, duration_ms=45.0)
+    queue = "bulkhead: {max_concurrent: 1, max_queue: 1, queue_timeout: 1s}"
+    world = played([line(0.0, attempt(40.0)), waited], queue)
+    assert [round(told.duration, 4) for told in world.told] == [0.04, 0.045]
+
+
+def test_connects_that_failed_do_so_again():
+    """Although others at that endpoint, at that moment, did not."""
+    late = attempt(30.0, 0, "connect-timeout")
+    more = {"method": "POST", "attempts": [late], "status": 504, "reason": "connect-timeout"}
+    lines = [
+        line(n / 100 + k / 1000, method="POST") if (n + k) % 3 else line(n / 100 + k / 1000, **more)
+        for n in range(20)
+        for k in range(5)
+    ]
+    world = played(lines, "", ", retry: {attempts: 1}, timeouts: {connect: 30ms}")
+    assert reasons(world) == {"200": 67, "connect-timeout": 33}
+    assert world.drawing.drawn == 0
+
+
+OUTLIERS = """
+upstreams:
+  shop:
+    endpoints: ["http://10.0.0.1:80", "http://10.0.0.2:80"]
+    outlier_detection: {consecutive_failures: 2, eject_for: {initial: %s}}
+policies: {default: {circuit_breaker: {mode: off}, retry: {attempts: 1}}}
+routes: [{name: shop, upstream: shop}]
+"""
+
+
+@pytest.mark.parametrize("back", [9.1, 9.8, 10.7])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_endpoint_comes_back_when_it_did(back, seed):
+    """An ejection lasts about a tenth more or less, by chance."""
+    one, other = ENDPOINTS[:2]
+    lines = [line(0.1 * n, attempt(5.0, 503, endpoint=one)) for n in range(2)]
+    lines += [line(0.3 + n / 10, attempt(endpoint=other)) for n in range(200) if n / 10 < back]
+    lines += [line(0.301 + back + n / 10, attempt(endpoint=one)) for n in range(50)]
+    world = play(load_text(OUTLIERS % "10s", "n.yaml", {}).config, read_log(lines), seed)
+    assert spread(world)[f"shop {other}"] == sum(n / 10 < back for n in range(200))
+    assert world.drawing.drawn == 0
+    assert world.ejections() == {"shop": 1}
+
+
+def test_with_another_ejection_it_comes_back_when_that_is_over():
+    one, other = ENDPOINTS[:2]
+    lines = [line(0.1 * n, attempt(5.0, 503, endpoint=one)) for n in range(2)]
+    lines += [line(0.3 + n / 10, attempt(endpoint=other)) for n in range(100)]
+    lines += [line(10.301 + n / 10, attempt(endpoint=one)) for n in range(50)]
+    world = play(load_text(OUTLIERS % "2s", "n.yaml", {}).config, read_log(lines), 1)
+    back = next(told.at for told in world.told[2:] if told.endpoints == (f"shop {one}",))
+    assert back == pytest.approx(2.1, abs=0.35)
