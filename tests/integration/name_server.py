@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 A, AAAA = 1, 28
 TTL = 30
@@ -23,13 +24,16 @@ class NameServer:
     """Answers over UDP, and over TCP what is too long for it.
 
     `records` are the addresses by name; what is not there does not exist. A name that begins with
-    ``hang`` gets no answer, one with ``slow`` after 300 ms. `asked` counts the questions by name.
+    ``hang`` gets no answer, one with ``held`` from `let_go` on. `asked` counts the questions by
+    name.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.records: dict[str, list[str]] = {}
         self.asked: Counter[str] = Counter()
+        self._held: list[tuple[bytes, Any]] | None = []
+        self._lock = threading.Lock()
         self._datagrams = socket.socket(type=socket.SOCK_DGRAM)
         self._datagrams.bind((address, 53))
         self._listener = socket.create_server((address, 53))
@@ -55,12 +59,25 @@ class NameServer:
             if not query:
                 return
             name, answer = self._answer(query, UDP_BYTES)
-            if name.startswith("slow"):
-                threading.Timer(0.3, self._send, (answer, peer)).start()
-            elif not name.startswith("hang"):
+            if name.startswith("held") and self._hold(answer, peer):
+                continue
+            if not name.startswith("hang"):
                 self._send(answer, peer)
 
-    def _send(self, answer: bytes, peer: tuple[str, int]) -> None:
+    def _hold(self, answer: bytes, peer: Any) -> bool:
+        with self._lock:
+            if self._held is not None:
+                self._held.append((answer, peer))
+            return self._held is not None
+
+    def let_go(self) -> None:
+        """Answer all questions for names that begin with ``held``."""
+        with self._lock:
+            held, self._held = self._held or [], None
+        for answer, peer in held:
+            self._send(answer, peer)
+
+    def _send(self, answer: bytes, peer: Any) -> None:
         with contextlib.suppress(OSError):  # the test is over
             self._datagrams.sendto(answer, peer)
 

@@ -25,7 +25,7 @@ TABLE_EXAMPLE = ROOT / "config" / "examples" / "order-service-table.yaml"
 RESERVE, PAY, SHIP = "/api/inventory/deduct", "/api/payments/process", "/api/shipping/create"
 RELEASE, REFUND, TOLD = "/api/inventory/release", "/api/payments/refund", "/order-results"
 BREAKERS = {name: f"place-order:{name}" for name in ("reserve", "pay", "ship")}
-OPEN_FOR = 0.4
+OPEN_FOR = 0.8
 
 
 def settings(shop: Shop, store: Path) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def settings(shop: Shop, store: Path) -> dict[str, Any]:
     short = {"initial": "20ms", "max": "50ms", "multiplier": 2, "jitter": "none"}
     for name in names[:3]:
         policy = file["policies"][name]
-        policy["timeouts"] = {"attempt": "300ms", "request": "2s"}
+        policy["timeouts"] = {"attempt": "900ms", "request": "9s"}
         policy["retry"]["backoff"] = short
         del policy["circuit_breaker"]
     breaker = file["policies"]["default"]["circuit_breaker"]
@@ -379,7 +379,7 @@ def with_table(shop: Shop, store: Path, service: ServiceTable) -> dict[str, Any]
     """Both examples, one over the other, with shorter times."""
     given = settings(shop, store)
     tables: dict[str, Any] = yaml.safe_load(TABLE_EXAMPLE.read_text())["outbox_tables"]
-    tables["orders"] |= {"url": service.url, "poll": "20ms", "reclaim": "300ms"}
+    tables["orders"] |= {"url": service.url, "poll": "20ms", "reclaim": "900ms"}
     tables["orders"]["outbox"]["backoff"] = {"initial": "20ms", "jitter": "none"}
     return given | {"outbox_tables": tables}
 

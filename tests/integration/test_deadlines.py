@@ -40,7 +40,7 @@ def proxy(
                 route("attempt", timeouts={"attempt": "200ms"}, retry=ONCE),
                 route("again", timeouts={"attempt": "200ms"}),
                 route("request", timeouts={"attempt": "5s", "request": "300ms"}),
-                route("several", timeouts={"attempt": "200ms", "request": "500ms"}),
+                route("several", timeouts={"attempt": "500ms", "request": "1200ms"}),
                 route("upload", timeouts={"attempt": "300ms", "request": "400ms"}, retry=ONCE),
                 route("uploaded", timeouts={"attempt": "300ms", "request": "5s"}, retry=ONCE),
                 route("idle", timeouts={"idle": "300ms"}, retry=ONCE),

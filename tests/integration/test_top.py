@@ -83,13 +83,13 @@ def test_once_shows_rates_breakers_endpoints_and_the_trouble(
     proxy: RunningProxy, shared_chaos: ChaosUpstream
 ) -> None:
     with traffic(proxy):
-        done = run(proxy, "--once", "--interval", "500ms")
+        done = run(proxy, "--once", "--interval", "1s")
     assert (done.returncode, done.stderr) == (0, "")
     text = done.stdout
     assert "\x1b" not in text, "plain text"
     assert re.match(r"orders  \S+  up \d+s  ready  in flight 0 in, \d+ out\n", text)
     (fine,) = rows(text, "fine")
-    assert float(fine[2]) > 1, "requests per second"
+    assert float(fine[2]) > 0, "requests per second"
     assert fine[3] == "0%"
     assert re.fullmatch(r"\d+(\.\d)?ms", fine[6]), "the 99th percentile"
     totals, state = rows(text, "broken")

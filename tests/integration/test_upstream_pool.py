@@ -23,6 +23,7 @@ from proxy.errors import (
     TlsFailure,
 )
 from proxy.upstream.registry import Upstreams
+from proxy.upstream.shortages import ConnectStoodStill
 from proxy.wire.h1.upstream import UpstreamConnection
 
 SOON = 5.0
@@ -233,11 +234,13 @@ def test_a_blackhole_is_a_connect_timeout(run):
             for filler in fill_backlog(listener):
                 stack.enter_context(filler)
             loop = asyncio.get_running_loop()
-            begun = loop.time()
-            error = await failure(local(listener.getsockname()[1]), seconds=0.2)
+            error = None
+            while error is None or isinstance(error, ConnectStoodStill):  # a busy machine: again
+                begun = loop.time()
+                error = await failure(local(listener.getsockname()[1]), seconds=0.2)
             assert isinstance(error, ConnectTimeout)
             assert "within 0.2s" in error.detail
-            assert 0.15 < loop.time() - begun < SOON
+            assert 0.2 <= loop.time() - begun < SOON
 
     run(scenario())
 

@@ -33,7 +33,13 @@ def proxy(
     tmp_path: Path,
 ) -> RunningProxy:
     prefix = asking(names, tmp_path, "options timeout:5 attempts:3", hosts="127.0.0.1 at.home")
-    return start_plain({"drain": {"delay": "0s", "timeout": "2s"}}, prefix=prefix)
+    return start_plain(
+        {
+            "drain": {"delay": "0s", "timeout": "2s"},
+            "policies": {"default": {"timeouts": {"connect": "4s"}}},
+        },
+        prefix=prefix,
+    )
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def test_64_that_hang_delay_no_other(proxy: RunningProxy, names: NameServer, por
         for host in ("localhost", "quick.test", "at.home"):
             status, why, took = ask(proxy, host, port)
             assert (status, why) == (200, None)
-            assert took < 0.5, host
+            assert took < 4, host  # behind one that hangs: 5 s
         proxy.signal()
         began = time.monotonic()
         assert proxy.wait() in (0, 3)
@@ -64,17 +70,16 @@ def test_64_that_hang_delay_no_other(proxy: RunningProxy, names: NameServer, por
             one.cancel()
 
 
-def test_40_new_names_are_all_found_within_a_second(
+def test_40_new_names_are_all_looked_up_at_once(
     proxy: RunningProxy, names: NameServer, port: int
 ) -> None:
-    hosts = [f"slow{number}.test" for number in range(40)]
+    hosts = [f"held{number}.test" for number in range(40)]
     names.records |= {host: ["127.0.0.1"] for host in hosts}
-    began = time.monotonic()
     with ThreadPoolExecutor(40) as pool:
-        answers = list(pool.map(lambda host: ask(proxy, host, port), hosts))
-    assert {(status, why) for status, why, _ in answers} == {(200, None)}
-    assert time.monotonic() - began < 2
-    assert max(took for *_, took in answers) < 1
+        asking = [pool.submit(ask, proxy, host, port) for host in hosts]
+        eventually(lambda: len(names.asked) == 40)
+        names.let_go()
+    assert {one.result()[:2] for one in asking} == {(200, None)}
 
 
 def test_the_system_decides_how_a_name_is_looked_up(
@@ -107,7 +112,11 @@ def test_a_name_that_hangs_costs_its_own_time_and_breaker_alone(
         },
         prefix=asking(names, tmp_path),
     )
-    response = proxy.call("GET", "/hanging")
-    assert (response.status, response.why) == (504, "connect-timeout")
-    assert "hang.test took longer than 0.3s" in response.problem["detail"]
+
+    def names_the_server() -> bool:
+        response = proxy.call("GET", "/hanging")
+        assert (response.status, response.why) == (504, "connect-timeout")
+        return "hang.test took longer than 0.3s" in response.problem["detail"]
+
+    eventually(names_the_server)  # not at once where the process had no CPU time
     assert proxy.call("GET", "/healthy").status == 200

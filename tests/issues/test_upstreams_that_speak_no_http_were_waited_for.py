@@ -70,7 +70,7 @@ def proxy(module_proxy: Callable[[Settings], RunningProxy]) -> Iterator[RunningP
 def test_it_is_malformed_at_once(proxy: RunningProxy, name: str, when: str) -> None:
     started = time.monotonic()
     answer = proxy.call("POST", f"/{when}-{name}", body=b"x", request_id=f"{when}-{name}")
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4  # not `timeouts.attempt`, which is 5 s
     assert (answer.status, answer.why) == (502, "upstream-malformed")
     assert re.search(BANNERS[name][1], answer.problem["detail"]), answer.problem["detail"]
     assert proxy.logged(f"{when}-{name}")["reason"] == "upstream-malformed"
