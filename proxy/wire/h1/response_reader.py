@@ -143,11 +143,13 @@ class ResponseReader(RequestWriter):
     def _on_stray(self, data: bytes) -> None:
         """Handle bytes without a request: a second answer, or bytes after a response's end.
 
-        A server may also send first: the first request decides, as a tunnel accepts it.
+        A server may also send first, and much: the first request decides, as a tunnel accepts it.
         """
         self._buffer += data
-        if self.exchanges or len(self._buffer) > MAX_HEAD_BYTES:
+        if self.exchanges:
             self.close()
+        elif len(self._buffer) > MAX_HEAD_BYTES:
+            self.pause_reading()
 
     def _fail_stray(self) -> None:
         if self._state is HEAD:

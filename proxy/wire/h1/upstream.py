@@ -62,6 +62,7 @@ class UpstreamConnection(ResponseReader):
         early, self._buffer = self._buffer, b""
         if early:
             handler.on_piece(early)
+            self.resume_reading()
 
     def end_tunnel(self) -> None:
         if self._channel.closing:

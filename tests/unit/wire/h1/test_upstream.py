@@ -235,6 +235,15 @@ def test_a_server_that_speaks_first_may_do_so_in_a_tunnel(connection):
     assert handler.heard == [("piece", b"SSH-2.0-OpenSSH_9.2\r\n")]
 
 
+def test_a_server_that_says_much_first_waits_for_the_tunnel(connection, transport):
+    connection.data_received(bytes(MAX_HEAD_BYTES + 1))
+    assert (connection.usable, transport.ended_by, transport.reading) == (True, "", False)
+    handler = Handler()
+    connection.begin_tunnel(handler)
+    assert handler.heard == [("piece", bytes(MAX_HEAD_BYTES + 1))]
+    assert transport.reading
+
+
 @pytest.mark.parametrize("data", [b"SSH-2", b"220 mail", b"\x15\x03\x03", b"HTTP/1.1 200 OK\nA: b"])
 def test_what_cannot_be_http_is_not_waited_for(connection, begun, data):
     connection.data_received(data)
