@@ -48,7 +48,8 @@ async def read_message(reader):
 
 
 class Upstream:
-    """Answers with what `answers` holds, then with 200; keeps the requests.
+    """Answers with what `answers` holds, then with 200; keeps the requests and, by the loop's
+    clock, their `times`.
 
     An answer is a status, a (status, fields) pair, or None: it closes without one. `hold`: an
     Event that every answer waits for.
@@ -56,6 +57,7 @@ class Upstream:
 
     def __init__(self):
         self.requests = []
+        self.times = []
         self.answers = deque()
         self.hold = None
         self.came = asyncio.Event()
@@ -69,6 +71,7 @@ class Upstream:
         try:
             while True:
                 self.requests.append(await read_message(reader))
+                self.times.append(asyncio.get_running_loop().time())
                 self.came.set()
                 self.at_once += 1
                 self.most_at_once = max(self.most_at_once, self.at_once)

@@ -59,7 +59,7 @@ def test_one_failing_endpoint_of_two_costs_five_requests_and_comes_back(
     start_proxy: StartProxy, start_chaos: StartChaos
 ) -> None:
     bad, good = start_chaos(script="503"), start_chaos(script="200")
-    detection = {"eject_for": {"initial": "300ms", "max": "300ms"}}
+    detection = {"eject_for": {"initial": "2s", "max": "2s"}}
     proxy = start_proxy(settings(bad.url, good.url, outlier_detection=detection))
     seen = statuses(proxy, 40)
     assert seen.count(503) <= 5 + 2
@@ -99,7 +99,7 @@ def test_a_health_check_finds_what_no_request_has_met(
     start_proxy: StartProxy, start_chaos: StartChaos
 ) -> None:
     sick, well = start_chaos(script="200"), start_chaos(script="200")
-    check = {"path": "/health", "interval": "100ms", "timeout": "90ms", "unhealthy": 2}
+    check = {"path": "/health", "interval": "500ms", "timeout": "500ms", "unhealthy": 2}
     proxy = start_proxy(settings(sick.url, well.url, health_check=check))
     eventually(lambda: state(proxy, sick)["health"] == "healthy")
     sick.rules["/health"] = "503"
@@ -118,7 +118,7 @@ def test_health_checks_show_the_client_certificate(
 ) -> None:
     chaos = start_chaos(tls=pki.server(mutual=True), script="200")
     cert, key = pki.files("orders.shop")
-    check = {"path": "/health", "interval": "100ms", "timeout": "90ms", "unhealthy": 1}
+    check = {"path": "/health", "interval": "500ms", "timeout": "500ms", "unhealthy": 1}
     trusted = {"ca": pki.ca, "cert": cert, "key": key}
     proxy = start_proxy(settings(chaos.url, health_check=check, tls=trusted))
     eventually(lambda: state(proxy, chaos)["health"] == "healthy")
@@ -170,7 +170,7 @@ def health_service() -> Iterator[HealthService]:
 def test_grpc_health_checks_of_a_real_service(
     start_proxy: StartProxy, health_service: HealthService
 ) -> None:
-    check = {"grpc": "shop.v1.Stock", "interval": "100ms", "timeout": "90ms", "unhealthy": 2}
+    check = {"grpc": "shop.v1.Stock", "interval": "500ms", "timeout": "500ms", "unhealthy": 2}
     proxy = start_proxy(settings(f"http://{health_service.authority}", health_check=check))
 
     def health() -> tuple[str, str]:

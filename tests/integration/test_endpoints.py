@@ -148,11 +148,11 @@ def test_idle_connections_are_given_up_before_the_server_does(
 ) -> None:
     chaos = start_chaos()
     settings = _settings(chaos.url)
-    settings["upstreams"]["several"]["connections"] = {"idle_timeout": "200ms"}
+    settings["upstreams"]["several"]["connections"] = {"idle_timeout": "800ms"}
     proxy = reload_proxy(settings)
     assert proxy.call("GET", "/s").status == 200
     assert len(chaos.open) == 1
-    eventually(lambda: not chaos.open, timeout=1)
+    eventually(lambda: not chaos.open)
 
 
 def test_max_requests_of_a_connection(reload_proxy: LoadProxy, start_chaos: StartChaos) -> None:

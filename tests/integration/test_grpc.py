@@ -49,7 +49,7 @@ def settings(url: str, **more: Any) -> Settings:
                 "name": "quick",
                 "match": {"hosts": ["quick"]},
                 "upstream": "stock",
-                "timeouts": {"attempt": "200ms"},
+                "timeouts": {"attempt": "1s"},
                 "retry": {"attempts": 1},
             },
             {
@@ -314,7 +314,7 @@ def test_a_watch_that_is_silent(call: Callable[..., Caller], service: StockServi
     service.heard.news.clear()
     watch = call("quick").download("Watch", timeout=20)
     watch.initial_metadata()
-    time.sleep(0.6)
+    time.sleep(1.2)
     service.heard.news.set()
     assert list(watch) == [b"news"]
     service.heard.news.clear()

@@ -48,7 +48,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 def keyed(chaos: ChaosUpstream, url: str, **idempotency: Any) -> dict[str, Any]:
     return {
-        "store": {"url": url, "timeout": "500ms"},
+        "store": {"url": url, "timeout": "2s"},
         "upstreams": {"shop": {"endpoints": [chaos.url]}},
         "routes": [
             {

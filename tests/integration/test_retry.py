@@ -19,12 +19,13 @@ def chaos(shared_chaos: ChaosUpstream) -> ChaosUpstream:
 
 @pytest.fixture(scope="module")
 def proxy(module_proxy: Callable[[Settings], RunningProxy], chaos: ChaosUpstream) -> RunningProxy:
-    quick = {"attempt": "400ms", "request": "5s"}
+    hasty = {"attempt": "400ms", "request": "5s"}
     return module_proxy(
         {
             "upstreams": {"chaos": {"endpoints": [chaos.url]}},
             "routes": [
-                route("shop", timeouts=quick),
+                route("shop"),
+                route("hasty", timeouts=hasty),
                 route("any-method", retry={"methods": "any"}),
                 route("listed", retry={"methods": ["POST"]}),
                 route("also-429", retry={"on": ["429", "500-501", "reset"]}),
@@ -75,7 +76,8 @@ def test_idempotent_methods_are_repeated(
     proxy: RunningProxy, chaos: ChaosUpstream, method: str, fault: str
 ) -> None:
     body = b"stock" if method == "PUT" else None
-    response = proxy.call(method, "/shop", body=body, chaos=f"{fault} | 200")
+    path = "/hasty" if fault == "hang" else "/shop"
+    response = proxy.call(method, path, body=body, chaos=f"{fault} | 200")
     assert response.status == 200
     assert [bytes(one.body) for one in chaos.seen(response.id)] == [body or b""] * 2
 
@@ -96,7 +98,8 @@ def test_idempotent_methods_are_repeated(
 def test_what_may_have_been_acted_on_is_not_repeated(
     proxy: RunningProxy, chaos: ChaosUpstream, method: str, fault: str, status: int, reason: str
 ) -> None:
-    response = proxy.call(method, "/shop", body=b"x", chaos=f"{fault} | 200")
+    path = "/hasty" if fault.startswith("hang") else "/shop"
+    response = proxy.call(method, path, body=b"x", chaos=f"{fault} | 200")
     assert (response.status, response.why) == (status, reason)
     assert len(response.problem["attempts"]) == 1
     assert len(chaos.seen(response.id)) == 1
