@@ -61,8 +61,8 @@ class UpstreamConnection(ResponseReader):
         self._reusable = False
         early, self._buffer = self._buffer, b""
         if early:
-            handler.on_piece(early)
             self.resume_reading()
+            handler.on_piece(early)  # it may pause reading again
 
     def end_tunnel(self) -> None:
         if self._channel.closing:
