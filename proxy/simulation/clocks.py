@@ -12,7 +12,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
 
-from proxy.errors import AttemptTimeout, ConnectTimeout, QueueTimeout, RequestTimeout
+from proxy.errors import (
+    AttemptTimeout,
+    ConnectTimeout,
+    QueueTimeout,
+    RequestTimeout,
+    UpstreamTruncated,
+)
 from proxy.policies.retry import StopReason
 from proxy.simulation.recording import LIMITED, RecordedAttempt, RecordedRequest, Ring
 from proxy.wire.alarm import LATE
@@ -27,6 +33,8 @@ _AFTER = 1e-6
 _FEWEST, _USUAL, _HIGHEST = 20, 0.0015, 0.05
 """Timers that tell how late timers are in a log; what is assumed with fewer, and at most."""
 _SHARE = 0.99
+_BY_TIMERS = frozenset({AttemptTimeout.reason, ConnectTimeout.reason, RequestTimeout.reason})
+"""Failures of attempts that a timer decided."""
 
 
 class Clocks:
@@ -36,6 +44,8 @@ class Clocks:
         self._seconds: dict[tuple[str, str], float] = {}
         # Of attempts that were cut off, where no sentence has told more.
         self._shortest: dict[str, float] = {}
+        # The delay of hedges by route, in whole milliseconds.
+        self._hedges: dict[str, float] = {}
         # Routes where callers' deadlines expired.
         self._given: set[str] = set()
         self._refused: set[int] = set()
@@ -55,9 +65,13 @@ class Clocks:
             self._refused.add(id(request))
         if request.reason not in LIMITED:
             self._ends.append(request.at + request.duration)
-        ended = request.at
+        ended = began = request.at
         for attempt in request.attempts:
-            if attempt.wait:
+            if attempt.hedge:
+                delay = int((attempt.at - began) * 1000) / 1000
+                self._hedges[request.route] = min(self._hedges.get(request.route, inf), delay)
+            began = attempt.at
+            if attempt.wait and not request.hedged:
                 self._late.append(attempt.at - ended - attempt.wait)
             ended = attempt.at + attempt.head
             if attempt.failure == AttemptTimeout.reason:
@@ -82,21 +96,44 @@ class Clocks:
         if request.refused < inf:
             tried = [one for one in request.attempts if one.upstream == request.upstream][-1]
             yield Ring(tried.at + tried.head, request.refused, request.refused)
+        yield from self._hedged(request)
         ended = request.at
-        for number, attempt in enumerate(request.attempts):
+        for attempt in request.attempts:
             if attempt.wait:
                 yield _ring(ended + attempt.wait, attempt.at)
-            elif number:
-                yield self._some_time(attempt.at)
             ended = attempt.at + attempt.head
             yield from self._deadline(request, attempt, ended)
-        if request.reason == RequestTimeout.reason:
-            yield self._cut(request, "request", request.at + request.duration)
-        elif request.attempts:
+        if request.attempts and request.reason != RequestTimeout.reason:
             yield from _in_time(request.at + self._of(request, "request"), ended)
-        if not request.reason:
-            ended = request.at + request.duration
-            yield from _in_time(request.at + self._of(request, "max_duration"), ended)
+        yield from self._end(request)
+
+    def _end(self, request: RecordedRequest) -> Iterator[Ring]:
+        """What cut the request, or came too late for that."""
+        ended, last = request.at + request.duration, request.attempts[-1:]
+        longest = request.at + self._of(request, "max_duration")
+        if request.reason == RequestTimeout.reason:
+            if last and last[0].failure == RequestTimeout.reason:
+                ended = last[0].at + last[0].head
+            yield self._cut(request, "request", ended)
+        if request.reason in (RequestTimeout.reason, UpstreamTruncated.reason):
+            if longest <= ended:
+                yield _ring(longest, ended)
+        elif not request.reason:
+            yield from _in_time(longest, ended)
+
+    def _hedged(self, request: RecordedRequest) -> Iterator[Ring]:
+        """Hedges that began, or that came too late."""
+        attempts, delay = request.attempts, self._hedges.get(request.route)
+        if delay is None:
+            return
+        for place, attempt in enumerate(attempts):
+            due = attempt.at + delay
+            if place + 1 == len(attempts) or not attempts[place + 1].hedge:
+                yield from _in_time(due, attempt.at + attempt.head)
+            else:
+                began = attempts[place + 1].at
+                yield _ring(due, began)
+                yield self._some_time(began)
 
     def _queued(self, request: RecordedRequest) -> Iterator[Ring]:
         """A wait that ended with a permit, or with its longest time."""
@@ -121,9 +158,10 @@ class Clocks:
     ) -> Iterator[Ring]:
         """Of one attempt."""
         due = attempt.at + self._attempt_seconds(request)
-        if attempt.failure in (AttemptTimeout.reason, ConnectTimeout.reason):
-            yield _ring(due, ended)
-        elif not attempt.censored:
+        if attempt.failure in _BY_TIMERS:
+            if due <= ended:
+                yield _ring(due, ended)
+        else:
             yield from _in_time(due, ended)
 
     def _attempt_seconds(self, request: RecordedRequest) -> float:

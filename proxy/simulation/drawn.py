@@ -17,6 +17,8 @@ from proxy.simulation.recording import UNSENT, RecordedAttempt, RecordedRequest
 
 NEAREST = 40
 """Recorded attempts around a moment, among which is drawn."""
+_LONGER = 0.001
+"""Seconds that a body stays silent beyond the moment at which that cut it."""
 CONNECT_FAILURES = frozenset(
     {"connect-refused", "connect-failed", "connect-timeout", "tls-failure", "dns-failure"}
 )
@@ -145,7 +147,8 @@ class Drawing:
         other = self._one_of(longer)
         body = inf if other is None else other.body
         failure = "" if other is None else other.failure
-        return replace(cut, body=body, failure=failure, cut=False)
+        pause = (max(0.0, cut.body - cut.silent), cut.body + _LONGER) if cut.silent else cut.pause
+        return replace(cut, body=max(body, pause[1]), failure=failure, cut=False, pause=pause)
 
     def _one_of(self, attempts: list[RecordedAttempt]) -> RecordedAttempt | None:
         return attempts[int(self._random() * len(attempts))] if attempts else None

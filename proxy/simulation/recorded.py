@@ -30,6 +30,7 @@ from proxy.simulation.recording import BEYOND, RecordedAttempt, RecordedRequest,
 _OWN_DEADLINE = "(timeouts.request)"
 _OWN_CUTS = ("(timeouts.max_duration)", "none of the response's body for")
 """In the sentences of failures that a policy of the proxy decided."""
+_SILENT = re.compile(r".* none of the response's body for ([0-9.e-]+) s")
 _LIMIT = re.compile(r"Rate limit '(.*?)' of route '")
 _TRACE = re.compile("[0-9a-f]{32}")
 _HOUR = 3600
@@ -157,7 +158,13 @@ def _deadline(line: dict[str, Any], reason: str, detail: str, duration: float) -
     """What the caller gave, or an inbound request handed on: known where it expired."""
     if reason == RequestTimeout.reason:
         own = _OWN_DEADLINE in detail or _OWN_CUTS[0] in detail
-        return inf if own or not detail else max(0.001, int(duration * 1000) / 1000)
+        if own or not detail:
+            return inf
+        last = line["attempts"][-1:]
+        if last and last[0].get("failure") == RequestTimeout.reason:
+            began = last[0].get("started_ms", 0.0 if len(line["attempts"]) == 1 else inf)
+            duration = min(duration, (float(began) + float(last[0]["duration_ms"])) / 1000)
+        return max(0.001, int(duration * 1000) / 1000)
     return inf
 
 
@@ -224,8 +231,10 @@ def _attempts(line: dict[str, Any], at: float, duration: float) -> list[Recorded
                 fault=intern(str(one.get("fault", ""))),
                 wait=wait,
                 cut=cut,
+                silent=_silent(line) if cut else 0.0,
                 retry_after=_retry_after(line, last=one is decided),
                 below=one is decided and bool(status) and _nested(line),
+                hedge=bool(one.get("hedge")),
                 refused=failure == UpstreamReset.reason and _at_once(found[place + 1 :]),
             )
         )
@@ -284,6 +293,11 @@ def _as_they_began(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _at_once(after: list[dict[str, Any]]) -> bool:
     """Whether the next attempt followed without a wait: only a refused stream is retried so."""
     return bool(after) and not after[0].get("hedge") and float(after[0]["wait_ms"]) == 0.0
+
+
+def _silent(line: dict[str, Any]) -> float:
+    found = _SILENT.match(str(line.get("detail", "")))
+    return 0.0 if found is None else float(found[1])
 
 
 def _by_this_side(line: dict[str, Any]) -> bool:

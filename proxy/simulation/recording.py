@@ -58,10 +58,12 @@ class RecordedAttempt:
     `endpoint` is ``ip:port``, "" where it came to none. `status` is 0 and `failure` "" without one;
     `grpc` is the name of a gRPC status. `wait`: the seconds before it, after a failure.
     `fault`: those of the proxy that it suffered. `cut`: the proxy or its client ended the body,
-    which would have taken longer. `retry_after`: seconds that its response asked to wait, as far as
-    the log tells. `refused`: an HTTP/2 stream that was not processed. `below`: its response was
-    not retried, because the layer below had done so. `late`: the seconds from the attempt's
-    deadline to an answer that had come in time.
+    which would have taken longer; `silent`: after so many seconds without any of it. `pause`: from
+    and to these seconds after the head, none of the body comes. `retry_after`: seconds that its
+    response asked to wait, as far as the log tells. `refused`: an HTTP/2 stream that was not
+    processed. `below`: its response was not retried, because the layer below had done so. `late`:
+    the seconds from the attempt's deadline to an answer that had come in time. `hedge`: it began
+    beside the one before.
     """
 
     at: float
@@ -76,10 +78,13 @@ class RecordedAttempt:
     fault: str = ""
     wait: float = 0.0
     cut: bool = False
+    silent: float = 0.0
+    pause: tuple[float, float] = (0.0, 0.0)
     retry_after: int = 0
     refused: bool = False
     below: bool = False
     late: float = 0.0
+    hedge: bool = False
 
     @property
     def censored(self) -> bool:

@@ -158,7 +158,7 @@ class PlayedSession(UpstreamSession):
 class PlayedStream(UpstreamStream):
     """One attempt at an upstream."""
 
-    __slots__ = ("_interval", "_loop", "_outcome", "_outcome_of", "_pieces", "_throttled", "_timer")
+    __slots__ = ("_head_at", "_loop", "_outcome", "_outcome_of", "_pieces", "_throttled", "_timer")
 
     def __init__(
         self,
@@ -171,8 +171,8 @@ class PlayedStream(UpstreamStream):
         self._loop = loop
         self._outcome_of = outcome_of
         self._outcome: RecordedAttempt | None = None
-        self._pieces = 0
-        self._interval = 0.0
+        self._pieces: list[float] = []  # when they come, in seconds after the head; the last first
+        self._head_at = 0.0
         self._throttled = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -230,20 +230,29 @@ class PlayedStream(UpstreamStream):
             return
         handler.on_head(*_head(outcome))
         if outcome.body or outcome.failure:
-            self._pieces = PIECES
-            if not self._throttled and outcome.body < PIECES * _APART:
-                self._pieces = max(1, int(outcome.body / _APART))
-            self._interval = outcome.body / self._pieces
+            self._head_at = self._loop.time()
+            self._pieces = self._moments(outcome)
             self._send_piece()
+
+    def _moments(self, outcome: RecordedAttempt) -> list[float]:
+        body, (silent, again) = outcome.body, outcome.pause
+        count = 1 if body == NEVER else PIECES
+        if not self._throttled and body < PIECES * _APART:
+            count = max(1, int(body / _APART))
+        moments = {place * body / count if place else 0.0 for place in range(count)}
+        if again:
+            moments = {moment for moment in moments if not silent < moment < again} | {silent}
+        return sorted(moments, reverse=True)
 
     def _send_piece(self) -> None:
         outcome, handler = self._outcome, self.handler
         if outcome is None or handler is None:
             return
         if self._pieces:
-            self._pieces -= 1
-            if outcome.body < NEVER:
-                self._at(self._loop.time() + self._interval, self._send_piece)
+            self._pieces.pop()
+            after = self._pieces[-1] if self._pieces else outcome.body
+            if after < NEVER:
+                self._at(self._head_at + after, self._send_piece)
             handler.on_piece(self._piece(outcome))
         elif outcome.failure:
             handler.on_lost(_failure(outcome))

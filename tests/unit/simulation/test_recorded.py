@@ -114,6 +114,14 @@ def test_a_callers_deadline_is_known_where_it_expired(detail, deadline):
     assert only(late, detail=detail).deadline == deadline
 
 
+@pytest.mark.parametrize(("more", "deadline"), [({}, 0.03), ({"duration_ms": 44.0}, 0.03)])
+def test_a_callers_deadline_expired_with_the_attempt(more, deadline):
+    """Its answer may have been sent later: the process had much to do."""
+    late = attempt(30.7, 0, "request-timeout")
+    detail = "The caller's deadline for this request has expired."
+    assert only(late, detail=detail, **more).deadline == deadline
+
+
 def test_the_wait_in_a_queue_is_not_the_bodys():
     request = only(attempt(10.0), queued_ms=30.0, duration_ms=45.0)
     assert request.attempts[0].at - request.at == pytest.approx(0.03, abs=1e-5)
@@ -203,6 +211,8 @@ NO_HEAD = "10.0.0.1:80 sent no response head within 0.05 s (timeouts.attempt)."
 NO_RESPONSE = "No response within 0.05 s (timeouts.request)."
 NO_PERMIT = "No permit of bulkhead 'shop' became free within 0.05 s (bulkhead.queue_timeout)."
 TOO_LONG = "The exchange took longer than 0.05 s (timeouts.max_duration)."
+CUT = {"reason": "upstream-truncated", "duration_ms": 53.0}
+HEDGED = [attempt(30.0, 0, "hedge-lost"), attempt(9.4, hedge=True, started_ms=20.6)]
 WAITED = {"queued_ms": 51.0, "duration_ms": 60.0}
 OPEN = {"reason": "circuit-open", "status": 503, "duration_ms": 47.0}
 
@@ -215,6 +225,11 @@ OPEN = {"reason": "circuit-open", "status": 503, "duration_ms": 47.0}
         (line(0.0, attempt(50.8, 0, "attempt-timeout")), 50.0, 50.8, ""),
         (line(0.0, attempt(50.8, 0, "connect-timeout")), 50.0, 50.8, NO_HEAD),
         (line(0.0, attempt(52.0, 0, "request-timeout")), 50.0, 52.0, NO_RESPONSE),
+        (line(0.0, attempt(52.0, 0, "request-timeout"), duration_ms=55.0), 50.0, 52.0, NO_RESPONSE),
+        (line(0.0, attempt(90.0, 0, "request-timeout")), 50.0, 90.0, NO_HEAD),
+        (line(0.0, attempt(2.0), **CUT), 50.0, 53.0, TOO_LONG),
+        (line(0.0, *HEDGED), 20.0, 20.6, ""),
+        (f"{line(0.0, attempt(22.0))}\n{line(5.0, *HEDGED)}", 20.0, 22.001, ""),
         (line(0.0, attempt(52.0)), 50.0, 52.001, NO_HEAD),
         (line(0.0, attempt(52.0)), 50.0, 52.001, NO_RESPONSE),
         (line(0.0, attempt(2.0), duration_ms=52.0), 50.0, 52.001, TOO_LONG),
@@ -231,7 +246,7 @@ def test_a_timer_rings_when_the_one_that_was_due_then_rang(what, due, rang, told
     teller = line(9.0, attempt(50.6, 0, "attempt-timeout"), reason="", detail=told)
     if not told:
         teller = line(9.0)
-    request = read_log([what, teller]).requests[0]
+    request = read_log([*what.split("\n"), teller]).requests[0]
     found = [one.at for one in request.rings if one.first <= request.at + due / 1000 <= one.last]
     assert [1000 * (at - request.at) for at in found[:1]] == (
         [] if rang is None else [pytest.approx(rang, abs=0.0005)]

@@ -513,3 +513,26 @@ def test_with_another_ejection_it_comes_back_when_that_is_over():
     world = play(load_text(OUTLIERS % "2s", "n.yaml", {}).config, read_log(lines), 1)
     back = next(told.at for told in world.told[2:] if told.endpoints == (f"shop {one}",))
     assert back == pytest.approx(2.1, abs=0.35)
+
+
+def test_a_body_that_was_silent_too_long_is_so_again():
+    """However long others took: only idle counts."""
+    detail = "The upstream sent none of the response's body for 1 s."
+    cut = {"reason": "upstream-truncated", "detail": detail, "duration_ms": 1500.0}
+    lines = [line(n, **(cut if n % 2 else {"duration_ms": 3000.0})) for n in range(10)]
+    idle = ", timeouts: {request: 10s, idle: %s}"
+    again = played(lines, "", idle % "1s")
+    assert reasons(again) == {"200": 5, "upstream-truncated": 5}
+    assert {round(told.duration, 2) for told in again.told} == {1.5, 3.0}
+    assert reasons(played(lines, "", idle % "2s")) == {"200": 10}
+
+
+def test_a_hedge_that_came_too_late_does_not_begin():
+    hedged = [attempt(60.0, 0, "hedge-lost"), attempt(9.6, hedge=True, started_ms=50.4)]
+    two = ', "http://10.0.0.2:80"'
+    lines = [line(n, attempt(54.0)) for n in range(5)]
+    lines.append(line(9.0, *hedged, hedged=1, duration_ms=60.0))
+    world = played(lines, "hedge: {delay: 50ms}", endpoints=two)
+    assert [told.hedged for told in world.told] == [0, 0, 0, 0, 0, 1]
+    sooner = played(lines, "hedge: {delay: 40ms}", endpoints=two)
+    assert [told.hedged for told in sooner.told] == [1] * 6
