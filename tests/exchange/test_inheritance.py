@@ -337,6 +337,25 @@ def test_a_grpc_deadline_lasts_to_the_end_of_the_stream(stage):
 
 
 @pytest.mark.interpreted
+def test_a_grpc_deadline_does_not_wait_for_the_callers_messages(stage):
+    parent = Caller(
+        stage,
+        trace(),
+        "grpc-timeout: 2S",
+        listener=Listener.INBOUND,
+        path="/shop.Cart/Add",
+        ended=False,
+    )
+    accept(stage)
+    for _ in range(5):
+        stage.pass_time(0.2)
+        parent.send(b"m")
+    Caller(stage, trace(), path="/shop.Stock/Watch")
+    (watched,) = accept(stage)
+    assert int(watched.fields["grpc-timeout"].removesuffix("u")) == pytest.approx(1e6, abs=10)
+
+
+@pytest.mark.interpreted
 def test_a_call_under_way_keeps_the_deadline_of_a_grpc_stream_that_answers(stage):
     parent = Caller(
         stage, trace(), "grpc-timeout: 2S", listener=Listener.INBOUND, path="/shop.Cart/Add"
