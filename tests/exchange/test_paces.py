@@ -176,6 +176,16 @@ def test_grpc_has_a_pace_of_its_own(make):
     assert not client.received()
 
 
+def test_an_upgrade_that_is_refused_has_a_pace_of_its_own_too(make):
+    stage = make()
+    asked = request("GET /chat HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket")
+    client = stage.ask(asked, listener=Listener.INBOUND)
+    stage.accept().send(response(200, b"x" * 50, "Content-Length: 1000"))
+    client.stop_reading()
+    stage.pass_time(20)
+    assert not client.closed
+
+
 def test_the_outbound_listener_measures_nobody(make):
     stage = make()
     client, _ = upload(stage, listener=Listener.OUTBOUND)
