@@ -150,9 +150,10 @@ class RateLimitList(ListOf[RateLimitConfig]):
     ) -> tuple[RateLimitConfig, ...]:
         limits = super().read(at, base)
         names = [one.name for one in limits]
-        for name in dict.fromkeys(names):
-            if names.count(name) > 1:
-                raise at.error(f"two limits are named {name!r}; give each a name of its own")
+        for number, item in enumerate(at.items() or ()):
+            if names[number] in names[:number]:
+                name = names[number]
+                raise item.error(f"two limits are named {name!r}; give each a name of its own")
         return limits
 
 

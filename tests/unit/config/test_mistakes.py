@@ -72,7 +72,7 @@ MISTAKES = [
     ("policies: {default: {rate_limits: [{rate: 1/s, burst: 0}]}}", "must be at least 1"),
     (
         "policies: {default: {rate_limits: [{rate: 1/s}, {rate: 9/m}]}}",
-        "two limits are named 'route'; give each a name of its own",
+        "rate_limits[1]: two limits are named 'route'; give each a name of its own",
     ),
     (
         "routes: [{name: a, upstream: app, respond: {status: 404}}]",
