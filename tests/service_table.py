@@ -34,6 +34,9 @@ COLUMNS = {
     "error": "error_message",
     "done": "processed_at",
 }
+COUNTED = 30.0
+"""Seconds until a count of the rows is shown: they are counted for a fiftieth of the time, and a
+busy machine needs a while for it."""
 ALL_COLUMNS = COLUMNS | {"claimed": "claimed_at", "due": "next_at"}
 
 

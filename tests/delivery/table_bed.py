@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 
 import asyncpg
+from service_table import COUNTED
 
 from proxy.config.loading import load_text
 from proxy.delivery.stored_request import TryResult
@@ -143,7 +144,7 @@ class Bed:
         return [row["status"] for row in rows]
 
     async def until(self, condition):
-        end = asyncio.get_running_loop().time() + 5.0
+        end = asyncio.get_running_loop().time() + COUNTED
         while True:
             found = condition()
             if asyncio.iscoroutine(found):

@@ -38,6 +38,7 @@ def proxy(
             },
             "routes": [
                 route("attempt", timeouts={"attempt": "200ms"}, retry=ONCE),
+                route("in-time", timeouts={"attempt": "3s"}, retry=ONCE),
                 route("again", timeouts={"attempt": "200ms"}),
                 route("request", timeouts={"attempt": "5s", "request": "300ms"}),
                 route("several", timeouts={"attempt": "500ms", "request": "1200ms"}),
@@ -58,11 +59,11 @@ def test_an_attempt_that_takes_too_long(proxy: RunningProxy, shared_chaos: Chaos
     assert (response.status, response.why) == (504, "attempt-timeout")
     assert 0.2 <= response.elapsed < SOON
     (seen,) = shared_chaos.seen(response.id)
-    assert seen.lost.wait(1), "the connection of a cancelled attempt is closed"
+    assert seen.lost.wait(5), "the connection of a cancelled attempt is closed"
 
 
 def test_an_attempt_in_time_is_not_cut(proxy: RunningProxy) -> None:
-    assert proxy.call("GET", "/attempt", chaos="delay=0.05").status == 200
+    assert proxy.call("GET", "/in-time", chaos="delay=0.05").status == 200
 
 
 def test_a_timeout_is_tried_again(proxy: RunningProxy) -> None:
@@ -118,14 +119,14 @@ def test_the_time_left_goes_out_with_each_attempt(
     proxy: RunningProxy, shared_chaos: ChaosUpstream
 ) -> None:
     response = proxy.call(
-        "GET", "/caller", {"X-Request-Timeout-Ms": "2000"}, chaos="503 delay=0.3 | 200"
+        "GET", "/caller", {"X-Request-Timeout-Ms": "12000"}, chaos="503 delay=0.3 | 200"
     )
     assert response.status == 200
     first, second = (
         int(one.header("x-request-timeout-ms") or 0) for one in shared_chaos.seen(response.id)
     )
-    assert 1000 < first <= 2000
-    assert first - 1000 < second <= first - 300
+    assert 8000 < first <= 12000
+    assert first - 4000 < second <= first - 300
 
 
 def test_without_the_callers_field_the_routes_time_goes_out(
@@ -209,7 +210,7 @@ def test_a_stalled_upload_is_cut_by_idle(proxy: RunningProxy, shared_chaos: Chao
     assert (response.status, response.why) == (408, "body-timeout")
     assert 0.3 <= elapsed < SOON
     (seen,) = shared_chaos.seen("stalled")
-    assert seen.lost.wait(1)
+    assert seen.lost.wait(5)
     assert not seen.complete.is_set()
 
 

@@ -282,7 +282,7 @@ def test_upgrade_becomes_a_tunnel(
     eventually(lambda: proxy.in_flight() == 0)
     (seen,) = shared_chaos.seen(response.id)
     assert (seen.header("upgrade"), seen.header("sec-websocket-version")) == ("websocket", "13")
-    assert seen.lost.wait(1)
+    assert seen.lost.wait(5)
 
 
 def test_an_upgrade_that_is_not_granted_is_a_response(

@@ -185,7 +185,7 @@ def test_a_client_cancels(caller: Caller, service: StockService) -> None:
     sleeping = caller.channel.unary_unary(f"/{SERVICE}/Sleep").future(b"8")
     eventually(lambda: len(service.heard.named("Sleep")) > before)
     sleeping.cancel()
-    assert service.heard.cancelled.wait(2)
+    assert service.heard.cancelled.wait(5)
     assert sleeping.cancelled()
 
 
@@ -193,7 +193,7 @@ def test_a_deadline_ends_the_call_everywhere(caller: Caller, service: StockServi
     service.heard.cancelled.clear()
     error: Any = caller.failing("Sleep", b"8", timeout=1)
     assert error.code() is StatusCode.DEADLINE_EXCEEDED
-    assert service.heard.cancelled.wait(2)
+    assert service.heard.cancelled.wait(5)
 
 
 def test_the_service_knows_what_is_left(caller: Caller) -> None:

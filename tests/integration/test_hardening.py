@@ -203,7 +203,7 @@ def test_pipelined_requests_without_reading_an_answer(proxy: RunningProxy) -> No
 STAGES = {
     "waiting for a place": "size=3",
     "waiting for the head": "hang",
-    "waiting for another attempt": "503 | 200",
+    "waiting for another attempt": "503 header=Retry-After:2 | 200",
     "in the middle of the body": "size=1000000 pieces=1000 interval=0.01",
     "with the body unread": f"size={64 * MIB}",
     "after half a head": "hang-in-head",

@@ -15,7 +15,7 @@ import postgres
 import pytest
 from integration.running_proxy import RunningProxy, eventually
 from integration.shop import LOST, SLOW, Shop, open_shop
-from service_table import ALL_COLUMNS, COLUMNS, MORE, TABLE, ServiceTable
+from service_table import ALL_COLUMNS, COLUMNS, COUNTED, MORE, TABLE, ServiceTable
 
 SENT = "/events"
 Start: TypeAlias = Callable[..., RunningProxy]
@@ -60,7 +60,7 @@ def settings(table: ServiceTable, shop: Shop, **changes: Any) -> dict[str, Any]:
                 "table": "outbox_events",
                 "columns": ALL_COLUMNS,
                 "poll": "20ms",
-                "reclaim": "300ms",
+                "reclaim": "900ms",
                 "to": {"upstream": "shop", "path": SENT},
                 "outbox": {
                     "attempts": 3,
@@ -102,7 +102,7 @@ def test_rows_are_delivered_once_and_seen(start: Start, table: ServiceTable, sho
         lines = tries()
         assert [line["outbox_id"] for line in lines] == ["orders/1", "orders/1", "orders/2"]
         assert lines[0]["request_id"] == lines[1]["request_id"] != lines[2]["request_id"]
-        eventually(lambda: shown(proxy)["dead"] == 1)
+        eventually(lambda: shown(proxy)["dead"] == 1, COUNTED)
         assert shown(proxy)["outcomes"] == {"again": 1, "delivered": 1, "dead": 1}
         assert proxy.metric("proxy_outbox_dead", route="table:orders") == 1
         assert proxy.metric("proxy_outbox_table_ready", table="orders") == 1
@@ -365,7 +365,7 @@ def test_rows_are_shown_and_take_orders(start: Start, table: ServiceTable, shop:
         table.insert(name, event_type="Placed")
         eventually(lambda: not {"PENDING", "PROCESSING"} & set(table.states()), 5)
     assert table.states() == ["DEAD_LETTER", "DEAD_LETTER", "FAILED"]
-    eventually(lambda: shown(proxy)["failed"] == 1)
+    eventually(lambda: shown(proxy)["failed"] == 1, COUNTED)
     _, overview = asked(proxy, "GET", "/outbox")
     assert overview["queues"] == []
     assert [one["dead"] for one in overview["tables"]] == [2]
