@@ -1,8 +1,9 @@
 """Tunnels: after a CONNECT or a 101, bytes flow both ways until both sides have ended.
 
 Either side may end its half first (RFC 9110 section 9.3.6); the other continues. A tunnel ends when
-both halves have ended, one side is lost, no byte moves for `timeouts.idle`, or by the drain. A side
-that uses TLS with the proxy has no halves: its end is the tunnel's end.
+both halves have ended and the upstream's last bytes were sent, one side is lost, no byte moves for
+`timeouts.idle`, or by the drain. A side that uses TLS with the proxy has no halves: its end is the
+tunnel's end.
 
 No end may hide a loss. If a side is lost before it has ended its half, the other side gets a reset.
 So does, at the end by `timeouts.idle`, a side that waits for the other half after its own end, and
@@ -103,7 +104,9 @@ class Tunnel(StreamHandler):
 
     def break_off(self) -> None:
         """It failed, or the drain ended: a half that has not ended is cut."""
-        self._leave(reset=not self._client_ended)
+        upstream = self._upstream
+        owed = upstream is not None and upstream.write_paused
+        self._leave(reset=owed or not self._client_ended)
 
     def is_idle(self) -> bool:
         """Whether it must end because no byte moved for `timeouts.idle`.
@@ -173,6 +176,8 @@ class Tunnel(StreamHandler):
         if writable:
             self._timing.activity = monotonic()
             self._client.resume_reading()
+            if self._client_ended and self._attempt.ended:
+                self._check_over()
             return
         if self._upstream is not None:
             self._upstream_took = self._record.bytes_in - self._upstream.unsent_bytes
@@ -197,6 +202,8 @@ class Tunnel(StreamHandler):
 
     def on_client_gone(self) -> None:
         self._client_lost = True
+        if self._client_ended and self._attempt.ended:
+            return  # it sends its last bytes to the upstream
         self.over = True
         self._owner.wake(MOVED)
 
@@ -216,5 +223,10 @@ class Tunnel(StreamHandler):
         self._timing.ring()
 
     def _check_over(self) -> None:
-        self.over = self.over or (self._client_ended and self._attempt.ended)
+        """Both halves have ended, and the upstream has got all of the client's: it is over."""
+        if self._client_ended and self._attempt.ended and not self.over:
+            upstream = self._upstream
+            if upstream is not None:
+                upstream.await_last_bytes()
+            self.over = upstream is None or not upstream.write_paused
         self._owner.wake(MOVED)

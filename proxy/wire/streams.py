@@ -296,6 +296,9 @@ class UpstreamStream:
         """End sending; bytes still arrive, except under TLS, where this closes."""
         raise NotImplementedError
 
+    def await_last_bytes(self) -> None:
+        """Nothing more is written to the tunnel: pause writing until its last bytes were sent."""
+
     def leave_tunnel(self, *, reset: bool) -> bool:
         """Close. `reset`: what was sent is incomplete, and must not look complete.
 

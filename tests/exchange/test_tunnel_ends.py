@@ -56,30 +56,59 @@ def reasons(stage):
 # --- the last bytes -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seconds", [0.5, 5, 55])
-def test_the_last_bytes_wait_for_a_slow_upstream(stage, tunnel, seconds):
+@pytest.fixture(params=["then the client", "then the upstream"])
+def owed(stage, tunnel, request):
+    """Both halves have ended, and bytes wait for the upstream."""
     client, server = tunnel
-    server.close()
     client.send(b"the last words")
     server.transport.full = True  # less than what would hold up the client
-    client.close()
-    stage.pass_time(seconds)
+    for side in (server, client) if request.param == "then the client" else (client, server):
+        side.close()
+    return client, server
+
+
+@pytest.mark.parametrize("looks", [1, 5])
+def test_the_last_bytes_wait_for_a_slow_upstream(stage, owed, looks):
+    _, server = owed
+    for unsent in range(looks):
+        stage.pass_time(19)
+        server.transport.unsent = 900 - unsent
     assert not server.gone, "its last bytes were discarded"
-    server.transport.drain()
+    assert stage.gate().in_flight, "a drain would not wait for it"
+    server.read_on()
     stage.pass_time(1)
     assert server.received() == b"the last words"
     assert ended(server)
     assert reasons(stage) == [""]
 
 
-def test_last_bytes_that_are_never_taken_become_a_reset(stage, tunnel):
-    client, server = tunnel
-    server.close()
-    client.send(b"the last words")
-    server.transport.full = True
-    client.close()
-    stage.pass_time(60)
+def test_last_bytes_that_are_not_taken_become_a_reset(stage, owed):
+    client, server = owed
+    stage.pass_time(IDLE)
     assert was_reset(server), "an end would make them look whole"
+    assert ended(client)
+    assert reasons(stage) == ["upstream-truncated"]
+
+
+def test_the_drain_waits_for_the_last_bytes_and_then_cuts_them(stage, owed):
+    client, server = owed
+    (exchange,) = stage.gate().exchanges
+    exchange.cut()
+    stage.pass_time(1)
+    assert was_reset(server)
+    assert ended(client)
+    assert reasons(stage) == ["drain-cut"]
+
+
+def test_a_client_that_is_lost_after_its_end_leaves_its_last_bytes(stage, owed):
+    client, server = owed
+    client.reset()
+    stage.pass_time(19)
+    server.read_on()
+    assert server.received() == b"the last words"
+    stage.pass_time(1)
+    assert ended(server)
+    assert reasons(stage) == [""]
 
 
 def test_a_clients_last_bytes_that_are_never_taken_become_a_reset(stage, tunnel):

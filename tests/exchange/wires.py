@@ -26,7 +26,7 @@ class Transport:
         self.socket = socket if socket is not None else Socket()
         self.written = bytearray()
         self.reading = True
-        self.full = self.fills = False
+        self.full = self.fills = self.told = False
         self.unsent = 1000  # bytes, while it is full
         self.peer_ended = False
         self.eof_written = False
@@ -65,6 +65,13 @@ class Transport:
 
     def get_write_buffer_size(self):
         return self.unsent if self.full else 0
+
+    def set_write_buffer_limits(self, high):
+        """As uvloop's: the protocol is told at once."""
+        assert high == 0
+        if self.full and not self.told:
+            self.told = True
+            self._protocol.pause_writing()
 
     def can_write_eof(self):
         return True
@@ -113,12 +120,14 @@ class Transport:
             self._loop.call_soon(self._lose, ConnectionResetError())
 
     def fill(self):
-        self.full = True
+        self.full = self.told = True
         self._protocol.pause_writing()
 
     def drain(self):
         self.full = False
-        self._protocol.resume_writing()
+        if self.told:
+            self.told = False
+            self._protocol.resume_writing()
         if self.ended_by == "close":
             self._loop.call_soon(self._lose, None)
 

@@ -162,6 +162,10 @@ class RequestWriter(UpstreamStream):
     def write_tunnel(self, data: bytes) -> None:
         self._channel.write(data)
 
+    def await_last_bytes(self) -> None:
+        if self.half_closes and not self._channel.closing:
+            self._channel.transport.set_write_buffer_limits(0)
+
     def leave_tunnel(self, *, reset: bool) -> bool:
         """Close once the last bytes were sent; a peer that does not take them is reset."""
         transport = self._channel.transport
