@@ -99,6 +99,19 @@ def test_an_endpoint_is_used_until_so_many_checks_fail(shop):
     assert client.answer().status == 200
 
 
+def test_only_checks_in_a_row_count(one):
+    for status in (500, 500, 200, 500, 500):
+        checked(one, status)
+    assert health(one) != "unhealthy", "three in a row are needed"
+    checked(one, 500)
+    assert health(one) == "unhealthy"
+    for status in (200, 500, 200):
+        checked(one, status)
+    assert health(one) == "unhealthy", "two in a row are needed"
+    checked(one)
+    assert health(one) == "healthy"
+
+
 def test_it_is_healthy_again_after_so_many_passes(one):
     for _ in range(3):
         checked(one, 500)

@@ -188,6 +188,8 @@ def test_without_retries_there_is_none(make_stage, retry):
     [
         ("POST /x HTTP/1.1", [], False),
         ("POST /x HTTP/1.1", ["Idempotency-Key: 7"], True),
+        ("POST /x HTTP/1.1", ["X-Idempotency-Key: 7"], True),
+        ("POST /x HTTP/1.1", ["Idempotency-Key:"], False),
         ("PUT /x HTTP/1.1", [], True),
         ("GET /x HTTP/1.1", ["Connection: Upgrade", "Upgrade: websocket"], False),
     ],
