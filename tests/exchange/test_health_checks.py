@@ -371,3 +371,11 @@ def test_which_grpc_answers_fail(grpc, body, trailers, said):
     server.answer(200, body, trailers=trailers)
     assert checks(grpc) == {"passed": 0, "failed": 1}
     assert endpoint(grpc).check == said
+
+
+def test_a_grpc_failure_in_one_head_says_its_name(grpc):
+    server = grpc.accept_http2()
+    server.request()
+    server.answer(200, b"", ("grpc-status", "14"))
+    assert checks(grpc) == {"passed": 0, "failed": 1}
+    assert endpoint(grpc).check == "UNAVAILABLE"

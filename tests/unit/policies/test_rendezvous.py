@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from proxy.policies.rendezvous import draw, hash_of, seed_of, wait
+from proxy.policies.rendezvous import draw, endpoint_name, hash_of, seed_of, wait
 
 MOST = 1 << 30
 PLACES = [b"10.0.0.1:80", b"10.0.0.2:80", b"v1", b"v2"]
@@ -24,6 +24,20 @@ def test_numbers_are_the_same_in_every_process():
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == [str(hash_of(b"u1")), str(draw(hash_of(b"u1"), seed_of(b"v1")))]
     assert (hash_of(b"u1"), draw(hash_of(b"u1"), seed_of(b"v1"))) == (38772599, 206405331)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "label", "name"),
+    [
+        ("http", "shop", "10.0.0.1:80", b"10.0.0.1:80"),
+        ("http", "10.0.0.1", "10.0.0.1:80", b"10.0.0.1:80"),
+        ("https", "shop", "10.0.0.1:443", b"shop 10.0.0.1:443"),
+        ("https", "10.0.0.1", "10.0.0.1:443", b"10.0.0.1:443"),
+        ("https", "fd00::1", "[fd00::1]:443", b"[fd00::1]:443"),
+    ],
+)
+def test_an_endpoint_draws_with_its_address_and_over_https_with_its_name(scheme, host, label, name):
+    assert endpoint_name(scheme, host, label) == name
 
 
 def test_numbers_stay_in_their_range():
