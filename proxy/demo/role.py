@@ -57,12 +57,13 @@ class Pricing:
         return Quote(price_of(order_of(message)), "EUR").encoded()
 
 
-async def serve_pricing(listening: socket.socket, pricing: Pricing) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def serve_pricing(host: str, port: int, pricing: Pricing) -> None:
+    """Serve until SIGTERM or SIGINT. Raises OSError if the address cannot be bound."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    server = GrpcServer(listening, pricing.answer)
+    # Only now: whoever can connect may also end it.
+    server = GrpcServer(socket.create_server((host, port)), pricing.answer)
     await server.begin()
     await ended.wait()
     await server.end()
@@ -185,8 +186,7 @@ def main(arguments: list[str] | None = None) -> None:
         urls = {one: url or f"http://{one.value}:8080" for one, url in names.items()}
         app = orders_app(urls | {_PRICING: os.environ.get("PRICING_URL", "")})
     elif options.role == _PRICING.value:
-        listening = socket.create_server((host, port))
-        asyncio.run(serve_pricing(listening, Pricing(options.failures, Random())))
+        asyncio.run(serve_pricing(host, port, Pricing(options.failures, Random())))
         return
     else:
         app = dependency_app(Dependency(options.role), options.failures, Random())

@@ -12,6 +12,7 @@ from random import Random
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from integration.ports import free_port
 
 from proxy.demo.grpc_calls import GrpcServer
 from proxy.demo.pricing import price_of
@@ -144,8 +145,7 @@ async def test_an_order_without_its_price_fails_with_the_status_of_the_call(
 
 
 def test_pricing_ends_at_sigterm() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "proxy.demo.role", "pricing", "--address", f"127.0.0.1:{port}"]
     process = subprocess.Popen(command)
     try:
