@@ -123,7 +123,7 @@ def proxy(
                 "app": {"endpoints": [shared_chaos.url]},
             },
             "routes": [route(name, name, retry=ONCE) for name in (*secure, "mistaken")],
-            "policies": {"default": {"timeouts": {"connect": "400ms"}}},
+            "policies": {"default": {"timeouts": {"connect": "2s"}}},
         }
     )
 
