@@ -292,7 +292,9 @@ def _as_they_began(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _at_once(after: list[dict[str, Any]]) -> bool:
     """Whether the next attempt followed without a wait: only a refused stream is retried so."""
-    return bool(after) and not after[0].get("hedge") and float(after[0]["wait_ms"]) == 0.0
+    if not after or after[0].get("hedge") or "upstream" in after[0]:  # a fallback's begins at once
+        return False
+    return float(after[0]["wait_ms"]) == 0.0
 
 
 def _silent(line: dict[str, Any]) -> float:

@@ -152,7 +152,8 @@ def test_the_attempt_that_decided_began_before_its_hedge():
 def test_a_refused_stream_is_known_by_the_retry_at_once():
     refused, _ = only(attempt(1.0, 0, "upstream-reset"), attempt(5.0)).attempts
     reset, _ = only(attempt(1.0, 0, "upstream-reset"), attempt(5.0, wait=0.1)).attempts
-    assert (refused.refused, reset.refused) == (True, False)
+    fallen, _ = only(attempt(1.0, 0, "upstream-reset"), attempt(5.0, upstream="spare")).attempts
+    assert (refused.refused, reset.refused, fallen.refused) == (True, False, False)
 
 
 @pytest.mark.parametrize(
