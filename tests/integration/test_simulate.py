@@ -93,14 +93,57 @@ def _many_parts(urls: list[str]) -> dict[str, Settings]:
 PARTS = ["queue", "limit by header", "faults", "fallback", "split", "hedges"]
 
 
-def _call(proxy: RunningProxy, seed: int, requests: int) -> None:
+def _refusing(urls: list[str]) -> dict[str, Settings]:
+    """What refuses hundreds of requests because of one event, if its clients never pause."""
+    breaker = {
+        "mode": "enforce",
+        "window": {"type": "count", "size": 20},
+        "minimum_calls": 10,
+        "open_for": {"initial": "300ms"},
+        "half_open": {"calls": 2},
+    }
+    seconds = {"window": {"type": "time", "size": "2s"}, "counts": "requests"}
+    queue = {"max_concurrent": 4, "max_queue": 4, "queue_timeout": "15ms"}
+    outliers = {"consecutive_failures": 5, "eject_for": {"initial": "1s"}}
+    ejection = _with(urls, {})
+    ejection["upstreams"]["shop"] = {"endpoints": urls, "outlier_detection": outliers}
+    spare = {"when": ["circuit-open", 503], "upstream": "spare"}
+    return {
+        "breaker": _with(urls, {"circuit_breaker": breaker}),
+        "breaker by time": _with(urls, {"circuit_breaker": breaker | seconds}),
+        "breaker by endpoint": _with(urls, {"circuit_breaker": breaker | {"scope": "endpoint"}}),
+        "bulkhead": _with(urls, {"bulkhead": {"max_concurrent": 6}}),
+        "queue": _with(urls, {"bulkhead": queue}),
+        "ejection": ejection,
+        "breaker and queue": _with(urls, {"circuit_breaker": breaker, "bulkhead": queue}),
+        "breaker and fallback": _with(urls, {"circuit_breaker": breaker}, fallback=spare),
+    }
+
+
+REFUSING = [
+    "breaker",
+    "breaker by time",
+    "breaker by endpoint",
+    "bulkhead",
+    "queue",
+    "ejection",
+    "breaker and queue",
+    "breaker and fallback",
+]
+
+
+def _call(proxy: RunningProxy, seed: int, requests: int, *, pauses: bool = True) -> None:
+    """Without pauses, most attempts of the middle third fail."""
     chance = random.Random(seed)
     connection = HTTPConnection("127.0.0.1", proxy.outbound, timeout=5)
     for number in range(requests):
-        time.sleep(chance.expovariate(100))
+        if pauses:
+            time.sleep(chance.expovariate(100))
         try:
             method = "POST" if chance.random() < 0.4 else "GET"
-            fields = {"X-Chaos": _script(chance), "X-User": str(number % 7)}
+            outage = not pauses and requests < 3 * number < 2 * requests
+            script = "503 | 503 | 503" if outage and chance.random() < 0.9 else _script(chance)
+            fields = {"X-Chaos": script, "X-User": str(number % 7)}
             if number % 4 and method == "POST":
                 fields["Idempotency-Key"] = f"{seed}-{number}"
             connection.request(method, f"/{seed}/{number}", headers=fields)
@@ -110,9 +153,10 @@ def _call(proxy: RunningProxy, seed: int, requests: int) -> None:
     connection.close()
 
 
-def _recorded(proxy: RunningProxy, requests: int) -> Recording:
+def _recorded(proxy: RunningProxy, requests: int, *, pauses: bool = True) -> Recording:
     callers = [
-        threading.Thread(target=_call, args=(proxy, seed, requests)) for seed in range(CALLERS)
+        threading.Thread(target=_call, args=(proxy, seed, requests), kwargs={"pauses": pauses})
+        for seed in range(CALLERS)
     ]
     for caller in callers:
         caller.start()
@@ -122,8 +166,8 @@ def _recorded(proxy: RunningProxy, requests: int) -> Recording:
     return read_log(proxy.output.splitlines())
 
 
-def _both(proxy: RunningProxy, requests: int) -> tuple[Tally, Tally]:
-    recording = _recorded(proxy, requests)
+def _both(proxy: RunningProxy, requests: int, *, pauses: bool = True) -> tuple[Tally, Tally]:
+    recording = _recorded(proxy, requests, pauses=pauses)
     world = play(load(Origin((proxy.file,)), {}).config, recording, seed=1)
     since, seconds = recording.requests[0].at, recording.seconds
     log = tally("log", seconds, (told_by(one, since) for one in recording.requests))
@@ -139,9 +183,11 @@ def _apart(log: Tally, played: Tally) -> dict[str, float]:
         for what in ("answered", "failed", "limited", "retries", "attempts"):
             apart = abs(getattr(simulated, what) - getattr(recorded, what))
             found[f"{name} {what}"] = apart / recorded.requests
-        loads: Counter[str] = Counter(simulated.load)
-        loads.subtract(recorded.load)
-        found[f"{name} load"] = max(abs(n) for n in loads.values()) / recorded.requests
+        for what in ("reasons", "load"):
+            counts: Counter[str] = Counter(getattr(simulated, what))
+            counts.subtract(getattr(recorded, what))
+            most = max((abs(n) for n in counts.values()), default=0)
+            found[f"{name} {what}"] = most / recorded.requests
     return found
 
 
@@ -169,6 +215,16 @@ def test_each_part_gives_the_same_counts(
 ) -> None:
     log, played = _both(start_proxy(_many_parts(urls)[part]), 200)
     assert max(_apart(log, played).values()) < 0.03, _apart(log, played)
+
+
+@pytest.mark.alone
+@pytest.mark.long
+@pytest.mark.parametrize("part", REFUSING)
+def test_clients_that_never_pause_give_the_same_counts(
+    start_proxy: Callable[[Settings], RunningProxy], urls: list[str], part: str
+) -> None:
+    log, played = _both(start_proxy(_refusing(urls)[part]), 250, pauses=False)
+    assert max(_apart(log, played).values()) < 0.02, _apart(log, played)
 
 
 @pytest.mark.long
