@@ -62,7 +62,7 @@ async def serve_pricing(host: str, port: int, pricing: Pricing) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    # Only now: whoever can connect may also end it.
+    # After the handlers: a client that can connect may also end the process.
     server = GrpcServer(socket.create_server((host, port)), pricing.answer)
     await server.begin()
     await ended.wait()
