@@ -105,6 +105,17 @@ class Channel:
         return unsent
 
     @property
+    def would_lose(self) -> bool:
+        """Whether aborting it would discard bytes.
+
+        TLS does not show what it has encrypted and could not write. While it closes, bytes in the
+        kernel's buffer say that there may be some.
+        """
+        if self.transport.get_write_buffer_size():
+            return True
+        return not self.half_closes and self.closing and self.unsent_bytes > 0
+
+    @property
     def half_closes(self) -> bool:
         """Whether sending can end while receiving goes on. Not under TLS: Python's ends both."""
         return self.transport.can_write_eof()

@@ -16,7 +16,7 @@ from proxy.config.server_model import ListenerConfig, ListenerProtocol, Listener
 from proxy.file_watch import FileWatch
 from proxy.wire.tls_object import TlsObject
 
-CLOSE_TIMEOUT = 10.0
+CLOSE_TIMEOUT = 30.0
 """Seconds for a client to read remaining bytes and to answer close_notify."""
 
 _CIPHERS = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!eNULL:!aDSS"

@@ -113,7 +113,7 @@ class ClosingConnection(ResponseWriter):
         """Close, unless the answer's last bytes are still being sent to a slow client."""
         now = monotonic()
         transport = self._channel.transport
-        if transport.get_write_buffer_size() and now < self._linger_until:
+        if now < self._linger_until and self._channel.would_lose:
             self.alarm.set(now + LINGER_SECONDS)
         elif self.half_closes or transport.is_closing():
             discard(transport)

@@ -181,7 +181,7 @@ class Connection(Receiver):
         if self.failed:
             if now >= self._linger_due:
                 transport = self.channel.transport
-                if not transport.get_write_buffer_size() or now >= self._linger_until:
+                if now >= self._linger_until or not self.channel.would_lose:
                     if self.channel.half_closes or transport.is_closing():
                         transport.abort()
                         return

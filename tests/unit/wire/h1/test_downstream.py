@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import socket
 
 import pytest
 
@@ -61,6 +62,7 @@ class Transport:
         self.calls = []
         self.buffered = 0
         self.half_closes = True
+        self.socket = None
 
     def write(self, data):
         self.written += data
@@ -69,7 +71,7 @@ class Transport:
         return "close" in self.calls or "abort" in self.calls
 
     def get_extra_info(self, name):
-        return ("10.0.0.9", 5) if name == "peername" else None
+        return ("10.0.0.9", 5) if name == "peername" else self.socket
 
     def get_write_buffer_size(self):
         return self.buffered
@@ -621,6 +623,20 @@ def test_tls_closes_when_a_slow_client_has_taken_it(client, over_tls):
     over_tls.buffered = 0
     client.alarm._on_due()
     assert over_tls.calls == ["close"]
+
+
+def test_tls_is_not_aborted_while_a_slow_client_reads(client, over_tls):
+    """What is encrypted waits where the transport does not show it."""
+    client.data_received(GET % 1)
+    finish_for_good(client)
+    over_tls.socket, peer = socket.socketpair()
+    with over_tls.socket, peer:
+        over_tls.socket.send(b"encrypted")
+        client.alarm._on_due()
+        assert over_tls.calls == ["close"]
+        peer.recv(100)
+        client.alarm._on_due()
+        assert over_tls.calls == ["close", "abort"]
 
 
 def test_tls_reads_a_client_that_still_sends_before_it_closes(client, over_tls):
