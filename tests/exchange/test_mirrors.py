@@ -2,7 +2,7 @@
 
 import pytest
 from exchange.calls import Caller, accept
-from exchange.wires import request
+from exchange.wires import request, response
 
 from proxy.config.loading import load_text
 from proxy.config.model import Listener
@@ -38,6 +38,17 @@ def both(stage):
     mirror = stage.accept()
     assert mirror.endpoint.ip == "10.0.0.2"
     return server, mirror
+
+
+def test_a_copy_that_is_cut_while_it_is_answered_keeps_no_connection(stage):
+    client = stage.ask(request("POST /x HTTP/1.1", "Content-Length: 10", body=b"12345"))
+    _, mirror = both(stage)
+    mirror.send(response(200, b"ab", "Content-Length: 5"))
+    client.reset()
+    stage.loop.run()
+    assert mirror.closed
+    assert stage.counts("copy").active == 0
+    assert stage.stats().mirrors == {"2xx": 1}
 
 
 def test_method_head_and_body_go_to_the_mirror_and_its_answer_nowhere(stage):
