@@ -51,6 +51,23 @@ def test_a_copy_that_is_cut_while_it_is_answered_keeps_no_connection(stage):
     assert stage.stats().mirrors == {"2xx": 1}
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_copy_has_its_time_from_the_end_of_its_body_on(stage, answers):
+    client = stage.ask(request("POST /x HTTP/1.1", "Content-Length: 4", body=b"1"))
+    server, mirror = both(stage)
+    for piece in (b"2", b"3", b"4"):
+        stage.pass_time(1)
+        client.send(piece)
+    server.answer()
+    assert client.answer().status == 200
+    stage.pass_time(1.9)
+    assert stage.stats().mirrors == {}, "the body took longer than an attempt may"
+    if answers:
+        mirror.answer()
+    stage.pass_time(0.2)
+    assert stage.stats().mirrors == {"2xx" if answers else "failed": 1}
+
+
 def test_method_head_and_body_go_to_the_mirror_and_its_answer_nowhere(stage):
     client = stage.ask(request("POST /a?b=1 HTTP/1.1", "X-A: 1", "X-Mirrored: 7", body=b"hello"))
     server, mirror = both(stage)
