@@ -58,12 +58,7 @@ async def fall_back(
     Raises the original failure where the other upstream fails too.
     """
     request = carrier.request
-    status_field = request.terms.proxy_status.value(
-        error=error, fallback=True, received_status=received_status or None
-    )
-    fault = fault_of(request.record, error)
-    if fault:
-        status_field += b"; fault=%b" % fault.encode("ascii")
+    status_field = _proxy_status(request, error, received_status)
     if fallback.response is not None:
         answer = fallback_answer(request, fallback.response, status_field)
     else:
@@ -90,3 +85,12 @@ async def fall_back(
         let_go(error)
     binding.stats.fallbacks += 1
     return answer
+
+
+def _proxy_status(request: Request, error: ProxyError | None, received_status: int) -> bytes:
+    """Proxy-Status of a fallback's answer: what it replaces, and the fault behind that."""
+    value = request.terms.proxy_status.value(
+        error=error, fallback=True, received_status=received_status or None
+    )
+    fault = fault_of(request.record, error)
+    return value + b"; fault=%b" % fault.encode("ascii") if fault else value
