@@ -245,13 +245,15 @@ def test_a_run_shows_every_state_and_ends_with_what_the_proxy_saved() -> None:
     began = time.monotonic()
     demo = _start("--duration", "8s")
     try:
-        out, err = demo.communicate(timeout=40)
+        out, err = demo.communicate(timeout=60)
     finally:
         demo.kill()
         demo.wait()
     assert (demo.returncode, err) == (0, ""), out
-    # the start of two interpreters on a busy machine included
-    assert 8 <= time.monotonic() - began < 8 + 10
+    assert time.monotonic() - began >= 8
+    # By its own clock, which the start of two interpreters is no part of.
+    told = [float(line) for line in re.findall(r"^ +(\d+\.\d) s  ", out, re.MULTILINE)]
+    assert 7 <= max(told) < 12
     _check_table(out)
     _check_breakers(out)
     assert "\x1b" not in out, "this is no terminal"

@@ -73,7 +73,7 @@ class RunningWebhook:
 def webhook(tmp_path: Path) -> Iterator[RunningWebhook]:
     running = RunningWebhook(tmp_path, "--app-port", "8080", "--drain-delay", "1500ms")
     try:
-        eventually(running.ready, timeout=15)
+        eventually(running.ready, timeout=60)
         yield running
     finally:
         running.process.kill()

@@ -50,7 +50,7 @@ class Bare:
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
 
-    def wait_until_ready(self, within: float = 15.0) -> None:
+    def wait_until_ready(self, within: float = 60.0) -> None:
         end = time.monotonic() + within
         while True:
             with contextlib.suppress(OSError, http.client.HTTPException):
