@@ -123,6 +123,7 @@ COMPILED = (
     "policies/faults",
     "policies/gate",
     "policies/gradient",
+    "policies/gradient_level",
     "policies/hedge",
     "policies/mirror",
     "policies/rate_limit",

@@ -3,7 +3,8 @@
     usual      the time that the upstream takes for a request that does not queue in it
     window     at least 10 answers and 1 s: their average time, and the requests in use
     falls      the window is TOLERANCE times slower than usual: to what the upstream got done (in
-               use × usual ÷ the window's end), at most to half, and on until no request queues
+               use × usual ÷ the window's end), at most to half, and on until no request queues. Few
+               answers vary too much for single windows: there a run of slow halves counts too
     rises      while requests do not queue and at least half of the limit was in use. If the limit
                is used up, it rises by a quarter and compares
 
@@ -26,6 +27,8 @@ after requests were seen to queue, never in order to measure.
 
 from math import log, sqrt
 from typing import Final
+
+from proxy.policies.gradient_level import MANY, Level, SlowRun
 
 START: Final = 20
 TOLERANCE: Final = 1.5
@@ -65,7 +68,6 @@ _SURE: Final = 3.5
 _FIRST_SURE: Final = 6.0
 _ONLY_IF_SURER: Final = 2.0  # added, where an error would last
 _UNDECIDED: Final = 1.5  # times sure: so much should have decided; the sign does
-_MANY: Final = 1000  # answers: the most that a level counts
 _WINDOWS: Final = 3  # of a level
 _REST: Final = 10  # windows after a raise that brought nothing, or a fall
 _REST_FOR_EACH: Final = 5  # or so many for each window of the raise
@@ -79,26 +81,6 @@ _IS_RAISED: Final = 1
 _IS_LOWERED: Final = 2
 
 
-class _Level:
-    """Averages of the windows at one limit: requests in use, and the time in seconds."""
-
-    __slots__ = ("count", "in_use", "time", "windows")
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        self.count = self.windows = 0
-        self.in_use = self.time = 0.0
-
-    def add(self, count: int, in_use: float, time: float) -> None:
-        self.count = min(self.count + count, _MANY)
-        self.windows += 1
-        share = min(count / self.count, 1.0)
-        self.in_use += share * (in_use - self.in_use)
-        self.time += share * (time - self.time)
-
-
 class Gradient:
     """One limit between `lowest` and `highest`. Times are in seconds."""
 
@@ -107,6 +89,7 @@ class Gradient:
         "_begun",
         "_count",
         "_early_count",
+        "_early_in_use",
         "_early_sum",
         "_failed",
         "_falls",
@@ -117,6 +100,7 @@ class Gradient:
         "_most",
         "_peak",
         "_rests_until",
+        "_run",
         "_settled",
         "_slack",
         "_state",
@@ -129,13 +113,23 @@ class Gradient:
         "usual",
     )
 
+    _sum: float
+    _early_sum: float
+    _count: int
+    _early_count: int
+    _in_use: int
+    _early_in_use: int
+    _failed: int
+    _most: int
+
     def __init__(self, lowest: int, highest: int) -> None:
         self.limit = float(START)
         self.usual = 0.0
         self._known = False  # whether `usual` is of requests that did not queue
         self._state = _HOLDS
-        self._here = _Level()
-        self._before = _Level()  # before the limit was raised
+        self._here = Level()
+        self._before = Level()  # before the limit was raised
+        self._run = SlowRun()
         self._peak = 0.0  # answers a second, while requests queued
         self._rests_until = 0  # the window
         self._slack = 0  # windows in a row in which the limit was not used up
@@ -143,9 +137,8 @@ class Gradient:
         self._former = 0.0  # the limit before them
         self._unless_above = 0.0  # seconds; a slower window after a fall: it made it no faster
         self._begun = self._settled = 0.0
-        self._sum = self._early_sum = 0.0
-        self._count = self._failed = self._in_use = self._most = self._windows = 0
-        self._early_count = 0
+        self._windows = 0
+        self._clear_window()
         self.configure(lowest, highest)
 
     @property
@@ -170,12 +163,13 @@ class Gradient:
             return False
         if not self._count:
             self._begun = now
+        elif not self._early_count and now - self._begun >= _EARLY:
+            before = self.limit
+            if self._judge_early(now):
+                return self.limit != before
         usual = self.usual
         self._sum += seconds if not usual or seconds < _LONGEST * usual else _LONGEST * usual
         self._count += 1
-        if now - self._begun < _EARLY:
-            self._early_sum = self._sum
-            self._early_count = self._count
         self._failed += failed
         self._in_use += in_use
         if in_use > self._most:
@@ -184,15 +178,41 @@ class Gradient:
             return False
         return self._judge(now)
 
+    def _clear_window(self) -> None:
+        self._sum = self._early_sum = 0.0
+        self._count = self._failed = self._in_use = self._most = 0
+        self._early_count = self._early_in_use = 0
+
+    def _judge_early(self, now: float) -> bool:
+        """Half of the window has passed. Returns whether the run of slow halves ends in a fall."""
+        count, run = self._count, self._run
+        self._early_count, self._early_sum, self._early_in_use = count, self._sum, self._in_use
+        average = self._sum / count
+        if not self._add_half(count, self._in_use / count, average):
+            return False
+        latest = max(average if count >= _LATE else run.time, TOLERANCE * self.usual)
+        self._clear_window()
+        self._windows += 1
+        self._fall(run.time, max(latest, run.time), run.in_use, now)
+        return True
+
+    def _add_half(self, count: int, in_use: float, average: float) -> bool:
+        """Returns whether this half and those before it say that the upstream became slow."""
+        if self._windows <= _NEW or self._state == _IS_LOWERED or 2.0 * in_use < self.permits:
+            self._run.clear()
+            return False
+        return self._run.add(count, in_use, average, self.usual * self._rise(in_use))
+
     def _judge(self, now: float) -> bool:
         """The window is complete."""
         count, most = self._count, self._most
         average, in_use = max(self._sum / count, _SHORTEST), self._in_use / count
         well = self._failed <= _FEW_FAILURES * count
         late = count - self._early_count
-        latest = (self._sum - self._early_sum) / late if late >= _LATE else average
-        self._sum = self._early_sum = 0.0
-        self._count = self._failed = self._in_use = self._most = self._early_count = 0
+        late_average = (self._sum - self._early_sum) / late
+        late_in_use = (self._in_use - self._early_in_use) / late
+        latest = late_average if late >= _LATE else average
+        self._clear_window()
         self._windows += 1
         before, permits = self.limit, float(self.permits)
         if self._windows <= 2:  # the first one has only answers that came quickly
@@ -203,7 +223,11 @@ class Gradient:
         if slower <= _QUEUEING:
             self._falls = 0
         used_up = in_use >= _USED_UP * permits
-        if slower > self._tolerance(count, in_use) and 2.0 * in_use >= permits:
+        slow = self._add_half(late, late_in_use, late_average)
+        if slow:
+            average, in_use = self._run.time, self._run.in_use
+            latest = max(latest, TOLERANCE * self.usual)
+        if (slow or slower > self._tolerance(count, in_use)) and 2.0 * in_use >= permits:
             self._fall(average, max(latest, average), in_use, now)
             return self.limit != before
         if used_up:
@@ -233,6 +257,7 @@ class Gradient:
     def _set(self, limit: float) -> None:
         self.limit = min(max(limit, self.lowest), self.highest)
         self._here.clear()
+        self._run.clear()
 
     # --- falls ------------------------------------------------------------------------------------
 
@@ -242,10 +267,14 @@ class Gradient:
         if self._falls and count >= _ENOUGH:
             return _FALLING
         tolerance = 1.0 + _SPREAD / sqrt(count)
-        if self._state == _IS_RAISED:  # if they queue, the time rises with them
-            before = self._before
-            tolerance *= max(in_use / before.in_use, 1.0) * max(before.time / self.usual, 1.0)
-        return max(TOLERANCE, tolerance)
+        return max(TOLERANCE, tolerance * self._rise(in_use))
+
+    def _rise(self, in_use: float) -> float:
+        """What a raised limit may add to the usual time: if requests queue, it rises with them."""
+        if self._state != _IS_RAISED:
+            return 1.0
+        before = self._before
+        return max(in_use / before.in_use, 1.0) * max(before.time / self.usual, 1.0)
 
     def _fall(self, average: float, latest: float, in_use: float, now: float) -> None:
         """`latest`: the average of the window's end, which tells more if the window began well."""
@@ -303,7 +332,7 @@ class Gradient:
         evidence = 2.0 * weight * queueing
         sure = _FIRST_SURE if self._state == _IS_LOWERED else _SURE
         undecided = -sure - _ONLY_IF_SURER < evidence < sure
-        if undecided and weight * step < _UNDECIDED * sure and here.count < _MANY:
+        if undecided and weight * step < _UNDECIDED * sure and here.count < MANY:
             return
         if self._state == _IS_RAISED:
             self._judge_raised(evidence, now)
@@ -316,7 +345,7 @@ class Gradient:
         limit = permits * (_RAISE if self._known else _FIRST_RAISE) + 1.0
         limit = min(limit, self.highest)
         step = log(limit / permits) / 2.0
-        if step < _TOO_LITTLE or (here.count * step * step < 2.0 * _SURE and here.count < _MANY):
+        if step < _TOO_LITTLE or (here.count * step * step < 2.0 * _SURE and here.count < MANY):
             return
         self._state = _IS_RAISED
         self._before, self._here = here, self._before
