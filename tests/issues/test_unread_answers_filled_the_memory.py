@@ -24,7 +24,7 @@ def test_a_client_that_reads_no_answer_is_not_read_from(
     proxy = start_plain(
         {
             "egress": {"allow": ["allowed.test"]},
-            "limits": {"idle_timeout": "300ms"},
+            "limits": {"idle_timeout": "2s"},  # longer than the client waits in vain
             "access_log": {"requests": "none"},
         }
     )
