@@ -1,15 +1,13 @@
 """Checks of addresses: two listeners at one address, this proxy as an upstream, an open proxy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from proxy.config.model import Config, Listener
-from proxy.config.problems import Mark, Path, Problems, format_path
+from proxy.config.problems import Mark, Marks, Path, Problems, format_path
 from proxy.config.server_model import Address
 
-_Given = Mapping[Path, Mark]
 
-
-def check_addresses(config: Config, given: _Given, problems: Problems) -> None:
+def check_addresses(config: Config, given: Marks, problems: Problems) -> None:
     """Two listeners at one address are an error, reported at the later one in the file."""
     places: list[tuple[Path, Address]] = [
         (("listeners", listener.value, "address"), address)
@@ -27,13 +25,13 @@ def check_addresses(config: Config, given: _Given, problems: Problems) -> None:
                 _report_clash(other_path, path, address, given, problems)
 
 
-def warn_of_addresses(config: Config, given: _Given, problems: Problems) -> None:
+def warn_of_addresses(config: Config, given: Marks, problems: Problems) -> None:
     _warn_loops(config, given, problems)
     _warn_open_proxy(config, given, problems)
 
 
 def _report_clash(
-    path: Path, taken_path: Path, taken: Address, given: _Given, problems: Problems
+    path: Path, taken_path: Path, taken: Address, given: Marks, problems: Problems
 ) -> None:
     mark = given.get(path, Mark(1, 1))
     problems.error(mark, path, f"conflicts with {format_path(taken_path)}, which is {taken}")
@@ -51,7 +49,7 @@ def _clash(first: Address, second: Address) -> bool:
     return "::" in hosts or ("0.0.0.0" in hosts and (one_family or localhost))
 
 
-def _warn_loops(config: Config, given: _Given, problems: Problems) -> None:
+def _warn_loops(config: Config, given: Marks, problems: Problems) -> None:
     """Report an upstream that is this proxy itself."""
     own = list(_own_addresses(config))
     for name, upstream in config.upstreams.items():
@@ -65,7 +63,7 @@ def _warn_loops(config: Config, given: _Given, problems: Problems) -> None:
                     problems.warning(mark, path, f"{endpoint} is this proxy's own {label} address")
 
 
-def _warn_open_proxy(config: Config, given: _Given, problems: Problems) -> None:
+def _warn_open_proxy(config: Config, given: Marks, problems: Problems) -> None:
     path = ("listeners", "outbound", "address")
     if path in given and not config.listeners.outbound.local and "*" in config.egress.allow:
         problems.warning(

@@ -1,7 +1,5 @@
 """Checks across keys: conflicts between sections, and settings without effect."""
 
-from collections.abc import Mapping
-
 from proxy.config.address_checks import warn_of_addresses
 from proxy.config.client_checks import warn_of_clients
 from proxy.config.model import (
@@ -16,7 +14,7 @@ from proxy.config.model import (
 from proxy.config.outbox_checks import warn_of_outbox
 from proxy.config.policy_checks import warn_of_policy
 from proxy.config.policy_keys import POLICY
-from proxy.config.problems import Mark, Path, Problems
+from proxy.config.problems import Mark, Marks, Path, Problems
 from proxy.config.reachability import Reachability
 from proxy.config.store_checks import warn_of_store
 from proxy.config.table_checks import warn_of_tables
@@ -24,10 +22,8 @@ from proxy.grpc_status import NO_GRPC, WORDS, of_http_answer
 from proxy.policies.mirror import MirrorConfig
 from proxy.units import format_ratio
 
-Given = Mapping[Path, Mark]
 
-
-def check_protocols(config: Config, given: Given, problems: Problems) -> None:
+def check_protocols(config: Config, given: Marks, problems: Problems) -> None:
     """gRPC needs HTTP/2: a route for it to an upstream that speaks only HTTP/1.1 is an error."""
     for index, route in enumerate(config.routes):
         if route.match.grpc is None:
@@ -46,7 +42,7 @@ def check_protocols(config: Config, given: Given, problems: Problems) -> None:
             )
 
 
-def warn(config: Config, given: Given, problems: Problems) -> None:
+def warn(config: Config, given: Marks, problems: Problems) -> None:
     """Warn of settings that are valid but probably not intended."""
     for name, policies in config.policies.items():
         warn_of_policy(("policies", name), policies, given, problems)
@@ -68,7 +64,7 @@ def warn(config: Config, given: Given, problems: Problems) -> None:
 
 
 def _warn_unreadable_fallback(
-    route: RouteConfig, path: Path, given: Given, problems: Problems
+    route: RouteConfig, path: Path, given: Marks, problems: Problems
 ) -> None:
     """A fixed answer that says nothing to the gRPC callers of its route."""
     fallback = route.policies.fallback
@@ -88,7 +84,7 @@ def _warn_unreadable_fallback(
 
 
 def _warn_unreachable(
-    earlier: Reachability, route: RouteConfig, path: Path, given: Given, problems: Problems
+    earlier: Reachability, route: RouteConfig, path: Path, given: Marks, problems: Problems
 ) -> None:
     other = earlier.add(route)
     if other is not None:
@@ -100,7 +96,7 @@ def _warn_unreachable(
         )
 
 
-def _warn_same_upstream(route: RouteConfig, path: Path, given: Given, problems: Problems) -> None:
+def _warn_same_upstream(route: RouteConfig, path: Path, given: Marks, problems: Problems) -> None:
     fallback = route.policies.fallback
     if fallback and fallback.upstream is not None and [*route.shares] == [fallback.upstream]:
         mark = given.get((*path, "fallback"), given.get((*path, "name"), Mark(1, 1)))
@@ -110,7 +106,7 @@ def _warn_same_upstream(route: RouteConfig, path: Path, given: Given, problems: 
 
 
 def _warn_mirror(
-    config: Config, route: RouteConfig, path: Path, given: Given, problems: Problems
+    config: Config, route: RouteConfig, path: Path, given: Marks, problems: Problems
 ) -> None:
     mirror = route.mirror
     if mirror is None:
@@ -151,7 +147,7 @@ _OF_UPSTREAMS: tuple[Path, ...] = (
 """What a route has for the upstream: one that asks none has no use for it."""
 
 
-def _warn_useless(route: RouteConfig, path: Path, given: Given, problems: Problems) -> None:
+def _warn_useless(route: RouteConfig, path: Path, given: Marks, problems: Problems) -> None:
     """What the route itself sets, and cannot use. What its policy has is for others too."""
     if not route.forwards:
         saga = "each request starts a saga, and its steps have policies of their own"
@@ -170,7 +166,7 @@ def _places(config: Config, upstream: str) -> list[str]:
     return [str(one) for one in config.upstreams[upstream].endpoints]
 
 
-def _warn_unused(config: Config, given: Given, problems: Problems) -> None:
+def _warn_unused(config: Config, given: Marks, problems: Problems) -> None:
     bundles = [*config.policies.values(), *(route.policies for route in config.routes)]
     used = {name for route in config.routes for name in route.upstreams} | {"app"}
     used |= {route.mirror.upstream for route in config.routes if route.mirror}
@@ -192,7 +188,7 @@ def _warn_unused(config: Config, given: Given, problems: Problems) -> None:
     _warn_named("sagas", unused, given, problems)
 
 
-def _warn_named(section: str, unused: list[str], given: Given, problems: Problems) -> None:
+def _warn_named(section: str, unused: list[str], given: Marks, problems: Problems) -> None:
     """Warn at the first place below each name."""
     if not unused:
         return
@@ -205,7 +201,7 @@ def _warn_named(section: str, unused: list[str], given: Given, problems: Problem
         problems.warning(mark, (section, name), "no route uses it")
 
 
-def _warn_inbound_policy(config: Config, given: Given, problems: Problems) -> None:
+def _warn_inbound_policy(config: Config, given: Marks, problems: Problems) -> None:
     """Warn of inbound routes that seem to rely on `policies.default`.
 
     There is no warning if the file has `policies.inbound`.

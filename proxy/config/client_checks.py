@@ -1,22 +1,21 @@
 """Warnings about `client` as a key where all requests have the same client: this machine."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Final
 
 from proxy.config.model import Config, Listener, LoadBalancing, RouteConfig
-from proxy.config.problems import Mark, Path, Problems
+from proxy.config.problems import Mark, Marks, Path, Problems
 from proxy.http.hash_key import HashSource
 from proxy.policies.rate_limit import CLIENT_KEY
 from proxy.policies.rate_limits import RATE_LIMITS
 
-_Given = Mapping[Path, Mark]
-
+_CLIENT: Final = HashSource.CLIENT
 _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1"))
 _TRUST: Final = "list the proxy in front in listeners.inbound.forwarded.trust"
 
 
-def warn_of_clients(config: Config, given: _Given, problems: Problems) -> None:
+def warn_of_clients(config: Config, given: Marks, problems: Problems) -> None:
     """A listener that only this machine reaches has one client."""
     local = {listener for listener in Listener if _has_one_client(config, listener)}
     if not local:
@@ -29,9 +28,6 @@ def warn_of_clients(config: Config, given: _Given, problems: Problems) -> None:
             message = f"{why}: one upstream gets all of them; {_other_key(route.listener)}"
             problems.warning(_mark(given, path), path, message)
     _warn_hashes(config, local, given, problems)
-
-
-_CLIENT: Final = HashSource.CLIENT
 
 
 def _has_one_client(config: Config, listener: Listener) -> bool:
@@ -64,7 +60,7 @@ def _other_key(listener: Listener, form: str = "{header: NAME}") -> str:
     return key if listener is Listener.OUTBOUND else f"{key}, or {_TRUST}"
 
 
-def _warn_limits(config: Config, local: set[Listener], given: _Given, problems: Problems) -> None:
+def _warn_limits(config: Config, local: set[Listener], given: Marks, problems: Problems) -> None:
     for path, route in _sets_limits(config, given):
         if route.listener not in local:
             continue
@@ -77,7 +73,7 @@ def _warn_limits(config: Config, local: set[Listener], given: _Given, problems: 
             problems.warning(_mark(given, place), place, f"{why}: they share one limit; {other}")
 
 
-def _sets_limits(config: Config, given: _Given) -> Iterator[tuple[Path, RouteConfig]]:
+def _sets_limits(config: Config, given: Marks) -> Iterator[tuple[Path, RouteConfig]]:
     """Each route whose requests have rate limits, and where these are written.
 
     A default route counts only if no route of the file has its policy: what such a policy says is
@@ -97,7 +93,7 @@ def _sets_limits(config: Config, given: _Given) -> Iterator[tuple[Path, RouteCon
                 break
 
 
-def _warn_hashes(config: Config, local: set[Listener], given: _Given, problems: Problems) -> None:
+def _warn_hashes(config: Config, local: set[Listener], given: Marks, problems: Problems) -> None:
     """Where all routes to an upstream have the same client."""
     for name, upstream in config.upstreams.items():
         if upstream.load_balancing is not LoadBalancing.CONSISTENT_HASH:
@@ -122,7 +118,7 @@ def _goes_to(route: RouteConfig) -> Iterator[str]:
         yield fallback.upstream
 
 
-def _mark(given: _Given, path: Path) -> Mark:
+def _mark(given: Marks, path: Path) -> Mark:
     """Where it is written; at the least, the key around it."""
     while path and path not in given:
         path = path[:-1]

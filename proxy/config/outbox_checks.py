@@ -1,13 +1,11 @@
 """Problems and warnings of outboxes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig
-from proxy.config.problems import Mark, Path, Problems
+from proxy.config.problems import Marks, Path, Problems
 from proxy.config.store_checks import sections_of_routes, warn_of_section
 from proxy.policies.outbox import OnDead
-
-_Given = Mapping[Path, Mark]
 
 
 def needs_outbox(config: Config) -> bool:
@@ -16,7 +14,7 @@ def needs_outbox(config: Config) -> bool:
     return any(route.stores for route in routes)
 
 
-def check_outbox(config: Config, given: _Given, problems: Problems) -> None:
+def check_outbox(config: Config, given: Marks, problems: Problems) -> None:
     """An outbox needs a store."""
     for place in _places(config, given) if config.store is None else ():
         problems.error(
@@ -26,7 +24,7 @@ def check_outbox(config: Config, given: _Given, problems: Problems) -> None:
         )
 
 
-def warn_of_outbox(config: Config, given: _Given, problems: Problems) -> None:
+def warn_of_outbox(config: Config, given: Marks, problems: Problems) -> None:
     """Warn of promises that are smaller than they look, and of settings without effect."""
     store = config.store
     for place in _places(config, given) if store is not None and store.dies_with_pod else ():
@@ -49,7 +47,7 @@ def warn_of_outbox(config: Config, given: _Given, problems: Problems) -> None:
 
 
 def _warn_without_effect(
-    route: RouteConfig, section: Sequence[Path], given: _Given, problems: Problems
+    route: RouteConfig, section: Sequence[Path], given: Marks, problems: Problems
 ) -> None:
     """A route says how its outbox works, and it has none."""
     if route.respond is not None:
@@ -60,7 +58,7 @@ def _warn_without_effect(
         warn_of_section(section, "outbox.mode is off", given, problems, is_off=True)
 
 
-def _places(config: Config, given: _Given) -> Iterator[Path]:
+def _places(config: Config, given: Marks) -> Iterator[Path]:
     """Where the file turns an outbox on."""
     layers: list[tuple[Path, PolicyConfig]] = [
         (("policies", name), policies) for name, policies in config.policies.items()

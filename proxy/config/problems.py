@@ -1,6 +1,7 @@
 """Problems of the files: collects all of them, each with its place."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, TypeAlias
@@ -21,6 +22,10 @@ class Mark(NamedTuple):
     line: int
     column: int
     file: int = 0
+
+
+Marks: TypeAlias = Mapping[Path, Mark]
+"""Where each key that the files have is written."""
 
 
 class Severity(Enum):

@@ -1,17 +1,15 @@
 """Problems and warnings of the store, and of what needs it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from proxy.config.extras import warn_without_postgres
 from proxy.config.model import Config, Listener, PolicyConfig, RouteConfig
-from proxy.config.problems import Mark, Path, Problems
+from proxy.config.problems import Marks, Path, Problems
 from proxy.config.store_model import StoreEngine
 from proxy.policies.idempotency import IdempotencyMode
 from proxy.policies.outbox import OutboxMode
 from proxy.units import format_duration, format_size
-
-_Given = Mapping[Path, Mark]
 
 _REQUESTS: float = 50.0
 _RECORD_BYTES: float = 1300.0
@@ -27,13 +25,13 @@ class _Layer:
     listeners: frozenset[Listener]
     grpc: bool
 
-    def place(self, given: _Given, *keys: str) -> Path | None:
+    def place(self, given: Marks, *keys: str) -> Path | None:
         """The place of the first of these keys that it writes."""
         paths = [(*self.path, *key.split(".")) for key in keys]
         return next((path for path in paths if path in given), None)
 
 
-def check_store(config: Config, given: _Given, problems: Problems) -> None:
+def check_store(config: Config, given: Marks, problems: Problems) -> None:
     """What keeps promises needs a store."""
     if config.store is not None:
         return
@@ -45,7 +43,7 @@ def check_store(config: Config, given: _Given, problems: Problems) -> None:
             )
 
 
-def warn_of_store(config: Config, given: _Given, problems: Problems) -> None:
+def warn_of_store(config: Config, given: Marks, problems: Problems) -> None:
     """Warn of promises that are smaller than they look."""
     store = config.store
     if store is None:
@@ -77,7 +75,7 @@ def warn_of_store(config: Config, given: _Given, problems: Problems) -> None:
 
 
 def _warn_of_room(
-    most: int, keep: float, key: str, refused: str, given: _Given, problems: Problems
+    most: int, keep: float, key: str, refused: str, given: Marks, problems: Problems
 ) -> None:
     needed = int(keep * _REQUESTS * _RECORD_BYTES)
     if needed <= most:
@@ -105,7 +103,7 @@ def _needs_store(route: RouteConfig) -> bool:
     return keys is IdempotencyMode.REQUIRED or outbox is OutboxMode.ALWAYS
 
 
-def _warn_layer(layer: _Layer, shared: bool, given: _Given, problems: Problems) -> None:
+def _warn_layer(layer: _Layer, shared: bool, given: Marks, problems: Problems) -> None:
     settings = layer.policies.idempotency
     inbound = Listener.INBOUND in layer.listeners
     mode = layer.place(given, "idempotency.mode")
@@ -142,7 +140,7 @@ def _layers(config: Config) -> Iterator[_Layer]:
         yield _Layer(("routes", index), route.policies, frozenset({route.listener}), grpc)
 
 
-def sections_of_routes(name: str, given: _Given) -> dict[int, list[Path]]:
+def sections_of_routes(name: str, given: Marks) -> dict[int, list[Path]]:
     """The keys of section `name` that each route has, by the route's number.
 
     One pass over the file for all routes: one for each made 5,000 routes take minutes.
@@ -156,7 +154,7 @@ def sections_of_routes(name: str, given: _Given) -> dict[int, list[Path]]:
 
 
 def warn_of_section(
-    section: Sequence[Path], why: str, given: _Given, problems: Problems, *, is_off: bool = False
+    section: Sequence[Path], why: str, given: Marks, problems: Problems, *, is_off: bool = False
 ) -> None:
     """Warn at the first of a section's keys that it has no effect.
 

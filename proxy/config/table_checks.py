@@ -1,18 +1,15 @@
 """Problems and warnings of outbox tables."""
 
 from collections import Counter
-from collections.abc import Mapping
 
 from proxy.config.cursor import Cursor
 from proxy.config.extras import warn_without_postgres
 from proxy.config.model import Config
 from proxy.config.postgres_url import SCHEMES
-from proxy.config.problems import Mark, Path, Problems
+from proxy.config.problems import Marks, Path, Problems
 from proxy.config.record import Given
 from proxy.config.table_model import WRITTEN, TableConfig
 from proxy.policies.outbox import OnDead, OutboxConfig
-
-_Given = Mapping[Path, Mark]
 
 
 def check_table(table: TableConfig, given: Given, at: Cursor) -> None:
@@ -65,7 +62,7 @@ def url_of(table: TableConfig, config: Config) -> str:
     return text if text is not None and text.partition("://")[0] in SCHEMES else ""
 
 
-def check_tables(config: Config, given: _Given, problems: Problems) -> None:
+def check_tables(config: Config, given: Marks, problems: Problems) -> None:
     """Each table needs a database, and is delivered once."""
     seen: dict[tuple[str, str], str] = {}
     for table in config.outbox_tables.values():
@@ -82,7 +79,7 @@ def check_tables(config: Config, given: _Given, problems: Problems) -> None:
             problems.error(given[path], path, f"outbox_tables.{other} delivers its rows already")
 
 
-def warn_of_tables(config: Config, given: _Given, problems: Problems) -> None:
+def warn_of_tables(config: Config, given: Marks, problems: Problems) -> None:
     """Warn of promises that are smaller than they look."""
     for table in config.outbox_tables.values():
         if table.url is not None:
@@ -99,6 +96,6 @@ def warn_of_tables(config: Config, given: _Given, problems: Problems) -> None:
             _warn(table, "without `attempts` every wait is as long as the first", given, problems)
 
 
-def _warn(table: TableConfig, message: str, given: _Given, problems: Problems) -> None:
+def _warn(table: TableConfig, message: str, given: Marks, problems: Problems) -> None:
     path: Path = ("outbox_tables", table.name, "columns")
     problems.warning(given[path], path, message)
