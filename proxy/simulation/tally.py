@@ -27,7 +27,12 @@ class Told:
     hedged: int
     grpc: str
     endpoints: tuple[str, ...]
-    """Of each attempt: ``upstream ip:port``."""
+    """Of each attempt, as `place_of` names it."""
+
+
+def place_of(upstream: str, endpoint: str) -> str:
+    """The name of an endpoint in tables: ``upstream ip:port``."""
+    return intern(f"{upstream} {endpoint}")
 
 
 def told_by(request: RecordedRequest, since: float) -> Told:
@@ -41,7 +46,7 @@ def told_by(request: RecordedRequest, since: float) -> Told:
         hedged=request.hedged,
         grpc=request.grpc,
         endpoints=tuple(
-            intern(f"{one.upstream} {one.endpoint}") for one in request.attempts if one.endpoint
+            place_of(one.upstream, one.endpoint) for one in request.attempts if one.endpoint
         ),
     )
 

@@ -5,7 +5,6 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from math import inf
-from sys import intern
 from typing import TypeAlias, cast
 
 from proxy.config.model import Config, Listener, UpstreamConfig
@@ -30,7 +29,7 @@ from proxy.simulation.playable import Keys, playable
 from proxy.simulation.played_loop import PlayedLoop
 from proxy.simulation.recording import RecordedAttempt, RecordedRequest, Recording, Ring
 from proxy.simulation.sides import PlayedClient, PlayedSession
-from proxy.simulation.tally import Told, told_by
+from proxy.simulation.tally import Told, place_of, told_by
 from proxy.simulation.virtual_time import VirtualLoop, virtual_time
 from proxy.upstream.address import Address
 from proxy.upstream.balancing import balancer
@@ -181,9 +180,7 @@ class World:
                 hedged=record.hedged,
                 grpc=record.grpc_status,
                 endpoints=tuple(
-                    intern(f"{one.upstream} {one.endpoint}")
-                    for one in record.attempts
-                    if one.endpoint
+                    place_of(one.upstream, one.endpoint) for one in record.attempts if one.endpoint
                 ),
             )
         )
