@@ -335,9 +335,8 @@ class Accepting:
     def _answer(self, request: Request, entry: "_Accepted") -> Answer:
         config = self._config.answer
         fields, body = entry.content
-        names = {field.name.lower for field in fields}
-        if b"content-type" not in names and body:
-            fields.append(_JSON)
+        if body:
+            add_own(fields, _JSON)
         add_own(fields, make_field(b"Location", PLACE.encode() + entry.id.encode()))
         if prefers_async(request.head.values(b"prefer")):
             fields.append(_PREFERENCE)

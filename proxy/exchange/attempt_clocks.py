@@ -102,7 +102,7 @@ class AttemptClocks(Script):
         if timing.deadline.paused:
             if now < timing.idle_at:
                 return None
-            if self._body_moves:
+            if self._body_moves():
                 timing.activity = now
                 return None
             seconds = timing.idle_seconds
@@ -132,7 +132,7 @@ class AttemptClocks(Script):
         now = monotonic()
         if timing.deadline.paused:
             if now >= timing.idle_at:
-                if not self._body_moves:
+                if not self._body_moves():
                     record.observe(marks.IDLE)
                 timing.activity = now
             due = timing.idle_at
@@ -193,7 +193,6 @@ class AttemptClocks(Script):
         if self._phase is SENT:
             self._arm()
 
-    @property
     def _body_moves(self) -> bool:
         """Whether the upstream still reads the request's body, slower than any event tells."""
         body = self._request.body
