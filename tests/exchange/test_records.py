@@ -82,13 +82,18 @@ def test_the_breaker_that_refused_is_named(stage):
 # --- how long in the queue ----------------------------------------------------------------------
 
 
-def test_the_wait_for_a_place(stage):
+def two_one_after_the_other(stage):
+    """The second one waits 0.5 s for the place of the first one."""
     stage.ask(request())
     stage.ask(request())
     stage.pass_time(0.5)
     server = stage.accept()
     server.answer(200)
     server.answer(200)
+
+
+def test_the_wait_for_a_place(stage):
+    two_one_after_the_other(stage)
     assert [record.queued for record in stage.records] == [0.0, pytest.approx(0.5)]
 
 
@@ -107,12 +112,7 @@ class Slow(list):
 def test_the_wait_ends_with_the_permit_although_the_loop_is_busy(stage):
     """Else a log would not tell which request's end freed the place."""
     stage.records = Slow(stage.loop)
-    stage.ask(request())
-    stage.ask(request())
-    stage.pass_time(0.5)
-    server = stage.accept()
-    server.answer(200)
-    server.answer(200)
+    two_one_after_the_other(stage)
     assert stage.records[1].queued == pytest.approx(0.5)
 
 

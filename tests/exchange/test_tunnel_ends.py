@@ -4,7 +4,7 @@ import socket
 
 import pytest
 from exchange.http2 import Http2Client, settings
-from exchange.wires import request
+from exchange.wires import CONNECT, SWITCHED, UPGRADE
 
 from proxy.http.h2.frames import INITIAL_WINDOW_SIZE
 
@@ -14,9 +14,6 @@ upstreams: {shop: {endpoints: ["http://10.0.0.1:80"]}}
 policies: {default: {timeouts: {idle: 20s}}}
 routes: [{name: shop, upstream: shop}]
 """
-CONNECT = b"CONNECT 10.0.0.7:443 HTTP/1.1\r\nHost: 10.0.0.7:443\r\n\r\n"
-UPGRADE = request("GET /x HTTP/1.1", "Connection: upgrade", "Upgrade: echo")
-SWITCHED = b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
 IDLE = 20.1
 
 

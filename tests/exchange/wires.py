@@ -255,6 +255,11 @@ def request(line="GET /x HTTP/1.1", *fields, body=b""):
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
+CONNECT = b"CONNECT 10.0.0.7:443 HTTP/1.1\r\nHost: 10.0.0.7:443\r\n\r\n"
+UPGRADE = request("GET /x HTTP/1.1", "Connection: upgrade", "Upgrade: echo")
+SWITCHED = b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
+
+
 def response(status=200, body=b"", *fields):
     framed = any(field.lower().startswith(("content-length", "transfer-enc")) for field in fields)
     lines = [f"HTTP/1.1 {status} Word", *fields]

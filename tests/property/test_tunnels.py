@@ -1,7 +1,7 @@
 """Tunnels: whatever is sent when, each side gets the other's bytes, all of them and in order."""
 
 from exchange.stage import staged
-from exchange.wires import request
+from exchange.wires import CONNECT, SWITCHED, UPGRADE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,9 +11,6 @@ upstreams: {shop: {endpoints: ["http://10.0.0.1:80"]}}
 policies: {default: {timeouts: {idle: 60s}}}
 routes: [{name: shop, upstream: shop}]
 """
-CONNECT = b"CONNECT 10.0.0.7:443 HTTP/1.1\r\nHost: 10.0.0.7:443\r\n\r\n"
-UPGRADE = request("GET /x HTTP/1.1", "Connection: upgrade", "Upgrade: echo")
-SWITCHED = b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
 
 SIDE = st.sampled_from(["client", "server"])
 SEND = st.tuples(st.just("send"), SIDE, st.binary(min_size=1, max_size=20))
